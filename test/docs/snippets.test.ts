@@ -1,0 +1,211 @@
+/**
+ * The code in the documentation is compiled, and where it says so run. A fence is
+ * - `ts`: a module of its own, type-checked against the source; `title="tasks.ts"` gives it the name under which the
+ *   page's other blocks import it;
+ * - `ts run`: run too, and must print what the next fence of the page, `text`, says;
+ * - `ts fragment`: part of something larger, which only has to be TypeScript;
+ * - `json`: JSON;
+ * - `sh`: the npm scripts that it names exist, and `lovage` takes the commands and options of its lines.
+ */
+import { execFile } from "node:child_process";
+import { globSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join, resolve } from "node:path";
+import { promisify } from "node:util";
+import { transform } from "esbuild";
+import { afterAll, describe, expect, test } from "vitest";
+
+const exec = promisify(execFile);
+const root = resolve(import.meta.dirname, "../..");
+const source = join(root, "scripts/source.ts");
+
+interface Fence {
+  readonly language: string;
+  readonly flags: readonly string[];
+  readonly title?: string;
+  /** Of the first line of code, from 1. */
+  readonly line: number;
+  readonly code: string;
+}
+
+/** A page's fenced blocks. */
+function fencesOf(markdown: string): readonly Fence[] {
+  const fences: Fence[] = [];
+  for (const match of markdown.matchAll(/^( *)```(\w+)(.*)\n([\s\S]*?)^\1```$/gm)) {
+    const [, indent = "", language = "", info = "", code = ""] = match;
+    const title = /title="([^"]+)"/.exec(info)?.[1];
+    fences.push({
+      language,
+      flags: info
+        .replace(/title="[^"]+"/, "")
+        .split(" ")
+        .filter(Boolean),
+      ...(title !== undefined && { title }),
+      line: markdown.slice(0, match.index).split("\n").length + 1,
+      code: code.replaceAll(new RegExp(`^${indent}`, "gm"), ""),
+    });
+  }
+  return fences;
+}
+
+interface Page {
+  readonly name: string;
+  readonly markdown: string;
+}
+
+const isModule = ({ language, flags }: Fence) => language === "ts" && !flags.includes("fragment");
+const fileOf = (page: Page, { title, line }: Fence) => join(page.name, title ?? `line-${line}.ts`);
+
+/** Writes the modules of the pages below a folder, each at the line it has on its page, for the compiler to name. */
+function write(folder: string, pages: readonly Page[]): void {
+  const written = new Set<string>();
+  for (const page of pages) {
+    for (const fence of fencesOf(page.markdown).filter(isModule)) {
+      const file = fileOf(page, fence);
+      if (written.has(file))
+        throw new Error(`${page.name}:${fence.line}: the page has two blocks named ${fence.title}`);
+      written.add(file);
+      mkdirSync(dirname(join(folder, file)), { recursive: true });
+      writeFileSync(join(folder, file), "\n".repeat(fence.line - 1) + fence.code);
+    }
+  }
+  const config = {
+    extends: join(root, "tsconfig.json"),
+    compilerOptions: { moduleDetection: "force", noUnusedLocals: false, noUnusedParameters: false },
+    include: ["**/*.ts"],
+  };
+  writeFileSync(join(folder, "tsconfig.json"), JSON.stringify(config));
+}
+
+/** What the compiler says about all that is below a folder; nothing when it is content. */
+async function compile(folder: string): Promise<string> {
+  const tsc = join(root, "node_modules/.bin/tsc");
+  return exec(tsc, ["-p", folder, "--pretty", "false"], { cwd: folder }).then(
+    () => "",
+    (error: { readonly stdout: string }) => error.stdout,
+  );
+}
+
+/** What a module prints. It runs in an empty folder: the embedded default writes there. */
+async function run(file: string): Promise<string> {
+  const cwd = mkdtempSync(join(tmpdir(), "lovage-snippet-"));
+  try {
+    return (await exec(process.execPath, ["--import", source, file], { cwd })).stdout;
+  } finally {
+    rmSync(cwd, { recursive: true });
+  }
+}
+
+/** The lines of a shell block that name an npm script which is not there. */
+function unknownScripts(code: string): readonly string[] {
+  const { scripts } = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as { readonly scripts: object };
+  return code.split("\n").filter((line) => {
+    const named = [...line.matchAll(/\bnpm (?:run )?([\w:-]+)/g)].map(([, name = ""]) => name);
+    return named.some((name) => !(name in scripts) && !["ci", "i", "install", "init", "exec", "pkg"].includes(name));
+  });
+}
+
+/** What `lovage` says to the lines of a shell block that begin with it; nothing when it knows commands and options. */
+async function refusedCommands(code: string): Promise<readonly string[]> {
+  const lines = code.replaceAll("\\\n", " ").split("\n");
+  const commands = lines.map((line) => /^(?:\$ )?(?:npx )?lovage ([^#|&;>]*)/.exec(line)?.[1]).filter((rest) => rest !== undefined);
+  const said = await Promise.all(
+    commands.map(async (rest) => {
+      // Help comes before anything is done, and after the names of all that is given are known.
+      const words = [...rest.matchAll(/'([^']*)'|"([^"]*)"|(\S+)/g)].map(([, ...parts]) => parts.find((part) => part !== undefined) ?? "");
+      return checkCommand(words);
+    }),
+  );
+  return said.filter((line) => line !== undefined);
+}
+
+// Inside the checkout, so that packages resolve.
+mkdirSync(join(root, ".cache"), { recursive: true });
+const folder = mkdtempSync(join(root, ".cache/snippets-"));
+afterAll(() => rmSync(folder, { recursive: true }));
+
+const pages = globSync(["README.md", "ARCHITECTURE.md", "docs/**/*.md"], { cwd: root }).map((name) => ({
+  name: name.replaceAll("\\", "/"),
+  markdown: readFileSync(join(root, name), "utf8"),
+}));
+write(folder, pages);
+
+test("every TypeScript block of the documentation compiles", { timeout: 60_000 }, async () => {
+  expect(await compile(folder)).toBe("");
+});
+
+for (const page of pages) {
+  const fences = fencesOf(page.markdown);
+  for (const [index, fence] of fences.entries()) {
+    const where = `${page.name}:${fence.line}`;
+    if (fence.flags.includes("run")) {
+      test(`${where} prints what the page says`, { timeout: 60_000 }, async () => {
+        const expected = fences[index + 1];
+        expect(expected?.language).toBe("text");
+        expect(await run(join(folder, fileOf(page, fence)))).toBe(expected?.code);
+      });
+    }
+    if (fence.flags.includes("fragment")) {
+      test(`${where} is TypeScript`, () => transform(fence.code, { loader: "ts", format: "esm" }));
+    }
+    if (fence.language === "json") test(`${where} is JSON`, () => void JSON.parse(fence.code));
+    if (fence.language === "sh") {
+      test(`${where} names npm scripts that exist`, () => expect(unknownScripts(fence.code)).toEqual([]));
+    }
+  }
+}
+
+describe("the checks of the documentation can fail", () => {
+  const page = (...lines: readonly string[]): Page => ({ name: "page.md", markdown: lines.join("\n") });
+
+  test("a fence says its language, its flags, its title and its line", () => {
+    const { markdown } = page(
+      "# a",
+      '```ts run title="a.ts"',
+      "1;",
+      "",
+      "2;",
+      "```",
+      "- b",
+      "  ```sh",
+      "  ls",
+      "  ```",
+    );
+    expect(fencesOf(markdown)).toEqual([
+      { language: "ts", flags: ["run"], title: "a.ts", line: 3, code: "1;\n\n2;\n" },
+      { language: "sh", flags: [], line: 9, code: "ls\n" },
+    ]);
+  });
+
+  test("a block that does not compile is named with its page and line", { timeout: 60_000 }, async () => {
+    const bad = mkdtempSync(join(root, ".cache/snippets-"));
+    try {
+      write(bad, [
+        page(
+          '```ts title="one.ts"',
+          "export const one = 1;",
+          "```",
+          "text",
+          "```ts",
+          'import { one } from "./one.ts";',
+          "export const two: string = one;",
+          "```",
+        ),
+      ]);
+      expect(await compile(bad)).toMatch(/^page\.md\/line-6\.ts\(7,14\): error TS2322/);
+      expect((await compile(bad)).trim().split("\n")).toHaveLength(1);
+    } finally {
+      rmSync(bad, { recursive: true });
+    }
+  });
+
+  test("a run shows what the block prints", async () => {
+    const file = join(folder, "prints.ts");
+    writeFileSync(file, "const text: string = 'hello'; console.log(text);");
+    expect(await run(file)).toBe("hello\n");
+  });
+
+  test("an npm script that does not exist is named", () => {
+    expect(unknownScripts("npm ci && npm test\nnpm run nonsense")).toEqual(["npm run nonsense"]);
+  });
+});
