@@ -1,0 +1,262 @@
+/**
+ * Every error that Lovage makes. What a task of yours throws is not among them: it travels as data, and `get()`
+ * throws it again as a {@link TaskError} whose `name` is the type it had in the worker.
+ */
+
+/** The root of the family: `catch (error) { if (error instanceof LovageError) … }`. */
+export class LovageError extends Error {
+  /** The class's own name, also after minification. */
+  override readonly name: string;
+  constructor(message?: string, options?: ErrorOptions) {
+    super(message, options);
+    // In the constructor: in a field's initializer `new.target` is undefined.
+    this.name = new.target.name;
+  }
+}
+
+// ── what a task throws to steer its own run ──────────────────────────────────────────────────────────────────────────
+
+/** How {@link Retry} was asked for. */
+export interface RetryRequest {
+  /** Arguments of the next attempt; the present ones when absent. */
+  readonly args?: readonly unknown[];
+  readonly kwargs?: Readonly<Record<string, unknown>>;
+  /** Seconds until the next attempt. */
+  readonly countdown?: number;
+  /** When the next attempt is due. */
+  readonly eta?: Date;
+  /** What made the retry necessary; thrown in the end when the retries are used up. */
+  readonly exc?: unknown;
+  /** `null`: without end. */
+  readonly maxRetries?: number | null;
+  /** Options of the next message, such as `queue`, `priority` or `expires`. */
+  readonly options?: Readonly<Record<string, unknown>>;
+}
+
+/** Thrown by `self.retry()`: asks for another attempt. It is not a failure and is not logged as one. */
+export class Retry extends LovageError {
+  readonly request: RetryRequest;
+  constructor(message = "the task asked to be run again", request: RetryRequest = {}) {
+    super(message, request.exc === undefined ? undefined : { cause: request.exc });
+    this.request = request;
+  }
+}
+
+/** Thrown by a task: end without storing an outcome. The state last stored stays; hooks and follow-ups do not run. */
+export class Ignore extends LovageError {
+  constructor(reason = "the task chose to store no result") {
+    super(reason);
+  }
+}
+
+/** Thrown by a task: refuse the message. `requeue: true` hands it back to the queue; otherwise it becomes a dead letter and the task FAILURE. */
+export class Reject extends LovageError {
+  readonly reason: string;
+  readonly requeue: boolean;
+  constructor(
+    reason = "the task rejected its message",
+    options: { readonly requeue?: boolean; readonly cause?: unknown } = {},
+  ) {
+    super(reason, options.cause === undefined ? undefined : { cause: options.cause });
+    this.reason = reason;
+    this.requeue = options.requeue ?? false;
+  }
+}
+
+/** The task asked for more retries than it may have (`maxRetries`, 3 by default). */
+export class MaxRetriesExceededError extends LovageError {}
+
+/** The soft time limit passed: the reason with which the task's `signal` aborts. A task may catch it to clean up. */
+export class SoftTimeLimitExceeded extends LovageError {
+  /** The limit, in seconds. */
+  readonly seconds: number;
+  constructor(seconds: number) {
+    super(`the soft time limit of ${seconds} s passed`);
+    this.seconds = seconds;
+  }
+}
+
+/** The hard time limit, or the function's deadline, passed before the task ended: its outcome is FAILURE with this. */
+export class TimeLimitExceeded extends LovageError {
+  /** The limit, in seconds. */
+  readonly seconds: number;
+  constructor(seconds: number) {
+    super(`the time limit of ${seconds} s passed`);
+    this.seconds = seconds;
+  }
+}
+
+/** The reason with which the `signal` of a running task aborts when it is revoked with `terminate`; and what `get()` throws of a revoked task. */
+export class TaskRevokedError extends LovageError {
+  constructor(reason: "revoked" | "expired" | "terminated" | (string & {}) = "revoked") {
+    super(reason);
+  }
+}
+
+/** The worker died while it ran the task, more often than `maxDeliveries` allows. */
+export class WorkerLostError extends LovageError {}
+
+/** A member of a chord failed, so its body cannot run. */
+export class ChordError extends LovageError {}
+
+// ── what a caller meets ──────────────────────────────────────────────────────────────────────────────────────────────
+
+/** `get({ timeout })` gave up waiting. The task is not touched by it. */
+export class TimeoutError extends LovageError {
+  readonly taskId: string;
+  /** What was waited for, in seconds. */
+  readonly timeout: number;
+  constructor(taskId: string, timeout: number, state: string) {
+    super(
+      `task ${taskId} had no result after ${timeout} s (its state is ${state}); give get() a longer timeout, or see whether a worker serves its queue`,
+    );
+    this.taskId = taskId;
+    this.timeout = timeout;
+  }
+}
+
+/** What a task threw, as its reader gets it. `name` is the type it had where it ran, `stack` ends with the stack it had there. */
+export class TaskError extends LovageError {
+  override readonly name: string;
+  readonly taskId: string;
+  /** Celery's `exc_type`: the class's name. */
+  readonly excType: string;
+  /** Celery's `exc_module`: the Python module of the class, or `null`. */
+  readonly excModule: string | null;
+  /** Celery's `exc_message`: the arguments of the exception. */
+  readonly excMessage: readonly unknown[];
+  /** The stack, or Python's traceback, of the place where it was thrown. */
+  readonly traceback: string | null;
+  constructor(facts: {
+    readonly taskId: string;
+    readonly excType: string;
+    readonly excModule: string | null;
+    readonly excMessage: readonly unknown[];
+    readonly traceback: string | null;
+    readonly message: string;
+  }) {
+    super(facts.message);
+    this.name = facts.excType;
+    this.taskId = facts.taskId;
+    this.excType = facts.excType;
+    this.excModule = facts.excModule;
+    this.excMessage = facts.excMessage;
+    this.traceback = facts.traceback;
+    if (facts.traceback) this.stack = `${facts.excType}: ${facts.message}\n${facts.traceback}`;
+  }
+}
+
+/** No task of this name is registered with the app. */
+export class NotRegistered extends LovageError {
+  readonly task: string;
+  constructor(task: string, hint = "") {
+    super(`no task is registered as ${JSON.stringify(task)}${hint && `; ${hint}`}`);
+    this.task = task;
+  }
+}
+
+/** A task of this name is registered already, or the name is Celery's own (`celery.*`). */
+export class AlreadyRegistered extends LovageError {
+  readonly task: string;
+  constructor(task: string, why: string) {
+    super(`the task name ${JSON.stringify(task)} cannot be used: ${why}`);
+    this.task = task;
+  }
+}
+
+/** A setting, an option or a URL is not what it must be. The message says what was given and what is allowed. */
+export class ImproperlyConfigured extends LovageError {
+  /** The setting or option at fault, such as `taskRoutes` or `countdown`. */
+  readonly setting: string;
+  constructor(setting: string, message: string, options?: ErrorOptions) {
+    super(`${setting}: ${message}`, options);
+    this.setting = setting;
+  }
+}
+
+/** The call is for a queue that is not declared, and `taskCreateMissingQueues` is off. */
+export class QueueNotFound extends LovageError {
+  readonly queue: string;
+  constructor(queue: string, known: readonly string[], options?: ErrorOptions & { readonly remedy?: string }) {
+    super(
+      `there is no queue ${JSON.stringify(queue)}; ${options?.remedy ?? `declare it in taskQueues (known: ${known.join(", ") || "none"})`}`,
+      options,
+    );
+    this.queue = queue;
+  }
+}
+
+/** The input of a task does not match its schema. Nothing was sent, or the task was not run. */
+export class ValidationError extends LovageError {
+  readonly task: string;
+  /** What the schema library found, path and message. */
+  readonly issues: readonly { readonly path: string; readonly message: string }[];
+  constructor(task: string, issues: readonly { readonly path: string; readonly message: string }[]) {
+    super(
+      `the arguments of ${task} do not match its schema: ${issues.map((i) => (i.path ? `${i.path}: ${i.message}` : i.message)).join("; ")}`,
+    );
+    this.task = task;
+    this.issues = issues;
+  }
+}
+
+/** The task has ended, or another worker has taken it over: its context can do nothing more. */
+export class ContextSettledError extends LovageError {
+  readonly taskId: string;
+  constructor(taskId: string, call: string) {
+    super(`${call} was called after task ${taskId} had ended; await what a task starts before it returns`);
+    this.taskId = taskId;
+  }
+}
+
+// ── what travels ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** A value cannot be carried by the serializer. Nothing was sent, or, for a result, FAILURE is stored. */
+export class EncodeError extends LovageError {
+  /** Where the value stands, such as `args[0].callback`. */
+  readonly path: string;
+  constructor(path: string, reason: string, options?: ErrorOptions) {
+    super(`${path || "the value"} ${reason}`, options);
+    this.path = path;
+  }
+}
+
+/** A message or a stored result cannot be read. The message becomes a dead letter, unchanged. */
+export class DecodeError extends LovageError {}
+
+/** The content type is not one of `acceptContent`, or never accepted (pickle). */
+export class ContentDisallowed extends DecodeError {
+  readonly contentType: string;
+  constructor(contentType: string, why: string) {
+    super(`content of type ${contentType} is refused: ${why}`);
+    this.contentType = contentType;
+  }
+}
+
+/** What is to be sent or stored is larger than its carrier takes. Nothing was sent or stored. */
+export class PayloadTooLarge extends LovageError {
+  /** In bytes. */
+  readonly size: number;
+  /** In bytes. */
+  readonly limit: number;
+  constructor(what: string, size: number, limit: number, options?: ErrorOptions) {
+    super(
+      `${what} has ${size} bytes and the limit is ${limit}; pass a reference (a key, a URL) instead of the data`,
+      options,
+    );
+    this.size = size;
+    this.limit = limit;
+  }
+}
+
+// ── systems ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** A broker or backend could not do what it was asked: locked, full, throttled, denied, not reachable. `cause` has the driver's own error. */
+export class OperationalError extends LovageError {
+  /** Trying again later can help. A worker hands the message back on these. */
+  readonly retryable: boolean;
+  constructor(message: string, options: ErrorOptions & { readonly retryable: boolean }) {
+    super(message, options);
+    this.retryable = options.retryable;
+  }
+}

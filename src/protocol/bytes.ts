@@ -1,0 +1,57 @@
+/** Bytes, text and base64 by what every runtime has: no `Buffer`, so that a sender runs at the edge too. */
+import { DecodeError } from "../errors.ts";
+
+const encoder = new TextEncoder();
+// ignoreBOM keeps a byte order mark as the character it is: nothing may be lost.
+const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+
+export const textToBytes = (text: string): Uint8Array => encoder.encode(text);
+
+/** The text of bytes in UTF-8; `undefined` where they are none. */
+export function bytesToText(bytes: Uint8Array): string | undefined {
+  try {
+    return decoder.decode(bytes);
+  } catch {
+    return undefined;
+  }
+}
+
+export function bytesToBase64(bytes: Uint8Array): string {
+  const parts: string[] = [];
+  // In pieces: a call takes only so many arguments.
+  for (let i = 0; i < bytes.length; i += 0x8000) parts.push(String.fromCharCode(...bytes.subarray(i, i + 0x8000)));
+  return btoa(parts.join(""));
+}
+
+/** Throws `DecodeError`. White space is ignored, padding may be missing. */
+export const base64ToBytes = (text: string): Uint8Array => binaryToBytes(decodeBase64(text));
+
+/** Base64 as text where it is ASCII, which is what Python's JSON is and needs no decoding; else as bytes. Throws `DecodeError`. */
+export function base64ToAscii(text: string): string | Uint8Array {
+  const binary = decodeBase64(text);
+  // NUL is none: UTF-16 of ASCII has it.
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: all of ASCII is meant
+  return /[^\x01-\x7f]/.test(binary) ? binaryToBytes(binary) : binary;
+}
+
+/** Base64 of text in UTF-8. Throws `DecodeError`. */
+export function base64ToText(text: string): string {
+  const decoded = base64ToAscii(text);
+  const result = typeof decoded === "string" ? decoded : bytesToText(decoded);
+  if (result === undefined) throw new DecodeError("the base64 text does not hold UTF-8");
+  return result;
+}
+
+function binaryToBytes(binary: string): Uint8Array {
+  const bytes = new Uint8Array(binary.length);
+  for (let i = 0; i < binary.length; i++) bytes[i] = binary.charCodeAt(i);
+  return bytes;
+}
+
+function decodeBase64(text: string): string {
+  try {
+    return atob(text);
+  } catch (error) {
+    throw new DecodeError("the text is neither JSON nor base64", { cause: error });
+  }
+}

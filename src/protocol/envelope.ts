@@ -1,0 +1,477 @@
+/** A message to the text of an SQS body and back: kombu's envelope around Celery's protocol 2, and for reading 1 as well. */
+import { base64ToAscii, base64ToBytes, base64ToText, bytesToBase64, bytesToText, textToBytes } from "./bytes.ts";
+import { compress, compressionType, decompress } from "./compression.ts";
+import { ContentDisallowed, DecodeError, EncodeError, LovageError } from "../errors.ts";
+import type { Message, SignatureData } from "./message.ts";
+import { createMessage } from "./message.ts";
+import {
+  acceptedSerializer,
+  type MaybePromise,
+  type Payload,
+  SERIALIZERS,
+  serializerName,
+  whenReady,
+} from "./serializers.ts";
+import { parseTime } from "./time.ts";
+import { parseValue, stringifyValue } from "./values.ts";
+
+type Fields = Readonly<Record<string, unknown>>;
+
+/** Headers that a message has fields for. */
+const HEADERS: ReadonlySet<string> = new Set([
+  "lang",
+  "task",
+  "id",
+  "shadow",
+  "eta",
+  "expires",
+  "group",
+  "group_index",
+  "retries",
+  "timelimit",
+  "root_id",
+  "parent_id",
+  "argsrepr",
+  "kwargsrepr",
+  "origin",
+  "ignore_result",
+  "replaced_task_nesting",
+  "stamped_headers",
+  "stamps",
+  "compression",
+]);
+
+/** Properties that a message has fields for, or that belong to one sending only. */
+const PROPERTIES: ReadonlySet<string> = new Set([
+  "correlation_id",
+  "reply_to",
+  "delivery_info",
+  "priority",
+  "body_encoding",
+  "delivery_tag",
+  "expiration",
+]);
+
+/** 2 is persistent. SQS knows no other mode. */
+const DELIVERY_MODE = 2;
+
+// ── writing ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/**
+ * The text of a message: raw JSON, its body readable text unless it is msgpack or compressed. It holds no character that
+ * SQS refuses, and is whole: the headers, the `content-type` and the three body elements without which a Python worker's
+ * process would end. `now` (milliseconds since the epoch) is for `expiration`, which says in how many milliseconds the
+ * message expires. Throws `EncodeError` for values that cannot travel, and `ImproperlyConfigured` for a compression that
+ * cannot be had.
+ */
+export function encodeEnvelope(message: Message, now = Date.now()): MaybePromise<string> {
+  const name = serializerName(message.contentType);
+  if (name === undefined)
+    throw new EncodeError("contentType", `is ${JSON.stringify(message.contentType)}; use json, msgpack or yaml`);
+  check(message);
+  const { compression } = message;
+  const body = encodeBody(message);
+  if (compression === null) return whenReady(body, (data) => wrap(message, data, now));
+  return whenReady(body, async (data) =>
+    wrap(message, await compress(typeof data === "string" ? textToBytes(data) : data, compression), now),
+  );
+}
+
+/** What a Python worker, or the reader of this file, would not survive or would misread. */
+function check(message: Message): void {
+  const texts = { id: message.id, task: message.task, eta: message.eta, expires: message.expires };
+  for (const [path, value] of Object.entries(texts)) {
+    if (value !== null && typeof value !== "string") throw new EncodeError(path, "must be text");
+  }
+  if (message.id === "") throw new EncodeError("id", "must not be empty");
+  if (message.task === "") throw new EncodeError("task", "must not be empty");
+  if (!Array.isArray(message.args)) throw new EncodeError("args", "must be an array");
+  if (!isObject(message.kwargs)) throw new EncodeError("kwargs", "must be an object");
+  for (const key of Object.keys(message.headers)) {
+    if (HEADERS.has(key)) throw new EncodeError(`headers.${key}`, "is a header of Celery's own; choose another name");
+  }
+  for (const key of Object.keys(message.properties)) {
+    if (PROPERTIES.has(key))
+      throw new EncodeError(`properties.${key}`, "is a property of Celery's own; choose another name");
+  }
+  for (const path of ["eta", "expires"] as const) {
+    const time = message[path];
+    if (time === null) continue;
+    try {
+      parseTime(time);
+    } catch (error) {
+      throw new EncodeError(path, `is ${JSON.stringify(time)}, which is not a time in ISO 8601`, { cause: error });
+    }
+  }
+}
+
+function encodeBody(message: Message): MaybePromise<Payload> {
+  const embed = {
+    callbacks: orNull(message.callbacks),
+    errbacks: orNull(message.errbacks),
+    chain: orNull(message.chain),
+    chord: message.chord,
+  };
+  const name = serializerName(message.contentType);
+  if (name !== undefined && name !== "json")
+    return SERIALIZERS[name].dumps([message.args, message.kwargs, embed], "body");
+  // One by one, so that an error can name its place as the caller knows it.
+  const parts = [
+    stringifyValue(message.args, "args", 1),
+    stringifyValue(message.kwargs, "kwargs", 1),
+    stringifyValue(embed, "", 1),
+  ];
+  return `[${parts.join(", ")}]`;
+}
+
+const orNull = (signatures: readonly SignatureData[]): readonly SignatureData[] | null =>
+  signatures.length > 0 ? signatures : null;
+
+function wrap(message: Message, body: Payload, now: number): string {
+  const name = serializerName(message.contentType) ?? "json"; // checked on entry
+  const { contentType, contentEncoding } = SERIALIZERS[name];
+  const binary = typeof body !== "string";
+  const compression = message.compression === null ? undefined : compressionType(message.compression);
+  const text = stringifyValue({
+    body: binary ? bytesToBase64(body) : body,
+    "content-encoding": contentEncoding,
+    "content-type": contentType,
+    headers: {
+      lang: message.lang,
+      task: message.task,
+      id: message.id,
+      shadow: message.shadow,
+      eta: message.eta,
+      expires: message.expires,
+      group: message.group,
+      group_index: message.groupIndex,
+      retries: message.retries,
+      timelimit: message.timelimit,
+      root_id: message.rootId,
+      parent_id: message.parentId,
+      // Absent ones mean what the worker's own settings say, and cost nothing to send.
+      argsrepr: message.argsrepr ?? undefined,
+      kwargsrepr: message.kwargsrepr ?? undefined,
+      origin: message.origin ?? undefined,
+      ignore_result: message.ignoreResult ?? undefined,
+      replaced_task_nesting: message.replacedTaskNesting,
+      stamped_headers: message.stampedHeaders,
+      stamps: message.stamps,
+      compression,
+      ...message.headers,
+    },
+    properties: {
+      correlation_id: message.correlationId,
+      reply_to: message.replyTo ?? "",
+      delivery_mode: DELIVERY_MODE,
+      delivery_info: { exchange: message.deliveryInfo.exchange, routing_key: message.deliveryInfo.routingKey },
+      priority: message.priority ?? undefined,
+      body_encoding: binary ? "base64" : "utf-8",
+      expiration:
+        message.expires === null ? undefined : String(Math.max(0, parseTime(message.expires) - Math.floor(now))),
+      ...message.properties,
+    },
+  });
+  return legal(text);
+}
+
+/** SQS takes what XML 1.0 takes. JSON has escaped control characters and half surrogate pairs already; these two are left. */
+function legal(text: string): string {
+  return /[\uFFFE\uFFFF]/.test(text) ? text.replaceAll("\uFFFE", "\\ufffe").replaceAll("\uFFFF", "\\uffff") : text;
+}
+
+// ── reading ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+export interface DecodeOptions {
+  /** Serializers that are taken, by name or MIME type: the setting `acceptContent`. */
+  readonly accept: readonly string[];
+  /** The largest size of a body that was compressed, in bytes. Default 64 MiB. */
+  readonly maxInflatedBytes?: number | undefined;
+}
+
+/**
+ * The message in a text: base64 or raw, of Celery's protocol 2 or 1. What is missing but not needed gets its default;
+ * headers and properties without a meaning here are kept. Throws `DecodeError`, or `ContentDisallowed`, with what is wrong.
+ */
+export function decodeEnvelope(text: string, options: DecodeOptions): MaybePromise<Message> {
+  const envelope = openEnvelope(text);
+  const headers =
+    envelope.headers === undefined || envelope.headers === null ? {} : fields(envelope.headers, "headers");
+  const properties = fields(envelope.properties, "properties");
+  const contentType = envelope["content-type"];
+  if (typeof contentType !== "string")
+    throw new ContentDisallowed(
+      "application/data",
+      "the envelope has no content-type, and a task's body is application/json",
+    );
+  const serializer = SERIALIZERS[acceptedSerializer(contentType, options.accept)];
+
+  const compression =
+    headers.compression === undefined || headers.compression === null
+      ? null
+      : compressionType(String(headers.compression));
+  if (compression === undefined)
+    throw new DecodeError(`the compression ${JSON.stringify(headers.compression)} is not one that kombu knows`);
+  const raw = rawBody(
+    envelope.body,
+    properties.body_encoding,
+    compression !== null || serializer.contentEncoding === "binary",
+  );
+  const encoding = envelope["content-encoding"];
+  const data =
+    compression === null
+      ? raw
+      : decompress(typeof raw === "string" ? textToBytes(raw) : raw, compression, options.maxInflatedBytes);
+
+  return whenReady(data, (plain) => {
+    const readable =
+      typeof plain === "string" || serializer.contentEncoding === "binary" ? plain : decodeText(plain, encoding);
+    return whenReady(serializer.loads(readable), (body) =>
+      toMessage(body, headers, properties, { contentType: serializer.contentType, compression }),
+    );
+  });
+}
+
+function openEnvelope(text: string): Fields {
+  const trimmed = text.trim();
+  const json = trimmed.startsWith("{") ? trimmed : base64ToText(trimmed);
+  const envelope = parseValue(json);
+  if (!isObject(envelope)) throw new DecodeError("the envelope is not an object");
+  if (envelope.properties === undefined)
+    throw new DecodeError("the text is JSON, but not an envelope: it has no properties");
+  return envelope;
+}
+
+/** Text where it came as text, or is base64 of nothing but ASCII; bytes where they are asked for, or mean other characters. */
+function rawBody(body: unknown, encoding: unknown, binary: boolean): Payload {
+  if (typeof body !== "string") throw new DecodeError("the envelope's body is not text");
+  const name = typeof encoding === "string" ? encoding.toLowerCase() : (encoding ?? "utf-8");
+  if (name === "utf-8") return body;
+  if (name === "base64") return binary ? base64ToBytes(body) : base64ToAscii(body);
+  throw new DecodeError(`the body_encoding ${JSON.stringify(encoding)} is not known; base64 and utf-8 are`);
+}
+
+/** The text of a body's bytes. Like Python's JSON it sees UTF-16 by itself; other encodings go by their name. */
+function decodeText(bytes: Uint8Array, encoding: unknown): string {
+  const [first, second] = bytes;
+  let label = "utf-8";
+  if ((first === 0xff && second === 0xfe) || (first !== 0 && second === 0)) label = "utf-16le";
+  else if ((first === 0xfe && second === 0xff) || (first === 0 && second !== 0)) label = "utf-16be";
+  const sniffed = decodeAs(bytes, label);
+  if (sniffed !== undefined) return sniffed;
+  const named = typeof encoding === "string" ? decodeAs(bytes, encoding) : undefined;
+  if (named !== undefined) return named;
+  throw new DecodeError(
+    `the body is not text in UTF-8, nor in its content-encoding ${JSON.stringify(encoding ?? null)}`,
+  );
+}
+
+function decodeAs(bytes: Uint8Array, label: string): string | undefined {
+  try {
+    return new TextDecoder(label, { fatal: true }).decode(bytes);
+  } catch {
+    return undefined;
+  }
+}
+
+function toMessage(
+  body: unknown,
+  headers: Fields,
+  properties: Fields,
+  carried: Pick<Message, "contentType" | "compression">,
+): Message {
+  // Protocol 1 has everything in the body; a hybrid has such a body under headers of protocol 2, and they win.
+  const old = isObject(body) ? body : undefined;
+  if (old !== undefined && headers.task === undefined && old.task === undefined)
+    throw new DecodeError("neither headers nor body name a task");
+  const facts: Fields =
+    old === undefined ? headers : { ...old, ...("taskset" in old ? { group: old.taskset } : {}), ...headers };
+  const id = requiredText(facts.id, "id");
+  const task = requiredText(facts.task, "task");
+  const [args, kwargs, embed] =
+    old === undefined ? threeElements(body) : [old.args ?? [], old.kwargs ?? {}, { ...old, chain: null }];
+  if (!Array.isArray(args)) throw new DecodeError("args is not a list");
+  if (!isObject(kwargs)) throw new DecodeError("kwargs is not an object");
+  const follow = embed === null || embed === undefined ? {} : fields(embed, "the third element of the body");
+
+  return createMessage({
+    id,
+    task,
+    args,
+    kwargs,
+    callbacks: signatures(follow.callbacks, "callbacks"),
+    errbacks: signatures(follow.errbacks, "errbacks"),
+    chain: signatures(follow.chain, "chain"),
+    chord: follow.chord === null || follow.chord === undefined ? null : signature(follow.chord, "chord"),
+    eta: time(facts.eta, "eta"),
+    expires: time(facts.expires, "expires"),
+    retries: count(facts.retries, "retries"),
+    timelimit: timelimit(facts.timelimit),
+    ignoreResult: typeof facts.ignore_result === "boolean" ? facts.ignore_result : null,
+    ...present("rootId", text(facts.root_id)),
+    parentId: text(facts.parent_id) ?? null,
+    group: text(facts.group) ?? null,
+    groupIndex:
+      facts.group_index === null || facts.group_index === undefined ? null : count(facts.group_index, "group_index"),
+    replacedTaskNesting: count(facts.replaced_task_nesting, "replaced_task_nesting"),
+    stampedHeaders: Array.isArray(facts.stamped_headers)
+      ? facts.stamped_headers.filter((name) => typeof name === "string")
+      : null,
+    stamps: isObject(facts.stamps) ? facts.stamps : {},
+    shadow: text(facts.shadow) ?? null,
+    lang: text(facts.lang) ?? "py",
+    origin: text(facts.origin) ?? null,
+    argsrepr: text(facts.argsrepr) ?? null,
+    kwargsrepr: text(facts.kwargsrepr) ?? null,
+    headers: without(headers, HEADERS),
+    ...present("correlationId", text(properties.correlation_id)),
+    replyTo: text(properties.reply_to) || null,
+    priority: typeof properties.priority === "number" ? properties.priority : null,
+    deliveryInfo: deliveryInfo(properties.delivery_info),
+    properties: without(
+      properties.delivery_mode === DELIVERY_MODE ? { ...properties, delivery_mode: undefined } : properties,
+      PROPERTIES,
+    ),
+    ...carried,
+  });
+}
+
+function threeElements(body: unknown): readonly unknown[] {
+  if (!Array.isArray(body)) throw new DecodeError("the body is not a list of args, kwargs and embed");
+  if (body.length !== 3)
+    throw new DecodeError(`the body has ${body.length} elements; it must be args, kwargs and embed`);
+  return body;
+}
+
+function isObject(value: unknown): value is Fields {
+  if (typeof value !== "object" || value === null) return false;
+  const prototype: unknown = Object.getPrototypeOf(value);
+  return prototype === Object.prototype || prototype === null;
+}
+
+function fields(value: unknown, what: string): Fields {
+  if (isObject(value)) return value;
+  throw new DecodeError(`${what} is not an object`);
+}
+
+const text = (value: unknown): string | undefined => (typeof value === "string" ? value : undefined);
+
+const present = <K extends string>(key: K, value: string | undefined): Partial<Record<K, string>> =>
+  value === undefined ? {} : ({ [key]: value } as Record<K, string>); // the one key it is about
+
+function requiredText(value: unknown, name: string): string {
+  if (typeof value === "string" && value !== "") return value;
+  throw new DecodeError(
+    value === undefined ? `the message has no ${name}` : `the message's ${name} is not a text, or empty`,
+  );
+}
+
+function time(value: unknown, name: string): string | null {
+  if (value === null || value === undefined) return null;
+  // A tagged datetime was read to a Date already; its text is what counts.
+  const given = value instanceof Date ? value.toISOString() : value;
+  if (typeof given !== "string") throw new DecodeError(`${name} is ${JSON.stringify(value)}, not a time in ISO 8601`);
+  try {
+    parseTime(given);
+  } catch (error) {
+    throw new DecodeError(`${name} cannot be read: ${error instanceof Error ? error.message : String(error)}`, {
+      cause: error,
+    });
+  }
+  return given;
+}
+
+function count(value: unknown, name: string): number {
+  if (value === null || value === undefined) return 0;
+  if (typeof value === "number" && Number.isSafeInteger(value) && value >= 0) return value;
+  throw new DecodeError(`${name} is not a whole number`);
+}
+
+function timelimit(value: unknown): readonly [number | null, number | null] {
+  if (value === null || value === undefined) return [null, null];
+  const [hard = null, soft = null] = Array.isArray(value) ? (value as unknown[]) : [undefined, undefined];
+  const limit = (seconds: unknown): seconds is number | null =>
+    seconds === null || (typeof seconds === "number" && Number.isFinite(seconds));
+  if (Array.isArray(value) && limit(hard) && limit(soft)) return [hard, soft];
+  throw new DecodeError("timelimit is not a pair of seconds or nulls");
+}
+
+function signatures(value: unknown, name: string): readonly SignatureData[] {
+  if (value === null || value === undefined) return [];
+  return (Array.isArray(value) ? value : [value]).map((item) => signature(item, name));
+}
+
+/** Python needs no more of a signature than its task. */
+function signature(value: unknown, name: string): SignatureData {
+  if (!isObject(value) || typeof value.task !== "string")
+    throw new DecodeError(`${name} holds something that is not a signature: it names no task`);
+  const { args, kwargs, options } = value;
+  const wrong =
+    (args ?? null) !== null && !Array.isArray(args)
+      ? "args"
+      : [kwargs ?? {}, options ?? {}].every(isObject)
+        ? undefined
+        : "kwargs or options";
+  if (wrong !== undefined)
+    throw new DecodeError(`${name} holds a signature of ${JSON.stringify(value.task)} whose ${wrong} cannot be used`);
+  return {
+    ...value,
+    task: value.task,
+    args: Array.isArray(args) ? args : [],
+    kwargs: isObject(kwargs) ? kwargs : {},
+    options: isObject(options) ? options : {},
+    subtask_type: text(value.subtask_type) ?? null,
+    immutable: value.immutable === true,
+  };
+}
+
+function deliveryInfo(value: unknown): Message["deliveryInfo"] {
+  const info = isObject(value) ? value : {};
+  return { exchange: text(info.exchange) ?? "", routingKey: text(info.routing_key) ?? "celery" };
+}
+
+function without(object: Fields, known: ReadonlySet<string>): Fields {
+  return Object.fromEntries(Object.entries(object).filter(([key, value]) => value !== undefined && !known.has(key)));
+}
+
+// ── what cannot be read ─────────────────────────────────────────────────────────────────────────────────────────────
+
+/** Id and task of a text that `decodeEnvelope` may refuse, as far as they can be made out: for a dead letter. Never throws. */
+export function peekEnvelope(text: string): { readonly id?: string; readonly task?: string } {
+  let json = text.trim();
+  try {
+    if (!json.startsWith("{")) json = base64ToText(json);
+  } catch (error) {
+    if (!(error instanceof LovageError)) throw error;
+    return {};
+  }
+  return peekParsed(json) ?? peekText(json);
+}
+
+function peekParsed(json: string): { readonly id?: string; readonly task?: string } | undefined {
+  try {
+    // By JSON itself: an unknown tag is no obstacle here.
+    const envelope: unknown = JSON.parse(json);
+    if (!isObject(envelope)) return {};
+    const found = named(envelope.headers);
+    if (found.id !== undefined || typeof envelope.body !== "string") return found;
+    const properties = isObject(envelope.properties) ? envelope.properties : {};
+    const body =
+      properties.body_encoding === "base64" ? (bytesToText(base64ToBytes(envelope.body)) ?? "") : envelope.body;
+    return { ...named(JSON.parse(body)), ...found };
+  } catch {
+    return undefined;
+  }
+}
+
+function named(value: unknown): { readonly id?: string; readonly task?: string } {
+  if (!isObject(value)) return {};
+  return { ...present("id", text(value.id) || undefined), ...present("task", text(value.task) || undefined) };
+}
+
+/** Damaged JSON: what stands after the first such keys of the headers. */
+function peekText(json: string): { readonly id?: string; readonly task?: string } {
+  const headers = json.slice(Math.max(0, json.indexOf('"headers"')));
+  const after = (key: string) => new RegExp(`"${key}"\\s*:\\s*"([^"\\\\]+)"`).exec(headers)?.[1];
+  return { ...present("id", after("id")), ...present("task", after("task")) };
+}

@@ -1,0 +1,232 @@
+/**
+ * Errors as data, in Celery's form, both ways. What is written here is read by Python, where an unlucky pair of class
+ * and module makes every reader of the row throw, or ends its process.
+ */
+import {
+  AlreadyRegistered,
+  ChordError,
+  ContentDisallowed,
+  DecodeError,
+  EncodeError,
+  Ignore,
+  ImproperlyConfigured,
+  MaxRetriesExceededError,
+  NotRegistered,
+  OperationalError,
+  QueueNotFound,
+  Reject,
+  Retry,
+  SoftTimeLimitExceeded,
+  TaskError,
+  TaskRevokedError,
+  TimeLimitExceeded,
+  TimeoutError,
+  WorkerLostError,
+} from "../errors.ts";
+import { stringifyValue } from "./values.ts";
+
+/** An exception as Celery stores it. */
+export interface ExceptionData {
+  /** The class's name. */
+  readonly exc_type: string;
+  /** What its constructor is called with. */
+  readonly exc_message: readonly unknown[];
+  /** The Python module of the class; `null` or one that is not loaded: Python makes a class of that name on the spot. */
+  readonly exc_module: string | null;
+}
+
+/** A module that no Python process has loaded: readers get a class of the error's name, derived from `Exception`. */
+const NO_MODULE = "lovage";
+
+/** Our classes and the Python modules of their namesakes. */
+const PYTHON_MODULES: ReadonlyMap<unknown, string> = new Map<unknown, string>([
+  ...[
+    Ignore,
+    Reject,
+    Retry,
+    MaxRetriesExceededError,
+    TaskRevokedError,
+    ChordError,
+    NotRegistered,
+    AlreadyRegistered,
+    TimeoutError,
+    ImproperlyConfigured,
+    QueueNotFound,
+  ].map((type) => [type, "celery.exceptions"] as const),
+  ...[SoftTimeLimitExceeded, TimeLimitExceeded, WorkerLostError].map((type) => [type, "billiard.exceptions"] as const),
+  ...[EncodeError, DecodeError, ContentDisallowed, OperationalError].map((type) => [type, "kombu.exceptions"] as const),
+]);
+
+/** JavaScript's own errors that are Python's too, by name and by what a single text argument means. */
+const BUILTINS: ReadonlySet<string> = new Set(["TypeError", "SyntaxError"]);
+
+/**
+ * Whether a name in Python's `builtins` is safe to be made an exception of by a reader: it is one, or does not exist.
+ * What is there and no exception makes the reader throw, and `SystemExit` and its like end the reader's process.
+ */
+export const isSafeBuiltin = (name: string): boolean =>
+  /(?:Error|Exception|Warning|Iteration)$/.test(name) && name !== "BaseException";
+
+/**
+ * Anything thrown, as Celery's data and a traceback. Never throws. An error's name is its `name` where one was given,
+ * else its class's. Python readers get `builtins.TypeError` and the like, Celery's own classes for ours, and for all
+ * others a plain exception of that name. The traceback has the stack and those of the causes.
+ */
+export function exceptionToData(error: unknown): { readonly data: ExceptionData; readonly traceback: string } {
+  try {
+    return { data: describe(error), traceback: tracebackOf(error) };
+  } catch {
+    // A getter of its own threw.
+    const message = "a value was thrown whose properties cannot be read";
+    return {
+      data: { exc_type: "Error", exc_message: [message], exc_module: NO_MODULE },
+      traceback: `Error: ${message}`,
+    };
+  }
+}
+
+function describe(error: unknown): ExceptionData {
+  if (!isError(error)) return { exc_type: "Error", exc_message: [carried(error)], exc_module: NO_MODULE };
+  if (error instanceof TaskError) {
+    const module = error.excModule === "builtins" && !isSafeBuiltin(error.excType) ? NO_MODULE : error.excModule;
+    return { exc_type: typeName(error.excType), exc_message: error.excMessage.map(carried), exc_module: module };
+  }
+  const module = PYTHON_MODULES.get(error.constructor);
+  const type = typeName(nameOf(error));
+  return {
+    exc_type: type,
+    exc_message: argumentsOf(error),
+    exc_module: module ?? (BUILTINS.has(type) ? "builtins" : NO_MODULE),
+  };
+}
+
+/** Also those of another realm, and what `DOMException` makes. */
+const isError = (value: unknown): value is Error =>
+  value instanceof Error ||
+  Object.prototype.toString.call(value) === "[object Error]" ||
+  Object.prototype.toString.call(value) === "[object DOMException]";
+
+function nameOf(error: Error): string {
+  for (
+    let holder: unknown = error;
+    typeof holder === "object" && holder !== null;
+    holder = Object.getPrototypeOf(holder)
+  ) {
+    if (!Object.hasOwn(holder, "name")) continue;
+    const { name } = error;
+    // `class Odd extends TypeError {}` inherits TypeError's name: the class's own says more.
+    const inherited = holder !== error && Object.hasOwn(holder, "constructor") && holder.constructor.name === name;
+    return inherited ? error.constructor.name : String(name);
+  }
+  return error.constructor.name;
+}
+
+/** A name that Python can make a class of: no NUL, no half surrogate pairs, not empty. */
+function typeName(name: string): string {
+  return name.toWellFormed().replaceAll("\0", "").slice(0, 200) || "Error";
+}
+
+/** What the namesake's constructor takes in Python, so that the reader can build it again. */
+function argumentsOf(error: Error): readonly unknown[] {
+  if (error instanceof NotRegistered) return [error.task];
+  if (error instanceof TimeLimitExceeded || error instanceof SoftTimeLimitExceeded) return [error.seconds];
+  return [String(error.message)];
+}
+
+/** The value itself where it can travel, else as text, as Celery does with `repr`. */
+function carried(value: unknown): unknown {
+  if (value === undefined) return "undefined";
+  try {
+    stringifyValue(value, "", 4);
+    return value;
+  } catch {
+    return String(value);
+  }
+}
+
+/** How many causes a traceback tells of. */
+const MAX_CAUSES = 10;
+
+function tracebackOf(error: unknown): string {
+  const parts: string[] = [];
+  const seen = new Set<unknown>();
+  let next = error;
+  while (next !== undefined && next !== null && !seen.has(next) && parts.length <= MAX_CAUSES) {
+    seen.add(next);
+    parts.push(parts.length === 0 ? stackOf(next) : `[cause]: ${stackOf(next)}`);
+    next = isError(next) ? next.cause : undefined;
+  }
+  if (parts.length === 0) parts.push(stackOf(error));
+  return parts.join("\n");
+}
+
+function stackOf(error: unknown): string {
+  if (!isError(error)) return `thrown: ${text(error)}`;
+  if (typeof error.stack === "string" && error.stack !== "") return error.stack;
+  return `${nameOf(error)}: ${error.message}`;
+}
+
+function text(value: unknown): string {
+  if (typeof value === "string") return value;
+  if (typeof value === "object" && value !== null) {
+    try {
+      return stringifyValue(value);
+    } catch {
+      // A cycle, a function: its String is all there is.
+    }
+  }
+  return String(value);
+}
+
+type Rebuild = (message: string, first: unknown) => Error;
+
+/** How many seconds a limit was; `NaN` where Python did not say. */
+const seconds = (first: unknown): number => (typeof first === "number" ? first : Number.NaN);
+
+/** The errors that mean the same whoever stored them. */
+const OURS: Readonly<Record<string, Rebuild>> = {
+  MaxRetriesExceededError: (message) => new MaxRetriesExceededError(message),
+  TaskRevokedError: (message) => new TaskRevokedError(message),
+  ChordError: (message) => new ChordError(message),
+  NotRegistered: (_, first) => new NotRegistered(String(first)),
+  Reject: (message) => new Reject(message),
+  Retry: (message) => new Retry(message),
+  SoftTimeLimitExceeded: (_, first) => new SoftTimeLimitExceeded(seconds(first)),
+  TimeLimitExceeded: (_, first) => new TimeLimitExceeded(seconds(first)),
+  WorkerLostError: (message) => new WorkerLostError(message),
+};
+
+/**
+ * The error that stored data stands for: one of our classes for Celery's own limits and refusals, else a `TaskError`.
+ * Data that is not of Celery's form gives a `TaskError` that shows what was stored. Never throws.
+ */
+export function dataToError(data: unknown, traceback: string | null, taskId: string): Error {
+  const facts =
+    typeof data === "object" && data !== null ? (data as Partial<Record<keyof ExceptionData, unknown>>) : {};
+  const type = facts.exc_type;
+  if (typeof type !== "string" || type === "") {
+    const stored = `the task failed, and its stored error is not of Celery's form: ${safeText(data)}`;
+    return new TaskError({ taskId, excType: "Error", excModule: null, excMessage: [data], traceback, message: stored });
+  }
+  const excModule = typeof facts.exc_module === "string" ? facts.exc_module : null;
+  const given = facts.exc_message;
+  const excMessage: readonly unknown[] = Array.isArray(given) ? given : given === undefined ? [] : [given];
+  const message = excMessage.map(safeText).join(", ");
+  const rebuild =
+    Object.hasOwn(OURS, type) && /^(celery|billiard)\.exceptions$/.test(excModule ?? "") ? OURS[type] : undefined;
+  if (!rebuild) return new TaskError({ taskId, excType: type, excModule, excMessage, traceback, message });
+
+  const error = rebuild(message, excMessage[0]);
+  // A limit in seconds has a sentence of its own; without one, what Python said stays.
+  if ("seconds" in error && Number.isNaN(error.seconds)) error.message = message || "the time limit passed";
+  if (traceback) error.stack = `${error.name}: ${error.message}\n${traceback}`;
+  return error;
+}
+
+function safeText(value: unknown): string {
+  try {
+    return text(value).slice(0, 10_000);
+  } catch {
+    return "a value that cannot be shown";
+  }
+}

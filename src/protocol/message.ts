@@ -1,0 +1,134 @@
+/**
+ * A task's message as a frozen value: Celery's protocol 2 with names in camelCase. The envelope turns it into the text
+ * that a queue carries and back; nobody else knows how it looks on the wire.
+ */
+
+/** A call that is to be made later, as Celery writes it in JSON: it stays data, in Python's spelling, until it is applied. */
+export interface SignatureData {
+  readonly task: string;
+  readonly args: readonly unknown[];
+  readonly kwargs: Readonly<Record<string, unknown>>;
+  /** Options of `apply_async`, in Python's spelling (`task_id`, `group_id`, `countdown` …). */
+  readonly options: Readonly<Record<string, unknown>>;
+  readonly subtask_type: string | null;
+  readonly immutable: boolean;
+  readonly chord_size?: number | null;
+}
+
+export interface DeliveryInfo {
+  /** `""` for the anonymous exchange, which is what a direct queue is reached by. */
+  readonly exchange: string;
+  /** The queue's name where the exchange is anonymous. */
+  readonly routingKey: string;
+}
+
+export interface Message {
+  readonly id: string;
+  /** The task's registered name. */
+  readonly task: string;
+  readonly args: readonly unknown[];
+  readonly kwargs: Readonly<Record<string, unknown>>;
+
+  // What follows it. Every list is a copy; [] means none.
+  /** `link`: applied with the result when the task succeeds. */
+  readonly callbacks: readonly SignatureData[];
+  /** `link_error`: applied when the task fails. */
+  readonly errbacks: readonly SignatureData[];
+  /** The rest of the chain, reversed as on the wire: the next step is the last element. */
+  readonly chain: readonly SignatureData[];
+  /** The body of the chord that this task is a member of. */
+  readonly chord: SignatureData | null;
+
+  /** When the task may start, as text in ISO 8601; a time without an offset is UTC. */
+  readonly eta: string | null;
+  /** From when on the task must not start any more; the same form. */
+  readonly expires: string | null;
+  /** Attempts that asked for another, so far. */
+  readonly retries: number;
+  /** Hard and soft limit in seconds, `null` for the task's own. */
+  readonly timelimit: readonly [hard: number | null, soft: number | null];
+  /** `null`: as the task's own option says. */
+  readonly ignoreResult: boolean | null;
+  readonly rootId: string | null;
+  readonly parentId: string | null;
+  readonly group: string | null;
+  readonly groupIndex: number | null;
+  /** How often the task replaced itself (`self.replace`). */
+  readonly replacedTaskNesting: number;
+  readonly stampedHeaders: readonly string[] | null;
+  readonly stamps: Readonly<Record<string, unknown>>;
+  /** A name to log in place of the task's own. */
+  readonly shadow: string | null;
+  readonly lang: string;
+  readonly origin: string | null;
+  readonly argsrepr: string | null;
+  readonly kwargsrepr: string | null;
+  /** Headers of the user's own, and any this version does not know: kept through retry and replace. */
+  readonly headers: Readonly<Record<string, unknown>>;
+
+  readonly correlationId: string | null;
+  readonly replyTo: string | null;
+  /** 0 to 255; what it means is up to the broker. `null`: none given. */
+  readonly priority: number | null;
+  readonly deliveryInfo: DeliveryInfo;
+  /** Properties this version does not know, as they came (`MessageGroupId`, `DelaySeconds` …). */
+  readonly properties: Readonly<Record<string, unknown>>;
+
+  /** How the body is (to be) serialized: `application/json`, `application/x-msgpack` or `application/x-yaml`. */
+  readonly contentType: string;
+  /** How the body is (to be) compressed: a mime type such as `application/x-gzip`; `null`: not at all. */
+  readonly compression: string | null;
+}
+
+/** What every message has unless its maker says otherwise. */
+export const MESSAGE_DEFAULTS = {
+  args: [],
+  kwargs: {},
+  callbacks: [],
+  errbacks: [],
+  chain: [],
+  chord: null,
+  eta: null,
+  expires: null,
+  retries: 0,
+  timelimit: [null, null],
+  ignoreResult: null,
+  rootId: null,
+  parentId: null,
+  group: null,
+  groupIndex: null,
+  replacedTaskNesting: 0,
+  stampedHeaders: null,
+  stamps: {},
+  shadow: null,
+  lang: "js",
+  origin: null,
+  argsrepr: null,
+  kwargsrepr: null,
+  headers: {},
+  correlationId: null,
+  replyTo: null,
+  priority: null,
+  deliveryInfo: { exchange: "", routingKey: "celery" },
+  properties: {},
+  contentType: "application/json",
+  compression: null,
+} as const satisfies Omit<Message, "id" | "task">;
+
+/** A message: the given facts, and defaults for the rest. The root of a task without one is the task itself, as in Celery. */
+export function createMessage(facts: Pick<Message, "id" | "task"> & Partial<Message>): Message {
+  return Object.freeze({
+    ...MESSAGE_DEFAULTS,
+    ...facts,
+    rootId: facts.rootId ?? facts.id,
+    correlationId: facts.correlationId ?? facts.id,
+  });
+}
+
+/**
+ * The order of a task's messages that share its id: a replacement comes after what it replaces, a retry after what it
+ * repeats. A plain number, so that a store can compare it: nesting in the upper bits, retries in the lower 32.
+ */
+export function attemptOf(message: Pick<Message, "replacedTaskNesting" | "retries">): number {
+  return message.replacedTaskNesting * 2 ** 32 + message.retries;
+}

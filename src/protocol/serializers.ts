@@ -1,0 +1,208 @@
+/** How a body or a result becomes text or bytes. JSON is always there; the others load when they are first needed. */
+import { bytesToText, textToBytes } from "./bytes.ts";
+import { ContentDisallowed, DecodeError, EncodeError, LovageError } from "../errors.ts";
+import type { ScalarTag } from "yaml";
+import { isTag, MAX_NESTING, parseJson } from "./json.ts";
+import { parseValue, readTag, stringifyValue } from "./values.ts";
+
+export type SerializerName = "json" | "msgpack" | "yaml";
+
+/** A value at hand, or on its way where something had to be loaded or decompressed first. */
+export type MaybePromise<T> = T | Promise<T>;
+
+/** Goes on with a value, at once where it is at hand. */
+export function whenReady<T, R>(value: MaybePromise<T>, next: (value: T) => MaybePromise<R>): MaybePromise<R> {
+  return value instanceof Promise ? value.then(next) : next(value);
+}
+
+/**
+ * What is stored or sent: the text of JSON or YAML, or bytes where it is msgpack, or compressed. Text may be read back as
+ * bytes of UTF-8: where a store knows only bytes, those that begin with `{` are text.
+ */
+export type Payload = string | Uint8Array;
+
+interface Serializer {
+  readonly contentType: string;
+  /** What kombu writes as `content-encoding`. */
+  readonly contentEncoding: "utf-8" | "binary";
+  /** `path` names the value in an `EncodeError`, `depth` counts the brackets around it. */
+  readonly dumps: (value: unknown, path?: string, depth?: number) => MaybePromise<Payload>;
+  /** Throws `DecodeError`. */
+  readonly loads: (data: Payload) => MaybePromise<unknown>;
+}
+
+/** Defined by who bundles for an app that has JSON alone (esbuild's `--define:LOVAGE_JSON_ONLY=true`): the others are then left out. */
+declare const LOVAGE_JSON_ONLY: unknown;
+
+const loadPackage = {
+  msgpack: () => (typeof LOVAGE_JSON_ONLY === "undefined" ? import("@msgpack/msgpack") : leftOut("application/x-msgpack")),
+  yaml: () => (typeof LOVAGE_JSON_ONLY === "undefined" ? import("yaml") : leftOut("application/x-yaml")),
+};
+
+function leftOut(contentType: string): never {
+  throw new ContentDisallowed(contentType, "this bundle was made for JSON alone; name the serializer in acceptContent and deploy again");
+}
+
+export const SERIALIZERS: Readonly<Record<SerializerName, Serializer>> = {
+  json: {
+    contentType: "application/json",
+    contentEncoding: "utf-8",
+    dumps: stringifyValue,
+    loads: (data) => parseValue(toText(data)),
+  },
+  msgpack: { contentType: "application/x-msgpack", contentEncoding: "binary", dumps: dumpMsgpack, loads: loadMsgpack },
+  yaml: { contentType: "application/x-yaml", contentEncoding: "utf-8", dumps: dumpYaml, loads: loadYaml },
+};
+
+const NAMES: ReadonlyMap<string, SerializerName | "pickle"> = new Map([
+  ["json", "json"],
+  ["application/json", "json"],
+  ["msgpack", "msgpack"],
+  ["application/x-msgpack", "msgpack"],
+  ["yaml", "yaml"],
+  ["application/x-yaml", "yaml"],
+  ["pickle", "pickle"],
+  ["application/x-python-serialize", "pickle"],
+]);
+
+/** The serializer of a name or a MIME type; `undefined` where there is none, as for pickle. */
+export function serializerName(nameOrType: string): SerializerName | undefined {
+  const name = NAMES.get(nameOrType.toLowerCase());
+  return name === "pickle" ? undefined : name;
+}
+
+/** The MIME type of a serializer. */
+export const contentTypeOf = (name: SerializerName): string => SERIALIZERS[name].contentType;
+
+/** The serializer that may read a content type. `accept` holds names or MIME types. Throws `ContentDisallowed`. */
+export function acceptedSerializer(contentType: string, accept: readonly string[]): SerializerName {
+  const name = NAMES.get(contentType);
+  if (name === "pickle")
+    throw new ContentDisallowed(contentType, "reading pickle runs code that the sender chose; send JSON");
+  if (name === undefined)
+    throw new ContentDisallowed(contentType, "it is not a type that is known; application/json is, exactly so written");
+  if (!accept.some((entry) => serializerName(entry) === name)) {
+    throw new ContentDisallowed(contentType, `acceptContent has only ${accept.join(", ") || "nothing"}`);
+  }
+  return name;
+}
+
+function toText(data: Payload): string {
+  if (typeof data === "string") return data;
+  const text = bytesToText(data);
+  if (text === undefined) throw new DecodeError("the bytes are not UTF-8");
+  return text;
+}
+
+// ── msgpack and YAML ────────────────────────────────────────────────────────────────────────────────────────────────
+// Both carry what JSON carries, by the same rules. Dates and bytes they have forms of their own for; all else keeps
+// kombu's tag, which only Lovage reads back.
+
+function toTree(value: unknown, path: string | undefined, depth: number | undefined): unknown {
+  return parseJson(stringifyValue(value, path, depth), (marker, tagged) =>
+    marker === "datetime" || marker === "bytes" || marker === "base64" ? readTag(marker, tagged) : undefined,
+  );
+}
+
+/** A tree as a decoder made it: integers become numbers where those hold them, tags what they stand for. */
+function fromTree(value: unknown, depth = 0): unknown {
+  if (typeof value === "bigint")
+    return BigInt.asIntN(54, value) === value && value !== -(2n ** 53n) ? Number(value) : value;
+  if (typeof value !== "object" || value === null || value instanceof Date) return value;
+  // A copy: what the libraries give is a Buffer, or a view of the whole message.
+  if (value instanceof Uint8Array) return new Uint8Array(value);
+  if (depth >= MAX_NESTING) throw new DecodeError(`the data is nested more than ${MAX_NESTING} levels deep`);
+  if (Array.isArray(value)) return value.map((item) => fromTree(item, depth + 1));
+  const prototype: unknown = Object.getPrototypeOf(value);
+  if (prototype !== Object.prototype && prototype !== null)
+    throw new DecodeError("the data holds a type that JSON has no form for");
+  const object = Object.fromEntries(Object.entries(value).map(([key, member]) => [key, fromTree(member, depth + 1)]));
+  return isTag(object) ? readTag(object.__type__, object.__value__) : object;
+}
+
+/** What a foreign decoder throws is ours to explain. */
+function decoded(what: string, read: () => unknown): unknown {
+  try {
+    return fromTree(read());
+  } catch (error) {
+    if (error instanceof LovageError) throw error;
+    throw new DecodeError(
+      `the ${what} data cannot be read: ${error instanceof Error ? error.message : String(error)}`,
+      { cause: error },
+    );
+  }
+}
+
+/** The library writes integers beyond 32 bits as floats, unless they are bigints. */
+function widen(value: unknown, path: string | undefined): unknown {
+  if (typeof value === "bigint" && (value >= 2n ** 64n || value < -(2n ** 63n))) {
+    throw new EncodeError(
+      path ?? "",
+      `has an integer of more than 64 bits (${value}), which msgpack cannot carry; use JSON`,
+    );
+  }
+  if (typeof value === "number" && Number.isSafeInteger(value) && Math.abs(value) >= 2 ** 31 && !Object.is(value, -0))
+    return BigInt(value);
+  if (typeof value !== "object" || value === null || value instanceof Date || value instanceof Uint8Array) return value;
+  if (Array.isArray(value)) return value.map((item) => widen(item, path));
+  return Object.fromEntries(Object.entries(value).map(([key, member]) => [key, widen(member, path)]));
+}
+
+async function dumpMsgpack(value: unknown, path?: string, depth?: number): Promise<Payload> {
+  const { encode } = await loadPackage.msgpack();
+  return encode(widen(toTree(value, path, depth), path), { useBigInt64: true, maxDepth: MAX_NESTING + 1 });
+}
+
+async function loadMsgpack(data: Payload): Promise<unknown> {
+  const { decode } = await loadPackage.msgpack();
+  return decoded("msgpack", () => decode(typeof data === "string" ? textToBytes(data) : data, { useBigInt64: true }));
+}
+
+// Version 1.1 is PyYAML's: "yes" and "12:30" are quoted, since it would read them as something else.
+const YAML = { version: "1.1" } as const;
+
+/** Floats as PyYAML takes them for floats: with a point always, so that 2^60 is no integer and 1e21 no text. */
+const YAML_FLOAT: ScalarTag = {
+  tag: "tag:yaml.org,2002:float",
+  default: true,
+  identify: (value) =>
+    typeof value === "number" && Number.isFinite(value) && (!Number.isSafeInteger(value) || Object.is(value, -0)),
+  // For writing only: the version's own tags read.
+  test: /^\b$/,
+  resolve: Number,
+  stringify({ value }) {
+    const text = Object.is(value, -0) ? "-0" : String(value);
+    const [mantissa = "", exponent] = text.split("e");
+    const pointed = mantissa.includes(".") ? mantissa : `${mantissa}.0`;
+    return exponent === undefined ? pointed : `${pointed}e${exponent}`;
+  },
+};
+
+/** Two texts that mean something to PyYAML where they stand bare: "merge" and "default value". */
+const YAML_QUOTED: ScalarTag = {
+  tag: "tag:yaml.org,2002:str",
+  default: true,
+  identify: (value) => value === "<<" || value === "=",
+  // For writing only, like the one above.
+  test: /^\b$/,
+  resolve: String,
+  stringify: ({ value }) => JSON.stringify(value),
+};
+
+async function dumpYaml(value: unknown, path?: string, depth?: number): Promise<Payload> {
+  const { stringify } = await loadPackage.yaml();
+  return stringify(toTree(value, path, depth), {
+    ...YAML,
+    aliasDuplicateObjects: false,
+    customTags: (tags) => [
+      YAML_FLOAT,
+      YAML_QUOTED,
+      ...tags.filter((tag) => typeof tag === "string" || tag.tag !== "tag:yaml.org,2002:merge"),
+    ],
+  });
+}
+
+async function loadYaml(data: Payload): Promise<unknown> {
+  const { parse: read } = await loadPackage.yaml();
+  return decoded("YAML", () => read(toText(data), { ...YAML, intAsBigInt: true, logLevel: "error" }));
+}
