@@ -1,0 +1,153 @@
+/**
+ * The broker's port: what Lovage asks of a queue service. It is SQS's model (visibility, receipts, at least once), and
+ * every implementation keeps to it; `test/contract/broker.ts` says what that means, sentence by sentence.
+ *
+ * A broker moves text. It knows neither tasks nor messages.
+ */
+import { OperationalError, PayloadTooLarge } from "../errors.ts";
+
+/** A text on its way into a queue. */
+export interface Outgoing {
+  readonly queue: string;
+  readonly body: string;
+  /** Seconds, 0 to {@link BrokerLimits.maxDelaySeconds}; may have a fraction where the broker can. Refused on a FIFO queue. */
+  readonly delaySeconds?: number;
+  /** 0 to 255, the higher the sooner, where {@link BrokerLimits.priority} says so; elsewhere it is only carried in the body. */
+  readonly priority?: number;
+  /** FIFO: the group whose order is kept (`"default"` when absent). Elsewhere: the tenant of a fair queue. */
+  readonly groupId?: string;
+  /** FIFO: a second text of the same id within five minutes is accepted and dropped. On other queues SQLite and memory do the same; SQS has no such thing there. */
+  readonly deduplicationId?: string;
+  /** Text attributes beside the body: what a dead letter says about itself. */
+  readonly attributes?: Readonly<Record<string, string>>;
+}
+
+/** A text handed out by a queue, hidden from others until its visibility ends. */
+export interface Delivery {
+  readonly queue: string;
+  readonly body: string;
+  /** The broker's id of the text, the same at every delivery of it. */
+  readonly messageId: string;
+  /** What names this delivery to the broker; stale once the text was handed out again. */
+  readonly receipt: string;
+  /** How often it was handed out, this time included: 1 at first. */
+  readonly receiveCount: number;
+  /** When it was sent, in milliseconds since the epoch. */
+  readonly sentAt: number;
+  readonly groupId?: string;
+  readonly deduplicationId?: string;
+  readonly attributes: Readonly<Record<string, string>>;
+}
+
+export interface ReceiveOptions {
+  /** How many at most; the broker may hand out fewer. At least 1. */
+  readonly max: number;
+  /** How long to wait for the first one, in milliseconds; 0: do not. */
+  readonly wait: number;
+  /** For how long others shall not see it, in milliseconds. Default: the queue's own. */
+  readonly visibility?: number;
+  /** Ends the wait early. What was handed out until then is still returned. */
+  readonly signal?: AbortSignal;
+}
+
+export interface QueueSize {
+  /** Could be received now. */
+  readonly ready: number;
+  /** Waits for its delay to pass. */
+  readonly delayed: number;
+  /** Handed out, neither deleted nor visible again. */
+  readonly inFlight: number;
+}
+
+export interface BrokerLimits {
+  /** The largest text, attributes included, in bytes of UTF-8. SQS: 1 MiB. */
+  readonly maxBytes: number;
+  /** The longest delay of one message, in seconds; `Infinity` where there is none. SQS: 900. */
+  readonly maxDelaySeconds: number;
+  /** The longest time a delivery can stay hidden, in seconds. SQS: 43,200. */
+  readonly maxVisibilitySeconds: number;
+  /** Whether a priority changes the order. */
+  readonly priority: boolean;
+  /** How long the workers of a broker may need to learn a new task, in seconds: so long a task that none knows is hidden before the next try. SQS: 60, a deploy that rolls out; embedded: 1. */
+  readonly rolloutSeconds: number;
+}
+
+/** One answer for each thing asked, in order: `undefined` for done, else why not. */
+export type Settled = readonly (Error | undefined)[];
+
+export interface Broker {
+  readonly limits: BrokerLimits;
+  /**
+   * Puts texts into queues. Each entry settles by itself: the others are sent when one is refused. Refusals are
+   * `PayloadTooLarge`, `QueueNotFound`, or `OperationalError`.
+   */
+  send(entries: readonly Outgoing[]): Promise<Settled>;
+  /** Takes texts out of one queue. Throws `QueueNotFound` or `OperationalError`. */
+  receive(queue: string, options: ReceiveOptions): Promise<readonly Delivery[]>;
+  /** Deletes what was handed out. A stale receipt is no error and deletes nothing. */
+  delete(deliveries: readonly Delivery[]): Promise<Settled>;
+  /** Hides deliveries for so many milliseconds from now; 0 hands them back at once. A stale receipt is no error and changes nothing. */
+  changeVisibility(entries: readonly { readonly delivery: Delivery; readonly visibility: number }[]): Promise<Settled>;
+  /** The queues that exist, dead-letter queues included, sorted. */
+  queues(): Promise<readonly string[]>;
+  size(queue: string): Promise<QueueSize>;
+  /** Deletes all texts of a queue, those in flight too. Returns how many, or `undefined` where the service does not say. */
+  purge(queue: string): Promise<number | undefined>;
+  /** Ends waits and closes what is open. The broker is not used afterwards. */
+  close(): Promise<void>;
+}
+
+/** SQS's limit of a message, its attributes included, in bytes: 1 MiB. */
+export const MAX_BYTES = 1024 * 1024;
+/** SQS's default visibility, in milliseconds. */
+export const VISIBILITY_MS = 30_000;
+/** For how long SQS knows a deduplication id again, in milliseconds. */
+export const DEDUPLICATION_MS = 5 * 60_000;
+
+/**
+ * Why a broker cannot take an entry, by its limits alone: `PayloadTooLarge`, or an `OperationalError` that trying again
+ * does not cure.
+ */
+export function refusal(entry: Outgoing, limits: BrokerLimits): Error | undefined {
+  const refuse = (why: string) =>
+    new OperationalError(`queue ${JSON.stringify(entry.queue)} refused a message: ${why}`, { retryable: false });
+  const delay = entry.delaySeconds ?? 0;
+  if (!(delay >= 0 && delay <= limits.maxDelaySeconds)) {
+    return refuse(`a delay is 0 to ${limits.maxDelaySeconds} s, not ${delay}`);
+  }
+  if (delay > 0 && isFifo(entry.queue)) return refuse("a FIFO queue takes no delay for a single message");
+  const size = sizeOf(entry);
+  return size > limits.maxBytes ? new PayloadTooLarge("the message", size, limits.maxBytes) : undefined;
+}
+
+/** What SQS counts of an entry, in bytes: the body, and name, type and value of each attribute. */
+export function sizeOf(entry: Outgoing): number {
+  return Object.entries(entry.attributes ?? {}).reduce(
+    (sum, [name, value]) => sum + utf8Bytes(name) + "String".length + utf8Bytes(value),
+    utf8Bytes(entry.body),
+  );
+}
+
+const encoder = new TextEncoder();
+const utf8Bytes = (text: string): number => encoder.encode(text).length;
+
+/** FIFO queues end in `.fifo`, as in SQS. */
+export const isFifo = (queue: string): boolean => queue.endsWith(".fifo");
+
+/** The queue that takes the dead letters of a queue: `media` → `media-dlq`, `orders.fifo` → `orders-dlq.fifo`. */
+export function deadLetterQueue(queue: string): string {
+  return isFifo(queue) ? `${queue.slice(0, -".fifo".length)}-dlq.fifo` : `${queue}-dlq`;
+}
+
+/** Whether a queue is one that takes dead letters. */
+export const isDeadLetterQueue = (queue: string): boolean => /-dlq(\.fifo)?$/.test(queue);
+
+/** What opens a broker: `now` is milliseconds since the epoch, `random` a number in [0, 1). */
+export interface BrokerContext {
+  readonly now: () => number;
+  readonly random: () => number;
+  /** The setting `brokerTransportOptions`. */
+  readonly options: Readonly<Record<string, unknown>>;
+}
+
+export type OpenBroker = (url: string, context: BrokerContext) => Broker | Promise<Broker>;

@@ -1,0 +1,292 @@
+/** The broker in a file (`sqlite://`): SQS's model in two tables and a memory of deduplication ids, shared by processes. */
+import { type Database, openDatabase } from "../sqlite/database.ts";
+import {
+  type Broker,
+  type BrokerContext,
+  type BrokerLimits,
+  type Delivery,
+  DEDUPLICATION_MS,
+  isFifo,
+  MAX_BYTES,
+  type Outgoing,
+  refusal,
+  type Settled,
+  VISIBILITY_MS,
+} from "./broker.ts";
+import { longPoll } from "./long-poll.ts";
+
+const limits: BrokerLimits = {
+  maxBytes: MAX_BYTES,
+  maxDelaySeconds: Number.POSITIVE_INFINITY,
+  maxVisibilitySeconds: Number.POSITIVE_INFINITY,
+  priority: true,
+  rolloutSeconds: 1,
+};
+
+/** The far end of a delay without end: what SQLite and JavaScript both hold exactly. */
+const NEVER = Number.MAX_SAFE_INTEGER;
+
+/**
+ * A message is `ready` (1: to be had now) or waits for its `visible_at` (0: delayed, or handed out). Each kind has an
+ * index of its own in the order it is looked for, so that neither 100,000 delayed nor 100,000 ready ones slow a receive.
+ * AUTOINCREMENT: an id is never used again, so that a stale receipt cannot name a younger message.
+ */
+const SCHEMA = `
+  CREATE TABLE IF NOT EXISTS queue (name TEXT PRIMARY KEY) WITHOUT ROWID;
+  CREATE TABLE IF NOT EXISTS message (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    queue TEXT NOT NULL,
+    ready INTEGER NOT NULL,
+    visible_at INTEGER NOT NULL,
+    receive_count INTEGER NOT NULL DEFAULT 0,
+    priority INTEGER NOT NULL,
+    sent_at INTEGER NOT NULL,
+    group_id TEXT,
+    deduplication_id TEXT,
+    attributes TEXT,
+    body TEXT NOT NULL
+  );
+  CREATE INDEX IF NOT EXISTS message_ready ON message (queue, priority DESC, id) WHERE ready = 1;
+  CREATE INDEX IF NOT EXISTS message_waiting ON message (queue, visible_at) WHERE ready = 0;
+  CREATE INDEX IF NOT EXISTS message_blocking ON message (queue, group_id, visible_at) WHERE ready = 0 AND group_id IS NOT NULL;
+  CREATE TABLE IF NOT EXISTS deduplication (
+    queue TEXT NOT NULL,
+    id TEXT NOT NULL,
+    expires_at INTEGER NOT NULL,
+    PRIMARY KEY (queue, id)
+  ) WITHOUT ROWID;
+  CREATE INDEX IF NOT EXISTS deduplication_expiry ON deduplication (expires_at);
+`;
+
+/** A group of a FIFO queue is blocked while one of it is handed out. Ready ones of a blocked group are walked over, as SQS does. */
+const NOT_BLOCKED = `AND NOT EXISTS (
+  SELECT 1 FROM message b WHERE b.queue = m.queue AND b.group_id = m.group_id AND b.ready = 0 AND b.visible_at > :now
+)`;
+
+const chosen = (fifo: boolean) => `
+  SELECT id FROM message m WHERE queue = :queue AND ready = 1 ${fifo ? NOT_BLOCKED : ""}
+  ORDER BY priority DESC, id LIMIT :max`;
+
+/** The statements; exported for the test that looks at their query plans. */
+export const SQL = {
+  knowQueue: "INSERT OR IGNORE INTO queue (name) VALUES (?)",
+  queues: "SELECT name FROM queue ORDER BY name",
+  forgetIds: "DELETE FROM deduplication WHERE expires_at <= ?",
+  rememberId: "INSERT OR IGNORE INTO deduplication (queue, id, expires_at) VALUES (?, ?, ?)",
+  send: `INSERT INTO message (queue, ready, visible_at, priority, sent_at, group_id, deduplication_id, attributes, body)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+  nextVisible: "SELECT min(visible_at) AS at FROM message WHERE queue = ? AND ready = 0",
+  isReady: "SELECT 1 FROM message m WHERE queue = :queue AND ready = 1 LIMIT 1",
+  isReadyFifo: `SELECT 1 FROM message m WHERE queue = :queue AND ready = 1 ${NOT_BLOCKED} LIMIT 1`,
+  becomesReadyFifo: `SELECT 1 FROM message m WHERE queue = :queue AND ready = 0 AND visible_at <= :now ${NOT_BLOCKED} LIMIT 1`,
+  nextVisibleAfter: "SELECT min(visible_at) AS at FROM message WHERE queue = ? AND ready = 0 AND visible_at > ?",
+  becomeReady: "UPDATE message SET ready = 1 WHERE queue = ? AND ready = 0 AND visible_at <= ?",
+  take: (fifo: boolean) => `UPDATE message SET ready = 0, visible_at = :until, receive_count = receive_count + 1
+    WHERE id IN (${chosen(fifo)})
+    RETURNING id, priority, receive_count, sent_at, group_id, deduplication_id, attributes, body`,
+  delete: "DELETE FROM message WHERE id = ? AND receive_count = ?",
+  changeVisibility: "UPDATE message SET ready = ?, visible_at = ? WHERE id = ? AND receive_count = ?",
+  size: `SELECT
+      count(*) FILTER (WHERE ready = 1 OR visible_at <= :now) AS ready,
+      count(*) FILTER (WHERE ready = 0 AND visible_at > :now AND receive_count = 0) AS delayed,
+      count(*) FILTER (WHERE ready = 0 AND visible_at > :now AND receive_count > 0) AS inFlight
+    FROM message WHERE queue = :queue`,
+  purge: "DELETE FROM message WHERE queue = ?",
+} as const;
+
+/** A row of {@link SQL.take}. */
+interface Taken {
+  readonly id: number;
+  readonly priority: number;
+  readonly receive_count: number;
+  readonly sent_at: number;
+  readonly group_id: string | null;
+  readonly deduplication_id: string | null;
+  readonly attributes: string | null;
+  readonly body: string;
+}
+
+/**
+ * Opens the broker of a `sqlite://` URL (see `parseUrl` in `sqlite/database.ts`). A send is durable when its promise
+ * resolves. A delay, and a visibility, has no upper limit. Throws `ImproperlyConfigured` or `OperationalError`.
+ */
+export async function open(url: string, context: BrokerContext): Promise<Broker> {
+  const database = await openDatabase(url, context);
+  try {
+    await database.write((db) => db.exec(SCHEMA));
+  } catch (error) {
+    await database.close();
+    throw error;
+  }
+  return createBroker(database, context.now);
+}
+
+function createBroker(database: Database, now: () => number): Broker {
+  const { prepare, read, write } = database;
+  const closing = new AbortController();
+  /** Queues whose row is committed; rows of `queue` are never deleted. */
+  const known = new Set<string>();
+
+  const visibleAt = (from: number, ms: number) => Math.min(Math.ceil(from + ms), NEVER);
+
+  async function know(queue: string): Promise<void> {
+    if (known.has(queue)) return;
+    await write(() => prepare(SQL.knowQueue).run(queue));
+    known.add(queue);
+  }
+
+  /** Inside a transaction. */
+  function insert(entry: Outgoing, sentAt: number): void {
+    const { queue, deduplicationId } = entry;
+    if (deduplicationId !== undefined) {
+      prepare(SQL.forgetIds).run(sentAt);
+      if (prepare(SQL.rememberId).run(queue, deduplicationId, sentAt + DEDUPLICATION_MS).changes === 0) return;
+    }
+    const fifo = isFifo(queue);
+    const delay = (entry.delaySeconds ?? 0) * 1000;
+    prepare(SQL.send).run(
+      queue,
+      delay > 0 ? 0 : 1,
+      visibleAt(sentAt, delay),
+      fifo ? 0 : (entry.priority ?? 0),
+      sentAt,
+      entry.groupId ?? (fifo ? "default" : null),
+      deduplicationId ?? null,
+      entry.attributes ? JSON.stringify(entry.attributes) : null,
+      entry.body,
+    );
+  }
+
+  /** What a receive finds without writing: something to take, or when there may be something, `Infinity` for nobody knows. */
+  function look(queue: string, time: number): "ready" | number {
+    return read(() => {
+      const fifo = isFifo(queue);
+      if (!fifo) {
+        if (prepare(SQL.isReady).get({ queue })) return "ready";
+        const at = prepare(SQL.nextVisible).get(queue)?.["at"];
+        if (typeof at !== "number") return Number.POSITIVE_INFINITY;
+        return at <= time ? "ready" : at;
+      }
+      const facts = { queue, now: time };
+      if (prepare(SQL.isReadyFifo).get(facts) || prepare(SQL.becomesReadyFifo).get(facts)) return "ready";
+      const at = prepare(SQL.nextVisibleAfter).get(queue, time)?.["at"];
+      return typeof at === "number" ? at : Number.POSITIVE_INFINITY;
+    });
+  }
+
+  function take(queue: string, max: number, visibility: number): Promise<readonly Delivery[]> {
+    const fifo = isFifo(queue);
+    return write(() => {
+      const time = now();
+      const at = prepare(SQL.nextVisible).get(queue)?.["at"];
+      if (typeof at === "number" && at <= time) prepare(SQL.becomeReady).run(queue, time);
+      const facts = { queue, max, until: visibleAt(time, visibility) };
+      // The columns are those of the RETURNING clause, their types those of the table.
+      const rows = prepare(SQL.take(fifo)).all(fifo ? { ...facts, now: time } : facts) as unknown as Taken[];
+      // RETURNING has no order of its own.
+      rows.sort((a, b) => b.priority - a.priority || a.id - b.id);
+      return rows.map((row) => delivery(queue, row));
+    });
+  }
+
+  return {
+    limits,
+
+    async send(entries) {
+      const refused = entries.map((entry) => refusal(entry, limits));
+      const accepted = entries.filter((_, index) => !refused[index]);
+      if (accepted.length === 0) return refused;
+      const queues = [...new Set(accepted.map((entry) => entry.queue))].filter((queue) => !known.has(queue));
+      try {
+        await write(() => {
+          const sentAt = Math.floor(now());
+          for (const queue of queues) prepare(SQL.knowQueue).run(queue);
+          for (const entry of accepted) insert(entry, sentAt);
+        });
+      } catch (error) {
+        return refused.map((reason) => reason ?? asError(error));
+      }
+      for (const queue of queues) known.add(queue);
+      return refused;
+    },
+
+    async receive(queue, { max, wait, visibility = VISIBILITY_MS, signal }) {
+      await know(queue);
+      return longPoll({
+        max,
+        wait,
+        ...(signal && { signal }),
+        now,
+        closing: closing.signal,
+        look: (time) => look(queue, time),
+        take: (max) => take(queue, max, visibility),
+        changed: database.changed,
+      });
+    },
+
+    delete: (deliveries) =>
+      settle(deliveries.length, () => {
+        for (const { receipt } of deliveries) {
+          const [id, count] = parseReceipt(receipt);
+          prepare(SQL.delete).run(id, count);
+        }
+      }),
+
+    changeVisibility: (entries) =>
+      settle(entries.length, () => {
+        const time = now();
+        for (const { delivery, visibility } of entries) {
+          const [id, count] = parseReceipt(delivery.receipt);
+          prepare(SQL.changeVisibility).run(visibility > 0 ? 0 : 1, visibleAt(time, visibility), id, count);
+        }
+      }),
+
+    async queues() {
+      return read(() => prepare(SQL.queues).all()).map((row) => String(row["name"]));
+    },
+
+    async size(queue) {
+      const row = read(() => prepare(SQL.size).get({ queue, now: now() }));
+      return { ready: Number(row?.["ready"]), delayed: Number(row?.["delayed"]), inFlight: Number(row?.["inFlight"]) };
+    },
+
+    purge: (queue) => write(() => Number(prepare(SQL.purge).run(queue).changes)),
+
+    async close() {
+      closing.abort();
+      await database.close();
+    },
+  };
+
+  async function settle(count: number, job: () => void): Promise<Settled> {
+    let failure: Error | undefined;
+    if (count > 0)
+      await write(job).catch((error: unknown) => {
+        failure = asError(error);
+      });
+    return Array.from({ length: count }, () => failure);
+  }
+}
+
+const asError = (error: unknown): Error => (error instanceof Error ? error : new Error(String(error)));
+
+/** A receipt is the message's id and the number of the delivery. What is none names nothing. */
+function parseReceipt(receipt: string): readonly [id: number, count: number] {
+  const [, id, count] = /^(\d{1,15})-(\d{1,15})$/.exec(receipt) ?? [];
+  return [Number(id ?? -1), Number(count ?? -1)];
+}
+
+function delivery(queue: string, row: Taken): Delivery {
+  return {
+    queue,
+    body: row.body,
+    messageId: String(row.id),
+    receipt: `${row.id}-${row.receive_count}`,
+    receiveCount: row.receive_count,
+    sentAt: row.sent_at,
+    ...(row.group_id !== null && { groupId: row.group_id }),
+    ...(row.deduplication_id !== null && { deduplicationId: row.deduplication_id }),
+    // Written by `insert` from a record of texts.
+    attributes: row.attributes === null ? {} : (JSON.parse(row.attributes) as Record<string, string>),
+  };
+}

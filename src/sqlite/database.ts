@@ -1,0 +1,486 @@
+/**
+ * The file behind `sqlite://`: one connection for each path and thread, transactions that share a commit, a write lock
+ * that processes share fairly, and word from other processes when they have committed.
+ */
+import { type FSWatcher, mkdirSync, watch } from "node:fs";
+import { dirname, resolve } from "node:path";
+import type { DatabaseSync, StatementSync } from "node:sqlite";
+import { ImproperlyConfigured, OperationalError } from "../errors.ts";
+
+/** Written into the file (`PRAGMA user_version`). A file of a later version is refused. */
+export const SCHEMA_VERSION = 1;
+/** `PRAGMA application_id`, "Lovg": a database of somebody else's is never written to. */
+const APPLICATION_ID = 0x4c6f7667;
+
+/** How long a transaction waits for the write lock before it fails. */
+const LOCK_TIMEOUT_MS = 10_000;
+/** Time between two tries for the lock; SQLite's own busy handler sleeps up to 100 ms and so loses to a writer in a loop. */
+const RETRY_MS = 0.2;
+/** The thread sleeps in its tries for so long, then lets the event loop turn once. */
+const BURST_MS = 3;
+/** One transaction takes no more jobs once it is so old: others wait for the lock meanwhile. */
+const TRANSACTION_MS = 5;
+/** A commit is visible this long after its write, at the latest; on a slower disk it is noticed by the poll. */
+const SYNC_MS = 128;
+/** Where the file system reports no changes, they are noticed this late. */
+const POLL_MS = 250;
+
+const WRITE_AHEAD = "-wal";
+
+/** A file that several parts of an app share. */
+export interface Database {
+  readonly path: string;
+  /**
+   * Runs `job` inside BEGIN IMMEDIATE … COMMIT and resolves when it is committed. Jobs of the same turn of the event loop
+   * share one transaction; one that throws is rolled back alone, and its error is thrown here as it is, unless it is one
+   * of SQLite's, which becomes an `OperationalError`. A job is synchronous and is run once at most.
+   */
+  write<T>(job: (db: DatabaseSync) => T): Promise<T>;
+  /** Runs a read outside of any write transaction. */
+  read<T>(job: (db: DatabaseSync) => T): T;
+  /** The prepared statement of a text, made once. Lists go in as JSON (`json_each(?)`), so that the texts are few. */
+  prepare(sql: string): StatementSync;
+  /**
+   * Resolves when a commit of any process, this one's included, may have changed the file since the last turn of the
+   * event loop, or the signal aborts. Call it in the turn of the read that found nothing, and no commit is missed.
+   * While it waits the process stays alive.
+   */
+  changed(signal: AbortSignal): Promise<void>;
+  /** Waits for the writes under way, ends waits, and closes the file with its last user. */
+  close(): Promise<void>;
+}
+
+interface Location {
+  readonly path: string;
+  readonly synchronous: "full" | "normal";
+}
+
+/**
+ * Reads a `sqlite://` URL, in SQLAlchemy's and Celery's form: `sqlite:///jobs.db` is relative to the working folder,
+ * `sqlite:////var/jobs.db` absolute, `sqlite://` is `.lovage/lovage.db`.
+ *
+ * `?synchronous=normal` (the default) survives the death of any process; a power cut or a crash of the system can take
+ * back the last commits before it, never tear one. `?synchronous=full` waits for the disk at every commit.
+ */
+export function parseUrl(url: string): Location {
+  const bad = (why: string) => new ImproperlyConfigured(url, why);
+  const match = /^sqlite:\/\/([^/?#]*)(\/[^?#]*)?(?:\?([^#]*))?$/.exec(url);
+  if (!match) throw bad("a SQLite URL is sqlite:///relative/path, sqlite:////absolute/path or sqlite://");
+  const [, host, tail = "", query = ""] = match;
+  if (host)
+    throw bad(`three slashes stand before a relative path, four before an absolute one: sqlite:///${host}${tail}`);
+  let file: string;
+  try {
+    file = decodeURIComponent(tail.slice(1));
+  } catch (cause) {
+    throw new ImproperlyConfigured(url, "a percent sign in the path is written %25", { cause });
+  }
+  if (file === ":memory:") throw bad("a database in memory cannot be shared; use memory://");
+  if (file.includes("\0") || file.endsWith("/")) throw bad("the path must name a file");
+  let synchronous: Location["synchronous"] = "normal";
+  for (const [name, value] of new URLSearchParams(query)) {
+    if (name !== "synchronous") throw bad(`there is no parameter ${JSON.stringify(name)}; known: synchronous`);
+    if (value !== "full" && value !== "normal")
+      throw bad(`synchronous is full or normal, not ${JSON.stringify(value)}`);
+    synchronous = value;
+  }
+  return { path: resolve(file || ".lovage/lovage.db"), synchronous };
+}
+
+/** The connections of this thread, with the number of their users. */
+const connections = new Map<string, { users: number; readonly opening: Promise<Database> }>();
+
+/**
+ * Opens, or shares, the file of a `sqlite://` URL. Throws `ImproperlyConfigured` for a URL that is none, or a file that is
+ * not ours or of a later version, and `OperationalError` where the file cannot be opened.
+ */
+export async function openDatabase(url: string, context: { readonly random: () => number }): Promise<Database> {
+  const { path, synchronous } = parseUrl(url);
+  let connection = connections.get(path);
+  if (!connection) {
+    connection = { users: 0, opening: connect(path, context.random) };
+    connections.set(path, connection);
+  }
+  const mine = connection;
+  const leave = () => {
+    mine.users--;
+    if (mine.users === 0 && connections.get(path) === mine) connections.delete(path);
+    return mine.users;
+  };
+  mine.users++;
+  let database: Database;
+  try {
+    database = await mine.opening;
+    // The safer of what its users ask for.
+    if (synchronous === "full") database.read((db) => db.exec("PRAGMA synchronous = FULL"));
+  } catch (error) {
+    leave();
+    throw error;
+  }
+  let open = true;
+  return {
+    ...database,
+    async close() {
+      if (!open) return;
+      open = false;
+      if (leave() === 0) await database.close();
+    },
+  };
+}
+
+async function connect(path: string, random: () => number): Promise<Database> {
+  const { db, changes, begin } = await openFile(path, random);
+  const statements = new Map<string, StatementSync>();
+  const prepare = (sql: string) => {
+    let statement = statements.get(sql);
+    if (!statement) {
+      statement = read(() => db.prepare(sql));
+      statements.set(sql, statement);
+    }
+    return statement;
+  };
+  const commit = db.prepare("COMMIT");
+  const rollback = db.prepare("ROLLBACK");
+  const savepoint = db.prepare("SAVEPOINT job");
+  const release = db.prepare("RELEASE job");
+  const rollbackJob = db.prepare("ROLLBACK TO job");
+  const totalChanges = () => Number(changes.get()?.["n"]);
+
+  // ── writing ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  interface Job {
+    readonly run: (db: DatabaseSync) => unknown;
+    readonly resolve: (value: never) => void;
+    readonly reject: (error: unknown) => void;
+  }
+  let queue: Job[] = [];
+  let draining: Promise<void> | undefined;
+
+  /** Runs jobs in one transaction, sets each one's answer aside until the commit has said yes. */
+  function transact(): void {
+    const from = performance.now();
+    const before = totalChanges();
+    const answers: (() => void)[] = [];
+    const done: Job[] = [];
+    let lost: { readonly error: unknown } | undefined;
+    let next = 0;
+    for (; next < queue.length && performance.now() - from < TRANSACTION_MS; next++) {
+      const job = queue[next] as Job;
+      // A job that is alone needs no savepoint: to roll it back is to roll back everything.
+      const alone = queue.length === 1;
+      try {
+        if (!alone) savepoint.run();
+        const value = job.run(db);
+        if (!alone) release.run();
+        answers.push(() => job.resolve(value as never));
+        done.push(job);
+      } catch (error) {
+        const reason = explain(error, path);
+        answers.push(() => job.reject(reason));
+        try {
+          if (db.isTransaction) (alone ? rollback : rollbackJob).run();
+          if (db.isTransaction) release.run();
+        } catch (cause) {
+          lost = { error: explain(cause, path) };
+        }
+        // SQLite itself rolls everything back when the disk is full or fails: what was done before is undone too.
+        if (!db.isTransaction && !alone) lost ??= { error: reason };
+      }
+      if (lost) {
+        next++;
+        break;
+      }
+    }
+    queue = queue.slice(next);
+    if (!lost && db.isTransaction) {
+      try {
+        commit.run();
+      } catch (error) {
+        lost = { error: explain(error, path) };
+      }
+    }
+    if (lost) {
+      try {
+        if (db.isTransaction) rollback.run();
+      } catch {
+        // The reason is known already; the next BEGIN fails if the transaction is still there.
+      }
+      for (const job of done) job.reject(lost.error);
+    }
+    // The promises of lost jobs are settled already; a second answer changes nothing.
+    for (const answer of answers) answer();
+    if (totalChanges() !== before) {
+      ownCommit = true;
+      checkSoon();
+    }
+  }
+
+  async function drain(): Promise<void> {
+    await turn();
+    while (queue.length > 0) {
+      try {
+        await insist(begin, path, random);
+      } catch (error) {
+        for (const job of queue.splice(0)) job.reject(error);
+        break;
+      }
+      transact();
+      // The lock is free while the event loop turns and the answered promises run: tries 0.2 ms apart find it free often enough.
+      if (queue.length > 0) await turn();
+    }
+    draining = undefined;
+  }
+
+  function write<T>(run: (db: DatabaseSync) => T): Promise<T> {
+    return new Promise<T>((resolve, reject) => {
+      if (!db.isOpen) return reject(new OperationalError(`${path} is closed already`, { retryable: false }));
+      queue.push({ run, resolve, reject });
+      draining ??= drain();
+    });
+  }
+
+  function read<T>(job: (db: DatabaseSync) => T): T {
+    // A reader meets a lock only while another process recovers the file after a crash, or is the last to close it.
+    for (const until = performance.now() + LOCK_TIMEOUT_MS; ; sleep(RETRY_MS)) {
+      try {
+        return job(db);
+      } catch (error) {
+        if (!isBusy(error) || performance.now() > until) throw explain(error, path);
+      }
+    }
+  }
+
+  // ── waiting for commits ────────────────────────────────────────────────────────────────────────────────────────────
+
+  const dataVersion = prepare("PRAGMA data_version");
+  const version = () => read(() => dataVersion.get()?.["data_version"]);
+  const waiting = new Set<() => void>();
+  let watcher: FSWatcher | undefined;
+  let poll: NodeJS.Timeout | undefined;
+  let recheck: NodeJS.Timeout | undefined;
+  let soon: NodeJS.Immediate | undefined;
+  let ownCommit = false;
+  /** When the watcher last told of a write, of a commit that may still be under way. */
+  let writtenAt = Number.NEGATIVE_INFINITY;
+  let seen = version();
+
+  /**
+   * Looks for commits and wakes who waits. It runs in a turn of its own: between a read and the `changed` that follows it
+   * in the same turn nobody else can have moved `seen`.
+   */
+  function check(): void {
+    let now: ReturnType<typeof version>;
+    try {
+      now = version();
+    } catch {
+      // Who waits reads next, and meets the error where it can be told.
+      now = undefined;
+    }
+    if (now === seen && now !== undefined && !ownCommit) return;
+    seen = now;
+    ownCommit = false;
+    for (const wake of [...waiting]) wake();
+  }
+
+  /** The event of a write comes before its commit, by as long as the disk takes to sync: look again, ever later. */
+  function checkAgain(delay: number): void {
+    clearTimeout(recheck);
+    recheck = undefined;
+    if (waiting.size > 0) check();
+    if (waiting.size > 0 && performance.now() - writtenAt < SYNC_MS) recheck = setTimeout(checkAgain, delay, delay * 2);
+  }
+
+  function checkSoon(): void {
+    soon ??= setImmediate(() => {
+      soon = undefined;
+      checkAgain(1);
+    });
+  }
+
+  function startWatching(): void {
+    try {
+      watcher = watch(path + WRITE_AHEAD, { persistent: false }, () => {
+        writtenAt = performance.now();
+        checkAgain(1);
+      });
+      watcher.on("error", () => watcher?.close());
+    } catch {
+      // No more watches to be had, or a file system without them: the poll below is what remains.
+    }
+  }
+
+  function changed(signal: AbortSignal): Promise<void> {
+    return new Promise((resolve) => {
+      if (signal.aborted || !db.isOpen) return resolve();
+      const wake = () => {
+        waiting.delete(wake);
+        signal.removeEventListener("abort", wake);
+        if (waiting.size === 0) {
+          clearInterval(poll);
+          clearTimeout(recheck);
+          poll = undefined;
+        }
+        resolve();
+      };
+      waiting.add(wake);
+      signal.addEventListener("abort", wake, { once: true });
+      if (!watcher) startWatching();
+      poll ??= setInterval(check, POLL_MS);
+      checkSoon();
+    });
+  }
+
+  async function close(): Promise<void> {
+    while (draining) await draining;
+    clearImmediate(soon);
+    for (const wake of [...waiting]) wake();
+    watcher?.close();
+    db.close();
+  }
+
+  return { path, write, read, prepare, changed, close };
+}
+
+/** Opens the file, makes it ours where it is new, and refuses it where it is another's. Many processes may do so at once. */
+async function openFile(path: string, random: () => number) {
+  const { DatabaseSync } = loadSqlite();
+  let db: DatabaseSync | undefined;
+  try {
+    if (dirname(path).endsWith(".lovage")) mkdirSync(dirname(path), { recursive: true });
+    db = new DatabaseSync(path, { timeout: 0 });
+    const file = db;
+    const number = (pragma: string) => Number(Object.values(file.prepare(`PRAGMA ${pragma}`).get() ?? {})[0]);
+    // Each of these reads the file, which is locked for a moment while another process makes it, or is the last to close it.
+    await insist(
+      () => file.exec("PRAGMA synchronous = NORMAL; PRAGMA cache_size = -16000; PRAGMA temp_store = MEMORY"),
+      path,
+      random,
+    );
+    const begin = file.prepare("BEGIN IMMEDIATE");
+
+    const accept = () => {
+      const version = number("user_version");
+      const empty = file.prepare("SELECT 1 FROM sqlite_schema LIMIT 1").get() === undefined && version === 0;
+      if (number("application_id") !== APPLICATION_ID && !empty) {
+        throw new ImproperlyConfigured(path, "this is a database of another program; give Lovage a file of its own");
+      }
+      if (version > SCHEMA_VERSION) {
+        throw new ImproperlyConfigured(
+          path,
+          `the file was made by a later Lovage (its version is ${version}, this one knows ${SCHEMA_VERSION}); upgrade Lovage, or use another file`,
+        );
+      }
+      return version === SCHEMA_VERSION;
+    };
+    // Nothing is written, the journal's mode neither, before the file is known to be ours.
+    if (!(await insist(accept, path, random))) {
+      await insist(() => file.exec("PRAGMA journal_mode = WAL"), path, random);
+      await insist(() => begin.run(), path, random);
+      try {
+        if (!accept()) file.exec(`PRAGMA application_id = ${APPLICATION_ID}; PRAGMA user_version = ${SCHEMA_VERSION}`);
+        file.exec("COMMIT");
+      } catch (error) {
+        if (file.isTransaction) file.exec("ROLLBACK");
+        throw error;
+      }
+    }
+    const mode = await insist(() => file.prepare("PRAGMA journal_mode = WAL").get()?.["journal_mode"], path, random);
+    if (mode !== "wal") {
+      throw new OperationalError(
+        `${path} cannot be shared between processes (its journal is ${String(mode)}); use a file on a local disk`,
+        {
+          retryable: false,
+        },
+      );
+    }
+    // What the log grew to under load is given back to the disk.
+    await insist(() => file.exec(`PRAGMA journal_size_limit = ${16 * 1024 * 1024}`), path, random);
+    return { db: file, begin: () => begin.run(), changes: file.prepare("SELECT total_changes() AS n") };
+  } catch (error) {
+    if (db?.isOpen) db.close();
+    throw explain(error, path);
+  }
+}
+
+/** Tries until the lock is ours. A lock is mostly held for less than a millisecond: sleep for that, then let the loop turn. */
+async function insist<T>(attempt: () => T, path: string, random: () => number): Promise<T> {
+  const from = performance.now();
+  for (let burst = from; ; ) {
+    try {
+      return attempt();
+    } catch (error) {
+      if (!isBusy(error) || performance.now() - from > LOCK_TIMEOUT_MS) throw explain(error, path);
+    }
+    if (performance.now() - burst < BURST_MS) sleep(RETRY_MS * (0.5 + random()));
+    else {
+      await new Promise((resolve) => setTimeout(resolve, 1));
+      burst = performance.now();
+    }
+  }
+}
+
+const turn = () => new Promise<void>((resolve) => setImmediate(resolve));
+
+const cell = new Int32Array(new SharedArrayBuffer(4));
+function sleep(ms: number): void {
+  Atomics.wait(cell, 0, 0, ms);
+}
+
+/** `node:sqlite` without its notice that it is experimental: what Lovage's users chose is Lovage. Other warnings pass. */
+function loadSqlite(): typeof import("node:sqlite") {
+  const { emitWarning } = process;
+  process.emitWarning = (warning: string | Error, ...rest: unknown[]) => {
+    if (!String(warning).startsWith("SQLite is an experimental feature"))
+      Reflect.apply(emitWarning, process, [warning, ...rest]);
+  };
+  try {
+    // Loads in this very turn, so that nobody else's warnings meet the filter.
+    return process.getBuiltinModule("node:sqlite");
+  } finally {
+    process.emitWarning = emitWarning;
+  }
+}
+
+// ── errors ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** SQLite's primary result codes: https://www.sqlite.org/rescode.html */
+const BUSY = 5;
+const SYSTEM_ERRORS: Readonly<Record<number, readonly [retryable: boolean, text: (path: string) => string]>> = {
+  [BUSY]: [
+    true,
+    (path) =>
+      `${path} stayed locked for ${LOCK_TIMEOUT_MS / 1000} s by another process; end the transaction that holds it (an open sqlite3 shell, a backup)`,
+  ],
+  6: [true, (path) => `a table of ${path} is locked; try again`],
+  8: [false, (path) => `${path} is read-only; give this user the right to write the file and its folder`],
+  10: [true, (path) => `${path} could not be read or written (an I/O error); look at the disk and the system's log`],
+  11: [false, corrupt],
+  13: [true, (path) => `${path} cannot grow, the disk is full; free some space, or purge a queue`],
+  14: [false, (path) => `${path} cannot be opened; its folder must exist and this user must be able to write there`],
+  26: [false, corrupt],
+};
+function corrupt(path: string): string {
+  return `${path} is damaged, or no SQLite database; move it away (Lovage makes a new one) and rescue what can be read with "sqlite3 FILE .recover"`;
+}
+
+const codeOf = (error: unknown): number | undefined => {
+  if (!(error instanceof Error) || !("errcode" in error) || typeof error.errcode !== "number") return undefined;
+  return error.errcode & 0xff;
+};
+const isBusy = (error: unknown): boolean => codeOf(error) === BUSY;
+
+/** The system's errors in our words; any other is returned as it is. */
+function explain(error: unknown, path: string): unknown {
+  const known = SYSTEM_ERRORS[codeOf(error) ?? -1];
+  if (known) return new OperationalError(known[1](path), { retryable: known[0], cause: error });
+  if (error instanceof Error && "syscall" in error && error.syscall === "mkdir") {
+    return new OperationalError(
+      `the folder of ${path} cannot be made; let this user write to ${dirname(dirname(path))}`,
+      {
+        retryable: false,
+        cause: error,
+      },
+    );
+  }
+  return error;
+}

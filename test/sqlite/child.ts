@@ -1,0 +1,99 @@
+/** One of several processes at one file. Started with a role and a URL, it says "ready", and begins at the word "go". */
+import { once } from "node:events";
+import { open } from "../../src/brokers/sqlite.ts";
+
+const [role, url = ""] = process.argv.slice(2);
+const context = { now: Date.now, random: Math.random, options: {} };
+const say = (message: unknown) => new Promise<void>((resolve) => process.send?.(message, () => resolve()));
+const go = () => once(process, "message");
+
+switch (role) {
+  case "create": {
+    await say("ready");
+    await go();
+    const broker = await open(url, context);
+    await say(await broker.send([{ queue: "created", body: String(process.pid) }]));
+    await broker.close();
+    break;
+  }
+  case "hog":
+  case "paced": {
+    const broker = await open(url, context);
+    const entries = Array.from({ length: role === "hog" ? 50 : 1 }, () => ({ queue: role, body: "x".repeat(200) }));
+    await say("ready");
+    await go();
+    let sends = 0;
+    const until = performance.now() + 600;
+    for (let now = performance.now(); now < until; now = performance.now()) {
+      await broker.send(entries);
+      sends++;
+      // A paced writer comes back each 5 ms, however long its send took.
+      if (role === "paced")
+        await new Promise((resolve) => setTimeout(resolve, Math.max(0, now + 5 - performance.now())));
+    }
+    await say(sends);
+    await broker.close();
+    break;
+  }
+  case "receive": {
+    const broker = await open(url, context);
+    // Each takes part: it has its first before the race begins.
+    let deliveries = await broker.receive("race", { max: 7, wait: 0 });
+    await say("ready");
+    await go();
+    const found: string[] = [];
+    while (deliveries.length > 0) {
+      found.push(...deliveries.map((delivery) => delivery.body));
+      if (found.length % 2 === 0) await broker.delete(deliveries);
+      deliveries = await broker.receive("race", { max: 7, wait: 0 });
+    }
+    await say(found);
+    await broker.close();
+    break;
+  }
+  case "echo": {
+    const broker = await open(url, context);
+    await say("ready");
+    await go();
+    for (let body = ""; body !== "last"; ) {
+      for (const delivery of await broker.receive("ping", { max: 1, wait: 5000 })) {
+        body = delivery.body;
+        await broker.send([{ queue: "pong", body }]);
+      }
+    }
+    await broker.close();
+    break;
+  }
+  case "doomed": {
+    const broker = await open(url, context);
+    await say("ready");
+    await go();
+    for (let n = 0; ; n++) {
+      const [refused] = await broker.send([{ queue: "doomed", body: `${n}` }]);
+      if (!refused) await say(n);
+    }
+  }
+  case "lock": {
+    const { DatabaseSync } = await import("node:sqlite");
+    const db = new DatabaseSync(url);
+    db.exec("BEGIN IMMEDIATE");
+    await say("ready");
+    await go();
+    db.exec("COMMIT");
+    db.close();
+    break;
+  }
+  case "user": {
+    // As another user of the system, who may read the file and nothing else.
+    process.setuid?.(Number(process.argv[4]));
+    const error = await open(url, context).then(
+      async (broker) => (await broker.send([{ queue: "q", body: "x" }]))[0],
+      (reason: Error) => reason,
+    );
+    await say({ ...error, message: error?.message });
+    break;
+  }
+  default:
+    throw new Error(`no such role: ${role}`);
+}
+process.disconnect();

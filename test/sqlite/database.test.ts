@@ -1,0 +1,392 @@
+import { fork, spawnSync } from "node:child_process";
+import { once } from "node:events";
+import { chmod, copyFile, mkdtemp, open as openHandle, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { DatabaseSync } from "node:sqlite";
+import { expect, onTestFinished, test, vi } from "vitest";
+import { open as openBroker } from "../../src/brokers/sqlite.ts";
+import { ImproperlyConfigured, OperationalError } from "../../src/errors.ts";
+import { openDatabase, parseUrl, SCHEMA_VERSION } from "../../src/sqlite/database.ts";
+
+const context = { now: Date.now, random: Math.random, options: {} };
+const child = join(import.meta.dirname, "child.ts");
+
+async function makeFolder() {
+  const folder = await mkdtemp(join(tmpdir(), "lovage-sqlite-"));
+  onTestFinished(() => rm(folder, { recursive: true }));
+  return folder;
+}
+
+/** A database with a table `t` of numbers. */
+async function setUp() {
+  const path = join(await makeFolder(), "test.db");
+  const url = `sqlite:///${path}`;
+  const database = await openDatabase(url, context);
+  onTestFinished(() => database.close());
+  await database.write((db) => db.exec("CREATE TABLE t (n INTEGER NOT NULL)"));
+  const insert = (n: number) => database.prepare("INSERT INTO t VALUES (?)").run(n);
+  const stored = () =>
+    database.read(() => database.prepare("SELECT n FROM t ORDER BY rowid").all()).map((row) => row["n"]);
+  /** A connection of somebody else's. */
+  const stranger = () => {
+    const db = new DatabaseSync(path, { timeout: 0 });
+    onTestFinished(() => db.close());
+    return db;
+  };
+  return { path, url, database, insert, stored, stranger };
+}
+
+const failure = async (promise: Promise<unknown>): Promise<Error> => {
+  const error = await promise.then(
+    () => undefined,
+    (reason: unknown) => reason,
+  );
+  expect(error).toBeInstanceOf(Error);
+  return error as Error;
+};
+
+// ── URLs ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+test.each([
+  ["sqlite://", resolve(".lovage/lovage.db")],
+  ["sqlite:///jobs.db", resolve("jobs.db")],
+  ["sqlite:///../jobs.db", resolve("../jobs.db")],
+  ["sqlite:////var/lib/jobs.db", "/var/lib/jobs.db"],
+  ["sqlite:////var/my%20jobs%3F.db", "/var/my jobs?.db"],
+])("%s is the file %s", (url, path) => {
+  expect(parseUrl(url)).toEqual({ path, synchronous: "normal" });
+});
+
+test("synchronous=full asks for a disk sync at every commit", async () => {
+  expect(parseUrl("sqlite:///a?synchronous=full").synchronous).toBe("full");
+  const { url, database } = await setUp();
+  const synchronous = () => database.read((db) => db.prepare("PRAGMA synchronous").get()?.["synchronous"]);
+  expect(synchronous()).toBe(1);
+  const second = await openDatabase(`${url}?synchronous=full`, context);
+  expect(synchronous()).toBe(2);
+  await second.close();
+});
+
+test.each([
+  ["sqlite://jobs.db", "three slashes"],
+  ["sqlite:///a?timeout=3", 'no parameter "timeout"'],
+  ["sqlite:///a?synchronous=off", 'not "off"'],
+  ["sqlite:///:memory:", "memory://"],
+  ["sqlite:///a/", "name a file"],
+  ["sqlite:///100%", "%25"],
+  ["postgres://a", "sqlite:///relative/path"],
+])("%s is refused with the reason", (url, reason) => {
+  expect(() => parseUrl(url)).toThrow(ImproperlyConfigured);
+  expect(() => parseUrl(url)).toThrow(reason);
+});
+
+test("the default's folder is made on first use, and SQLite's notice that it is experimental is not shown", async () => {
+  const cwd = await makeFolder();
+  const script = `
+    const { openDatabase } = await import(${JSON.stringify(new URL("../../src/sqlite/database.ts", import.meta.url).href)});
+    await (await openDatabase("sqlite://", { random: Math.random })).close();
+    process.emitWarning("another warning");`;
+  const { status, stderr } = spawnSync(process.execPath, ["--input-type=module", "-e", script], {
+    cwd,
+    encoding: "utf8",
+  });
+  expect(status).toBe(0);
+  expect(stderr).toContain("another warning");
+  expect(stderr).not.toContain("SQLite");
+  expect((await stat(join(cwd, ".lovage", "lovage.db"))).isFile()).toBe(true);
+});
+
+// ── transactions ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+test("jobs of one turn share a transaction, and each gets its own answer", async () => {
+  const { database, insert, stored, stranger } = await setUp();
+  const other = stranger();
+  const version = () => other.prepare("PRAGMA data_version").get()?.["data_version"];
+  const seen: unknown[] = [];
+  version();
+  const answers = [1, 2, 3].map((n) =>
+    database.write(() => {
+      insert(n);
+      seen.push(other.prepare("SELECT count(*) AS n FROM t").get()?.["n"]);
+      return n * 10;
+    }),
+  );
+  expect(await Promise.all(answers)).toEqual([10, 20, 30]);
+  expect(stored()).toEqual([1, 2, 3]);
+  // Nobody else saw the first before the last was done.
+  expect(seen).toEqual([0, 0, 0]);
+});
+
+test("a job that throws is rolled back alone", async () => {
+  const { database, insert, stored } = await setUp();
+  const reason = new Error("no");
+  const settled = await Promise.allSettled([
+    database.write(() => insert(1)),
+    database.write(() => {
+      insert(2);
+      throw reason;
+    }),
+    database.write(() => insert(3)),
+  ]);
+  expect(settled[1]).toEqual({ status: "rejected", reason });
+  expect(stored()).toEqual([1, 3]);
+  await expect(
+    database.write(() => {
+      insert(4);
+      throw reason;
+    }),
+  ).rejects.toBe(reason);
+  expect(stored()).toEqual([1, 3]);
+});
+
+test("a job that breaks a constraint gets SQLite's own error, and the next one runs", async () => {
+  const { database, insert, stored } = await setUp();
+  await expect(database.write((db) => db.exec("INSERT INTO t VALUES (NULL)"))).rejects.toThrow("NOT NULL");
+  await database.write(() => insert(1));
+  expect(stored()).toEqual([1]);
+});
+
+test("users of one path share a connection, which lasts as long as the last of them", async () => {
+  const { url, database, insert, stored } = await setUp();
+  const second = await openDatabase(url, context);
+  expect(second.prepare("SELECT 1")).toBe(database.prepare("SELECT 1"));
+  await second.close();
+  await second.close();
+  await database.write(() => insert(1));
+  expect(stored()).toEqual([1]);
+});
+
+test("closing waits for the writes under way", async () => {
+  const { path, database, insert } = await setUp();
+  const writing = database.write(() => insert(7));
+  await database.close();
+  await writing;
+  await expect(database.write(() => insert(8))).rejects.toThrow("is closed already");
+  const db = new DatabaseSync(path);
+  expect(db.prepare("SELECT n FROM t").all()).toMatchObject([{ n: 7 }]);
+  db.close();
+});
+
+// ── word of commits ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** Lets the event loop turn a few times, so that a wake-up that was on its way has come. */
+async function settle() {
+  for (let n = 0; n < 5; n++) await new Promise((resolve) => setImmediate(resolve));
+}
+
+test("a wait ends with a commit of its own process, and not with a read or a transaction that changed nothing", async () => {
+  const { database, insert, stored } = await setUp();
+  await settle();
+  let woken = false;
+  const waiting = database.changed(new AbortController().signal).then(() => {
+    woken = true;
+  });
+  stored();
+  await database.write((db) => db.exec("DELETE FROM t WHERE n = 5"));
+  await settle();
+  expect(woken).toBe(false);
+  await database.write(() => insert(1));
+  await waiting;
+});
+
+test("a wait ends with a commit of another connection, also of one made between the read and the wait", async () => {
+  const { database, stranger } = await setUp();
+  await settle();
+  const other = stranger();
+  const before = database.changed(new AbortController().signal);
+  other.exec("INSERT INTO t VALUES (1)");
+  await before;
+  other.exec("INSERT INTO t VALUES (2)");
+  await database.changed(new AbortController().signal);
+});
+
+test("a commit that shares a transaction with the read that missed it still ends the wait", async () => {
+  const { database, insert, stored } = await setUp();
+  await settle();
+  const looked = database.write(() => stored().length);
+  const written = database.write(() => insert(1));
+  expect(await looked).toBe(0);
+  await Promise.all([database.changed(new AbortController().signal), written]);
+});
+
+test("a wait ends when its signal aborts, and when the file is closed", async () => {
+  const { database } = await setUp();
+  await settle();
+  const controller = new AbortController();
+  const waiting = database.changed(controller.signal);
+  controller.abort();
+  await waiting;
+  await database.changed(AbortSignal.abort());
+  let ended = false;
+  void database.changed(new AbortController().signal).then(() => {
+    ended = true;
+  });
+  await database.close();
+  await settle();
+  expect(ended).toBe(true);
+});
+
+// ── errors ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+test("a file that stays locked is an error that says which, and may be tried again", async () => {
+  const { path, database, insert, stored } = await setUp();
+  const holder = fork(child, ["lock", path], { execArgv: [] });
+  await once(holder, "message");
+  // A clock that runs fast, so that the test need not wait for ten seconds.
+  let time = performance.now();
+  const clock = vi.spyOn(performance, "now").mockImplementation(() => (time += 500));
+  const error = await failure(database.write(() => insert(1)));
+  clock.mockRestore();
+  expect(error).toBeInstanceOf(OperationalError);
+  expect(error).toMatchObject({
+    retryable: true,
+    message: expect.stringMatching(/test\.db stayed locked for 10 s/),
+    cause: { errcode: 5 },
+  });
+  holder.send("go");
+  await once(holder, "exit");
+  await database.write(() => insert(2));
+  expect(stored()).toEqual([2]);
+});
+
+test("a write waits for a lock that is given back", async () => {
+  const { database, insert, stored, stranger } = await setUp();
+  const other = stranger();
+  other.exec("BEGIN IMMEDIATE; INSERT INTO t VALUES (1)");
+  const writing = database.write(() => insert(2));
+  setTimeout(() => other.exec("COMMIT"), 20);
+  await writing;
+  expect(stored()).toEqual([1, 2]);
+});
+
+test("a full disk is an error that may be tried again, and takes nothing else with it", async () => {
+  const { path, database, insert, stored } = await setUp();
+  await database.write(() => insert(1));
+  database.read((db) => db.exec("PRAGMA max_page_count = 1"));
+  const settled = await Promise.allSettled([
+    database.write(() => insert(2)),
+    database.write((db) => db.exec("CREATE TABLE big AS SELECT randomblob(1000000) AS b")),
+  ]);
+  expect(settled[1]).toMatchObject({
+    reason: { retryable: true, message: `${path} cannot grow, the disk is full; free some space, or purge a queue` },
+  });
+  // Whether SQLite could undo the one statement or had to undo all: what was said to be stored is stored.
+  expect(stored()).toEqual(settled[0].status === "fulfilled" ? [1, 2] : [1]);
+  database.read((db) => db.exec("PRAGMA max_page_count = 1000000"));
+  await database.write(() => insert(3));
+  expect(stored()).toContain(3);
+});
+
+test("a broker that cannot grow says so for each entry, and sends again when it can", async () => {
+  const path = join(await makeFolder(), "full.db");
+  const broker = await openBroker(`sqlite:///${path}`, context);
+  onTestFinished(() => broker.close());
+  const database = await openDatabase(`sqlite:///${path}`, context);
+  onTestFinished(() => database.close());
+  database.read((db) => db.exec("PRAGMA max_page_count = 1"));
+  const big = { queue: "q", body: "x".repeat(500_000) };
+  for (const reason of await broker.send([big, big]))
+    expect(reason).toMatchObject({ name: "OperationalError", retryable: true });
+  database.read((db) => db.exec("PRAGMA max_page_count = 1000000"));
+  expect(await broker.send([big])).toEqual([undefined]);
+  expect((await broker.size("q")).ready).toBe(1);
+});
+
+test("a file that is no database is refused and left as it was", async () => {
+  const path = join(await makeFolder(), "notes.txt");
+  await writeFile(path, "These are notes.\n".repeat(100));
+  const error = await failure(openDatabase(`sqlite:///${path}`, context));
+  expect(error).toBeInstanceOf(OperationalError);
+  expect(error).toMatchObject({
+    retryable: false,
+    message: expect.stringContaining(`${path} is damaged, or no SQLite database`),
+  });
+  expect(await readFile(path, "utf8")).toBe("These are notes.\n".repeat(100));
+});
+
+test("a damaged file is an error that names it and the way out", async () => {
+  const { path, database, insert } = await setUp();
+  await database.write(() => {
+    for (let n = 0; n < 5000; n++) insert(n);
+  });
+  await database.close();
+  const copy = `${path}-damaged`;
+  await copyFile(path, copy);
+  const handle = await openHandle(copy, "r+");
+  await handle.write(Buffer.alloc(4096, 0xff), 0, 4096, 4096);
+  await handle.close();
+  const damaged = await openDatabase(`sqlite:///${copy}`, context);
+  onTestFinished(() => damaged.close());
+  const error = await failure(damaged.write(() => damaged.prepare("SELECT sum(n) FROM t").get()));
+  expect(error).toBeInstanceOf(OperationalError);
+  expect(error).toMatchObject({ retryable: false, message: expect.stringContaining(".recover") });
+});
+
+test("a folder that is not there is an error that says so", async () => {
+  const path = join(await makeFolder(), "missing", "a.db");
+  const error = await failure(openDatabase(`sqlite:///${path}`, context));
+  expect(error).toBeInstanceOf(OperationalError);
+  expect(error).toMatchObject({ retryable: false, message: expect.stringContaining("its folder must exist") });
+});
+
+test("a file that failed to open can be opened later", async () => {
+  const folder = await makeFolder();
+  const path = join(folder, "late.db");
+  await writeFile(path, "no database ".repeat(100));
+  await failure(openDatabase(`sqlite:///${path}`, context));
+  await rm(path);
+  await (await openDatabase(`sqlite:///${path}`, context)).close();
+});
+
+const canChangeUser = process.getuid?.() === 0;
+
+test.runIf(canChangeUser)("a file, or a folder, that this user may not write is an error that says so", async () => {
+  const folder = await makeFolder();
+  const url = `sqlite:///${join(folder, "mine.db")}`;
+  const broker = await openBroker(url, context);
+  onTestFinished(() => broker.close());
+  await broker.send([{ queue: "q", body: "x" }]);
+  const nobody = async (url: string) => {
+    const process = fork(child, ["user", url, "65534"], { execArgv: [] });
+    const [answer] = await once(process, "message");
+    return answer as unknown;
+  };
+  await chmod(folder, 0o755);
+  expect(await nobody(url)).toMatchObject({
+    name: "OperationalError",
+    retryable: false,
+    message: expect.stringMatching(/mine\.db (is read-only|cannot be opened)/),
+  });
+  expect(await nobody(`sqlite:///${join(folder, "new.db")}`)).toMatchObject({
+    name: "OperationalError",
+    retryable: false,
+  });
+  expect(await nobody(`sqlite:///${join(folder, ".lovage", "new.db")}`)).toMatchObject({
+    name: "OperationalError",
+    retryable: false,
+    message: expect.stringContaining(`let this user write to ${folder}`),
+  });
+});
+
+test("a database of another program is refused and left as it was", async () => {
+  const path = join(await makeFolder(), "theirs.db");
+  const theirs = new DatabaseSync(path);
+  theirs.exec("CREATE TABLE customers (name)");
+  const error = await failure(openDatabase(`sqlite:///${path}`, context));
+  expect(error).toBeInstanceOf(ImproperlyConfigured);
+  expect(error.message).toContain("another program");
+  expect(theirs.prepare("PRAGMA journal_mode").get()).toMatchObject({ journal_mode: "delete" });
+  theirs.close();
+});
+
+test("a file of a later version is refused", async () => {
+  const { path, url, database } = await setUp();
+  await database.close();
+  const db = new DatabaseSync(path);
+  db.exec(`PRAGMA user_version = ${SCHEMA_VERSION + 1}`);
+  db.close();
+  const error = await failure(openDatabase(url, context));
+  expect(error).toBeInstanceOf(ImproperlyConfigured);
+  expect(error.message).toContain("upgrade Lovage");
+});

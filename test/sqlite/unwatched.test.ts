@@ -1,0 +1,48 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { DatabaseSync } from "node:sqlite";
+import { expect, onTestFinished, test, vi } from "vitest";
+import { openDatabase } from "../../src/sqlite/database.ts";
+
+// A file system that reports no changes, or a system with no more watches to be had.
+vi.mock("node:fs", async (original) => ({
+  ...(await original<typeof import("node:fs")>()),
+  watch: () => {
+    throw new Error("ENOSPC: System limit for number of file watchers reached");
+  },
+}));
+
+async function setUp() {
+  const folder = await mkdtemp(join(tmpdir(), "lovage-unwatched-"));
+  const path = join(folder, "test.db");
+  const database = await openDatabase(`sqlite:///${path}`, { random: Math.random });
+  onTestFinished(async () => {
+    await database.close();
+    await rm(folder, { recursive: true });
+  });
+  await database.write((db) => db.exec("CREATE TABLE t (n)"));
+  await new Promise((resolve) => setImmediate(resolve));
+  return { path, database };
+}
+
+test("where the file cannot be watched, a commit of this process ends a wait at once all the same", async () => {
+  const { database } = await setUp();
+  const waiting = database.changed(new AbortController().signal);
+  const from = performance.now();
+  await database.write((db) => db.exec("INSERT INTO t VALUES (1)"));
+  await waiting;
+  expect(performance.now() - from).toBeLessThan(150);
+});
+
+test("where the file cannot be watched, a commit of another process is noticed by a slow look", async () => {
+  const { path, database } = await setUp();
+  const other = new DatabaseSync(path);
+  onTestFinished(() => other.close());
+  const waiting = database.changed(new AbortController().signal);
+  await new Promise((resolve) => setImmediate(resolve));
+  other.exec("INSERT INTO t VALUES (1)");
+  const from = performance.now();
+  await waiting;
+  expect(performance.now() - from).toBeLessThan(1000);
+});
