@@ -1,0 +1,84 @@
+/**
+ * The result backend's port. A backend keeps rows and applies commands to them, each atomically on its one row. What a
+ * command does to a row is decided in `record.ts`, which is pure; memory and SQLite run that code in a transaction,
+ * DynamoDB says the same as a condition on the write. `test/contract/backend.ts` holds all of them to one suite.
+ */
+import type { Payload } from "../protocol/meta.ts";
+import type { Command, Outcome } from "./record.ts";
+
+export type { Payload };
+
+/** A row as it is stored. A row that Python wrote has only `result`, `timestamp` and `ttl`. */
+export interface Row {
+  /** Celery's meta of the task (or of a group). */
+  readonly result: Payload;
+  /** When its state was last stored, in seconds since the epoch, with a fraction. Marks, leases and forgetting leave it. */
+  readonly timestamp: number;
+  /** From when on it counts as absent, in whole seconds since the epoch; none: kept for ever. */
+  readonly ttl?: number;
+
+  /** Which of the task's messages it speaks of (`attemptOf`). Absent: Python wrote it, or it was ended without a run (`revoke`, `bury`): with `done`, then, it speaks of all of them. */
+  readonly attempt?: number;
+  /** Who ran that attempt: made once for each delivery. Stays when the attempt is settled. */
+  readonly owner?: string;
+  /** Until when the owner may be believed alive, in milliseconds since the epoch. Only a running attempt has one: settling drops it, and so does `release`. */
+  readonly lease?: number;
+  /** How often the attempt was begun: 1, and one more for each owner that died. Absent where the task does not claim. */
+  readonly runs?: number;
+  /** The attempt's outcome is stored here: what follows from it can be sent again by anybody who meets the row. */
+  readonly settled?: boolean;
+  /** The outcome is the task's last. Nothing is claimed over it, but a redriven message over a `buried` one. `done` is never without `settled`. */
+  readonly done?: boolean;
+  /** Someone wants it not to run, or with `terminate` not to go on. */
+  readonly revoked?: "revoke" | "terminate";
+  /** Follow-ups that cannot be derived from message and result: a retry's message, a replacement's. JSON. */
+  readonly next?: string;
+  /** `forget()` or `ignoreResult`: readers see nothing, while the row still guards the task against running twice. */
+  readonly hidden?: boolean;
+  /** Its message went to the dead letters: a redriven one may claim the row again, although it is done. */
+  readonly buried?: boolean;
+  /** The last redrive whose message claimed the row (`redrive` of its claim). */
+  readonly redrive?: number;
+
+  // What the row of a join has, and only that: its `result` is empty.
+  /** Celery's counter of members that have ended, by Celery's own name. Python counts here too, and may count one twice. */
+  readonly chord_count?: number;
+  /** The members of ours that have ended: hashes of 11 characters each, one after the other. It only grows. */
+  readonly members?: string;
+  /** How many members there are. Absent: Python sent the chord, or its header is a generator that has not ended. */
+  readonly size?: number;
+  /** Ids of members that were added while the chord ran, as a JSON list. */
+  readonly added?: string;
+}
+
+export interface Backend {
+  /** The largest row in bytes; `Infinity` where there is none. DynamoDB: 400 KB. */
+  readonly maxBytes: number;
+  /**
+   * Applies commands, each atomically on its own row, in the order given where two are for one row. Every one settles
+   * by itself: its outcome, or the `OperationalError` or `PayloadTooLarge` that kept it from being applied.
+   */
+  apply(commands: readonly Command[]): Promise<readonly (Outcome | Error)[]>;
+  /** Reads rows, `undefined` for those that do not exist or have expired. `consistent`: what was written before the call is seen. */
+  read(keys: readonly string[], options?: { readonly consistent?: boolean }): Promise<readonly (Row | undefined)[]>;
+  /** Resolves when rows may have changed since the call, or the signal aborts. Absent where the store cannot tell: readers poll. */
+  changed?(signal: AbortSignal): Promise<void>;
+  /** Ends waits and closes what is open. The backend is not used afterwards. */
+  close(): Promise<void>;
+}
+
+export interface BackendContext {
+  readonly now: () => number;
+  readonly random: () => number;
+  /** The setting `resultBackendTransportOptions`. */
+  readonly options: Readonly<Record<string, unknown>>;
+}
+
+export type OpenBackend = (url: string, context: BackendContext) => Backend | Promise<Backend>;
+
+/** Celery's key of a task's row. */
+export const taskKey = (id: string): string => `celery-task-meta-${id}`;
+/** Celery's key of a saved group. */
+export const groupKey = (id: string): string => `celery-taskset-meta-${id}`;
+/** Celery's key of a chord's counter. */
+export const joinKey = (id: string): string => `chord-unlock-${id}`;

@@ -1,0 +1,98 @@
+/** Results inside one process: `memory://name` is one store for all who open that name, as long as one of them is open. */
+import { ImproperlyConfigured, OperationalError } from "../errors.ts";
+import type { Backend, BackendContext, Row } from "./backend.ts";
+import { type Command, decide, isExpired, type Outcome } from "./record.ts";
+
+/** After so many writes, as many rows are looked at, and those that have expired are dropped. */
+const SWEEP_ROWS = 256;
+
+interface Store {
+  readonly rows: Map<string, Row>;
+  readonly waiting: Set<() => void>;
+  users: number;
+  /** Where the next sweep goes on. A Map's iterator lives through changes of the Map. */
+  cursor: Iterator<[string, Row]>;
+  writesSinceSweep: number;
+}
+
+const stores = new Map<string, Store>();
+
+/** Opens, or shares, the store of a `memory://` URL. Throws `ImproperlyConfigured` for any other URL. */
+export function open(url: string, context: BackendContext): Backend {
+  const name = /^memory:\/\/([^?#]*)$/.exec(url)?.[1];
+  if (name === undefined) {
+    throw new ImproperlyConfigured(url, "a memory URL is memory:// or memory://name, without parameters");
+  }
+  const store = stores.get(name) ?? create();
+  stores.set(name, store);
+  store.users++;
+  let isOpen = true;
+
+  function apply(command: Command): Outcome {
+    const { write, outcome } = decide(store.rows.get(command.key), command);
+    if (write !== undefined) {
+      store.rows.set(command.key, write);
+      store.writesSinceSweep++;
+    }
+    return outcome;
+  }
+
+  function mustBeOpen(): void {
+    if (!isOpen) throw new OperationalError(`the result backend ${url} is closed`, { retryable: false });
+  }
+
+  return {
+    maxBytes: Infinity,
+    async apply(commands) {
+      mustBeOpen();
+      const outcomes = commands.map(apply);
+      for (const wake of [...store.waiting]) wake();
+      if (store.writesSinceSweep >= SWEEP_ROWS) sweep(store, context.now());
+      return outcomes;
+    },
+    async read(keys) {
+      mustBeOpen();
+      return keys.map((key) => {
+        const row = store.rows.get(key);
+        return row === undefined || isExpired(row, context.now()) ? undefined : row;
+      });
+    },
+    changed(signal) {
+      return new Promise((resolve) => {
+        if (signal.aborted || !isOpen) return resolve();
+        const wake = () => {
+          store.waiting.delete(wake);
+          signal.removeEventListener("abort", wake);
+          resolve();
+        };
+        store.waiting.add(wake);
+        signal.addEventListener("abort", wake);
+      });
+    },
+    async close() {
+      if (!isOpen) return;
+      isOpen = false;
+      store.users--;
+      if (store.users === 0) stores.delete(name);
+      for (const wake of [...store.waiting]) wake();
+    },
+  };
+}
+
+function create(): Store {
+  const rows = new Map<string, Row>();
+  return { rows, waiting: new Set(), users: 0, cursor: rows.entries(), writesSinceSweep: 0 };
+}
+
+function sweep(store: Store, now: number): void {
+  store.writesSinceSweep = 0;
+  for (let looked = 0; looked < SWEEP_ROWS; looked++) {
+    const next = store.cursor.next();
+    if (next.done) {
+      store.cursor = store.rows.entries();
+      return;
+    }
+    const [key, row] = next.value;
+    if (isExpired(row, now)) store.rows.delete(key);
+  }
+}

@@ -1,0 +1,395 @@
+/**
+ * Who may write a result, and when: the state machine of one row, pure. Every backend obeys it.
+ *
+ *   (no row) ──claim──▶ running ──final──▶ settled (RETRY: a later attempt may claim) ──▶ … ──▶ done
+ *                          │  lease over: another owner takes over, runs + 1
+ *                          └─ release: the message was handed back, the next owner is no take-over
+ *
+ * `revoke` and `bury` end a row that nobody runs. Such an end has no attempt and no owner: every message of the task
+ * that still comes is told it, so that what follows from it is sent, and a late owner cannot take it for its own.
+ */
+import { isReady } from "../states.ts";
+import type { Payload, Row } from "./backend.ts";
+
+/** How long after the end of a lease its owner is still believed alive, in milliseconds: clocks differ between machines. */
+export const LEASE_MARGIN_MS = 2000;
+
+interface Addressed {
+  readonly key: string;
+  /** Milliseconds since the epoch. */
+  readonly now: number;
+  /** `ttl` of the row when the command writes it, in whole seconds since the epoch. */
+  readonly ttl?: number | undefined;
+}
+
+/** A delivery is about to run: make it the one owner of this attempt. */
+export interface Claim extends Addressed {
+  readonly type: "claim";
+  readonly attempt: number;
+  readonly owner: string;
+  /** Milliseconds since the epoch. */
+  readonly lease: number;
+  /** Meta to store: STARTED, or PENDING where starts are not tracked. */
+  readonly result: Payload;
+  readonly hidden: boolean;
+  /** When the message was redriven from the dead letters, in milliseconds since the epoch; absent: never. Lets it claim a row that is `buried`, once for each redrive. */
+  readonly redrive?: number | undefined;
+}
+
+/** An attempt has ended: store its outcome, if the owner still is the owner. */
+export interface Final extends Addressed {
+  readonly type: "final";
+  readonly attempt: number;
+  readonly owner: string;
+  /** Meta of the outcome; absent: the one last stored stays (`Ignore`, a replacement). */
+  readonly result?: Payload | undefined;
+  /** The task's last outcome. `false` for RETRY and for a replacement: a later attempt comes. */
+  readonly done: boolean;
+  readonly hidden: boolean;
+  readonly next?: string | undefined;
+  /** The message goes to the dead letters (`Reject`, too many deaths): a redrive may claim the row again. */
+  readonly buried?: boolean;
+  /** The task does not claim (`claim: false`): store unless the row is done (and not buried), ahead, or settled at this attempt. */
+  readonly unclaimed?: boolean;
+}
+
+/** `updateState`: a state and its meta, of a running attempt. Touches `result`, `timestamp` and `ttl` only. */
+export interface Update extends Addressed {
+  readonly type: "update";
+  readonly owner: string;
+  readonly result: Payload;
+}
+
+/** The owner is alive: its lease ends later. */
+export interface Extend extends Addressed {
+  readonly type: "extend";
+  readonly owner: string;
+  readonly lease: number;
+}
+
+/** The owner hands its message back without an outcome: the next claim is no take-over and counts no death. */
+export interface Release extends Addressed {
+  readonly type: "release";
+  readonly owner: string;
+}
+
+/** Final where no lease lives; else a mark that the owner sees. */
+export interface Revoke extends Addressed {
+  readonly type: "revoke";
+  readonly terminate: boolean;
+  /** Meta REVOKED, stored where no lease lives. */
+  readonly result: Payload;
+}
+
+/** Readers shall see nothing any more. A row that is done, or runs, keeps guarding. */
+export interface Forget extends Addressed {
+  readonly type: "forget";
+}
+
+/** A dead letter's row: FAILURE, unless the row is done or a lease lives. */
+export interface Bury extends Addressed {
+  readonly type: "bury";
+  readonly result: Payload;
+}
+
+/** A plain write, as Celery's `store_result` or `GroupResult.save`: over anything but a row that is done. */
+export interface Store extends Addressed {
+  readonly type: "store";
+  readonly result: Payload;
+}
+
+/**
+ * A member of a chord has ended, or the chord learns its size or of a further member; any of them, or none to only ask.
+ * Makes the row if there is none. Saying a thing twice changes nothing, and nothing is ever taken back.
+ */
+export interface Join extends Addressed {
+  readonly type: "join";
+  /** Hash of the member: {@link MEMBER_LENGTH} characters. */
+  readonly member?: string | undefined;
+  /** Counts where no size is known yet. */
+  readonly size?: number | undefined;
+  /** Id of a task that is a member from now on. */
+  readonly added?: string | undefined;
+}
+
+export type Command = Claim | Final | Update | Extend | Release | Revoke | Forget | Bury | Store | Join;
+
+export type Outcome =
+  /** claim: the delivery owns the attempt. `runs` over 1 means that owners before it died. `revoked`: settle REVOKED, do not run. */
+  | { readonly type: "claimed"; readonly runs: number; readonly revoked: "revoke" | "terminate" | undefined }
+  /** claim: the outcome of this attempt is stored; send what follows from it again, then acknowledge. */
+  | { readonly type: "settled"; readonly row: Row }
+  /** claim: over, or a later attempt is known. Acknowledge, send nothing. */
+  | { readonly type: "superseded"; readonly row: Row }
+  /** claim: another owner runs it. Hand back, hidden until `until` (milliseconds since the epoch). */
+  | { readonly type: "running"; readonly until: number }
+  /** Written. For `final`: or written before by this very owner. For `extend`: `revoked` tells what was asked meanwhile. */
+  | { readonly type: "written"; readonly revoked: "revoke" | "terminate" | undefined }
+  /** Not written: the row belongs to someone else now, is done, or does not exist. */
+  | { readonly type: "refused"; readonly row: Row | undefined }
+  /** join: what the row says now. */
+  | Joined;
+
+/** Where a join stands. */
+export interface Joined {
+  readonly type: "joined";
+  /** Celery's counter: members that have ended, Python's too. */
+  readonly count: number;
+  /** Those of them whose end was told by us: each counts once. */
+  readonly members: number;
+  /** How many there are without those added; `undefined`: not known yet. */
+  readonly size: number | undefined;
+  /** Ids of members that were added. */
+  readonly added: readonly string[];
+}
+
+/** What a command does: the row to write, if any, and what its caller is told. */
+export interface Decision {
+  /** `undefined`: leave the row as it is. */
+  readonly write: Row | undefined;
+  readonly outcome: Outcome;
+}
+
+/** What a command does to a row. Pure: the same row and command give the same decision, and neither is changed. */
+export function decide(stored: Row | undefined, command: Command): Decision {
+  const row = stored !== undefined && isExpired(stored, command.now) ? undefined : stored;
+  switch (command.type) {
+    case "claim":
+      return claim(row, command);
+    case "final":
+      return final(row, command);
+    case "update":
+      return update(row, command);
+    case "extend":
+      return extend(row, command);
+    case "release":
+      return release(row, command);
+    case "revoke":
+      return revoke(row, command);
+    case "forget":
+      return forget(row, command);
+    case "bury":
+      return bury(row, command);
+    case "store":
+      return store(row, command);
+    case "join":
+      return join(row, command);
+    default:
+      return command satisfies never;
+  }
+}
+
+// ── what a row says ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** The row counts as absent from now on, whether or not it was deleted. */
+export const isExpired = (row: Pick<Row, "ttl">, now: number): boolean =>
+  row.ttl !== undefined && row.ttl * 1000 <= now;
+
+/** The owner may still be at work. */
+const isAlive = (row: Row, now: number): boolean => row.lease !== undefined && now < row.lease + LEASE_MARGIN_MS;
+
+/** Nothing is to be run any more: the task's last outcome is stored, by us or by Python. */
+const isEnded = (row: Row): boolean => row.done === true || (row.attempt === undefined && holdsReadyMeta(row.result));
+
+/** The outcome stored is that of this attempt, or of all of them. */
+const isOutcomeOf = (row: Row, attempt: number): boolean =>
+  row.settled === true && (row.attempt === undefined || row.attempt === attempt);
+
+const isAhead = (row: Row, attempt: number): boolean => row.attempt !== undefined && row.attempt > attempt;
+
+const isBehind = (row: Row, attempt: number): boolean => row.attempt === undefined || row.attempt < attempt;
+
+const isOwn = (row: Row, command: { readonly owner: string }): boolean => row.owner === command.owner;
+
+/** The owner runs the attempt: it was neither settled nor handed back. Its lease may be over, as long as nobody took over. */
+const isRunBy = (row: Row, command: { readonly owner: string }): boolean =>
+  isOwn(row, command) && row.lease !== undefined;
+
+const isReleased = (row: Row): boolean => row.lease === undefined;
+
+/** A dead letter ended the row, and this redrive of it has not claimed yet. */
+const isFreshRedrive = (row: Row, command: Claim): boolean =>
+  row.buried === true && command.redrive !== undefined && command.redrive > (row.redrive ?? 0);
+
+const OPENING_BRACE = 0x7b;
+
+/**
+ * Whether a meta that Python stored says SUCCESS, FAILURE or REVOKED. Only JSON is looked into. What is compressed
+ * (Celery 5.7's `result_compression`) or msgpack is taken for not ready: the task may then run once more than needed,
+ * while the other mistake would lose it.
+ */
+function holdsReadyMeta(payload: Payload): boolean {
+  if (typeof payload !== "string" && payload[0] !== OPENING_BRACE) return false;
+  try {
+    const meta: unknown = JSON.parse(typeof payload === "string" ? payload : new TextDecoder().decode(payload));
+    return typeof meta === "object" && meta !== null && "status" in meta && isReady(String(meta.status));
+  } catch {
+    return false;
+  }
+}
+
+// ── what a caller is told ────────────────────────────────────────────────────────────────────────────────────────────
+
+const unchanged = (outcome: Outcome): Decision => ({ write: undefined, outcome });
+const written = (write: Row): Decision => ({ write, outcome: { type: "written", revoked: write.revoked } });
+const refused = (row: Row | undefined): Decision => unchanged({ type: "refused", row });
+const settled = (row: Row): Decision => unchanged({ type: "settled", row });
+const superseded = (row: Row): Decision => unchanged({ type: "superseded", row });
+const claimed = (write: Row, runs: number): Decision => ({
+  write,
+  outcome: { type: "claimed", runs, revoked: write.revoked },
+});
+
+// ── the commands ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+function claim(row: Row | undefined, command: Claim): Decision {
+  const begin = (runs: number) => claimed(begun(row, command, runs), runs);
+
+  if (row === undefined) return begin(1);
+  if (isFreshRedrive(row, command)) return begin(1);
+  if (isEnded(row)) return isOutcomeOf(row, command.attempt) ? settled(row) : superseded(row);
+  if (isAhead(row, command.attempt)) return superseded(row);
+  // Whatever its lease: a later message exists, so the attempt before it has ended and only its row is late.
+  if (isBehind(row, command.attempt)) return begin(1);
+  if (row.settled) return settled(row);
+  // Its own claim again: the first reply was lost on the way.
+  if (isOwn(row, command) || isReleased(row)) return begin(row.runs ?? 1);
+  if (isAlive(row, command.now)) return unchanged({ type: "running", until: (row.lease ?? 0) + LEASE_MARGIN_MS });
+  return begin((row.runs ?? 1) + 1);
+}
+
+function final(row: Row | undefined, command: Final): Decision {
+  const isMine = row !== undefined && isOwn(row, command) && row.attempt === command.attempt;
+  if (isMine && row.settled) return unchanged({ type: "written", revoked: row.revoked });
+  if (isMine) return settle(row, command, row.runs);
+  return command.unclaimed && mayStoreUnclaimed(row, command) ? settle(row, command, undefined) : refused(row);
+}
+
+function mayStoreUnclaimed(row: Row | undefined, { attempt }: Final): boolean {
+  if (row === undefined || row.buried) return true;
+  return !isEnded(row) && !isAhead(row, attempt) && !isOutcomeOf(row, attempt);
+}
+
+function settle(row: Row | undefined, command: Final, runs: number | undefined): Decision {
+  const result = command.result ?? row?.result;
+  // An unclaimed task that ended in `Ignore` has no row, and nothing to put into one.
+  if (result === undefined) return unchanged({ type: "written", revoked: undefined });
+  return written({
+    ...stamped(row, command),
+    result,
+    attempt: command.attempt,
+    owner: command.owner,
+    runs,
+    settled: true,
+    done: flag(command.done),
+    next: command.next,
+    hidden: flag(command.hidden || row?.hidden),
+    buried: flag(command.buried),
+  });
+}
+
+function update(row: Row | undefined, command: Update): Decision {
+  if (row === undefined || !isRunBy(row, command)) return refused(row);
+  return written({ ...row, ...stamped(row, command), result: command.result });
+}
+
+function extend(row: Row | undefined, command: Extend): Decision {
+  if (row === undefined || !isRunBy(row, command)) return refused(row);
+  return written({ ...row, ttl: command.ttl ?? row.ttl, lease: command.lease });
+}
+
+/** The owner stays, so that a final of its own which was only slow still counts if nobody claimed in between. */
+function release(row: Row | undefined, command: Release): Decision {
+  if (row === undefined || !isOwn(row, command) || row.settled) return refused(row);
+  return written({ ...row, ttl: command.ttl ?? row.ttl, lease: undefined });
+}
+
+function revoke(row: Row | undefined, command: Revoke): Decision {
+  if (row !== undefined && isEnded(row)) return refused(row);
+  const revoked = command.terminate || row?.revoked === "terminate" ? "terminate" : "revoke";
+  if (row !== undefined && isAlive(row, command.now)) return written({ ...row, ttl: command.ttl ?? row.ttl, revoked });
+  return written({ ...endedWithoutRun(row, command), revoked });
+}
+
+function forget(row: Row | undefined, command: Forget): Decision {
+  if (row === undefined) return refused(row);
+  return written({ ...row, ttl: command.ttl ?? row.ttl, hidden: true });
+}
+
+function bury(row: Row | undefined, command: Bury): Decision {
+  if (row !== undefined && (isEnded(row) || isAlive(row, command.now))) return refused(row);
+  return written({ ...endedWithoutRun(row, command), buried: true });
+}
+
+/** What is stored plainly is to be read, also after a `forget`: a group may be saved again. */
+function store(row: Row | undefined, command: Store): Decision {
+  if (row !== undefined && isEnded(row)) return refused(row);
+  return written({ ...row, ...stamped(row, command), result: command.result, hidden: undefined });
+}
+
+/** Characters of a member's hash: 8 bytes in base64url. */
+export const MEMBER_LENGTH = 11;
+
+function join(row: Row | undefined, { now, ttl, member, size, added }: Join): Decision {
+  const members = row?.members ?? "";
+  const ids: readonly string[] = row?.added === undefined ? [] : JSON.parse(row.added);
+  const isNew = member !== undefined && !includesMember(members, member);
+  const isFurther = added !== undefined && !ids.includes(added);
+  const after: Row = {
+    ...row,
+    result: row?.result ?? "",
+    timestamp: now / 1000,
+    ttl: ttl ?? row?.ttl,
+    chord_count: (row?.chord_count ?? 0) + (isNew ? 1 : 0),
+    members: isNew ? members + member : row?.members,
+    size: row?.size ?? size,
+    added: isFurther ? JSON.stringify([...ids, added]) : row?.added,
+  };
+  return {
+    write: row === undefined || isNew || isFurther || after.size !== row.size ? after : undefined,
+    outcome: {
+      type: "joined",
+      count: after.chord_count ?? 0,
+      members: (after.members?.length ?? 0) / MEMBER_LENGTH,
+      size: after.size,
+      added: isFurther ? [...ids, added] : ids,
+    },
+  };
+}
+
+function includesMember(members: string, member: string): boolean {
+  for (let at = members.indexOf(member); at !== -1; at = members.indexOf(member, at + 1)) {
+    if (at % MEMBER_LENGTH === 0) return true;
+  }
+  return false;
+}
+
+// ── the rows they write ──────────────────────────────────────────────────────────────────────────────────────────────
+
+function begun(row: Row | undefined, command: Claim, runs: number): Row {
+  return {
+    ...stamped(row, command),
+    result: command.result,
+    attempt: command.attempt,
+    owner: command.owner,
+    lease: command.lease,
+    runs,
+    hidden: flag(command.hidden || row?.hidden),
+    redrive: command.redrive ?? row?.redrive,
+  };
+}
+
+function endedWithoutRun(row: Row | undefined, command: Revoke | Bury): Row {
+  return { ...stamped(row, command), result: command.result, settled: true, done: true, hidden: row?.hidden };
+}
+
+/** What every stored state has, and what the task keeps from one state to the next. */
+const stamped = (row: Row | undefined, { now, ttl }: Addressed) => ({
+  timestamp: now / 1000,
+  ttl: ttl ?? row?.ttl,
+  revoked: row?.revoked,
+  redrive: row?.redrive,
+});
+
+/** A row has a mark or does not; it never says `false`. */
+const flag = (value: boolean | undefined): true | undefined => (value ? true : undefined);

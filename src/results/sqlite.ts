@@ -1,0 +1,222 @@
+/** Results in a SQLite file, the embedded default: one table, keyed as Celery keys its rows, in the file that the broker uses too. */
+import type { SQLInputValue, SQLOutputValue } from "node:sqlite";
+import { OperationalError } from "../errors.ts";
+import { type Database, openDatabase } from "../sqlite/database.ts";
+import type { Backend, BackendContext, Row } from "./backend.ts";
+import { type Command, decide, isExpired, type Outcome } from "./record.ts";
+
+/** SQLite's own limit of a row (`SQLITE_MAX_LENGTH`). */
+const MAX_BYTES = 1_000_000_000;
+
+/**
+ * After so many writes, as many rows are looked at, the oldest first and then round, and those that have expired are
+ * deleted. A task writes its row twice, so the table is never more than about twice as large as what has not expired,
+ * without an index that every write would have to pay for.
+ */
+const SWEEP_ROWS = 256;
+
+/** `result` is the last column, so that a look at the others does not read a long one. It is TEXT for JSON, BLOB for bytes. */
+const COLUMNS = [
+  "id",
+  "timestamp",
+  "ttl",
+  "attempt",
+  "owner",
+  "lease",
+  "runs",
+  "settled",
+  "done",
+  "revoked",
+  "hidden",
+  "buried",
+  "redrive",
+  "chord_count",
+  "members",
+  "size",
+  "added",
+  "next",
+  "result",
+] as const;
+
+const TABLE = `
+  CREATE TABLE IF NOT EXISTS results (
+    id TEXT PRIMARY KEY,
+    timestamp REAL NOT NULL,
+    ttl INTEGER,
+    attempt INTEGER,
+    owner TEXT,
+    lease INTEGER,
+    runs INTEGER,
+    settled INTEGER,
+    done INTEGER,
+    revoked TEXT,
+    hidden INTEGER,
+    buried INTEGER,
+    redrive INTEGER,
+    chord_count INTEGER,
+    members TEXT,
+    size INTEGER,
+    added TEXT,
+    next TEXT,
+    result NOT NULL
+  )`;
+const HAS_TABLE = "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'results'";
+const GET = `SELECT ${COLUMNS} FROM results WHERE id = ?`;
+const GET_MANY = `SELECT ${COLUMNS} FROM results WHERE id IN (SELECT value FROM json_each(?))`;
+const PUT = `
+  INSERT INTO results (${COLUMNS}) VALUES (${COLUMNS.map(() => "?")})
+  ON CONFLICT (id) DO UPDATE SET ${COLUMNS.slice(1).map((column) => `${column} = excluded.${column}`)}`;
+const LAST_OF_SWEEP = `SELECT max(rowid) AS last FROM (SELECT rowid FROM results WHERE rowid > ? ORDER BY rowid LIMIT ${SWEEP_ROWS})`;
+const SWEEP = "DELETE FROM results WHERE rowid > ? AND rowid <= ? AND ttl <= ?";
+
+/** Opens the results of a `sqlite://` URL. Throws what `openDatabase` throws. */
+export async function open(url: string, context: BackendContext): Promise<Backend> {
+  const database = await openDatabase(url, context);
+  try {
+    if (database.read(() => database.prepare(HAS_TABLE).get()) === undefined)
+      await database.write((db) => db.exec(TABLE));
+  } catch (error) {
+    await database.close();
+    throw error;
+  }
+  return create(database, context);
+}
+
+function create(database: Database, { now }: BackendContext): Backend {
+  const get = database.prepare(GET);
+  const getMany = database.prepare(GET_MANY);
+  const put = database.prepare(PUT);
+  const lastOfSweep = database.prepare(LAST_OF_SWEEP);
+  const deleteExpired = database.prepare(SWEEP);
+  const waits = new Set<() => void>();
+  let isClosed = false;
+  let cursor = 0;
+  let writesSinceSweep = 0;
+
+  function applyOne(command: Command): Outcome {
+    const stored = get.get(command.key);
+    const { write, outcome } = decide(stored && toRow(stored), command);
+    if (write !== undefined) {
+      put.run(...toValues(command.key, write));
+      writesSinceSweep++;
+    }
+    return outcome;
+  }
+
+  function sweep(): void {
+    writesSinceSweep = 0;
+    const last = lastOfSweep.get(cursor)?.["last"];
+    if (typeof last === "number") deleteExpired.run(cursor, last, now() / 1000);
+    cursor = typeof last === "number" ? last : 0;
+  }
+
+  return {
+    maxBytes: MAX_BYTES,
+    async apply(commands) {
+      try {
+        return await database.write(() => {
+          const outcomes = commands.map(applyOne);
+          if (writesSinceSweep >= SWEEP_ROWS) sweep();
+          return outcomes;
+        });
+      } catch (cause) {
+        // One transaction for all of them: none was applied.
+        const error = toOperationalError(cause, database.path);
+        return commands.map(() => error);
+      }
+    },
+    async read(keys) {
+      const rows = new Map<unknown, Row>();
+      const time = now();
+      try {
+        for (const stored of database.read(() => getMany.all(JSON.stringify(keys)))) {
+          const row = toRow(stored);
+          if (!isExpired(row, time)) rows.set(stored["id"], row);
+        }
+      } catch (cause) {
+        throw toOperationalError(cause, database.path);
+      }
+      return keys.map((key) => rows.get(key));
+    },
+    changed(signal) {
+      // The file may stay open for others, whose waits go on; close() must end those of this backend all the same.
+      const wait = new AbortController();
+      const stop = () => wait.abort();
+      if (signal.aborted || isClosed) stop();
+      signal.addEventListener("abort", stop);
+      waits.add(stop);
+      return database.changed(wait.signal).finally(() => {
+        signal.removeEventListener("abort", stop);
+        waits.delete(stop);
+      });
+    },
+    async close() {
+      isClosed = true;
+      for (const stop of [...waits]) stop();
+      await database.close();
+    },
+  };
+}
+
+function toOperationalError(cause: unknown, path: string): OperationalError {
+  if (cause instanceof OperationalError) return cause;
+  return new OperationalError(`the results in ${path} could not be read or written: ${String(cause)}`, {
+    retryable: false,
+    cause,
+  });
+}
+
+/** In the order of `COLUMNS`. */
+function toValues(key: string, row: Row): SQLInputValue[] {
+  return [
+    key,
+    row.timestamp,
+    row.ttl ?? null,
+    row.attempt ?? null,
+    row.owner ?? null,
+    row.lease ?? null,
+    row.runs ?? null,
+    row.settled ? 1 : null,
+    row.done ? 1 : null,
+    row.revoked ?? null,
+    row.hidden ? 1 : null,
+    row.buried ? 1 : null,
+    row.redrive ?? null,
+    row.chord_count ?? null,
+    row.members ?? null,
+    row.size ?? null,
+    row.added ?? null,
+    row.next ?? null,
+    row.result,
+  ];
+}
+
+/** A row as SQLite gives it: `null` for what it does not have. */
+type Stored = Pick<Row, "result" | "timestamp"> & {
+  [Column in keyof Omit<Row, "result" | "timestamp">]-?: Row[Column] | null;
+};
+
+/** The cast holds because `toValues` is the table's only writer. */
+function toRow(stored: Record<string, SQLOutputValue>): Row {
+  const values = stored as unknown as Stored;
+  return {
+    result: values.result,
+    timestamp: values.timestamp,
+    ttl: values.ttl ?? undefined,
+    attempt: values.attempt ?? undefined,
+    owner: values.owner ?? undefined,
+    lease: values.lease ?? undefined,
+    runs: values.runs ?? undefined,
+    settled: values.settled ? true : undefined,
+    done: values.done ? true : undefined,
+    revoked: values.revoked ?? undefined,
+    next: values.next ?? undefined,
+    hidden: values.hidden ? true : undefined,
+    buried: values.buried ? true : undefined,
+    redrive: values.redrive ?? undefined,
+    chord_count: values.chord_count ?? undefined,
+    members: values.members ?? undefined,
+    size: values.size ?? undefined,
+    added: values.added ?? undefined,
+  };
+}
