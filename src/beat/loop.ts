@@ -1,0 +1,135 @@
+import type { Clock } from "../clock.ts";
+import type { ScheduleEntry } from "./schedule.ts";
+import { slotId } from "./slot-id.ts";
+import { beatState, type DueSlot, tick, wanted } from "./tick.ts";
+
+/** Where a beat loop remembers what it has covered, so that `catchUp` works across a restart. */
+export interface BeatMemory {
+  /** What was last saved; `undefined` where nothing was. */
+  load(): Promise<number | undefined>;
+  /** All slots up to and including this instant, in milliseconds since the epoch, need no second look. */
+  save(covered: number): Promise<void>;
+}
+
+/** Where a beat loop says what it does; `console` is one. */
+export interface BeatLog {
+  info(message: string): void;
+  warn(message: string): void;
+  error(message: string, error: unknown): void;
+}
+
+/** What a beat loop needs. */
+export interface BeatOptions {
+  /** The app's name, a part of every {@link slotId}. */
+  readonly app: string;
+  readonly entries: readonly ScheduleEntry[];
+  /** The app's time zone, such as `"Europe/Berlin"`. */
+  readonly zone: string;
+  readonly clock: Clock;
+  /**
+   * Sends the task of an entry under this id. When it rejects, it is called again with the same id until the slot is
+   * too old for the entry's `catchUp`.
+   */
+  readonly send: (entry: ScheduleEntry, slot: number, id: string) => Promise<unknown>;
+  /** Without one, a restarted loop begins at the present and catches nothing up. */
+  readonly memory?: BeatMemory;
+  readonly log?: BeatLog;
+  /** Ends the loop. */
+  readonly signal?: AbortSignal;
+}
+
+/**
+ * The longest sleep. A timer does not count the time that a laptop sleeps, so beat looks at the clock at least twice
+ * within the grace of a slot, and finds one that came while the lid was closed.
+ */
+export const MAX_SLEEP_MS = 30_000;
+
+/** How soon a send that failed is tried again. */
+const RETRY_MS = 5_000;
+
+/**
+ * Sends each slot of the entries as soon as it is due, until the signal aborts; what is being sent then is awaited. It
+ * wakes for the next slot, and at least every {@link MAX_SLEEP_MS}. Two loops for one app do no harm, as both give a
+ * slot the same id. Rejects only where the memory cannot be loaded.
+ */
+export async function runBeat(options: BeatOptions): Promise<void> {
+  const { entries, zone, clock, memory, log, signal } = options;
+  const loaded = await memory?.load();
+  let state = beatState(entries, zone, loaded ?? clock.now());
+  let unsent: readonly DueSlot[] = [];
+
+  async function remember() {
+    const first = Math.min(...unsent.map(({ slot }) => slot));
+    try {
+      await memory?.save(Math.min(state.covered, first - 1));
+    } catch (error) {
+      log?.error(
+        "beat could not save how far it has come; a restart may send some slots again, under the same ids",
+        error,
+      );
+    }
+  }
+
+  if (loaded === undefined) await remember();
+  while (!signal?.aborted) {
+    const now = clock.now();
+    const step = tick(entries, zone, state, now);
+    state = step.state;
+    if (step.restarted) log?.warn("the clock was set back by more than a day; beat starts again from the present");
+    for (const { entry, slot } of step.missed) {
+      log?.warn(
+        `${entry.name}: slots from ${new Date(slot).toISOString()} on were missed and are not sent (catchUp: "${entry.catchUp}")`,
+      );
+    }
+    const sending = [...stillWanted(unsent, now, log), ...step.due];
+    unsent = await sendAll(sending, options);
+    if (sending.length > 0 || step.missed.length > 0 || step.restarted) await remember();
+
+    const next = Math.min(
+      step.next ?? Number.POSITIVE_INFINITY,
+      unsent.length > 0 ? now + RETRY_MS : Number.POSITIVE_INFINITY,
+    );
+    // At least a millisecond, since a timer may end a little before the slot.
+    const wait = Math.min(Math.max(next - clock.now(), 1), MAX_SLEEP_MS);
+    if (!signal?.aborted) await clock.sleep(wait, signal);
+  }
+  await remember();
+}
+
+/** Sends all at once, so that a broker can put them into one request, and gives back those that failed. */
+async function sendAll(due: readonly DueSlot[], { app, send, log }: BeatOptions): Promise<readonly DueSlot[]> {
+  const failed = await Promise.all(
+    due.map(async (one) => {
+      const { entry, slot } = one;
+      const id = slotId(app, entry.name, slot);
+      try {
+        await send(entry, slot, id);
+        log?.info(`${entry.name}: sent ${entry.task} [${id}] for ${new Date(slot).toISOString()}`);
+        return undefined;
+      } catch (error) {
+        log?.error(
+          `${entry.name}: ${entry.task} [${id}] for ${new Date(slot).toISOString()} could not be sent; trying again in ${RETRY_MS / 1000} s`,
+          error,
+        );
+        return one;
+      }
+    }),
+  );
+  return failed.filter((one) => one !== undefined);
+}
+
+/** What failed before and is not too old by now. */
+function stillWanted(unsent: readonly DueSlot[], now: number, log: BeatLog | undefined): DueSlot[] {
+  const byEntry = Map.groupBy(unsent, ({ entry }) => entry);
+  return [...byEntry].flatMap(([entry, of]) => {
+    const passed = of.map(({ slot }) => slot);
+    const kept = wanted(entry, passed, now);
+    for (const slot of passed) {
+      if (!kept.includes(slot))
+        log?.warn(
+          `${entry.name}: the slot of ${new Date(slot).toISOString()} could not be sent in time and is given up`,
+        );
+    }
+    return kept.map((slot) => ({ entry, slot }));
+  });
+}

@@ -1,0 +1,328 @@
+import { ImproperlyConfigured } from "../errors.ts";
+import { didYouMean } from "../nearest.ts";
+import { crontab } from "./crontab.ts";
+
+/**
+ * Every `seconds`, counted from the epoch (1970-01-01T00:00:00Z), so that all hosts agree without talking to each
+ * other.
+ */
+export interface IntervalSchedule {
+  readonly type: "interval";
+  /** From 0.001 to 31,536,000 (365 days), in whole milliseconds. */
+  readonly seconds: number;
+  /**
+   * Moves each slot back to the start of its day, hour or minute in the app's zone: the day where the interval is a day
+   * or longer, the hour from an hour, the minute from a minute; a shorter interval is left alone. Default false.
+   */
+  readonly relative?: boolean;
+}
+
+/**
+ * The wall times at which all five fields match. Each field holds its values in ascending order; 0 of `dayOfWeek` is
+ * Sunday.
+ */
+export interface CrontabSchedule {
+  readonly type: "crontab";
+  readonly minute: readonly number[];
+  readonly hour: readonly number[];
+  readonly dayOfWeek: readonly number[];
+  readonly dayOfMonth: readonly number[];
+  readonly monthOfYear: readonly number[];
+}
+
+/** What the sun can do, in Celery's names. */
+export const SOLAR_EVENTS = [
+  "dawn_astronomical",
+  "dawn_nautical",
+  "dawn_civil",
+  "sunrise",
+  "solar_noon",
+  "sunset",
+  "dusk_civil",
+  "dusk_nautical",
+  "dusk_astronomical",
+] as const;
+
+export type SolarEvent = (typeof SOLAR_EVENTS)[number];
+
+/**
+ * When the sun does `event` at a place; on days when it does not (a polar night), never. Degrees, north and east
+ * positive.
+ */
+export interface SolarSchedule {
+  readonly type: "solar";
+  readonly event: SolarEvent;
+  readonly lat: number;
+  readonly lon: number;
+}
+
+/** Once, at an instant. */
+export interface AtSchedule {
+  readonly type: "at";
+  /** Milliseconds since the epoch. */
+  readonly instant: number;
+}
+
+/** When an entry runs: plain frozen data, the same for a beat loop, a Lambda function and a deployment. */
+export type Schedule = IntervalSchedule | CrontabSchedule | SolarSchedule | AtSchedule;
+
+const UNITS = { seconds: 1, minutes: 60, hours: 3_600, days: 86_400, weeks: 604_800 } as const;
+
+/** A length of time; its parts add up. */
+export type Duration = { readonly [unit in keyof typeof UNITS]?: number };
+
+const YEAR_SECONDS = 365 * 86_400;
+
+/**
+ * A schedule that runs at a fixed interval: `every({ minutes: 5 })`. Slots are counted from the epoch, so that
+ * `every({ days: 1 })` runs at midnight UTC. Throws {@link ImproperlyConfigured} unless the sum lies between
+ * 1 millisecond and 365 days.
+ */
+export function every(duration: Duration): IntervalSchedule {
+  return interval("every", durationSeconds("every", duration));
+}
+
+/**
+ * A schedule that follows the sun: `solar("sunset", -37.81, 144.96)`. Throws {@link ImproperlyConfigured} on an unknown
+ * event or an impossible place.
+ */
+export function solar(event: SolarEvent, lat: number, lon: number): SolarSchedule {
+  if (!SOLAR_EVENTS.includes(event)) {
+    throw new ImproperlyConfigured(
+      "solar.event",
+      `${show(event)} is no event of the sun${didYouMean(String(event), SOLAR_EVENTS)}; the events are ${SOLAR_EVENTS.join(", ")}`,
+    );
+  }
+  const degrees = (field: string, value: number, limit: number) => {
+    if (typeof value === "number" && Math.abs(value) <= limit) return;
+    throw new ImproperlyConfigured(
+      `solar.${field}`,
+      `must be a number of degrees from -${limit} to ${limit}, and is ${show(value)}`,
+    );
+  };
+  degrees("lat", lat, 90);
+  degrees("lon", lon, 180);
+  return Object.freeze({ type: "solar", event, lat, lon });
+}
+
+/** The years that EventBridge's expressions can name. */
+const FIRST_YEAR = 1970;
+const LAST_YEAR = 2199;
+
+/**
+ * A schedule that runs once. Throws {@link ImproperlyConfigured} on an invalid date, or one outside the years 1970 to
+ * 2199.
+ */
+export function at(date: Date): AtSchedule {
+  const instant = date instanceof Date ? date.getTime() : Number.NaN;
+  if (!(instant >= Date.UTC(FIRST_YEAR) && instant < Date.UTC(LAST_YEAR + 1))) {
+    throw new ImproperlyConfigured(
+      "at",
+      `must be a valid Date in the years ${FIRST_YEAR} to ${LAST_YEAR}, and is ${show(date)}`,
+    );
+  }
+  return Object.freeze({ type: "at", instant });
+}
+
+/** What is done about slots that passed while no beat was running. See {@link BeatEntry.catchUp}. */
+export type CatchUp = "skip" | "last" | "all";
+
+/** One value of `beatSchedule`, as it is written in the config. */
+export interface BeatEntry {
+  /** The task's name. */
+  readonly task: string;
+  /** A number is seconds. */
+  readonly schedule: number | Schedule;
+  readonly args?: readonly unknown[];
+  readonly kwargs?: Readonly<Record<string, unknown>>;
+  /** Options of `applyAsync`, such as `queue` or `expires`. */
+  readonly options?: Readonly<Record<string, unknown>>;
+  /**
+   * Celery's: rounds the slots of an interval, see {@link IntervalSchedule.relative}. Refused for any other schedule.
+   */
+  readonly relative?: boolean;
+  /** `false` keeps the entry and sends nothing. Default true. */
+  readonly enabled?: boolean;
+  /**
+   * What the beat loop does about slots that it finds more than a minute late, after a sleep or a restart: `"skip"`
+   * (default) sends none of them, `"last"` the latest one, `"all"` each. EventBridge misses none, so the beat function
+   * reads neither this nor `within`.
+   */
+  readonly catchUp?: CatchUp;
+  /**
+   * How late a slot may still be sent by `catchUp: "last"` or `"all"`; a number is seconds. Default one day, at most
+   * 365 days.
+   */
+  readonly within?: number | Duration;
+}
+
+/** A {@link BeatEntry} that has been checked: every default filled in, frozen. */
+export interface ScheduleEntry {
+  /** The key of `beatSchedule`. */
+  readonly name: string;
+  readonly task: string;
+  readonly schedule: Schedule;
+  readonly args: readonly unknown[];
+  readonly kwargs: Readonly<Record<string, unknown>>;
+  readonly options: Readonly<Record<string, unknown>>;
+  readonly enabled: boolean;
+  readonly catchUp: CatchUp;
+  /** Seconds. */
+  readonly within: number;
+}
+
+const ENTRY_KEYS = [
+  "task",
+  "schedule",
+  "args",
+  "kwargs",
+  "options",
+  "relative",
+  "enabled",
+  "catchUp",
+  "within",
+] satisfies (keyof BeatEntry)[];
+const CATCH_UPS = ["skip", "last", "all"] satisfies CatchUp[];
+const DAY_SECONDS = 86_400;
+
+/**
+ * Checks a `beatSchedule`. Throws {@link ImproperlyConfigured} that names the entry and the field, what is allowed and
+ * what was given.
+ */
+export function scheduleEntries(beatSchedule: Readonly<Record<string, BeatEntry>>): readonly ScheduleEntry[] {
+  if (!isPlainObject(beatSchedule)) {
+    throw new ImproperlyConfigured(
+      "beatSchedule",
+      `must be an object of entries by name, and is ${show(beatSchedule)}`,
+    );
+  }
+  return Object.freeze(Object.entries(beatSchedule).map(([name, entry]) => scheduleEntry(name, entry)));
+}
+
+function scheduleEntry(name: string, entry: BeatEntry): ScheduleEntry {
+  const where = `beatSchedule[${JSON.stringify(name)}]`;
+  const wrong = (field: string, allowed: string, value: unknown) =>
+    new ImproperlyConfigured(`${where}.${field}`, `must be ${allowed}, and is ${show(value)}`);
+  if (!isPlainObject(entry)) {
+    throw new ImproperlyConfigured(where, `must be an object with task and schedule, and is ${show(entry)}`);
+  }
+  for (const key of Object.keys(entry)) {
+    if (!(ENTRY_KEYS as string[]).includes(key)) {
+      throw new ImproperlyConfigured(
+        `${where}.${key}`,
+        `is not part of an entry${didYouMean(key, ENTRY_KEYS)}; an entry has ${ENTRY_KEYS.join(", ")}`,
+      );
+    }
+  }
+  const { task, args = [], kwargs = {}, options = {}, relative, enabled = true, catchUp = "skip", within } = entry;
+  if (typeof task !== "string" || task === "") throw wrong("task", "the name of a task", task);
+  if (!Array.isArray(args)) throw wrong("args", "an array", args);
+  if (!isPlainObject(kwargs)) throw wrong("kwargs", "an object", kwargs);
+  if (!isPlainObject(options)) throw wrong("options", "an object of options of applyAsync", options);
+  if (relative !== undefined && typeof relative !== "boolean") throw wrong("relative", "true or false", relative);
+  if (typeof enabled !== "boolean") throw wrong("enabled", "true or false", enabled);
+  if (!CATCH_UPS.includes(catchUp)) throw wrong("catchUp", CATCH_UPS.map(show).join(" or "), catchUp);
+  if (within !== undefined && catchUp === "skip") {
+    throw new ImproperlyConfigured(
+      `${where}.within`,
+      `bounds what is caught up, so it needs catchUp: "last" or "all" (given: ${show(within)})`,
+    );
+  }
+
+  const schedule = toSchedule(`${where}.schedule`, entry.schedule);
+  if (relative && schedule.type !== "interval") {
+    throw new ImproperlyConfigured(
+      `${where}.relative`,
+      `rounds an interval, and the schedule is of type ${show(schedule.type)}`,
+    );
+  }
+  return Object.freeze({
+    name,
+    task,
+    schedule:
+      schedule.type === "interval" && relative !== undefined ? interval(where, schedule.seconds, relative) : schedule,
+    args: Object.freeze([...args]),
+    kwargs: Object.freeze({ ...kwargs }),
+    options: Object.freeze({ ...options }),
+    enabled,
+    catchUp,
+    within:
+      within === undefined
+        ? DAY_SECONDS
+        : bounded(`${where}.within`, typeof within === "number" ? within : durationSeconds(`${where}.within`, within)),
+  });
+}
+
+/** Plain data may have been written by hand or come out of JSON, so it passes the checks of its maker again. */
+function toSchedule(setting: string, value: number | Schedule): Schedule {
+  if (typeof value === "number") return interval(setting, value);
+  try {
+    switch (value?.type) {
+      case "interval":
+        return interval("seconds", value.seconds, value.relative);
+      case "crontab":
+        return crontab(value);
+      case "solar":
+        return solar(value.event, value.lat, value.lon);
+      case "at":
+        return at(new Date(value.instant));
+      default:
+        value satisfies never;
+    }
+  } catch (error) {
+    if (error instanceof ImproperlyConfigured) throw new ImproperlyConfigured(setting, error.message, { cause: error });
+    throw error;
+  }
+  throw new ImproperlyConfigured(
+    setting,
+    `must be a number of seconds, every(), crontab(), solar() or at(), and is ${show(value)}`,
+  );
+}
+
+function interval(setting: string, seconds: number, relative = false): IntervalSchedule {
+  const whole = Math.round(bounded(setting, seconds) * 1000) / 1000;
+  return Object.freeze(
+    relative ? { type: "interval", seconds: whole, relative } : { type: "interval", seconds: whole },
+  );
+}
+
+function bounded(setting: string, seconds: number): number {
+  if (typeof seconds === "number" && seconds >= 0.001 && seconds <= YEAR_SECONDS) return seconds;
+  throw new ImproperlyConfigured(
+    setting,
+    `must be from 0.001 to ${YEAR_SECONDS} seconds (365 days), and is ${show(seconds)}`,
+  );
+}
+
+/** Seconds of a length of time, and an error that names `setting` where it is none. */
+export function durationSeconds(setting: string, duration: Duration): number {
+  const units = Object.keys(UNITS);
+  if (!isPlainObject(duration)) {
+    throw new ImproperlyConfigured(setting, `must be an object of ${units.join(", ")}, and is ${show(duration)}`);
+  }
+  let sum = 0;
+  for (const [unit, value] of Object.entries(duration)) {
+    if (!units.includes(unit)) {
+      throw new ImproperlyConfigured(
+        `${setting}.${unit}`,
+        `is no unit of time${didYouMean(unit, units)}; the units are ${units.join(", ")}`,
+      );
+    }
+    if (value === undefined) continue;
+    if (!Number.isFinite(value))
+      throw new ImproperlyConfigured(`${setting}.${unit}`, `must be a number, and is ${show(value)}`);
+    sum += value * UNITS[unit as keyof typeof UNITS];
+  }
+  return sum;
+}
+
+function isPlainObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+/** A value as the reader of an error wrote it; JSON has no NaN and no undefined. */
+export function show(value: unknown): string {
+  if (typeof value === "string") return JSON.stringify(value);
+  if (typeof value !== "object" || value === null || value instanceof Date) return String(value);
+  return JSON.stringify(value instanceof Set ? [...value] : value) ?? String(value);
+}

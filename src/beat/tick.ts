@@ -1,0 +1,102 @@
+import { nextSlots, slots } from "./due.ts";
+import type { ScheduleEntry } from "./schedule.ts";
+
+/** What a beat loop knows between two steps. Times in milliseconds since the epoch. */
+export interface BeatState {
+  /** Every slot up to and including this instant has been handed out or given up. */
+  readonly covered: number;
+  /** The next slot of each entry after `covered`, in the order of the entries; `undefined` where there is none. */
+  readonly upcoming: readonly (number | undefined)[];
+}
+
+/** A slot that is to be sent. */
+export interface DueSlot {
+  readonly entry: ScheduleEntry;
+  /** Milliseconds since the epoch. */
+  readonly slot: number;
+}
+
+/** What one step found. */
+export interface Tick {
+  /** To be sent now: by slot, and by the order of the entries within one. */
+  readonly due: readonly DueSlot[];
+  /** The entries that lost slots by their `catchUp`, with the first one that is not sent. */
+  readonly missed: readonly DueSlot[];
+  readonly state: BeatState;
+  /** The instant of the next slot; `undefined` where no entry has any. */
+  readonly next: number | undefined;
+  /** The clock was set back by more than {@link MAX_STEP_BACK_MS}, and beat began anew. */
+  readonly restarted: boolean;
+}
+
+/** A slot found later than this has been missed, and `catchUp` decides about it. */
+export const GRACE_MS = 60_000;
+
+/**
+ * The largest step back of the clock that beat waits out, since all slots until `covered` have been sent. A clock that
+ * goes further back was wrong before: beat starts again from the present, rather than be silent until it has caught up.
+ * A slot sent twice by that has one id.
+ */
+export const MAX_STEP_BACK_MS = 86_400_000;
+
+/** Where a loop begins: all slots up to `covered` are behind it. */
+export function beatState(entries: readonly ScheduleEntry[], zone: string, covered: number): BeatState {
+  return { covered, upcoming: entries.map((entry) => upcoming(entry, zone, covered)) };
+}
+
+/** One step of a beat loop, without a clock or a timer: what is due at `now`, and when to look again. */
+export function tick(entries: readonly ScheduleEntry[], zone: string, state: BeatState, now: number): Tick {
+  if (now < state.covered - MAX_STEP_BACK_MS) {
+    const anew = beatState(entries, zone, now);
+    return { due: [], missed: [], state: anew, next: earliest(anew.upcoming), restarted: true };
+  }
+  if (now <= state.covered) return { due: [], missed: [], state, next: earliest(state.upcoming), restarted: false };
+
+  const due: DueSlot[] = [];
+  const missed: DueSlot[] = [];
+  const after = entries.map((entry, i) => {
+    const first = state.upcoming[i];
+    if (first === undefined || first > now) return first;
+    // Slots before the bound are not even listed, so that a year away does not make a list of a year.
+    const found = slots(entry.schedule, zone, { from: Math.max(first, earliestWanted(entry, now)) - 1, to: now });
+    const send = wanted(entry, found, now);
+    for (const slot of send) due.push({ entry, slot });
+    if (send[0] !== first) missed.push({ entry, slot: first });
+    return upcoming(entry, zone, now);
+  });
+  due.sort((a, b) => a.slot - b.slot);
+  return { due, missed, state: { covered: now, upcoming: after }, next: earliest(after), restarted: false };
+}
+
+/**
+ * Which of an entry's slots that have passed are still worth sending: all within the grace, and of the late ones those
+ * that `catchUp` wants.
+ */
+export function wanted(entry: ScheduleEntry, passed: readonly number[], now: number): number[] {
+  const late = passed.filter((slot) => slot < now - GRACE_MS && slot >= earliestWanted(entry, now));
+  const onTime = passed.filter((slot) => slot >= now - GRACE_MS);
+  switch (entry.catchUp) {
+    case "skip":
+      return onTime;
+    case "last":
+      return [...late.slice(-1), ...onTime];
+    case "all":
+      return [...late, ...onTime];
+    default:
+      return entry.catchUp satisfies never;
+  }
+}
+
+function earliestWanted(entry: ScheduleEntry, now: number): number {
+  return now - Math.max(GRACE_MS, entry.catchUp === "skip" ? 0 : entry.within * 1000);
+}
+
+function upcoming(entry: ScheduleEntry, zone: string, after: number): number | undefined {
+  return entry.enabled ? nextSlots(entry.schedule, zone, after, 1)[0] : undefined;
+}
+
+function earliest(times: readonly (number | undefined)[]): number | undefined {
+  let first: number | undefined;
+  for (const time of times) if (time !== undefined && (first === undefined || time < first)) first = time;
+  return first;
+}
