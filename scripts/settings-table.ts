@@ -1,0 +1,65 @@
+/**
+ * Writes docs/reference/settings.md from the table of settings: `node scripts/settings-table.ts`. A test compares the
+ * file with what this makes.
+ */
+import { writeFile } from "node:fs/promises";
+import { FIXED, type FixedSetting, LIVE, type LiveSetting, oldName, snakeCase } from "../src/settings.ts";
+
+export const SETTINGS_PAGE = new URL("../docs/reference/settings.md", import.meta.url);
+
+const cell = (text: string): string => text.replaceAll("|", "\\|").replaceAll("\n", " ");
+const code = (value: unknown): string => (typeof value === "number" ? `\`${value}\`` : `\`${JSON.stringify(value)}\``);
+const row = (...cells: readonly string[]): string => `| ${cells.map(cell).join(" | ")} |`;
+
+const celeryNames = (name: string): string => `\`${snakeCase(name)}\`<br>\`${oldName(name)}\``;
+const celeryDefault = (value: unknown): string => (value === null ? "none" : code(value));
+
+function live([name, setting]: readonly [string, LiveSetting<unknown>]): string {
+  const ours = setting.defaultText ?? (setting.default === undefined ? "none" : code(setting.default));
+  const celery = "celery" in setting;
+  return row(
+    `\`${name}\``,
+    celery ? celeryNames(name) : "not Celery's",
+    celery ? celeryDefault(setting.celery) : "–",
+    ours,
+    setting.why === undefined ? setting.what : `${setting.what} *${setting.why}*`,
+  );
+}
+
+function fixed([name, setting]: readonly [string, FixedSetting]): string {
+  const accepted = setting.accepts.length === 0 ? "–" : setting.accepts.map(code).join(", ");
+  return row(celeryNames(name), celeryDefault(setting.celery), accepted, `${setting.instead}.`);
+}
+
+export function settingsPage(): string {
+  return `# Settings
+
+<!-- Made by scripts/settings-table.ts from src/settings.ts; edit those. -->
+
+Settings are given to \`new Lovage(name, settings)\`, in camelCase, or to \`app.configFromObject()\`, which also takes Celery's
+new names (\`task_routes\`), its old ones (\`CELERY_ROUTES\`) and, with \`{ namespace: "CELERY" }\`, Django's form
+(\`CELERY_TASK_ROUTES\`). Old names and new ones do not mix. \`undefined\` and \`null\` count as not given. A name that is no
+setting is an error that suggests the nearest.
+
+Spans of time are in seconds.
+
+## What can be set
+
+In italics: why a default or a value is not Celery's.
+
+| Setting | Celery's names | Celery's default | Default | Meaning |
+|---|---|---|---|---|
+${Object.entries(LIVE).map(live).join("\n")}
+
+## What cannot
+
+The rest of Celery 5.7's settings. Each is refused with the reason given here; where a value stands under "Accepted",
+it says what happens anyway and may be written.
+
+| Celery's names | Celery's default | Accepted | Reason, and what to do |
+|---|---|---|---|
+${Object.entries(FIXED).map(fixed).join("\n")}
+`;
+}
+
+if (import.meta.main) await writeFile(SETTINGS_PAGE, settingsPage());

@@ -1,0 +1,370 @@
+/**
+ * The configuration of an app: what users write ({@link ConfigInput}) and what the rest of Lovage reads
+ * ({@link Config}). Every setting is one row of the table in `settings.ts`; a name that is not in it is an error, and
+ * so is a setting of Celery's that would change nothing here.
+ */
+import type { BeatEntry, Duration } from "./beat/schedule.ts";
+import { checkQueueName } from "./brokers/queue-name.ts";
+import type { RouterFunction, RouteValue, TaskRouter } from "./brokers/routes.ts";
+import { ImproperlyConfigured } from "./errors.ts";
+import { didYouMean } from "./nearest.ts";
+import type { SerializerName } from "./protocol/serializers.ts";
+import type { AcceptedInput } from "./settings.ts";
+import { camelCase, isFixed, LIVE, parseUrl, refuse, SETTING_NAMES, snakeCase } from "./settings.ts";
+
+/** How bodies or results are compressed. `gzip` is Celery's, which holds a zlib stream. */
+export type Compression = "gzip" | "brotli" | "zstd";
+
+/** A queue of `taskQueues`: how messages get there, and what the AWS construct makes of it. */
+export interface QueueInput {
+  /** The direct exchange that the queue is bound to. Default: `taskDefaultExchange`. */
+  readonly exchange?: string;
+  /** The routing key that the queue is bound by. Default: the queue's name. */
+  readonly routingKey?: string;
+  /** Seconds that a task of this queue may run, over 0 to 43,200; on AWS the function's timeout follows from it. */
+  readonly timeLimit?: number;
+  /** Memory of the function in MB, 128 to 10,240. */
+  readonly memorySize?: number;
+  /** Messages that one invocation gets at most, 1 to 10,000; 1 to 10 on a FIFO queue. */
+  readonly batchSize?: number;
+  /** Seconds to wait until a batch is full, 0 to 300; not on a FIFO queue. */
+  readonly maxBatchingWindow?: number;
+  /** Invocations that run at a time at most, 2 to 1,000. */
+  readonly maxConcurrency?: number;
+  /** Concurrency of the account that is kept for the function. */
+  readonly reservedConcurrency?: number;
+  /** Environment variables of the function. */
+  readonly environment?: Readonly<Record<string, string>>;
+}
+
+/** A declared queue, with its binding filled in. */
+export interface QueueConfig extends Omit<QueueInput, "exchange" | "routingKey"> {
+  readonly name: string;
+  /** `""`: the anonymous exchange, which reaches a queue by its name. */
+  readonly exchange: string;
+  readonly routingKey: string;
+}
+
+/** One router, or a list of which the first that answers decides. Pairs stand in a list of their own inside the outer one: `[[["media.*", "media"]]]`. */
+export type TaskRoutes = Readonly<Record<string, RouteValue>> | RouterFunction | readonly TaskRouter[];
+
+/** Options of tasks, by task name, or `"*"` for all of them; the name's own come before those of `"*"`. They replace what the task's declaration says. */
+export type TaskAnnotations = Readonly<Record<string, Readonly<Record<string, unknown>>>>;
+
+/** Settings of the broker beyond its URL. */
+export type BrokerTransportOptions = {
+  /** Seconds that a message stays hidden from others each time the poller takes or extends it. */
+  readonly visibilityTimeout: number;
+  /** Seconds of the longest single delay, where the broker allows it; a longer one is made of several. */
+  readonly maxDelay: number;
+  /** AWS region; `undefined`: as the AWS SDK finds it. */
+  readonly region: string | undefined;
+  /** Put before the name of every queue. */
+  readonly queueNamePrefix: string;
+  /** Seconds that one request waits for a message. */
+  readonly waitTimeSeconds: number;
+};
+
+/** Settings of the result backend beyond its URL. */
+export type ResultBackendTransportOptions = {
+  /** Put before the key of every row; resolved, it ends in `:`, `_`, `-` or `.`, as Celery adds a `_` where it does not. */
+  readonly globalKeyprefix: string;
+};
+
+/** How a send that met a passing error is tried again. */
+export interface PublishRetryPolicy {
+  /** Tries after the first; `null`: without end. */
+  readonly maxRetries: number | null;
+  /** Seconds before the first retry. */
+  readonly intervalStart: number;
+  /** Seconds that each further wait is longer. */
+  readonly intervalStep: number;
+  /** Seconds of the longest wait. */
+  readonly intervalMax: number;
+}
+
+/**
+ * The settings of an app, all optional. Names and meanings are Celery's, in camelCase; a setting of Celery's that is
+ * not here is refused with the reason. `undefined` and `null` count as not given.
+ */
+export interface ConfigInput extends AcceptedInput {
+  /** `sqlite://` (default, in `.lovage/`), `sqlite:///path`, `memory://`, or `sqs://[region]?queue_name_prefix=…`. `LOVAGE_BROKER_URL` overrides it. */
+  readonly brokerUrl?: string;
+  /** `sqlite://`, `sqlite:///path`, `memory://`, or `dynamodb://[region]/table`. Default: the broker's URL where that is SQLite or memory; has to be given beside SQS. `LOVAGE_RESULT_BACKEND` overrides it. */
+  readonly resultBackend?: string;
+  readonly brokerTransportOptions?: Partial<BrokerTransportOptions>;
+  readonly resultBackendTransportOptions?: Partial<ResultBackendTransportOptions>;
+  /** IANA name of the zone that schedules and `date_done` are in. Default `"UTC"`. */
+  readonly timezone?: string;
+  /** Serializers, by name or MIME type, that a worker takes. Default: JSON and `taskSerializer`. Pickle is never taken: it runs code. */
+  readonly acceptContent?: readonly string[];
+  /** The same for results; `resultSerializer` must be among them. Default: `acceptContent` and `resultSerializer`. */
+  readonly resultAcceptContent?: readonly string[];
+  /** Default `"json"`. */
+  readonly taskSerializer?: string;
+  /** Default `"json"`. */
+  readonly resultSerializer?: string;
+  /** `gzip` (or `zlib`), `brotli`, or `zstd`. Default: none. */
+  readonly taskCompression?: string;
+  /** The same for results. Celery reads it from 5.7 on. */
+  readonly resultCompression?: string;
+  /** How long results can be read, in seconds or parts (`{ days: 1 }`); 0: for ever. Default: a day. */
+  readonly resultExpires?: number | Duration;
+  /** Stores name, arguments, worker, queue and retries beside a result. Default `false`. */
+  readonly resultExtended?: boolean;
+  /** Queue of tasks that no route and no option sends elsewhere. Default `"celery"`. */
+  readonly taskDefaultQueue?: string;
+  /** Exchange of queues that name none. Default `""`, the anonymous one. */
+  readonly taskDefaultExchange?: string;
+  /** Routing key that binds the default queue where its declaration names none. Default: the queue's name. */
+  readonly taskDefaultRoutingKey?: string;
+  /** 0 to 255. SQS carries a priority and does not act on it; SQLite and memory do. Default: none. */
+  readonly taskDefaultPriority?: number;
+  /** The queues that workers serve and the AWS construct makes. Default: the default queue alone. */
+  readonly taskQueues?:
+    | Readonly<Record<string, QueueInput>>
+    | readonly (string | (QueueInput & { readonly name: string }))[];
+  readonly taskRoutes?: TaskRoutes;
+  /** `false`: a call for a queue that `taskQueues` does not name throws `QueueNotFound`. Default `true`. */
+  readonly taskCreateMissingQueues?: boolean;
+  /** Default of the task option `ignoreResult`. Default `false`. */
+  readonly taskIgnoreResult?: boolean;
+  /** Stores failures also where results are ignored. Default `false`. */
+  readonly taskStoreErrorsEvenIfIgnored?: boolean;
+  /** Shows STARTED while a task runs. Default `true`, as the worker writes the row at that point anyway. */
+  readonly taskTrackStarted?: boolean;
+  /** Seconds after which a run ends as FAILURE `TimeLimitExceeded`. Default: none; on AWS, the function's deadline. */
+  readonly taskTimeLimit?: number;
+  /** Seconds after which a task's `signal` aborts. Below `taskTimeLimit`. Default: none. */
+  readonly taskSoftTimeLimit?: number;
+  /** `applyAsync` runs the task in place. For tests. Default `false`. */
+  readonly taskAlwaysEager?: boolean;
+  /** A task that runs in place throws instead of returning a failed result. Default `false`. */
+  readonly taskEagerPropagates?: boolean;
+  /** Stores the result of a task that ran in place. Default `false`. */
+  readonly taskStoreEagerResult?: boolean;
+  /** A call without a priority takes that of the task that makes it. Default `false`. */
+  readonly taskInheritParentPriority?: boolean;
+  /** `onError` of a chord is given to its header's tasks too. Default `false`. */
+  readonly taskAllowErrorCbOnChordHeader?: boolean;
+  /** Tries a send again that met a passing error. Default `true`. */
+  readonly taskPublishRetry?: boolean;
+  /** Default: 3 retries, at once, after 0.2 s and after 0.4 s. */
+  readonly taskPublishRetryPolicy?: Partial<PublishRetryPolicy>;
+  readonly taskAnnotations?: TaskAnnotations | readonly TaskAnnotations[];
+  /** Workers that may die of one task before it is given up as FAILURE `WorkerLostError`, 1 to 100. Default 3. */
+  readonly maxDeliveries?: number;
+  /** What beat sends, by a name of its own. */
+  readonly beatSchedule?: Readonly<Record<string, BeatEntry>>;
+  /** Tasks that one worker process runs at a time. Default, also `"auto"`: the number of CPUs. */
+  readonly workerConcurrency?: number | "auto";
+  /** Messages that a worker takes ahead, times its concurrency; 1 to 1,000. Default 4. */
+  readonly workerPrefetchMultiplier?: number;
+  /** Modules that the worker loads, as it would `import` them. */
+  readonly imports?: readonly string[] | string;
+  /** The same; both are loaded. */
+  readonly include?: readonly string[] | string;
+  /** Tasks after which a worker's process makes room for a fresh one. Default: no limit. */
+  readonly workerMaxTasksPerChild?: number;
+}
+
+/** The settings in force: everything checked, everything filled in. Made by {@link resolveConfig}. */
+export interface Config {
+  readonly brokerUrl: string;
+  readonly resultBackend: string;
+  readonly brokerTransportOptions: BrokerTransportOptions;
+  readonly resultBackendTransportOptions: ResultBackendTransportOptions;
+  readonly timezone: string;
+  readonly acceptContent: readonly SerializerName[];
+  readonly resultAcceptContent: readonly SerializerName[];
+  readonly taskSerializer: SerializerName;
+  readonly resultSerializer: SerializerName;
+  readonly taskCompression: Compression | undefined;
+  readonly resultCompression: Compression | undefined;
+  /** Seconds; `Infinity`: for ever. */
+  readonly resultExpires: number;
+  readonly resultExtended: boolean;
+  readonly taskDefaultQueue: string;
+  readonly taskDefaultExchange: string;
+  readonly taskDefaultRoutingKey: string;
+  readonly taskDefaultPriority: number | undefined;
+  /** By name, in the order given. Never empty. */
+  readonly taskQueues: Readonly<Record<string, QueueConfig>>;
+  readonly taskRoutes: readonly TaskRouter[];
+  readonly taskCreateMissingQueues: boolean;
+  readonly taskIgnoreResult: boolean;
+  readonly taskStoreErrorsEvenIfIgnored: boolean;
+  readonly taskTrackStarted: boolean;
+  /** Seconds. */
+  readonly taskTimeLimit: number | undefined;
+  /** Seconds. */
+  readonly taskSoftTimeLimit: number | undefined;
+  readonly taskAlwaysEager: boolean;
+  readonly taskEagerPropagates: boolean;
+  readonly taskStoreEagerResult: boolean;
+  readonly taskInheritParentPriority: boolean;
+  readonly taskAllowErrorCbOnChordHeader: boolean;
+  readonly taskPublishRetry: boolean;
+  readonly taskPublishRetryPolicy: PublishRetryPolicy;
+  readonly taskAnnotations: TaskAnnotations;
+  readonly maxDeliveries: number;
+  readonly beatSchedule: Readonly<Record<string, BeatEntry>>;
+  /** `undefined`: the number of CPUs, which the worker asks for. */
+  readonly workerConcurrency: number | undefined;
+  readonly workerPrefetchMultiplier: number;
+  readonly imports: readonly string[];
+  readonly include: readonly string[];
+  readonly workerMaxTasksPerChild: number | undefined;
+}
+
+/**
+ * What the table makes of each setting by itself: a {@link Config} in which the settings that depend on others may
+ * still be open.
+ */
+export interface ParsedConfig
+  extends Omit<
+    Config,
+    "resultBackend" | "acceptContent" | "resultAcceptContent" | "taskDefaultRoutingKey" | "taskQueues" | "brokerTransportOptions"
+  > {
+  readonly resultBackend: string | undefined;
+  readonly acceptContent: readonly SerializerName[] | undefined;
+  readonly resultAcceptContent: readonly SerializerName[] | undefined;
+  readonly taskDefaultRoutingKey: string | undefined;
+  readonly taskQueues: Readonly<Record<string, QueueInput>> | undefined;
+  readonly brokerTransportOptions: BrokerTransportOptions;
+}
+
+/** The environment variables that are read, both over the config. */
+const ENVIRONMENT = { LOVAGE_BROKER_URL: "brokerUrl", LOVAGE_RESULT_BACKEND: "resultBackend" } as const;
+
+/**
+ * Checks the settings and fills in what is not given. Does no I/O. Throws `ImproperlyConfigured` that names the
+ * setting, what was given and what is allowed.
+ *
+ * @param env The environment: `LOVAGE_BROKER_URL` and `LOVAGE_RESULT_BACKEND` come before the input, unless empty.
+ */
+export function resolveConfig(input: ConfigInput = {}, env: Readonly<Record<string, string | undefined>> = {}): Config {
+  for (const [name, value] of Object.entries(input)) checkName(name, value);
+
+  const given: Record<string, unknown> = { ...input };
+  /** Where a value came from, for errors. */
+  const source: Record<string, string> = {};
+  for (const [variable, name] of Object.entries(ENVIRONMENT)) {
+    if (!env[variable]) continue;
+    given[name] = env[variable];
+    source[name] = variable;
+  }
+  const parsed = Object.fromEntries(
+    Object.entries(LIVE).map(([name, setting]) => {
+      const value = given[name];
+      return [
+        name,
+        value === undefined || value === null ? setting.default : setting.parse(value, source[name] ?? name),
+      ];
+    }),
+    // Each row's `parse` returns the type that its name has in ParsedConfig: the table is typed so.
+  ) as unknown as ParsedConfig;
+
+  if (
+    parsed.taskTimeLimit !== undefined &&
+    parsed.taskSoftTimeLimit !== undefined &&
+    parsed.taskSoftTimeLimit >= parsed.taskTimeLimit
+  ) {
+    throw new ImproperlyConfigured(
+      "taskSoftTimeLimit",
+      `must be below taskTimeLimit (${parsed.taskTimeLimit} s), or it never comes into force (given: ${parsed.taskSoftTimeLimit})`,
+    );
+  }
+  const brokerTransportOptions = fromUrl(parsed.brokerUrl, parsed.brokerTransportOptions);
+  return Object.freeze({
+    ...parsed,
+    brokerTransportOptions,
+    resultBackend: parsed.resultBackend ?? backendBeside(parsed.brokerUrl),
+    ...acceptance(parsed),
+    taskDefaultRoutingKey: parsed.taskDefaultRoutingKey ?? parsed.taskDefaultQueue,
+    taskQueues: bindQueues(parsed, brokerTransportOptions.queueNamePrefix),
+  });
+}
+
+function checkName(name: string, value: unknown): void {
+  if (Object.hasOwn(LIVE, name)) return;
+  if (isFixed(name)) return refuse(name, value, name);
+  const camel = camelCase(name);
+  if (camel !== name && SETTING_NAMES.has(camel) && snakeCase(camel) === name) {
+    throw new ImproperlyConfigured(name, `is called ${camel} here; app.configFromObject() takes Celery's own names`);
+  }
+  throw new ImproperlyConfigured(name, `is not a setting${didYouMean(name, SETTING_NAMES)}`);
+}
+
+/** What an app writes it reads, unless it is told otherwise; results that it could not read back are refused. */
+function acceptance(parsed: ParsedConfig): Pick<Config, "acceptContent" | "resultAcceptContent"> {
+  const { taskSerializer, resultSerializer } = parsed;
+  const acceptContent = parsed.acceptContent ?? [...new Set(["json" as const, taskSerializer])];
+  const resultAcceptContent = parsed.resultAcceptContent ?? [...new Set([...acceptContent, resultSerializer])];
+  if (!resultAcceptContent.includes(resultSerializer)) {
+    throw new ImproperlyConfigured(
+      "resultAcceptContent",
+      `must have resultSerializer (${resultSerializer}) in it, or no result can be read (given: ${resultAcceptContent.join(", ")})`,
+    );
+  }
+  return { acceptContent: Object.freeze(acceptContent), resultAcceptContent: Object.freeze(resultAcceptContent) };
+}
+
+/** The region and the prefix that the broker's URL names come before those of the options. */
+function fromUrl(brokerUrl: string, options: BrokerTransportOptions): BrokerTransportOptions {
+  const { scheme, host, parameters } = parseUrl(brokerUrl);
+  if (scheme !== "sqs") return options;
+  return Object.freeze({
+    ...options,
+    region: host || options.region,
+    queueNamePrefix: parameters.get("queue_name_prefix") ?? options.queueNamePrefix,
+  });
+}
+
+/** SQLite and memory keep results beside messages. Beside SQS no default would be right: a file in a Lambda function is gone with it. */
+function backendBeside(brokerUrl: string): string {
+  if (parseUrl(brokerUrl).scheme !== "sqs") return brokerUrl;
+  throw new ImproperlyConfigured(
+    "resultBackend",
+    'has to be given beside an SQS broker, such as "dynamodb://eu-west-1/celery"',
+  );
+}
+
+function bindQueues(parsed: ParsedConfig, prefix: string): Readonly<Record<string, QueueConfig>> {
+  const { taskDefaultQueue, taskDefaultExchange, taskDefaultRoutingKey } = parsed;
+  checkQueueName("taskDefaultQueue", prefix, taskDefaultQueue, true);
+  const queues: Record<string, QueueConfig> = {};
+  const names = new Map<string, string>();
+  const bindings = new Map<string, string>();
+  for (const [name, options] of Object.entries(parsed.taskQueues ?? { [taskDefaultQueue]: {} })) {
+    const translated = checkQueueName("taskQueues", prefix, name, true);
+    const twin = names.get(translated);
+    if (twin !== undefined) {
+      throw new ImproperlyConfigured(
+        "taskQueues",
+        `the queues ${JSON.stringify(twin)} and ${JSON.stringify(name)} are both ${translated} on SQS`,
+      );
+    }
+    names.set(translated, name);
+
+    const exchange = options.exchange ?? taskDefaultExchange;
+    const routingKey = options.routingKey ?? (name === taskDefaultQueue ? taskDefaultRoutingKey : undefined) ?? name;
+    if (exchange === "" && routingKey !== name) {
+      throw new ImproperlyConfigured(
+        `taskQueues.${name}`,
+        `the anonymous exchange reaches a queue by its name alone; give an exchange beside the routing key ${JSON.stringify(routingKey)}`,
+      );
+    }
+    const binding = JSON.stringify([exchange, routingKey]);
+    const sharer = bindings.get(binding);
+    if (sharer !== undefined) {
+      throw new ImproperlyConfigured(
+        "taskQueues",
+        `${JSON.stringify(sharer)} and ${JSON.stringify(name)} have the same exchange ${JSON.stringify(exchange)} and routing key ${JSON.stringify(routingKey)}; a message goes to one queue`,
+      );
+    }
+    bindings.set(binding, name);
+    queues[name] = Object.freeze({ ...options, name, exchange, routingKey });
+  }
+  return Object.freeze(queues);
+}

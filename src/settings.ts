@@ -1,0 +1,1185 @@
+/**
+ * The table of settings: ours, and every one of Celery 5.7's, with its meaning or the reason why it is refused. The
+ * reference page is made from it. {@link LIVE} are the settings that do something; {@link FIXED} those of Celery's that
+ * have one value here, or none.
+ */
+import { type BeatEntry, scheduleEntries } from "./beat/schedule.ts";
+import { isFifo } from "./brokers/broker.ts";
+import type { Route, RoutePair, RouterFunction, TaskRouter } from "./brokers/routes.ts";
+import type {
+  BrokerTransportOptions,
+  Compression,
+  ParsedConfig,
+  PublishRetryPolicy,
+  QueueInput,
+  ResultBackendTransportOptions,
+  TaskAnnotations,
+} from "./config.ts";
+import { ImproperlyConfigured } from "./errors.ts";
+import { didYouMean } from "./nearest.ts";
+import { compressionType } from "./protocol/compression.ts";
+import { type SerializerName, serializerName } from "./protocol/serializers.ts";
+
+// ── names ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** `task_time_limit` or `sqs-creation-attributes` → `taskTimeLimit`, `sqsCreationAttributes`. */
+export const camelCase = (name: string): string =>
+  name.replace(/(?<=.)[_-]+(\w)/g, (_, letter: string) => letter.toUpperCase());
+
+/** `taskTimeLimit` → `task_time_limit`: Celery's name of a setting that it has. */
+export const snakeCase = (name: string): string => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+
+/** The first word of a setting and how its old name begins, where that is not the new name in capitals. */
+const OLD_PREFIXES: Readonly<Record<string, string>> = { task: "CELERY_", worker: "CELERYD_", beat: "CELERYBEAT_" };
+const OLD_WITH_CELERY = new Set(
+  "accept imports include timezone cache couchbase arangodb mongodb event redis result elasticsearch security".split(
+    " ",
+  ),
+);
+
+/** Celery's old name of a setting (`CELERY_ROUTES`), or `undefined` where Celery does not have the setting. */
+export function oldName(name: string): string | undefined {
+  const setting = LIVE[name as keyof typeof LIVE] ?? FIXED[name as keyof typeof FIXED];
+  if (setting === undefined || !("celery" in setting)) return undefined;
+  if (setting.old !== undefined) return setting.old;
+  const [space = "", ...rest] = snakeCase(name).toUpperCase().split("_");
+  const prefix = OLD_PREFIXES[space.toLowerCase()];
+  if (prefix !== undefined) return prefix + rest.join("_");
+  return (OLD_WITH_CELERY.has(space.toLowerCase()) ? "CELERY_" : "") + [space, ...rest].join("_");
+}
+
+// ── values ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+type Parse<T> = (value: unknown, at: string) => T;
+
+/** A value as an error shows it. */
+function show(value: unknown): string {
+  if (typeof value === "function") return `function ${value.name || "(anonymous)"}`;
+  if (typeof value === "bigint" || typeof value === "symbol" || typeof value === "number") return String(value);
+  return (
+    JSON.stringify(value, (_, inner: unknown) => (typeof inner === "bigint" ? String(inner) : inner)) ?? String(value)
+  );
+}
+
+function fail(at: string, allowed: string, value: unknown): never {
+  throw new ImproperlyConfigured(at, `must be ${allowed} (given: ${show(value)})`);
+}
+
+const boolean: Parse<boolean> = (value, at) => (typeof value === "boolean" ? value : fail(at, "true or false", value));
+
+const text: Parse<string> = (value, at) => (typeof value === "string" ? value : fail(at, "a text", value));
+
+const name: Parse<string> = (value, at) =>
+  typeof value === "string" && value !== "" ? value : fail(at, "a text that is not empty", value);
+
+function integer(min: number, max = Number.MAX_SAFE_INTEGER): Parse<number> {
+  const range = max === Number.MAX_SAFE_INTEGER ? `from ${min}` : `from ${min} to ${max}`;
+  return (value, at) =>
+    typeof value === "number" && Number.isInteger(value) && value >= min && value <= max
+      ? value
+      : fail(at, `a whole number ${range}`, value);
+}
+
+/** A number of seconds. `over`: the lower end itself is not allowed. */
+function seconds(range: { readonly min?: number; readonly over?: number; readonly max?: number }): Parse<number> {
+  const { min = 0, over, max = Number.MAX_VALUE } = range;
+  const low = over === undefined ? `from ${min}` : `over ${over}`;
+  const high = max === Number.MAX_VALUE ? "" : over === undefined ? ` to ${max}` : `, at most ${max}`;
+  return (value, at) =>
+    typeof value === "number" && value <= max && (over === undefined ? value >= min : value > over)
+      ? value
+      : fail(at, `a number of seconds ${low}${high}`, value);
+}
+
+/** A plain object, not an array or an instance of a class. */
+export function isPlain(value: unknown): value is Record<string, unknown> {
+  if (typeof value !== "object" || value === null) return false;
+  const prototype: unknown = Object.getPrototypeOf(value);
+  return prototype === null || prototype === Object.prototype || Object.getPrototypeOf(prototype) === null;
+}
+
+const object: Parse<Record<string, unknown>> = (value, at) => (isPlain(value) ? value : fail(at, "an object", value));
+
+/** An object of known keys; those not given have their default, or are left out where `defaults` has none. */
+function shape<T extends object>(
+  parsers: { readonly [K in keyof T]-?: Parse<Exclude<T[K], undefined>> },
+  defaults: Partial<T>,
+  hints: Hints = {},
+): Parse<T> {
+  return (value, at) => {
+    const result: Record<string, unknown> = { ...defaults };
+    for (const [key, inner] of Object.entries(object(value, at))) {
+      const parse = (parsers as Record<string, Parse<unknown> | undefined>)[key];
+      if (parse === undefined || !Object.hasOwn(parsers, key))
+        throw unknownKey(`${at}.${key}`, key, Object.keys(parsers), hints);
+      if (inner !== undefined) result[key] = parse(inner, `${at}.${key}`);
+    }
+    return Object.freeze(result) as T;
+  };
+}
+
+/** Reasons for which known keys of Celery's are refused, by their name in camelCase. */
+type Hints = Readonly<Record<string, string>>;
+
+function unknownKey(at: string, key: string, known: readonly string[], hints: Hints): ImproperlyConfigured {
+  const camel = camelCase(key);
+  const hint = Object.hasOwn(hints, camel) ? hints[camel] : undefined;
+  if (hint !== undefined) return new ImproperlyConfigured(at, `has no meaning here: ${hint}`);
+  if (camel !== key && known.includes(camel)) return new ImproperlyConfigured(at, `is called ${camel} here`);
+  return new ImproperlyConfigured(at, `is not known${didYouMean(key, known)} (known: ${known.join(", ")})`);
+}
+
+const names: Parse<readonly string[]> = (value, at) => {
+  if (typeof value === "string") return Object.freeze([name(value, at)]);
+  if (!Array.isArray(value)) return fail(at, "a list of texts", value);
+  return Object.freeze(value.map((element, i) => name(element, `${at}[${i}]`)));
+};
+
+/** Scheme, host and parameters of a URL. `URL` itself refuses `sqs://key:secret@`, which has credentials and no host. */
+export function parseUrl(url: string): {
+  readonly scheme: string;
+  readonly host: string;
+  readonly parameters: URLSearchParams;
+} {
+  const [, scheme = "", authority = "", query = ""] = /^([\w+.-]+):\/\/([^/?#]*)[^?#]*(\?[^#]*)?/.exec(url) ?? [];
+  return {
+    scheme: scheme.toLowerCase(),
+    host: authority.slice(authority.lastIndexOf("@") + 1),
+    parameters: new URLSearchParams(query),
+  };
+}
+
+function url(schemes: readonly string[], forms: string): Parse<string> {
+  return (value, at) => {
+    const given = name(value, at);
+    const { scheme } = parseUrl(given);
+    if (schemes.includes(scheme)) return given;
+    // Not shown whole: a URL can hold a password.
+    throw new ImproperlyConfigured(
+      at,
+      `must be ${forms} (given: ${scheme ? `one that begins with ${scheme}://` : "a text that is no URL"})`,
+    );
+  };
+}
+
+const serializer: Parse<SerializerName> = (value, at) => {
+  const found = typeof value === "string" ? serializerName(value) : undefined;
+  if (found !== undefined) return found;
+  if (value === "pickle" || value === "application/x-python-serialize") {
+    throw new ImproperlyConfigured(
+      at,
+      "pickle is never written or read, as reading it runs code; use json, msgpack or yaml",
+    );
+  }
+  return fail(at, "json, msgpack or yaml", value);
+};
+
+const serializers: Parse<readonly SerializerName[]> = (value, at) => {
+  const list = names(value, at);
+  if (list.length === 0) return fail(at, "a list of at least one serializer", value);
+  return Object.freeze([...new Set(list.map((element) => serializer(element, at)))]);
+};
+
+const COMPRESSIONS: Readonly<Record<string, Compression>> = {
+  "application/x-gzip": "gzip",
+  "application/x-brotli": "brotli",
+  "application/zstd": "zstd",
+};
+
+const compression: Parse<Compression> = (value, at) => {
+  const found = typeof value === "string" ? COMPRESSIONS[compressionType(value) ?? ""] : undefined;
+  return found ?? fail(at, "gzip, brotli or zstd, which are what JavaScript platforms can write", value);
+};
+
+const timezone: Parse<string> = (value, at) => {
+  const zone = name(value, at);
+  try {
+    new Intl.DateTimeFormat("en", { timeZone: zone });
+    return zone;
+  } catch (cause) {
+    throw new ImproperlyConfigured(
+      at,
+      `must be the IANA name of a time zone, such as "Asia/Shanghai" (given: ${show(value)})`,
+      { cause },
+    );
+  }
+};
+
+const UNITS: Readonly<Record<string, number>> = { weeks: 604_800, days: 86_400, hours: 3600, minutes: 60, seconds: 1 };
+
+/** Seconds of a number or of `{ days: 1, hours: 2 }`. */
+export const duration: Parse<number> = (value, at) => {
+  if (!isPlain(value)) return seconds({ min: 0 })(value, at);
+  const parts = Object.entries(value);
+  if (parts.length === 0) return fail(at, `a number of seconds, or parts (${Object.keys(UNITS).join(", ")})`, value);
+  return parts.reduce((sum, [unit, amount]) => {
+    const factor = Object.hasOwn(UNITS, unit) ? UNITS[unit] : undefined;
+    if (factor === undefined) throw unknownKey(`${at}.${unit}`, unit, Object.keys(UNITS), {});
+    return (
+      sum +
+      factor * (typeof amount === "number" && amount >= 0 ? amount : fail(`${at}.${unit}`, "a number from 0", amount))
+    );
+  }, 0);
+};
+
+const environment: Parse<Readonly<Record<string, string>>> = (value, at) =>
+  Object.freeze(
+    Object.fromEntries(Object.entries(object(value, at)).map(([key, inner]) => [key, text(inner, `${at}.${key}`)])),
+  );
+
+const QUEUE_HINTS: Hints = {
+  exchangeType: 'only exchanges of the type "direct" exist; SQS has neither topics nor bindings by pattern',
+  bindingKey: "write routingKey",
+  queueArguments: "they are RabbitMQ's; priorities, TTL and the like are not set at the queue",
+  durable: "queues are always durable",
+  autoDelete: "queues are never deleted by a worker",
+};
+
+const queueShape = shape<QueueInput>(
+  {
+    exchange: text,
+    routingKey: name,
+    timeLimit: seconds({ over: 0, max: 43_200 }),
+    memorySize: integer(128, 10_240),
+    batchSize: integer(1, 10_000),
+    maxBatchingWindow: integer(0, 300),
+    maxConcurrency: integer(2, 1000),
+    reservedConcurrency: integer(0),
+    environment,
+  },
+  {},
+  QUEUE_HINTS,
+);
+
+const queues: Parse<Readonly<Record<string, QueueInput>>> = (value, at) => {
+  const entries: readonly (readonly [string, unknown])[] = Array.isArray(value)
+    ? value.map((queue: unknown, i) => {
+        if (typeof queue === "string") return [queue, {}] as const;
+        const { name: queueName, ...options } = object(queue, `${at}[${i}]`);
+        return [name(queueName, `${at}[${i}].name`), options] as const;
+      })
+    : Object.entries(object(value, at));
+  if (entries.length === 0)
+    return fail(at, "at least one queue; leave the setting out for the default queue alone", value);
+  const result: Record<string, QueueInput> = {};
+  for (const [queueName, options] of entries) {
+    if (Object.hasOwn(result, queueName))
+      throw new ImproperlyConfigured(at, `names the queue ${JSON.stringify(queueName)} twice`);
+    const queue = queueShape(options ?? {}, `${at}.${queueName}`);
+    if (isFifo(queueName) && (queue.batchSize ?? 1) > 10)
+      fail(`${at}.${queueName}.batchSize`, "at most 10 on a FIFO queue", queue.batchSize);
+    if (isFifo(queueName) && queue.maxBatchingWindow) {
+      throw new ImproperlyConfigured(
+        `${at}.${queueName}.maxBatchingWindow`,
+        "AWS has no batching window for FIFO queues; leave it out",
+      );
+    }
+    result[queueName] = queue;
+  }
+  return Object.freeze(result);
+};
+
+const routeShape = shape<Route>(
+  {
+    queue: name,
+    exchange: text,
+    routingKey: name,
+    priority: integer(0, 255),
+    serializer,
+    compression,
+    expires: seconds({ min: 0 }),
+    ignoreResult: boolean,
+    MessageGroupId: name,
+    tenant: name,
+  },
+  {},
+  { deliveryMode: "messages are always persistent", timeLimit: "give it to the queue (taskQueues) or the task" },
+);
+
+/** A route as an object. Read at the start where it stands in the config, and at each call where a function returns it. */
+const parseRoute: Parse<Route> = (value, at) => {
+  if (typeof value === "string") return Object.freeze({ queue: name(value, at) });
+  if (!isPlain(value)) return fail(at, "a queue's name, or an object of options such as { queue }", value);
+  const { exchangeType, ...route } = value;
+  if (exchangeType !== undefined && exchangeType !== "direct") {
+    throw new ImproperlyConfigured(
+      `${at}.exchangeType`,
+      `${show(exchangeType)} is refused: ${QUEUE_HINTS.exchangeType}`,
+    );
+  }
+  return routeShape(route, at);
+};
+
+const router: Parse<TaskRouter> = (value, at) => {
+  if (typeof value === "function") {
+    const decide = value as RouterFunction;
+    return (task, ...call) => {
+      const route = decide(task, ...call);
+      return route === undefined || route === null ? undefined : parseRoute(route, `${at} (for ${task})`);
+    };
+  }
+  if (isPlain(value)) {
+    return Object.freeze(
+      Object.fromEntries(
+        Object.entries(value).map(([pattern, route]) => [
+          pattern,
+          parseRoute(route, `${at}[${JSON.stringify(pattern)}]`),
+        ]),
+      ),
+    );
+  }
+  if (typeof value === "string") {
+    throw new ImproperlyConfigured(
+      at,
+      `a router is not found by its name here; give the function itself (given: ${show(value)})`,
+    );
+  }
+  if (!Array.isArray(value)) return fail(at, "an object of patterns and routes, a list of pairs, or a function", value);
+  return Object.freeze(
+    value.map((pair: unknown, i): RoutePair => {
+      if (!Array.isArray(pair) || pair.length !== 2 || !(typeof pair[0] === "string" || pair[0] instanceof RegExp)) {
+        throw new ImproperlyConfigured(
+          at,
+          `must be a router; pairs of a pattern and a route stand in a list of their own inside the list of routers: [[["media.*", "media"]]] (given: ${show(value)})`,
+        );
+      }
+      return [pair[0], parseRoute(pair[1], `${at}[${i}]`)];
+    }),
+  );
+};
+
+const routes: Parse<readonly TaskRouter[]> = (value, at) =>
+  Object.freeze(
+    Array.isArray(value) ? value.map((element: unknown, i) => router(element, `${at}[${i}]`)) : [router(value, at)],
+  );
+
+const annotations: Parse<TaskAnnotations> = (value, at) => {
+  const result: Record<string, Readonly<Record<string, unknown>>> = {};
+  for (const [i, map] of (Array.isArray(value) ? (value as readonly unknown[]) : [value]).entries()) {
+    const here = Array.isArray(value) ? `${at}[${i}]` : at;
+    for (const [task, options] of Object.entries(object(map, here))) {
+      if (task !== "*" && task.includes("*")) {
+        throw new ImproperlyConfigured(
+          `${here}[${JSON.stringify(task)}]`,
+          'is never met: a key is the name of a task, or "*" for all of them',
+        );
+      }
+      // As in Celery, the first map that knows a task decides.
+      if (!Object.hasOwn(result, task)) result[task] = object(options, `${here}[${JSON.stringify(task)}]`);
+    }
+  }
+  return Object.freeze(result);
+};
+
+/** The entries as they were written: whoever runs them reads them with `scheduleEntries`, which checks them here. */
+const beatSchedule: Parse<Readonly<Record<string, BeatEntry>>> = (value, at) => {
+  const entries = value as Readonly<Record<string, BeatEntry>>;
+  try {
+    scheduleEntries(entries);
+  } catch (error) {
+    if (!(error instanceof ImproperlyConfigured) || at === "beatSchedule") throw error;
+    // The setting was written in another of its spellings.
+    const { setting, message } = error;
+    throw new ImproperlyConfigured(setting.replace(/^beatSchedule/, at), message.slice(`${setting}: `.length), {
+      cause: error,
+    });
+  }
+  return Object.freeze({ ...entries });
+};
+
+const BROKER_OPTIONS: BrokerTransportOptions = {
+  visibilityTimeout: 30,
+  maxDelay: Number.POSITIVE_INFINITY,
+  region: undefined,
+  queueNamePrefix: "",
+  waitTimeSeconds: 10,
+};
+
+const brokerTransportOptions = shape<BrokerTransportOptions>(
+  {
+    visibilityTimeout: seconds({ over: 0, max: 43_200 }),
+    maxDelay: seconds({ over: 0 }),
+    region: name,
+    queueNamePrefix: text,
+    waitTimeSeconds: seconds({ min: 0, max: 20 }),
+  },
+  BROKER_OPTIONS,
+  {
+    predefinedQueues: "queues are found by their names; access is given by IAM",
+    pollingInterval: "the poller asks again as soon as a request has ended; waitTimeSeconds is what to set",
+    sqsBase64Encoding: "messages are read in either form and written as JSON, which every kombu since 5.1 reads",
+    bodyEncoding: "messages are read in either form; base64 is written where compression needs it",
+    isSecure: "the endpoint is that of AWS_ENDPOINT_URL, scheme included",
+    sqsCreationAttributes: "queues are made by the AWS construct, not by workers; set attributes there",
+    queueTags: "queues are made by the AWS construct, not by workers; set tags there",
+    clientConfig: "the AWS SDK reads its own configuration from the environment (AWS_MAX_ATTEMPTS, AWS_RETRY_MODE …)",
+    fetchMessageAttributes: "all attributes that are needed are fetched",
+    stsRoleArn: "the AWS SDK assumes roles by itself, as its profile or AWS_ROLE_ARN says",
+    supportsFanout: "there is no fanout; send to each queue",
+    predefinedExchanges: "there is no fanout; send to each queue",
+    deadletterQueue: "each queue has its own, named <queue>-dlq",
+    globalKeyprefix: "it is Redis's; set queueNamePrefix",
+  },
+);
+
+const KEYPREFIX_HINTS: Hints = {
+  resultChordOrdered: "results of a chord always come in the order of its header",
+  retryPolicy: "the AWS SDK tries again by itself (AWS_MAX_ATTEMPTS)",
+};
+
+const resultBackendTransportOptions = shape<ResultBackendTransportOptions>(
+  // Celery puts the sign in, and a reader that leaves it out finds no row.
+  { globalKeyprefix: (value, at) => text(value, at).replace(/[^:_.-]$/, "$&_") },
+  { globalKeyprefix: "" },
+  KEYPREFIX_HINTS,
+);
+
+const PUBLISH_RETRY: PublishRetryPolicy = { maxRetries: 3, intervalStart: 0, intervalStep: 0.2, intervalMax: 1 };
+
+// ── the table ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** A setting that does something. */
+export interface LiveSetting<T> {
+  /** Celery's default. Absent: the setting is not Celery's. */
+  readonly celery?: unknown;
+  /** Celery's old name, where {@link oldName} cannot derive it. */
+  readonly old?: string;
+  readonly default: T;
+  /** The default as the reference shows it, where it depends on another setting. */
+  readonly defaultText?: string;
+  readonly parse: Parse<T>;
+  /** What it does, with unit and range: a sentence of the reference. */
+  readonly what: string;
+  /** Why its default or its values are not Celery's. */
+  readonly why?: string;
+}
+
+export const LIVE: { readonly [K in keyof ParsedConfig]: LiveSetting<ParsedConfig[K]> } = {
+  brokerUrl: {
+    celery: null,
+    default: "sqlite://",
+    parse: url(["sqlite", "memory", "sqs"], "sqlite://, sqlite:///path, memory://, or sqs://[region]"),
+    what: "The broker: `sqlite://` (in `.lovage/` of the working folder), `sqlite:///path`, `memory://`, or `sqs://[region]?queue_name_prefix=…`. `LOVAGE_BROKER_URL` overrides it.",
+    why: "Celery's is RabbitMQ on this machine; the default here needs nothing installed.",
+  },
+  resultBackend: {
+    celery: null,
+    default: undefined,
+    defaultText: "the broker's URL, where that is SQLite or memory",
+    parse: url(["sqlite", "memory", "dynamodb"], "sqlite://, sqlite:///path, memory://, or dynamodb://[region]/table"),
+    what: "Where results are kept: `sqlite://`, `sqlite:///path`, `memory://`, or `dynamodb://[region]/table?ttl_seconds=…`. Has to be given beside an SQS broker. `LOVAGE_RESULT_BACKEND` overrides it.",
+    why: "Celery keeps no results by default. Here the row of a result is also what keeps a task from running twice.",
+  },
+  brokerTransportOptions: {
+    celery: {},
+    default: Object.freeze(BROKER_OPTIONS),
+    parse: brokerTransportOptions,
+    what: "`visibilityTimeout`: seconds that a message stays hidden each time the poller takes or extends it, over 0 to 43,200. `maxDelay`: seconds of the longest single delay, over 0; a longer one is made of several. Default: the broker's own limit, which is 900 on SQS. `waitTimeSeconds`: 0 to 20. `region` and `queueNamePrefix`, which the broker's URL can name as well.",
+    why: "Celery's visibility timeout is 1800 s for SQS and has to be longer than any task; here it is extended while the task runs, so that a dead worker's tasks are soon taken over.",
+  },
+  resultBackendTransportOptions: {
+    celery: {},
+    default: Object.freeze({ globalKeyprefix: "" }),
+    parse: resultBackendTransportOptions,
+    what: "`globalKeyprefix`: put before the key of every row; `_` is added unless it ends in `:`, `_`, `-` or `.`.",
+  },
+  timezone: {
+    celery: null,
+    default: "UTC",
+    parse: timezone,
+    what: "IANA name of the zone that schedules are in.",
+    why: "The same: Celery takes UTC where none is set.",
+  },
+  acceptContent: {
+    celery: ["json"],
+    default: undefined,
+    defaultText: "`json`, and `taskSerializer`",
+    parse: serializers,
+    what: "Serializers that a worker takes, by name or MIME type: `json`, `msgpack`, `yaml`. Others become dead letters.",
+    why: "What the app itself writes can be read without saying so. Pickle is refused: reading it runs code.",
+  },
+  resultAcceptContent: {
+    celery: null,
+    old: "RESULT_ACCEPT_CONTENT",
+    default: undefined,
+    defaultText: "`acceptContent`, and `resultSerializer`",
+    parse: serializers,
+    what: "The same for results. Must have `resultSerializer` in it.",
+  },
+  taskSerializer: {
+    celery: "json",
+    old: "CELERY_TASK_SERIALIZER",
+    default: "json",
+    parse: serializer,
+    what: "How messages are written: `json`, `msgpack` or `yaml`.",
+  },
+  resultSerializer: {
+    celery: "json",
+    default: "json",
+    parse: serializer,
+    what: "How results are written: `json`, `msgpack` or `yaml`.",
+  },
+  taskCompression: {
+    celery: null,
+    old: "CELERY_MESSAGE_COMPRESSION",
+    default: undefined,
+    parse: compression,
+    what: "How messages are compressed: `gzip` (or `zlib`), `brotli` or `zstd`.",
+    why: "bzip2 and lzma are refused, as JavaScript platforms cannot write them.",
+  },
+  resultCompression: {
+    celery: null,
+    default: undefined,
+    parse: compression,
+    what: "How results are compressed. Celery's readers understand it from 5.7 on.",
+    why: "bzip2 and lzma are refused, as JavaScript platforms cannot write them.",
+  },
+  resultExpires: {
+    celery: 86_400,
+    old: "CELERY_TASK_RESULT_EXPIRES",
+    default: 86_400,
+    parse: (value, at) => duration(value, at) || Infinity,
+    what: "How long results can be read, in seconds or parts (`{ days: 1 }`); 0: for ever.",
+  },
+  resultExtended: {
+    celery: false,
+    default: false,
+    parse: boolean,
+    what: "Stores name, arguments, worker, queue and retries beside a result.",
+  },
+  taskDefaultQueue: {
+    celery: "celery",
+    default: "celery",
+    parse: name,
+    what: "Queue of tasks that no route and no option sends elsewhere.",
+  },
+  taskDefaultExchange: {
+    celery: null,
+    default: "",
+    parse: text,
+    what: "Exchange of the queues that name none.",
+    why: "Celery's is named like the default queue; its messages reach a queue by the anonymous exchange all the same.",
+  },
+  taskDefaultRoutingKey: {
+    celery: null,
+    default: undefined,
+    defaultText: "`taskDefaultQueue`",
+    parse: name,
+    what: "Routing key that binds the default queue, where its declaration names none.",
+  },
+  taskDefaultPriority: {
+    celery: null,
+    default: undefined,
+    parse: integer(0, 255),
+    what: "Priority of messages, 0 to 255, the higher the sooner. SQS carries it and does not act on it.",
+  },
+  taskQueues: {
+    celery: null,
+    old: "CELERY_QUEUES",
+    default: undefined,
+    defaultText: "the default queue alone",
+    parse: queues,
+    what: "The queues that workers serve and the AWS construct makes: names, or `{ name: { exchange, routingKey, timeLimit, memorySize, batchSize, maxBatchingWindow, maxConcurrency, reservedConcurrency, environment } }`. Where it is given, the default queue is served only if it is among them.",
+    why: 'Exchanges are direct. Names are those that SQS takes after kombu\'s translation, at most 76 characters with the prefix, and none ends in "-dlq".',
+  },
+  taskRoutes: {
+    celery: null,
+    old: "CELERY_ROUTES",
+    default: Object.freeze([]),
+    parse: routes,
+    what: "Where tasks go: `{ pattern: route }`, a function, or a list of routers, of which the first that answers decides.",
+    why: "A router is given itself, not as a dotted path.",
+  },
+  taskCreateMissingQueues: {
+    celery: true,
+    default: true,
+    parse: boolean,
+    what: "`false`: a call for a queue that `taskQueues` does not name throws `QueueNotFound`. `true`: it is sent, and the broker says whether the queue exists.",
+    why: "On SQS nothing is created by sending: queues are deployed.",
+  },
+  taskIgnoreResult: {
+    celery: false,
+    default: false,
+    parse: boolean,
+    what: "Default of the task option `ignoreResult`.",
+  },
+  taskStoreErrorsEvenIfIgnored: {
+    celery: false,
+    default: false,
+    parse: boolean,
+    what: "Stores failures also where results are ignored.",
+  },
+  taskTrackStarted: {
+    celery: false,
+    default: true,
+    parse: boolean,
+    what: "Shows STARTED while a task runs.",
+    why: "The worker writes the row at that point anyway.",
+  },
+  taskTimeLimit: {
+    celery: null,
+    old: "CELERYD_TASK_TIME_LIMIT",
+    default: undefined,
+    parse: seconds({ over: 0 }),
+    what: "Seconds after which a run ends as FAILURE `TimeLimitExceeded`.",
+  },
+  taskSoftTimeLimit: {
+    celery: null,
+    old: "CELERYD_TASK_SOFT_TIME_LIMIT",
+    default: undefined,
+    parse: seconds({ over: 0 }),
+    what: "Seconds after which the task's `signal` aborts with `SoftTimeLimitExceeded`. Below `taskTimeLimit`.",
+  },
+  taskAlwaysEager: { celery: false, default: false, parse: boolean, what: "`applyAsync` runs the task in place." },
+  taskEagerPropagates: {
+    celery: false,
+    old: "CELERY_EAGER_PROPAGATES_EXCEPTIONS",
+    default: false,
+    parse: boolean,
+    what: "A task that runs in place throws instead of returning a failed result.",
+  },
+  taskStoreEagerResult: {
+    celery: false,
+    default: false,
+    parse: boolean,
+    what: "Stores the result of a task that ran in place.",
+  },
+  taskInheritParentPriority: {
+    celery: false,
+    default: false,
+    parse: boolean,
+    what: "A call without a priority takes that of the task that makes it.",
+  },
+  taskAllowErrorCbOnChordHeader: {
+    celery: false,
+    default: false,
+    parse: boolean,
+    what: "Errbacks of a chord are given to its header's tasks too.",
+  },
+  taskPublishRetry: {
+    celery: true,
+    old: "CELERY_TASK_PUBLISH_RETRY",
+    default: true,
+    parse: boolean,
+    what: "Tries a send again that met a passing error.",
+  },
+  taskPublishRetryPolicy: {
+    celery: { max_retries: 3, interval_start: 0, interval_max: 1, interval_step: 0.2 },
+    old: "CELERY_TASK_PUBLISH_RETRY_POLICY",
+    default: Object.freeze(PUBLISH_RETRY),
+    parse: shape<PublishRetryPolicy>(
+      {
+        maxRetries: (value, at) => (value === null ? null : integer(0)(value, at)),
+        intervalStart: seconds({ min: 0 }),
+        intervalStep: seconds({ min: 0 }),
+        intervalMax: seconds({ min: 0 }),
+      },
+      PUBLISH_RETRY,
+      {
+        retryErrors: "only errors that can pass are tried again",
+        errback: "give the call a try of your own around it",
+      },
+    ),
+    what: "`maxRetries` (`null`: without end), and the seconds of the waits: `intervalStart`, `intervalStep` more each time, at most `intervalMax`.",
+  },
+  taskAnnotations: {
+    celery: null,
+    default: Object.freeze({}),
+    parse: annotations,
+    what: 'Task options by task name, or by `"*"` for all tasks; they replace what the declaration says.',
+    why: "A key is a name or `*`, as in Celery, and any other glob is refused, since it would never be met.",
+  },
+  maxDeliveries: {
+    default: 3,
+    parse: integer(1, 100),
+    what: "Workers that may die of one task before it is given up as FAILURE `WorkerLostError`, 1 to 100.",
+    why: "Celery loses such a task, or with `task_reject_on_worker_lost` runs it for ever.",
+  },
+  beatSchedule: {
+    celery: {},
+    default: Object.freeze({}),
+    parse: beatSchedule,
+    what: "What beat sends: `{ name: { task, schedule, args, kwargs, options, relative, enabled, catchUp, within } }`. `schedule` is a number of seconds, `every({ … })`, `crontab({ … })`, `solar(…)` or `at(…)`.",
+    why: "Intervals are counted from the epoch, not from the last run, which a restart would reset; `enabled`, `catchUp` and `within` are additions.",
+  },
+  workerConcurrency: {
+    celery: null,
+    default: undefined,
+    defaultText: "the number of CPUs",
+    parse: (value, at) => (value === "auto" ? undefined : integer(1, 10_000)(value, at)),
+    what: "Tasks that one worker process runs at a time, 1 to 10,000, or `auto`. On AWS it is the queue's `maxConcurrency` that counts.",
+  },
+  workerPrefetchMultiplier: {
+    celery: 4,
+    default: 4,
+    parse: integer(1, 1000),
+    what: "Messages that a polling worker takes ahead, times its concurrency, 1 to 1,000.",
+    why: "0 (no limit, in Celery) is refused: a worker would hide the whole queue from the others.",
+  },
+  imports: {
+    celery: [],
+    default: Object.freeze([]),
+    parse: names,
+    what: "Modules that a worker loads, named as in `import`.",
+  },
+  include: { celery: [], default: Object.freeze([]), parse: names, what: "The same; both are loaded." },
+  workerMaxTasksPerChild: {
+    celery: null,
+    default: undefined,
+    parse: integer(1),
+    what: "Tasks after which a polling worker's process makes room for a fresh one.",
+  },
+};
+
+/** A setting of Celery's that has one value here, or none. */
+export interface FixedSetting {
+  /** Celery's default. */
+  readonly celery: unknown;
+  readonly old?: string;
+  /** The values that say what happens anyway; any other is refused. */
+  readonly accepts: readonly unknown[];
+  /** Why, and what to do instead: the sentence with which it is refused. */
+  readonly instead: string;
+}
+
+/** Settings of a group that share their reason: name after the group's and Celery's default. */
+function group<G extends string, N extends string>(
+  prefix: G,
+  defaults: Readonly<Record<N, unknown>>,
+  instead: string,
+): {
+  readonly [K in N as `${G}${K}`]: {
+    readonly celery: unknown;
+    readonly accepts: readonly [];
+    readonly instead: string;
+  };
+} {
+  return Object.fromEntries(
+    Object.entries(defaults).map(([key, celery]) => [prefix + key, { celery, accepts: [], instead }]),
+    // The keys are prefix and name, which is what the type says and `fromEntries` cannot.
+  ) as never;
+}
+
+const NO_SUCH_BACKEND =
+  "there is no such result backend here; results are kept in DynamoDB, SQLite or memory (resultBackend)";
+const NO_EVENTS = "workers send no events; follow tasks by their results and by the worker's logs and metrics";
+const NO_REMOTE_CONTROL =
+  "SQS has no broadcast, so there is no remote control; revoke() works by the task's row, and workers are stopped by their process or deployment";
+const NO_POOL = "tasks run in the event loop of the worker's process; set workerConcurrency";
+const NO_CONNECTION =
+  "requests are made over HTTPS by the AWS SDK, which keeps, times out and repeats them (AWS_MAX_ATTEMPTS, AWS_RETRY_MODE)";
+const NO_BROKER_PARTS = "everything about the broker stands in brokerUrl";
+const NO_LOGGING =
+  "the worker writes one line of log a step, as its --loglevel and --logfile say, and leaves the console alone";
+const NO_AMQP = "it is RabbitMQ's; SQS and SQLite queues have one kind";
+const NO_SIGNING = "messages are not signed; access to the queues is what IAM gives";
+const NO_RESULT_EXCHANGE = "it belongs to the rpc backend; results are rows here (resultBackend)";
+const ACKS = "a message is acknowledged after the outcome is stored, whatever the outcome; throw Reject to refuse one";
+const SHUTDOWN = "a worker that is told to stop hands back what it has not begun, and a second signal ends it";
+
+export const FIXED = {
+  enableUtc: {
+    celery: true,
+    accepts: [true],
+    instead: "times in messages are always UTC; timezone is the zone of schedules",
+  },
+
+  taskAcksLate: {
+    celery: false,
+    accepts: [true],
+    instead:
+      "a message is acknowledged after the outcome is stored, or a crash would lose the task; a task that must not run twice checks that by itself",
+  },
+  taskAcksOnFailureOrTimeout: { celery: true, accepts: [true], instead: ACKS },
+  taskAcksOnFailure: { celery: null, accepts: [true], instead: ACKS },
+  taskAcksOnTimeout: { celery: null, accepts: [true], instead: ACKS },
+  taskRejectOnWorkerLost: {
+    celery: null,
+    accepts: [true],
+    instead: "a task whose worker died runs again, as often as maxDeliveries allows",
+  },
+  taskRetryOnWorkerLost: {
+    celery: false,
+    accepts: [],
+    instead: "a death is not counted as a retry; maxDeliveries says how many there may be",
+  },
+  taskCreateMissingQueueType: { celery: "classic", accepts: ["classic"], instead: NO_AMQP },
+  taskCreateMissingQueueExchangeType: {
+    celery: null,
+    accepts: ["direct"],
+    instead: "only direct exchanges exist; SQS has neither topics nor fanout",
+  },
+  taskDefaultQueueType: { celery: "classic", accepts: ["classic"], instead: NO_AMQP },
+  taskDefaultExchangeType: {
+    celery: "direct",
+    accepts: ["direct"],
+    instead: "only direct exchanges exist; SQS has neither topics nor fanout",
+  },
+  taskDefaultDeliveryMode: { celery: 2, accepts: [2, "persistent"], instead: "messages are always persistent" },
+  taskDefaultRateLimit: {
+    celery: null,
+    accepts: [],
+    instead:
+      "no worker knows what the others do, so a rate cannot be kept; bound what runs at a time by the queue's maxConcurrency, or workerConcurrency",
+  },
+  taskProtocol: {
+    celery: 2,
+    old: "CELERY_TASK_PROTOCOL",
+    accepts: [2],
+    instead: "messages are written in protocol 2; both are read",
+  },
+  taskQueueMaxPriority: {
+    celery: null,
+    accepts: [],
+    instead:
+      "queues need no preparation for priorities: SQS has none, SQLite and memory take 0 to 255; on SQS use a queue for each priority",
+  },
+  taskRemoteTracebacks: {
+    celery: false,
+    accepts: [true],
+    instead: "an error that get() throws always has the stack of the place where it was thrown",
+  },
+  taskReprMaxlevels: {
+    celery: 3,
+    accepts: [],
+    instead: "argsrepr and kwargsrepr have a fixed depth; a call can give its own",
+  },
+  taskSendSentEvent: { celery: false, old: "CELERY_SEND_TASK_SENT_EVENT", accepts: [false], instead: NO_EVENTS },
+
+  resultCacheMax: {
+    celery: -1,
+    old: "CELERY_MAX_CACHED_RESULTS",
+    accepts: [-1],
+    instead: "results are not cached in the process; an AsyncResult keeps what it has read once the task has ended",
+  },
+  resultExchange: { celery: "celeryresults", accepts: [], instead: NO_RESULT_EXCHANGE },
+  resultExchangeType: { celery: "direct", accepts: [], instead: NO_RESULT_EXCHANGE },
+  resultPersistent: { celery: null, accepts: [], instead: NO_RESULT_EXCHANGE },
+  resultChordExpires: {
+    celery: null,
+    accepts: [],
+    instead: "the row of a chord expires like any other (resultExpires)",
+  },
+  resultFailureExpires: {
+    celery: null,
+    accepts: [],
+    instead: "failures are kept as long as other results (resultExpires)",
+  },
+  resultChordRetryInterval: {
+    celery: 1,
+    accepts: [],
+    instead: "a chord is counted in its row and its body sent by the last member; nobody polls",
+  },
+  resultChordJoinTimeout: {
+    celery: 3,
+    accepts: [],
+    instead: "a chord's body is sent when all results are stored; nothing is waited for",
+  },
+  resultBackendAlwaysRetry: {
+    celery: false,
+    accepts: [],
+    instead: "passing errors are tried again by the AWS SDK, and then the message is handed back to the queue",
+  },
+  ...group(
+    "resultBackend",
+    { MaxSleepBetweenRetriesMs: 10_000, BaseSleepBetweenRetriesMs: 10, MaxRetries: Infinity },
+    NO_CONNECTION,
+  ),
+
+  ...group(
+    "beat",
+    { Scheduler: "celery.beat:PersistentScheduler", ScheduleFilename: "celerybeat-schedule" },
+    "beat keeps no state: which runs are due follows from the schedule and the time alone",
+  ),
+  beatSyncEvery: { celery: 0, accepts: [0], instead: "beat keeps no state that would have to be written" },
+  beatMaxLoopInterval: {
+    celery: 0,
+    accepts: [0],
+    instead: "beat sleeps until the next run is due; there is no interval to set",
+  },
+  beatCronStartingDeadline: {
+    celery: null,
+    accepts: [],
+    instead:
+      "runs that were missed are not made up for; to drop one that starts late, give its entry options: { expires: seconds }",
+  },
+  beatEnableRemoteControl: { celery: false, accepts: [false], instead: NO_REMOTE_CONTROL },
+  beatRemoteControlMaxTickAge: { celery: null, accepts: [], instead: NO_REMOTE_CONTROL },
+
+  ...group("broker", { ReadUrl: null, WriteUrl: null }, "one URL serves both ways: brokerUrl"),
+  ...group(
+    "broker",
+    { Transport: null, Host: null, Port: null, User: null, Password: null, Vhost: null },
+    NO_BROKER_PARTS,
+  ),
+  ...group(
+    "broker",
+    {
+      ConnectionTimeout: 4,
+      ConnectionMaxRetries: 100,
+      FailoverStrategy: null,
+      Heartbeat: 120,
+      HeartbeatCheckrate: 3,
+      PoolLimit: 10,
+      PoolAcquireTimeout: null,
+    },
+    NO_CONNECTION,
+  ),
+  brokerConnectionRetry: { celery: true, accepts: [true], instead: NO_CONNECTION },
+  brokerConnectionRetryOnStartup: { celery: null, accepts: [true], instead: NO_CONNECTION },
+  brokerChannelErrorRetry: { celery: false, accepts: [], instead: NO_CONNECTION },
+  brokerLoginMethod: { celery: null, accepts: [], instead: "credentials are found by the AWS SDK" },
+  brokerUseSsl: {
+    celery: false,
+    accepts: [],
+    instead: "AWS is always reached over TLS; an emulator as AWS_ENDPOINT_URL says",
+  },
+  brokerNativeDelayedDeliveryQueueType: { celery: "quorum", accepts: [], instead: NO_AMQP },
+
+  workerDeduplicateSuccessfulTasks: {
+    celery: false,
+    accepts: [true],
+    instead: "a task's row keeps it from running twice; the task option claim: false leaves that out",
+  },
+  workerDirect: {
+    celery: false,
+    old: "CELERY_WORKER_DIRECT",
+    accepts: [false],
+    instead: "workers have no queues of their own; declare one in taskQueues and let one worker serve it",
+  },
+  workerDisableRateLimits: {
+    celery: false,
+    old: "CELERY_DISABLE_RATE_LIMITS",
+    accepts: [true],
+    instead: "there are no rate limits; bound what runs at a time by the queue's maxConcurrency, or workerConcurrency",
+  },
+  workerEnableRemoteControl: {
+    celery: true,
+    old: "CELERY_ENABLE_REMOTE_CONTROL",
+    accepts: [false],
+    instead: NO_REMOTE_CONTROL,
+  },
+  workerStateDb: { celery: null, accepts: [], instead: "what is revoked stands in the tasks' rows, not in a worker" },
+  workerSendTaskEvents: { celery: false, old: "CELERY_SEND_EVENTS", accepts: [false], instead: NO_EVENTS },
+  workerHijackRootLogger: { celery: true, accepts: [false], instead: NO_LOGGING },
+  workerRedirectStdouts: { celery: true, old: "CELERY_REDIRECT_STDOUTS", accepts: [false], instead: NO_LOGGING },
+  workerRedirectStdoutsLevel: {
+    celery: "WARNING",
+    old: "CELERY_REDIRECT_STDOUTS_LEVEL",
+    accepts: [],
+    instead: NO_LOGGING,
+  },
+  ...group(
+    "worker",
+    {
+      LogColor: null,
+      LogDatefmt: null,
+      LogFormat: "[%(asctime)s: %(levelname)s/%(processName)s] %(message)s",
+      TaskLogDatefmt: null,
+      TaskLogFormat: "[%(asctime)s: %(levelname)s/%(processName)s] %(task_name)s[%(task_id)s]: %(message)s",
+    },
+    NO_LOGGING,
+  ),
+  ...group(
+    "worker",
+    {
+      Pool: "prefork",
+      PoolPutlocks: true,
+      PoolRestarts: false,
+      PoolStartMethod: "fork",
+      ProcAliveTimeout: 4,
+      Autoscaler: "celery.worker.autoscale:Autoscaler",
+    },
+    NO_POOL,
+  ),
+  workerAgent: { celery: null, accepts: [], instead: "the worker is not made of replaceable parts" },
+  workerConsumer: {
+    celery: "celery.worker.consumer:Consumer",
+    accepts: [],
+    instead: "the worker is not made of replaceable parts",
+  },
+  workerTimer: { celery: null, accepts: [], instead: "the worker is not made of replaceable parts" },
+  workerTimerPrecision: {
+    celery: 1,
+    accepts: [],
+    instead: "delayed messages wait in the queue, not in a timer of the worker",
+  },
+  workerEtaTaskLimit: {
+    celery: null,
+    accepts: [],
+    instead: "delayed messages wait in the queue, not in the worker's memory",
+  },
+  workerLostWait: {
+    celery: 10,
+    old: "CELERYD_WORKER_LOST_WAIT",
+    accepts: [],
+    instead: "a dead worker is noticed when its lease ends (brokerTransportOptions.visibilityTimeout)",
+  },
+  workerMaxMemoryPerChild: {
+    celery: null,
+    accepts: [],
+    instead: "set workerMaxTasksPerChild, Node's --max-old-space-size, or the queue's memorySize on AWS",
+  },
+  workerDisablePrefetch: { celery: false, accepts: [], instead: "set workerPrefetchMultiplier: 1" },
+  workerEnablePrefetchCountReduction: {
+    celery: true,
+    accepts: [],
+    instead: "there is no connection that could be lost and take messages along",
+  },
+  workerCancelLongRunningTasksOnConnectionLoss: {
+    celery: false,
+    accepts: [],
+    instead: "there is no connection that could be lost; a run whose lease went to another worker stores nothing",
+  },
+  workerSoftShutdownTimeout: { celery: 0, accepts: [], instead: SHUTDOWN },
+  workerEnableSoftShutdownOnIdle: { celery: false, accepts: [], instead: SHUTDOWN },
+  workerDetectQuorumQueues: { celery: true, accepts: [], instead: NO_AMQP },
+
+  ...group(
+    "control",
+    { QueueTtl: 300, QueueExpires: 10, QueueExclusive: true, QueueDurable: false, Exchange: "celery" },
+    NO_REMOTE_CONTROL,
+  ),
+  ...group(
+    "event",
+    {
+      QueueExpires: 60,
+      QueueTtl: 5,
+      QueuePrefix: "celeryev",
+      QueueExclusive: true,
+      QueueDurable: false,
+      Serializer: "json",
+      Exchange: "celeryev",
+    },
+    NO_EVENTS,
+  ),
+  ...group(
+    "security",
+    { Certificate: null, CertStore: null, Key: null, KeyPassword: null, Digest: "sha256" },
+    NO_SIGNING,
+  ),
+
+  // Read by Celery's DynamoDB backend, though not in Celery's own table of defaults.
+  dynamodbEndpointUrl: {
+    celery: null,
+    accepts: [],
+    instead: "set AWS_ENDPOINT_URL, or AWS_ENDPOINT_URL_DYNAMODB, in the environment",
+  },
+
+  ...group("cache", { Backend: null, BackendOptions: {} }, NO_SUCH_BACKEND),
+  ...group(
+    "cassandra",
+    {
+      EntryTtl: null,
+      Keyspace: null,
+      Port: null,
+      ReadConsistency: null,
+      Servers: null,
+      BundlePath: null,
+      Table: null,
+      WriteConsistency: null,
+      AuthProvider: null,
+      AuthKwargs: null,
+      Options: {},
+    },
+    NO_SUCH_BACKEND,
+  ),
+  ...group(
+    "s3",
+    { AccessKeyId: null, SecretAccessKey: null, Bucket: null, BasePath: null, EndpointUrl: null, Region: null },
+    NO_SUCH_BACKEND,
+  ),
+  ...group(
+    "azureblockblob",
+    {
+      ContainerName: "celery",
+      RetryInitialBackoffSec: 2,
+      RetryIncrementBase: 2,
+      RetryMaxAttempts: 3,
+      BasePath: "",
+      ConnectionTimeout: 20,
+      ReadTimeout: 120,
+    },
+    NO_SUCH_BACKEND,
+  ),
+  ...group("gcs", { Bucket: null, Project: null, BasePath: "", Ttl: 0 }, NO_SUCH_BACKEND),
+  ...group("couchbase", { BackendSettings: null }, NO_SUCH_BACKEND),
+  ...group("arangodb", { BackendSettings: null }, NO_SUCH_BACKEND),
+  ...group("mongodb", { BackendSettings: null }, NO_SUCH_BACKEND),
+  ...group(
+    "cosmosdbsql",
+    {
+      DatabaseName: "celerydb",
+      CollectionName: "celerycol",
+      ConsistencyLevel: "Session",
+      MaxRetryAttempts: 9,
+      MaxRetryWaitTime: 30,
+    },
+    NO_SUCH_BACKEND,
+  ),
+  ...group(
+    "redis",
+    {
+      BackendUseSsl: null,
+      Db: null,
+      Host: null,
+      MaxConnections: null,
+      Username: null,
+      Password: null,
+      Port: null,
+      SocketTimeout: 120,
+      SocketConnectTimeout: null,
+      RetryOnTimeout: false,
+      SocketKeepalive: false,
+    },
+    NO_SUCH_BACKEND,
+  ),
+  ...group(
+    "elasticsearch",
+    { RetryOnTimeout: null, MaxRetries: null, Timeout: null, SaveMetaAsText: true },
+    NO_SUCH_BACKEND,
+  ),
+  databaseUrl: { celery: null, old: "CELERY_RESULT_DBURI", accepts: [], instead: NO_SUCH_BACKEND },
+  databaseEngineOptions: {
+    celery: { pool_pre_ping: true, pool_recycle: 3600 },
+    old: "CELERY_RESULT_ENGINE_OPTIONS",
+    accepts: [],
+    instead: NO_SUCH_BACKEND,
+  },
+  databaseShortLivedSessions: {
+    celery: false,
+    old: "CELERY_RESULT_DB_SHORT_LIVED_SESSIONS",
+    accepts: [],
+    instead: NO_SUCH_BACKEND,
+  },
+  databaseTableNames: { celery: null, old: "CELERY_RESULT_DB_TABLENAMES", accepts: [], instead: NO_SUCH_BACKEND },
+  ...group("database", { EngineCallback: null, TableSchemas: null, CreateTablesAtSetup: true }, NO_SUCH_BACKEND),
+} as const satisfies Readonly<Record<string, FixedSetting>>;
+
+/** Settings of Celery's that may be written down with the one value that is true here anyway. */
+export type AcceptedInput = {
+  readonly [K in keyof typeof FIXED as (typeof FIXED)[K]["accepts"] extends readonly []
+    ? never
+    : K]?: (typeof FIXED)[K]["accepts"][number];
+};
+
+/** Every name in camelCase, of live and of fixed settings. */
+export const SETTING_NAMES: ReadonlySet<string> = new Set([...Object.keys(LIVE), ...Object.keys(FIXED)]);
+
+/** Whether it is a setting of Celery's that has one value here, or none. */
+export const isFixed = (setting: string): setting is keyof typeof FIXED => Object.hasOwn(FIXED, setting);
+
+/**
+ * Throws the reason for which a setting is refused, unless it is not given or says what happens anyway.
+ *
+ * @param spelling The setting's name as the user wrote it.
+ */
+export function refuse(setting: keyof typeof FIXED, value: unknown, spelling: string): void {
+  const { accepts, instead }: FixedSetting = FIXED[setting];
+  if (value === undefined || value === null || accepts.includes(value)) return;
+  const refused =
+    accepts.length === 0
+      ? "has no meaning here"
+      : `is always ${accepts.map(show).join(" or ")} here, and ${show(value)} was given`;
+  throw new ImproperlyConfigured(spelling, `${refused}: ${instead}`);
+}
