@@ -209,6 +209,19 @@ export class ContextSettledError extends LovageError {
   }
 }
 
+/** The generator of a group's members threw, or sending one of them failed: those before it are under way. `cause` is what was thrown. */
+export class GroupInterrupted extends LovageError {
+  readonly groupId: string;
+  /** How many members the broker has accepted at least. */
+  readonly sent: number;
+  constructor(groupId: string, sent: number, cause: unknown) {
+    const why = cause instanceof Error ? `${cause.name}: ${cause.message}` : String(cause);
+    super(`the group ${groupId} ended after ${sent} members had been sent: ${why}; they run, and a chord's body does not`, { cause });
+    this.groupId = groupId;
+    this.sent = sent;
+  }
+}
+
 // ── what travels ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 /** A value cannot be carried by the serializer. Nothing was sent, or, for a result, FAILURE is stored. */

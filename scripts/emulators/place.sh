@@ -1,0 +1,56 @@
+# Where the emulators live, and how they find what they need; sourced by the scripts beside it.
+#
+# LOVAGE_EMULATOR_CACHE   kept between runs: environments, jars, logs   (.cache/emulators in the checkout)
+# LOVAGE_EMULATOR_PORT    the port to serve on 127.0.0.1                (4566)
+# LOVAGE_EMULATOR_LEASH   1: end with whoever holds the other end of standard input
+# PYTHON, NODE, JAVA      in place of what is found
+set -euo pipefail
+
+emulators=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+cache=${LOVAGE_EMULATOR_CACHE:-$(dirname "$(dirname "$emulators")")/.cache/emulators}
+port=${LOVAGE_EMULATOR_PORT:-4566}
+
+die() { echo "$(basename "$0"): $*" >&2; exit 1; }
+# What this machine lacks. Callers tell it from a failure by the status.
+missing() { echo "$(basename "$0"): $*" >&2; exit 69; }
+
+# find_python 3.13: exactly that version; find_python 3.13 3.12: the first of them that there is.
+find_python() {
+  local version candidate
+  for version; do
+    for candidate in "${PYTHON:-}" "python$version" "${PYENV_ROOT:-$HOME/.pyenv}"/versions/"$version".*/bin/python python3; do
+      # A version manager answers for a Python it does not have, so ask it to run.
+      if [ -n "$candidate" ] && [ "$("$candidate" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)" = "$version" ]; then
+        echo "$candidate"
+        return
+      fi
+    done
+  done
+  return 1
+}
+
+find_java() { command -v "${JAVA:-java}" || missing "needs Java 17 or later for DynamoDB Local; put it on the PATH or name it in JAVA"; }
+
+find_node() { "${NODE:-node}" -p process.execPath 2>/dev/null || missing "needs Node.js; put it on the PATH or name it in NODE"; }
+
+# One installation at a time; where there is no flock, whoever starts two at once on an empty cache has to wait by himself.
+lock() {
+  mkdir -p "$cache"
+  exec 9>"$cache/$1.lock"
+  if command -v flock >/dev/null; then flock 9; fi
+}
+unlock() { exec 9>&-; }
+
+# The caller made us the leader of a process group. When it dies without a word, the whole group goes.
+leash() {
+  if [ "${LOVAGE_EMULATOR_LEASH:-0}" = 1 ]; then
+    exec 8<&0 0</dev/null
+    { cat <&8 >/dev/null; kill -KILL -- "-$$"; } >/dev/null 2>&1 &
+    exec 8<&-
+  fi
+}
+
+case ${1:-} in
+  install | run) ;;
+  *) sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+esac

@@ -1,0 +1,558 @@
+/**
+ * The broker on Amazon SQS: `sqs://[KEY:SECRET@][region or host[:port]]?queue_name_prefix=shop-`.
+ *
+ * Queues are named as kombu names them, and are made by the deployment, never by use: a misspelt name is an error here.
+ */
+import {
+  type BatchResultErrorEntry,
+  ChangeMessageVisibilityBatchCommand,
+  CreateQueueCommand,
+  DeleteMessageBatchCommand,
+  GetQueueAttributesCommand,
+  GetQueueUrlCommand,
+  ListQueuesCommand,
+  type Message,
+  PurgeQueueCommand,
+  type QueueAttributeName,
+  ReceiveMessageCommand,
+  SendMessageBatchCommand,
+  type SendMessageBatchRequestEntry,
+  SQSClient,
+} from "@aws-sdk/client-sqs";
+import { clientConfig, inParallel, MAX_SOCKETS, numberOption, parseAwsUrl, SQS_OPTIONS, textOption } from "../aws/connection.ts";
+import { translateError } from "../aws/errors.ts";
+import { ImproperlyConfigured, OperationalError, QueueNotFound } from "../errors.ts";
+import {
+  type Broker,
+  type BrokerContext,
+  type BrokerLimits,
+  type Delivery,
+  deadLetterQueue,
+  isFifo,
+  MAX_BYTES,
+  type Outgoing,
+  type QueueSize,
+  type ReceiveOptions,
+  refusal,
+  type Settled,
+  sizeOf,
+} from "./broker.ts";
+import { translateQueueName } from "./queue-name.ts";
+
+const LIMITS: BrokerLimits = {
+  maxBytes: MAX_BYTES,
+  maxDelaySeconds: 900,
+  maxVisibilitySeconds: 43_200,
+  priority: false,
+  rolloutSeconds: 60,
+};
+
+/** Of one request that names several messages. */
+const MAX_ENTRIES = 10;
+/** How long one request of a long poll waits, in seconds: Celery's default of `wait_time_seconds`, and SQS's limit. */
+const WAIT_SECONDS = 10;
+const MAX_WAIT_SECONDS = 20;
+/** For one try of a request, in milliseconds; a long poll has its wait on top. */
+const REQUEST_TIMEOUT_MS = 5000;
+/** In seconds. */
+const DAY = 86_400;
+/** How often an entry is sent that SQS refused alone, for reasons of its own, while it took the others. */
+const ENTRY_ATTEMPTS = 4;
+/** The longest wait before its second attempt, in milliseconds; twice as much before each further one. */
+const ENTRY_BACKOFF_MS = 100;
+
+/** Opens the broker. No connection is made and no credentials are read before the first call. */
+export function open(url: string, context: BrokerContext): Broker {
+  const sqs = connect(url, context.options);
+  const closing = new AbortController();
+  /** Long polls whose caller has gone, and releases of what they brought. */
+  const pending = new Set<Promise<void>>();
+
+  /** Asks the same of many messages of many queues, ten to a request, and puts the answers in order. */
+  async function ask<T>(
+    entries: readonly T[],
+    queueOf: (entry: T) => string,
+    request: (
+      queue: string,
+      entries: readonly { readonly Id: string; readonly entry: T }[],
+    ) => Promise<readonly Refused[]>,
+  ): Promise<Settled> {
+    const settled: (Error | undefined)[] = entries.map(() => undefined);
+    const batches: { readonly queue: string; readonly places: number[] }[] = [];
+    for (const [queue, places] of Map.groupBy(entries.keys(), (place) => queueOf(entries[place] as T))) {
+      for (let at = 0; at < places.length; at += MAX_ENTRIES)
+        batches.push({ queue, places: places.slice(at, at + MAX_ENTRIES) });
+    }
+    await inParallel(batches, MAX_SOCKETS, async ({ queue, places }) => {
+      try {
+        const refused = await request(
+          queue,
+          places.map((place) => ({ Id: String(place), entry: entries[place] as T })),
+        );
+        for (const { place, error } of refused) settled[place] = error;
+      } catch (error) {
+        for (const place of places) settled[place] = error as Error;
+      }
+    });
+    return settled;
+  }
+
+  async function send(entries: readonly Outgoing[]): Promise<Settled> {
+    const settled: (Error | undefined)[] = entries.map((entry) => refusal(entry, LIMITS));
+    const batches: Batch[] = [];
+    const accepted = entries.keys().filter((place) => settled[place] === undefined);
+    for (const [queue, places] of Map.groupBy(accepted, (place) => (entries[place] as Outgoing).queue)) {
+      batches.push(
+        ...batchesOf(
+          queue,
+          places.map((place) => ({ place, entry: entries[place] as Outgoing })),
+        ),
+      );
+    }
+    const report = (place: number, error: Error) => {
+      settled[place] = error;
+    };
+    // A FIFO queue keeps the order of what it is sent, so its batches go one after the other.
+    const lanes = [...Map.groupBy(batches, (batch) => (isFifo(batch.queue) ? batch.queue : batch)).values()];
+    await inParallel(lanes, MAX_SOCKETS, async (lane) => {
+      for (const batch of lane) await sendBatch(batch, report);
+    });
+    return settled;
+  }
+
+  async function sendBatch(batch: Batch, report: (place: number, error: Error) => void): Promise<void> {
+    const { queue } = batch;
+    let entries = batch.entries;
+    for (let attempt = 1; ; attempt++) {
+      let failed: readonly BatchResultErrorEntry[];
+      try {
+        const answer = await sqs.call(queue, "SendMessageBatch", (QueueUrl) =>
+          sqs.client.send(new SendMessageBatchCommand({ QueueUrl, Entries: [...entries] })),
+        );
+        failed = answer.Failed ?? [];
+      } catch (error) {
+        if (entries.length > 1 && error instanceof OperationalError && isFaultOfOne(error)) {
+          for (const entry of entries) await sendBatch({ queue, entries: [entry] }, report);
+          return;
+        }
+        for (const { Id } of entries) report(Number(Id), error as Error);
+        return;
+      }
+      const passing = new Set<string | undefined>();
+      for (const entry of failed) {
+        if (entry.SenderFault || attempt === ENTRY_ATTEMPTS)
+          report(Number(entry.Id), entryError("sqs:SendMessage", queue, entry));
+        else passing.add(entry.Id);
+      }
+      if (passing.size === 0) return;
+      entries = entries.filter(({ Id }) => passing.has(Id));
+      await sleep(context.random() * ENTRY_BACKOFF_MS * 2 ** (attempt - 1));
+    }
+  }
+
+  async function receive(queue: string, options: ReceiveOptions): Promise<readonly Delivery[]> {
+    const signals = options.signal === undefined ? [closing.signal] : [options.signal, closing.signal];
+    let rest = Math.ceil(options.wait / 1000);
+    for (;;) {
+      if (signals.some((signal) => signal.aborted)) return [];
+      const wait = Math.min(rest, sqs.waitSeconds);
+      rest -= wait;
+      const deliveries = await unlessAborted(receiveOnce(queue, options, wait), signals, release);
+      if (deliveries.length > 0 || rest === 0) return deliveries;
+    }
+  }
+
+  async function receiveOnce(queue: string, options: ReceiveOptions, wait: number): Promise<readonly Delivery[]> {
+    const visibility = options.visibility === undefined ? sqs.visibilityTimeout : Math.ceil(options.visibility / 1000);
+    const answer = await sqs.call(queue, "ReceiveMessage", (QueueUrl) =>
+      sqs.client.send(
+        new ReceiveMessageCommand({
+          QueueUrl,
+          MaxNumberOfMessages: Math.min(options.max, MAX_ENTRIES),
+          WaitTimeSeconds: wait,
+          MessageSystemAttributeNames: [
+            "ApproximateReceiveCount",
+            "SentTimestamp",
+            "MessageGroupId",
+            "MessageDeduplicationId",
+          ],
+          MessageAttributeNames: ["All"],
+          ...(visibility !== undefined && { VisibilityTimeout: visibility }),
+          // A second try by the SDK gets the messages of the first, whose reply was lost, instead of locked groups.
+          ...(isFifo(queue) && { ReceiveRequestAttemptId: globalThis.crypto.randomUUID() }),
+        }),
+        { requestTimeout: REQUEST_TIMEOUT_MS + wait * 1000 },
+      ),
+    );
+    return (answer.Messages ?? []).map((message) => toDelivery(queue, message));
+  }
+
+  /**
+   * A request that is broken off may have been answered already, and what SQS then handed out to nobody stays hidden for
+   * the queue's whole visibility. So an aborted poll goes on by itself, and what it still brings goes back at once.
+   */
+  function release(poll: Promise<readonly Delivery[]>): void {
+    const task = poll
+      .then((deliveries) => changeVisibility(deliveries.map((delivery) => ({ delivery, visibility: 0 }))))
+      .then(
+        () => undefined,
+        // Nobody waits for it any more. What could not be released comes back by itself.
+        () => undefined,
+      )
+      .finally(() => pending.delete(task));
+    pending.add(task);
+  }
+
+  function changeVisibility(
+    entries: readonly { readonly delivery: Delivery; readonly visibility: number }[],
+  ): Promise<Settled> {
+    return ask(
+      entries,
+      ({ delivery }) => delivery.queue,
+      async (queue, batch) => {
+        const answer = await sqs.call(queue, "ChangeMessageVisibilityBatch", (QueueUrl) =>
+          sqs.client.send(
+            new ChangeMessageVisibilityBatchCommand({
+              QueueUrl,
+              Entries: batch.map(({ Id, entry: { delivery, visibility } }) => ({
+                Id,
+                ReceiptHandle: delivery.receipt,
+                VisibilityTimeout: Math.ceil(visibility / 1000),
+              })),
+            }),
+          ),
+        );
+        return refusedOf("sqs:ChangeMessageVisibility", queue, answer.Failed);
+      },
+    );
+  }
+
+  function remove(deliveries: readonly Delivery[]): Promise<Settled> {
+    return ask(
+      deliveries,
+      ({ queue }) => queue,
+      async (queue, batch) => {
+        const answer = await sqs.call(queue, "DeleteMessageBatch", (QueueUrl) =>
+          sqs.client.send(
+            new DeleteMessageBatchCommand({
+              QueueUrl,
+              Entries: batch.map(({ Id, entry }) => ({ Id, ReceiptHandle: entry.receipt })),
+            }),
+          ),
+        );
+        return refusedOf("sqs:DeleteMessage", queue, answer.Failed);
+      },
+    );
+  }
+
+  /** By their names on SQS, without the prefix: `media-large` where the app says `media.large`. */
+  async function queues(): Promise<readonly string[]> {
+    const prefix = translateQueueName(sqs.prefix, "");
+    const names: string[] = [];
+    let NextToken: string | undefined;
+    try {
+      do {
+        const answer = await sqs.client.send(
+          new ListQueuesCommand({
+            MaxResults: 1000,
+            ...(prefix && { QueueNamePrefix: prefix }),
+            ...(NextToken && { NextToken }),
+          }),
+        );
+        for (const url of answer.QueueUrls ?? []) names.push(url.slice(url.lastIndexOf("/") + 1 + prefix.length));
+        NextToken = answer.NextToken;
+      } while (NextToken);
+    } catch (error) {
+      throw translateError(error, { action: "sqs:ListQueues", resource: `the queues named ${prefix}*` });
+    }
+    return names.sort();
+  }
+
+  async function size(queue: string): Promise<QueueSize> {
+    const { Attributes } = await sqs.call(queue, "GetQueueAttributes", (QueueUrl) =>
+      sqs.client.send(
+        new GetQueueAttributesCommand({
+          QueueUrl,
+          AttributeNames: [
+            "ApproximateNumberOfMessages",
+            "ApproximateNumberOfMessagesDelayed",
+            "ApproximateNumberOfMessagesNotVisible",
+          ],
+        }),
+      ),
+    );
+    const count = (name: QueueAttributeName) => Number(Attributes?.[name] ?? 0);
+    return {
+      ready: count("ApproximateNumberOfMessages"),
+      delayed: count("ApproximateNumberOfMessagesDelayed"),
+      inFlight: count("ApproximateNumberOfMessagesNotVisible"),
+    };
+  }
+
+  /** SQS takes up to a minute for it, and takes no second purge of the queue within it. */
+  async function purge(queue: string): Promise<undefined> {
+    await sqs.call(queue, "PurgeQueue", (QueueUrl) => sqs.client.send(new PurgeQueueCommand({ QueueUrl })));
+  }
+
+  /** The request of a long poll that is under way ends first, after `wait_time_seconds` at the latest. */
+  async function close(): Promise<void> {
+    closing.abort();
+    while (pending.size > 0) await Promise.all(pending);
+    sqs.client.destroy();
+  }
+
+  return { limits: LIMITS, send, receive, delete: remove, changeVisibility, queues, size, purge, close };
+}
+
+/**
+ * Makes queues as a deployment would, each with its dead-letter queue, for tests and emulators. Those that exist with the same
+ * settings are left alone. Throws `OperationalError`.
+ *
+ * @param options.visibility The queues' visibility timeout in seconds. Default: SQS's 30.
+ * @param options.maxReceiveCount After how many deliveries SQS itself moves a message to the dead letters. Default: 100.
+ */
+export async function createQueues(
+  url: string,
+  queues: readonly string[],
+  options: { readonly visibility?: number; readonly maxReceiveCount?: number } = {},
+): Promise<void> {
+  const { client, prefix } = connect(url, {});
+  const create = async (QueueName: string, attributes: Partial<Record<QueueAttributeName, string>>) => {
+    const Attributes = { ...attributes, ...(isFifo(QueueName) && { FifoQueue: "true" }) };
+    const { QueueUrl } = await client.send(new CreateQueueCommand({ QueueName, Attributes }));
+    return QueueUrl;
+  };
+  try {
+    for (const queue of queues) {
+      const name = translateQueueName(prefix, queue);
+      try {
+        const QueueUrl = await create(deadLetterQueue(name), { MessageRetentionPeriod: String(14 * DAY) });
+        const { Attributes } = await client.send(
+          new GetQueueAttributesCommand({ QueueUrl, AttributeNames: ["QueueArn"] }),
+        );
+        await create(name, {
+          MessageRetentionPeriod: String(7 * DAY),
+          VisibilityTimeout: String(options.visibility ?? 30),
+          RedrivePolicy: JSON.stringify({
+            deadLetterTargetArn: Attributes?.QueueArn,
+            maxReceiveCount: options.maxReceiveCount ?? 100,
+          }),
+        });
+      } catch (error) {
+        throw translateError(error, { action: "sqs:CreateQueue", resource: `the queue ${name}` });
+      }
+    }
+  } finally {
+    client.destroy();
+  }
+}
+
+// ── the connection ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+function connect(url: string, transportOptions: Readonly<Record<string, unknown>>) {
+  const parsed = parseAwsUrl("brokerUrl", url, transportOptions, SQS_OPTIONS);
+  const prefix = textOption("brokerTransportOptions", parsed.options, "queue_name_prefix") ?? "";
+  const urls = new Map<string, Promise<string>>(predefinedQueues(parsed.options["predefined_queues"]));
+  const visibilityTimeout = numberOption("brokerTransportOptions", parsed.options, "visibility_timeout");
+  const waitSeconds = numberOption("brokerTransportOptions", parsed.options, "wait_time_seconds") ?? WAIT_SECONDS;
+  if (waitSeconds < 1 || waitSeconds > MAX_WAIT_SECONDS) {
+    throw new ImproperlyConfigured(
+      "brokerTransportOptions",
+      `wait_time_seconds must be 1 to ${MAX_WAIT_SECONDS}, not ${waitSeconds}`,
+    );
+  }
+  let opened: SQSClient | undefined;
+
+  /** The URL of a queue, looked up once. */
+  function urlOf(name: string): Promise<string> {
+    const known = urls.get(name);
+    if (known !== undefined) return known;
+    const found = connection.client.send(new GetQueueUrlCommand({ QueueName: name })).then(({ QueueUrl }) => {
+      if (QueueUrl === undefined)
+        throw new OperationalError(`SQS gave no URL for the queue ${name}`, { retryable: true });
+      return QueueUrl;
+    });
+    urls.set(name, found);
+    found.catch(() => urls.delete(name));
+    return found;
+  }
+
+  const connection = {
+    prefix,
+    visibilityTimeout,
+    waitSeconds,
+    get client(): SQSClient {
+      opened ??= new SQSClient({
+        // A host of one's own has any region, kombu's by default.
+        ...(parsed.endpoint !== undefined && { region: globalThis.process?.env["AWS_REGION"] ?? "us-east-1" }),
+        ...clientConfig(parsed, REQUEST_TIMEOUT_MS),
+        // The URL of a queue names it; where it is reached is known from the region or the endpoint.
+        useQueueUrlAsEndpoint: false,
+        // TLS guards what is on its way.
+        md5: false,
+      });
+      return opened;
+    },
+    /** Makes a request about one queue. Throws `QueueNotFound`, or what the SDK's error means. */
+    async call<T>(queue: string, operation: string, request: (url: string) => Promise<T>): Promise<T> {
+      const name = translateQueueName(prefix, queue);
+      let action = "sqs:GetQueueUrl";
+      try {
+        const queueUrl = await urlOf(name);
+        action = `sqs:${operation.replace(/Batch$/, "")}`;
+        return await request(queueUrl);
+      } catch (error) {
+        if (error instanceof Error && /QueueDoesNotExist|NonExistentQueue/.test(error.name)) {
+          urls.delete(name);
+          const remedy = `SQS has none named ${JSON.stringify(name)} in this region and account; declare it in taskQueues and deploy (cdk deploy), or see whether queue_name_prefix is right`;
+          throw new QueueNotFound(queue, [], { cause: error, remedy });
+        }
+        throw translateError(error, { action, resource: `the queue ${name}` });
+      }
+    },
+  };
+  return connection;
+}
+
+/** Celery's `predefined_queues`: `{ "<prefixed name on SQS>": { url } }`. Spares the look-up, and the right to it. */
+function predefinedQueues(value: unknown): readonly (readonly [string, Promise<string>])[] {
+  if (value === undefined) return [];
+  if (typeof value === "object" && value !== null) {
+    return Object.entries(value).map(([name, queue]: [string, unknown]) => {
+      if (typeof queue === "object" && queue !== null && "url" in queue && typeof queue.url === "string") {
+        return [name, Promise.resolve(queue.url)];
+      }
+      throw new ImproperlyConfigured(
+        "brokerTransportOptions",
+        `predefined_queues has no url for ${JSON.stringify(name)}`,
+      );
+    });
+  }
+  throw new ImproperlyConfigured("brokerTransportOptions", "predefined_queues must be an object of { name: { url } }");
+}
+
+// ── what is sent ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** One request. Each entry's `Id` is its place among what is being sent. */
+interface Batch {
+  readonly queue: string;
+  readonly entries: readonly SendMessageBatchRequestEntry[];
+}
+
+/** Fills requests in order: ten entries, and one message's size, are the most a request may have. */
+function batchesOf(
+  queue: string,
+  outgoing: readonly { readonly place: number; readonly entry: Outgoing }[],
+): readonly Batch[] {
+  const batches: { readonly queue: string; readonly entries: SendMessageBatchRequestEntry[] }[] = [];
+  let room = 0;
+  for (const { place, entry } of outgoing) {
+    const size = sizeOf(entry);
+    let batch = batches.at(-1);
+    if (batch === undefined || batch.entries.length === MAX_ENTRIES || size > room) {
+      batch = { queue, entries: [] };
+      batches.push(batch);
+      room = MAX_BYTES;
+    }
+    batch.entries.push(toEntry(String(place), entry));
+    room -= size;
+  }
+  return batches;
+}
+
+function toEntry(Id: string, entry: Outgoing): SendMessageBatchRequestEntry {
+  const fifo = isFifo(entry.queue);
+  const attributes = Object.entries(entry.attributes ?? {});
+  return {
+    Id,
+    MessageBody: entry.body,
+    // SQS counts in whole seconds. Rather late than early.
+    ...(entry.delaySeconds ? { DelaySeconds: Math.ceil(entry.delaySeconds) } : {}),
+    ...(fifo || entry.groupId !== undefined ? { MessageGroupId: entry.groupId ?? "default" } : {}),
+    ...(fifo && { MessageDeduplicationId: entry.deduplicationId ?? globalThis.crypto.randomUUID() }),
+    ...(attributes.length > 0 && {
+      MessageAttributes: Object.fromEntries(
+        attributes.map(([name, StringValue]) => [name, { DataType: "String", StringValue }]),
+      ),
+    }),
+  };
+}
+
+function toDelivery(queue: string, message: Message): Delivery {
+  const { MessageGroupId: groupId, MessageDeduplicationId: deduplicationId, ...system } = message.Attributes ?? {};
+  const attributes: Record<string, string> = {};
+  for (const [name, { StringValue }] of Object.entries(message.MessageAttributes ?? {})) {
+    if (StringValue !== undefined) attributes[name] = StringValue;
+  }
+  return {
+    queue,
+    body: message.Body ?? "",
+    messageId: message.MessageId ?? "",
+    receipt: message.ReceiptHandle ?? "",
+    receiveCount: Number(system["ApproximateReceiveCount"] ?? 1),
+    sentAt: Number(system["SentTimestamp"] ?? 0),
+    ...(groupId !== undefined && { groupId }),
+    ...(deduplicationId !== undefined && { deduplicationId }),
+    attributes,
+  };
+}
+
+// ── what is answered ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+interface Refused {
+  readonly place: number;
+  readonly error: Error;
+}
+
+/** AWS says it in many ways: the receipt is of an earlier delivery, or the message is no longer in flight, or gone. */
+const STALE = /ReceiptHandle(IsInvalid)?\b|MessageNotInflight|not in ?flight|does not exist|expired/i;
+
+function refusedOf(action: string, queue: string, failed: readonly BatchResultErrorEntry[] = []): readonly Refused[] {
+  return failed
+    .filter(({ Code = "", Message = "" }) => !STALE.test(`${Code} ${Message}`))
+    .map((entry) => ({ place: Number(entry.Id), error: entryError(action, queue, entry) }));
+}
+
+function entryError(
+  action: string,
+  queue: string,
+  { Code, Message, SenderFault }: BatchResultErrorEntry,
+): OperationalError {
+  return new OperationalError(`${action} on the queue ${queue}: ${Code}${Message ? ` (${Message})` : ""}`, {
+    retryable: !SenderFault,
+  });
+}
+
+/** SQS refuses a whole request for some faults of a single entry (a character, an empty text). */
+function isFaultOfOne(error: OperationalError): boolean {
+  const cause = error.cause;
+  return (
+    !error.retryable &&
+    cause instanceof Error &&
+    /InvalidMessageContents|InvalidParameter|MissingParameter|Validation|TooLong/.test(cause.name)
+  );
+}
+
+// ── waiting ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** A poll's deliveries; none as soon as a signal aborts, and then the poll itself goes to `abandon`. */
+function unlessAborted(
+  poll: Promise<readonly Delivery[]>,
+  signals: readonly AbortSignal[],
+  abandon: (poll: Promise<readonly Delivery[]>) => void,
+): Promise<readonly Delivery[]> {
+  const { promise, resolve, reject } = Promise.withResolvers<readonly Delivery[]>();
+  const stop = () => {
+    for (const signal of signals) signal.removeEventListener("abort", onAbort);
+  };
+  const onAbort = () => {
+    stop();
+    abandon(poll);
+    resolve([]);
+  };
+  for (const signal of signals) signal.addEventListener("abort", onAbort);
+  poll.then(resolve, reject).finally(stop);
+  return promise;
+}
+
+const sleep = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));

@@ -1,0 +1,77 @@
+/** The contracts of broker and backend, unchanged, on SQS and DynamoDB as the emulators have them. */
+import { randomUUID } from "node:crypto";
+import { setTimeout as sleep } from "node:timers/promises";
+import { DynamoDBClient, PutItemCommand } from "@aws-sdk/client-dynamodb";
+import { describe } from "vitest";
+import type { Emulator } from "../../scripts/emulator.ts";
+import * as sqs from "../../src/brokers/sqs.ts";
+import * as dynamodb from "../../src/results/dynamodb.ts";
+import { describeBackend } from "../contract/backend.ts";
+import { CONTRACT_QUEUES, describeBroker } from "../contract/broker.ts";
+import { emulator, emulatorUrl } from "./emulators.ts";
+
+const [ministack, dynamodbLocal] = await Promise.all([emulator("ministack"), emulator("dynamodb")]);
+
+function brokerOn(name: string, aws: Emulator | undefined): void {
+  describe.skipIf(aws === undefined)("SQS", () => {
+    if (aws === undefined) return;
+    describeBroker(
+      `SQS on ${name}`,
+      async () => {
+        const url = emulatorUrl("sqs", aws, `?queue_name_prefix=${randomUUID()}-&wait_time_seconds=1`);
+        await sqs.createQueues(url, Object.values(CONTRACT_QUEUES));
+        return {
+          broker: sqs.open(url, { now: Date.now, random: Math.random, options: {} }),
+          // Its clock is that of the machine, and it counts in whole seconds.
+          advance: (ms: number) => sleep(ms + 200),
+          close: () => undefined,
+        };
+      },
+      { virtualTime: false, deduplicatesPlain: false, exactSizes: false, countsPurged: false, patience: 1000 },
+    );
+  });
+}
+
+function backendOn(name: string, aws: Emulator | undefined): void {
+  describe.skipIf(aws === undefined)("DynamoDB", () => {
+    if (aws === undefined) return;
+    describeBackend(
+      `DynamoDB on ${name}`,
+      async () => {
+        const table = `contract-${randomUUID()}`;
+        const url = emulatorUrl("dynamodb", aws, `/${table}`);
+        await dynamodb.createTable(url);
+        const client = new DynamoDBClient({
+          endpoint: aws.endpoint,
+          region: "us-east-1",
+          credentials: { accessKeyId: "test", secretAccessKey: "test" },
+        });
+        // Ahead of the emulator's own clock, which would otherwise delete what has expired in the test's time.
+        let now = Date.UTC(2040, 0);
+        const backend = dynamodb.open(url, { now: () => now, random: Math.random, options: {} });
+        return {
+          backend,
+          now: () => now,
+          advance(ms) {
+            now += ms;
+          },
+          async putRaw(key, payload, timestamp) {
+            const result = typeof payload === "string" ? new TextEncoder().encode(payload) : payload;
+            const Item = { id: { S: key }, result: { B: result }, timestamp: { N: String(timestamp) } };
+            await client.send(new PutItemCommand({ TableName: table, Item }));
+          },
+          async close() {
+            await backend.close();
+            client.destroy();
+          },
+        };
+      },
+      { runs: 40 },
+    );
+  });
+}
+
+// LocalStack honours receipts of earlier deliveries, as SQS itself may, and the contract says that they do nothing.
+brokerOn("ministack", ministack);
+backendOn("ministack", ministack);
+backendOn("DynamoDB Local", dynamodbLocal);

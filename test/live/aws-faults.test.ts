@@ -1,0 +1,500 @@
+/** What a task costs in requests, and what becomes of it when AWS throttles, loses replies or does half of what it is asked. */
+import { randomUUID } from "node:crypto";
+import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test } from "vitest";
+import type { Emulator } from "../../scripts/emulator.ts";
+import type { Broker } from "../../src/brokers/broker.ts";
+import * as sqs from "../../src/brokers/sqs.ts";
+import { OperationalError, PayloadTooLarge, QueueNotFound } from "../../src/errors.ts";
+import { type Backend, taskKey } from "../../src/results/backend.ts";
+import * as dynamodb from "../../src/results/dynamodb.ts";
+import type { Claim, Command, Final } from "../../src/results/record.ts";
+import { emulator, emulatorUrl } from "./emulators.ts";
+import { type FaultProxy, startFaultProxy, throttled } from "./fault-proxy.ts";
+
+const [ministack, dynamodbLocal] = await Promise.all([emulator("ministack"), emulator("dynamodb")]);
+
+// Waits between tries are a random share of some milliseconds; here of none.
+const context = { now: Date.now, random: () => 0, options: {} };
+
+describe.skipIf(dynamodbLocal === undefined)("DynamoDB", () => {
+  let proxy: FaultProxy;
+  let backend: Backend;
+  beforeAll(async () => {
+    const { endpoint } = dynamodbLocal as Emulator;
+    proxy = await startFaultProxy(endpoint);
+    const url = emulatorUrl("dynamodb", proxy, "/faults");
+    await dynamodb.createTable(url);
+    backend = dynamodb.open(url, context);
+  });
+  afterAll(async () => {
+    await backend.close();
+    await proxy.close();
+  });
+  beforeEach(() => proxy.reset());
+
+  const started = JSON.stringify({ status: "STARTED" });
+  const success = JSON.stringify({ status: "SUCCESS" });
+  const claim = (key: string, owner: string, more: Partial<Claim> = {}): Claim => {
+    const now = Date.now();
+    return {
+      type: "claim",
+      key,
+      now,
+      attempt: 0,
+      owner,
+      lease: now + 60_000,
+      result: started,
+      hidden: false,
+      ttl: Math.ceil(now / 1000) + 600,
+      ...more,
+    };
+  };
+  const final = (key: string, owner: string, more: Partial<Final> = {}): Final => {
+    const now = Date.now();
+    return {
+      type: "final",
+      key,
+      now,
+      attempt: 0,
+      owner,
+      result: success,
+      done: true,
+      hidden: false,
+      ttl: Math.ceil(now / 1000) + 600,
+      ...more,
+    };
+  };
+  const apply = async (command: Command) => (await backend.apply([command]))[0];
+  const newKey = () => taskKey(randomUUID());
+
+  test("a task is two requests: its claim and its outcome", async () => {
+    const key = newKey();
+    expect(await apply(claim(key, "a"))).toMatchObject({ type: "claimed" });
+    expect(await apply(final(key, "a"))).toMatchObject({ type: "written" });
+    expect(proxy.count()).toBe(2);
+  });
+
+  test("a retry is two more", async () => {
+    const key = newKey();
+    await apply(claim(key, "a"));
+    await apply(final(key, "a", { done: false, next: "{}" }));
+    expect(await apply(claim(key, "b", { attempt: 1 }))).toMatchObject({ type: "claimed", runs: 1 });
+    expect(await apply(final(key, "b", { attempt: 1 }))).toMatchObject({ type: "written" });
+    expect(proxy.count()).toBe(4);
+    expect(await backend.read([key], { consistent: true })).toMatchObject([{ attempt: 1, owner: "b", done: true }]);
+  });
+
+  test("a heartbeat, a state of the user's and a hand-back are one each, and so is the next claim", async () => {
+    const key = newKey();
+    const now = Date.now();
+    await apply(claim(key, "a"));
+    proxy.reset();
+    await apply({ type: "extend", key, now, owner: "a", lease: now + 90_000 });
+    await apply({ type: "update", key, now, owner: "a", result: JSON.stringify({ status: "PROGRESS" }) });
+    await apply({ type: "release", key, now, owner: "a" });
+    expect(await apply(claim(key, "b"))).toEqual({ type: "claimed", runs: 1, revoked: undefined });
+    expect(proxy.count()).toBe(4);
+  });
+
+  test("a duplicate costs one request, which tells all of the row", async () => {
+    const key = newKey();
+    await apply(claim(key, "a"));
+    await apply(final(key, "a", { next: "{}" }));
+    proxy.reset();
+    expect(await apply(claim(key, "b"))).toMatchObject({
+      type: "settled",
+      row: { owner: "a", result: success, next: "{}" },
+    });
+    expect(proxy.count()).toBe(1);
+  });
+
+  test("nothing is claimed over an outcome that is the last, not by a later attempt either", async () => {
+    const key = newKey();
+    await apply(claim(key, "a"));
+    await apply(final(key, "a"));
+    expect(await apply(claim(key, "b", { attempt: 1 }))).toMatchObject({ type: "superseded", row: { owner: "a" } });
+  });
+
+  test("a task that does not claim, and ends without an outcome, makes no row", async () => {
+    const key = newKey();
+    expect(await apply(final(key, "a", { unclaimed: true, result: undefined }))).toMatchObject({ type: "written" });
+    expect(await backend.read([key], { consistent: true })).toEqual([undefined]);
+    expect(proxy.count("PutItem") + proxy.count("UpdateItem")).toBe(0);
+  });
+
+  test("ttl_seconds is the least that a row is kept for, and below zero for ever", async () => {
+    const now = 1_800_000_000_500;
+    const ttlOf = async (query: string, ttl: number | undefined) => {
+      const other = dynamodb.open(emulatorUrl("dynamodb", proxy, `/faults${query}`), { ...context, now: () => now });
+      onTestFinished(() => other.close());
+      const key = newKey();
+      await other.apply([claim(key, "a", { now, ttl })]);
+      return (await other.read([key], { consistent: true }))[0]?.ttl;
+    };
+    expect(await ttlOf("", undefined)).toBeUndefined();
+    expect(await ttlOf("", 1_800_000_060)).toBe(1_800_000_060);
+    expect(await ttlOf("?ttl_seconds=3600", undefined)).toBe(1_800_003_601);
+    expect(await ttlOf("?ttl_seconds=3600", 1_800_000_060)).toBe(1_800_003_601);
+    expect(await ttlOf("?ttl_seconds=3600", 1_800_009_999)).toBe(1_800_009_999);
+    expect(await ttlOf("?ttl_seconds=-1", 1_800_000_060)).toBeUndefined();
+  });
+
+  test("a take-over is two, and whoever got in between keeps the row", async () => {
+    const key = newKey();
+    await apply(claim(key, "dead", { lease: Date.now() - 10_000 }));
+    proxy.reset();
+    proxy.spoil("PutItem", {});
+    proxy.spoil("PutItem", {
+      async before() {
+        expect(await apply(claim(key, "quick"))).toMatchObject({ type: "claimed", runs: 2 });
+      },
+    });
+    expect(await apply(claim(key, "slow"))).toMatchObject({ type: "running" });
+    expect(await backend.read([key], { consistent: true })).toMatchObject([{ owner: "quick", runs: 2 }]);
+  });
+
+  test.each<[string, (key: string) => Command, string]>([
+    ["a claim", (key) => claim(key, "a"), "PutItem"],
+    ["a revoke", (key) => ({ type: "revoke", key, now: Date.now(), terminate: false, result: success }), "PutItem"],
+    ["a dead letter's row", (key) => ({ type: "bury", key, now: Date.now(), result: success }), "PutItem"],
+  ])("%s whose reply is lost is written once, and told as written", async (_, command, action) => {
+    const key = newKey();
+    proxy.spoil(action, { loseReply: true });
+    const outcome = await apply(command(key));
+    expect(outcome).toMatchObject({ type: outcome && "runs" in outcome ? "claimed" : "written" });
+    expect(proxy.count(action)).toBe(2);
+  });
+
+  test("a claim whose reply was lost still keeps others out, and owns its outcome", async () => {
+    const key = newKey();
+    proxy.spoil("PutItem", { loseReply: true });
+    expect(await apply(claim(key, "a"))).toEqual({ type: "claimed", runs: 1, revoked: undefined });
+    expect(await apply(claim(key, "b"))).toMatchObject({ type: "running" });
+    proxy.spoil("UpdateItem", { loseReply: true });
+    expect(await apply(final(key, "a"))).toEqual({ type: "written", revoked: undefined });
+  });
+
+  test("a throttled write is tried again, and reported as passing when it stays so", async () => {
+    proxy.spoil("PutItem", throttled("DynamoDB"));
+    expect(await apply(claim(newKey(), "a"))).toMatchObject({ type: "claimed" });
+    proxy.spoil("PutItem", throttled("DynamoDB"), 20);
+    const outcome = await apply(claim(newKey(), "a"));
+    expect(outcome).toBeInstanceOf(OperationalError);
+    expect(outcome).toMatchObject({ retryable: true, message: expect.stringContaining("throttled") });
+  });
+
+  test("one command's failure is its own", async () => {
+    proxy.spoil("UpdateItem", { reply: { status: 400, body: { __type: "x#AccessDeniedException", message: "no" } } });
+    const key = newKey();
+    const [first, second] = await backend.apply([final(newKey(), "a"), claim(key, "a")]);
+    expect(first).toMatchObject({ retryable: false, message: expect.stringContaining("allow dynamodb:UpdateItem") });
+    expect(second).toMatchObject({ type: "claimed" });
+  });
+
+  test("keys that DynamoDB did not get to are asked for again", async () => {
+    const keys = Array.from({ length: 30 }, newKey);
+    await backend.apply(keys.map((key) => claim(key, key)));
+    proxy.reset();
+    proxy.spoil("BatchGetItem", {
+      // It gets to the first ten of them.
+      request: (body) => ({ RequestItems: pick(body["RequestItems"], 0, 10) }),
+      response: (body, asked) => ({ ...body, UnprocessedKeys: pick(asked["RequestItems"], 10, 100) }),
+    });
+    const rows = await backend.read(keys, { consistent: true });
+    expect(rows.map((row) => row?.owner)).toEqual(keys);
+    expect(proxy.count("BatchGetItem")).toBe(2);
+  });
+
+  test("keys that it never gets to are an error that passes, not rows that are missing", async () => {
+    proxy.spoil(
+      "BatchGetItem",
+      { response: (_, asked) => ({ Responses: {}, UnprocessedKeys: asked["RequestItems"] }) },
+      100,
+    );
+    await expect(backend.read([newKey()])).rejects.toMatchObject({ name: "OperationalError", retryable: true });
+  });
+
+  test("a row that is too large is not sent", async () => {
+    const outcome = await apply(claim(newKey(), "a", { result: JSON.stringify("x".repeat(backend.maxBytes)) }));
+    expect(outcome).toBeInstanceOf(PayloadTooLarge);
+    expect(outcome).toMatchObject({ limit: 400 * 1024 });
+    expect(proxy.count()).toBe(0);
+  });
+
+  test("a row as large as is let through, is taken", async () => {
+    const key = newKey();
+    const room = 2 + key.length + 500;
+    const result = `{${"x".repeat(backend.maxBytes - room)}}`;
+    expect(await apply(claim(key, "a", { result }))).toMatchObject({ type: "claimed" });
+  });
+
+  test("a table that does not exist is named", async () => {
+    const other = dynamodb.open(emulatorUrl("dynamodb", proxy, "/nowhere"), context);
+    onTestFinished(() => other.close());
+    expect(await other.apply([claim(newKey(), "a")])).toMatchObject([
+      { name: "OperationalError", retryable: false, message: expect.stringMatching(/no table "nowhere".*deploy/) },
+    ]);
+  });
+
+  test("a Python worker's spelling of the keys, for a table that it reads", async () => {
+    const id = randomUUID();
+    const url = emulatorUrl("dynamodb", proxy, "/faults");
+    const python = dynamodb.open(`${url}?keys=python`, context);
+    onTestFinished(() => python.close());
+    await python.apply([claim(taskKey(id), "a")]);
+    expect(await python.read([taskKey(id)])).toMatchObject([{ owner: "a" }]);
+    expect(await backend.read([`b'celery-task-meta-${id}'`])).toMatchObject([{ owner: "a" }]);
+  });
+});
+
+/** The keys from one place to another of a BatchGetItem that names one table. */
+function pick(requestItems: unknown, from: number, to: number) {
+  const [[table, request] = ["", { Keys: [] }]] = Object.entries(requestItems as Record<string, { Keys: unknown[] }>);
+  return { [table]: { ...request, Keys: request.Keys.slice(from, to) } };
+}
+
+describe.skipIf(ministack === undefined)("SQS", () => {
+  let proxy: FaultProxy;
+  beforeAll(async () => {
+    proxy = await startFaultProxy((ministack as Emulator).endpoint);
+  });
+  afterAll(() => proxy.close());
+
+  async function setUp(): Promise<Broker> {
+    const url = emulatorUrl("sqs", proxy, `?queue_name_prefix=${randomUUID()}.&wait_time_seconds=1`);
+    await sqs.createQueues(url, ["media", "orders.fifo"]);
+    const broker = sqs.open(url, context);
+    onTestFinished(() => broker.close());
+    proxy.reset();
+    return broker;
+  }
+  const entries = (count: number, queue = "media") =>
+    Array.from({ length: count }, (_, index) => ({ queue, body: `${index}` }));
+  const drain = async (broker: Broker, queue = "media") => {
+    const bodies: string[] = [];
+    for (let some = await broker.receive(queue, { max: 10, wait: 0 }); some.length > 0; ) {
+      bodies.push(...some.map(({ body }) => body));
+      await broker.delete(some);
+      some = await broker.receive(queue, { max: 10, wait: 0 });
+    }
+    return bodies;
+  };
+  const inOrder = (bodies: readonly string[]) => [...bodies].sort((a, b) => Number(a) - Number(b));
+
+  /** SQS takes all entries of a request but some. */
+  const refuse = (bodies: readonly string[], senderFault: boolean) => {
+    const isRefused = (entry: { MessageBody: string }) => bodies.includes(entry.MessageBody);
+    type Entries = { Id: string; MessageBody: string }[];
+    return {
+      request: (body: Record<string, unknown>) => ({
+        ...body,
+        Entries: (body["Entries"] as Entries).filter((entry) => !isRefused(entry)),
+      }),
+      response: (body: Record<string, unknown>, asked: Record<string, unknown>) => ({
+        Successful: body["Successful"] ?? [],
+        Failed: (asked["Entries"] as Entries).filter(isRefused).map(({ Id }) => ({
+          Id,
+          Code: senderFault ? "InvalidParameterValue" : "InternalError",
+          SenderFault: senderFault,
+        })),
+      }),
+    };
+  };
+
+  test("25 messages are three requests and one look-up of the queue", async () => {
+    const broker = await setUp();
+    expect(await broker.send(entries(25))).toEqual(entries(25).map(() => undefined));
+    await broker.send(entries(1));
+    expect(proxy.count("SendMessageBatch")).toBe(4);
+    expect(proxy.count("GetQueueUrl")).toBe(1);
+  });
+
+  test("a request holds one mebibyte, and what does not fit goes into the next", async () => {
+    const broker = await setUp();
+    const large = Array.from({ length: 5 }, (_, index) => ({ queue: "media", body: String(index).repeat(400_000) }));
+    expect(await broker.send(large)).toEqual(large.map(() => undefined));
+    expect(proxy.count("SendMessageBatch")).toBe(3);
+    expect((await drain(broker)).map((body) => body[0]).sort()).toEqual(["0", "1", "2", "3", "4"]);
+  });
+
+  test("entries that SQS failed to take are sent again, alone, and nothing is lost or doubled", async () => {
+    const broker = await setUp();
+    proxy.spoil("SendMessageBatch", refuse(["2", "7"], false));
+    expect(await broker.send(entries(10))).toEqual(entries(10).map(() => undefined));
+    expect(proxy.count("SendMessageBatch")).toBe(2);
+    expect(inOrder(await drain(broker))).toEqual(entries(10).map(({ body }) => body));
+  });
+
+  test("the sender of an entry that SQS never takes is told so, and only he", async () => {
+    const broker = await setUp();
+    proxy.spoil("SendMessageBatch", refuse(["2"], false));
+    proxy.spoil(
+      "SendMessageBatch",
+      {
+        response: (_, asked) => ({
+          Failed: (asked["Entries"] as { Id: string }[]).map(({ Id }) => ({
+            Id,
+            Code: "InternalError",
+            SenderFault: false,
+          })),
+        }),
+        request: (body) => body,
+      },
+      10,
+    );
+    const settled = await broker.send(entries(5));
+    expect(settled.map((error) => error?.name)).toEqual([
+      undefined,
+      undefined,
+      "OperationalError",
+      undefined,
+      undefined,
+    ]);
+    expect(settled[2]).toMatchObject({ retryable: true });
+  });
+
+  test("an entry that is the sender's own fault is refused for good, at once", async () => {
+    const broker = await setUp();
+    proxy.spoil("SendMessageBatch", refuse(["0"], true));
+    const settled = await broker.send(entries(3));
+    expect(settled[0]).toMatchObject({ name: "OperationalError", retryable: false });
+    expect(settled.slice(1)).toEqual([undefined, undefined]);
+    expect(proxy.count("SendMessageBatch")).toBe(1);
+  });
+
+  test("a request refused for one entry's sake is sent entry by entry", async () => {
+    const broker = await setUp();
+    const invalid = {
+      reply: { status: 400, body: { __type: "com.amazonaws.sqs#InvalidMessageContents", message: "bad" } },
+    };
+    proxy.spoil("SendMessageBatch", invalid);
+    proxy.spoil("SendMessageBatch", {});
+    proxy.spoil("SendMessageBatch", invalid);
+    const settled = await broker.send(entries(3));
+    expect(settled.map((error) => error?.name)).toEqual([undefined, "OperationalError", undefined]);
+    expect(inOrder(await drain(broker))).toEqual(["0", "2"]);
+  });
+
+  test("a throttled request is tried again, and each caller is told when it stays so", async () => {
+    const broker = await setUp();
+    proxy.spoil("SendMessageBatch", throttled("SQS"));
+    expect(await broker.send(entries(3))).toEqual([undefined, undefined, undefined]);
+    proxy.spoil("SendMessageBatch", throttled("SQS"), 20);
+    for (const error of await broker.send(entries(3))) {
+      expect(error).toMatchObject({ name: "OperationalError", retryable: true });
+    }
+    proxy.reset();
+    expect(await drain(broker)).toHaveLength(3);
+  });
+
+  test("a FIFO queue keeps its order over an entry that had to be sent again and over requests", async () => {
+    const broker = await setUp();
+    proxy.spoil("SendMessageBatch", refuse(["9"], false));
+    await broker.send(entries(25, "orders.fifo"));
+    expect(await drain(broker, "orders.fifo")).toEqual(entries(25).map(({ body }) => body));
+  });
+
+  test("a FIFO message whose reply was lost is in the queue once", async () => {
+    const broker = await setUp();
+    proxy.spoil("SendMessageBatch", { loseReply: true });
+    expect(await broker.send(entries(1, "orders.fifo"))).toEqual([undefined]);
+    expect(proxy.count("SendMessageBatch")).toBe(2);
+    expect(await drain(broker, "orders.fifo")).toEqual(["0"]);
+  });
+
+  /** A long poll that SQS has given a message, and whose reply is on its way until `arrive` is called. */
+  async function pollUnderWay(broker: Broker) {
+    const controller = new AbortController();
+    const handedOut = Promise.withResolvers<void>();
+    const { promise: arrival, resolve: arrive } = Promise.withResolvers<void>();
+    await broker.send(entries(1));
+    proxy.spoil("ReceiveMessage", {
+      async response(body) {
+        handedOut.resolve();
+        await arrival;
+        return body;
+      },
+    });
+    const poll = broker.receive("media", { max: 10, wait: 20_000, signal: controller.signal });
+    await handedOut.promise;
+    return { poll, abort: () => controller.abort(), arrive };
+  }
+
+  test("what a long poll brings after it was aborted is handed back at once", async () => {
+    const broker = await setUp();
+    const { poll, abort, arrive } = await pollUnderWay(broker);
+    abort();
+    expect(await poll).toEqual([]);
+    arrive();
+    expect(await broker.receive("media", { max: 10, wait: 5000 })).toMatchObject([{ body: "0", receiveCount: 2 }]);
+  });
+
+  test("closing waits for what a long poll still brings, and hands it back", async () => {
+    const broker = await setUp();
+    const { poll, arrive } = await pollUnderWay(broker);
+    const closed = broker.close();
+    expect(await poll).toEqual([]);
+    expect(proxy.count("ChangeMessageVisibilityBatch")).toBe(0);
+    arrive();
+    await closed;
+    expect(proxy.count("ChangeMessageVisibilityBatch")).toBe(1);
+  });
+
+  test("a queue that nobody made is named, with what makes it, and the others' entries are sent", async () => {
+    const broker = await setUp();
+    const [missing, sent] = await broker.send([{ queue: "nowhere", body: "x" }, ...entries(1)]);
+    expect(missing).toBeInstanceOf(QueueNotFound);
+    expect(missing).toMatchObject({ queue: "nowhere", message: expect.stringMatching(/-nowhere".*cdk deploy/) });
+    expect(sent).toBeUndefined();
+    await expect(broker.receive("nowhere", { max: 1, wait: 0 })).rejects.toBeInstanceOf(QueueNotFound);
+  });
+
+  test("predefined queues are not looked up", async () => {
+    const broker = await setUp();
+    await broker.send(entries(1));
+    const prefix = `${randomUUID()}-`;
+    const url = emulatorUrl("sqs", proxy, `?queue_name_prefix=${prefix}`);
+    await sqs.createQueues(url, ["media"]);
+    const predefined = { [`${prefix}media`]: { url: `${proxy.endpoint}/000000000000/${prefix}media` } };
+    const other = sqs.open(url, { ...context, options: { predefined_queues: predefined } });
+    onTestFinished(() => other.close());
+    proxy.reset();
+    expect(await other.send(entries(1))).toEqual([undefined]);
+    expect(proxy.count("GetQueueUrl")).toBe(0);
+  });
+
+  test("a receive hides for as long as it says, else as visibility_timeout says, else as the queue does", async () => {
+    const broker = await setUp();
+    const asked: unknown[] = [];
+    const remember = {
+      response(body: Record<string, unknown>, request: Record<string, unknown>) {
+        asked.push(request["VisibilityTimeout"]);
+        return body;
+      },
+    };
+    proxy.spoil("ReceiveMessage", remember, 3);
+    const prefix = `${randomUUID()}-`;
+    const url = emulatorUrl("sqs", proxy, `?queue_name_prefix=${prefix}`);
+    await sqs.createQueues(url, ["media"]);
+    const other = sqs.open(url, { ...context, options: { visibility_timeout: 3600 } });
+    onTestFinished(() => other.close());
+    await other.receive("media", { max: 1, wait: 0, visibility: 1500 });
+    await other.receive("media", { max: 1, wait: 0 });
+    await broker.receive("media", { max: 1, wait: 0 });
+    expect(asked).toEqual([2, 3600, undefined]);
+  });
+
+  test("queues are listed by the prefix, without it, dead letters included", async () => {
+    const broker = await setUp();
+    expect(await broker.queues()).toEqual(["media", "media-dlq", "orders-dlq.fifo", "orders.fifo"]);
+  });
+
+  test("a size tells ready, delayed and in flight apart, and a purge empties", async () => {
+    const broker = await setUp();
+    await broker.send([...entries(3), { queue: "media", body: "later", delaySeconds: 60 }]);
+    await broker.receive("media", { max: 1, wait: 0 });
+    expect(await broker.size("media")).toEqual({ ready: 2, delayed: 1, inFlight: 1 });
+    await broker.purge("media");
+    expect(await drain(broker)).toEqual([]);
+  });
+});
