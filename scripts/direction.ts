@@ -34,6 +34,9 @@ const house = [
 const mayImport: readonly (readonly [place: string, ...allowed: string[]])[] = [
   ...ground.map((file) => [file, ...ground] as const),
   ["protocol/", "protocol/", ...ground],
+  ["beat/eventbridge", "beat/", "protocol/", "aws/", ...ground],
+  ["beat/sqlite", "beat/", "protocol/", "sqlite/", ...ground],
+  ["beat/store", "beat/", "protocol/", ...ground],
   ["beat/", "beat/", ...ground],
   ["aws/", "aws/", ...ground],
   ["sqlite/", "sqlite/", ...ground],
@@ -47,7 +50,7 @@ const mayImport: readonly (readonly [place: string, ...allowed: string[]])[] = [
 ];
 
 /** One service's way of being a broker or a result backend: a port and the house must do without. */
-const implementation = /^(aws|sqlite)\/|^brokers\/(sqs|sqlite|memory)|^results\/(dynamodb|sqlite|memory)/;
+const implementation = /^(aws|sqlite)\/|^brokers\/(sqs|sqlite|memory)|^results\/(dynamodb|sqlite|memory)|^beat\/(eventbridge|sqlite|memory)/;
 
 /** Who may import an implementation beside another one; the opener only with `import()`, when a URL first names it. */
 const opener = "open.ts";

@@ -8,6 +8,7 @@ import { checkQueueName } from "./brokers/queue-name.ts";
 import type { RouterFunction, RouteValue, TaskRouter } from "./brokers/routes.ts";
 import { ImproperlyConfigured } from "./errors.ts";
 import { didYouMean } from "./nearest.ts";
+import { isBackendScheme } from "./open.ts";
 import type { SerializerName } from "./protocol/serializers.ts";
 import type { AcceptedInput } from "./settings.ts";
 import { camelCase, isFixed, LIVE, parseUrl, refuse, SETTING_NAMES, snakeCase } from "./settings.ts";
@@ -316,17 +317,21 @@ function fromUrl(brokerUrl: string, options: BrokerTransportOptions): BrokerTran
   if (scheme !== "sqs") return options;
   return Object.freeze({
     ...options,
-    region: host || options.region,
+    // What is no region is an endpoint: `sqs://127.0.0.1:4566`.
+    region: /^[a-z]{2}(-[a-z]+)+-\d+$/.test(host) ? host : options.region,
     queueNamePrefix: parameters.get("queue_name_prefix") ?? options.queueNamePrefix,
   });
 }
 
 /** SQLite and memory keep results beside messages. Beside SQS no default would be right: a file in a Lambda function is gone with it. */
 function backendBeside(brokerUrl: string): string {
-  if (parseUrl(brokerUrl).scheme !== "sqs") return brokerUrl;
+  const { scheme } = parseUrl(brokerUrl);
+  if (scheme === "sqlite" || scheme === "memory" || isBackendScheme(scheme)) return brokerUrl;
   throw new ImproperlyConfigured(
     "resultBackend",
-    'has to be given beside an SQS broker, such as "dynamodb://eu-west-1/celery"',
+    scheme === "sqs"
+      ? 'has to be given beside an SQS broker, such as "dynamodb://eu-west-1/celery"'
+      : `has to be given: there is no result backend of ${scheme}://`,
   );
 }
 

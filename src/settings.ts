@@ -17,6 +17,7 @@ import type {
 } from "./config.ts";
 import { ImproperlyConfigured } from "./errors.ts";
 import { didYouMean } from "./nearest.ts";
+import { isBackendScheme, isBrokerScheme } from "./open.ts";
 import { compressionType } from "./protocol/compression.ts";
 import { type SerializerName, serializerName } from "./protocol/serializers.ts";
 
@@ -149,11 +150,11 @@ export function parseUrl(url: string): {
   };
 }
 
-function url(schemes: readonly string[], forms: string): Parse<string> {
+function url(schemes: readonly string[], isRegistered: (scheme: string) => boolean, forms: string): Parse<string> {
   return (value, at) => {
     const given = name(value, at);
     const { scheme } = parseUrl(given);
-    if (schemes.includes(scheme)) return given;
+    if (schemes.includes(scheme) || isRegistered(scheme)) return given;
     // Not shown whole: a URL can hold a password.
     throw new ImproperlyConfigured(
       at,
@@ -458,7 +459,7 @@ export const LIVE: { readonly [K in keyof ParsedConfig]: LiveSetting<ParsedConfi
   brokerUrl: {
     celery: null,
     default: "sqlite://",
-    parse: url(["sqlite", "memory", "sqs"], "sqlite://, sqlite:///path, memory://, or sqs://[region]"),
+    parse: url(["sqlite", "memory", "sqs"], isBrokerScheme, "sqlite://, sqlite:///path, memory://, or sqs://[region]"),
     what: "The broker: `sqlite://` (in `.lovage/` of the working folder), `sqlite:///path`, `memory://`, or `sqs://[region]?queue_name_prefix=…`. `LOVAGE_BROKER_URL` overrides it.",
     why: "Celery's is RabbitMQ on this machine; the default here needs nothing installed.",
   },
@@ -466,7 +467,11 @@ export const LIVE: { readonly [K in keyof ParsedConfig]: LiveSetting<ParsedConfi
     celery: null,
     default: undefined,
     defaultText: "the broker's URL, where that is SQLite or memory",
-    parse: url(["sqlite", "memory", "dynamodb"], "sqlite://, sqlite:///path, memory://, or dynamodb://[region]/table"),
+    parse: url(
+      ["sqlite", "memory", "dynamodb"],
+      isBackendScheme,
+      "sqlite://, sqlite:///path, memory://, or dynamodb://[region]/table",
+    ),
     what: "Where results are kept: `sqlite://`, `sqlite:///path`, `memory://`, or `dynamodb://[region]/table?ttl_seconds=…`. Has to be given beside an SQS broker. `LOVAGE_RESULT_BACKEND` overrides it.",
     why: "Celery keeps no results by default. Here the row of a result is also what keeps a task from running twice.",
   },
@@ -770,7 +775,7 @@ const NO_CONNECTION =
   "requests are made over HTTPS by the AWS SDK, which keeps, times out and repeats them (AWS_MAX_ATTEMPTS, AWS_RETRY_MODE)";
 const NO_BROKER_PARTS = "everything about the broker stands in brokerUrl";
 const NO_LOGGING =
-  "the worker writes one line of log a step, as its --loglevel and --logfile say, and leaves the console alone";
+  "the worker writes one line of log a step, on standard output, as its --loglevel and --log-format say, and leaves the console alone";
 const NO_AMQP = "it is RabbitMQ's; SQS and SQLite queues have one kind";
 const NO_SIGNING = "messages are not signed; access to the queues is what IAM gives";
 const NO_RESULT_EXCHANGE = "it belongs to the rpc backend; results are rows here (resultBackend)";

@@ -18,11 +18,21 @@ export interface BeatLog {
   error(message: string, error: unknown): void;
 }
 
+/** Entries that come and go while a loop runs. */
+export interface ComingEntries {
+  /** Those that there are now. */
+  list(): Promise<readonly ScheduleEntry[]>;
+  /** Resolves when `list` may answer otherwise than at the time of this call, or the signal aborts. */
+  changed(signal: AbortSignal): Promise<void>;
+}
+
 /** What a beat loop needs. */
 export interface BeatOptions {
   /** The app's name, a part of every {@link slotId}. */
   readonly app: string;
   readonly entries: readonly ScheduleEntry[];
+  /** Entries beside those: the loop notices a change within {@link SETTLE_MS}. A list that cannot be had leaves the last one. */
+  readonly coming?: ComingEntries;
   /** The app's time zone, such as `"Europe/Berlin"`. */
   readonly zone: string;
   readonly clock: Clock;
@@ -44,8 +54,56 @@ export interface BeatOptions {
  */
 export const MAX_SLEEP_MS = 30_000;
 
+/**
+ * How long after word of a change the loop lists what there is: the word is of anything in the file, and under load the
+ * file changes all the time.
+ */
+export const SETTLE_MS = 250;
+
 /** How soon a send that failed is tried again. */
 const RETRY_MS = 5_000;
+
+/** Keeps a list of coming entries up to date. */
+function follow({ coming, clock, log, signal }: BeatOptions) {
+  let current: readonly ScheduleEntry[] = [];
+  let isStale = coming !== undefined;
+  let nap = new AbortController();
+  async function watch(source: ComingEntries): Promise<void> {
+    const over = signal ?? new AbortController().signal;
+    await source.changed(over);
+    await clock.sleep(SETTLE_MS, over);
+    isStale = true;
+    nap.abort();
+  }
+  return {
+    /** The entries, and whether they are others than at the last call. */
+    async update(): Promise<boolean> {
+      if (coming === undefined || !isStale) return false;
+      isStale = false;
+      // Before the list is read, so that what changes while it is read is not missed.
+      void watch(coming).catch((error: unknown) => log?.error("beat cannot see entries put at run time any more", error));
+      try {
+        const found = await coming.list();
+        if (JSON.stringify(found.map(identity)) === JSON.stringify(current.map(identity))) return false;
+        current = found;
+        return true;
+      } catch (error) {
+        log?.error("beat could not read the entries put at run time, and goes on with those it knows", error);
+        return false;
+      }
+    },
+    entries: () => current,
+    /** Aborts when it is time to call `update` again. */
+    get stale(): AbortSignal {
+      if (nap.signal.aborted) nap = new AbortController();
+      if (isStale) nap.abort();
+      return nap.signal;
+    },
+  };
+}
+
+/** An entry that is put anew, paused or resumed differs in it. */
+const identity = ({ name, since, enabled }: ScheduleEntry) => [name, since, enabled];
 
 /**
  * Sends each slot of the entries as soon as it is due, until the signal aborts; what is being sent then is awaited. It
@@ -53,8 +111,10 @@ const RETRY_MS = 5_000;
  * slot the same id. Rejects only where the memory cannot be loaded.
  */
 export async function runBeat(options: BeatOptions): Promise<void> {
-  const { entries, zone, clock, memory, log, signal } = options;
+  const { zone, clock, memory, log, signal } = options;
   const loaded = await memory?.load();
+  const coming = follow(options);
+  let entries = options.entries;
   let state = beatState(entries, zone, loaded ?? clock.now());
   let unsent: readonly DueSlot[] = [];
 
@@ -72,6 +132,11 @@ export async function runBeat(options: BeatOptions): Promise<void> {
 
   if (loaded === undefined) await remember();
   while (!signal?.aborted) {
+    if (await coming.update()) {
+      entries = [...options.entries, ...coming.entries()];
+      // What is new counts from its own `since`: a slot between that and this moment is due, and not missed.
+      state = beatState(entries, zone, state.covered);
+    }
     const now = clock.now();
     const step = tick(entries, zone, state, now);
     state = step.state;
@@ -91,7 +156,8 @@ export async function runBeat(options: BeatOptions): Promise<void> {
     );
     // At least a millisecond, since a timer may end a little before the slot.
     const wait = Math.min(Math.max(next - clock.now(), 1), MAX_SLEEP_MS);
-    if (!signal?.aborted) await clock.sleep(wait, signal);
+    const { stale } = coming;
+    if (!signal?.aborted) await clock.sleep(wait, signal === undefined ? stale : AbortSignal.any([signal, stale]));
   }
   await remember();
 }

@@ -144,9 +144,9 @@ export interface BeatEntry {
   /** `false` keeps the entry and sends nothing. Default true. */
   readonly enabled?: boolean;
   /**
-   * What the beat loop does about slots that it finds more than a minute late, after a sleep or a restart: `"skip"`
-   * (default) sends none of them, `"last"` the latest one, `"all"` each. EventBridge misses none, so the beat function
-   * reads neither this nor `within`.
+   * What is done about late slots: `"skip"` (default) sends none of them, `"last"` the latest one, `"all"` each. Late is
+   * for a beat loop what it finds after more than a minute, as after a sleep or a restart, and for the beat function what
+   * an event brings that is more than five minutes old, as after an outage.
    */
   readonly catchUp?: CatchUp;
   /**
@@ -169,7 +169,12 @@ export interface ScheduleEntry {
   readonly catchUp: CatchUp;
   /** Seconds. */
   readonly within: number;
+  /** Slots up to and including this instant (milliseconds since the epoch) are not the entry's; absent: all are. */
+  readonly since?: number;
 }
+
+/** What the names of entries put at run time begin with where they stand beside those of `beatSchedule`. */
+export const RUNTIME_PREFIX = "put:";
 
 const ENTRY_KEYS = [
   "task",
@@ -196,11 +201,19 @@ export function scheduleEntries(beatSchedule: Readonly<Record<string, BeatEntry>
       `must be an object of entries by name, and is ${show(beatSchedule)}`,
     );
   }
-  return Object.freeze(Object.entries(beatSchedule).map(([name, entry]) => scheduleEntry(name, entry)));
+  return Object.freeze(
+    Object.entries(beatSchedule).map(([name, entry]) => {
+      const where = `beatSchedule[${JSON.stringify(name)}]`;
+      if (name.startsWith(RUNTIME_PREFIX)) {
+        throw new ImproperlyConfigured(where, `names that begin with ${RUNTIME_PREFIX} are those of entries put at run time`);
+      }
+      return scheduleEntry(name, entry, where);
+    }),
+  );
 }
 
-function scheduleEntry(name: string, entry: BeatEntry): ScheduleEntry {
-  const where = `beatSchedule[${JSON.stringify(name)}]`;
+/** Checks one entry; `where` is what errors call it. Throws {@link ImproperlyConfigured}. */
+export function scheduleEntry(name: string, entry: BeatEntry, where: string): ScheduleEntry {
   const wrong = (field: string, allowed: string, value: unknown) =>
     new ImproperlyConfigured(`${where}.${field}`, `must be ${allowed}, and is ${show(value)}`);
   if (!isPlainObject(entry)) {

@@ -92,7 +92,8 @@ function earliestWanted(entry: ScheduleEntry, now: number): number {
 }
 
 function upcoming(entry: ScheduleEntry, zone: string, after: number): number | undefined {
-  return entry.enabled ? nextSlots(entry.schedule, zone, after, 1)[0] : undefined;
+  if (!entry.enabled) return undefined;
+  return nextSlots(entry.schedule, zone, Math.max(after, entry.since ?? after), 1)[0];
 }
 
 function earliest(times: readonly (number | undefined)[]): number | undefined {

@@ -31,7 +31,7 @@ export interface Row {
   readonly done?: boolean;
   /** Someone wants it not to run, or with `terminate` not to go on. */
   readonly revoked?: "revoke" | "terminate";
-  /** Follow-ups that cannot be derived from message and result: a retry's message, a replacement's. JSON. */
+  /** What cannot be derived from message and result: a retry's message, a replacement's; on a FIFO queue, how this attempt differs from the message in the queue. JSON. */
   readonly next?: string;
   /** `forget()` or `ignoreResult`: readers see nothing, while the row still guards the task against running twice. */
   readonly hidden?: boolean;

@@ -34,6 +34,8 @@ export interface Claim extends Addressed {
   readonly hidden: boolean;
   /** When the message was redriven from the dead letters, in milliseconds since the epoch; absent: never. Lets it claim a row that is `buried`, once for each redrive. */
   readonly redrive?: number | undefined;
+  /** Kept while the attempt runs: how it differs from the message in the queue, where that waited there for its retry (FIFO). */
+  readonly next?: string | undefined;
 }
 
 /** An attempt has ended: store its outcome, if the owner still is the owner. */
@@ -374,6 +376,7 @@ function begun(row: Row | undefined, command: Claim, runs: number): Row {
     owner: command.owner,
     lease: command.lease,
     runs,
+    next: command.next,
     hidden: flag(command.hidden || row?.hidden),
     redrive: command.redrive ?? row?.redrive,
   };

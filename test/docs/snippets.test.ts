@@ -12,8 +12,10 @@ import { globSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync }
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { promisify } from "node:util";
+import { type Command, CommanderError } from "commander";
 import { transform } from "esbuild";
 import { afterAll, describe, expect, test } from "vitest";
+import { createProgram } from "../../src/cli/program.ts";
 
 const exec = promisify(execFile);
 const root = resolve(import.meta.dirname, "../..");
@@ -105,18 +107,26 @@ function unknownScripts(code: string): readonly string[] {
   });
 }
 
-/** What `lovage` says to the lines of a shell block that begin with it; nothing when it knows commands and options. */
+/** What `lovage` says to the lines of a shell block that begin with it; nothing where it knows commands and options. */
 async function refusedCommands(code: string): Promise<readonly string[]> {
-  const lines = code.replaceAll("\\\n", " ").split("\n");
-  const commands = lines.map((line) => /^(?:\$ )?(?:npx )?lovage ([^#|&;>]*)/.exec(line)?.[1]).filter((rest) => rest !== undefined);
-  const said = await Promise.all(
-    commands.map(async (rest) => {
-      // Help comes before anything is done, and after the names of all that is given are known.
-      const words = [...rest.matchAll(/'([^']*)'|"([^"]*)"|(\S+)/g)].map(([, ...parts]) => parts.find((part) => part !== undefined) ?? "");
-      return checkCommand(words);
-    }),
-  );
-  return said.filter((line) => line !== undefined);
+  const said: string[] = [];
+  for (const [, rest = ""] of code.replaceAll("\\\n", " ").matchAll(/^(?:\$ )?(?:npx )?lovage\b([^#|&;>\n]*)/gm)) {
+    const words = [...rest.matchAll(/'([^']*)'|"([^"]*)"|(\S+)/g)].map(([, ...parts]) => parts.find(Boolean) ?? "");
+    const program = createProgram();
+    disarm(program, (text) => said.push(text.trim()));
+    await program.parseAsync(words, { from: "user" }).catch((error: unknown) => {
+      if (!(error instanceof CommanderError)) throw error;
+    });
+  }
+  return said;
+}
+
+/** A command that only checks what it is given. */
+function disarm(command: Command, writeErr: (text: string) => void): void {
+  command.configureOutput({ writeOut: () => {}, writeErr }).showHelpAfterError(false);
+  // One that has others below it must keep saying that it needs one of them.
+  if (command.commands.length === 0) command.action(() => {});
+  for (const below of command.commands) disarm(below, writeErr);
 }
 
 // Inside the checkout, so that packages resolve.
@@ -151,6 +161,7 @@ for (const page of pages) {
     if (fence.language === "json") test(`${where} is JSON`, () => void JSON.parse(fence.code));
     if (fence.language === "sh") {
       test(`${where} names npm scripts that exist`, () => expect(unknownScripts(fence.code)).toEqual([]));
+      test(`${where} is what lovage takes`, async () => expect(await refusedCommands(fence.code)).toEqual([]));
     }
   }
 }
@@ -207,5 +218,17 @@ describe("the checks of the documentation can fail", () => {
 
   test("an npm script that does not exist is named", () => {
     expect(unknownScripts("npm ci && npm test\nnpm run nonsense")).toEqual(["npm run nonsense"]);
+  });
+
+  test("a line that lovage does not take is named", async () => {
+    const right = "npx lovage worker -A ./tasks.ts -Q a,b -l info # runs\n$ lovage call -A a.ts t.add --args '[1, 2]'";
+    expect(await refusedCommands(`npm ci\n${right} | jq .\nlovage --help\nlovage purge --help`)).toEqual([]);
+    expect(
+      await refusedCommands("lovage wroker -A a.ts\nlovage worker -A a.ts \\\n  --colour red\nlovage result -A a.ts"),
+    ).toEqual([
+      expect.stringContaining("unknown command 'wroker'"),
+      "error: unknown option '--colour'",
+      "error: missing required argument 'id'",
+    ]);
   });
 });

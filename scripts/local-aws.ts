@@ -1,0 +1,62 @@
+/** Where the local AWS is, and the CDK against it: what the commands that deploy, try and destroy there have in common. */
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { createRequire } from "node:module";
+import { delimiter, dirname, join } from "node:path";
+import { emulatorEnv } from "./emulator.ts";
+
+export const ROOT = join(import.meta.dirname, "..");
+/** LocalStack's own, by custom. */
+export const DEFAULT_PORT = 4566;
+
+export interface LocalAws {
+  readonly endpoint: string;
+  /** This process's environment, pointed at it. Credentials of a real account are not in it. */
+  readonly env: NodeJS.ProcessEnv;
+  /** What a deployment there leaves for the commands that come after it. */
+  readonly home: string;
+}
+
+/** The emulator in AWS_ENDPOINT_URL, or at the default port. Throws where none answers. */
+export async function localAws(): Promise<LocalAws> {
+  const endpoint = (process.env["AWS_ENDPOINT_URL"] || `http://127.0.0.1:${DEFAULT_PORT}`).replace(/\/+$/, "");
+  try {
+    await fetch(endpoint, { signal: AbortSignal.timeout(5000) });
+  } catch (error) {
+    throw new Error(`nothing answers at ${endpoint}; start it in another terminal with \`npm run localstack\`, or name yours in AWS_ENDPOINT_URL`, { cause: error });
+  }
+  const { AWS_PROFILE, AWS_SESSION_TOKEN, ...inherited } = process.env;
+  return {
+    endpoint,
+    env: { ...inherited, ...emulatorEnv(endpoint) },
+    home: join(ROOT, ".cache", "local", new URL(endpoint).host.replace(":", "-")),
+  };
+}
+
+/** Runs the CDK of this checkout, with its output on this terminal. Throws where it fails or takes too long. */
+export async function cdk(args: readonly string[], env: NodeJS.ProcessEnv, timeoutMs: number): Promise<void> {
+  const bin = join(dirname(createRequire(import.meta.url).resolve("aws-cdk/package.json")), "bin", "cdk");
+  const child = spawn(process.execPath, [bin, ...args, "--no-notices"], {
+    cwd: ROOT,
+    stdio: ["ignore", "inherit", "inherit"],
+    // The app of cdk.json runs under the Node.js that runs this.
+    env: { ...env, PATH: [dirname(process.execPath), env["PATH"]].join(delimiter) },
+    // A resource that never comes up would otherwise be waited for without end.
+    timeout: timeoutMs,
+  });
+  const [code, signal] = await once(child, "exit");
+  if (code !== 0) throw new Error(`cdk ${args[0]} ${signal ? `did not end within ${timeoutMs / 1000} s` : `failed with ${code}`}`);
+}
+
+/** The emulator evaluates IAM policies: `LOVAGE_EMULATOR_IAM=true npm run ministack`. */
+export const enforcesIam = (): boolean => /^(1|true)$/.test(process.env["LOVAGE_EMULATOR_IAM"] ?? "");
+
+/** Runs a command of ours and ends with 1, and one line, where it throws. */
+export async function main(run: () => Promise<void>): Promise<void> {
+  try {
+    await run();
+  } catch (error) {
+    console.error(error instanceof Error ? error.message : error);
+    process.exitCode = 1;
+  }
+}

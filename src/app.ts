@@ -1,0 +1,274 @@
+/** The app: what a user makes first and everything hangs on. It wires; it decides nothing. */
+import { childOf, openStream, sendCanvas, toResult } from "./canvas/send.ts";
+import { checkCanvas, formOf, withOptions } from "./canvas/shape.ts";
+import { type Applied, type OpenStream, Signature, type SignatureApplier } from "./canvas/signature.ts";
+import { toWireOptions } from "./canvas/wire-options.ts";
+import type { Config, ConfigInput } from "./config.ts";
+import { configFromObject } from "./config-object.ts";
+import { Engine, type Platform } from "./engine.ts";
+import { AlreadyRegistered, ImproperlyConfigured, NotRegistered } from "./errors.ts";
+import { nearest } from "./nearest.ts";
+import type { SignatureData } from "./protocol/message.ts";
+import { AsyncResult } from "./results/async-result.ts";
+import type { GroupResult } from "./results/group-result.ts";
+import type { SignalHandler, SignalName } from "./signals.ts";
+import { currentScope, type RunningTask } from "./tasks/context.ts";
+import {
+  type CallOptions,
+  checkTaskOptions,
+  type TaskClass,
+  type TaskOptions,
+  type TaskSchema,
+} from "./tasks/options.ts";
+import { checkCall, createCall, send } from "./tasks/publish.ts";
+import type { SchemaInput, SchemaOutput } from "./tasks/schema.ts";
+import { Task, type TaskFunction, type TaskRef } from "./tasks/task.ts";
+import type { Wire } from "./tasks/wire.ts";
+
+/**
+ * An app: a name, a configuration, tasks.
+ *
+ * ```ts
+ * export const app = new Lovage("tasks", { timezone: "Asia/Shanghai" });
+ * export const add = app.task("tasks.add", (x: number, y: number) => x + y);
+ * ```
+ * Making one does no I/O and reads no credentials: broker and backend open at the first use.
+ */
+export class Lovage implements SignatureApplier {
+  readonly name: string;
+  /** What the app runs on. For workers, beat and tools; its shape is no promise. */
+  readonly engine: Engine;
+
+  /** Throws `ImproperlyConfigured` for a setting that does not exist or is out of its range. */
+  constructor(name: string, config: ConfigInput = {}, platform: Partial<Platform> = {}) {
+    if (typeof name !== "string" || name === "") throw new ImproperlyConfigured("name", "an app needs a name");
+    this.name = name;
+    this.engine = new Engine(config, platform);
+  }
+
+  /** The settings in force. */
+  get config(): Config {
+    return this.engine.config;
+  }
+
+  /** The registered tasks by name. */
+  get tasks(): ReadonlyMap<string, Task> {
+    return this.engine.tasks;
+  }
+
+  /**
+   * Takes settings from an object or module: our names, Celery's new ones (`beat_schedule`) or its old ones
+   * (`CELERYBEAT_SCHEDULE`). They come over those given before. Throws `ImproperlyConfigured`.
+   */
+  configFromObject(source: object, options: { readonly namespace?: string } = {}): this {
+    if (this.engine.isOpen)
+      throw new ImproperlyConfigured(
+        "configFromObject",
+        "the app is in use already; configure it before the first call",
+      );
+    this.engine.configure(configFromObject(source, options));
+    return this;
+  }
+
+  /** Makes a function a task. Its types flow into `delay` and out of `get`. */
+  task<P extends readonly unknown[], R>(name: string, fn: (...args: P) => R): Task<P, Wire<Awaited<R>>>;
+  /** A task with a schema: its input is what callers give, its output what the function gets. */
+  task<S extends TaskSchema, R, B extends TaskClass = typeof Task>(
+    name: string,
+    options: TaskOptions & { readonly schema: S; readonly bind: true; readonly base?: B },
+    fn: (self: RunningTask<InstanceType<B>>, ...args: SchemaOutput<S>) => R,
+  ): Task<SchemaInput<S>, Wire<Awaited<R>>> & MembersOf<B>;
+  task<S extends TaskSchema, R, B extends TaskClass = typeof Task>(
+    name: string,
+    options: TaskOptions & { readonly schema: S; readonly bind?: false; readonly base?: B },
+    fn: (...args: SchemaOutput<S>) => R,
+  ): Task<SchemaInput<S>, Wire<Awaited<R>>> & MembersOf<B>;
+  /** A bound task: the running task is the first argument. */
+  task<P extends readonly unknown[], R, B extends TaskClass = typeof Task>(
+    name: string,
+    options: TaskOptions & { readonly bind: true; readonly base?: B; readonly schema?: undefined },
+    fn: (self: RunningTask<InstanceType<B>>, ...args: P) => R,
+  ): Task<P, Wire<Awaited<R>>> & MembersOf<B>;
+  task<P extends readonly unknown[], R, B extends TaskClass = typeof Task>(
+    name: string,
+    options: TaskOptions & { readonly bind?: false; readonly base?: B; readonly schema?: undefined },
+    fn: (...args: P) => R,
+  ): Task<P, Wire<Awaited<R>>> & MembersOf<B>;
+  task(name: string, optionsOrFn: TaskOptions | TaskFunction, given?: TaskFunction): Task {
+    const options = typeof optionsOrFn === "function" ? {} : optionsOrFn;
+    const fn = typeof optionsOrFn === "function" ? optionsOrFn : given;
+    if (typeof name !== "string" || name === "") throw new ImproperlyConfigured("task", "a task needs a name");
+    if (typeof fn !== "function")
+      throw new ImproperlyConfigured("task", `task ${name} needs a function, as the last argument`);
+    if (name.startsWith("celery.")) throw new AlreadyRegistered(name, "names that begin with celery. are Celery's own");
+    if (this.engine.tasks.has(name)) throw new AlreadyRegistered(name, "another task of this app has it");
+    checkTaskOptions(name, options);
+    const Class = options.base ?? Task;
+    if (Class !== Task && !(Class.prototype instanceof Task))
+      throw new ImproperlyConfigured("base", `the base of task ${name} must be a class that extends Task`);
+    const task = new Class(this, name, options, fn);
+    this.engine.tasks.set(name, task);
+    return task;
+  }
+
+  /**
+   * A task by its name, for a caller that must not load the module which declares it: only its type is imported.
+   *
+   * ```ts
+   * import type { add } from "./tasks.ts";
+   * const sum = await app.taskRef<typeof add>("tasks.add").delay(1, 2); // an AsyncResult<number>
+   * ```
+   * That the name belongs to the type is not checked. What the declaration says of its messages (`queue`, `schema`,
+   * `expires`) stays where it is: say it in settings that both sides share, such as `taskRoutes`, or in the call.
+   */
+  taskRef<T extends Task = Task>(name: string): TaskRef<T> {
+    if (typeof name !== "string" || name === "") throw new ImproperlyConfigured("task", "a task needs a name");
+    const task = new Task(this, name, {}, () => {
+      throw this.notRegistered(name);
+    });
+    // Every task is sent in the same way; T only says with which types.
+    return task as unknown as TaskRef<T>;
+  }
+
+  /** Sends a task by its name, registered here or not: `app.sendTask("tasks.add", [1, 2], { queue: "math" })`. */
+  sendTask<R = unknown>(name: string, args: readonly unknown[] = [], options: CallOptions = {}): Promise<AsyncResult<R>> {
+    const sending = this.#send<R>(name, args, options);
+    // Within a task the run answers for what it sends, awaited or not.
+    return currentScope()?.track(sending) ?? sending;
+  }
+
+  async #send<R>(name: string, args: readonly unknown[], options: CallOptions): Promise<AsyncResult<R>> {
+    checkCall(name, args, options);
+    if (this.config.taskAlwaysEager) return this.applyEagerly<R>(name, args, options);
+    const scope = currentScope();
+    scope?.assertOpen(`sending ${name}`);
+    const call = await createCall(this.engine, name, args, options);
+    await send(this.engine, call, options);
+    scope?.children.push([[call.message.id, null], null]);
+    return new AsyncResult<R>(this.engine.reader, call.message.id);
+  }
+
+  /** Runs a task here and now; see `Task.apply`. Throws `NotRegistered`. */
+  async applyEagerly<R = unknown>(
+    name: string,
+    args: readonly unknown[] = [],
+    options: CallOptions = {},
+  ): Promise<AsyncResult<R>> {
+    checkCall(name, args, options);
+    const task = this.engine.tasks.get(name);
+    if (task === undefined) throw this.notRegistered(name);
+    return (await (await eager(name)).applyEagerly(this, task, args, options)) as AsyncResult<R>;
+  }
+
+  /** A signature of a task by its name, or from Celery's JSON of one. */
+  signature(
+    task: string | SignatureData,
+    args: readonly unknown[] = [],
+    options: CallOptions & { readonly immutable?: boolean } = {},
+  ): Signature {
+    if (typeof task !== "string") return new Signature(this, checkCanvas(task));
+    const { immutable = false, kwargs = {}, ...rest } = options;
+    return new Signature(this, { task, args, kwargs, options: toWireOptions(rest), subtask_type: null, immutable });
+  }
+
+  /** Sends what a signature says: given arguments before its own, given options over its own. */
+  applySignature(signature: SignatureData, args: readonly unknown[], options: CallOptions): Promise<Applied> {
+    const sending = this.#sendCanvas(signature, args, options);
+    return currentScope()?.track(sending) ?? sending;
+  }
+
+  async #sendCanvas(signature: SignatureData, args: readonly unknown[], options: CallOptions): Promise<Applied> {
+    checkCall(signature.task, args, options);
+    if (this.config.taskAlwaysEager) return this.applySignatureEagerly(signature, args, options);
+    const scope = currentScope();
+    scope?.assertOpen(`sending ${signature.task}`);
+    const { kwargs = {}, ...given } = options;
+    const node = await sendCanvas(this.engine, withOptions(signature, toWireOptions(given)), { args, kwargs });
+    scope?.children.push(childOf(node));
+    return toResult(this.engine.reader, node);
+  }
+
+  /** Runs what a signature says here and now. */
+  async applySignatureEagerly(signature: SignatureData, args: readonly unknown[], options: CallOptions): Promise<Applied> {
+    checkCall(signature.task, args, options);
+    return (await eager(signature.task)).applyCanvasEagerly(this, signature, args, options);
+  }
+
+  /** Begins a group, or a chord, whose members come one by one. */
+  openStream(signature: SignatureData, args: readonly unknown[], options: CallOptions): OpenStream {
+    checkCall(signature.task, args, options);
+    const { kwargs = {}, ...given } = options;
+    const whole = withOptions(signature, toWireOptions(given));
+    if (!this.config.taskAlwaysEager) {
+      currentScope()?.assertOpen(`sending ${signature.task}`);
+      return openStream(this.engine, whole, { args, kwargs }, async (group, body) =>
+        (await eager(signature.task)).completeStreamed(this.engine, group, body),
+      );
+    }
+    const members: SignatureData[] = [];
+    return {
+      groupId: "",
+      send: async (more) => void members.push(...more),
+      end: () => {
+        const all = formOf(whole) === "group" ? { tasks: members } : { ...whole.kwargs, header: members };
+        return this.applySignatureEagerly({ ...whole, kwargs: all }, args, { kwargs });
+      },
+    };
+  }
+
+  /** The result of a task that was sent anywhere, by its id. An id that nobody knows is PENDING. */
+  result<R = unknown>(id: string): AsyncResult<R> {
+    if (typeof id !== "string" || id === "")
+      throw new ImproperlyConfigured("id", "a result is asked for by a task's id");
+    return new AsyncResult<R>(this.engine.reader, id);
+  }
+
+  /** A group that was saved, by `GroupResult.save()` here or in Python; `null` where there is none. */
+  groupResult(id: string): Promise<GroupResult | null> {
+    if (typeof id !== "string" || id === "") throw new ImproperlyConfigured("id", "a group is asked for by its id");
+    return this.engine.reader.group(id);
+  }
+
+  /** Listens to a signal. Returns the function that stops listening. */
+  on<N extends SignalName>(name: N, handler: SignalHandler<N>): () => void {
+    return this.engine.emitter.on(name, handler);
+  }
+
+  /** Closes what is open. The app can be used again afterwards: it opens anew. */
+  close(): Promise<void> {
+    return this.engine.close();
+  }
+
+  /** `await using app = new Lovage(…)` closes it at the end of the block. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  /** The error for a name that is not registered, with the nearest one that is. */
+  notRegistered(name: string): NotRegistered {
+    const guess = nearest(name, this.engine.tasks.keys());
+    return new NotRegistered(
+      name,
+      guess === undefined
+        ? `registered: ${[...this.engine.tasks.keys()].join(", ") || "none"}`
+        : `did you mean ${guess}?`,
+    );
+  }
+}
+
+type Eager = typeof import("./workers/eager.ts");
+
+/** What runs tasks in their caller. It is left out of bundles for browsers and the edge, see `browser` in package.json. */
+async function eager(name: string): Promise<Eager> {
+  const found: Partial<Eager> = await import("./workers/eager.ts");
+  if (found.applyEagerly === undefined)
+    throw new ImproperlyConfigured(
+      "taskAlwaysEager",
+      `${name} cannot run here: tasks run in Node, and this bundle was not made for it; send it with delay()`,
+    );
+  // What has one of its functions has all of them.
+  return found as Eager;
+}
+
+/** Members that a base class adds to the tasks made with it. */
+type MembersOf<B extends TaskClass> = Omit<InstanceType<B>, keyof Task>;

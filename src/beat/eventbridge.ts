@@ -1,0 +1,182 @@
+/**
+ * Entries put at run time, as rules of EventBridge that call the beat function: one rule and one target for each, the
+ * entry itself in what the target gives the function. What is deployed, and what is put, know nothing of each other.
+ */
+import {
+  DeleteRuleCommand,
+  DisableRuleCommand,
+  EnableRuleCommand,
+  EventBridgeClient,
+  ListRulesCommand,
+  ListTargetsByRuleCommand,
+  PutRuleCommand,
+  PutTargetsCommand,
+  RemoveTargetsCommand,
+  type Rule,
+  type Target,
+} from "@aws-sdk/client-eventbridge";
+import { clientConfig, inParallel, parseAwsUrl, SQS_OPTIONS } from "../aws/connection.ts";
+import { translateError } from "../aws/errors.ts";
+import { ImproperlyConfigured, type LovageError, OperationalError, PayloadTooLarge } from "../errors.ts";
+import { ruleName, rulePrefix } from "./rule-name.ts";
+import { cronExpression, ruleOf } from "./rules.ts";
+import { type BeatStore, type BeatStoreContext, parseEntry, type RuntimeEntry, stringifyEntry, whereOf } from "./store.ts";
+
+/** For one try of a request, in milliseconds. */
+const REQUEST_TIMEOUT_MS = 5000;
+/** EventBridge takes some 50 requests a second of an account in small regions; a listing must leave room for others. */
+const MAX_REQUESTS = 5;
+/** Of a target's template. */
+const MAX_TEMPLATE = 8192;
+const MAX_DESCRIPTION = 512;
+const TARGET = "beat";
+
+/**
+ * What the target of a rule gives the function. Base64url has no letter that a template could take for a placeholder.
+ * Throws `EncodeError`, `PayloadTooLarge`.
+ */
+function template(entry: RuntimeEntry): string {
+  const text = `{"put":"${Buffer.from(stringifyEntry(entry)).toString("base64url")}","time":<time>}`;
+  if (text.length <= MAX_TEMPLATE) return text;
+  throw new PayloadTooLarge(`the target of ${whereOf(entry.name)}`, text.length, MAX_TEMPLATE);
+}
+
+/** The entry of an event, from its `put`. Throws `ImproperlyConfigured`, `DecodeError`. */
+export const entryOfEvent = (put: string): RuntimeEntry => parseEntry(Buffer.from(put, "base64url").toString());
+
+/** Opens the rules beside the queues of an `sqs://` URL. Nothing is asked before the first call. */
+export function open(url: string, context: BeatStoreContext): BeatStore {
+  const { beatFunction, app } = context;
+  if (beatFunction === undefined) {
+    throw new ImproperlyConfigured(
+      "beatFunction",
+      "has to be the ARN of the beat function for entries put at run time: environmentFor() of TaskQueues gives it to a function as LOVAGE_BEAT_FUNCTION, and the stack has it as the output BeatFunction",
+    );
+  }
+  const prefix = rulePrefix(context.prefix, "runtime");
+  const client = new EventBridgeClient(
+    clientConfig(parseAwsUrl("brokerUrl", url, context.options, SQS_OPTIONS), REQUEST_TIMEOUT_MS),
+  );
+
+  /** Runs a request; a rule that is not there is `undefined`. */
+  async function ask<T>(action: string, rule: string, request: () => Promise<T>): Promise<T | undefined> {
+    try {
+      return await request();
+    } catch (error) {
+      if (error instanceof Error && error.name === "ResourceNotFoundException") return undefined;
+      throw translate(error, action, rule);
+    }
+  }
+
+  /** Apps that share a prefix have rules of their own: the app's name is in the hash. */
+  const ruleOfEntry = (name: string): string => ruleName(prefix, `${app}\n${name}`);
+
+  async function targetsOf(rule: string): Promise<readonly Target[] | undefined> {
+    const found = await ask("ListTargetsByRule", rule, () => client.send(new ListTargetsByRuleCommand({ Rule: rule })));
+    return found?.Targets;
+  }
+
+  /** The entry of a rule; nothing where the rule is another app's, or its target has not been put yet. */
+  async function entryOf(rule: string): Promise<RuntimeEntry | undefined> {
+    const target = (await targetsOf(rule))?.find(({ Id, Arn }) => Id === TARGET && Arn === beatFunction);
+    const text = target?.InputTransformer?.InputTemplate;
+    const put = text === undefined ? undefined : /^\{"put":"([\w-]+)"/.exec(text)?.[1];
+    return put === undefined ? undefined : entryOfEvent(put);
+  }
+
+  async function putTarget(rule: string, InputTemplate: string): Promise<void> {
+    const put = await ask("PutTargets", rule, () =>
+      client.send(
+        new PutTargetsCommand({
+          Rule: rule,
+          Targets: [{ Id: TARGET, Arn: beatFunction, InputTransformer: { InputPathsMap: { time: "$.time" }, InputTemplate } }],
+        }),
+      ),
+    );
+    const failed = put?.FailedEntries?.[0];
+    if (put === undefined || failed !== undefined) {
+      throw new OperationalError(
+        `events:PutTargets on the rule ${rule}: ${failed?.ErrorMessage ?? failed?.ErrorCode ?? "the rule was removed meanwhile"}`,
+        { retryable: true },
+      );
+    }
+  }
+
+  const names = async (): Promise<readonly Rule[]> => {
+    const rules: Rule[] = [];
+    let NextToken: string | undefined;
+    do {
+      const page = await ask("ListRules", `${prefix}*`, () =>
+        client.send(new ListRulesCommand({ NamePrefix: prefix, ...(NextToken !== undefined && { NextToken }) })),
+      );
+      rules.push(...(page?.Rules ?? []));
+      NextToken = page?.NextToken;
+    } while (NextToken !== undefined);
+    return rules;
+  };
+
+  return {
+    async list() {
+      const entries: RuntimeEntry[] = [];
+      let failure: unknown;
+      await inParallel(await names(), MAX_REQUESTS, async ({ Name = "", State }) => {
+        try {
+          const entry = await entryOf(Name);
+          if (entry !== undefined) entries.push({ ...entry, enabled: State !== "DISABLED" });
+        } catch (error) {
+          failure ??= error;
+        }
+      });
+      if (failure !== undefined) throw failure;
+      return entries.sort((a, b) => (a.name < b.name ? -1 : 1));
+    },
+    async put(entry) {
+      const rule = ruleOfEntry(entry.name);
+      // Whether it is paused stands in the rule alone.
+      const target = template({ ...entry, enabled: true });
+      await ask("PutRule", rule, () =>
+        client.send(
+          new PutRuleCommand({
+            Name: rule,
+            Description: `${app}: ${entry.task} by the entry ${entry.name}, put at run time`.slice(0, MAX_DESCRIPTION),
+            ScheduleExpression: cronExpression(ruleOf(entry.schedule, entry.zone)),
+            State: entry.enabled ? "ENABLED" : "DISABLED",
+          }),
+        ),
+      );
+      await putTarget(rule, target);
+    },
+    async remove(name) {
+      const rule = ruleOfEntry(name);
+      if ((await targetsOf(rule)) === undefined) return false;
+      await ask("RemoveTargets", rule, () => client.send(new RemoveTargetsCommand({ Rule: rule, Ids: [TARGET] })));
+      await ask("DeleteRule", rule, () => client.send(new DeleteRuleCommand({ Name: rule })));
+      return true;
+    },
+    async setEnabled(name, enabled, since) {
+      const rule = ruleOfEntry(name);
+      const entry = await entryOf(rule);
+      if (entry === undefined) return false;
+      if (!enabled) {
+        await ask("DisableRule", rule, () => client.send(new DisableRuleCommand({ Name: rule })));
+        return true;
+      }
+      await putTarget(rule, template({ ...entry, since }));
+      await ask("EnableRule", rule, () => client.send(new EnableRuleCommand({ Name: rule })));
+      return true;
+    },
+    async close() {
+      client.destroy();
+    },
+  };
+}
+
+function translate(error: unknown, action: string, rule: string): LovageError {
+  if (error instanceof Error && error.name === "LimitExceededException") {
+    return new OperationalError(
+      `events:${action} on the rule ${rule}: the event bus is full (300 rules, unless AWS has raised it for the account); remove entries that have ended with app.beat.remove(), or send what runs at the same times from one entry`,
+      { retryable: false, cause: error },
+    );
+  }
+  return translateError(error, { action: `events:${action}`, resource: `the rule ${rule}` });
+}

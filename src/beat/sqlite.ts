@@ -1,0 +1,62 @@
+/** Entries put at run time, in a table of the file that the broker uses: every process that has it open sees a change. */
+import { type Database, openDatabase } from "../sqlite/database.ts";
+import { type BeatStore, type BeatStoreContext, parseEntry, stringifyEntry } from "./store.ts";
+
+const TABLE = `
+  CREATE TABLE IF NOT EXISTS beat (
+    app TEXT NOT NULL,
+    name TEXT NOT NULL,
+    entry TEXT NOT NULL,
+    PRIMARY KEY (app, name)
+  ) WITHOUT ROWID`;
+const HAS_TABLE = "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'beat'";
+const LIST = "SELECT entry FROM beat WHERE app = ? ORDER BY name";
+const GET = "SELECT entry FROM beat WHERE app = ? AND name = ?";
+const PUT = "INSERT INTO beat (app, name, entry) VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET entry = excluded.entry";
+const REMOVE = "DELETE FROM beat WHERE app = ? AND name = ?";
+
+/** Throws what `openDatabase` throws. */
+export async function open(url: string, { app, random }: BeatStoreContext): Promise<BeatStore> {
+  const database = await openDatabase(url, { random });
+  try {
+    if (database.read(() => database.prepare(HAS_TABLE).get()) === undefined)
+      await database.write((db) => db.exec(TABLE));
+  } catch (error) {
+    await database.close();
+    throw error;
+  }
+  return create(database, app);
+}
+
+function create(database: Database, app: string): BeatStore {
+  const [list, get, put, remove] = [LIST, GET, PUT, REMOVE].map((sql) => database.prepare(sql)) as Statements;
+  const closing = new AbortController();
+  return {
+    async list() {
+      return database.read(() => list.all(app)).map(({ entry }) => parseEntry(String(entry)));
+    },
+    async put(entry) {
+      const text = stringifyEntry(entry);
+      await database.write(() => put.run(app, entry.name, text));
+    },
+    remove(name) {
+      return database.write(() => Number(remove.run(app, name).changes) > 0);
+    },
+    setEnabled(name, enabled, since) {
+      return database.write(() => {
+        const stored = get.get(app, name)?.["entry"];
+        if (typeof stored !== "string") return false;
+        put.run(app, name, stringifyEntry({ ...parseEntry(stored), enabled, since }));
+        return true;
+      });
+    },
+    changed: (signal) => database.changed(AbortSignal.any([signal, closing.signal])),
+    async close() {
+      closing.abort();
+      await database.close();
+    },
+  };
+}
+
+type Statement = ReturnType<Database["prepare"]>;
+type Statements = [Statement, Statement, Statement, Statement];

@@ -1,0 +1,165 @@
+/**
+ * Gives every task of a canvas its id, before anything of it is sent: whatever is sent again later has the same ids, and
+ * meets the first one's claim. What comes out has the forms that are left when Celery's rules for chains are applied.
+ */
+import { ImproperlyConfigured } from "../errors.ts";
+import type { SignatureData } from "../protocol/message.ts";
+import type { ResultTuple } from "../protocol/meta.ts";
+import { ACCUMULATE, bodyOf, chainOf, chordData, chunksOf, endsInGroup, formOf, groupData, headerOf, membersOf, signatures, stepsOf, tasksOf, withOptions } from "./shape.ts";
+
+/** The result of a part of a canvas: of a task, or with `members` of a group. */
+export interface ResultNode {
+  readonly id: string;
+  readonly members?: readonly ResultNode[];
+  /** What came before it: the step before in a chain, the header of a chord. */
+  parent?: ResultNode;
+}
+
+export interface Frozen {
+  readonly signature: SignatureData;
+  readonly node: ResultNode;
+}
+
+/** Where the end of a canvas stands: what is said here is said of the task whose result is the canvas's. */
+export interface Place {
+  /** Its id, whatever it has. Default: its own. */
+  readonly id?: string | undefined;
+  /** Its id, where it has none. Default: a new one. */
+  readonly defaultId?: string | undefined;
+  /** Options in Python's spelling. */
+  readonly options?: SignatureData["options"];
+  /** It counts as one member of a chord: a group that it ends in gives its results as one. */
+  readonly joined?: boolean;
+}
+
+/** A canvas with all its ids. `newId` is asked in the order of the canvas, so that the same answers make the same ids. */
+export function freeze(signature: SignatureData, newId: () => string, place: Place = {}): Frozen {
+  const form = formOf(signature);
+  switch (form) {
+    case "chain":
+      return freezeChain(signature, newId, place);
+    case "group":
+      return freezeGroup(signature, newId, place);
+    case "chord":
+      return freezeChord(signature, newId, place);
+    case "task":
+      if (signature.task === "celery.chunks") return freezeGroup(chunksOf(signature), newId, place);
+      return freezeTask(signature, newId, place);
+    default:
+      return form satisfies never;
+  }
+}
+
+const idOf = (options: SignatureData["options"]): string | undefined =>
+  typeof options["task_id"] === "string" ? options["task_id"] : undefined;
+
+function freezeTask(signature: SignatureData, newId: () => string, place: Place): Frozen {
+  const id = place.id ?? idOf(signature.options) ?? place.defaultId ?? newId();
+  return { signature: withOptions(signature, { ...place.options, task_id: id }), node: { id } };
+}
+
+function freezeChain(chain: SignatureData, newId: () => string, place: Place): Frozen {
+  const flat = chainOf(stepsOf(chain));
+  const steps = formOf(flat) === "chain" ? tasksOf(flat) : [flat];
+  if (steps.length === 0) throw new ImproperlyConfigured("chain", "has no steps");
+  const frozen = steps.map((step, index) => freeze(step, newId, index === steps.length - 1 ? place : {}));
+  for (const [index, { node }] of frozen.entries()) {
+    const before = frozen[index - 1];
+    if (before !== undefined) rootOf(node).parent = before.node;
+  }
+  const [first] = frozen;
+  const last = frozen.at(-1);
+  if (first === undefined || last === undefined) throw new ImproperlyConfigured("chain", "has no steps");
+  if (frozen.length === 1) return first;
+  const signature = { ...chain, args: [], kwargs: { tasks: frozen.map((step) => step.signature) }, options: { task_id: last.node.id } };
+  return { signature: { ...signature, immutable: false }, node: last.node };
+}
+
+function freezeGroup(group: SignatureData, newId: () => string, place: Place): Frozen {
+  if (group.options["link"] !== undefined) {
+    throw new ImproperlyConfigured("link", "a group has no single result to link to; use a chord, whose body gets all of them");
+  }
+  const { task_id: _, ...options } = group.options;
+  const members = membersOf(tasksOf(group)).map((member) => withLinkErrors(member, options["link_error"]));
+  if (place.joined) return freezeChord(chordData(groupData(members, group.options), ACCUMULATE), newId, place);
+  const id = place.id ?? idOf(group.options) ?? place.defaultId ?? newId();
+  const frozen = members.map((member, index) => freeze(member, newId, { options: { group_index: index } }));
+  const { link_error: __, ...kept } = options;
+  return {
+    signature: { ...group, kwargs: { tasks: frozen.map(({ signature }) => signature) }, options: { ...kept, task_id: id } },
+    node: { id, members: frozen.map(({ node }) => node) },
+  };
+}
+
+function withLinkErrors(member: SignatureData, link_error: unknown): SignatureData {
+  return link_error === undefined ? member : withOptions(member, { link_error });
+}
+
+function freezeChord(chord: SignatureData, newId: () => string, place: Place): Frozen {
+  const { task_id: _, countdown, eta, chain: rest, ...forBody } = chord.options;
+  const header = chord.kwargs["header"] as { readonly options?: SignatureData["options"] } | undefined;
+  const gid = idOf(chord.options) ?? idOf(header?.options ?? {}) ?? newId();
+  const members = membersOf(headerOf(chord)).map((member, index) =>
+    freeze(member, newId, { joined: true, options: { group_index: index } }),
+  );
+  const after = before(withOptions(bodyOf(chord), forBody), signatures(rest));
+  // One that is frozen already, and ends a member of another chord, belongs there.
+  const belongs = place.options?.["group_id"] ?? endOptions(after)["group_id"] ?? gid;
+  const body = freeze(after, newId, { ...place, options: { ...place.options, group_id: belongs } });
+  const headerNode: ResultNode = { id: gid, members: members.map(({ node }) => node) };
+  rootOf(body.node).parent = headerNode;
+  const kwargs = {
+    ...chord.kwargs,
+    header: groupData(members.map(({ signature }) => signature), { task_id: gid }),
+    body: body.signature,
+  };
+  const delay = { ...(countdown === undefined ? {} : { countdown }), ...(eta === undefined ? {} : { eta }) };
+  return { signature: { ...chord, kwargs, options: { ...delay, task_id: gid } }, node: body.node };
+}
+
+function rootOf(node: ResultNode): ResultNode {
+  let root = node;
+  while (root.parent !== undefined) root = root.parent;
+  return root;
+}
+
+/** A result as Celery writes it. */
+export const tupleOf = ({ id, members }: ResultNode): ResultTuple => [[id, null], members?.map(tupleOf) ?? null];
+
+function endOptions(signature: SignatureData): SignatureData["options"] {
+  if (formOf(signature) === "chord") return endOptions(bodyOf(signature));
+  const last = formOf(signature) === "chain" ? tasksOf(signature).at(-1) : undefined;
+  return last === undefined ? signature.options : endOptions(last);
+}
+
+/** Says something of the task that a frozen canvas ends in; of a group's, of each member. */
+export function atEnd(signature: SignatureData, options: SignatureData["options"]): SignatureData {
+  switch (formOf(signature)) {
+    case "chain": {
+      const tasks = tasksOf(signature);
+      return { ...signature, kwargs: { tasks: tasks.map((task, at) => (at === tasks.length - 1 ? atEnd(task, options) : task)) } };
+    }
+    case "chord":
+      return { ...signature, kwargs: { ...signature.kwargs, body: atEnd(bodyOf(signature), options) } };
+    default:
+      return { ...signature, options: { ...signature.options, ...options } };
+  }
+}
+
+/** A frozen canvas, and then the rest of the chain that it stands in; `rest` is as it travels, its next step last. */
+export function before(signature: SignatureData, rest: readonly SignatureData[]): SignatureData {
+  const next = rest.at(-1);
+  if (next === undefined) return signature;
+  if (formOf(signature) === "group") {
+    return chordData(signature, before(next, rest.slice(0, -1)), { task_id: signature.options["task_id"] });
+  }
+  if (endsInGroup(signature)) {
+    if (formOf(signature) === "chord") {
+      return { ...signature, kwargs: { ...signature.kwargs, body: before(bodyOf(signature), rest) } };
+    }
+    const tasks = tasksOf(signature);
+    return { ...signature, kwargs: { tasks: tasks.map((task, at) => (at === tasks.length - 1 ? before(task, rest) : task)) } };
+  }
+  const own = Array.isArray(signature.options["chain"]) ? signature.options["chain"] : [];
+  return { ...signature, options: { ...signature.options, chain: [...rest, ...own] } };
+}

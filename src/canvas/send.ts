@@ -1,0 +1,155 @@
+/** Sends a canvas: rows of chords first, then messages. */
+import type { Engine } from "../engine.ts";
+import { LovageError } from "../errors.ts";
+import type { SignatureData } from "../protocol/message.ts";
+import type { ResultTuple } from "../protocol/meta.ts";
+import { AsyncResult } from "../results/async-result.ts";
+import { joinKey } from "../results/backend.ts";
+import { GroupResult } from "../results/group-result.ts";
+import type { ResultReader } from "../results/reader.ts";
+import type { Command, Joined } from "../results/record.ts";
+import { createCall, send } from "../tasks/publish.ts";
+import { type Call, countedInLeaves, expand, type Given, type IsOurs, plan } from "./apply.ts";
+import { atEnd, freeze, type ResultNode, tupleOf } from "./freeze.ts";
+import { joinRows, leafId, leafTuples, memberHash, membersRow, type RowContext, sizeRow } from "./join-rows.ts";
+import { bodyOf, formOf, LEAF_SIZE, membersOf, withOptions } from "./shape.ts";
+import type { Applied, OpenStream } from "./signature.ts";
+
+/** Messages of one canvas that are under way at a time. */
+const AT_A_TIME = 500;
+
+/** A header whose tasks are all known here, and so run by workers like this one, may be counted in leaves. */
+export const isOurs =
+  (engine: Engine): IsOurs =>
+  (task) =>
+    task.startsWith("celery.") || engine.task(task) !== undefined;
+
+/** Sends a canvas with given arguments. Nothing is sent where any message of it would be refused for what it holds. */
+export async function sendCanvas(engine: Engine, signature: SignatureData, given: Given): Promise<ResultNode> {
+  const { calls, joins, node } = expand(signature, given, {}, engine.uuid, isOurs(engine));
+  const messages = await Promise.all(calls.map((call) => createCall(engine, call.task, call.args, call.options)));
+  const rows = (await Promise.all(joins.map((join) => joinRows(join, rowContext(engine))))).flat();
+  await write(engine, rows);
+  for (let at = 0; at < messages.length; at += AT_A_TIME) {
+    await Promise.all(
+      messages.slice(at, at + AT_A_TIME).map((message, index) => send(engine, message, calls[at + index]?.options)),
+    );
+  }
+  return node;
+}
+
+const sendCall = async (engine: Engine, { task, args, options }: Call): Promise<void> =>
+  send(engine, await createCall(engine, task, args, options), options);
+
+export const rowContext = (engine: Engine): RowContext => ({ now: engine.clock.now(), ttl: engine.ttl(), codec: engine.codec });
+
+async function write(engine: Engine, commands: readonly Command[]): Promise<readonly Joined[]> {
+  if (commands.length === 0) return [];
+  const outcomes = await (await engine.backend()).apply(commands);
+  return outcomes.flatMap((outcome) => {
+    if (outcome instanceof Error) throw outcome;
+    return outcome.type === "joined" ? [outcome] : [];
+  });
+}
+
+/** The results that a caller holds of a canvas. `first`, where it is given, is that of its beginning. */
+export function toResult(reader: ResultReader, node: ResultNode, first: Applied | null = null): Applied {
+  const line: ResultNode[] = [];
+  for (let at: ResultNode | undefined = node; at !== undefined; at = at.parent) line.push(at);
+  let result: Applied | null = first;
+  for (const { id, members } of line.reverse().slice(first === null ? 0 : 1)) {
+    if (members === undefined) result = new AsyncResult(reader, id, result);
+    else result = new GroupResult(reader, id, { length: members.length, at: (index) => toResult(reader, members[index] as ResultNode) }, result);
+  }
+  if (result === null) throw new LovageError("a canvas has a result");
+  return result;
+}
+
+/** What a task that sends a canvas has as its child: of a chain the first step, of a chord its header. */
+export function childOf(node: ResultNode): ResultTuple {
+  let first = node;
+  while (first.parent !== undefined) first = first.parent;
+  return tupleOf(first);
+}
+
+/** Completes a chord of which all members had ended before its size was known. */
+type Complete = (group: string, body: SignatureData) => Promise<void>;
+
+/**
+ * A group, or a chord (`signature` has its body), whose members come one by one. Their ids are derived from the group's,
+ * so that none needs to be kept; the size of a chord is written last.
+ */
+export function openStream(engine: Engine, signature: SignatureData, given: Given, complete: Complete): OpenStream {
+  const isChord = formOf(signature) === "chord";
+  const frozen = isChord ? freeze(signature, engine.uuid) : undefined;
+  const { task_id, link_error, countdown, eta, ...forAll } = signature.options;
+  const groupId = String(frozen?.signature.options["task_id"] ?? task_id ?? engine.uuid());
+  const body = frozen === undefined ? undefined : countedInLeaves(bodyOf(frozen.signature));
+  const delay = { ...(countdown === undefined ? {} : { countdown }), ...(eta === undefined ? {} : { eta }) };
+  const options = { ...(isChord ? {} : forAll), ...delay, ...given.options };
+  /** Members whose results are not found under the id that is derived for them. */
+  const others = new Map<number, ResultNode>();
+  /** The header's leaf that is not full yet. */
+  let leaf: ResultTuple[] = [];
+  let length = 0;
+
+  const derived = (index: number) => `${groupId}.${index}`;
+
+  function place(member: SignatureData): { readonly calls: readonly Call[]; readonly commands: readonly Promise<Command[]>[] } {
+    const index = length++;
+    const linked = link_error === undefined || isChord ? member : withOptions(member, { link_error });
+    const { signature: own, node } = freeze(linked, engine.uuid, { joined: isChord, defaultId: derived(index) });
+    if (node.members !== undefined || node.id !== derived(index)) others.set(index, node);
+    const at = atEnd(own, { group_id: groupId, group_index: index, ...(body === undefined ? {} : { chord: body }) });
+    const { calls, joins } = plan(at, { ...given, options }, isOurs(engine));
+    const commands = joins.map((join) => joinRows(join, rowContext(engine)));
+    if (isChord) leaf.push(tupleOf(node));
+    if (leaf.length === LEAF_SIZE) commands.push(closeLeaf());
+    return { calls, commands };
+  }
+
+  /** Stores who is in the leaf that is full, or the last. */
+  async function closeLeaf(): Promise<Command[]> {
+    const members = leaf;
+    leaf = [];
+    return [await membersRow(leafId(groupId, Math.ceil(length / LEAF_SIZE) - 1), members, rowContext(engine))];
+  }
+
+  async function endChord(after: SignatureData): Promise<void> {
+    if (length === 0) {
+      for (const call of plan(after, { ...given, args: [[]] }, isOurs(engine)).calls) await sendCall(engine, call);
+      return;
+    }
+    const leaves = Math.ceil(length / LEAF_SIZE);
+    const context = rowContext(engine);
+    const rest = length % LEAF_SIZE;
+    const last = leafId(groupId, leaves - 1);
+    const closing = rest === 0 ? [] : await closeLeaf();
+    await write(engine, [...closing, await membersRow(groupId, leafTuples(groupId, leaves), context)]);
+    const [counted] = rest === 0 ? [] : await write(engine, [sizeRow(last, rest, context)]);
+    // Had all of the last leaf ended before, nobody else would tell.
+    const member = counted !== undefined && counted.members >= rest ? memberHash(last) : undefined;
+    const [root] = await write(engine, [{ type: "join", key: joinKey(groupId), now: context.now, ttl: context.ttl, size: leaves, member }]);
+    if (root !== undefined && root.members >= leaves) await complete(groupId, after);
+  }
+
+  return {
+    groupId,
+    async send(members) {
+      const placed = membersOf(members).map(place);
+      await write(engine, (await Promise.all(placed.flatMap(({ commands }) => commands))).flat());
+      await Promise.all(placed.flatMap(({ calls }) => calls).map((call) => sendCall(engine, call)));
+    },
+    async end() {
+      const { reader } = engine;
+      const at = (index: number) => {
+        const node = others.get(index);
+        return node === undefined ? new AsyncResult(reader, derived(index)) : toResult(reader, node);
+      };
+      const members = new GroupResult(reader, groupId, { length, at });
+      if (frozen === undefined || body === undefined) return members;
+      await endChord(body);
+      return toResult(reader, frozen.node, members);
+    },
+  };
+}

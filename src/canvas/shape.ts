@@ -1,0 +1,279 @@
+/**
+ * The forms a signature has, as Celery writes them in JSON: what is in them, how they are made, and what becomes of two
+ * of them one after the other. Nothing here knows ids, queues or results.
+ */
+import { ImproperlyConfigured } from "../errors.ts";
+import type { SignatureData } from "../protocol/message.ts";
+
+export type Form = "task" | "chain" | "group" | "chord";
+
+/** Members of a generator's header, or of a header of more than this, are counted in rows of so many. */
+export const LEAF_SIZE = 100;
+
+/** `celery.map`, `celery.starmap` and `celery.chunks` are tasks by form; what the last one sends is a group. */
+export function formOf({ task, subtask_type }: Pick<SignatureData, "task" | "subtask_type">): Form {
+  switch (subtask_type ?? task) {
+    case "chain":
+    case "celery.chain":
+      return "chain";
+    case "group":
+    case "celery.group":
+      return "group";
+    case "chord":
+    case "celery.chord":
+      return "chord";
+    default:
+      return "task";
+  }
+}
+
+/** Members of a group or a chain. */
+export function tasksOf(signature: SignatureData): readonly SignatureData[] {
+  const { tasks } = signature.kwargs;
+  if (!Array.isArray(tasks)) throw wrong(signature.task, "must have a list of signatures as its kwargs.tasks");
+  return tasks.map(readSignature);
+}
+
+/** Members of a chord's header, which is a list, a group, or one signature. */
+export function headerOf(signature: SignatureData): readonly SignatureData[] {
+  const { header } = signature.kwargs;
+  if (Array.isArray(header)) return header.map(readSignature);
+  const only = readSignature(header);
+  return formOf(only) === "group" ? tasksOf(only) : [only];
+}
+
+export function bodyOf(signature: SignatureData): SignatureData {
+  const { body } = signature.kwargs;
+  if (body === undefined || body === null) {
+    throw wrong("chord", "has no body: give it the task that takes its results, or use a group");
+  }
+  return readSignature(body);
+}
+
+/** A signature out of JSON. Python needs no more of one than its task, and so do we. Throws `ImproperlyConfigured`. */
+export function readSignature(value: unknown): SignatureData {
+  if (!isObject(value) || typeof value["task"] !== "string" || value["task"] === "") {
+    throw wrong("signature", `must be an object that names a task, such as {"task": "tasks.add"}; given: ${show(value)}`);
+  }
+  const { task, args = [], kwargs = {}, options = {} } = value;
+  if (args !== null && !Array.isArray(args)) throw wrong("signature", `args of ${task} must be a list; given: ${show(args)}`);
+  if (kwargs !== null && !isObject(kwargs)) throw wrong("signature", `kwargs of ${task} must be an object; given: ${show(kwargs)}`);
+  if (options !== null && !isObject(options)) throw wrong("signature", `options of ${task} must be an object; given: ${show(options)}`);
+  return {
+    ...value,
+    task,
+    args: args ?? [],
+    kwargs: kwargs ?? {},
+    options: options ?? {},
+    subtask_type: typeof value["subtask_type"] === "string" ? value["subtask_type"] : null,
+    immutable: value["immutable"] === true,
+  };
+}
+
+/** Reads a signature and all that is in it. Throws `ImproperlyConfigured` for what is no canvas, and for one that contains itself. */
+export function checkCanvas(value: unknown, above: readonly unknown[] = []): SignatureData {
+  if (above.includes(value)) throw wrong("signature", "contains itself; a canvas that shall run again is sent again");
+  const signature = readSignature(value);
+  const within = [...above, value];
+  const checkAll = (given: unknown) => {
+    for (const inner of Array.isArray(given) ? given : [given]) checkCanvas(inner, within);
+  };
+  switch (formOf(signature)) {
+    case "chain":
+    case "group":
+      tasksOf(signature);
+      checkAll(signature.kwargs["tasks"]);
+      break;
+    case "chord":
+      bodyOf(signature);
+      checkAll(signature.kwargs["header"]);
+      checkAll(signature.kwargs["body"]);
+      break;
+    default:
+      if (signature.task === "celery.chunks") chunksOf(signature);
+  }
+  for (const link of ["link", "link_error"]) checkAll(signature.options[link] ?? []);
+  return signature;
+}
+
+// ── making them ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+const NOTHING = { args: [], kwargs: {}, options: {}, immutable: false } as const;
+
+export const chainData = (tasks: readonly SignatureData[]): SignatureData => ({
+  ...NOTHING,
+  task: "celery.chain",
+  kwargs: { tasks },
+  subtask_type: "chain",
+});
+
+export const groupData = (tasks: readonly SignatureData[], options: SignatureData["options"] = {}): SignatureData => ({
+  ...NOTHING,
+  task: "celery.group",
+  kwargs: { tasks },
+  options,
+  subtask_type: "group",
+});
+
+export const chordData = (
+  header: readonly SignatureData[] | SignatureData,
+  body: SignatureData,
+  options: SignatureData["options"] = {},
+): SignatureData => ({
+  ...NOTHING,
+  task: "celery.chord",
+  kwargs: { kwargs: {}, header, body },
+  options,
+  subtask_type: "chord",
+});
+
+/** Celery's task that gives back the results of a header as one. */
+export const ACCUMULATE: SignatureData = { ...NOTHING, task: "celery.accumulate", kwargs: { index: 0 }, subtask_type: null };
+
+/** The group of `celery.starmap` that chunks are sent as. */
+export function chunksOf({ kwargs, options }: SignatureData): SignatureData {
+  const { task, it, n } = kwargs;
+  if (!Number.isInteger(n) || (n as number) < 1) throw wrong("chunks", `must have a size of 1 or more; given: ${show(n)}`);
+  if (!Array.isArray(it)) throw wrong("chunks", `must have a list of argument lists; given: ${show(it)}`);
+  const size = n as number;
+  const parts = Array.from({ length: Math.ceil(it.length / size) }, (_, part): SignatureData => {
+    const items: unknown[] = it.slice(part * size, (part + 1) * size);
+    return { ...NOTHING, task: "celery.starmap", kwargs: { task: readSignature(task), it: items }, subtask_type: null, immutable: true };
+  });
+  return groupData(parts, options);
+}
+
+// ── changing them ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+export const signatures = (value: unknown): readonly SignatureData[] =>
+  value === undefined || value === null ? [] : (Array.isArray(value) ? value : [value]).map(readSignature);
+
+/** Options over those that a signature has; links are added to its own. */
+export function withOptions(signature: SignatureData, { link, link_error, ...more }: SignatureData["options"]): SignatureData {
+  const options: Record<string, unknown> = { ...signature.options, ...more };
+  for (const [name, given] of Object.entries({ link, link_error })) {
+    const all = [...signatures(signature.options[name]), ...signatures(given)];
+    if (all.length > 0) options[name] = all;
+  }
+  return { ...signature, options };
+}
+
+/** Arguments before those that a signature has, and keywords over them; an immutable one stays as it is. */
+export function withArguments(
+  signature: SignatureData,
+  args: readonly unknown[],
+  kwargs: SignatureData["kwargs"] = {},
+): SignatureData {
+  if (signature.immutable || (args.length === 0 && Object.keys(kwargs).length === 0)) return signature;
+  const partial = { ...signature, args: [...args, ...signature.args] };
+  // The kwargs of a canvas are its parts, not those of its tasks.
+  return formOf(signature) === "task" ? { ...partial, kwargs: { ...signature.kwargs, ...kwargs } } : partial;
+}
+
+/**
+ * The steps of a chain, with what is said of the chain as a whole put where Celery puts it: `link` on the last step,
+ * `link_error` on every one, its id on the last, other options and its arguments on the first.
+ */
+export function stepsOf(chain: SignatureData): readonly SignatureData[] {
+  const { link, link_error, task_id, group_id, group_index, chord, chain: rest, ...first } = chain.options;
+  const steps = [...tasksOf(chain)];
+  const last = steps.length - 1;
+  return steps.map((step, index) => {
+    let placed = step;
+    if (index === 0) placed = withArguments(withOptions(placed, first), chain.args);
+    if (index === 0 && chain.immutable) placed = { ...placed, immutable: true };
+    if (link_error !== undefined) placed = withOptions(placed, { link_error });
+    if (index === last) {
+      const own = { link, group_id, group_index, chord, chain: rest, task_id: placed.options["task_id"] ?? task_id };
+      placed = withOptions(placed, Object.fromEntries(Object.entries(own).filter(([, value]) => value !== undefined)));
+    }
+    return placed;
+  });
+}
+
+/** Groups in a group are taken apart: its members are their members too. */
+export function membersOf(members: readonly SignatureData[]): readonly SignatureData[] {
+  return members.flatMap((member) => {
+    const group = member.task === "celery.chunks" ? chunksOf(member) : member;
+    if (formOf(group) !== "group") return [group];
+    const { task_id: _, ...options } = group.options;
+    return membersOf(tasksOf(group)).map((inner) => withArguments(withOptions(inner, options), group.args));
+  });
+}
+
+/** One after the other, as Celery's `|` has it: a group followed by anything is a chord, whose body the next ones join. */
+export function pipe(left: SignatureData, right: SignatureData): SignatureData {
+  switch (formOf(left)) {
+    case "group":
+      return chordData(left, right);
+    case "chord":
+      if (formOf(right) === "task") return withBody(left, pipe(bodyOf(left), right));
+      return chainOf([left, right]);
+    default:
+      return chainOf([left, right]);
+  }
+}
+
+/** All of them, each after the one before. */
+export function chainOf(given: readonly SignatureData[]): SignatureData {
+  const steps: SignatureData[] = [];
+  for (const signature of given) {
+    for (const step of formOf(signature) === "chain" ? stepsOf(signature) : [signature]) append(steps, step);
+  }
+  const [only] = steps;
+  return only !== undefined && steps.length === 1 && formOf(only) !== "task" ? only : chainData(steps);
+}
+
+function append(steps: SignatureData[], next: SignatureData): void {
+  const step = unroll(next.task === "celery.chunks" ? chunksOf(next) : next);
+  const last = steps.at(-1);
+  if (step === undefined) return;
+  if (last !== undefined && formOf(last) === "group") {
+    steps.pop();
+    append(steps, chordData(last, step));
+  } else if (last !== undefined && formOf(last) === "chord" && (formOf(step) !== "chain" || endsInGroup(last))) {
+    steps[steps.length - 1] = withBody(last, pipe(bodyOf(last), step));
+  } else {
+    steps.push(step);
+  }
+}
+
+const withBody = (chord: SignatureData, body: SignatureData): SignatureData => ({ ...chord, kwargs: { ...chord.kwargs, body } });
+
+/** In a chain, a group of one is its member, and a group of none is nothing. */
+function unroll(step: SignatureData): SignatureData | undefined {
+  if (formOf(step) !== "group") return step;
+  const [only, ...more] = tasksOf(step);
+  if (only === undefined) return undefined;
+  const { task_id: _, ...options } = step.options;
+  return more.length > 0 ? step : withArguments(withOptions(only, options), step.args);
+}
+
+/** Whether what comes of it is a group's results. */
+export function endsInGroup(signature: SignatureData): boolean {
+  switch (formOf(signature)) {
+    case "group":
+      return true;
+    case "chord":
+      return endsInGroup(bodyOf(signature));
+    case "chain": {
+      const last = tasksOf(signature).at(-1);
+      return last !== undefined && endsInGroup(last);
+    }
+    default:
+      return false;
+  }
+}
+
+const isObject = (value: unknown): value is Record<string, unknown> =>
+  typeof value === "object" && value !== null && !Array.isArray(value);
+
+const wrong = (what: string, why: string) => new ImproperlyConfigured(what, why);
+
+function show(value: unknown): string {
+  try {
+    return JSON.stringify(value)?.slice(0, 200) ?? String(value);
+  } catch {
+    return Object.prototype.toString.call(value);
+  }
+}

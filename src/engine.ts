@@ -1,0 +1,213 @@
+/**
+ * What an app runs on: its config, its clock, and its broker and backend, opened at the first use. The app is the face
+ * of it; publishing, workers and beat are given this.
+ */
+import type { Broker } from "./brokers/broker.ts";
+import { createOutbox, type Outbox } from "./brokers/outbox.ts";
+import { createRouter, type Router } from "./brokers/routes.ts";
+import { type Clock, systemClock } from "./clock.ts";
+import { type Config, type ConfigInput, resolveConfig } from "./config.ts";
+import { openBackend, openBroker } from "./open.ts";
+import type { MetaCodec } from "./protocol/meta.ts";
+import type { Backend } from "./results/backend.ts";
+import { createReader, type ResultReader } from "./results/reader.ts";
+import { Emitter } from "./signals.ts";
+import type { TaskOptions } from "./tasks/options.ts";
+import type { PublishHost } from "./tasks/publish.ts";
+import type { Task } from "./tasks/task.ts";
+
+/** Where time, chance and ids come from; a test gives its own. */
+export interface Platform {
+  readonly clock: Clock;
+  /** A number in [0, 1). */
+  readonly random: () => number;
+  /** A new id. */
+  readonly uuid: () => string;
+  /** The environment variables. */
+  readonly env: Readonly<Record<string, string | undefined>>;
+}
+
+const systemPlatform = (): Platform => ({
+  clock: systemClock,
+  random: Math.random,
+  uuid: () => crypto.randomUUID(),
+  // Edge runtimes have no process.
+  env: (globalThis as { process?: { env?: Record<string, string | undefined> } }).process?.env ?? {},
+});
+
+/** SQS keeps a message for 14 days at most, and a row must outlive it by a day: else a late duplicate would run again. */
+const MIN_ROW_SECONDS = 15 * 86_400;
+
+/** What an app has open; together, so that all of it is closed or set aside at once. */
+interface Opened {
+  broker?: Promise<Broker> | undefined;
+  backend?: Promise<Backend> | undefined;
+  outbox?: Outbox;
+  reader?: ResultReader;
+}
+
+/** Where `Engine.move` moves an app to. */
+export interface Home {
+  /** Over the settings that the app has. */
+  readonly config: ConfigInput;
+  readonly platform: Partial<Platform>;
+  /** Laid around the broker when it opens. */
+  readonly wrapBroker: (broker: Broker) => Broker;
+}
+
+export class Engine implements PublishHost {
+  readonly emitter = new Emitter((signal, error) => console.error(`a handler of ${signal} threw:`, error));
+  readonly tasks = new Map<string, Task>();
+  #input: ConfigInput;
+  #config: Config;
+  #router: Router;
+  #platform: Platform;
+  #opened: Opened = {};
+  #wrapBroker: (broker: Broker) => Broker = (broker) => broker;
+  #options = new WeakMap<Task, TaskOptions>();
+
+  constructor(config: ConfigInput, platform: Partial<Platform>) {
+    this.#platform = { ...systemPlatform(), ...platform };
+    this.#input = config;
+    this.#config = resolveConfig(config, this.platform.env);
+    this.#router = createRouter(this.#config);
+  }
+
+  /** Takes further settings, over those given before. Before the first use only: what is open cannot be moved. */
+  configure(more: ConfigInput): void {
+    const input = { ...this.#input, ...more };
+    this.#config = resolveConfig(input, this.platform.env);
+    this.#input = input;
+    this.#router = createRouter(this.#config);
+    this.#options = new WeakMap();
+  }
+
+  /**
+   * Moves the app to another home until the function returned is called, which closes what was opened there. What was
+   * open before is set aside and found again. For tests, whose tasks are the very objects that the app's modules hold.
+   */
+  move(home: Home): () => Promise<void> {
+    const [input, platform, opened, wrapBroker] = [this.#input, this.#platform, this.#opened, this.#wrapBroker];
+    this.#platform = { ...platform, ...home.platform };
+    try {
+      this.configure(home.config);
+    } catch (error) {
+      this.#platform = platform;
+      throw error;
+    }
+    this.#opened = {};
+    this.#wrapBroker = home.wrapBroker;
+    return async () => {
+      const there = this.#opened;
+      this.#opened = opened;
+      this.#wrapBroker = wrapBroker;
+      this.#platform = platform;
+      this.#input = input;
+      this.configure({});
+      await closeAll(there);
+    };
+  }
+
+  get isOpen(): boolean {
+    return this.#opened.broker !== undefined || this.#opened.backend !== undefined;
+  }
+  get platform(): Platform {
+    return this.#platform;
+  }
+  get config(): Config {
+    return this.#config;
+  }
+  get clock(): Clock {
+    return this.platform.clock;
+  }
+  get uuid(): () => string {
+    return this.platform.uuid;
+  }
+  get router(): Router {
+    return this.#router;
+  }
+
+  task(name: string): Task | undefined {
+    return this.tasks.get(name);
+  }
+
+  optionsOf(task: Task): TaskOptions {
+    let options = this.#options.get(task);
+    if (options === undefined) {
+      const { taskAnnotations } = this.#config;
+      options = { ...task.options, ...taskAnnotations["*"], ...taskAnnotations[task.name] };
+      this.#options.set(task, options);
+    }
+    return options;
+  }
+
+  broker(): Promise<Broker> {
+    const opened = this.#opened;
+    const wrap = this.#wrapBroker;
+    // How long a delay may be is decided here, see `pack`; a broker knows only what it is able to.
+    const { maxDelay: _, ...options } = this.#config.brokerTransportOptions;
+    opened.broker ??= openBroker(this.#config.brokerUrl, {
+      now: this.clock.now,
+      random: this.platform.random,
+      options,
+    }).then(wrap, (error: unknown) => {
+      // A passing fault must not stick to the app for ever.
+      opened.broker = undefined;
+      throw error;
+    });
+    return opened.broker;
+  }
+
+  backend(): Promise<Backend> {
+    const opened = this.#opened;
+    opened.backend ??= openBackend(this.#config.resultBackend, {
+      now: this.clock.now,
+      random: this.platform.random,
+      options: this.#config.resultBackendTransportOptions,
+    }).catch((error: unknown) => {
+      opened.backend = undefined;
+      throw error;
+    });
+    return opened.backend;
+  }
+
+  get outbox(): Outbox {
+    this.#opened.outbox ??= createOutbox(() => this.broker(), this.clock);
+    return this.#opened.outbox;
+  }
+
+  get reader(): ResultReader {
+    this.#opened.reader ??= createReader({
+      backend: () => this.backend(),
+      clock: this.clock,
+      codec: this.codec,
+      ttl: () => this.ttl(),
+      expires: this.#config.resultExpires,
+    });
+    return this.#opened.reader;
+  }
+
+  /** How results are written and read. */
+  get codec(): MetaCodec {
+    const { resultSerializer, resultCompression } = this.#config;
+    return { serializer: resultSerializer, compression: resultCompression };
+  }
+
+  /** `ttl` of a row written now, in whole seconds since the epoch; `undefined`: kept for ever. */
+  ttl(): number | undefined {
+    const { resultExpires } = this.#config;
+    if (resultExpires === Number.POSITIVE_INFINITY) return undefined;
+    return Math.ceil(this.clock.now() / 1000 + Math.max(resultExpires, MIN_ROW_SECONDS));
+  }
+
+  /** Closes what is open; the next use opens anew. */
+  async close(): Promise<void> {
+    const opened = this.#opened;
+    this.#opened = {};
+    await closeAll(opened);
+  }
+}
+
+async function closeAll({ broker, backend }: Opened): Promise<void> {
+  await Promise.all([broker?.then((open) => open.close()), backend?.then((open) => open.close())]);
+}

@@ -1,0 +1,24 @@
+/** What users import. It loads nothing that needs Node: an app that only sends runs at the edge too. */
+export { Lovage } from "./app.ts";
+export type { Platform } from "./engine.ts";
+export type { Config, ConfigInput } from "./config.ts";
+export { registerBackend, registerBroker } from "./open.ts";
+export { Task } from "./tasks/task.ts";
+export type { TaskRef } from "./tasks/task.ts";
+export { currentTask } from "./tasks/context.ts";
+export type { Request, RetryOptions, RunningTask, TaskContext } from "./tasks/context.ts";
+export type { CallOptions, TaskOptions } from "./tasks/options.ts";
+export type { Sendable, Wire } from "./tasks/wire.ts";
+export { chain, chord, group } from "./canvas/canvas.ts";
+export { Signature } from "./canvas/signature.ts";
+export type { SignatureLike } from "./canvas/signature.ts";
+export { AsyncResult } from "./results/async-result.ts";
+export type { GetOptions } from "./results/async-result.ts";
+export { GroupResult } from "./results/group-result.ts";
+export { crontab } from "./beat/crontab.ts";
+export { at, every, solar } from "./beat/schedule.ts";
+export type { BeatEntry, Schedule } from "./beat/schedule.ts";
+export { Decimal, PlainDate, PlainTime, registerType, Uuid } from "./protocol/values.ts";
+export type { SignalHandler, SignalName, Signals } from "./signals.ts";
+export * as states from "./states.ts";
+export * from "./errors.ts";

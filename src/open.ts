@@ -1,0 +1,89 @@
+/**
+ * Brokers and backends by the scheme of their URL. An implementation is loaded when a URL first asks for it; those of
+ * others are registered.
+ */
+import type { Backend, BackendContext, OpenBackend } from "./results/backend.ts";
+import type { Broker, BrokerContext, OpenBroker } from "./brokers/broker.ts";
+import { ImproperlyConfigured } from "./errors.ts";
+import { didYouMean } from "./nearest.ts";
+
+/** Loads an implementation: a dynamic import, so that a process which never opens it never loads it. */
+export /** In a bundle for browsers and the edge, what needs Node is an empty module: `browser` in package.json says which. */
+type Load<T> = () => Promise<{ readonly open?: T }>;
+
+/** Defined by who bundles for AWS alone (esbuild's `--define:LOVAGE_AWS_ONLY=true`): what is embedded is then left out. */
+declare const LOVAGE_AWS_ONLY: unknown;
+
+const BROKERS = new Map<string, Load<OpenBroker>>([
+  ["sqs", () => import("./brokers/sqs.ts")],
+  ...(typeof LOVAGE_AWS_ONLY === "undefined"
+    ? ([
+        ["sqlite", () => import("./brokers/sqlite.ts")],
+        ["memory", () => import("./brokers/memory.ts")],
+      ] as const)
+    : []),
+]);
+
+const BACKENDS = new Map<string, Load<OpenBackend>>([
+  ["dynamodb", () => import("./results/dynamodb.ts")],
+  ...(typeof LOVAGE_AWS_ONLY === "undefined"
+    ? ([
+        ["sqlite", () => import("./results/sqlite.ts")],
+        ["memory", () => import("./results/memory.ts")],
+      ] as const)
+    : []),
+]);
+
+/**
+ * Makes a broker of yours one that `brokerUrl` can name: `registerBroker("folder", () => import("./folder-broker.ts"))`
+ * serves `folder://…`. Call it before the app is made, in the module that makes it, so that every process has it. `open`
+ * is given the URL and must do as `lovage/testing`'s `brokerContract` says. Throws `ImproperlyConfigured` for a scheme
+ * that is taken or that no URL could have.
+ */
+export const registerBroker = (scheme: string, load: Load<OpenBroker>): void => register(BROKERS, scheme, load);
+
+/** The same for a result backend and `resultBackend`; it must do as `backendContract` says. */
+export const registerBackend = (scheme: string, load: Load<OpenBackend>): void => register(BACKENDS, scheme, load);
+
+export const isBrokerScheme = (scheme: string): boolean => BROKERS.has(scheme);
+export const isBackendScheme = (scheme: string): boolean => BACKENDS.has(scheme);
+
+function register<T>(known: Map<string, Load<T>>, scheme: string, load: Load<T>): void {
+  if (!/^[a-z][a-z0-9+.-]*$/.test(scheme))
+    throw new ImproperlyConfigured(
+      "scheme",
+      `${JSON.stringify(scheme)} cannot begin a URL: a small letter, then small letters, digits, +, . or -`,
+    );
+  if (known.has(scheme)) throw new ImproperlyConfigured("scheme", `${scheme}:// is taken; choose another`);
+  known.set(scheme, load);
+}
+
+async function load<T>(known: ReadonlyMap<string, Load<T>>, setting: string, url: string): Promise<T> {
+  const scheme = /^([a-z][a-z0-9+.-]*):\/\//.exec(url)?.[1] ?? "";
+  const found = known.get(scheme);
+  if (found === undefined) {
+    const names = [...known.keys()];
+    throw new ImproperlyConfigured(
+      setting,
+      `${JSON.stringify(url)} has none of the known schemes ${names.join(", ")}${didYouMean(scheme, names)}`,
+    );
+  }
+  const { open } = await found();
+  if (open === undefined) {
+    throw new ImproperlyConfigured(
+      setting,
+      `${scheme}:// needs Node, which this bundle was not made for; use sqs:// as brokerUrl and dynamodb:// as resultBackend`,
+    );
+  }
+  return open;
+}
+
+export async function openBroker(url: string, context: BrokerContext): Promise<Broker> {
+  const open = await load(BROKERS, "brokerUrl", url);
+  return open(url, context);
+}
+
+export async function openBackend(url: string, context: BackendContext): Promise<Backend> {
+  const open = await load(BACKENDS, "resultBackend", url);
+  return open(url, context);
+}

@@ -1,0 +1,147 @@
+/** The result of a task that is, was or will be run somewhere. */
+import { FAILURE, isPropagated, isReady, SUCCESS } from "../states.ts";
+import { EncodeError } from "../errors.ts";
+import type { Meta } from "../protocol/meta.ts";
+import { type GroupResult, waitForAll } from "./group-result.ts";
+import type { ResultReader } from "./reader.ts";
+
+export interface GetOptions {
+  /** Seconds to wait; then `TimeoutError` is thrown. Default: without end. */
+  readonly timeout?: number;
+  /** Seconds between two looks at the backend. Default: short at first, longer as the task ages, up to 1 s. */
+  readonly interval?: number;
+  /** Throw what the task threw. Default true; with `false` the error is returned. */
+  readonly propagate?: boolean;
+  /** Ends the wait with the signal's reason. */
+  readonly signal?: AbortSignal;
+}
+
+/**
+ * What `delay` gives, and `app.result(id)`: an id and questions about it. Every method that asks the store returns a
+ * promise; an outcome, once seen, is kept. It has no `then`: awaiting it does not wait for the task.
+ */
+export class AsyncResult<T = unknown> {
+  readonly id: string;
+  /** The result of the step before it, in a chain that was started here. */
+  readonly parent: AsyncResult | GroupResult | null;
+  readonly #reader: ResultReader;
+  /** The outcome, once it was seen: it never changes. */
+  #outcome: Meta | undefined;
+
+  constructor(reader: ResultReader, id: string, parent: AsyncResult | GroupResult | null = null) {
+    this.#reader = reader;
+    this.id = id;
+    this.parent = parent;
+  }
+
+  async #meta(): Promise<Meta> {
+    if (this.#outcome !== undefined) return this.#outcome;
+    return this.#keep(await this.#reader.meta(this.id));
+  }
+
+  #keep(meta: Meta): Meta {
+    if (isReady(meta.status)) this.#outcome = meta;
+    return meta;
+  }
+
+  /** The task's state; PENDING when nothing is known of the id, as in Celery. */
+  async state(): Promise<string> {
+    return (await this.#meta()).status;
+  }
+
+  /** The same as {@link state}. */
+  status(): Promise<string> {
+    return this.state();
+  }
+
+  /** Whether the task has its outcome. */
+  async ready(): Promise<boolean> {
+    return isReady(await this.state());
+  }
+
+  async successful(): Promise<boolean> {
+    return (await this.state()) === SUCCESS;
+  }
+
+  async failed(): Promise<boolean> {
+    return (await this.state()) === FAILURE;
+  }
+
+  /** What is stored now, without waiting: the value, the error of a task that failed, the meta of a state of your own, or `null`. */
+  async result(): Promise<T | Error | null> {
+    return this.#reader.value(await this.#meta()) as T | Error | null;
+  }
+
+  /** The same as {@link result}: Celery's name for the meta of a state of your own. */
+  info(): Promise<T | Error | null> {
+    return this.result();
+  }
+
+  /** The stack, or Python's traceback, of a task that failed. */
+  async traceback(): Promise<string | null> {
+    return (await this.#meta()).traceback;
+  }
+
+  /** When the task ended; `null` as long as it has not. */
+  async dateDone(): Promise<Date | null> {
+    return this.#reader.dateDone(await this.#meta());
+  }
+
+  /** The results of what this task sent: of tasks, and of groups. Those that follow it are among them, but for a chord's body. */
+  async children(): Promise<(AsyncResult | GroupResult)[]> {
+    return this.#reader.children(await this.#meta());
+  }
+
+  /**
+   * Waits for this task, then for what it sent, and so on, and gives each result with its value. Throws what a task threw,
+   * and what `get` throws.
+   */
+  async *collect(options: GetOptions = {}): AsyncGenerator<[result: AsyncResult | GroupResult, value: unknown], void> {
+    const seen = new Set<string>();
+    const left: (AsyncResult | GroupResult)[] = [this];
+    for (let result = left.shift(); result !== undefined; result = left.shift()) {
+      // A task that was run again after a retry is a child of itself, in Python's rows.
+      if (seen.has(result.id)) continue;
+      seen.add(result.id);
+      yield [result, await result.get(options)];
+      left.push(...(result instanceof AsyncResult ? await result.children() : result.results));
+    }
+  }
+
+  /**
+   * Waits for the outcome and returns the value.
+   * @throws TimeoutError when `timeout` passes; `TaskError`, or an error of Lovage's own, when the task failed.
+   */
+  async get(options: GetOptions = {}): Promise<T> {
+    const meta = this.#outcome ?? this.#keep(await this.#wait(options));
+    const value = this.#reader.value(meta);
+    if (isPropagated(meta.status) && options.propagate !== false) throw value;
+    return value as T;
+  }
+
+  async #wait(options: GetOptions): Promise<Meta> {
+    if (this.parent === null) return this.#reader.wait(this.id, options);
+    const [meta] = await waitForAll(this.#reader, [this.id], options, this.parent);
+    return meta as Meta;
+  }
+
+  /** Makes readers see nothing any more. A task that is still to run runs. */
+  async forget(): Promise<void> {
+    this.#outcome = undefined;
+    await this.#reader.forget(this.id);
+  }
+
+  /** Keeps the task from starting. One that runs already goes on, or with `terminate` finds its `signal` aborted. */
+  async revoke(options: { readonly terminate?: boolean } = {}): Promise<void> {
+    await this.#reader.revoke(this.id, options.terminate ?? false);
+  }
+
+  toString(): string {
+    return this.id;
+  }
+
+  /** A result is not data: pass its id. */
+  toJSON(): never {
+    throw new EncodeError("", `is the result of task ${this.id}, which cannot be sent itself; send its id`);
+  }
+}

@@ -1,0 +1,196 @@
+/** The results of a group. */
+import { EncodeError, LovageError } from "../errors.ts";
+import type { Meta, ResultTuple } from "../protocol/meta.ts";
+import { FAILURE, isPropagated, isReady, SUCCESS } from "../states.ts";
+import type { AsyncResult, GetOptions } from "./async-result.ts";
+import type { ResultReader } from "./reader.ts";
+
+type Result = AsyncResult | GroupResult;
+
+/** Members of a group, as many as there are: made when they are asked for. */
+export interface Members {
+  readonly length: number;
+  at(index: number): Result;
+}
+
+/** What is asked of the store for one member may be asked for so many at a time. */
+const AT_A_TIME = 1000;
+
+/**
+ * What a group's `delay` gives, and `app.groupResult(id)`: its members' results, in order. What is asked of all of them is
+ * asked in one request. It has no `then`: awaiting it does not wait for the tasks.
+ */
+export class GroupResult<T extends readonly unknown[] = readonly unknown[]> {
+  readonly id: string;
+  /** The result of the step before the group, in a chain that was started here. */
+  readonly parent: Result | null;
+  readonly #reader: ResultReader | undefined;
+  readonly #members: Members;
+
+  constructor(reader: ResultReader | undefined, id: string, members: Members, parent: Result | null = null) {
+    this.#reader = reader;
+    this.id = id;
+    this.#members = members;
+    this.parent = parent;
+  }
+
+  /** Of a group that has no member. */
+  static empty(): GroupResult<[]> {
+    return new GroupResult<[]>(undefined, crypto.randomUUID(), { length: 0, at: () => unknownApp() });
+  }
+
+  get length(): number {
+    return this.#members.length;
+  }
+
+  /** The members' results; one of a group within it is a `GroupResult`. A new list each time. */
+  get results(): readonly Result[] {
+    return Array.from({ length: this.length }, (_, index) => this.#members.at(index));
+  }
+
+  /** Celery's name for {@link results}. */
+  get children(): readonly Result[] {
+    return this.results;
+  }
+
+  /** Ids of all tasks in it, those of groups within it too. */
+  get ids(): readonly string[] {
+    return this.results.flatMap((result) => (result instanceof GroupResult ? result.ids : [result.id]));
+  }
+
+  async #states(): Promise<readonly string[]> {
+    if (this.length === 0) return [];
+    return (await this.#open().metas(this.ids)).map(({ status }) => status);
+  }
+
+  #open(): ResultReader {
+    return this.#reader ?? unknownApp();
+  }
+
+  /** How many have succeeded. */
+  async completedCount(): Promise<number> {
+    return (await this.#states()).filter((state) => state === SUCCESS).length;
+  }
+
+  /** Whether all have their outcome. */
+  async ready(): Promise<boolean> {
+    return (await this.#states()).every(isReady);
+  }
+
+  /** Whether all have succeeded. */
+  async successful(): Promise<boolean> {
+    return (await this.#states()).every((state) => state === SUCCESS);
+  }
+
+  /** Whether any has failed. */
+  async failed(): Promise<boolean> {
+    return (await this.#states()).some((state) => state === FAILURE);
+  }
+
+  /** Whether any has no outcome yet. */
+  async waiting(): Promise<boolean> {
+    return !(await this.ready());
+  }
+
+  /**
+   * Waits for all and returns their values in order.
+   * @throws what the first task threw that is seen to have failed, at once; `TimeoutError` when `timeout` passes.
+   */
+  async get(options: GetOptions = {}): Promise<T> {
+    if (this.length === 0) return [] as unknown as T;
+    const reader = this.#open();
+    const metas = await waitForAll(reader, this.ids, options, this.parent);
+    let next = 0;
+    const valuesOf = (group: GroupResult): unknown[] =>
+      group.results.map((result) => (result instanceof GroupResult ? valuesOf(result) : reader.value(metas[next++] as Meta)));
+    // The members are those that the group was made of, and so are the types of their results.
+    return valuesOf(this as GroupResult) as unknown as T;
+  }
+
+  /** Celery's name for {@link get}. */
+  join(options: GetOptions = {}): Promise<T> {
+    return this.get(options);
+  }
+
+  /** Stores which tasks are in it, so that `app.groupResult(id)` and Python's `GroupResult.restore(id)` find it. */
+  async save(): Promise<this> {
+    await this.#open().saveGroup(this.toTuple());
+    return this;
+  }
+
+  /** Makes readers see nothing of its tasks any more, and of the group, if it was saved. */
+  async forget(): Promise<void> {
+    if (this.length === 0) return;
+    const reader = this.#open();
+    await inBatches(this.ids, (id) => reader.forget(id));
+    await reader.forgetGroup(this.id);
+  }
+
+  /** Keeps its tasks from starting; see `AsyncResult.revoke`. */
+  async revoke(options: { readonly terminate?: boolean } = {}): Promise<void> {
+    await inBatches(this.ids, (id) => this.#open().revoke(id, options.terminate ?? false));
+  }
+
+  /** Celery's way of writing it. */
+  toTuple(): ResultTuple {
+    return [
+      [this.id, null],
+      this.results.map((result): ResultTuple => (result instanceof GroupResult ? result.toTuple() : [[result.id, null], null])),
+    ];
+  }
+
+  toString(): string {
+    return this.id;
+  }
+
+  /** A result is not data: pass its id. */
+  toJSON(): never {
+    throw new EncodeError("", `is the result of group ${this.id}, which cannot be sent itself; save() it and send its id`);
+  }
+}
+
+/**
+ * Waits for tasks, all in one loop. Throws what a task threw as soon as it is seen, and what one of those before them in
+ * a chain threw: then they will not run.
+ */
+export async function waitForAll(
+  reader: ResultReader,
+  ids: readonly string[],
+  options: GetOptions,
+  parent: Result | null,
+): Promise<readonly Meta[]> {
+  const over = new AbortController();
+  const signal = options.signal === undefined ? over.signal : AbortSignal.any([options.signal, over.signal]);
+  const propagate = options.propagate !== false;
+  const wait = async (id: string, throws: boolean): Promise<Meta> => {
+    const meta = await reader.wait(id, { ...options, signal });
+    if (throws && isPropagated(meta.status)) throw reader.value(meta);
+    return meta;
+  };
+  try {
+    const all = Promise.all(ids.map((id) => wait(id, propagate)));
+    if (parent === null || !propagate) return await all;
+    const never = new Promise<never>(() => {});
+    const ancestors = ancestorsOf(parent).map((id) => wait(id, true).then(() => never));
+    return await Promise.race([all, ...ancestors]);
+  } finally {
+    over.abort();
+  }
+}
+
+function ancestorsOf(parent: Result): string[] {
+  const ids: string[] = [];
+  for (let result: Result | null = parent; result !== null; result = result.parent) {
+    // A chord's body says itself that a member of its header failed.
+    if (!(result instanceof GroupResult)) ids.push(result.id);
+  }
+  return ids;
+}
+
+async function inBatches(ids: readonly string[], act: (id: string) => Promise<void>): Promise<void> {
+  for (let at = 0; at < ids.length; at += AT_A_TIME) await Promise.all(ids.slice(at, at + AT_A_TIME).map(act));
+}
+
+function unknownApp(): never {
+  throw new LovageError("a group without members was made by no app: there is nothing to ask, to save or to forget");
+}

@@ -1,0 +1,265 @@
+/** How results are read: one look at the backend serves everybody in the process who waits for one. */
+import type { Clock } from "../clock.ts";
+import { TaskRevokedError, TimeoutError } from "../errors.ts";
+import { dataToError, exceptionToData } from "../protocol/exceptions.ts";
+import { decodeGroupMeta, decodeMeta, encodeGroupMeta, encodeMeta, type Meta, type MetaCodec, type ResultTuple } from "../protocol/meta.ts";
+import { parseTime } from "../protocol/time.ts";
+import { holdsException, isReady, PENDING, RETRY, REVOKED } from "../states.ts";
+import { AsyncResult, type GetOptions } from "./async-result.ts";
+import { type Backend, groupKey, type Row, taskKey } from "./backend.ts";
+import { GroupResult } from "./group-result.ts";
+
+export interface ResultReader {
+  /** What is stored of a task; PENDING where nothing is. */
+  meta(id: string): Promise<Meta>;
+  /** What is stored of several, in one read. */
+  metas(ids: readonly string[]): Promise<readonly Meta[]>;
+  /** Waits until a task has its outcome. Throws `TimeoutError`, or the signal's reason. */
+  wait(id: string, options: GetOptions): Promise<Meta>;
+  /** The result as a value, or as an error where the state says that it is one. */
+  value(meta: Meta): unknown;
+  dateDone(meta: Meta): Date | null;
+  /** The results of what this task sent. */
+  children(meta: Meta): (AsyncResult | GroupResult)[];
+  /** The result that Celery writes as a tuple: of a task, or of a group. */
+  fromTuple(tuple: ResultTuple, parent?: AsyncResult | GroupResult | null): AsyncResult | GroupResult;
+  /** A group that was saved; `null` where none was. */
+  group(id: string): Promise<GroupResult | null>;
+  saveGroup(tuple: ResultTuple): Promise<void>;
+  forgetGroup(id: string): Promise<void>;
+  forget(id: string): Promise<void>;
+  revoke(id: string, terminate: boolean): Promise<void>;
+}
+
+/** The first look after the first one comes so soon, where the backend cannot tell of changes … */
+const FIRST_INTERVAL_MS = 20;
+/** … each next one a quarter later than the one before … */
+const INTERVAL_GROWTH = 1.25;
+/** … up to this. */
+const LAST_INTERVAL_MS = 1000;
+/** Where the backend does tell, a look that found nothing is repeated after this all the same. */
+const SAFETY_INTERVAL_MS = 1000;
+/** Tasks end in about the order in which they were sent: of many that are waited for, so many are looked at first. */
+const LOOK_AT = 200;
+
+/** Why a wait for changes ends. Without a reason of ours, each would make an error with a stack. */
+const LOOKED = "looked";
+
+interface Waiter {
+  readonly id: string;
+  readonly settle: (meta: Meta | undefined, error?: unknown) => void;
+  readonly fixed: number | undefined;
+  /** Seconds, for the error. */
+  readonly timeout: number;
+  /** When to give up, in milliseconds since the epoch. */
+  readonly deadline: number;
+  interval: number;
+  next: number;
+  /** The state last seen, for the message of a time-out. */
+  state: string;
+}
+
+export interface ReaderContext {
+  readonly backend: () => Promise<Backend>;
+  readonly clock: Clock;
+  readonly codec: MetaCodec;
+  /** `ttl` for a row that is written now, in whole seconds since the epoch. */
+  readonly ttl: () => number | undefined;
+  /** Readers take rows older than so many seconds for absent: the setting `resultExpires`. */
+  readonly expires: number | undefined;
+}
+
+const pending = (id: string): Meta => ({
+  status: PENDING,
+  result: null,
+  traceback: null,
+  children: null,
+  dateDone: null,
+  taskId: id,
+});
+
+export function createReader(context: ReaderContext): ResultReader {
+  const { clock } = context;
+  const waiters = new Set<Waiter>();
+  let wake: AbortController | undefined;
+  let looking = false;
+
+  async function toMeta(id: string, row: Row | undefined): Promise<Meta> {
+    if (row === undefined || row.hidden === true) return pending(id);
+    if (context.expires !== undefined && row.timestamp + context.expires <= clock.now() / 1000) return pending(id);
+    return decodeMeta(row.result, context.codec);
+  }
+
+  async function meta(id: string): Promise<Meta> {
+    const backend = await context.backend();
+    const [row] = await backend.read([taskKey(id)]);
+    return toMeta(id, row);
+  }
+
+  function wait(id: string, options: GetOptions): Promise<Meta> {
+    return new Promise<Meta>((resolve, reject) => {
+      const { timeout, interval, signal } = options;
+      const now = clock.now();
+      const waiter: Waiter = {
+        id,
+        fixed: interval === undefined ? undefined : Math.max(0, interval) * 1000,
+        timeout: timeout ?? Number.POSITIVE_INFINITY,
+        deadline: timeout === undefined ? Number.POSITIVE_INFINITY : now + timeout * 1000,
+        interval: FIRST_INTERVAL_MS,
+        next: now,
+        state: PENDING,
+        settle(found, error) {
+          waiters.delete(waiter);
+          signal?.removeEventListener("abort", onAbort);
+          if (found === undefined) reject(error);
+          else resolve(found);
+        },
+      };
+      const onAbort = () => waiter.settle(undefined, signal?.reason);
+      if (signal?.aborted) return reject(signal.reason);
+      signal?.addEventListener("abort", onAbort);
+      waiters.add(waiter);
+      if (looking) wake?.abort(LOOKED);
+      else void look();
+    });
+  }
+
+  /** The one loop that looks for all who wait. It ends with the last of them. */
+  async function look(): Promise<void> {
+    looking = true;
+    try {
+      const backend = await context.backend();
+      let all = clock.now();
+      while (waiters.size > 0) {
+        wake = new AbortController();
+        // Asked for before the rows are read: a change in between is not missed.
+        const changed = backend.changed?.(wake.signal);
+        const began = clock.now();
+        const due = [...waiters].filter((waiter) => changed !== undefined || waiter.next <= began);
+        const isFull = began >= all;
+        if (isFull) all = began + SAFETY_INTERVAL_MS;
+        for (let from = 0; from < due.length; from += LOOK_AT) {
+          const found = await read(backend, due.slice(from, from + LOOK_AT));
+          // Where the backend tells of changes, a look that finds nothing among the oldest goes no further, but for one a second.
+          if (!found && !isFull && changed !== undefined) break;
+        }
+        const now = clock.now();
+        for (const waiter of waiters) {
+          if (waiter.deadline <= now)
+            waiter.settle(undefined, new TimeoutError(waiter.id, waiter.timeout, waiter.state));
+        }
+        if (waiters.size === 0) {
+          wake.abort(LOOKED);
+          break;
+        }
+        await rest(changed, wake, now - began);
+      }
+    } catch (error) {
+      for (const waiter of [...waiters]) waiter.settle(undefined, error);
+    } finally {
+      looking = false;
+      wake = undefined;
+    }
+  }
+
+  /** Reads the rows of some who wait, and settles those that are done. Whether there were any. */
+  async function read(backend: Backend, due: readonly Waiter[]): Promise<boolean> {
+    let found = false;
+    const rows = await backend.read(due.map((waiter) => taskKey(waiter.id)));
+    const now = clock.now();
+    await Promise.all(
+      due.map(async (waiter, index) => {
+        try {
+          const meta = await toMeta(waiter.id, rows[index]);
+          waiter.state = meta.status;
+          if (isReady(meta.status)) {
+            found = true;
+            return waiter.settle(meta);
+          }
+        } catch (error) {
+          return waiter.settle(undefined, error);
+        }
+        waiter.next = now + (waiter.fixed ?? waiter.interval);
+        waiter.interval = Math.min(LAST_INTERVAL_MS, waiter.interval * INTERVAL_GROWTH);
+      }),
+    );
+    return found;
+  }
+
+  /** Until the next look is due, or the backend tells of a change, or somebody else begins to wait. */
+  async function rest(changed: Promise<void> | undefined, waking: AbortController, spent: number): Promise<void> {
+    const now = clock.now();
+    let until = now + SAFETY_INTERVAL_MS;
+    for (const waiter of waiters) until = Math.min(until, waiter.deadline, changed === undefined ? waiter.next : until);
+    const timer = clock.sleep(Math.max(0, until - now), waking.signal);
+    await (changed === undefined ? timer : Promise.race([changed, timer]));
+    waking.abort(LOOKED);
+    // With many waiting, a look takes its time: no more than half of it all is spent looking.
+    if (changed !== undefined && spent > 1) await clock.sleep(spent);
+  }
+
+  async function metas(ids: readonly string[]): Promise<readonly Meta[]> {
+    const rows = await (await context.backend()).read(ids.map(taskKey));
+    return Promise.all(ids.map((id, index) => toMeta(id, rows[index])));
+  }
+
+  const reader: ResultReader = {
+    meta,
+    metas,
+    wait,
+    value: (found) => (holdsException(found.status) ? toError(found) : found.result),
+    dateDone: (found) => (found.dateDone === null ? null : new Date(parseTime(found.dateDone))),
+    children: (found) => childTuples(found.children).map((tuple) => reader.fromTuple(tuple)),
+    fromTuple([[id], members], parent = null) {
+      if (members === null) return new AsyncResult(reader, id, parent);
+      return new GroupResult(reader, id, { length: members.length, at: (index) => reader.fromTuple(members[index] as ResultTuple) }, parent);
+    },
+    async group(id) {
+      const [row] = await (await context.backend()).read([groupKey(id)]);
+      if (row === undefined || row.hidden === true) return null;
+      return reader.fromTuple(await decodeGroupMeta(row.result, context.codec)) as GroupResult;
+    },
+    async saveGroup(tuple) {
+      const result = await encodeGroupMeta(tuple, context.codec);
+      await applyOne({ type: "store", key: groupKey(tuple[0][0]), now: clock.now(), ttl: context.ttl(), result });
+    },
+    async forgetGroup(id) {
+      await applyOne({ type: "forget", key: groupKey(id), now: clock.now() });
+    },
+    async forget(id) {
+      await applyOne({ type: "forget", key: taskKey(id), now: clock.now() });
+    },
+    async revoke(id, terminate) {
+      const { data, traceback } = exceptionToData(new TaskRevokedError(terminate ? "terminated" : "revoked"));
+      const result = await encodeMeta(
+        { ...pending(id), status: REVOKED, result: data, traceback, dateDone: new Date(clock.now()).toISOString() },
+        context.codec,
+      );
+      await applyOne({ type: "revoke", key: taskKey(id), now: clock.now(), ttl: context.ttl(), terminate, result });
+    },
+  };
+  return reader;
+
+  async function applyOne(command: Parameters<Backend["apply"]>[0][number]): Promise<void> {
+    const backend = await context.backend();
+    const [outcome] = await backend.apply([command]);
+    if (outcome instanceof Error) throw outcome;
+  }
+}
+
+/** The error that a meta holds; `null` for a retry without a reason. */
+function toError(meta: Meta): Error | null {
+  return meta.result === null && meta.status === RETRY ? null : dataToError(meta.result, meta.traceback, meta.taskId);
+}
+
+/** Children as tuples, whatever way a Celery or a program of its own wrote them. */
+function childTuples(children: unknown): ResultTuple[] {
+  if (!Array.isArray(children)) return [];
+  return children.flatMap((child: unknown): ResultTuple[] => {
+    if (!Array.isArray(child)) return typeof child === "string" ? [[[child, null], null]] : [];
+    const [head, members] = child as [unknown, unknown];
+    const id: unknown = Array.isArray(head) ? head[0] : head;
+    if (typeof id !== "string") return [];
+    return [[[id, null], Array.isArray(members) ? childTuples(members) : null]];
+  });
+}

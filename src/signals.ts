@@ -1,0 +1,75 @@
+/** What an app tells those who listen: Celery's signals, one small typed emitter. Tracing and metrics stand on it. */
+import type { Message } from "./protocol/message.ts";
+import type { Request } from "./tasks/context.ts";
+
+interface TaskFacts {
+  readonly task: string;
+  readonly taskId: string;
+}
+
+/** The signals by name, with what a handler gets. */
+export interface Signals {
+  /** A message is about to be sent. What a handler puts into `headers` travels with it: the place for a trace's context. */
+  beforeTaskPublish: { readonly message: Message; readonly queue: string; readonly headers: Record<string, unknown> };
+  /** A message was accepted by the broker. */
+  afterTaskPublish: { readonly message: Message; readonly queue: string };
+  /** A worker has taken a message from a queue and knows its task. */
+  taskReceived: TaskFacts & { readonly request: Request };
+  /** A task is about to run. */
+  taskPrerun: TaskFacts & { readonly request: Request; readonly args: readonly unknown[] };
+  /** A task has run and its outcome is stored. */
+  taskPostrun: TaskFacts & {
+    readonly request: Request;
+    readonly state: string;
+    readonly result: unknown;
+    readonly runtime: number;
+  };
+  taskSuccess: TaskFacts & { readonly request: Request; readonly result: unknown; readonly runtime: number };
+  taskFailure: TaskFacts & { readonly request: Request; readonly error: unknown };
+  taskRetry: TaskFacts & { readonly request: Request; readonly reason: unknown; readonly eta: Date };
+  taskRevoked: TaskFacts & { readonly request: Request; readonly reason: "revoked" | "expired" | "terminated" };
+  /** A message became a dead letter. */
+  taskRejected: {
+    readonly task: string | undefined;
+    readonly taskId: string | undefined;
+    readonly queue: string;
+    readonly reason: string;
+  };
+  workerReady: { readonly hostname: string; readonly queues: readonly string[] };
+  workerShutdown: { readonly hostname: string };
+}
+
+export type SignalName = keyof Signals;
+export type SignalHandler<N extends SignalName> = (facts: Signals[N]) => void | Promise<void>;
+
+/** Handlers by signal. A handler that throws is reported and changes nothing for the task or for other handlers. */
+export class Emitter {
+  readonly #handlers = new Map<SignalName, Set<(facts: never) => void | Promise<void>>>();
+  readonly #report: (signal: SignalName, error: unknown) => void;
+
+  constructor(report: (signal: SignalName, error: unknown) => void) {
+    this.#report = report;
+  }
+
+  on<N extends SignalName>(name: N, handler: SignalHandler<N>): () => void {
+    const handlers = this.#handlers.get(name) ?? new Set();
+    this.#handlers.set(name, handlers.add(handler));
+    return () => handlers.delete(handler);
+  }
+
+  /** Whether anybody listens: spares the making of facts that nobody wants. */
+  has(name: SignalName): boolean {
+    return (this.#handlers.get(name)?.size ?? 0) > 0;
+  }
+
+  /** Calls the handlers in the order of their registration, one after the other. */
+  async emit<N extends SignalName>(name: N, facts: Signals[N]): Promise<void> {
+    for (const handler of this.#handlers.get(name) ?? []) {
+      try {
+        await (handler as SignalHandler<N>)(facts);
+      } catch (error) {
+        this.#report(name, error);
+      }
+    }
+  }
+}

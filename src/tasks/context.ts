@@ -1,0 +1,121 @@
+/** What a running task sees of itself. */
+import type { Lovage } from "../app.ts";
+import type { SignatureLike } from "../canvas/signature.ts";
+import type { ResultTuple } from "../protocol/meta.ts";
+import type { AsyncResult } from "../results/async-result.ts";
+import type { DeliveryInfo, Message, SignatureData } from "../protocol/message.ts";
+import type { CallOptions } from "./options.ts";
+
+/** The message that a task runs for: Celery's `self.request`, in camelCase. */
+export interface Request {
+  readonly id: string;
+  readonly task: string;
+  readonly args: readonly unknown[];
+  readonly kwargs: Readonly<Record<string, unknown>>;
+  /** Retries before this attempt: 0 in the first. */
+  readonly retries: number;
+  /** Text in ISO 8601, as in the message. */
+  readonly eta: string | null;
+  readonly expires: string | null;
+  readonly rootId: string;
+  readonly parentId: string | null;
+  readonly group: string | null;
+  readonly groupIndex: number | null;
+  readonly chord: SignatureData | null;
+  readonly chain: readonly SignatureData[];
+  readonly callbacks: readonly SignatureData[];
+  readonly errbacks: readonly SignatureData[];
+  readonly timelimit: readonly [hard: number | null, soft: number | null];
+  /** Seconds that this run may take, of call, task, queue or app; `null`: no limit. */
+  readonly timeLimit: number | null;
+  readonly softTimeLimit: number | null;
+  readonly ignoreResult: boolean;
+  /** Headers of the caller's own. */
+  readonly headers: Readonly<Record<string, unknown>>;
+  readonly properties: Readonly<Record<string, unknown>>;
+  readonly deliveryInfo: DeliveryInfo & { readonly priority: number | null; readonly redelivered: boolean };
+  readonly correlationId: string | null;
+  readonly replyTo: string | null;
+  /** The worker's name. */
+  readonly hostname: string;
+  readonly origin: string | null;
+  readonly shadow: string | null;
+  readonly lang: string;
+  readonly argsrepr: string | null;
+  readonly kwargsrepr: string | null;
+  readonly replacedTaskNesting: number;
+  readonly stampedHeaders: readonly string[] | null;
+  readonly stamps: Readonly<Record<string, unknown>>;
+  /** The queue it came from. */
+  readonly queue: string;
+  /** Whether it runs in its caller, by `apply` or `taskAlwaysEager`. */
+  readonly isEager: boolean;
+  /** Whether it was called in place, by `add.run(…)`: then there is no message, and a retry throws. */
+  readonly calledDirectly: boolean;
+  readonly utc: true;
+  /** How often the broker handed the message out: 1 at first. */
+  readonly deliveries: number;
+}
+
+/** Options of `self.retry()`. */
+export interface RetryOptions
+  extends Pick<CallOptions, "countdown" | "eta" | "kwargs" | "queue" | "priority" | "headers"> {
+  /** Arguments of the next attempt. Default: the present ones. */
+  readonly args?: readonly unknown[];
+  /** Why. Thrown in the end, when no retry is left. */
+  readonly exc?: unknown;
+  /** Retries allowed, for this decision. `null`: without end. */
+  readonly maxRetries?: number | null;
+  /** Seconds from now, or an instant, in place of the message's own. */
+  readonly expires?: number | Date | string;
+}
+
+/** What a bound task can do while it runs. */
+export interface TaskContext {
+  readonly app: Lovage;
+  readonly name: string;
+  readonly request: Request;
+  /** Aborts at the soft time limit, when the task is revoked with `terminate`, and when the run is given up. */
+  readonly signal: AbortSignal;
+  /** Asks for another attempt by throwing `Retry`; throws `exc`, or `MaxRetriesExceededError`, when none is left. */
+  retry(options?: RetryOptions): never;
+  /** Stores a state of your own, with any JSON as its meta, for readers of the result. */
+  updateState(update: { readonly state: string; readonly meta?: unknown }): Promise<void>;
+  /** Ends this run by sending another task under the same id; its result becomes this one's. Throws. */
+  replace(signature: SignatureLike): never;
+  /** Adds a task, or a canvas, to the chord that this task is a member of: its result comes after those of the header. Throws where there is none. */
+  addToChord(signature: SignatureLike): Promise<AsyncResult>;
+}
+
+/** A task while it runs: the task itself and its context. */
+export type RunningTask<T = object> = T & TaskContext;
+
+/** What the engine keeps of a running task beside what the task sees. */
+export interface RunScope {
+  readonly self: TaskContext;
+  readonly message: Message;
+  /** Sends that the task does not await are awaited for it before it counts as ended. Gives the promise back. */
+  track<T>(sending: Promise<T>): Promise<T>;
+  /** The results of what the task sent, for `children`. */
+  readonly children: ResultTuple[];
+  /** Throws `ContextSettledError` once the run is over. */
+  assertOpen(call: string): void;
+}
+
+/** Where the running task is looked up: async local storage, on platforms that run tasks. */
+interface ScopeStorage {
+  getStore(): RunScope | undefined;
+}
+
+let storage: ScopeStorage | undefined;
+
+/** Told by the worker when it loads, so that apps which only send do not need Node's async hooks. */
+export function useScopeStorage(found: ScopeStorage): void {
+  storage = found;
+}
+
+/** The engine's view of the task that is running here, if one is. */
+export const currentScope = (): RunScope | undefined => storage?.getStore();
+
+/** The task that is running here, as `bind: true` would give it; `undefined` outside of a task. */
+export const currentTask = (): RunningTask | undefined => currentScope()?.self;

@@ -1,0 +1,231 @@
+/** The way of a call: options merged and checked → message → route → envelope → outbox. */
+import { signatureList } from "../canvas/wire-options.ts";
+import type { Clock } from "../clock.ts";
+import type { Config } from "../config.ts";
+import { type Broker, isFifo, type Outgoing } from "../brokers/broker.ts";
+import type { Outbox } from "../brokers/outbox.ts";
+import type { Router } from "../brokers/routes.ts";
+import { ImproperlyConfigured } from "../errors.ts";
+import { compressionType } from "../protocol/compression.ts";
+import { encodeEnvelope } from "../protocol/envelope.ts";
+import { createMessage, type Message, type SignatureData } from "../protocol/message.ts";
+import { contentTypeOf } from "../protocol/serializers.ts";
+import { formatTime, parseTime } from "../protocol/time.ts";
+import type { Emitter } from "../signals.ts";
+import { currentScope } from "./context.ts";
+import { type CallOptions, checkCallOptions, type TaskOptions } from "./options.ts";
+import { checkInput } from "./schema.ts";
+import type { Task } from "./task.ts";
+
+/** Options that only the engine and signatures give: where a message stands among others. */
+export interface PublishOptions extends CallOptions {
+  readonly rootId?: string | undefined;
+  readonly parentId?: string | null | undefined;
+  readonly groupId?: string | undefined;
+  readonly groupIndex?: number | undefined;
+  readonly chain?: readonly SignatureData[] | undefined;
+  readonly chord?: SignatureData | undefined;
+  readonly stamps?: Readonly<Record<string, unknown>> | undefined;
+  readonly replacedTaskNesting?: number | undefined;
+  /** Where the broker can: a second send under this id, within five minutes, is dropped. It does not travel. */
+  readonly deduplicationId?: string | undefined;
+}
+
+/** What a call needs of its app. */
+export interface PublishHost {
+  readonly config: Config;
+  readonly clock: Clock;
+  readonly uuid: () => string;
+  readonly emitter: Emitter;
+  readonly outbox: Outbox;
+  readonly router: Router;
+  broker(): Promise<Broker>;
+  task(name: string): Task | undefined;
+  /** The options in force: the declaration's, with the annotations of the config over them. */
+  optionsOf(task: Task): TaskOptions;
+}
+
+/** A message and the queue it goes to. */
+export interface Addressed {
+  readonly message: Message;
+  readonly queue: string;
+}
+
+/** Makes the message of a call. Throws `ImproperlyConfigured`, `ValidationError`, `QueueNotFound`. */
+export async function createCall(
+  host: PublishHost,
+  name: string,
+  args: readonly unknown[],
+  call: PublishOptions,
+): Promise<Addressed> {
+  const { config, clock } = host;
+  const task = host.task(name);
+  const declared = task === undefined ? {} : host.optionsOf(task);
+  const scope = currentScope();
+  const kwargs = call.kwargs ?? {};
+  if (task !== undefined) await checkInput(task, args, kwargs);
+
+  const { kwargs: _, ...own } = call;
+  // As in Celery: the call's options come over the declaration's, and both over the route's.
+  const options = host.router(
+    name,
+    args,
+    kwargs,
+    withoutAbsent({ ...deliveryOptions(declared), ...withoutAbsent(own) }),
+    task,
+  );
+  const queue = options.queue;
+  const now = clock.now();
+  const eta = etaOf(options, now);
+  if (eta !== null && isFifo(queue)) {
+    throw new ImproperlyConfigured(
+      options.eta === undefined ? "countdown" : "eta",
+      `the FIFO queue ${queue} takes no delay of a single message; send ${name} to a standard queue`,
+    );
+  }
+  const id = options.taskId ?? host.uuid();
+  const inherited = config.taskInheritParentPriority ? scope?.message.priority : undefined;
+  const message = createMessage({
+    id,
+    task: name,
+    args,
+    kwargs,
+    callbacks: signatureList(options.link),
+    errbacks: signatureList(options.linkError),
+    chain: options.chain ?? [],
+    chord: options.chord ?? null,
+    eta: eta === null ? null : formatTime(eta),
+    expires: expiresOf(options.expires, now),
+    timelimit: [call.timeLimit ?? null, call.softTimeLimit ?? null],
+    ignoreResult: options.ignoreResult ?? config.taskIgnoreResult,
+    rootId: options.rootId ?? scope?.message.rootId ?? id,
+    parentId: options.parentId ?? scope?.message.id ?? null,
+    group: options.groupId ?? null,
+    groupIndex: options.groupIndex ?? null,
+    replacedTaskNesting: options.replacedTaskNesting ?? 0,
+    stampedHeaders: options.stamps === undefined ? null : Object.keys(options.stamps),
+    stamps: options.stamps ?? {},
+    shadow: options.shadow ?? null,
+    headers: {
+      ...options.headers,
+      // A limit of this one call travels as a header of its own; Python's workers hand it through.
+      ...(call.maxRetries === undefined ? {} : { max_retries: call.maxRetries }),
+    },
+    replyTo: "",
+    priority: options.priority ?? inherited ?? config.taskDefaultPriority ?? null,
+    deliveryInfo: { exchange: options.exchange, routingKey: options.routingKey },
+    properties: groupProperties(options, queue),
+    contentType: contentTypeOf(options.serializer ?? config.taskSerializer),
+    compression: compressionOf(options.compression ?? config.taskCompression),
+  });
+  return { message, queue };
+}
+
+/** Encodes a message and hands it to the broker; resolves when the broker has it. */
+export async function send(
+  host: PublishHost,
+  { message, queue }: Addressed,
+  options: PublishOptions = {},
+): Promise<void> {
+  const { config, emitter } = host;
+  let sent = message;
+  if (emitter.has("beforeTaskPublish")) {
+    const headers: Record<string, unknown> = {};
+    await emitter.emit("beforeTaskPublish", { message, queue, headers });
+    sent = createMessage({ ...message, headers: { ...message.headers, ...headers } });
+  }
+  const { deduplicationId } = options;
+  const packed = await pack(host, sent, queue);
+  const entry = deduplicationId === undefined ? packed : { ...packed, deduplicationId };
+  const policy = { ...config.taskPublishRetryPolicy, ...options.retryPolicy };
+  await host.outbox.send(entry, (options.retry ?? config.taskPublishRetry) ? policy : undefined);
+  if (emitter.has("afterTaskPublish")) await emitter.emit("afterTaskPublish", { message: sent, queue });
+}
+
+/** A message as the broker takes it: encoded, within its size, delayed until its `eta` or as long as the broker can. */
+export async function pack(host: PublishHost, message: Message, queue: string): Promise<Outgoing> {
+  const broker = await host.broker();
+  const body = await encodeEnvelope(message);
+  const delay = message.eta === null ? 0 : Math.max(0, (parseTime(message.eta) - host.clock.now()) / 1000);
+  const { MessageGroupId, MessageDeduplicationId } = message.properties;
+  return {
+    queue,
+    body,
+    ...(delay > 0
+      ? { delaySeconds: Math.min(delay, broker.limits.maxDelaySeconds, host.config.brokerTransportOptions.maxDelay) }
+      : {}),
+    ...(message.priority === null ? {} : { priority: message.priority }),
+    ...(typeof MessageGroupId === "string" ? { groupId: MessageGroupId } : {}),
+    ...(typeof MessageDeduplicationId === "string" ? { deduplicationId: MessageDeduplicationId } : {}),
+  };
+}
+
+function compressionOf(name: string | undefined): string | null {
+  if (name === undefined) return null;
+  const type = compressionType(name);
+  if (type === undefined)
+    throw new ImproperlyConfigured("compression", `${JSON.stringify(name)} is not known; use gzip, brotli or zstd`);
+  return type;
+}
+
+/** When the message may be acted upon, in milliseconds since the epoch; `null`: at once. As in Celery, a countdown of 0 is none. */
+function etaOf(options: Pick<CallOptions, "countdown" | "eta">, now: number): number | null {
+  if (options.eta !== undefined) return toInstant(options.eta);
+  return options.countdown ? now + options.countdown * 1000 : null;
+}
+
+export function expiresOf(expires: number | Date | string | undefined, now: number): string | null {
+  if (expires === undefined) return null;
+  return formatTime(typeof expires === "number" ? now + expires * 1000 : toInstant(expires));
+}
+
+const toInstant = (given: Date | string): number => (given instanceof Date ? given.getTime() : parseTime(given));
+
+/** On a FIFO queue the group keeps the order; on a standard one it is the tenant that the queue is shared fairly by. */
+function groupProperties(options: CallOptions, queue: string): Record<string, string> {
+  const group = options.MessageGroupId ?? options.tenant;
+  if (options.MessageDeduplicationId !== undefined && !isFifo(queue)) {
+    throw new ImproperlyConfigured(
+      "MessageDeduplicationId",
+      `only a FIFO queue drops duplicates, and ${queue} is none; give the task a taskId`,
+    );
+  }
+  return {
+    ...(group === undefined ? {} : { MessageGroupId: group }),
+    ...(options.MessageDeduplicationId === undefined ? {} : { MessageDeduplicationId: options.MessageDeduplicationId }),
+  };
+}
+
+/** What a declaration says about its messages, beside what it says about its runs. */
+const deliveryOptions = ({
+  queue,
+  exchange,
+  routingKey,
+  priority,
+  serializer,
+  compression,
+  expires,
+  ignoreResult,
+}: TaskOptions): CallOptions => ({
+  queue,
+  exchange,
+  routingKey,
+  priority,
+  serializer,
+  compression,
+  expires,
+  ignoreResult,
+});
+
+function withoutAbsent<T extends object>(options: T): T {
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined && value !== null)) as T;
+}
+
+/** The check that every call passes first. */
+export function checkCall(name: string, args: unknown, options: CallOptions): void {
+  if (typeof name !== "string" || name === "")
+    throw new ImproperlyConfigured("task", `a task's name must be text that is not empty; given: ${String(name)}`);
+  if (!Array.isArray(args))
+    throw new ImproperlyConfigured("args", `the arguments of ${name} must be a list; given: ${typeof args}`);
+  checkCallOptions(name, options);
+}

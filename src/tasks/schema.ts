@@ -1,0 +1,78 @@
+/** From what a message carries to what the function gets: keyword arguments find their place, the schema checks. */
+import type { StandardSchemaV1 } from "@standard-schema/spec";
+import { ValidationError } from "../errors.ts";
+import type { TaskSchema } from "./options.ts";
+import type { Task } from "./task.ts";
+
+type Kwargs = Readonly<Record<string, unknown>>;
+
+/**
+ * What `delay` of a task with this schema takes: the tuple's elements where it is a tuple, else one argument.
+ */
+export type SchemaInput<S extends TaskSchema> =
+  StandardSchemaV1.InferInput<S> extends infer I ? (I extends readonly unknown[] ? I : [I]) : never;
+
+/** What its function gets. */
+export type SchemaOutput<S extends TaskSchema> =
+  StandardSchemaV1.InferOutput<S> extends infer O ? (O extends readonly unknown[] ? O : [O]) : never;
+
+/** Checks what is about to be sent. Throws `ValidationError`. What travels is the input, not the schema's output. */
+export async function checkInput(task: Task, args: readonly unknown[], kwargs: Kwargs): Promise<void> {
+  if (task.options.schema !== undefined) await validate(task, placeArguments(task, args, kwargs));
+}
+
+/**
+ * The arguments that a task's function is called with. Throws `TypeError` in Python's words where keyword arguments find
+ * no place, and `ValidationError` where the schema refuses them.
+ */
+export async function resolveInput(task: Task, args: readonly unknown[], kwargs: Kwargs): Promise<readonly unknown[]> {
+  const placed = placeArguments(task, args, kwargs);
+  return task.options.schema === undefined ? placed : await validate(task, placed);
+}
+
+function placeArguments(task: Task, args: readonly unknown[], kwargs: Kwargs): readonly unknown[] {
+  const names = Object.keys(kwargs);
+  if (names.length === 0) return args;
+  const { params, schema } = task.options;
+  if (params === undefined) {
+    // The keywords are the keys of the one object that the schema describes; the schema says whether they are right.
+    if (schema !== undefined && args.length === 0) return [kwargs];
+    if (schema !== undefined && args.length === 1 && isObject(args[0])) return [{ ...args[0], ...kwargs }];
+    throw new TypeError(
+      `${task.name}() was called with the keyword arguments ${names.join(", ")}, and does not say where they belong: declare params: [${names.map((n) => JSON.stringify(n)).join(", ")}] in their order, or a schema`,
+    );
+  }
+  const placed = [...args];
+  for (const name of names) {
+    const index = params.indexOf(name);
+    if (index === -1)
+      throw new TypeError(`${task.name}() got an unexpected keyword argument '${name}'; it takes ${params.join(", ")}`);
+    if (index < args.length) throw new TypeError(`${task.name}() got multiple values for argument '${name}'`);
+    placed[index] = kwargs[name];
+  }
+  // A hole would be skipped by spread and rest alike: what was not given is undefined, so that defaults apply.
+  return Array.from(placed, (value) => value);
+}
+
+const isObject = (value: unknown): value is object =>
+  typeof value === "object" && value !== null && !Array.isArray(value);
+
+async function validate(task: Task, args: readonly unknown[]): Promise<readonly unknown[]> {
+  const schema = task.options.schema as TaskSchema;
+  const standard = schema["~standard"];
+  // A tuple's schema takes the list; any other takes the one argument. Trying says which it is, and the first refusal
+  // is told where both refuse: a list is what most schemas of several arguments are.
+  const asOne = args.length === 1 ? await standard.validate(args[0]) : undefined;
+  if (asOne !== undefined && asOne.issues === undefined) return [asOne.value];
+  const asList = await standard.validate(args);
+  if (asList.issues === undefined && Array.isArray(asList.value)) return asList.value;
+  const issues = asOne?.issues ??
+    asList.issues ?? [{ message: "must describe the arguments as a list or the one argument" }];
+  throw new ValidationError(
+    task.name,
+    issues.map(({ message, path = [] }) => ({
+      message,
+      path: path.map((segment) => String(typeof segment === "object" ? segment.key : segment)).join("."),
+    })),
+  );
+}

@@ -1,0 +1,67 @@
+/**
+ * What the wire does to types. Arguments and results travel as JSON (with tags for dates, bytes and the like), so what
+ * arrives is not always what was sent: these types say what does.
+ */
+import type { Decimal, PlainDate, PlainTime, Uuid } from "../protocol/values.ts";
+
+/** Values that arrive as what they were. */
+type Carried = string | number | bigint | boolean | null | Date | Uint8Array | Decimal | PlainDate | PlainTime | Uuid;
+
+type Callable = (...args: never[]) => unknown;
+type Constructor = abstract new (...args: never[]) => unknown;
+type Uncarried = Callable | Constructor | symbol;
+
+type IsAny<T> = 0 extends 1 & T ? true : false;
+type IsUnknown<T> = IsAny<T> extends true ? false : unknown extends T ? true : false;
+
+/** Keys of an object that JSON writes. */
+type CarriedKeys<T> = { [K in keyof T]-?: K extends symbol ? never : T[K] extends Uncarried ? never : K }[keyof T];
+
+/**
+ * What a value is after it has travelled: `undefined` and `void` are `null`, a class instance is its JSON, a method is
+ * gone. `AsyncResult<Wire<R>>` is what a task that returns `R` gives its caller.
+ */
+export type Wire<T> =
+  IsAny<T> extends true
+    ? T
+    : IsUnknown<T> extends true
+      ? T
+      : T extends undefined | void
+        ? null
+        : T extends Carried
+          ? T
+          : T extends Uncarried
+            ? never
+            : T extends { toJSON(...args: never[]): infer J }
+              ? Wire<J>
+              : T extends readonly unknown[]
+                ? { -readonly [I in keyof T]: Wire<T[I]> }
+                : T extends object
+                  ? {
+                      [K in CarriedKeys<T>]: undefined extends T[K]
+                        ? Wire<Exclude<T[K], undefined>> | undefined
+                        : Wire<T[K]>;
+                    }
+                  : T;
+
+/**
+ * A parameter's type where JSON can carry its values, and `never` in the places where it cannot: a function, a symbol,
+ * a `Map`, a class instance with methods. A call that would pass one does not compile.
+ */
+export type Sendable<T> =
+  IsAny<T> extends true
+    ? T
+    : IsUnknown<T> extends true
+      ? T
+      : T extends Carried | undefined | void
+        ? T
+        : T extends Uncarried | ReadonlyMap<unknown, unknown> | ReadonlySet<unknown> | Promise<unknown>
+          ? never
+          : T extends { toJSON(...args: never[]): unknown }
+            ? never
+            : T extends readonly unknown[] | object
+              ? { [K in keyof T]: Sendable<T[K]> }
+              : T;
+
+/** The parameters of a task as its callers may give them. */
+export type SendableArgs<P extends readonly unknown[]> = { [K in keyof P]: Sendable<P[K]> };

@@ -1,0 +1,173 @@
+/**
+ * From an outcome to the row that is stored of it. What follows from the row is in `follow.ts`.
+ */
+import type { Engine } from "../engine.ts";
+import { EncodeError, TaskRevokedError, WorkerLostError } from "../errors.ts";
+import { exceptionToData } from "../protocol/exceptions.ts";
+import { attemptOf, type Message } from "../protocol/message.ts";
+import { encodeMeta, type Meta, type ResultTuple } from "../protocol/meta.ts";
+import { formatTime } from "../protocol/time.ts";
+import type { Final } from "../results/record.ts";
+import { FAILURE, RETRY, REVOKED, SUCCESS } from "../states.ts";
+import type { Job, WorkerContext } from "./context.ts";
+import { type InPlace, type Next, successorTuples, writeNext } from "./follow.ts";
+import type { Outcome } from "./trace.ts";
+
+/** The facts of a run that its row tells. */
+export interface Facts {
+  readonly message: Message;
+  readonly queue: string;
+  readonly hostname: string;
+  readonly owner: string;
+  readonly children: readonly ResultTuple[];
+  readonly ignoreResult: boolean;
+  readonly storeErrorsEvenIfIgnored: boolean;
+  /** {@link Job.place}. */
+  readonly place: InPlace | undefined;
+}
+
+export function factsOf(
+  { engine, hostname }: WorkerContext,
+  { delivery, message, owner, request, options, place }: Job,
+  children: readonly ResultTuple[],
+): Facts {
+  return {
+    message,
+    queue: delivery.queue,
+    hostname,
+    owner,
+    children,
+    ignoreResult: request.ignoreResult,
+    storeErrorsEvenIfIgnored: options.storeErrorsEvenIfIgnored ?? engine.config.taskStoreErrorsEvenIfIgnored,
+    place,
+  };
+}
+
+/** Whether readers are shown nothing of a run. A chord's member is always readable: its result is what the body is given. */
+export const isHidden = ({ ignoreResult, message, storeErrorsEvenIfIgnored }: Facts, failed: boolean): boolean =>
+  ignoreResult && message.chord === null && !(failed && storeErrorsEvenIfIgnored);
+
+/** What the row of an outcome says. */
+export interface Conclusion {
+  /** `undefined`: no state of its own, as for `Ignore`. */
+  readonly status: string | undefined;
+  readonly error: unknown;
+  readonly traceback: string | null;
+  readonly command: Omit<Final, "key" | "now" | "ttl" | "type">;
+}
+
+/** The row of an outcome. A result that cannot be stored makes the outcome a failure that says so. */
+export async function conclude(engine: Engine, facts: Facts, outcome: Outcome): Promise<Conclusion> {
+  try {
+    return await concludeAs(engine, facts, outcome);
+  } catch (error) {
+    if (!(error instanceof EncodeError) || outcome.type !== "success") throw error;
+    return concludeAs(engine, facts, { type: "failure", error, expected: false, abandoned: false });
+  }
+}
+
+async function concludeAs(engine: Engine, facts: Facts, outcome: Outcome): Promise<Conclusion> {
+  switch (outcome.type) {
+    case "success":
+      return store(engine, facts, SUCCESS, outcome.value, null, { done: true });
+    case "failure":
+      // What killed workers is kept among the dead letters, to be looked into.
+      return store(engine, facts, FAILURE, outcome.error, outcome.error, {
+        done: true,
+        buried: outcome.error instanceof WorkerLostError,
+      });
+    case "revoked": {
+      const error = new TaskRevokedError(outcome.reason);
+      return store(engine, facts, REVOKED, error, error, { done: true });
+    }
+    case "reject":
+      return store(engine, facts, FAILURE, outcome.error, outcome.error, { done: true, buried: true });
+    case "retry":
+      return store(engine, facts, RETRY, outcome.reason, outcome.reason, {
+        done: false,
+        next: { retry: outcome.change },
+      });
+    case "ignore":
+      return { status: undefined, error: null, traceback: null, command: base(facts, { done: true }) };
+    case "replace":
+      return {
+        status: undefined,
+        error: null,
+        traceback: null,
+        command: base(facts, { done: false, next: { replace: outcome.signature } }),
+      };
+    default:
+      return outcome satisfies never;
+  }
+}
+
+type Ending = Pick<Final, "done" | "buried"> & { readonly next?: Next };
+
+const base = (facts: Facts, { next, ...ending }: Ending): Conclusion["command"] => ({
+  attempt: attemptOf(facts.message),
+  owner: facts.owner,
+  hidden: facts.ignoreResult,
+  next: nextOf(facts.place, next),
+  ...ending,
+});
+
+/** `next` of a row: what its follow-ups need, and on a FIFO queue what the attempt itself is. */
+export const nextOf = (place: InPlace | undefined, next?: Next): string | undefined =>
+  place === undefined && next === undefined
+    ? undefined
+    : writeNext({ ...next, ...(place === undefined ? {} : { inPlace: place }) });
+
+async function store(
+  engine: Engine,
+  facts: Facts,
+  status: string,
+  value: unknown,
+  error: unknown,
+  ending: Ending,
+): Promise<Conclusion> {
+  const failed = status !== SUCCESS;
+  const { data, traceback } = failed ? exceptionToData(error) : { data: value, traceback: null };
+  // A revoked task has no stack worth reading; Celery stores none.
+  const shown = status === REVOKED ? null : traceback;
+  const meta = describe(engine, facts, status, data, shown);
+  const result = await encodeMeta(meta, engine.codec);
+  return {
+    status,
+    error,
+    traceback: shown,
+    command: { ...base(facts, ending), result, hidden: isHidden(facts, failed) },
+  };
+}
+
+/** The meta of a task in a state. */
+export function describe(
+  engine: Engine,
+  facts: Facts,
+  status: string,
+  result: unknown,
+  traceback: string | null,
+): Meta {
+  const { message } = facts;
+  return {
+    status,
+    result,
+    traceback,
+    children: [...facts.children, ...(status === SUCCESS ? successorTuples(message) : [])],
+    dateDone: formatTime(engine.clock.now()),
+    taskId: message.id,
+    groupId: message.group ?? undefined,
+    parentId: message.parentId ?? undefined,
+    extended: engine.config.resultExtended
+      ? {
+          name: message.task,
+          args: message.args,
+          kwargs: message.kwargs,
+          worker: facts.hostname,
+          retries: message.retries,
+          queue: facts.queue,
+          stampedHeaders: message.stampedHeaders ?? undefined,
+          stamps: message.stamps,
+        }
+      : undefined,
+  };
+}

@@ -1,0 +1,70 @@
+/** What every step of a delivery's way needs: the app and its engine, and who this worker is. */
+import type { Lovage } from "../app.ts";
+import type { Delivery } from "../brokers/broker.ts";
+import type { Message } from "../protocol/message.ts";
+import type { Command, Outcome as Recorded } from "../results/record.ts";
+import type { Request } from "../tasks/context.ts";
+import type { TaskOptions } from "../tasks/options.ts";
+import { createRequest } from "../tasks/request.ts";
+import type { Task } from "../tasks/task.ts";
+import type { InPlace } from "./follow.ts";
+import { type Sender, senderOf } from "./join.ts";
+import type { Log } from "./log.ts";
+
+export interface WorkerOptions {
+  /** The worker's name, `celery@host` by default in the poller. */
+  readonly hostname: string;
+  readonly log: Log;
+  /** Until when a claim made now holds, in milliseconds since the epoch. */
+  readonly lease: () => number;
+  /** When every run must have ended, in milliseconds since the epoch; default: a worker that lives on. */
+  readonly deadline?: () => number;
+  /** The process, as Celery's STARTED tells it. */
+  readonly pid?: number;
+}
+
+export interface WorkerContext extends WorkerOptions, Sender {
+  readonly app: Lovage;
+  /** Applies one command. Throws the `OperationalError` or `PayloadTooLarge` that kept it from being applied. */
+  apply(command: Command): Promise<Recorded>;
+}
+
+export function createContext(app: Lovage, options: WorkerOptions): WorkerContext {
+  const { engine } = app;
+  return { ...options, app, ...senderOf(engine, options.log) };
+}
+
+/** A delivery that was read: its message, its task, and the options in force. */
+export interface Job {
+  readonly delivery: Delivery;
+  readonly message: Message;
+  readonly task: Task;
+  readonly options: TaskOptions;
+  readonly request: Request;
+  /** Made once for each delivery: who claims. */
+  readonly owner: string;
+  /** On a FIFO queue: how a later attempt differs from the message in the queue. */
+  readonly place: InPlace | undefined;
+}
+
+export function createJob(
+  { engine, hostname }: WorkerContext,
+  delivery: Delivery,
+  message: Message,
+  task: Task,
+  place: InPlace | undefined,
+): Job {
+  const { config } = engine;
+  const options = engine.optionsOf(task);
+  const [hard, soft] = message.timelimit;
+  const request = createRequest(message, {
+    queue: delivery.queue,
+    hostname,
+    deliveries: delivery.receiveCount,
+    timeLimit:
+      hard ?? options.timeLimit ?? config.taskQueues[delivery.queue]?.timeLimit ?? config.taskTimeLimit ?? null,
+    softTimeLimit: soft ?? options.softTimeLimit ?? config.taskSoftTimeLimit ?? null,
+    ignoreResult: message.ignoreResult ?? options.ignoreResult ?? config.taskIgnoreResult,
+  });
+  return { delivery, message, task, options, request, owner: engine.platform.uuid(), place };
+}

@@ -1,0 +1,102 @@
+/** Messages that cannot be run: they go to the dead-letter queue unchanged, with what is known of them beside the body. */
+import { type Delivery, deadLetterQueue } from "../brokers/broker.ts";
+import { dataToError, exceptionToData } from "../protocol/exceptions.ts";
+import { decodeMeta, encodeMeta, type Meta } from "../protocol/meta.ts";
+import { formatTime } from "../protocol/time.ts";
+import { type Payload, taskKey } from "../results/backend.ts";
+import { FAILURE } from "../states.ts";
+import type { Engine } from "../engine.ts";
+import type { WorkerContext } from "./context.ts";
+import { DELETE, type Disposition } from "./disposition.ts";
+import { clip } from "./report.ts";
+
+/** Attributes are short: they are read in a console, and count towards the message's size. */
+const REASON_LENGTH = 1024;
+const NAME_LENGTH = 256;
+
+/** What could be read of the message. */
+export interface Known {
+  readonly id: string | undefined;
+  readonly task: string | undefined;
+}
+
+/** Where the id can be read, its row says why the task will not run; then the message becomes a dead letter. */
+export async function bury(
+  context: WorkerContext,
+  delivery: Delivery,
+  known: Known,
+  error: Error,
+): Promise<Disposition> {
+  if (known.id) await storeFate(context, known.id, failedMeta(context.engine, known.id, error));
+  return deadLetter(context, delivery, known, error);
+}
+
+/** The message becomes a dead letter; its row is somebody else's matter. */
+export async function deadLetter(
+  { engine, log }: WorkerContext,
+  delivery: Delivery,
+  { id, task }: Known,
+  error: Error,
+): Promise<Disposition> {
+  const broker = await engine.broker();
+  const [failed] = await broker.send([
+    {
+      queue: deadLetterQueue(delivery.queue),
+      body: delivery.body,
+      ...(delivery.groupId === undefined ? {} : { groupId: delivery.groupId }),
+      attributes: {
+        reason: clip(error.message, REASON_LENGTH),
+        error: error.name,
+        queue: delivery.queue,
+        ...(task ? { task: clip(task, NAME_LENGTH) } : {}),
+        ...(id ? { id: clip(id, NAME_LENGTH) } : {}),
+        deliveries: String(delivery.receiveCount),
+        sentAt: formatTime(delivery.sentAt),
+        deadAt: formatTime(engine.clock.now()),
+      },
+    },
+  ]);
+  if (failed !== undefined) throw failed;
+  log(
+    "error",
+    `Message ${delivery.messageId} of ${delivery.queue} is now a dead letter in ${deadLetterQueue(delivery.queue)}: ${error.message}`,
+    {
+      queue: delivery.queue,
+      task,
+      id,
+      reason: error.message,
+    },
+  );
+  await engine.emitter.emit("taskRejected", { task, taskId: id, queue: delivery.queue, reason: error.message });
+  return DELETE;
+}
+
+/** Stores the row of a task that will not run (any more), unless it has an outcome or runs. */
+export async function storeFate({ engine, apply }: Pick<WorkerContext, "engine" | "apply">, id: string, meta: Meta): Promise<void> {
+  await apply({
+    type: "bury",
+    key: taskKey(id),
+    now: engine.clock.now(),
+    ttl: engine.ttl(),
+    result: await encodeMeta(meta, engine.codec),
+  });
+}
+
+/** Why a buried row is, by the row itself. */
+export async function storedFate(engine: Engine, id: string, result: Payload): Promise<Error> {
+  const meta = await decodeMeta(result, engine.codec);
+  return dataToError(meta.result, meta.traceback, id);
+}
+
+/** The meta of a task that failed without having run. */
+export function failedMeta(engine: Engine, id: string, error: unknown): Meta {
+  const { data, traceback } = exceptionToData(error);
+  return {
+    status: FAILURE,
+    result: data,
+    traceback,
+    children: [],
+    dateDone: formatTime(engine.clock.now()),
+    taskId: id,
+  };
+}

@@ -1,0 +1,24 @@
+/** What is to happen to a message, and when it is to come back. */
+import type { Delivery } from "../brokers/broker.ts";
+
+export type Disposition =
+  /** Its outcome is durable, and all that follows is sent: delete it. */
+  | { readonly type: "delete" }
+  /** Somebody shall take it again, hidden for so many milliseconds until then. */
+  | { readonly type: "handBack"; readonly visibility: number }
+  /** It belongs to somebody else by now: do nothing. */
+  | { readonly type: "leave" };
+
+export const DELETE: Disposition = { type: "delete" };
+export const LEAVE: Disposition = { type: "leave" };
+
+/** A failed system is tried again after 5 s at first … */
+const HAND_BACK_MIN_MS = 5_000;
+/** … and after 300 s at last. */
+const HAND_BACK_MAX_MS = 300_000;
+
+/** Hands a message back, for longer the more often it came, and by chance, so that all who met a fault do not come back together. */
+export function handBack(delivery: Pick<Delivery, "receiveCount">, random: () => number): Disposition {
+  const ceiling = Math.min(HAND_BACK_MAX_MS, HAND_BACK_MIN_MS * 2 ** Math.min(delivery.receiveCount, 10));
+  return { type: "handBack", visibility: Math.round(HAND_BACK_MIN_MS + random() * (ceiling - HAND_BACK_MIN_MS)) };
+}

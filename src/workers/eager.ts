@@ -1,0 +1,213 @@
+/** Tasks and canvases run in their caller, by `apply` or `taskAlwaysEager`: no broker, and no backend unless results are to be stored. */
+import type { Lovage } from "../app.ts";
+import { expand } from "../canvas/apply.ts";
+import type { ResultNode } from "../canvas/freeze.ts";
+import { joinRows } from "../canvas/join-rows.ts";
+import { childOf, isOurs, rowContext, toResult } from "../canvas/send.ts";
+import type { Applied } from "../canvas/signature.ts";
+import { withOptions } from "../canvas/shape.ts";
+import { toWireOptions } from "../canvas/wire-options.ts";
+import type { Engine } from "../engine.ts";
+import type { SignatureData } from "../protocol/message.ts";
+import { decodeMeta, type Meta } from "../protocol/meta.ts";
+import { parseTime } from "../protocol/time.ts";
+import { AsyncResult } from "../results/async-result.ts";
+import { type Row, taskKey } from "../results/backend.ts";
+import { GroupResult } from "../results/group-result.ts";
+import type { ResultReader } from "../results/reader.ts";
+import { decide } from "../results/record.ts";
+import { FAILURE, PENDING } from "../states.ts";
+import { currentScope } from "../tasks/context.ts";
+import type { CallOptions } from "../tasks/options.ts";
+import { type Addressed, createCall } from "../tasks/publish.ts";
+import { createRequest } from "../tasks/request.ts";
+import type { Task } from "../tasks/task.ts";
+import { builtinTask } from "./builtins.ts";
+import { conclude, type Facts } from "./conclude.ts";
+import { failedMeta, storeFate } from "./dead-letter.ts";
+import { follow, retryMessage } from "./follow.ts";
+import { completeChord, type Sender, senderOf } from "./join.ts";
+import { silent } from "./log.ts";
+import { type Attempt, runHooks, trace } from "./trace.ts";
+
+/** Runs a task to its end, its retries at once, without waiting for their countdown, and then what follows from it. */
+export function applyEagerly(app: Lovage, task: Task, args: readonly unknown[], options: CallOptions): Promise<AsyncResult> {
+  return runEagerly(app, async (sender) => {
+    const call = await createCall(app.engine, task.name, args, options);
+    await sender.send(call);
+    return { id: call.message.id };
+    // The result of a task is no group's.
+  }) as Promise<AsyncResult>;
+}
+
+/** Runs a canvas to its end. */
+export function applyCanvasEagerly(app: Lovage, signature: SignatureData, args: readonly unknown[], options: CallOptions): Promise<Applied> {
+  return runEagerly(app, async (sender) => {
+    const { engine } = app;
+    const { kwargs = {}, ...given } = options;
+    const whole = withOptions(signature, toWireOptions(given));
+    const { calls, joins, node } = expand(whole, { args, kwargs }, {}, engine.uuid, isOurs(engine));
+    for (const join of joins) for (const row of await joinRows(join, rowContext(engine))) await sender.apply(row);
+    for (const call of calls) await sender.send(await createCall(engine, call.task, call.args, call.options), call);
+    return node;
+  });
+}
+
+/** Completes a chord whose header was a generator, where all had ended before its end was known. */
+export const completeStreamed = (engine: Engine, group: string, body: SignatureData): Promise<void> =>
+  completeChord(senderOf(engine, silent), group, body, { id: group, rootId: group });
+
+async function runEagerly(app: Lovage, begin: (sender: Sender) => Promise<ResultNode>): Promise<Applied> {
+  const { engine } = app;
+  const rows = new Map<string, Row>();
+  const queue: Addressed[] = [];
+  const sender: Sender = {
+    engine,
+    log: silent,
+    async apply(command) {
+      const { write, outcome } = decide(rows.get(command.key), command);
+      if (write !== undefined) rows.set(command.key, write);
+      return outcome;
+    },
+    read: async (keys) => keys.map((key) => rows.get(key)),
+    async send(message) {
+      queue.push(message);
+    },
+  };
+  const node = await begin(sender);
+  currentScope()?.children.push(childOf(node));
+  for (let next = queue.shift(); next !== undefined; next = queue.shift()) await runToEnd(app, sender, next);
+
+  const reader = eagerReader(engine, rows);
+  const result = toResult(reader, node);
+  const metas = await reader.metas(result instanceof GroupResult ? result.ids : [result.id]);
+  if (engine.config.taskStoreEagerResult) await storeAll(engine, rows);
+  const failed = engine.config.taskEagerPropagates ? metas.find(({ status }) => status === FAILURE) : undefined;
+  if (failed !== undefined) throw reader.value(failed);
+  return result;
+}
+
+/** Runs one message to its end, and has what follows from it sent. */
+async function runToEnd(app: Lovage, sender: Sender, call: Addressed): Promise<void> {
+  const { engine } = app;
+  const { config, clock } = engine;
+  let { message } = call;
+  const task = engine.task(message.task) ?? builtinTask(app, message.task);
+  if (task === undefined) {
+    const meta = failedMeta(engine, message.id, app.notRegistered(message.task));
+    await storeFate(sender, message.id, meta);
+    const [row] = await sender.read([taskKey(message.id)]);
+    if (row !== undefined) await follow(sender, message, call.queue, row);
+    return;
+  }
+  const taskOptions = engine.optionsOf(task);
+  const never = new AbortController().signal;
+  for (;;) {
+    const [hard, soft] = message.timelimit;
+    const attempt: Attempt = {
+      task,
+      options: taskOptions,
+      message,
+      request: createRequest(message, {
+        queue: call.queue,
+        hostname: "",
+        deliveries: 1,
+        timeLimit: hard ?? taskOptions.timeLimit ?? config.taskTimeLimit ?? null,
+        softTimeLimit: soft ?? taskOptions.softTimeLimit ?? config.taskSoftTimeLimit ?? null,
+        ignoreResult: false,
+        isEager: true,
+      }),
+      clock,
+      random: engine.platform.random,
+      abort: never,
+      deadline: Number.POSITIVE_INFINITY,
+      sender,
+      // Nobody else can look at it before it has ended.
+      updateState: async () => {},
+    };
+    const expired = message.expires !== null && parseTime(message.expires) < clock.now();
+    const traced = expired
+      ? { outcome: { type: "revoked", reason: "expired" } as const, children: [], runtime: 0 }
+      : await trace(attempt);
+    const facts: Facts = {
+      message,
+      queue: call.queue,
+      hostname: "",
+      owner: "",
+      children: traced.children,
+      ignoreResult: false,
+      storeErrorsEvenIfIgnored: true,
+      place: undefined,
+    };
+    const conclusion = await conclude(engine, facts, traced.outcome);
+    if (!expired) {
+      await runHooks(attempt, traced.outcome, conclusion, (hook, error) => {
+        console.error(`${hook} of ${task.name}[${message.id}] threw:`, error);
+      });
+    }
+    if (traced.outcome.type === "retry") {
+      message = retryMessage(message, traced.outcome.change);
+      continue;
+    }
+    const { command } = conclusion;
+    await sender.apply({ type: "final", key: taskKey(message.id), now: clock.now(), ttl: engine.ttl(), ...command, unclaimed: true });
+    await follow(sender, message, call.queue, {
+      result: command.result ?? "",
+      ...(command.next === undefined ? {} : { next: command.next }),
+    });
+    return;
+  }
+}
+
+async function storeAll(engine: Engine, rows: ReadonlyMap<string, Row>): Promise<void> {
+  const now = engine.clock.now();
+  const commands = [...rows].flatMap(([key, { result }]) =>
+    result.length === 0 ? [] : [{ type: "store" as const, key, now, ttl: engine.ttl(), result }],
+  );
+  for (const stored of await (await engine.backend()).apply(commands)) if (stored instanceof Error) throw stored;
+}
+
+/** Answers of the tasks that have run here; all else is asked of the store. */
+function eagerReader(engine: Engine, rows: Map<string, Row>): ResultReader {
+  const { reader } = engine;
+  const own = (id: string) => rows.get(taskKey(id));
+  async function meta(id: string): Promise<Meta> {
+    const row = own(id);
+    if (row === undefined) return reader.meta(id);
+    return row.hidden === true || row.result.length === 0 ? pendingMeta(id) : decodeMeta(row.result, engine.codec);
+  }
+  const eager: ResultReader = {
+    ...reader,
+    meta,
+    metas: (ids) => Promise.all(ids.map(meta)),
+    wait: (id, options) => (own(id) === undefined ? reader.wait(id, options) : meta(id)),
+    children: (found) => reader.children(found).map((child) => eager.fromTuple(tupleOf(child))),
+    fromTuple([[id], members], parent = null) {
+      if (members === null) return new AsyncResult(eager, id, parent);
+      const results = members.map((member) => eager.fromTuple(member));
+      return new GroupResult(eager, id, { length: results.length, at: (index) => results[index] as Applied }, parent);
+    },
+    async forget(id) {
+      const row = own(id);
+      if (row === undefined) await reader.forget(id);
+      else rows.set(taskKey(id), { ...row, hidden: true });
+    },
+    async revoke(id, terminate) {
+      // It has ended: nothing changes, as for any other task that has.
+      if (own(id) === undefined) await reader.revoke(id, terminate);
+    },
+  };
+  return eager;
+}
+
+const tupleOf = (result: Applied) =>
+  result instanceof GroupResult ? result.toTuple() : ([[result.id, null], null] as const);
+
+const pendingMeta = (id: string): Meta => ({
+  status: PENDING,
+  result: null,
+  traceback: null,
+  children: null,
+  dateDone: null,
+  taskId: id,
+});

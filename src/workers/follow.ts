@@ -1,0 +1,175 @@
+/**
+ * What follows from a settled row: the next message of a retry, callbacks, the next step of a chain, errbacks. All of it
+ * is derived from the message and the row, ids included, so that whoever meets the row later can do it again: a second
+ * copy meets the first one's claim.
+ */
+import type { Given } from "../canvas/apply.ts";
+import { freeze, type Place } from "../canvas/freeze.ts";
+import { childOf } from "../canvas/send.ts";
+import { ACCUMULATE, chordData, formOf, withOptions } from "../canvas/shape.ts";
+import { OperationalError } from "../errors.ts";
+import { attemptOf, createMessage, type Message, type SignatureData } from "../protocol/message.ts";
+import { decodeMeta, type ResultTuple } from "../protocol/meta.ts";
+import { parseValue, stringifyValue } from "../protocol/values.ts";
+import { isFifo } from "../brokers/broker.ts";
+import type { Row } from "../results/backend.ts";
+import { stableId } from "../stable-id.ts";
+import { FAILURE, REVOKED, SUCCESS } from "../states.ts";
+import { failedMeta } from "./dead-letter.ts";
+import { callErrbacks, fail, joinChord, mark, type Origin, type Sender, sendOn } from "./join.ts";
+import { messageOf, stackOf } from "./report.ts";
+import type { RetryChange } from "./trace.ts";
+
+/** What cannot be derived from message and result, kept in the row until the attempt after it has begun. */
+export interface Next {
+  readonly retry?: RetryChange;
+  readonly replace?: SignatureData;
+  /** On a FIFO queue, where a message waits for its retry in its place: what the attempt has in place of what the queue's message has. */
+  readonly inPlace?: InPlace;
+}
+
+export interface InPlace {
+  readonly retries: number;
+  readonly change: RetryChange;
+}
+
+export const writeNext = (next: Next): string => stringifyValue(next);
+
+/** Written by {@link writeNext}, and by nobody else. */
+export const readNext = (next: string): Next => parseValue(next) as Next;
+
+/** The part of a row that its follow-ups are derived from. */
+export type Settled = Pick<Row, "result" | "next">;
+
+/** Does all that a settled row calls for. A passing error is thrown: the message comes back, and this is done again. */
+export async function follow(sender: Sender, message: Message, queue: string, row: Settled): Promise<void> {
+  const { retry, replace } = row.next === undefined ? {} : readNext(row.next);
+  if (retry !== undefined) {
+    // On a FIFO queue a retry is the message itself, handed back.
+    if (!isFifo(queue)) await sendRetry(sender, message, queue, retry);
+    return;
+  }
+  if (replace !== undefined) return sendReplacement(sender, message, replace);
+  const meta = row.result.length === 0 ? undefined : await decodeMeta(row.result, sender.engine.codec);
+  const attempt = attemptOf(message);
+  const origin: Origin = { id: message.id, rootId: message.rootId ?? message.id };
+  switch (meta?.status) {
+    case SUCCESS:
+      await Promise.all(successors(message).map((next) => sendSuccessor(sender, message, next, meta.result)));
+      break;
+    case FAILURE:
+    case REVOKED: {
+      const errbacks = meta.status === FAILURE ? message.errbacks : [];
+      // Steps that will not run any more share the outcome, so that who waits for the last of them is told.
+      await Promise.all([
+        callErrbacks(sender, errbacks, origin, attempt),
+        ...message.chain.map((step) => mark(sender, step, meta)),
+      ]);
+      break;
+    }
+    default:
+    // `Ignore` has no outcome, and yet its chord must not wait for one.
+  }
+  const { group, groupIndex: index, chord: body } = message;
+  if (body !== null && group !== null) await joinChord(sender, { ...origin, group, index, body });
+}
+
+interface Successor {
+  readonly signature: SignatureData;
+  readonly chain: readonly SignatureData[];
+  readonly place: Place;
+  /** What ids within it are made of. */
+  readonly idParts: readonly (string | number)[];
+}
+
+/** What a task's success calls for, each under an id that is known beforehand. */
+function successors(message: Message): Successor[] {
+  const attempt = attemptOf(message);
+  const several = message.callbacks.length > 1;
+  const linked = message.callbacks.map((signature, index): Successor => {
+    const idParts = ["link", message.id, attempt, index];
+    const options = several ? { group_id: stableId("links", message.id, attempt), group_index: index } : {};
+    return { signature, chain: [], place: { defaultId: stableId(...idParts), options }, idParts };
+  });
+  const next = message.chain.at(-1);
+  if (next === undefined) return linked;
+  const idParts = ["chain", message.id, attempt];
+  return [...linked, { signature: next, chain: message.chain.slice(0, -1), place: { defaultId: stableId(...idParts) }, idParts }];
+}
+
+async function sendSuccessor(sender: Sender, message: Message, next: Successor, result: unknown): Promise<void> {
+  const given: Given = { args: [result], chain: next.chain, options: inherited(sender, message) };
+  await sendOn(sender, next.signature, given, next.place, next.idParts);
+}
+
+function inherited({ engine }: Sender, message: Message): SignatureData["options"] {
+  const { priority } = message;
+  return {
+    parent_id: message.id,
+    root_id: message.rootId ?? message.id,
+    ...(engine.config.taskInheritParentPriority && priority !== null ? { priority } : {}),
+  };
+}
+
+/** What a success sends, as its row's `children` tell it. */
+export function successorTuples(message: Message): readonly ResultTuple[] {
+  return successors(message).map(({ signature, place, idParts }): ResultTuple => {
+    let ids = 0;
+    try {
+      return childOf(freeze(signature, () => stableId(...idParts, ids++), place).node);
+    } catch {
+      // It will fail when it is sent, under this id.
+      return [[place.defaultId ?? "", null], null];
+    }
+  });
+}
+
+/** The message of the attempt after this one: the same task, with what changes. */
+export function retryMessage(message: Message, change: RetryChange): Message {
+  return createMessage({
+    ...message,
+    retries: message.retries + 1,
+    eta: change.eta,
+    args: change.args ?? message.args,
+    kwargs: change.kwargs ?? message.kwargs,
+    headers: { ...message.headers, ...change.headers },
+    priority: change.priority ?? message.priority,
+    expires: change.expires === undefined ? message.expires : change.expires,
+  });
+}
+
+async function sendRetry(sender: Sender, message: Message, queue: string, change: RetryChange): Promise<void> {
+  const target = change.queue ?? queue;
+  const next = retryMessage({ ...message, deliveryInfo: { exchange: "", routingKey: target } }, change);
+  try {
+    await sender.send({ message: next, queue: target });
+  } catch (error) {
+    await cannotGoOn(sender, message, `retry ${next.retries}`, error);
+  }
+}
+
+/** The attempt that was to come cannot be sent: the task has failed, and all who wait for it are told. */
+async function cannotGoOn(sender: Sender, message: Message, what: string, error: unknown): Promise<void> {
+  if (error instanceof OperationalError && error.retryable) throw error;
+  const { id, task, group, groupIndex, chord, chain, errbacks, rootId } = message;
+  sender.log("error", `${what} of ${task}[${id}] could not be sent: ${messageOf(error)}`, { id, error: stackOf(error) });
+  const options = { task_id: id, group_id: group, group_index: groupIndex, chord, chain, link_error: errbacks, root_id: rootId };
+  const signature: SignatureData = { task, args: [], kwargs: {}, options, subtask_type: null, immutable: false };
+  await fail(sender, signature, failedMeta(sender.engine, id, error));
+}
+
+/** Another canvas takes the task's place: what it ends in has the task's id, and is followed by what the task is followed by. */
+async function sendReplacement(sender: Sender, message: Message, replacement: SignatureData): Promise<void> {
+  const idParts = ["replace", message.id, attemptOf(message)];
+  const { group, groupIndex, chord } = message;
+  const one = formOf(replacement) === "group" ? chordData(replacement, ACCUMULATE) : replacement;
+  const linked = withOptions(one, { link: message.callbacks, link_error: message.errbacks });
+  const options = {
+    replaced_task_nesting: message.replacedTaskNesting + 1,
+    ...(group === null ? {} : { group_id: group }),
+    ...(groupIndex === null ? {} : { group_index: groupIndex }),
+    ...(chord === null ? {} : { chord }),
+  };
+  const given: Given = { chain: message.chain, options: inherited(sender, message) };
+  await sendOn(sender, linked, given, { id: message.id, options, joined: true }, idParts);
+}

@@ -1,0 +1,153 @@
+/**
+ * Keeps what a worker has in hand: visibility of messages and leases of claims are extended while their tasks run. The
+ * long-lived poller does it from a thread of its own, so that a task which never yields cannot lose its claim.
+ */
+import { Worker as Thread } from "node:worker_threads";
+import type { Broker, Delivery } from "../brokers/broker.ts";
+import type { Config } from "../config.ts";
+import type { Backend } from "../results/backend.ts";
+
+/** What is kept: a delivery, and the claim on its task where one was made. */
+export interface Holding {
+  readonly id: number;
+  readonly delivery: Pick<Delivery, "queue" | "receipt" | "messageId">;
+  readonly claim: { readonly key: string; readonly owner: string } | undefined;
+  /** When the run must have ended, in milliseconds since the epoch; `Infinity` without a time limit. */
+  readonly deadline: number;
+}
+
+/** What a beat found out about a holding. */
+export interface Finding {
+  readonly id: number;
+  readonly finding: "terminate" | "lost";
+}
+
+/** One beat: everything in hand is kept for another `visibility` milliseconds. */
+export async function beatOnce(
+  broker: Broker,
+  backend: Backend,
+  holdings: readonly Holding[],
+  now: number,
+  visibility: number,
+): Promise<readonly Finding[]> {
+  if (holdings.length === 0) return [];
+  const claimed = holdings.filter((holding) => holding.claim !== undefined);
+  const [, outcomes] = await Promise.all([
+    broker.changeVisibility(holdings.map(({ delivery }) => ({ delivery: delivery as Delivery, visibility }))),
+    backend.apply(
+      claimed.map(({ claim }) => ({
+        type: "extend",
+        key: claim?.key ?? "",
+        owner: claim?.owner ?? "",
+        now,
+        lease: now + visibility,
+      })),
+    ),
+  ]);
+  return claimed.flatMap(({ id }, index): Finding[] => {
+    const outcome = outcomes[index];
+    // An extension that failed for a passing reason is made up for by the next: the lease is three beats long.
+    if (outcome === undefined || outcome instanceof Error) return [];
+    if (outcome.type === "refused") return [{ id, finding: "lost" }];
+    return outcome.type === "written" && outcome.revoked === "terminate" ? [{ id, finding: "terminate" }] : [];
+  });
+}
+
+export interface Heartbeat {
+  hold(holding: Holding): void;
+  drop(id: number): void;
+  stop(): Promise<void>;
+}
+
+interface HeartbeatOptions {
+  readonly config: Config;
+  /** How long a beat keeps things, in milliseconds; a beat comes three times in it. */
+  readonly visibility: number;
+  readonly broker: () => Promise<Broker>;
+  readonly backend: () => Promise<Backend>;
+  readonly found: (finding: Finding) => void;
+  readonly failed: (error: unknown) => void;
+}
+
+/** How a thread is told what to keep; sent once for each turn of the event loop. */
+export interface HeartbeatOrder {
+  readonly hold: readonly Holding[];
+  readonly drop: readonly number[];
+}
+
+export interface HeartbeatSetup {
+  readonly brokerUrl: string;
+  readonly resultBackend: string;
+  readonly brokerTransportOptions: Config["brokerTransportOptions"];
+  readonly resultBackendTransportOptions: Config["resultBackendTransportOptions"];
+  readonly visibility: number;
+}
+
+/** What lives in one process cannot be reached from a thread. */
+const isShared = ({ brokerUrl, resultBackend }: Config): boolean =>
+  [brokerUrl, resultBackend].every((url) => /^(sqlite|sqs|dynamodb):/.test(url));
+
+export const startHeartbeat = (options: HeartbeatOptions): Heartbeat =>
+  isShared(options.config) ? startThread(options) : startTimer(options);
+
+function startTimer({ visibility, broker, backend, found, failed }: HeartbeatOptions): Heartbeat {
+  const holdings = new Map<number, Holding>();
+  const timer = setInterval(async () => {
+    try {
+      const findings = await beatOnce(await broker(), await backend(), [...holdings.values()], Date.now(), visibility);
+      findings.forEach(found);
+    } catch (error) {
+      failed(error);
+    }
+  }, visibility / 3);
+  return {
+    hold: (holding) => void holdings.set(holding.id, holding),
+    drop: (id) => void holdings.delete(id),
+    stop: async () => clearInterval(timer),
+  };
+}
+
+function startThread({ config, visibility, found, failed }: HeartbeatOptions): Heartbeat {
+  const { brokerUrl, resultBackend, brokerTransportOptions, resultBackendTransportOptions } = config;
+  const setup: HeartbeatSetup = {
+    brokerUrl,
+    resultBackend,
+    brokerTransportOptions,
+    resultBackendTransportOptions,
+    visibility,
+  };
+  // A checkout runs the sources, the package what was made of them.
+  const file = import.meta.url.endsWith(".ts") ? "./heartbeat-thread.ts" : "./heartbeat-thread.js";
+  const thread = new Thread(new URL(file, import.meta.url), { workerData: setup });
+  thread.on("message", (message: Finding | { readonly error: string }) => {
+    if ("error" in message) failed(new Error(message.error));
+    else found(message);
+  });
+  thread.on("error", failed);
+  thread.unref();
+
+  let hold: Holding[] = [];
+  let drop: number[] = [];
+  const flush = () => {
+    const order: HeartbeatOrder = { hold, drop };
+    hold = [];
+    drop = [];
+    thread.postMessage(order);
+  };
+  const schedule = () => {
+    if (hold.length + drop.length === 1) queueMicrotask(flush);
+  };
+  return {
+    hold(holding) {
+      hold.push(holding);
+      schedule();
+    },
+    drop(id) {
+      drop.push(id);
+      schedule();
+    },
+    async stop() {
+      await thread.terminate();
+    },
+  };
+}

@@ -1,0 +1,12 @@
+/** `lovage/worker`: a worker inside a process of your own. The `lovage worker` command is this, with a process to itself. */
+export type { Log, LogLevel } from "./log.ts";
+export { type PollingWorker, type PollOptions, startWorker } from "./poll.ts";
+export {
+  type Admission,
+  createWorker,
+  type Disposition,
+  type Run,
+  type RunEnd,
+  type Worker,
+  type WorkerOptions,
+} from "./worker.ts";

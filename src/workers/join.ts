@@ -1,0 +1,326 @@
+/**
+ * What is sent on because something has ended: canvases, and what those who wait are told where a task will not run. A
+ * chord's members are counted here, and its body is sent. All of it may be done again: ids are derived from what has
+ * ended, rows only ever gain, and a second copy of a message meets the first one's claim.
+ */
+import { type Call, expand, type Given } from "../canvas/apply.ts";
+import type { Place } from "../canvas/freeze.ts";
+import { idsOf, joinRows, leafId, memberHash } from "../canvas/join-rows.ts";
+import { isOurs, rowContext } from "../canvas/send.ts";
+import { bodyOf, formOf, LEAF_SIZE, signatures, tasksOf } from "../canvas/shape.ts";
+import type { Engine } from "../engine.ts";
+import { ChordError, LovageError, OperationalError } from "../errors.ts";
+import type { SignatureData } from "../protocol/message.ts";
+import { decodeGroupMeta, decodeMeta, type Meta, type ResultTuple } from "../protocol/meta.ts";
+import { groupKey, joinKey, type Row, taskKey } from "../results/backend.ts";
+import type { Command, Joined, Outcome as Recorded } from "../results/record.ts";
+import { stableId } from "../stable-id.ts";
+import { FAILURE, isReady, SUCCESS } from "../states.ts";
+import { type Addressed, createCall, send } from "../tasks/publish.ts";
+import { failedMeta, storeFate } from "./dead-letter.ts";
+import type { Log } from "./log.ts";
+import { messageOf, stackOf } from "./report.ts";
+
+/** What sending on needs: a worker has it, and so has a task that runs in its caller. */
+export interface Sender {
+  readonly engine: Engine;
+  readonly log: Log;
+  apply(command: Command): Promise<Recorded>;
+  /** Rows, with all that was written before. */
+  read(keys: readonly string[]): Promise<readonly (Row | undefined)[]>;
+  send(message: Addressed, call?: Call): Promise<void>;
+}
+
+/** Sends on by the app's own broker and backend. */
+export const senderOf = (engine: Engine, log: Log): Sender => ({
+  engine,
+  log,
+  async apply(command) {
+    const [outcome] = await (await engine.backend()).apply([command]);
+    if (outcome === undefined || outcome instanceof Error) throw outcome ?? new LovageError("the backend gave no answer");
+    return outcome;
+  },
+  read: async (keys) => (await engine.backend()).read(keys, { consistent: true }),
+  send: (message, call) => send(engine, message, call?.options),
+});
+
+/** What ids of something that is sent on are made of, so that they are the same each time. */
+export type IdParts = readonly (string | number)[];
+
+/** Whose end it is that something follows from. */
+export interface Origin {
+  readonly id: string;
+  readonly rootId: string;
+}
+
+const isPassing = (error: unknown): boolean => error instanceof OperationalError && error.retryable;
+
+/**
+ * Sends a canvas on. A passing error is thrown: whoever asked does it again. What cannot be sent for a lasting reason has
+ * failed, and who waits for it is told.
+ */
+export async function sendOn(
+  sender: Sender,
+  signature: SignatureData,
+  given: Given,
+  place: Place,
+  idParts: IdParts,
+): Promise<void> {
+  const { engine } = sender;
+  let ids = 0;
+  const newId = () => stableId(...idParts, ids++);
+  let expanded: ReturnType<typeof expand>;
+  try {
+    expanded = expand(signature, given, place, newId, isOurs(engine));
+  } catch (error) {
+    const id = place.id ?? place.defaultId;
+    const options = { ...signature.options, ...place.options, ...(id === undefined ? {} : { task_id: id }), chain: given.chain };
+    return refused(sender, { ...signature, subtask_type: null, task: "", options }, signature.task, error);
+  }
+  try {
+    for (const join of expanded.joins) {
+      for (const row of await joinRows(join, rowContext(engine))) await sender.apply(row);
+    }
+  } catch (error) {
+    return refused(sender, expanded.signature, signature.task, error);
+  }
+  await all(
+    expanded.calls.map(async (call) => {
+      try {
+        await sender.send(await createCall(engine, call.task, call.args, call.options), call);
+      } catch (error) {
+        await refused(sender, call.signature, call.task, error);
+      }
+    }),
+  );
+}
+
+/** Waits for all of them, also where one throws: what has begun shall not go on behind the back of who handles the error. */
+async function all(steps: readonly Promise<void>[]): Promise<void> {
+  const failed = (await Promise.allSettled(steps)).find((step) => step.status === "rejected");
+  if (failed !== undefined) throw failed.reason;
+}
+
+async function refused(sender: Sender, signature: SignatureData, what: string, error: unknown): Promise<void> {
+  if (isPassing(error)) throw error;
+  const id = idOf(signature);
+  sender.log("error", `${what}[${id ?? ""}] could not be sent: ${messageOf(error)}`, { id, error: stackOf(error) });
+  await fail(sender, signature, failedMeta(sender.engine, id ?? "", error));
+}
+
+// ── what will not run ────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** A frozen canvas will not run: the task that it ends in has failed, its errbacks are called once, and so on. */
+export async function fail(sender: Sender, signature: SignatureData, meta: Meta): Promise<void> {
+  const form = formOf(signature);
+  switch (form) {
+    case "group":
+      return all(tasksOf(signature).map((member) => fail(sender, member, meta)));
+    case "chord": {
+      const rest = signatures(signature.options["chain"]);
+      return all([fail(sender, bodyOf(signature), meta), ...rest.map((step) => mark(sender, step, meta))]);
+    }
+    case "task":
+    case "chain": {
+      const id = endOf(signature);
+      const origin = { id, rootId: rootOf(signature) ?? id };
+      return all([mark(sender, signature, meta), callErrbacks(sender, errbacksOf(signature), origin, 0)]);
+    }
+    default:
+      return form satisfies never;
+  }
+}
+
+/** A frozen canvas will not run, because of what came before it: its tasks share that outcome, and count in their chords. */
+export async function mark(sender: Sender, signature: SignatureData, meta: Meta): Promise<void> {
+  const { chain, chord, group_id: group, group_index: index } = signature.options;
+  const rest = signatures(chain).map((step) => mark(sender, step, meta));
+  const form = formOf(signature);
+  switch (form) {
+    case "chain":
+    case "group":
+      return all([...tasksOf(signature).map((task) => mark(sender, task, meta)), ...rest]);
+    case "chord":
+      return all([mark(sender, bodyOf(signature), meta), ...rest]);
+    case "task": {
+      const id = idOf(signature);
+      if (id === undefined) return all(rest);
+      const groupId = typeof group === "string" ? group : undefined;
+      await storeFate(sender, id, { ...meta, taskId: id, children: [], parentId: undefined, groupId, extended: undefined });
+      if (chord !== undefined && chord !== null && groupId !== undefined) {
+        const [body] = signatures(chord);
+        const member = { id, rootId: rootOf(signature) ?? id, group: groupId, index: typeof index === "number" ? index : null };
+        if (body !== undefined) await joinChord(sender, { ...member, body });
+      }
+      return all(rest);
+    }
+    default:
+      return form satisfies never;
+  }
+}
+
+/** Celery's older style, the only one that another process can know: an errback is a task that gets the failed id. */
+export async function callErrbacks(
+  sender: Sender,
+  errbacks: readonly SignatureData[],
+  { id, rootId }: Origin,
+  attempt: number,
+): Promise<void> {
+  const group = stableId("errbacks", id, attempt);
+  await all(
+    errbacks.map((errback, index) => {
+      const parts: IdParts = ["errback", id, attempt, index];
+      const place = { defaultId: stableId(...parts), options: { group_id: group, group_index: index } };
+      return sendOn(sender, errback, { args: [id], options: { parent_id: id, root_id: rootId } }, place, parts);
+    }),
+  );
+}
+
+/** A chain's are given to each of its steps. */
+function errbacksOf(signature: SignatureData): readonly SignatureData[] {
+  const own = signatures(signature.options["link_error"]);
+  if (own.length > 0) return own;
+  if (formOf(signature) === "chord") return errbacksOf(bodyOf(signature));
+  const [first] = formOf(signature) === "chain" ? tasksOf(signature) : [];
+  return first === undefined ? [] : errbacksOf(first);
+}
+
+function endOf(signature: SignatureData): string {
+  if (formOf(signature) === "chord") return endOf(bodyOf(signature));
+  const last = formOf(signature) === "chain" ? tasksOf(signature).at(-1) : undefined;
+  return last === undefined ? (idOf(signature) ?? "") : endOf(last);
+}
+
+const textOf = (value: unknown): string | undefined => (typeof value === "string" ? value : undefined);
+const idOf = (signature: SignatureData): string | undefined => textOf(signature.options["task_id"]);
+const rootOf = (signature: SignatureData): string | undefined => textOf(signature.options["root_id"]);
+
+// ── chords ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** A member of a chord whose end is stored. */
+export interface Member extends Origin {
+  readonly group: string;
+  readonly index: number | null;
+  readonly body: SignatureData;
+}
+
+/** Counts a member; the one that completes the chord sends its body, or has it fail. */
+export async function joinChord(sender: Sender, { id, rootId, group, index, body }: Member): Promise<void> {
+  let member = memberHash(id);
+  if (typeof body.options["join_leaves"] === "number" && index !== null) {
+    const leaf = leafId(group, Math.floor(index / LEAF_SIZE));
+    const { members, size = LEAF_SIZE } = await count(sender, leaf, member);
+    if (members < size) return;
+    member = memberHash(leaf);
+  }
+  const state = await count(sender, group, member);
+  // Celery's counter may run ahead of the truth: enough to look, no proof.
+  if (state.size !== undefined && state.count < state.size + state.added.length) return;
+  await completeChord(sender, group, body, { id, rootId }, state);
+}
+
+async function count({ apply, engine }: Sender, group: string, member?: string): Promise<Joined> {
+  const joined = await apply({ type: "join", key: joinKey(group), now: engine.clock.now(), ttl: engine.ttl(), member });
+  if (joined.type !== "joined") throw new LovageError(`a join was answered by ${joined.type}`);
+  return joined;
+}
+
+/** Makes a task a member of a chord that runs, before one of its members has ended. */
+export async function addMember({ apply, engine }: Sender, group: string, id: string): Promise<void> {
+  await apply({ type: "join", key: joinKey(group), now: engine.clock.now(), ttl: engine.ttl(), added: id });
+}
+
+/** Sends the body of a chord, or has it fail, if all of its members have ended. */
+export async function completeChord(
+  sender: Sender,
+  group: string,
+  body: SignatureData,
+  origin: Origin,
+  known?: Joined,
+): Promise<void> {
+  const state = known ?? (await count(sender, group));
+  const header = await readHeader(sender, group);
+  // A chord that nobody counts: Celery's chord_unlock waits for it, or Python has completed it and deleted its rows; or
+  // its header is a generator that has not ended.
+  if (header === undefined) return;
+  const added = state.added.map((id): ResultTuple => [[id, null], null]);
+  const ids = idsOf([...header, ...added]);
+  const size = state.size === undefined ? ids.length : state.size + state.added.length;
+  if (state.count < size) return;
+  const joined = await joinResults(sender, [...header, ...added]);
+  switch (joined.type) {
+    case "waiting":
+      // Only Python's count said that all had ended. Where ours does, the result of a member is gone.
+      if (state.members < size) return;
+      return failBody(sender, body, new ChordError(`Dependency ${joined.id} has ended and its result is gone`));
+    case "failed":
+      return failBody(sender, body, joined.error);
+    case "complete":
+      return sendBody(sender, group, body, joined.values, origin);
+    default:
+      return joined satisfies never;
+  }
+}
+
+/** Sends the body of a chord with the results of its members. */
+export async function sendBody(
+  sender: Sender,
+  group: string,
+  body: SignatureData,
+  values: readonly unknown[],
+  { id, rootId }: Origin,
+): Promise<void> {
+  const parts: IdParts = ["body", group];
+  const place = { defaultId: stableId(...parts) };
+  await sendOn(sender, body, { args: [values], options: { parent_id: id, root_id: rootId } }, place, parts);
+}
+
+export const failBody = (sender: Sender, body: SignatureData, error: ChordError): Promise<void> =>
+  fail(sender, body, failedMeta(sender.engine, idOf(body) ?? "", error));
+
+/** Results in the header of a chord, those of its leaves put together. */
+async function readHeader({ read, engine }: Sender, group: string): Promise<readonly ResultTuple[] | undefined> {
+  const [row] = await read([groupKey(group)]);
+  if (row === undefined) return undefined;
+  const members = membersOf(await decodeGroupMeta(row.result, engine.codec));
+  const isLeaf = ([[id], inner]: ResultTuple, index: number) => inner?.length === 0 && id === leafId(group, index);
+  if (members.length === 0 || !members.every(isLeaf)) return members;
+  const leaves = await read(members.map(([[id]]) => groupKey(id)));
+  const tuples = await Promise.all(
+    leaves.map(async (leaf) => (leaf === undefined ? [] : membersOf(await decodeGroupMeta(leaf.result, engine.codec)))),
+  );
+  return tuples.flat();
+}
+
+const membersOf = ([, members]: ResultTuple): readonly ResultTuple[] => members ?? [];
+
+export type JoinedResults =
+  | { readonly type: "complete"; readonly values: readonly unknown[] }
+  | { readonly type: "failed"; readonly error: ChordError }
+  /** The first that has no outcome yet. */
+  | { readonly type: "waiting"; readonly id: string };
+
+/** The results of a header in its order, read at once; those of a group within it are a list of their own. */
+export async function joinResults({ read, engine }: Sender, header: readonly ResultTuple[]): Promise<JoinedResults> {
+  const ids = idsOf(header);
+  const rows = await read(ids.map(taskKey));
+  const metas = await Promise.all(rows.map((row) => (row?.result ? decodeMeta(row.result, engine.codec) : undefined)));
+  const waiting = ids.findIndex((_, at) => !isReady(metas[at]?.status ?? "") && rows[at]?.done !== true);
+  if (waiting !== -1) return { type: "waiting", id: ids[waiting] ?? "" };
+  const failed = metas.findIndex((meta) => meta?.status !== SUCCESS);
+  if (failed !== -1) return { type: "failed", error: new ChordError(`Dependency ${ids[failed]} ${fateOf(metas[failed])}`) };
+  let next = 0;
+  const values = (tuples: readonly ResultTuple[]): unknown[] =>
+    tuples.map(([, members]) => (members === null ? metas[next++]?.result : values(members)));
+  return { type: "complete", values: values(header) };
+}
+
+/** In Celery's words, as far as it has any. */
+function fateOf(meta: Meta | undefined): string {
+  // It ended in `Ignore`, and stored no outcome.
+  if (meta === undefined || !isReady(meta.status)) return "was ignored and has no result";
+  const { exc_type: type, exc_message: given } = (meta.result ?? {}) as { readonly exc_type?: unknown; readonly exc_message?: unknown };
+  const args = Array.isArray(given) ? given : given === undefined ? [] : [given];
+  const shown = `${String(type)}(${args.map((arg) => JSON.stringify(arg)).join(", ")})`;
+  return meta.status === FAILURE ? `raised ${shown}` : `was revoked: ${shown}`;
+}

@@ -1,0 +1,339 @@
+/**
+ * The long-lived worker: fetches from its queues, runs up to `concurrency` tasks at a time, keeps what it has in hand,
+ * and stops in two steps, as Celery's does: warm (finish what runs, hand back the rest), then cold.
+ */
+import { availableParallelism, hostname as machineName } from "node:os";
+import type { Lovage } from "../app.ts";
+import { type Broker, type Delivery, isFifo } from "../brokers/broker.ts";
+import { ImproperlyConfigured, OperationalError, QueueNotFound } from "../errors.ts";
+import { shareTurn } from "../turn.ts";
+import { startHeartbeat } from "./heartbeat.ts";
+import { type Log, silent } from "./log.ts";
+import { createWorker, type Disposition, type Run } from "./worker.ts";
+
+export interface PollOptions {
+  /** Default: all of `taskQueues`. */
+  readonly queues?: readonly string[] | undefined;
+  /** Tasks at a time. Default: `workerConcurrency`. */
+  readonly concurrency?: number | undefined;
+  /** Default `celery@<machine>`. */
+  readonly hostname?: string | undefined;
+  readonly log?: Log | undefined;
+}
+
+export interface PollingWorker {
+  readonly hostname: string;
+  readonly queues: readonly string[];
+  readonly concurrency: number;
+  /** Warm shutdown: takes nothing more, finishes what runs, hands back the rest. Resolves when it is done. */
+  stop(): Promise<void>;
+  /** Cold shutdown: gives up what runs as well; other workers take it at once. */
+  abort(): Promise<void>;
+  /** Resolves when the worker has ended: `recycle` where its process should make room for a fresh one. */
+  readonly ended: Promise<"stopped" | "recycle">;
+}
+
+/** After a fetch that failed, the next comes after this, doubled each time up to a minute. */
+const FETCH_RETRY_MS = 500;
+const FETCH_RETRY_MAX_MS = 60_000;
+
+/**
+ * Starts a worker in this process. Throws `ImproperlyConfigured` or `QueueNotFound` for queues and numbers that cannot be.
+ */
+export async function startWorker(app: Lovage, options: PollOptions = {}): Promise<PollingWorker> {
+  const { engine } = app;
+  const { config, clock } = engine;
+  const log = options.log ?? silent;
+  const hostname = options.hostname ?? `celery@${machineName()}`;
+  const queues = chooseQueues(app, options.queues);
+  const concurrency = checkConcurrency(options.concurrency ?? config.workerConcurrency ?? availableParallelism());
+  const visibility = config.brokerTransportOptions.visibilityTimeout * 1000;
+  const broker: Broker = await engine.broker();
+  await engine.backend();
+
+  const worker = createWorker(app, { hostname, log, lease: () => clock.now() + visibility, pid: process.pid });
+  const stopping = new AbortController();
+  const running = new Map<number, Run>();
+  const held = new Map<number, Run>();
+  const heartbeat = startHeartbeat({
+    config,
+    visibility,
+    broker: () => engine.broker(),
+    backend: () => engine.backend(),
+    found: ({ id, finding }) => {
+      const run = running.get(id);
+      if (finding === "terminate") run?.terminate();
+      else log("warning", `Task ${run?.message.task}[${run?.message.id}] was taken over by another worker`);
+    },
+    failed: (error) => log("warning", `Messages in hand could not be kept for longer: ${String(error)}`),
+  });
+
+  /** Fetched, not begun. */
+  const waiting: Delivery[] = [];
+  /** A worker died of these: each runs when nothing else does. */
+  const suspects: { readonly id: number; readonly run: Run }[] = [];
+  const ids = new Map<Delivery, number>();
+  /** FIFO groups of which a message is being worked on, or was handed back since its queue was last empty here. */
+  const groups = new Set<string>();
+  let nextId = 0;
+  let active = 0;
+  let begun = 0;
+  let recycle = false;
+  /** A suspect runs. */
+  let alone = false;
+  let idle: (() => void) | undefined;
+
+  const prefetch = concurrency * config.workerPrefetchMultiplier;
+  const inHand = () => ids.size;
+  /** Fetches that wait for room. */
+  let blocked: (() => void)[] = [];
+  const unblock = () => {
+    const ready = blocked;
+    blocked = [];
+    for (const resolve of ready) resolve();
+  };
+
+  const remove = shareTurn<Delivery, undefined>(
+    (deliveries) => broker.delete(deliveries) as Promise<(undefined | Error)[]>,
+  );
+  const hide = shareTurn<{ delivery: Delivery; visibility: number }, undefined>(
+    (entries) => broker.changeVisibility(entries) as Promise<(undefined | Error)[]>,
+  );
+
+  async function dispose(delivery: Delivery, disposition: Disposition): Promise<void> {
+    try {
+      switch (disposition.type) {
+        case "delete":
+          await remove(delivery);
+          break;
+        case "handBack":
+          await hide({ delivery, visibility: clampVisibility(disposition.visibility) });
+          break;
+        case "leave":
+          break;
+        default:
+          disposition satisfies never;
+      }
+    } catch (error) {
+      // The message comes back by itself, and meets the row of what was done.
+      log("warning", `Message ${delivery.messageId} of ${delivery.queue} could not be acknowledged: ${String(error)}`);
+    }
+  }
+
+  const clampVisibility = (ms: number) => Math.min(ms, broker.limits.maxVisibilitySeconds * 1000);
+
+  function take(deliveries: readonly Delivery[]): void {
+    for (const delivery of deliveries) {
+      const id = nextId++;
+      ids.set(delivery, id);
+      waiting.push(delivery);
+      heartbeat.hold({ id, delivery: slim(delivery), claim: undefined, deadline: Number.POSITIVE_INFINITY });
+    }
+    pump();
+  }
+
+  /** Begins as much as there is room for. */
+  function pump(): void {
+    // Nothing new beside a suspect: it waits until it is alone, and stays so.
+    if (alone) return;
+    if (suspects.length > 0) {
+      if (active === 0) void runSuspect();
+      return;
+    }
+    for (let index = 0; active < concurrency && index < waiting.length && !stopping.signal.aborted; ) {
+      const delivery = waiting[index] as Delivery;
+      const group = groupOf(delivery);
+      if (group !== undefined && groups.has(group)) {
+        index++;
+        continue;
+      }
+      waiting.splice(index, 1);
+      if (group !== undefined) groups.add(group);
+      void work(delivery, group);
+    }
+  }
+
+  async function work(delivery: Delivery, group: string | undefined): Promise<void> {
+    active++;
+    const id = ids.get(delivery) as number;
+    const admission = await worker.admit(delivery);
+    if ("run" in admission && admission.run.suspect) {
+      active--;
+      held.set(id, admission.run);
+      keep(id, admission.run);
+      suspects.push({ id, run: admission.run });
+      pump();
+      return;
+    }
+    const disposition = "run" in admission ? await execute(id, admission.run) : admission.disposition;
+    await finish(delivery, disposition, group);
+    active--;
+    settleDown();
+  }
+
+  async function runSuspect(): Promise<void> {
+    const next = suspects.shift();
+    if (next === undefined) return;
+    const { id, run } = next;
+    active++;
+    alone = true;
+    held.delete(id);
+    const disposition = stopping.signal.aborted ? await run.release() : await execute(id, run);
+    await finish(run.delivery, disposition, groupOf(run.delivery));
+    alone = false;
+    active--;
+    settleDown();
+  }
+
+  async function execute(id: number, run: Run): Promise<Disposition> {
+    running.set(id, run);
+    keep(id, run);
+    // The thread is told before the task begins: from then on the event loop may be blocked.
+    await undefined;
+    const { disposition, abandoned } = await run.execute();
+    running.delete(id);
+    begun++;
+    if (abandoned || (config.workerMaxTasksPerChild !== undefined && begun >= config.workerMaxTasksPerChild)) {
+      recycle = true;
+      void stop();
+    }
+    return disposition;
+  }
+
+  function keep(id: number, run: Run): void {
+    const { timeLimit: limit } = run;
+    heartbeat.hold({
+      id,
+      delivery: slim(run.delivery),
+      claim: run.claim,
+      deadline: limit === null ? Number.POSITIVE_INFINITY : clock.now() + limit * 1000,
+    });
+  }
+
+  async function finish(delivery: Delivery, disposition: Disposition, group: string | undefined): Promise<void> {
+    const id = ids.get(delivery) as number;
+    ids.delete(delivery);
+    heartbeat.drop(id);
+    await dispose(delivery, disposition);
+    if (group === undefined) return;
+    groups.delete(group);
+    if (disposition.type !== "delete") await handBackGroup(group);
+  }
+
+  /** The order of a FIFO group is kept: what was fetched behind a message that is handed back goes back too. */
+  async function handBackGroup(group: string): Promise<void> {
+    const behind = waiting.filter((delivery) => groupOf(delivery) === group);
+    await handBackAll(behind);
+  }
+
+  async function handBackAll(deliveries: readonly Delivery[]): Promise<void> {
+    for (const delivery of deliveries) waiting.splice(waiting.indexOf(delivery), 1);
+    await Promise.all(
+      deliveries.map((delivery) => {
+        heartbeat.drop(ids.get(delivery) as number);
+        ids.delete(delivery);
+        return dispose(delivery, { type: "handBack", visibility: 0 });
+      }),
+    );
+  }
+
+  function settleDown(): void {
+    pump();
+    unblock();
+    if (active === 0 && suspects.length === 0) idle?.();
+  }
+
+  /** Fetches from one queue until the worker stops. */
+  async function fetch(queue: string): Promise<void> {
+    let failures = 0;
+    while (!stopping.signal.aborted) {
+      const free = Math.floor((prefetch - inHand()) / queues.length);
+      if (free < 1 && inHand() >= concurrency) {
+        await new Promise<void>((resolve) => blocked.push(resolve));
+        continue;
+      }
+      try {
+        const wait = config.brokerTransportOptions.waitTimeSeconds * 1000;
+        take(await broker.receive(queue, { max: Math.max(1, free), wait, visibility, signal: stopping.signal }));
+        failures = 0;
+      } catch (error) {
+        const delay = Math.min(FETCH_RETRY_MAX_MS, FETCH_RETRY_MS * 2 ** failures++);
+        log("error", `Queue ${queue} could not be read: ${String(error)}; next try in ${delay / 1000} s`, { queue });
+        if (!(error instanceof OperationalError)) throw error;
+        await clock.sleep(delay, stopping.signal);
+      }
+    }
+  }
+
+  let stopped: Promise<void> | undefined;
+  function stop(): Promise<void> {
+    stopped ??= (async () => {
+      stopping.abort();
+      unblock();
+      await fetching;
+      await handBackAll([...waiting]);
+      pump();
+      if (active > 0 || suspects.length > 0)
+        await new Promise<void>((resolve) => {
+          idle = resolve;
+        });
+      await heartbeat.stop();
+      await engine.emitter.emit("workerShutdown", { hostname });
+      end(recycle ? "recycle" : "stopped");
+    })();
+    return stopped;
+  }
+
+  async function abort(): Promise<void> {
+    stopping.abort();
+    unblock();
+    await handBackAll([...waiting]);
+    await Promise.all(
+      [...running, ...held].map(async ([, run]) => {
+        try {
+          await dispose(run.delivery, await run.release());
+        } catch (error) {
+          log("warning", `Task ${run.message.task}[${run.message.id}] could not be handed back: ${String(error)}`);
+        }
+      }),
+    );
+    await heartbeat.stop();
+    end("stopped");
+  }
+
+  let end: (how: "stopped" | "recycle") => void = () => {};
+  const ended = new Promise<"stopped" | "recycle">((resolve) => {
+    end = resolve;
+  });
+  const fetching = Promise.all(queues.map(fetch));
+  fetching.catch((error: unknown) => {
+    log("error", `The worker stops: ${String(error)}`);
+    void stop();
+  });
+  await engine.emitter.emit("workerReady", { hostname, queues });
+  return { hostname, queues, concurrency, stop, abort, ended };
+}
+
+const slim = ({ queue, receipt, messageId }: Delivery): Pick<Delivery, "queue" | "receipt" | "messageId"> => ({
+  queue,
+  receipt,
+  messageId,
+});
+
+const groupOf = (delivery: Delivery): string | undefined =>
+  isFifo(delivery.queue) ? `${delivery.queue}\n${delivery.groupId ?? ""}` : undefined;
+
+function chooseQueues(app: Lovage, wanted: readonly string[] | undefined): readonly string[] {
+  const declared = Object.keys(app.config.taskQueues);
+  if (wanted === undefined) return declared;
+  for (const queue of wanted) {
+    if (!declared.includes(queue) && !app.config.taskCreateMissingQueues) throw new QueueNotFound(queue, declared);
+  }
+  if (wanted.length === 0) throw new ImproperlyConfigured("queues", "a worker needs at least one queue");
+  return [...new Set(wanted)];
+}
+
+function checkConcurrency(concurrency: number): number {
+  if (Number.isInteger(concurrency) && concurrency >= 1 && concurrency <= 10_000) return concurrency;
+  throw new ImproperlyConfigured("concurrency", `must be a whole number from 1 to 10000; given: ${concurrency}`);
+}

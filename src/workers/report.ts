@@ -1,0 +1,124 @@
+/** What is told of a run: a line in Celery's words, and the signals. */
+import { exceptionToData } from "../protocol/exceptions.ts";
+import type { Message } from "../protocol/message.ts";
+import { parseTime } from "../protocol/time.ts";
+import { FAILURE } from "../states.ts";
+import type { Conclusion } from "./conclude.ts";
+import type { Job, WorkerContext } from "./context.ts";
+import type { Traced } from "./trace.ts";
+
+/** Celery shows as many characters of a result. */
+const REPR_LENGTH = 1024;
+
+/** `tasks.add[id]`, or the name that the caller gave it to be logged by. */
+export const nameOf = (message: Message): string => `${message.shadow ?? message.task}[${message.id}]`;
+
+/** Facts that every line about a task carries. */
+export const fieldsOf = (message: Message): Record<string, unknown> => ({
+  task: message.task,
+  id: message.id,
+  retries: message.retries,
+});
+
+export function reportReceived({ log }: WorkerContext, { message, delivery }: Job): void {
+  log("info", `Received task: ${nameOf(message)}`, { ...fieldsOf(message), queue: delivery.queue });
+}
+
+/** The line about how a run ended. */
+export function reportEnd(
+  { log, engine }: WorkerContext,
+  { message }: Job,
+  { outcome, runtime }: Traced,
+  conclusion: Conclusion,
+): void {
+  const name = nameOf(message);
+  const fields = { ...fieldsOf(message), state: conclusion.status, runtime };
+  if (outcome.type === "success" && conclusion.status !== FAILURE) {
+    log("info", `Task ${name} succeeded in ${runtime.toFixed(3)}s: ${repr(outcome.value)}`, fields);
+    return;
+  }
+  switch (outcome.type) {
+    // A result that could not be stored has become a failure.
+    case "success":
+    case "failure": {
+      const { error, traceback } = conclusion;
+      const facts = { ...fields, error: errorText(error), traceback };
+      if (outcome.type === "failure" && outcome.expected)
+        log("info", `Task ${name} raised expected: ${errorText(error)}`, facts);
+      else
+        log(
+          "error",
+          `Task ${name} raised unexpected: ${errorText(error)}${traceback === null ? "" : `\n${traceback}`}`,
+          facts,
+        );
+      return;
+    }
+    case "retry": {
+      const { eta } = outcome.change;
+      const seconds = eta === null ? 0 : Math.max(0, (parseTime(eta) - engine.clock.now()) / 1000);
+      log("info", `Task ${name} retry: Retry in ${Math.round(seconds)}s: ${errorText(outcome.reason)}`, {
+        ...fields,
+        eta,
+      });
+      return;
+    }
+    case "revoked":
+      log("info", `Discarding revoked task: ${name} (${outcome.reason})`, fields);
+      return;
+    case "ignore":
+      log("info", `Task ${name} ignored`, fields);
+      return;
+    case "replace":
+      log("info", `Task ${name} replaced by ${outcome.signature.task}`, fields);
+      return;
+    case "reject":
+      log("error", `Task ${name} rejected its message: ${outcome.error.reason}`, fields);
+      return;
+    default:
+      outcome satisfies never;
+  }
+}
+
+/** The signals about how a run ended. */
+export async function signalEnd(
+  { engine }: WorkerContext,
+  { message, request }: Job,
+  { outcome, runtime }: Traced,
+  { status, error }: Conclusion,
+): Promise<void> {
+  const { emitter } = engine;
+  const facts = { task: message.task, taskId: message.id, request };
+  if (status === FAILURE) await emitter.emit("taskFailure", { ...facts, error });
+  else if (outcome.type === "success") await emitter.emit("taskSuccess", { ...facts, result: outcome.value, runtime });
+  else if (outcome.type === "retry") {
+    const { eta } = outcome.change;
+    await emitter.emit("taskRetry", {
+      ...facts,
+      reason: outcome.reason,
+      eta: new Date(eta === null ? engine.clock.now() : parseTime(eta)),
+    });
+  } else if (outcome.type === "revoked") await emitter.emit("taskRevoked", { ...facts, reason: outcome.reason });
+  const result = outcome.type === "success" ? outcome.value : null;
+  await emitter.emit("taskPostrun", { ...facts, state: status ?? "IGNORED", result, runtime });
+}
+
+export const clip = (text: string, length: number): string =>
+  text.length > length ? `${text.slice(0, length - 1)}…` : text;
+
+function repr(value: unknown): string {
+  try {
+    return clip(
+      JSON.stringify(value, (_, item) => (typeof item === "bigint" ? String(item) : item)) ?? "null",
+      REPR_LENGTH,
+    );
+  } catch {
+    return clip(String(value), REPR_LENGTH);
+  }
+}
+
+export const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
+export const stackOf = (error: unknown): string =>
+  error instanceof Error ? (error.stack ?? error.message) : String(error);
+/** By the name that is stored: `class OutOfStock extends Error {}` has the `name` of `Error`, which says less. */
+const errorText = (error: unknown): string =>
+  error instanceof Error ? `${exceptionToData(error).data.exc_type}: ${error.message}` : repr(error);

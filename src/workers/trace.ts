@@ -1,0 +1,361 @@
+/**
+ * The only place where a user's code runs: the task and its hooks. Running a task gives an outcome; it never throws.
+ */
+import { AsyncLocalStorage } from "node:async_hooks";
+import type { SignatureLike } from "../canvas/signature.ts";
+import { checkCanvas } from "../canvas/shape.ts";
+import { signatureData } from "../canvas/wire-options.ts";
+import type { Clock } from "../clock.ts";
+import {
+  ContextSettledError,
+  Ignore,
+  LovageError,
+  Reject,
+  Retry,
+  SoftTimeLimitExceeded,
+  TaskRevokedError,
+  TimeLimitExceeded,
+} from "../errors.ts";
+import { attemptOf, type Message, type SignatureData } from "../protocol/message.ts";
+import type { ResultTuple } from "../protocol/meta.ts";
+import { expiresOf } from "../tasks/publish.ts";
+import { formatTime } from "../protocol/time.ts";
+import { FAILURE, SUCCESS } from "../states.ts";
+import {
+  type Request,
+  type RetryOptions,
+  type RunningTask,
+  type RunScope,
+  type TaskContext,
+  useScopeStorage,
+} from "../tasks/context.ts";
+import { AsyncResult } from "../results/async-result.ts";
+import { stableId } from "../stable-id.ts";
+import { bindTask, callTask } from "../tasks/direct.ts";
+import type { TaskOptions } from "../tasks/options.ts";
+import { resolveInput } from "../tasks/schema.ts";
+import type { Task } from "../tasks/task.ts";
+import { BuiltinTask } from "./builtins.ts";
+import { addMember, type Sender, sendOn } from "./join.ts";
+import {
+  autoretryCountdown,
+  DEFAULT_MAX_RETRIES,
+  DEFAULT_RETRY_DELAY_S,
+  exhausted,
+  isAutoretried,
+  mayRetry,
+  retryTime,
+} from "./retry.ts";
+
+const storage = new AsyncLocalStorage<RunScope>();
+useScopeStorage(storage);
+
+/** What the next attempt has in place of what this one had. */
+export interface RetryChange {
+  /** In ISO 8601; `null`: at once. */
+  readonly eta: string | null;
+  readonly args?: readonly unknown[];
+  readonly kwargs?: Readonly<Record<string, unknown>>;
+  readonly headers?: Readonly<Record<string, unknown>>;
+  readonly queue?: string;
+  readonly priority?: number;
+  readonly expires?: string | null;
+}
+
+/** How a run ended. */
+export type Outcome =
+  | { readonly type: "success"; readonly value: unknown }
+  /** `abandoned`: its time was over and its code may still be running. */
+  | { readonly type: "failure"; readonly error: unknown; readonly expected: boolean; readonly abandoned: boolean }
+  | { readonly type: "retry"; readonly reason: unknown; readonly change: RetryChange }
+  | { readonly type: "revoked"; readonly reason: "revoked" | "expired" | "terminated" }
+  | { readonly type: "ignore" }
+  | { readonly type: "reject"; readonly error: Reject }
+  | { readonly type: "replace"; readonly signature: SignatureData };
+
+/** One attempt, and everything it needs. */
+export interface Attempt {
+  readonly task: Task;
+  readonly options: TaskOptions;
+  readonly message: Message;
+  readonly request: Request;
+  readonly clock: Clock;
+  readonly random: () => number;
+  /** When the run must have ended, in milliseconds since the epoch, whatever its limits say: the function's deadline. */
+  readonly deadline: number;
+  /** Aborts with `TaskRevokedError` when the task is revoked with `terminate`, or with another reason when the run is given up. */
+  readonly abort: AbortSignal;
+  /** Sends on what the task adds to its chord. */
+  readonly sender: Sender;
+  updateState(state: string, meta: unknown): Promise<void>;
+}
+
+export interface Traced {
+  readonly outcome: Outcome;
+  /** The results of what it sent. */
+  readonly children: readonly ResultTuple[];
+  /** Seconds. */
+  readonly runtime: number;
+}
+
+/** Thrown by `self.replace()`. */
+class Replaced extends LovageError {
+  readonly signature: SignatureData;
+  constructor(signature: SignatureData) {
+    super("the task was replaced");
+    this.signature = signature;
+  }
+}
+
+interface OpenScope extends RunScope {
+  readonly self: RunningTask;
+  /** Waits for what was sent and not awaited. Throws the first error of it. */
+  drain(): Promise<void>;
+  close(): void;
+}
+
+/** Runs one attempt and says how it ended. Never throws: what the task throws is an outcome too. */
+export async function trace(attempt: Attempt): Promise<Traced> {
+  const { clock, task, message } = attempt;
+  const began = clock.now();
+  const limits = startLimits(attempt);
+  const scope = openScope(attempt, limits.signal);
+  const run = storage.run(scope, async (): Promise<Outcome> => {
+    await task.beforeStart(message.id, message.args, message.kwargs);
+    // A task of Celery's takes keyword arguments from its request.
+    const args = task instanceof BuiltinTask ? message.args : await resolveInput(task, message.args, message.kwargs);
+    const value = await callTask(task, scope.self, args);
+    await scope.drain();
+    return { type: "success", value };
+  });
+  const outcome = await Promise.race([
+    run.catch((error: unknown) => judge(attempt, error, limits.signal)),
+    limits.over,
+  ]);
+  limits.stop();
+  scope.close();
+  return { outcome, children: scope.children, runtime: (clock.now() - began) / 1000 };
+}
+
+/** Runs the hooks that a stored outcome calls for, in Celery's order. What a hook throws is told to `report` and changes nothing. */
+export async function runHooks(
+  attempt: Attempt,
+  outcome: Outcome,
+  {
+    status,
+    error,
+    traceback: einfo,
+  }: { readonly status: string | undefined; readonly error: unknown; readonly traceback: string | null },
+  report: (hook: string, error: unknown) => void,
+): Promise<void> {
+  const { task, message } = attempt;
+  const { id, args, kwargs } = message;
+  const scope = openScope(attempt, attempt.abort);
+  const call = async (hook: string, run: () => void | Promise<void>) => {
+    try {
+      await storage.run(scope, async () => run());
+      await scope.drain();
+    } catch (thrown) {
+      report(hook, thrown);
+    }
+  };
+  if (outcome.type === "success" && status !== FAILURE) {
+    await call("onSuccess", () => task.onSuccess(outcome.value, id, args, kwargs));
+    await call("afterReturn", () => task.afterReturn(SUCCESS, outcome.value, id, args, kwargs, null));
+  } else if (status === FAILURE) {
+    await call("onFailure", () => task.onFailure(error, id, args, kwargs, einfo));
+    await call("afterReturn", () => task.afterReturn(FAILURE, error, id, args, kwargs, einfo));
+  } else if (outcome.type === "retry") {
+    await call("onRetry", () => task.onRetry(outcome.reason, id, args, kwargs, einfo));
+  }
+  scope.close();
+}
+
+function judge(attempt: Attempt, error: unknown, signal: AbortSignal): Outcome {
+  const { options, message, clock, random } = attempt;
+  if (error instanceof Retry) return decideRetry(attempt, error);
+  if (error instanceof Ignore) return { type: "ignore" };
+  if (error instanceof Reject) return { type: "reject", error };
+  if (error instanceof Replaced) return { type: "replace", signature: error.signature };
+  // Told to stop, it stopped: whatever it threw on the way out.
+  if (signal.aborted && signal.reason instanceof TaskRevokedError) return { type: "revoked", reason: "terminated" };
+  if (isAutoretried(error, options)) {
+    const maxRetries = options.retryKwargs?.maxRetries ?? maxRetriesOf(attempt);
+    if (mayRetry(message.retries, maxRetries)) {
+      const countdown = autoretryCountdown(message.retries, options, random);
+      return {
+        type: "retry",
+        reason: error,
+        change: { eta: countdown === 0 ? null : formatTime(clock.now() + countdown * 1000) },
+      };
+    }
+  }
+  return failure(error, options);
+}
+
+function failure(error: unknown, options: TaskOptions): Outcome {
+  const expected = options.throws?.some((Class) => error instanceof Class) ?? false;
+  return { type: "failure", error, expected, abandoned: false };
+}
+
+function maxRetriesOf({ message, options }: Attempt): number | null {
+  const { max_retries: own } = message.headers;
+  if (own === null || typeof own === "number") return own;
+  return options.maxRetries === undefined ? DEFAULT_MAX_RETRIES : options.maxRetries;
+}
+
+function decideRetry(attempt: Attempt, retry: Retry): Outcome {
+  const { message, options, clock } = attempt;
+  const { request } = retry;
+  const maxRetries = request.maxRetries === undefined ? maxRetriesOf(attempt) : request.maxRetries;
+  if (!mayRetry(message.retries, maxRetries))
+    return failure(exhausted(message.task, message.id, message.retries, request.exc), options);
+  const now = clock.now();
+  const due = retryTime(retry, options.defaultRetryDelay ?? DEFAULT_RETRY_DELAY_S, now);
+  const { args, kwargs } = request;
+  const { queue, priority, headers, expires } = (request.options ?? {}) as Pick<
+    RetryOptions,
+    "queue" | "priority" | "headers" | "expires"
+  >;
+  return {
+    type: "retry",
+    reason: request.exc ?? retry,
+    change: {
+      eta: due <= now ? null : formatTime(due),
+      ...(args === undefined ? {} : { args }),
+      ...(kwargs === undefined ? {} : { kwargs }),
+      ...(queue === undefined ? {} : { queue }),
+      ...(priority === undefined ? {} : { priority }),
+      ...(headers === undefined ? {} : { headers }),
+      ...(expires === undefined ? {} : { expires: expiresOf(expires, now) }),
+    },
+  };
+}
+
+function openScope(attempt: Attempt, signal: AbortSignal): OpenScope {
+  const { task, message, request } = attempt;
+  const pending = new Set<Promise<unknown>>();
+  let open = true;
+  let added = 0;
+  const assertOpen = (call: string) => {
+    if (!open) throw new ContextSettledError(message.id, call);
+  };
+  const track = <T>(work: Promise<T>): Promise<T> => {
+    if (!open) return work;
+    const entry = work.finally(() => pending.delete(entry));
+    // Awaited in drain(); until then a rejection is not one that nobody looks at.
+    entry.catch(() => {});
+    pending.add(entry);
+    return work;
+  };
+  const context: TaskContext = {
+    app: task.app,
+    name: task.name,
+    request,
+    signal,
+    retry(options = {}) {
+      assertOpen("retry()");
+      const { args, kwargs, countdown, eta, exc, maxRetries, queue, priority, headers, expires } = options;
+      const allowed = maxRetries === undefined ? maxRetriesOf(attempt) : maxRetries;
+      if (!mayRetry(message.retries, allowed)) throw exhausted(message.task, message.id, message.retries, exc);
+      throw new Retry(undefined, {
+        ...(args === undefined ? {} : { args }),
+        ...(kwargs === undefined ? {} : { kwargs }),
+        ...(countdown === undefined ? {} : { countdown }),
+        ...(eta === undefined ? {} : { eta: new Date(eta) }),
+        ...(exc === undefined ? {} : { exc }),
+        maxRetries: allowed,
+        options: { queue, priority, headers, expires },
+      });
+    },
+    updateState({ state, meta = null }) {
+      return track(
+        (async () => {
+          assertOpen("updateState()");
+          await attempt.updateState(state, meta);
+        })(),
+      );
+    },
+    replace(signature: SignatureLike) {
+      assertOpen("replace()");
+      throw new Replaced(checkCanvas(signatureData(signature)));
+    },
+    addToChord(signature: SignatureLike) {
+      return track(
+        (async () => {
+          assertOpen("addToChord()");
+          const { chord, group } = message;
+          if (chord === null || group === null) throw new LovageError(`addToChord() needs a chord, and ${message.task} is a member of none`);
+          const idParts = ["added", message.id, attemptOf(message), added++];
+          const id = stableId(...idParts);
+          await addMember(attempt.sender, group, id);
+          const options = { parent_id: message.id, root_id: request.rootId };
+          const place = { id, joined: true, options: { group_id: group, chord } };
+          await sendOn(attempt.sender, checkCanvas(signatureData(signature)), { options }, place, idParts);
+          return new AsyncResult(task.app.engine.reader, id);
+        })(),
+      );
+    },
+  };
+  return {
+    self: bindTask(task, context),
+    message,
+    children: [],
+    assertOpen,
+    track,
+    async drain() {
+      // Tasks may send from what they started and did not await: look again until nothing is left.
+      while (pending.size > 0) await Promise.all(pending);
+    },
+    close() {
+      open = false;
+    },
+  };
+}
+
+interface Limits {
+  /** What the task sees: aborts at the soft limit, and when it is told to stop. */
+  readonly signal: AbortSignal;
+  /** Resolves at the hard limit, with the outcome. */
+  readonly over: Promise<Outcome>;
+  stop(): void;
+}
+
+function startLimits({ request, clock, deadline, abort }: Attempt): Limits {
+  const controller = new AbortController();
+  let stop: AbortController | undefined;
+  /** Calls back after so many milliseconds, unless the run has ended by then. */
+  const after = (ms: number, then: () => void) => {
+    stop ??= new AbortController();
+    const { signal } = stop;
+    void clock.sleep(ms, signal).then(() => {
+      if (!signal.aborted) then();
+    });
+  };
+  const began = clock.now();
+  const forward = () => controller.abort(abort.reason);
+  if (abort.aborted) forward();
+  else abort.addEventListener("abort", forward, { once: true });
+
+  const soft = request.softTimeLimit;
+  if (soft !== null) after(soft * 1000, () => controller.abort(new SoftTimeLimitExceeded(soft)));
+  const limit = request.timeLimit === null ? Number.POSITIVE_INFINITY : request.timeLimit * 1000;
+  const hard = Math.max(0, Math.min(limit, deadline - began));
+  const over = new Promise<Outcome>((resolve) => {
+    if (hard === Number.POSITIVE_INFINITY) return;
+    after(hard, () => {
+      const error = new TimeLimitExceeded(hard / 1000);
+      controller.abort(error);
+      resolve({ type: "failure", error, expected: false, abandoned: true });
+    });
+  });
+  return {
+    signal: controller.signal,
+    over,
+    stop() {
+      abort.removeEventListener("abort", forward);
+      // With a reason, so that none is made up: an error with a stack for every run.
+      stop?.abort("ended");
+    },
+  };
+}

@@ -1,0 +1,252 @@
+/**
+ * What is done with a delivery, whoever fetched it: decode → claim → trace → settle, and then what may happen to the
+ * message. The poller, a Lambda function and tests differ only in how they fetch and acknowledge.
+ */
+import type { Lovage } from "../app.ts";
+import { type Delivery, isFifo } from "../brokers/broker.ts";
+import { DecodeError, LovageError, OperationalError } from "../errors.ts";
+import { decodeEnvelope, peekEnvelope } from "../protocol/envelope.ts";
+import { attemptOf, type Message } from "../protocol/message.ts";
+import { encodeMeta } from "../protocol/meta.ts";
+import { parseTime } from "../protocol/time.ts";
+import { taskKey } from "../results/backend.ts";
+import { PENDING, STARTED } from "../states.ts";
+import { pack } from "../tasks/publish.ts";
+import type { Task } from "../tasks/task.ts";
+import { describe, factsOf, isHidden, nextOf } from "./conclude.ts";
+import { createContext, createJob, type Job, type WorkerContext, type WorkerOptions } from "./context.ts";
+import { builtinTask } from "./builtins.ts";
+import { bury, deadLetter, failedMeta, storedFate } from "./dead-letter.ts";
+import { DELETE, type Disposition, handBack } from "./disposition.ts";
+import { follow, type InPlace } from "./follow.ts";
+import { attemptInPlace } from "./in-place.ts";
+import { fieldsOf, nameOf, reportReceived, stackOf } from "./report.ts";
+import { type Claimed, type RunEnd, runJob, terminated } from "./run.ts";
+
+export type { WorkerOptions } from "./context.ts";
+export type { Disposition } from "./disposition.ts";
+export type { RunEnd } from "./run.ts";
+
+/** A task nobody knows is handed back so often before it becomes a dead letter: a deploy may be rolling out. */
+const UNKNOWN_TASK_TRIES = 3;
+/** The claim of another owner is looked at again after this at the earliest. */
+const RUNNING_MIN_MS = 1_000;
+
+/** A delivery that is to be run. */
+export interface Run {
+  readonly delivery: Delivery;
+  readonly message: Message;
+  /** The row's key and its owner: what keeps the claim alive. `undefined` where the task does not claim. */
+  readonly claim: { readonly key: string; readonly owner: string } | undefined;
+  /** Seconds that it may take; `null`: no limit. */
+  readonly timeLimit: number | null;
+  /** A worker died of it: it runs last, and alone, so that it cannot take others along. */
+  readonly suspect: boolean;
+  /** Runs it to its end. Never throws. */
+  execute(): Promise<RunEnd>;
+  /** The task's `signal` aborts: revoked with `terminate`. */
+  terminate(): void;
+  /** Gives it up without an outcome: another worker takes it at once, and no death is counted. */
+  release(): Promise<Disposition>;
+}
+
+export type Admission = { readonly disposition: Disposition } | { readonly run: Run };
+
+export interface Worker {
+  /** Reads a message and claims its task. Never throws. */
+  admit(delivery: Delivery): Promise<Admission>;
+}
+
+export function createWorker(app: Lovage, options: WorkerOptions): Worker {
+  const context = createContext(app, options);
+  return { admit: (delivery) => guard(context, delivery, () => admit(context, delivery)) };
+}
+
+/** Runs a step whose failure is the system's: the message is handed back, and nobody waits for its full visibility. */
+async function guard<T>(
+  { log, engine }: WorkerContext,
+  delivery: Delivery,
+  step: () => Promise<T>,
+): Promise<T | { readonly disposition: Disposition }> {
+  try {
+    return await step();
+  } catch (error) {
+    const foreseen = error instanceof OperationalError;
+    log(
+      "error",
+      `Message ${delivery.messageId} of ${delivery.queue} is handed back: ${foreseen ? error.message : stackOf(error)}`,
+      {
+        queue: delivery.queue,
+        error: stackOf(error),
+      },
+    );
+    return { disposition: handBack(delivery, engine.platform.random) };
+  }
+}
+
+async function admit(context: WorkerContext, delivery: Delivery): Promise<Admission> {
+  const { engine } = context;
+  let message: Message;
+  try {
+    message = await decodeEnvelope(delivery.body, { accept: engine.config.acceptContent });
+  } catch (error) {
+    if (!(error instanceof DecodeError)) throw error;
+    const { id, task } = peekEnvelope(delivery.body);
+    return { disposition: await bury(context, delivery, { id, task }, error) };
+  }
+  const task = engine.task(message.task) ?? builtinTask(context.app, message.task);
+  if (task === undefined) return { disposition: await refuseUnknown(context, delivery, message) };
+  return admitMessage(context, delivery, message, task);
+}
+
+async function refuseUnknown(context: WorkerContext, delivery: Delivery, message: Message): Promise<Disposition> {
+  const { app, engine, log } = context;
+  if (delivery.receiveCount > UNKNOWN_TASK_TRIES) {
+    const error = app.notRegistered(message.task);
+    const buried = await bury(context, delivery, { id: message.id, task: message.task }, error);
+    const result = await encodeMeta(failedMeta(engine, message.id, error), engine.codec);
+    await follow(context, message, delivery.queue, { result });
+    return buried;
+  }
+  log(
+    "warning",
+    `Received unregistered task ${nameOf(message)}: handed back (${delivery.receiveCount} of ${UNKNOWN_TASK_TRIES})`,
+    {
+      ...fieldsOf(message),
+      queue: delivery.queue,
+    },
+  );
+  return { type: "handBack", visibility: (await engine.broker()).limits.rolloutSeconds * 1000 };
+}
+
+async function admitMessage(
+  context: WorkerContext,
+  delivery: Delivery,
+  message: Message,
+  task: Task,
+  place?: InPlace,
+): Promise<Admission> {
+  const early = await park(context, delivery, message);
+  if (early !== undefined) return { disposition: early };
+  return claim(context, createJob(context, delivery, message, task, place));
+}
+
+/** A message that came before its time goes back into the queue for the rest of it. `undefined`: it is due. */
+async function park(
+  { engine, log }: WorkerContext,
+  delivery: Delivery,
+  message: Message,
+): Promise<Disposition | undefined> {
+  if (message.eta === null) return undefined;
+  const wait = parseTime(message.eta) - engine.clock.now();
+  if (wait <= 0) return undefined;
+  if (isFifo(delivery.queue)) return { type: "handBack", visibility: wait };
+  // The body as it came: parking changes nothing that a Python worker or a retry would see.
+  await engine.outbox.send({
+    ...(await pack(engine, message, delivery.queue)),
+    body: delivery.body,
+    attributes: delivery.attributes,
+  });
+  log("debug", `Parked ${nameOf(message)} until ${message.eta}`, fieldsOf(message));
+  return DELETE;
+}
+
+async function claim(context: WorkerContext, job: Job): Promise<Admission> {
+  const { engine, log } = context;
+  const { delivery, message, request, owner } = job;
+  await engine.emitter.emit("taskReceived", { task: message.task, taskId: message.id, request });
+  if (job.options.claim === false) {
+    reportReceived(context, job);
+    return { run: prepare(context, job, undefined) };
+  }
+  const key = taskKey(message.id);
+  const recorded = await context.apply({
+    type: "claim",
+    key,
+    owner,
+    now: engine.clock.now(),
+    ttl: engine.ttl(),
+    attempt: attemptOf(message),
+    lease: context.lease(),
+    // What is hidden stays so: an outcome that may yet be shown is claimed in the open, without a state to show.
+    hidden: isHidden(factsOf(context, job, []), true),
+    result: await startedMeta(context, job),
+    redrive: redriveOf(delivery),
+    next: nextOf(job.place),
+  });
+  // On a FIFO queue the message itself waits for its retry, and comes back as it was.
+  const later =
+    isFifo(delivery.queue) && (recorded.type === "settled" || recorded.type === "superseded")
+      ? attemptInPlace(message, recorded.row)
+      : undefined;
+  if (later !== undefined) return admitMessage(context, delivery, later.message, job.task, later.place);
+  switch (recorded.type) {
+    case "claimed":
+      reportReceived(context, job);
+      return { run: prepare(context, job, { key, owner, runs: recorded.runs, revoked: recorded.revoked }) };
+    case "settled": {
+      await follow(context, message, delivery.queue, recorded.row);
+      // Whoever stored that may have died before the dead letter was sent. Two are better than none.
+      if (recorded.row.buried) {
+        const why = await storedFate(engine, message.id, recorded.row.result);
+        return { disposition: await deadLetter(context, delivery, { id: message.id, task: message.task }, why) };
+      }
+      log("info", `Task ${nameOf(message)} was settled before; what follows from it was sent again`, fieldsOf(message));
+      return { disposition: DELETE };
+    }
+    case "superseded":
+      log("info", `Discarding a duplicate of ${nameOf(message)}`, fieldsOf(message));
+      return { disposition: DELETE };
+    case "running":
+      return {
+        disposition: { type: "handBack", visibility: Math.max(RUNNING_MIN_MS, recorded.until - engine.clock.now()) },
+      };
+    case "written":
+    case "refused":
+    case "joined":
+      throw new LovageError(`a claim was answered by ${recorded.type}`);
+    default:
+      return recorded satisfies never;
+  }
+}
+
+async function startedMeta(context: WorkerContext, job: Job) {
+  const { engine, pid = 0, hostname } = context;
+  const tracked = !job.request.ignoreResult && (job.options.trackStarted ?? engine.config.taskTrackStarted);
+  const [state, result] = tracked ? [STARTED, { pid, hostname }] : [PENDING, null];
+  return encodeMeta(describe(engine, factsOf(context, job, []), state, result, null), engine.codec);
+}
+
+function prepare(context: WorkerContext, job: Job, claimed: Claimed | undefined): Run {
+  const abort = new AbortController();
+  const { delivery, message, request } = job;
+  return {
+    delivery,
+    message,
+    claim: claimed,
+    timeLimit: request.timeLimit,
+    suspect: claimed !== undefined && claimed.runs > 1,
+    async execute() {
+      const ended = await guard(context, delivery, () => runJob(context, job, claimed, abort.signal));
+      return { abandoned: false, ...ended };
+    },
+    terminate: () => abort.abort(terminated()),
+    async release() {
+      abort.abort(new LovageError("the worker stops"));
+      if (claimed !== undefined)
+        await context.apply({
+          type: "release",
+          key: claimed.key,
+          owner: claimed.owner,
+          now: context.engine.clock.now(),
+        });
+      return { type: "handBack", visibility: 0 };
+    },
+  };
+}
+
+/** A dead letter that was sent back says when. */
+function redriveOf(delivery: Delivery): number | undefined {
+  const at = Number(delivery.attributes.redrivenAt);
+  return Number.isFinite(at) && at > 0 ? at : undefined;
+}

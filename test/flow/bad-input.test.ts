@@ -1,0 +1,200 @@
+import {
+  AlreadyRegistered,
+  EncodeError,
+  ImproperlyConfigured,
+  Lovage,
+  NotRegistered,
+  PayloadTooLarge,
+  type Task,
+} from "lovage";
+import { describe, expect, test } from "vitest";
+import { envelope } from "./envelopes.ts";
+import { inMemory, stores } from "./stores.ts";
+
+function makeApp(config: ConstructorParameters<typeof Lovage>[1] = {}) {
+  const app = new Lovage("tasks", config);
+  const add = app.task("tasks.add", (x: number, y: number) => x + y);
+  const echo = app.task("tasks.echo", (value: unknown) => value);
+  return { app, add, echo };
+}
+
+const good = (id: string) => envelope({ task: "tasks.add", id, args: [1, 2] });
+
+describe.each(stores)("on %s", (_, start) => {
+  test.each([
+    ["a body that is no envelope", "hello", /JSON|envelope/i, undefined],
+    ["a body that is a number", "42", /./, undefined],
+    ["no headers", JSON.stringify({ body: "[]" }), /./, undefined],
+    ["bad JSON in the envelope's body", envelope({ task: "tasks.add", id: "bad", body: "[1, 2" }), /JSON/, "bad"],
+    ["two parts in place of three", envelope({ task: "tasks.add", id: "bad", body: "[[1], {}]" }), /./, "bad"],
+    [
+      "an unknown tag",
+      envelope({ task: "tasks.add", id: "bad", args: [{ __type__: "alien", __value__: 1 }, 2] }),
+      /alien/,
+      "bad",
+    ],
+    [
+      "a content type that is not accepted",
+      envelope({ task: "tasks.add", id: "bad", contentType: "application/x-yaml", body: "- 1" }),
+      /acceptContent|yaml/,
+      "bad",
+    ],
+    [
+      "an unknown content type",
+      envelope({ task: "tasks.add", id: "bad", contentType: "application/x-unknown", body: "1" }),
+      /x-unknown/,
+      "bad",
+    ],
+  ])("%s becomes a dead letter, unchanged and with the reason, and the worker goes on", async (_, body, reason, id) => {
+    const { app } = makeApp();
+    const t = start(app);
+    await t.put(good("before"));
+    await t.put(body);
+    await t.put(good("after"));
+    await t.drain();
+    expect([await app.result("before").get(), await app.result("after").get()]).toEqual([3, 3]);
+    const letters = await t.deadLetters();
+    expect(letters).toMatchObject([
+      { queue: "celery-dlq", body, attributes: { queue: "celery", reason: expect.stringMatching(reason) } },
+    ]);
+    expect(letters[0]?.attributes.id).toBe(id);
+    if (id !== undefined) expect(await app.result(id).state()).toBe("FAILURE");
+    expect(await t.advance({ hours: 1 })).toEqual([]);
+  });
+
+  test("a task that nobody registered is handed back three times, then becomes a dead letter", async () => {
+    const { app } = makeApp();
+    const t = start(app);
+    const body = envelope({ task: "tasks.ad", id: "typo", args: [1, 2] });
+    await t.put(body);
+    await t.drain();
+    expect(await t.deadLetters()).toEqual([]);
+    await t.advance({ minutes: 5 });
+    expect(await t.deadLetters()).toMatchObject([
+      {
+        body,
+        attributes: {
+          error: "NotRegistered",
+          task: "tasks.ad",
+          id: "typo",
+          deliveries: "4",
+          reason: expect.stringContaining("did you mean tasks.add?"),
+        },
+      },
+    ]);
+    await expect(app.result("typo").get()).rejects.toThrow(NotRegistered);
+  });
+
+  test("a task that is registered while it waits runs", async () => {
+    const { app } = makeApp();
+    const t = start(app);
+    await t.put(envelope({ task: "tasks.late", id: "late" }));
+    await t.drain();
+    app.task("tasks.late", () => "there");
+    await t.advance({ minutes: 5 });
+    expect(await app.result("late").get()).toBe("there");
+  });
+
+  test("a 50 MB argument is an error with its number, and nothing is sent", async () => {
+    const { app, echo } = makeApp();
+    const t = start(app);
+    const call = echo.delay("x".repeat(50 * 1024 * 1024));
+    await expect(call).rejects.toThrow(PayloadTooLarge);
+    await expect(call).rejects.toMatchObject({ limit: 1024 * 1024, message: expect.stringContaining("1048576") });
+    expect(await t.drain()).toEqual([]);
+  });
+});
+
+test.each([
+  ["a function", [{ callback: () => 1 }], "args[0].callback"],
+  ["a symbol", [[1, Symbol("s")]], "args[0][1]"],
+  [
+    "a cycle",
+    (() => {
+      const ring: { self?: unknown } = {};
+      ring.self = ring;
+      return [ring];
+    })(),
+    "args[0].self",
+  ],
+  ["an integer beyond what Celery's JSON can say", [10n ** 5000n], "args[0]"],
+])("%s among the arguments is an error at the call that names the path, and nothing is sent", async (_, args, path) => {
+  const { app } = makeApp();
+  const t = inMemory(app);
+  const error = await app.sendTask("tasks.echo", args).catch((thrown: unknown) => thrown);
+  expect(error).toBeInstanceOf(EncodeError);
+  expect(error).toMatchObject({ path });
+  expect(await t.drain()).toEqual([]);
+});
+
+test("two tasks of one name are an error at the declaration, and so is a name of Celery's own", () => {
+  const { app } = makeApp();
+  expect(() => app.task("tasks.add", () => 1)).toThrow(AlreadyRegistered);
+  expect(() => app.task("celery.backend_cleanup", () => 1)).toThrow(/celery\. are Celery's own/);
+});
+
+test.each([
+  ["an empty name", () => new Lovage("")],
+  ["a task without a name", () => makeApp().app.task("", () => 1)],
+  ["a task without a function", () => makeApp().app.task("tasks.none", {} as never, undefined as never)],
+  ["a base that is no Task", () => makeApp().app.task("tasks.odd", { base: Date as unknown as typeof Task }, () => 1)],
+  ["an option that does not exist", () => makeApp().app.task("tasks.odd", { maxRetrys: 1 } as object, () => 1)],
+  ["an option out of its range", () => makeApp().app.task("tasks.odd", { maxRetries: -1 }, () => 1)],
+  ["a rate limit", () => makeApp().app.task("tasks.odd", { rateLimit: "10/m" } as object, () => 1)],
+  ["a setting that does not exist", () => new Lovage("tasks", { taskRoute: {} } as object)],
+  ["a time zone that does not exist", () => new Lovage("tasks", { timezone: "Europe/Berln" })],
+  ["a schedule out of its range", () => new Lovage("tasks", { beatSchedule: { a: { task: "t", schedule: -1 } } })],
+  ["a queue's limit out of its range", () => new Lovage("tasks", { taskQueues: { celery: { timeLimit: 0 } } })],
+])("%s is refused when it is declared", (_, declare) => {
+  expect(declare).toThrow(ImproperlyConfigured);
+});
+
+test("a URL with an unknown scheme is refused with the known ones", async () => {
+  const open = async () => {
+    const app = new Lovage("tasks", { brokerUrl: "redis://localhost", resultBackend: "memory://" });
+    await app.sendTask("tasks.add");
+  };
+  await expect(open()).rejects.toThrow(/sqlite.*redis/);
+});
+
+test("a name that is not registered is said with the nearest that is", async () => {
+  const { app } = makeApp();
+  await expect(app.applyEagerly("tasks.ad")).rejects.toThrow(/did you mean tasks\.add\?/);
+});
+
+test("a clock that goes back neither loses a task nor runs one twice", async () => {
+  const { app } = makeApp({ beatSchedule: { tick: { task: "tasks.tick", schedule: 30 } } });
+  const ran: string[] = [];
+  app.task("tasks.note", (text: string) => void ran.push(text));
+  app.task("tasks.tick", () => void ran.push("tick"));
+  const t = inMemory(app, { beat: true });
+  await app.sendTask("tasks.note", ["first"], { countdown: 10 });
+  await t.advance({ seconds: 40 });
+  expect(ran).toEqual(["first", "tick"]);
+  t.clock.moveTo(t.clock.now() - 3_600_000);
+  await app.sendTask("tasks.note", ["second"], { countdown: 10 });
+  await t.advance({ seconds: 40 });
+  expect(ran).toEqual(["first", "tick", "second"]);
+  // The slots until the old time have been sent.
+  await t.advance({ hours: 1 });
+  expect(ran.filter((text) => text === "tick").length).toBeLessThanOrEqual(3);
+});
+
+test("100,000 queued tasks stay in the queue: a worker takes what it has room for", { timeout: 30_000 }, async () => {
+  const app = new Lovage("tasks");
+  const t = inMemory(app, { concurrency: 3 });
+  const broker = await app.engine.broker();
+  const message = (n: number) => ({ queue: "celery", body: envelope({ task: "tasks.nothing", id: `${n}` }) });
+  let [runs, most] = [0, 0];
+  app.task("tasks.nothing", async () => {
+    most = Math.max(most, (await broker.size("celery")).inFlight);
+    if (++runs === 50) await broker.purge("celery");
+  });
+  await broker.send(Array.from({ length: 100_000 }, (_, n) => message(n)));
+  expect(await broker.size("celery")).toMatchObject({ ready: 100_000 });
+  const before = process.memoryUsage().heapUsed;
+  await t.drain();
+  expect(runs).toBeGreaterThanOrEqual(50);
+  expect(most).toBe(3);
+  expect(process.memoryUsage().heapUsed - before).toBeLessThan(50 * 1024 * 1024);
+});

@@ -1,0 +1,160 @@
+import { Lovage, states, TaskError, TimeoutError } from "lovage";
+import { describe, expect, test } from "vitest";
+import { inMemory, stores } from "./stores.ts";
+
+function makeApp() {
+  const app = new Lovage("tasks");
+  const add = app.task("tasks.add", (x: number, y: number) => x + y);
+  const div = app.task("tasks.div", (x: number, y: number) => {
+    if (y === 0) throw new RangeError("division by zero");
+    return x / y;
+  });
+  return { app, add, div };
+}
+
+describe.each(stores)("on %s", (_, start) => {
+  test("a task is sent with delay, run by a worker, and its result read by whoever has its id", async () => {
+    const { app, add } = makeApp();
+    const t = start(app);
+    const result = await add.delay(1, 2);
+    expect([await result.ready(), await result.state(), await result.result()]).toEqual([false, states.PENDING, null]);
+    expect(await t.drain()).toMatchObject([
+      { task: "tasks.add", id: result.id, args: [1, 2], state: "SUCCESS", result: 3 },
+    ]);
+    expect(await result.get()).toBe(3);
+    expect([await result.ready(), await result.status(), await result.result()]).toEqual([true, "SUCCESS", 3]);
+    expect([await result.successful(), await result.failed(), await result.traceback()]).toEqual([true, false, null]);
+    expect(await app.result(result.id).get()).toBe(3);
+    expect((await result.dateDone())?.getTime()).toBe(t.clock.now());
+  });
+
+  test("get waits for the outcome", async () => {
+    const { app, add } = makeApp();
+    const t = start(app);
+    const result = await add.applyAsync([1, 2], { countdown: 5 });
+    const waited = result.get({ timeout: 60 });
+    await t.advance({ seconds: 30 });
+    expect(await waited).toBe(3);
+  });
+
+  test("get gives up after its timeout and says what to look at; the task is not touched", async () => {
+    const { app, add } = makeApp();
+    const t = start(app);
+    const result = await add.applyAsync([1, 2], { countdown: 20 });
+    const waited = result.get({ timeout: 10 }).catch((error: unknown) => error);
+    await t.advance({ seconds: 15 });
+    const error = await waited;
+    expect(error).toBeInstanceOf(TimeoutError);
+    expect(error).toMatchObject({
+      taskId: result.id,
+      timeout: 10,
+      message: expect.stringContaining("its state is PENDING"),
+    });
+    await t.advance({ seconds: 10 });
+    expect(await result.get()).toBe(3);
+  });
+
+  test("get throws what the task threw, with its type, message and stack of the worker", async () => {
+    const { app, div } = makeApp();
+    const t = start(app);
+    const result = await div.delay(4, 0);
+    await t.drain();
+    const error = await result.get().catch((thrown: unknown) => thrown);
+    expect(error).toBeInstanceOf(TaskError);
+    expect(error).toMatchObject({ name: "RangeError", message: "division by zero", taskId: result.id });
+    expect((error as TaskError).stack).toContain("calling.test.ts");
+    expect(await result.traceback()).toContain("RangeError: division by zero");
+    expect([await result.state(), await result.failed(), await result.successful()]).toEqual(["FAILURE", true, false]);
+  });
+
+  test("get with propagate: false returns the error", async () => {
+    const { app, div } = makeApp();
+    const t = start(app);
+    const result = await div.delay(4, 0);
+    await t.drain();
+    expect(await result.get({ propagate: false })).toBeInstanceOf(TaskError);
+    expect(await result.result()).toBeInstanceOf(TaskError);
+  });
+
+  test("a thousand calls of one turn all arrive, each with its own result", async () => {
+    const { app, add } = makeApp();
+    const t = start(app);
+    const results = await Promise.all(Array.from({ length: 1000 }, (_, n) => add.delay(n, 1)));
+    expect(new Set(results.map(({ id }) => id)).size).toBe(1000);
+    await t.drain();
+    expect(await Promise.all(results.map((result) => result.get()))).toEqual(
+      Array.from({ length: 1000 }, (_, n) => n + 1),
+    );
+  });
+
+  test("a task is sent by its name, and read by its id, where its function is not at hand", async () => {
+    const { app } = makeApp();
+    const t = start(app);
+    const result = await app.sendTask<number>("tasks.add", [20, 22]);
+    await t.drain();
+    expect(await result.get()).toBe(42);
+  });
+});
+
+test("an id that nobody knows is PENDING", async () => {
+  const { app } = makeApp();
+  inMemory(app);
+  const result = app.result("who");
+  expect([await result.state(), await result.ready(), await result.children()]).toEqual(["PENDING", false, []]);
+});
+
+test("a wait ends when its signal aborts", async () => {
+  const { app, add } = makeApp();
+  inMemory(app);
+  const stop = new AbortController();
+  const waited = (await add.delay(1, 2)).get({ signal: stop.signal });
+  stop.abort(new Error("enough"));
+  await expect(waited).rejects.toThrow("enough");
+});
+
+test("awaiting a result does not wait for the task, and a result cannot be an argument", async () => {
+  const { app, add } = makeApp();
+  inMemory(app);
+  const result = await await add.delay(1, 2);
+  expect(await result.state()).toBe("PENDING");
+  await expect(app.sendTask("tasks.add", [result, 1])).rejects.toThrow(`${result.id}, which cannot be sent itself`);
+});
+
+test("a task is called in place with run, without broker or worker", () => {
+  const { add } = makeApp();
+  expect(add.run(1, 2)).toBe(3);
+});
+
+test("a signature holds arguments and options until it is sent", async () => {
+  const { app, add } = makeApp();
+  const t = inMemory(app);
+  const late = add.s(2).set({ countdown: 60 });
+  const results = [
+    await late.delay(1),
+    await add.si(20, 3).delay(),
+    await app.signature("tasks.add", [4, 5]).applyAsync([], { taskId: "mine" }),
+  ];
+  await t.drain();
+  expect(await Promise.all(results.map((result) => result.result()))).toEqual([null, 23, 9]);
+  expect(results[2]?.id).toBe("mine");
+  await t.advance({ minutes: 1 });
+  expect(await results[0]?.get()).toBe(3);
+  expect(JSON.parse(JSON.stringify(late))).toEqual({
+    task: "tasks.add",
+    args: [2],
+    kwargs: {},
+    options: { countdown: 60 },
+    subtask_type: null,
+    immutable: false,
+  });
+});
+
+test("an app can be closed and used again", async () => {
+  const { app, add } = makeApp();
+  const t = inMemory(app, { config: { brokerUrl: "memory://again", resultBackend: "memory://again" } });
+  await add.delay(1, 2);
+  await app.close();
+  const result = await add.delay(3, 4);
+  await t.drain();
+  expect(await result.get()).toBe(7);
+});

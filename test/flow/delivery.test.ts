@@ -1,0 +1,164 @@
+import { ContextSettledError, currentTask, Lovage, WorkerLostError } from "lovage";
+import { describe, expect, test } from "vitest";
+import { inMemory, stores } from "./stores.ts";
+
+const never = () => new Promise<never>(() => {});
+
+describe.each(stores)("on %s", (_, start) => {
+  test("of two messages with one id one runs, and the other changes nothing", async () => {
+    const app = new Lovage("tasks");
+    const ran: number[] = [];
+    const note = app.task("tasks.note", (n: number) => {
+      ran.push(n);
+      return n;
+    });
+    const t = start(app, { concurrency: 2 });
+    await note.applyAsync([1], { taskId: "id" });
+    await note.applyAsync([2], { taskId: "id" });
+    await t.advance({ minutes: 5 });
+    expect([ran, await app.result("id").get()]).toEqual([[1], 1]);
+    expect(await (await app.engine.broker()).size("celery")).toEqual({ ready: 0, delayed: 0, inFlight: 0 });
+  });
+
+  test("a task that does not claim runs for every message, and the first outcome stays", async () => {
+    const app = new Lovage("tasks");
+    let runs = 0;
+    const note = app.task("tasks.note", { claim: false }, () => ++runs);
+    const t = start(app);
+    await note.applyAsync([], { taskId: "id" });
+    await note.applyAsync([], { taskId: "id" });
+    await t.drain();
+    expect([runs, await app.result("id").get()]).toEqual([2, 1]);
+  });
+
+  test("when a worker dies, another takes its task over after the lease, and sees that it did", async () => {
+    const app = new Lovage("tasks");
+    const seen: unknown[] = [];
+    const task = app.task("tasks.task", async () => {
+      const { deliveries, deliveryInfo } = currentTask()?.request ?? {};
+      seen.push([deliveries, deliveryInfo?.redelivered]);
+      if (seen.length === 1) await never();
+      return "done";
+    });
+    const t = start(app);
+    const result = await task.delay();
+    await t.advance({ seconds: 1 });
+    t.crash();
+    await t.advance({ seconds: 20 });
+    expect(seen).toHaveLength(1);
+    await t.advance({ minutes: 2 });
+    expect(await result.get()).toBe("done");
+    expect(seen).toEqual([
+      [1, false],
+      [expect.any(Number), true],
+    ]);
+  });
+
+  test("a run that lost its claim stores and sends nothing more", async () => {
+    const app = new Lovage("tasks");
+    const notes: string[] = [];
+    const note = app.task("tasks.note", (text: string) => void notes.push(text));
+    let wake: () => void = () => {};
+    let runs = 0;
+    const task = app.task("tasks.task", async () => {
+      const run = ++runs;
+      if (run === 1) await new Promise<void>((resolve) => (wake = resolve));
+      return `run ${run}`;
+    });
+    const t = start(app);
+    const result = await task.applyAsync([], { link: note.s() });
+    await t.advance({ seconds: 1 });
+    t.crash();
+    await t.advance({ minutes: 2 });
+    wake();
+    await t.advance({ minutes: 2 });
+    expect([await result.get(), notes]).toEqual(["run 2", ["run 2"]]);
+  });
+
+  test("a task that kills its workers is given up: FAILURE, errbacks, a dead letter", async () => {
+    const app = new Lovage("tasks");
+    const told: unknown[] = [];
+    const tell = app.task("tasks.tell", (id: string) => void told.push(id));
+    let runs = 0;
+    const poison = app.task("tasks.poison", () => {
+      runs++;
+      return never();
+    });
+    const t = start(app);
+    const result = await poison.applyAsync([], { linkError: tell.s() });
+    for (let deaths = 0; deaths < 6; deaths++) {
+      await t.advance({ minutes: 2 });
+      t.crash();
+    }
+    await t.advance({ minutes: 2 });
+    expect(runs).toBe(3);
+    await expect(result.get()).rejects.toThrow(WorkerLostError);
+    expect(told).toEqual([result.id]);
+    expect(await t.deadLetters()).toMatchObject([{ attributes: { id: result.id, error: "WorkerLostError" } }]);
+  });
+
+  test("what a task sends and does not await is sent before it ends", async () => {
+    const app = new Lovage("tasks");
+    const leaf = app.task("tasks.leaf", (n: number) => n);
+    const careless = app.task("tasks.careless", () => {
+      for (let n = 0; n < 3; n++) void leaf.applyAsync([n], { taskId: `leaf-${n}` });
+      void currentTask()?.updateState({ state: "SENDING" });
+      return "sent";
+    });
+    const t = start(app);
+    const result = await careless.delay();
+    await t.drain();
+    expect(await result.get()).toBe("sent");
+    expect((await result.children()).map(({ id }) => id).sort()).toEqual(["leaf-0", "leaf-1", "leaf-2"]);
+    expect(await app.result("leaf-2").get()).toBe(2);
+  });
+});
+
+test("a send that a task did not await and that failed makes the task fail", async () => {
+  const app = new Lovage("tasks");
+  const careless = app.task("tasks.careless", () => {
+    void app.sendTask("tasks.other", [Symbol("no")]);
+    return "sent";
+  });
+  const t = inMemory(app);
+  const result = await careless.delay();
+  await t.drain();
+  await expect(result.get()).rejects.toMatchObject({ name: "EncodeError" });
+});
+
+test("a context can do nothing after its task has ended", async () => {
+  const app = new Lovage("tasks");
+  const leaf = app.task("tasks.leaf", () => 1);
+  const seen: unknown[] = [];
+  let late: Promise<void> | undefined;
+  const early = app.task("tasks.early", { bind: true }, (self) => {
+    late = (async () => {
+      for (let turns = 0; turns < 50; turns++) await new Promise((resolve) => setImmediate(resolve));
+      for (const call of [() => leaf.delay(), () => self.updateState({ state: "LATE" }), async () => self.retry()]) {
+        await call().catch((error: unknown) => seen.push(error));
+      }
+    })();
+  });
+  const t = inMemory(app);
+  const result = await early.delay();
+  await t.drain();
+  await late;
+  expect(seen).toHaveLength(3);
+  for (const error of seen) expect(error).toBeInstanceOf(ContextSettledError);
+  expect([await result.state(), await t.drain()]).toEqual(["SUCCESS", []]);
+});
+
+test("maxDeliveries says how many workers a task may kill", async () => {
+  const app = new Lovage("tasks", { maxDeliveries: 1 });
+  let runs = 0;
+  const poison = app.task("tasks.poison", () => {
+    runs++;
+    return never();
+  });
+  const t = inMemory(app);
+  const result = await poison.delay();
+  await t.advance({ seconds: 1 });
+  t.crash();
+  await t.advance({ minutes: 5 });
+  expect([runs, await result.state()]).toEqual([1, "FAILURE"]);
+});

@@ -1,0 +1,186 @@
+import { Lovage, MaxRetriesExceededError } from "lovage";
+import { describe, expect, test } from "vitest";
+import { inMemory, stores } from "./stores.ts";
+
+class Busy extends Error {}
+class Gone extends Busy {}
+
+describe.each(stores)("on %s", (_, start) => {
+  test("retry runs the task again after its countdown, under the same id", async () => {
+    const app = new Lovage("tasks");
+    const flaky = app.task("tasks.flaky", { bind: true }, (self) => {
+      if (self.request.retries < 1) self.retry({ countdown: 60, exc: new Busy("later") });
+      return "done";
+    });
+    const t = start(app);
+    const result = await flaky.delay();
+    expect(await t.drain()).toMatchObject([{ state: "RETRY", retries: 0 }]);
+    expect(await result.state()).toBe("RETRY");
+    expect(await result.result()).toMatchObject({ name: "Busy", message: "later" });
+    expect(await t.advance({ seconds: 59 })).toEqual([]);
+    expect(await t.advance({ seconds: 1 })).toMatchObject([{ state: "SUCCESS", retries: 1, id: result.id }]);
+    expect(await result.get()).toBe("done");
+  });
+
+  test("three retries are allowed by default; the fourth throws the reason", async () => {
+    const app = new Lovage("tasks");
+    const runs: number[] = [];
+    const flaky = app.task("tasks.flaky", { bind: true }, (self) => {
+      runs.push(self.request.retries);
+      self.retry({ countdown: 1, exc: new Busy("still") });
+    });
+    const t = start(app);
+    const result = await flaky.delay();
+    await t.advance({ minutes: 1 });
+    expect(runs).toEqual([0, 1, 2, 3]);
+    await expect(result.get()).rejects.toMatchObject({ name: "Busy", message: "still" });
+  });
+
+  test("without a reason, MaxRetriesExceededError is thrown in the end", async () => {
+    const app = new Lovage("tasks");
+    const flaky = app.task("tasks.flaky", { bind: true, maxRetries: 1 }, (self) => self.retry({ countdown: 1 }));
+    const t = start(app);
+    const result = await flaky.delay();
+    await t.advance({ minutes: 1 });
+    await expect(result.get()).rejects.toThrow(MaxRetriesExceededError);
+  });
+
+  test("a retry takes new arguments, keywords, headers and queue with it", async () => {
+    const app = new Lovage("tasks");
+    const seen: unknown[] = [];
+    const flaky = app.task("tasks.flaky", { bind: true, params: ["n", "note"] }, (self, n: number, note?: string) => {
+      const { queue, headers, retries } = self.request;
+      seen.push([n, note, queue, headers.step, retries]);
+      if (n > 0)
+        self.retry({ args: [n - 1], kwargs: { note: "less" }, headers: { step: n }, queue: "slow", countdown: 1 });
+    });
+    const t = start(app);
+    await flaky.delay(2);
+    await t.advance({ minutes: 1 });
+    expect(seen).toEqual([
+      [2, undefined, "celery", undefined, 0],
+      [1, "less", "slow", 2, 1],
+      [0, "less", "slow", 1, 2],
+    ]);
+  });
+
+  test("autoretryFor runs the task again by itself, and not for the exceptions to it", async () => {
+    const app = new Lovage("tasks");
+    const errors = [new Busy("one"), new Busy("two"), new Gone("gone")];
+    const flaky = app.task(
+      "tasks.flaky",
+      { autoretryFor: [Busy], dontAutoretryFor: [Gone], retryKwargs: { countdown: 10 } },
+      () => {
+        throw errors.shift();
+      },
+    );
+    const t = start(app);
+    const result = await flaky.delay();
+    expect((await t.advance({ minutes: 1 })).map(({ state }) => state)).toEqual(["RETRY", "RETRY", "FAILURE"]);
+    await expect(result.get()).rejects.toMatchObject({ name: "Gone" });
+  });
+});
+
+test("without a countdown a retry waits for three minutes, or defaultRetryDelay", async () => {
+  const app = new Lovage("tasks");
+  const runs: string[] = [];
+  const plain = app.task("tasks.plain", { bind: true }, (self) => {
+    runs.push("plain");
+    if (self.request.retries === 0) self.retry();
+  });
+  const own = app.task("tasks.own", { bind: true, defaultRetryDelay: 30 }, (self) => {
+    runs.push("own");
+    if (self.request.retries === 0) self.retry();
+  });
+  const t = inMemory(app);
+  await plain.delay();
+  await own.delay();
+  await t.advance({ seconds: 30 });
+  expect(runs).toEqual(["plain", "own", "own"]);
+  await t.advance({ seconds: 149.9 });
+  expect(runs).toHaveLength(3);
+  await t.advance({ seconds: 0.1 });
+  expect(runs).toHaveLength(4);
+});
+
+test("backoff doubles up to its maximum", async () => {
+  const app = new Lovage("tasks");
+  const times: number[] = [];
+  const options = { autoretryFor: [Busy], retryBackoff: 2, retryBackoffMax: 10, retryJitter: false, maxRetries: 5 };
+  const flaky = app.task("tasks.flaky", options, () => {
+    times.push((t.clock.now() - Date.UTC(2026, 0, 1)) / 1000);
+    throw new Busy();
+  });
+  const t = inMemory(app);
+  await flaky.delay();
+  await t.advance({ minutes: 5 });
+  expect(times).toEqual([0, 2, 6, 14, 24, 34]);
+});
+
+test("jitter draws whole seconds from 0 to the backoff, the same for the same seed", async () => {
+  const countdowns = async (seed: number) => {
+    const app = new Lovage("tasks");
+    const times: number[] = [];
+    const flaky = app.task("tasks.flaky", { autoretryFor: [Busy], retryBackoff: 100, maxRetries: 4 }, () => {
+      times.push(t.clock.now() / 1000);
+      throw new Busy();
+    });
+    const t = inMemory(app, { seed });
+    await flaky.delay();
+    await t.advance({ hours: 2 });
+    return times.slice(1).map((time, index) => time - (times[index] ?? 0));
+  };
+  const [first, again, other] = [await countdowns(1), await countdowns(1), await countdowns(2)];
+  expect(first).toEqual(again);
+  expect(first).not.toEqual(other);
+  for (const [index, countdown] of first.entries()) {
+    expect(Number.isInteger(countdown)).toBe(true);
+    expect(countdown).toBeLessThanOrEqual(100 * 2 ** index);
+  }
+});
+
+test("maxRetries: null goes on without end; a retry of its own number decides for itself", async () => {
+  const app = new Lovage("tasks");
+  const endless = app.task("tasks.endless", { bind: true, maxRetries: null }, (self) => {
+    if (self.request.retries < 20) self.retry({ countdown: 1 });
+    return self.request.retries;
+  });
+  const own = app.task("tasks.own", { bind: true, maxRetries: 0 }, (self) => {
+    if (self.request.retries < 5) self.retry({ countdown: 1, maxRetries: 5 });
+    return self.request.retries;
+  });
+  const t = inMemory(app);
+  const results = [await endless.delay(), await own.delay()];
+  await t.advance({ minutes: 1 });
+  expect(await Promise.all(results.map((result) => result.get()))).toEqual([20, 5]);
+});
+
+test("a retry waits until an instant, and expires by its own time", async () => {
+  const app = new Lovage("tasks");
+  const eta = new Date(Date.UTC(2026, 0, 1, 1));
+  const dated = app.task("tasks.dated", { bind: true }, (self) => {
+    if (self.request.retries === 0) self.retry({ eta });
+    return "ran";
+  });
+  const stale = app.task("tasks.stale", { bind: true }, (self) => {
+    if (self.request.retries === 0) self.retry({ countdown: 60, expires: 30 });
+    return "ran";
+  });
+  const t = inMemory(app);
+  const [first, second] = [await dated.delay(), await stale.delay()];
+  await t.advance({ minutes: 59 });
+  expect([await first.state(), await second.state()]).toEqual(["RETRY", "REVOKED"]);
+  await t.advance({ minutes: 1 });
+  expect(await first.get()).toBe("ran");
+});
+
+test("a retry that is refused by the queue does not vanish", async () => {
+  const app = new Lovage("tasks");
+  const grow = app.task("tasks.grow", { bind: true }, (self, _text: string) => {
+    self.retry({ args: ["x".repeat(2_000_000)], countdown: 0 });
+  });
+  const t = inMemory(app);
+  const result = await grow.delay("x");
+  await t.advance({ hours: 1 });
+  await expect(result.get()).rejects.toMatchObject({ name: "PayloadTooLarge" });
+});

@@ -1,0 +1,66 @@
+import { Lovage, ValidationError } from "lovage";
+import { expect, test } from "vitest";
+import { z } from "zod";
+import { envelope } from "./envelopes.ts";
+import { inMemory } from "./stores.ts";
+
+const Order = z.object({ id: z.string(), amount: z.coerce.number().positive(), note: z.string().default("none") });
+
+function makeApp() {
+  const app = new Lovage("shop");
+  const seen: unknown[] = [];
+  const charge = app.task("shop.charge", { schema: Order }, (order) => {
+    seen.push(order);
+    return order.amount;
+  });
+  const add = app.task("shop.add", { schema: z.tuple([z.number(), z.number().default(10)]) }, (x, y) => x + y);
+  return { app, charge, add, seen };
+}
+
+test("what does not match is refused at the call, with path and message, and nothing is sent", async () => {
+  const { app, charge } = makeApp();
+  const t = inMemory(app);
+  const error = await charge.delay({ id: "a", amount: -1 }).catch((thrown: unknown) => thrown);
+  expect(error).toBeInstanceOf(ValidationError);
+  expect(error).toMatchObject({ task: "shop.charge", issues: [{ path: "amount" }] });
+  expect(await t.drain()).toEqual([]);
+});
+
+test("the input is what travels; its output is what the function gets", async () => {
+  const { app, charge, seen } = makeApp();
+  const t = inMemory(app);
+  const result = await charge.delay({ id: "a", amount: "12.5" });
+  const [run] = await t.drain();
+  expect(run?.args).toEqual([{ id: "a", amount: "12.5" }]);
+  expect(seen).toEqual([{ id: "a", amount: 12.5, note: "none" }]);
+  expect(await result.get()).toBe(12.5);
+});
+
+test("a tuple's schema describes the list of arguments", async () => {
+  const { app, add } = makeApp();
+  const t = inMemory(app);
+  const results = [await add.delay(1, 2), await add.delay(1)];
+  await t.drain();
+  expect(await Promise.all(results.map((result) => result.get()))).toEqual([3, 11]);
+  await expect(app.sendTask("shop.add", ["1", 2])).rejects.toThrow(ValidationError);
+});
+
+test("a message from elsewhere is checked before it runs: FAILURE, and no run", async () => {
+  const { app, seen } = makeApp();
+  const t = inMemory(app);
+  await t.put(envelope({ task: "shop.charge", id: "bad", args: [{ id: 7 }] }));
+  await t.drain();
+  expect(seen).toEqual([]);
+  await expect(app.result("bad").get()).rejects.toMatchObject({
+    name: "ValidationError",
+    message: expect.stringContaining("id:"),
+  });
+});
+
+test("keyword arguments are the keys of the one object that the schema describes", async () => {
+  const { app, seen } = makeApp();
+  const t = inMemory(app);
+  await t.put(envelope({ task: "shop.charge", id: "k", kwargs: { id: "a", amount: 3 } }));
+  await t.drain();
+  expect(seen).toEqual([{ id: "a", amount: 3, note: "none" }]);
+});

@@ -1,0 +1,175 @@
+/** What compiles and what must not. Read by `tsc`; nothing here runs. */
+import { type AsyncResult, type currentTask, Lovage, type Request, Task, type Wire } from "lovage";
+import { z } from "zod";
+
+/** Fails to compile unless both types are the same. */
+type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false;
+const same = <A, B>(_: Same<A, B>): void => {};
+
+declare const app: Lovage;
+
+// ── delay takes the function's own parameters ────────────────────────────────────────────────────────────────────────
+
+const add = app.task("add", (x: number, y: number) => x + y);
+same<ReturnType<typeof add.delay>, Promise<AsyncResult<number>>>(true);
+void add.delay(1, 2);
+// @ts-expect-error too few
+void add.delay(1);
+// @ts-expect-error too many
+void add.delay(1, 2, 3);
+// @ts-expect-error of another type
+void add.delay(1, "2");
+void add.applyAsync([1, 2], { countdown: 1 });
+void add.applyAsync([], { kwargs: { x: 1, y: 2 } });
+// @ts-expect-error of another type
+void add.applyAsync([1, "2"]);
+// @ts-expect-error no such option
+void add.applyAsync([1, 2], { countDown: 1 });
+// @ts-expect-error a task is an object, not a function
+add(1, 2);
+
+const greet = app.task("greet", (name: string, greeting = "hello") => `${greeting} ${name}`);
+void greet.delay("ann");
+void greet.delay("ann", "hi");
+
+const sum = app.task("sum", (...numbers: number[]) => numbers.reduce((a, b) => a + b, 0));
+void sum.delay();
+void sum.delay(1, 2, 3);
+
+// ── what comes out is what the wire makes of it ──────────────────────────────────────────────────────────────────────
+
+class Point {
+  readonly x: number;
+  constructor(x: number) {
+    this.x = x;
+  }
+  length() {
+    return this.x;
+  }
+}
+class Money {
+  toJSON() {
+    return { cents: 1 };
+  }
+}
+same<Wire<void>, null>(true);
+same<Wire<undefined>, null>(true);
+same<Wire<Date>, Date>(true);
+same<Wire<Uint8Array>, Uint8Array>(true);
+same<Wire<bigint>, bigint>(true);
+same<Wire<Point>, { x: number }>(true);
+same<Wire<Money>, { cents: number }>(true);
+same<Wire<{ a: Date; b?: number; f(): void }>, { a: Date; b: number | undefined }>(true);
+same<Wire<[Point, undefined]>, [{ x: number }, null]>(true);
+same<Wire<unknown>, unknown>(true);
+same<Wire<() => void>, never>(true);
+
+const nothing = app.task("nothing", () => {});
+same<Awaited<ReturnType<typeof nothing.delay>>, AsyncResult<null>>(true);
+const later = app.task("later", async () => new Point(1));
+same<Awaited<ReturnType<typeof later.delay>>, AsyncResult<{ x: number }>>(true);
+const when = app.task("when", (day: Date) => day);
+same<Awaited<ReturnType<typeof when.delay>>, AsyncResult<Date>>(true);
+void when.delay(new Date());
+
+async function read() {
+  const result = await add.delay(1, 2);
+  same<Awaited<ReturnType<typeof result.get>>, number>(true);
+  // @ts-expect-error an AsyncResult has no then: awaiting it is not waiting for the task
+  void result.then;
+  same<Awaited<typeof result>, typeof result>(true);
+}
+void read;
+
+// ── what JSON cannot carry does not compile ──────────────────────────────────────────────────────────────────────────
+
+const call = app.task("call", (callback: () => void) => callback());
+// @ts-expect-error a function does not travel
+void call.delay(() => {});
+const count = app.task("count", (map: Map<string, number>) => map.size);
+// @ts-expect-error a Map does not travel
+void count.delay(new Map());
+const nested = app.task("nested", (order: { items: { price: number; format: () => string }[] }) => order.items.length);
+// @ts-expect-error nor does a function further down
+void nested.delay({ items: [{ price: 1, format: () => "" }] });
+const measure = app.task("measure", (point: Point) => point.x);
+// @ts-expect-error an instance with methods arrives without them
+void measure.delay(new Point(1));
+const plain = app.task("plain", (order: { id: string; lines?: readonly { n: number }[]; at: Date }) => order.id);
+void plain.delay({ id: "a", lines: [{ n: 1 }], at: new Date() });
+const any = app.task("any", (value: unknown) => value);
+void any.delay({ whatever: true });
+
+// ── bind ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+const bound = app.task("bound", { bind: true }, (self, n: number) => {
+  same<typeof self.request, Request>(true);
+  same<ReturnType<typeof self.retry>, never>(true);
+  // @ts-expect-error no such member
+  void self.requests;
+  return n;
+});
+void bound.delay(1);
+// @ts-expect-error the running task is not an argument of the call
+void bound.delay({}, 1);
+
+declare const maybe: boolean;
+// @ts-expect-error bind must be the literal true, or the first argument could not be known
+app.task("maybe", { bind: maybe }, (self: { request: Request }, n: number) => [self, n]);
+same<ReturnType<typeof currentTask>, ReturnType<typeof currentTask> | undefined>(true);
+
+// ── base ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+class Connected extends Task {
+  readonly connection: string = "open";
+  query(text: string) {
+    return text.length;
+  }
+}
+const query = app.task("query", { base: Connected, bind: true }, (self, text: string) => {
+  same<typeof self.connection, string>(true);
+  return self.query(text);
+});
+void query.delay("select");
+same<typeof query.connection, string>(true);
+same<ReturnType<typeof query.query>, number>(true);
+const unbound = app.task("unbound", { base: Connected }, (n: number) => n);
+void unbound.delay(1);
+void unbound.query("x");
+// @ts-expect-error not a class of tasks
+app.task("odd", { base: Date }, () => 1);
+
+// ── schema ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+const Order = z.object({ id: z.string(), amount: z.coerce.number<string>(), note: z.string().default("") });
+const charge = app.task("charge", { schema: Order }, (order) => {
+  same<typeof order, { id: string; amount: number; note: string }>(true);
+  return order.amount;
+});
+void charge.delay({ id: "a", amount: "1.5" });
+// @ts-expect-error the input is text
+void charge.delay({ id: "a", amount: 1.5 });
+const pair = app.task("pair", { schema: z.tuple([z.number(), z.string()]) }, (n, text) => {
+  same<typeof n, number>(true);
+  return `${n}${text}`;
+});
+void pair.delay(1, "a");
+// @ts-expect-error a tuple's schema is of the list
+void pair.delay([1, "a"]);
+const boundSchema = app.task("bound-schema", { schema: Order, bind: true }, (self, order) => [
+  self.request.id,
+  order.id,
+]);
+void boundSchema.delay({ id: "a", amount: "1" });
+
+// ── options and signals ──────────────────────────────────────────────────────────────────────────────────────────────
+
+// @ts-expect-error no such option
+app.task("odd", { maxRetrys: 1 }, () => 1);
+// @ts-expect-error no such setting
+new Lovage("tasks", { taskRoute: {} });
+app.on("taskSuccess", ({ taskId, runtime }) => void [taskId.length, runtime.toFixed()]);
+// @ts-expect-error no such signal
+app.on("taskSucess", () => {});
+// @ts-expect-error no such fact of this signal
+app.on("taskSuccess", ({ error }) => error);
