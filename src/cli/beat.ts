@@ -1,0 +1,59 @@
+/** `lovage beat`: sends what `beatSchedule` says, when it says. */
+import type { Command } from "commander";
+import { beat, beatEntries } from "../workers/beat.ts";
+import type { LogLevel } from "../workers/log.ts";
+import { EXIT, report } from "./exit.ts";
+import { loadSharedApp } from "./load.ts";
+import { appOption, logOptions } from "./options.ts";
+import { createLog, type LogFormat, redirectPrints } from "./output.ts";
+
+export interface BeatCommandOptions {
+  readonly app: string;
+  readonly loglevel: LogLevel;
+  readonly logFormat: LogFormat;
+}
+
+export function beatCommand(program: Command): void {
+  const command = program.command("beat").description("send scheduled tasks until told to stop");
+  command.addOption(appOption());
+  for (const option of logOptions()) command.addOption(option);
+  command
+    .addHelpText(
+      "after",
+      `
+Any number of beats may run for one app: they give a slot the same id, so its task runs once.
+
+Exit codes: 0 after SIGTERM or Ctrl-C, 1 after a fault, 2 asked wrongly (option, module, setting or task).
+
+Examples:
+  $ lovage beat -A ./tasks.ts
+  $ lovage beat -A ./tasks.ts -l debug --log-format json`,
+    )
+    .action(async (options: BeatCommandOptions) => {
+      const stopping = new AbortController();
+      for (const signal of ["SIGTERM", "SIGINT"] as const) {
+        process.on(signal, () => {
+          // Told twice, it does not finish what it is sending.
+          if (stopping.signal.aborted) process.exit(EXIT.failure);
+          stopping.abort();
+        });
+      }
+      try {
+        await startBeat(options, stopping.signal);
+      } catch (error) {
+        process.exitCode = report(error, options.loglevel === "debug");
+      }
+    });
+}
+
+/** Loads the app and is its beat until the signal aborts. */
+export async function startBeat(options: BeatCommandOptions, signal: AbortSignal, ready?: () => void): Promise<void> {
+  const log = createLog({ ...options, process: "Beat" });
+  if (options.logFormat === "json") redirectPrints(log);
+  await using app = await loadSharedApp(options.app);
+  const entries = beatEntries(app);
+  log("info", `beat: Starting... ${entries.length} entries, time zone ${app.config.timezone}`);
+  ready?.();
+  await beat(app, { log, signal });
+  log("info", "beat: Stopped.");
+}

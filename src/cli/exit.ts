@@ -1,0 +1,29 @@
+/** How a command ends, and how it says what went wrong. */
+import { ImproperlyConfigured, LovageError, NotRegistered, QueueNotFound, ValidationError } from "../errors.ts";
+
+export const EXIT = {
+  ok: 0,
+  /** The command could not do it: a task failed, a broker is out of reach, a worker was ended cold. */
+  failure: 1,
+  /** What was asked cannot be done as it was asked: a wrong option, module, setting, task or queue. */
+  usage: 2,
+} as const;
+
+export const EXIT_HELP = `
+Exit codes: 0 done, 1 failed, 2 asked wrongly (option, module, setting, task or queue).`;
+
+const USAGE = [ImproperlyConfigured, NotRegistered, QueueNotFound, ValidationError];
+
+/** Says in one line what was wrong and returns the exit code. The stack is for those who ask for it. */
+export function report(error: unknown, debug = false): number {
+  const line = error instanceof LovageError ? error.message : `${oneLine(error)} (LOVAGE_DEBUG=1 shows the stack)`;
+  console.error(`lovage: ${line}`);
+  if (debug || process.env["LOVAGE_DEBUG"]) console.error(error);
+  return USAGE.some((Class) => error instanceof Class) ? EXIT.usage : EXIT.failure;
+}
+
+/** `TypeError: x is not a function`, whatever was thrown. */
+export function oneLine(error: unknown): string {
+  const text = error instanceof Error ? `${error.name}: ${error.message}` : String(error);
+  return text.replace(/\s+/g, " ").trim();
+}

@@ -1,0 +1,105 @@
+/** Finds the app that a command is for: `-A ./tasks.ts`, `-A ./tasks.ts:export`. */
+import { existsSync, statSync } from "node:fs";
+import { createRequire } from "node:module";
+import { resolve } from "node:path";
+import { fileURLToPath, pathToFileURL } from "node:url";
+import { Lovage } from "../app.ts";
+import { ImproperlyConfigured, LovageError } from "../errors.ts";
+import { didYouMean } from "../nearest.ts";
+import { oneLine } from "./exit.ts";
+
+/** What a path may leave out, as `celery -A tasks` does. */
+const ENDINGS = ["", ".ts", ".mts", ".js", ".mjs"];
+
+/**
+ * Loads the app, and the modules that its settings `imports` and `include` name. Throws `ImproperlyConfigured` where the
+ * module is not there, throws, or exports no app.
+ */
+export async function loadApp(given: string): Promise<Lovage> {
+  const [, path = given, name] = /^(.+?)(?::([\p{L}_$][\p{L}\p{N}_$]*))?$/u.exec(given) ?? [];
+  const file = findFile(resolve(path));
+  if (file === undefined) {
+    throw new ImproperlyConfigured("--app", `there is no module ${path} (looked for ${resolve(path)})`);
+  }
+  const app = findApp(await load("--app", path, file), path, name);
+  for (const specifier of new Set([...app.config.imports, ...app.config.include])) {
+    await load("imports", specifier, resolveFrom(file, specifier));
+  }
+  return app;
+}
+
+/** The same for commands that reach what other processes do. */
+export async function loadSharedApp(given: string): Promise<Lovage> {
+  const app = await loadApp(given);
+  for (const setting of ["brokerUrl", "resultBackend"] as const) {
+    if (!app.config[setting].startsWith("memory:")) continue;
+    throw new ImproperlyConfigured(
+      setting,
+      "memory:// is seen by the process that made it alone, and this command is another one; leave it out for SQLite",
+    );
+  }
+  return app;
+}
+
+function findFile(path: string): string | undefined {
+  return ENDINGS.map((ending) => path + ending).find((file) => existsSync(file) && statSync(file).isFile());
+}
+
+/** Modules named in the settings are found from where the app's own module is. */
+function resolveFrom(file: string, specifier: string): string {
+  const beside = findFile(fileURLToPath(new URL(specifier, pathToFileURL(file))));
+  if (beside !== undefined) return beside;
+  try {
+    return createRequire(file).resolve(specifier);
+  } catch (cause) {
+    throw new ImproperlyConfigured("imports", `there is no module ${specifier} beside ${file}`, { cause });
+  }
+}
+
+async function load(setting: string, name: string, file: string): Promise<Readonly<Record<string, unknown>>> {
+  try {
+    return await import(pathToFileURL(file).href);
+  } catch (error) {
+    const what = error instanceof LovageError ? error.message : oneLine(error) + placeOf(error);
+    throw new ImproperlyConfigured(setting, `${name} could not be loaded: ${what}`, { cause: error });
+  }
+}
+
+/** Where it was thrown, or where the syntax is wrong: what a user looks for first in a stack. */
+function placeOf(error: unknown): string {
+  if (!(error instanceof Error)) return "";
+  const [, place] =
+    /^(?:file:\/\/)?(\/\S+:\d+)\n/.exec(error.stack ?? "") ??
+    /file:\/\/(\S+?:\d+(?::\d+)?)/.exec(error.stack ?? "") ??
+    [];
+  return place === undefined ? "" : ` (${place})`;
+}
+
+function findApp(module: Readonly<Record<string, unknown>>, path: string, name: string | undefined): Lovage {
+  const bad = (why: string) => new ImproperlyConfigured("--app", why);
+  const names = Object.keys(module);
+  if (name !== undefined) {
+    const found = module[name];
+    if (found instanceof Lovage) return found;
+    if (name in module) throw bad(`the export ${name} of ${path} is no Lovage app${otherCopy(found)}`);
+    throw bad(`${path} has no export ${name}${didYouMean(name, names)}; it exports ${names.join(", ") || "nothing"}`);
+  }
+  for (const usual of ["app", "default"]) {
+    const found = module[usual];
+    if (found instanceof Lovage) return found;
+  }
+  const apps = names.filter((key) => module[key] instanceof Lovage);
+  const [only] = apps;
+  if (apps.length > 1)
+    throw bad(`${path} exports several apps, ${apps.join(", ")}: say which, as in -A ${path}:${only}`);
+  if (only !== undefined) return module[only] as Lovage;
+  throw bad(
+    `${path} exports no Lovage app${Object.values(module).map(otherCopy).find(Boolean) ?? ""}; it needs one, as in export const app = new Lovage("tasks")`,
+  );
+}
+
+/** An app of another installation is not ours to run: the two would not share anything. */
+const otherCopy = (value: unknown): string =>
+  typeof value === "object" && value?.constructor.name === "Lovage"
+    ? " of this copy of the package: run the lovage command of the project's own node_modules"
+    : "";

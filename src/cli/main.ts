@@ -1,0 +1,12 @@
+/** What `bin/lovage.js` runs. */
+import { CommanderError } from "commander";
+import { EXIT, report } from "./exit.ts";
+import { createProgram } from "./program.ts";
+
+try {
+  await createProgram().parseAsync();
+} catch (error) {
+  // Commander has said what is wrong.
+  if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? EXIT.ok : EXIT.usage;
+  else process.exitCode = report(error);
+}

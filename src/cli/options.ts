@@ -1,0 +1,56 @@
+/** Options that several commands share. */
+import { InvalidArgumentError, Option } from "commander";
+import { LOG_LEVELS } from "../workers/log.ts";
+import { LOG_FORMATS } from "./output.ts";
+
+export const appOption = (): Option =>
+  new Option(
+    "-A, --app <module[:export]>",
+    "the module that exports the app, as ./tasks.ts; without an export: app, default, or the only one",
+  )
+    .env("LOVAGE_APP")
+    .makeOptionMandatory();
+
+export const logOptions = (): readonly Option[] => [
+  new Option("-l, --loglevel <level>", "the least that is printed").choices(LOG_LEVELS).default("info"),
+  new Option("--log-format <format>", "text in Celery's form, or one JSON object a line")
+    .choices(LOG_FORMATS)
+    .default("text"),
+];
+
+/** A list with commas, or the option several times. */
+export const listOption = (flags: string, description: string): Option =>
+  new Option(flags, description).argParser((value: string, before: readonly string[] = []) => [
+    ...before,
+    ...value
+      .split(",")
+      .map((name) => name.trim())
+      .filter(Boolean),
+  ]);
+
+export function parseSeconds(value: string): number {
+  const seconds = Number(value);
+  if (value.trim() === "" || !Number.isFinite(seconds) || seconds < 0) {
+    throw new InvalidArgumentError("It must be a number of seconds, 0 or more.");
+  }
+  return seconds;
+}
+
+export function parseCount(value: string): number {
+  const count = Number(value);
+  if (value.trim() === "" || !Number.isInteger(count)) throw new InvalidArgumentError("It must be a whole number.");
+  return count;
+}
+
+export const jsonParser =
+  <T>(what: string, isRight: (value: unknown) => value is T) =>
+  (text: string): T => {
+    let value: unknown;
+    try {
+      value = JSON.parse(text);
+    } catch (error) {
+      throw new InvalidArgumentError(`It must be ${what} in JSON: ${String(error)}`);
+    }
+    if (!isRight(value)) throw new InvalidArgumentError(`It must be ${what} in JSON.`);
+    return value;
+  };

@@ -1,0 +1,91 @@
+/** What commands print: log lines in Celery's form or as JSON, values, progress. */
+import { LOG_LEVELS, type Log, type LogLevel } from "../workers/log.ts";
+
+export const LOG_FORMATS = ["text", "json"] as const;
+export type LogFormat = (typeof LOG_FORMATS)[number];
+
+export interface LogOptions {
+  readonly logFormat: LogFormat;
+  /** The least that is printed. */
+  readonly loglevel: LogLevel;
+  /** Celery's name of the process that speaks: `MainProcess`, `Beat`. */
+  readonly process: string;
+}
+
+/** A log on standard output: `[2026-11-24 08:30:00,123: INFO/MainProcess] line`, or one JSON object a line. */
+export function createLog({ logFormat, loglevel, process: name }: LogOptions): Log {
+  const least = LOG_LEVELS.indexOf(loglevel);
+  const write = process.stdout.write.bind(process.stdout);
+  return (level, line, fields) => {
+    if (LOG_LEVELS.indexOf(level) < least) return;
+    const now = new Date();
+    write(
+      logFormat === "json"
+        ? `${toJson({ time: now.toISOString(), level, process: name, message: line, ...fields })}\n`
+        : `[${localTime(now)}: ${level.toUpperCase()}/${name}] ${line}\n`,
+    );
+  };
+}
+
+/** `2026-11-24 08:30:00,123` in the machine's own zone, as Python's logging writes it. */
+function localTime(date: Date): string {
+  const local = new Date(date.getTime() - date.getTimezoneOffset() * 60_000);
+  return local.toISOString().replace("T", " ").replace(".", ",").slice(0, -1);
+}
+
+/**
+ * Makes log lines of what tasks print themselves, as Celery does: a reader of JSON lines is to find nothing else. What
+ * was made before, by {@link createLog}, still writes to standard output.
+ */
+export function redirectPrints(log: Log): void {
+  let rest = "";
+  process.once("exit", () => rest !== "" && log("warning", rest));
+  process.stdout.write = ((chunk: string | Uint8Array, encoding?: unknown, callback?: unknown) => {
+    const lines = (rest + (typeof chunk === "string" ? chunk : Buffer.from(chunk).toString())).split("\n");
+    rest = lines.pop() ?? "";
+    for (const line of lines) log("warning", line);
+    const done = typeof encoding === "function" ? encoding : callback;
+    if (typeof done === "function") process.nextTick(done as () => void);
+    return true;
+  }) as typeof process.stdout.write;
+}
+
+/** JSON of whatever a task gave; whole numbers beyond JSON's precision as text. */
+export function toJson(value: unknown, space?: number): string {
+  return JSON.stringify(value, (_, item) => (typeof item === "bigint" ? String(item) : item), space) ?? "null";
+}
+
+/** Columns as wide as their widest cell: numbers to the right, names to the left. */
+export function table(rows: readonly (readonly (string | number)[])[]): string {
+  const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => String(row[column]).length)));
+  return rows
+    .map((row) =>
+      row
+        .map((cell, column) => {
+          const width = widths[column] ?? 0;
+          return column === 0 ? String(cell).padEnd(width) : String(cell).padStart(width);
+        })
+        .join("  ")
+        .trimEnd(),
+    )
+    .join("\n");
+}
+
+/** A line on a terminal that says how far a wait has come, and is gone afterwards. Where there is no terminal, nothing. */
+export async function withProgress<T>(
+  line: (seconds: number) => string,
+  work: Promise<T>,
+  terminal: Pick<NodeJS.WriteStream, "isTTY" | "write"> = process.stderr,
+): Promise<T> {
+  if (!terminal.isTTY) return work;
+  const began = performance.now();
+  const draw = () => terminal.write(`\r\u001b[K${line(Math.floor((performance.now() - began) / 1000))}`);
+  draw();
+  const timer = setInterval(draw, 200);
+  try {
+    return await work;
+  } finally {
+    clearInterval(timer);
+    terminal.write("\r\u001b[K");
+  }
+}

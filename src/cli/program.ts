@@ -1,0 +1,35 @@
+/** The commands of `lovage`. */
+import { Command } from "commander";
+import { beatCommand } from "./beat.ts";
+import { EXIT_HELP } from "./exit.ts";
+import { purgeCommand, queuesCommand } from "./queues.ts";
+import { callCommand, inspectCommand, resultCommand } from "./tasks.ts";
+import { VERSION } from "./version.ts";
+import { childCommand, workerCommand } from "./worker.ts";
+
+/** Parsing it throws `CommanderError` for what it does not know, having said so. */
+export function createProgram(): Command {
+  const program = new Command("lovage")
+    .description("Runs and inspects the tasks of a Lovage app.")
+    .version(VERSION)
+    .exitOverride()
+    .showHelpAfterError("(--help shows what there is)")
+    .addHelpText(
+      "after",
+      `${EXIT_HELP}
+LOVAGE_APP stands in for -A. LOVAGE_DEBUG=1 shows the stack of an error.
+
+Examples:
+  $ lovage worker -A ./tasks.ts -l info
+  $ lovage call -A ./tasks.ts tasks.add --args '[1, 2]' --wait 10`,
+    );
+  workerCommand(program);
+  beatCommand(program);
+  callCommand(program);
+  resultCommand(program);
+  queuesCommand(program);
+  purgeCommand(program);
+  inspectCommand(program);
+  childCommand(program);
+  return program;
+}

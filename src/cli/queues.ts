@@ -1,0 +1,109 @@
+/** `lovage queues` and `lovage purge`: what waits in the queues, and the end of it. */
+import { createInterface } from "node:readline/promises";
+import type { Command } from "commander";
+import type { Lovage } from "../app.ts";
+import { deadLetterQueue, isDeadLetterQueue, type QueueSize } from "../brokers/broker.ts";
+import { ImproperlyConfigured, QueueNotFound } from "../errors.ts";
+import { EXIT, EXIT_HELP } from "./exit.ts";
+import { loadSharedApp } from "./load.ts";
+import { appOption, listOption } from "./options.ts";
+import { table, toJson, withProgress } from "./output.ts";
+
+export function queuesCommand(program: Command): void {
+  program
+    .command("queues")
+    .description("how many messages are in each queue, and in its dead letters")
+    .addOption(appOption())
+    .option("--json", "a list of objects, as JSON", false)
+    .addHelpText(
+      "after",
+      `${EXIT_HELP}
+
+Examples:
+  $ lovage queues -A ./tasks.ts
+  $ lovage queues -A ./tasks.ts --json | jq '.[] | select(.deadLetters > 0)'`,
+    )
+    .action(async (options: { readonly app: string; readonly json: boolean }) => {
+      await using app = await loadSharedApp(options.app);
+      const broker = await app.engine.broker();
+      const existing = await broker.queues();
+      const none: QueueSize = { ready: 0, delayed: 0, inFlight: 0 };
+      // A queue that was declared and not used yet is not there, which is no reason to fail.
+      const sizeOf = async (queue: string) => (existing.includes(queue) ? broker.size(queue) : none);
+      const rows = await Promise.all(
+        allQueues(app, existing).map(async (queue) => {
+          const [size, dead] = await Promise.all([sizeOf(queue), sizeOf(deadLetterQueue(queue))]);
+          return { queue, ...size, deadLetters: dead.ready + dead.delayed + dead.inFlight };
+        }),
+      );
+      if (options.json) return console.log(toJson(rows, 2));
+      const cells = rows.map((row) => [row.queue, row.ready, row.delayed, row.inFlight, row.deadLetters]);
+      console.log(table([["queue", "ready", "delayed", "in flight", "dead letters"], ...cells]));
+    });
+}
+
+/** The declared ones first, then the others that exist. */
+function allQueues(app: Lovage, existing: readonly string[]): readonly string[] {
+  return [...new Set([...Object.keys(app.config.taskQueues), ...existing.filter((name) => !isDeadLetterQueue(name))])];
+}
+
+interface PurgeCommandOptions {
+  readonly app: string;
+  readonly queues?: readonly string[];
+  readonly force: boolean;
+}
+
+export function purgeCommand(program: Command): void {
+  program
+    .command("purge")
+    .description("delete all messages of queues, for ever")
+    .addOption(appOption())
+    .addOption(listOption("-Q, --queues <names>", "queues to purge (default: all of taskQueues)"))
+    .option("-f, --force", "do not ask", false)
+    .addHelpText(
+      "after",
+      `${EXIT_HELP} An answer other than yes is 1.
+
+Examples:
+  $ lovage purge -A ./tasks.ts
+  $ lovage purge -A ./tasks.ts -Q media,media-dlq -f`,
+    )
+    .action(async (options: PurgeCommandOptions) => {
+      await using app = await loadSharedApp(options.app);
+      const broker = await app.engine.broker();
+      const existing = await broker.queues();
+      const queues = options.queues ?? Object.keys(app.config.taskQueues);
+      for (const queue of queues) {
+        if (existing.includes(queue) || queue in app.config.taskQueues) continue;
+        throw new QueueNotFound(queue, allQueues(app, existing), {
+          remedy: `there are ${allQueues(app, existing).join(", ")}`,
+        });
+      }
+      if (!options.force && !(await confirm(queues))) {
+        console.log("Nothing was purged.");
+        process.exitCode = EXIT.failure;
+        return;
+      }
+      for (const queue of queues) {
+        const count = existing.includes(queue)
+          ? await withProgress((seconds) => `Purging ${queue}: ${seconds} s`, broker.purge(queue))
+          : 0;
+        console.log(`Purged ${count ?? "all"} ${count === 1 ? "message" : "messages"} from ${queue}.`);
+      }
+    });
+}
+
+async function confirm(queues: readonly string[]): Promise<boolean> {
+  if (!process.stdin.isTTY) {
+    throw new ImproperlyConfigured("--force", "is needed where nobody can be asked: a purge cannot be undone");
+  }
+  const terminal = createInterface({ input: process.stdin, output: process.stderr });
+  try {
+    const answer = await terminal.question(
+      `All messages of ${queues.join(", ")} will be deleted. Are you sure? (yes/NO) `,
+    );
+    return /^y(es)?$/i.test(answer.trim());
+  } finally {
+    terminal.close();
+  }
+}

@@ -1,0 +1,161 @@
+/** Keeps a process alive, as Celery's main process keeps its pool: what dies is replaced, what is told to stop stops. */
+import { type ChildProcess, fork } from "node:child_process";
+import { fileURLToPath } from "node:url";
+import { systemClock } from "../clock.ts";
+import { LovageError } from "../errors.ts";
+import type { Log } from "../workers/log.ts";
+import { EXIT } from "./exit.ts";
+
+/** What a kept process is told: finish what runs, or give it up. */
+export type Order = "warm" | "cold";
+
+/** What it says: that it has begun, and before it ends by itself, how. */
+export type Report = "ready" | "stopped" | "recycle";
+
+/** A process that lives shorter than this, once it was ready, is restarted with a pause … */
+const SHORT_LIFE_MS = 1_000;
+/** … of this, doubled each time, … */
+const FIRST_PAUSE_MS = 1_000;
+/** … up to this. */
+const LAST_PAUSE_MS = 60_000;
+
+const LAUNCHER = fileURLToPath(new URL("../../bin/lovage.js", import.meta.url));
+
+export interface Kept {
+  /** Resolves with true when it is ready for the first time, with false when it ended before. */
+  readonly ready: Promise<boolean>;
+  /** Resolves with an exit code when it has ended and is not to be replaced. */
+  readonly ended: Promise<number>;
+  order(order: Order): void;
+  /** Ends it at once. */
+  kill(): void;
+}
+
+/** One life of the process. */
+interface Life {
+  readonly wasReady: boolean;
+  /** Milliseconds that it was ready. */
+  readonly lived: number;
+  readonly last: Report | undefined;
+  readonly pid: number | undefined;
+  readonly code: number | null;
+  readonly signal: string | null;
+}
+
+/**
+ * Starts `lovage child <kind> <options>` and keeps it. A process that ends before it was ready for the first time has
+ * said why, and is not started again. `options` gets `first: true` in the first life.
+ */
+export function keep(kind: "pool" | "beat", options: object, log: Log): Kept {
+  let child: ChildProcess | undefined;
+  let ordered: Order | undefined;
+  let isReady = false;
+  const pausing = new AbortController();
+  const ready = Promise.withResolvers<boolean>();
+
+  function live(first: boolean): Promise<Life> {
+    return new Promise((resolve) => {
+      // In a group of its own: Ctrl-C in a terminal is for the one that keeps it.
+      const started = fork(LAUNCHER, ["child", kind, JSON.stringify({ ...options, first })], {
+        detached: true,
+        stdio: ["ignore", "inherit", "inherit", "ipc"],
+      });
+      child = started;
+      isReady = false;
+      let since = 0;
+      let last: Report | undefined;
+      started.on("message", (message) => {
+        last = message as Report;
+        if (last !== "ready") return;
+        isReady = true;
+        since = performance.now();
+        ready.resolve(true);
+      });
+      const end = (code: number | null, signal: string | null) => {
+        child = undefined;
+        const lived = isReady ? performance.now() - since : 0;
+        resolve({ wasReady: isReady, lived, last, pid: started.pid, code, signal });
+      };
+      started.once("exit", end);
+      started.once("error", (error) => {
+        log("error", `Process '${kind}' could not be started: ${error.message}`);
+        if (started.pid === undefined) end(EXIT.failure, null);
+      });
+    });
+  }
+
+  async function run(): Promise<number> {
+    let shortLives = 0;
+    for (let first = true; ordered === undefined; first = false) {
+      const life = await live(first);
+      if (ordered !== undefined)
+        return life.last === "recycle" || life.last === "stopped" || !life.wasReady ? EXIT.ok : EXIT.failure;
+      if (first && !life.wasReady) return life.code || EXIT.failure;
+      // It has said why.
+      if (life.last === "stopped") return EXIT.failure;
+      if (life.last === "recycle") {
+        shortLives = 0;
+        log("info", `Process '${kind}' pid:${life.pid} makes room for a fresh one`);
+        continue;
+      }
+      log("error", `Process '${kind}' pid:${life.pid} exited with '${wayOfEnd(life)}'`, { pid: life.pid });
+      shortLives = life.lived < SHORT_LIFE_MS ? shortLives + 1 : 0;
+      if (shortLives === 0) continue;
+      const pause = Math.min(LAST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** (shortLives - 1));
+      log("warning", `Process '${kind}' starts again in ${pause / 1000} s`);
+      await systemClock.sleep(pause, pausing.signal);
+    }
+    return EXIT.ok;
+  }
+
+  const ended = run().finally(() => ready.resolve(false));
+  return {
+    ready: ready.promise,
+    ended,
+    order(order) {
+      ordered = order;
+      pausing.abort();
+      // What is not ready has nothing in hand.
+      if (isReady && child?.connected) child.send(order);
+      else child?.kill("SIGKILL");
+    },
+    kill() {
+      ordered ??= "cold";
+      pausing.abort();
+      child?.kill("SIGKILL");
+    },
+  };
+}
+
+const wayOfEnd = ({ code, signal }: Life): string => (signal === null ? `exitcode ${code}` : `signal ${signal}`);
+
+/** The other end: what a kept process hears and says. */
+export interface Keeper {
+  /** Resolves with the first order; `second` with the one after it. */
+  readonly first: Promise<Order>;
+  readonly second: Promise<Order>;
+  /** Resolves when the keeper has heard it. */
+  say(report: Report): Promise<void>;
+}
+
+/** Must be called at once: a process whose keeper dies ends with it. */
+export function keeper(): Keeper {
+  if (process.send === undefined) throw new LovageError("this command is a part of lovage worker, which starts it");
+  // As if killed, without handing back: the leases of what runs here end by themselves.
+  process.on("disconnect", () => process.kill(process.pid, "SIGKILL"));
+  // A supervisor of services may signal the whole group. The keeper says what is to be done.
+  for (const signal of ["SIGTERM", "SIGINT"] as const) process.on(signal, () => {});
+  const first = Promise.withResolvers<Order>();
+  const second = Promise.withResolvers<Order>();
+  let orders = 0;
+  process.on("message", (order: Order) => {
+    orders++;
+    if (orders === 1) first.resolve(order);
+    else second.resolve(order);
+  });
+  return {
+    first: first.promise,
+    second: second.promise,
+    say: (report) => new Promise((resolve) => process.send?.(report, () => resolve())),
+  };
+}

@@ -1,0 +1,198 @@
+/** `lovage call`, `result` and `inspect registered`: tasks and their results by hand. */
+import type { Command } from "commander";
+import { InvalidArgumentError } from "commander";
+import type { Lovage } from "../app.ts";
+import { LovageError } from "../errors.ts";
+import type { AsyncResult } from "../results/async-result.ts";
+import { taskKey } from "../results/backend.ts";
+import { FAILURE, holdsException, REVOKED } from "../states.ts";
+import type { CallOptions } from "../tasks/options.ts";
+import { EXIT, EXIT_HELP } from "./exit.ts";
+import { loadApp, loadSharedApp } from "./load.ts";
+import { appOption, jsonParser, parseSeconds } from "./options.ts";
+import { toJson, withProgress } from "./output.ts";
+
+interface CallCommandOptions {
+  readonly app: string;
+  readonly args: readonly unknown[];
+  readonly kwargs: Readonly<Record<string, unknown>>;
+  readonly countdown?: number;
+  readonly eta?: string;
+  readonly expires?: number | string;
+  readonly queue?: string;
+  readonly id?: string;
+  readonly wait?: number | true;
+}
+
+const isList = (value: unknown): value is readonly unknown[] => Array.isArray(value);
+const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> =>
+  typeof value === "object" && value !== null && !Array.isArray(value);
+
+const WAIT = "wait for the outcome, for so many seconds (default: without end)";
+
+export function callCommand(program: Command): void {
+  program
+    .command("call")
+    .description("send a task and print its id")
+    .argument("<task>", "name of the task, as tasks.add")
+    .addOption(appOption())
+    .option("-a, --args <json>", "arguments, a list in JSON", jsonParser("a list", isList), [])
+    .option("-k, --kwargs <json>", "keyword arguments, an object in JSON", jsonParser("an object", isRecord), {})
+    .option("--countdown <seconds>", "seconds until it may start", parseSeconds)
+    .option("--eta <time>", "when it may start, in ISO 8601")
+    .option(
+      "--expires <seconds|time>",
+      "after so many seconds, or from a time on, it must not start any more",
+      parseExpires,
+    )
+    .option("-q, --queue <name>", "queue, past the routes; so a task that only other workers know can be sent")
+    .option("--id <id>", "id of the task (default: a new one)")
+    .option("--wait [seconds]", `${WAIT}, and print the result in place of the id`, parseSeconds)
+    .addHelpText(
+      "after",
+      `${EXIT_HELP} With --wait a task that failed is 1.
+
+Examples:
+  $ lovage call -A ./tasks.ts tasks.add --args '[1, 2]'
+  $ lovage call -A ./tasks.ts tasks.add --args '[1, 2]' --wait 10
+  $ lovage call -A ./tasks.ts tasks.add --args '[1, 2]' --countdown 5 --queue math`,
+    )
+    .action(async (task: string, options: CallCommandOptions) => {
+      await using app = await loadSharedApp(options.app);
+      const { args, kwargs, countdown, eta, expires, queue, id, wait } = options;
+      if (!app.tasks.has(task) && queue === undefined) throw app.notRegistered(task);
+      const call: CallOptions = {
+        kwargs,
+        ...(countdown !== undefined && { countdown }),
+        ...(eta !== undefined && { eta }),
+        ...(expires !== undefined && { expires }),
+        ...(queue !== undefined && { queue }),
+        ...(id !== undefined && { taskId: id }),
+      };
+      const result = await app.sendTask(task, args, call);
+      if (wait === undefined) console.log(result.id);
+      else process.exitCode = await printOutcome(result, wait);
+    });
+}
+
+/** Prints the value, or on standard error what the task threw. */
+async function printOutcome(result: AsyncResult, wait: number | true): Promise<number> {
+  await waitFor(result, wait);
+  const value = await result.result();
+  if (!holdsException(await result.state())) {
+    console.log(toJson(value));
+    return EXIT.ok;
+  }
+  console.error(`lovage: task ${result.id} ended as ${await result.state()}: ${errorText(value)}`);
+  return EXIT.failure;
+}
+
+async function waitFor(result: AsyncResult, wait: number | true): Promise<void> {
+  const timeout = wait === true ? {} : { timeout: wait };
+  await withProgress(
+    (seconds) => `Waiting for task ${result.id}: ${seconds} s`,
+    result.get({ ...timeout, propagate: false }),
+  );
+}
+
+function parseExpires(value: string): number | string {
+  if (Number.isFinite(Number(value))) return parseSeconds(value);
+  if (Number.isNaN(Date.parse(value))) throw new InvalidArgumentError("It must be seconds, or a time in ISO 8601.");
+  return value;
+}
+
+const errorText = (value: unknown): string =>
+  value instanceof Error ? `${value.name}: ${value.message}` : toJson(value);
+
+interface ResultCommandOptions {
+  readonly app: string;
+  readonly raw: boolean;
+  readonly wait?: number | true;
+}
+
+export function resultCommand(program: Command): void {
+  program
+    .command("result")
+    .description("print what is stored of a task: its state, and its value or error")
+    .argument("<id>", "id of the task")
+    .addOption(appOption())
+    .option("--raw", "print the stored row's result exactly as it is, and nothing else", false)
+    .option("--wait [seconds]", WAIT, parseSeconds)
+    .addHelpText(
+      "after",
+      `${EXIT_HELP}
+A task that failed or was revoked is 1, and so is one of which --raw finds nothing. An unknown id is PENDING.
+
+Examples:
+  $ lovage result -A ./tasks.ts 4cf4ab6d-05b4-4ad3-b6a8-ac1ee8f35101
+  $ lovage result -A ./tasks.ts 4cf4ab6d-05b4-4ad3-b6a8-ac1ee8f35101 --raw | jq .result`,
+    )
+    .action(async (id: string, options: ResultCommandOptions) => {
+      await using app = await loadSharedApp(options.app);
+      const result = app.result(id);
+      if (options.wait !== undefined) await waitFor(result, options.wait);
+      if (options.raw) await printRaw(app, id);
+      else process.exitCode = await printResult(result);
+    });
+}
+
+async function printResult(result: AsyncResult): Promise<number> {
+  const state = await result.state();
+  const value = await result.result();
+  const [done, traceback] = [await result.dateDone(), await result.traceback()];
+  console.log(`id:     ${result.id}`);
+  console.log(`state:  ${state}`);
+  if (holdsException(state)) console.log(`error:  ${errorText(value)}`);
+  else console.log(`result: ${toJson(value)}`);
+  if (done !== null) console.log(`done:   ${done.toISOString()}`);
+  if (traceback) console.log(traceback);
+  return state === FAILURE || state === REVOKED ? EXIT.failure : EXIT.ok;
+}
+
+async function printRaw(app: Lovage, id: string): Promise<void> {
+  const [row] = await (await app.engine.backend()).read([taskKey(id)]);
+  if (row === undefined) throw new LovageError(`nothing is stored under ${taskKey(id)}`);
+  process.stdout.write(row.result);
+  if (typeof row.result === "string" && process.stdout.isTTY) process.stdout.write("\n");
+}
+
+export function inspectCommand(program: Command): void {
+  const inspect = program.command("inspect").description("look at an app");
+  inspect
+    .command("registered")
+    .description("the tasks that the app registers, with the options of each")
+    .addOption(appOption())
+    .option("--json", "options by task, as JSON", false)
+    .addHelpText(
+      "after",
+      `${EXIT_HELP}
+
+Examples:
+  $ lovage inspect registered -A ./tasks.ts
+  $ lovage inspect registered -A ./tasks.ts --json`,
+    )
+    .action(async (options: { readonly app: string; readonly json: boolean }) => {
+      const app = await loadApp(options.app);
+      const names = [...app.tasks.keys()].sort();
+      const described = names.map((name) => [name, describeOptions(app, name)] as const);
+      if (options.json) return console.log(toJson(Object.fromEntries(described), 2));
+      for (const [name, facts] of described) {
+        const text = Object.entries(facts).map(([option, value]) => `${option}=${toJson(value)}`);
+        console.log(`* ${name}${text.length === 0 ? "" : ` [${text.join(" ")}]`}`);
+      }
+    });
+}
+
+/** The options in force, as data: classes and functions by their names. */
+function describeOptions(app: Lovage, name: string): Readonly<Record<string, unknown>> {
+  const task = app.tasks.get(name);
+  const options = task === undefined ? {} : app.engine.optionsOf(task);
+  const named = (value: unknown): unknown => {
+    if (typeof value === "function") return value.name;
+    if (Array.isArray(value)) return value.map(named);
+    return value;
+  };
+  return Object.fromEntries(
+    Object.entries(options).map(([option, value]) => [option, option === "schema" ? true : named(value)]),
+  );
+}

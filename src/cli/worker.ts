@@ -1,0 +1,233 @@
+/** `lovage worker`: a main process that keeps the process which runs the tasks, and with `-B` the one that is beat. */
+import { hostname as machineName } from "node:os";
+import type { Command } from "commander";
+import type { Lovage } from "../app.ts";
+import { parseUrl } from "../sqlite/database.ts";
+import { beatEntries } from "../workers/beat.ts";
+import type { Log, LogLevel } from "../workers/log.ts";
+import { type PollingWorker, startWorker } from "../workers/poll.ts";
+import { type BeatCommandOptions, startBeat } from "./beat.ts";
+import { EXIT, report } from "./exit.ts";
+import { loadSharedApp } from "./load.ts";
+import { appOption, listOption, logOptions, parseCount } from "./options.ts";
+import { createLog, type LogFormat, redirectPrints } from "./output.ts";
+import { keep, keeper, type Kept, type Order } from "./supervise.ts";
+import { VERSION } from "./version.ts";
+
+interface WorkerCommandOptions extends BeatCommandOptions {
+  readonly queues?: readonly string[];
+  readonly hostname: string;
+  readonly concurrency?: number;
+  readonly beat: boolean;
+}
+
+export function workerCommand(program: Command): void {
+  const command = program.command("worker").description("run tasks until told to stop");
+  command.addOption(appOption());
+  for (const option of logOptions()) command.addOption(option);
+  command
+    .addOption(
+      listOption("-Q, --queues <names>", "queues to serve, as in -Q media,celery (default: all of taskQueues)"),
+    )
+    .option(
+      "-n, --hostname <name>",
+      "name of the worker; %h is the machine, %n its first part, %d its domain",
+      "celery",
+    )
+    .option(
+      "-c, --concurrency <n>",
+      "tasks at a time (default: workerConcurrency, else the number of CPUs)",
+      parseCount,
+    )
+    .option("-B, --beat", "run beat too, in a process beside the worker", false)
+    .addHelpText(
+      "after",
+      `
+Signals:
+  SIGTERM, Ctrl-C   warm shutdown: takes nothing more, finishes what runs, hands back the rest
+  a second one      cold shutdown: hands back what runs too; another worker takes it at once
+  a third, SIGQUIT  ends at once; what ran is taken over when its lease ends
+
+Exit codes: 0 after a warm shutdown, 1 after a cold one or a fault, 2 asked wrongly (option, module, setting or queue).
+
+Examples:
+  $ lovage worker -A ./tasks.ts -l info
+  $ lovage worker -A ./tasks.ts -n add -Q task_add_queue -c 8
+  $ lovage worker -A ./tasks.ts:app -B --log-format json`,
+    )
+    .action(async (options: WorkerCommandOptions) => {
+      process.exitCode = await main(options);
+    });
+}
+
+/** The processes that `lovage worker` starts: not for users. */
+export function childCommand(program: Command): void {
+  program
+    .command("child <kind> <options>", { hidden: true })
+    .action((kind: "pool" | "beat", options: string) =>
+      kind === "pool" ? runPool(JSON.parse(options)) : runBeatChild(JSON.parse(options)),
+    );
+}
+
+/** The main process. It loads nothing of the user's, so nothing of the user's can end it. */
+async function main(options: WorkerCommandOptions): Promise<number> {
+  const log = createLog({ ...options, process: "MainProcess" });
+  const say = (line: string) => (options.logFormat === "json" ? log("info", line) : console.log(`\n${line}`));
+  const kept: Kept[] = [];
+  const orders: Order[] = [];
+  const order = (next: Order) => {
+    orders.push(next);
+    for (const one of kept) one.order(next);
+  };
+  const end = () => {
+    for (const one of kept) one.kill();
+    process.exit(EXIT.failure);
+  };
+  process.on("SIGQUIT", end);
+  for (const signal of ["SIGTERM", "SIGINT"] as const) {
+    process.on(signal, () => {
+      if (orders.length === 0) {
+        if (signal === "SIGINT") say("worker: Hitting Ctrl+C again will give up all running tasks!");
+        say("worker: Warm shutdown (MainProcess)");
+        order("warm");
+      } else if (orders.length === 1) {
+        say("worker: Cold shutdown (MainProcess)");
+        order("cold");
+      } else end();
+    });
+  }
+
+  const pool = keep("pool", options, log);
+  kept.push(pool);
+  if (options.beat && (await pool.ready) && orders.length === 0) {
+    kept.push(keep("beat", options, log));
+  }
+  // One without the other would do half of what was asked for.
+  const codes = await Promise.all(kept.map(({ ended }) => ended.finally(() => orders.length === 0 && order("warm"))));
+  return orders.includes("cold") ? EXIT.failure : (codes.find((code) => code !== EXIT.ok) ?? EXIT.ok);
+}
+
+/** The process that runs the tasks. */
+async function runPool(options: WorkerCommandOptions & { readonly first: boolean }): Promise<void> {
+  const parent = keeper();
+  const log = createLog({ ...options, process: "MainProcess" });
+  if (options.logFormat === "json") redirectPrints(log);
+  try {
+    const app = await loadSharedApp(options.app);
+    // Before anything runs: beat itself comes later, and would say the same.
+    if (options.beat) beatEntries(app);
+    const lines = holdBack(log);
+    const worker = await startWorker(app, {
+      queues: options.queues,
+      concurrency: options.concurrency,
+      hostname: nodeName(options.hostname, machineName()),
+      log: lines.log,
+    });
+    if (options.first) banner(app, worker, options, log);
+    log("info", `${worker.hostname} ready.`);
+    lines.release();
+    void parent.first.then((order) => (order === "warm" ? worker.stop() : worker.abort()));
+    void parent.second.then(() => worker.abort());
+    await parent.say("ready");
+    const how = await worker.ended;
+    await app.close();
+    await parent.say(how);
+    // A task that was given up may still be running.
+    process.exit(EXIT.ok);
+  } catch (error) {
+    process.exit(report(error, options.loglevel === "debug"));
+  }
+}
+
+/** The process that is beat. */
+async function runBeatChild(options: WorkerCommandOptions): Promise<void> {
+  const parent = keeper();
+  const stopping = new AbortController();
+  void parent.first.then(() => stopping.abort());
+  try {
+    await startBeat(options, stopping.signal, () => void parent.say("ready"));
+    await parent.say("stopped");
+    process.exit(EXIT.ok);
+  } catch (error) {
+    process.exit(report(error, options.loglevel === "debug"));
+  }
+}
+
+/** Lines that come before the banner wait for it. */
+function holdBack(log: Log): { readonly log: Log; release(): void } {
+  let held: Parameters<Log>[] | undefined = [];
+  return {
+    log(...line) {
+      if (held === undefined) log(...line);
+      else held.push(line);
+    },
+    release() {
+      const lines = held ?? [];
+      held = undefined;
+      for (const line of lines) log(...line);
+    },
+  };
+}
+
+/** `add` → `add@machine`; in `add@%h`, `%h` is the machine's name, `%n` its first part and `%d` the rest, as in Celery. */
+export function nodeName(given: string, machine: string): string {
+  const [first = machine, ...domain] = machine.split(".");
+  const parts: Readonly<Record<string, string>> = { "%h": machine, "%n": first, "%d": domain.join("."), "%%": "%" };
+  const name = given.replace(/%[hnd%]/g, (part) => parts[part] ?? part);
+  return name.includes("@") ? name : `${name}@${machine}`;
+}
+
+interface BannerFacts {
+  readonly logFormat: LogFormat;
+  readonly loglevel: LogLevel;
+  readonly app: string;
+}
+
+function banner(app: Lovage, worker: PollingWorker, options: BannerFacts, log: Log): void {
+  const { config } = app;
+  const broker = showUrl(config.brokerUrl);
+  const results = showUrl(config.resultBackend);
+  const queues = worker.queues.map((name) => config.taskQueues[name] ?? { name, exchange: "", routingKey: name });
+  const tasks = [...app.tasks.keys()].sort();
+  if (options.logFormat === "json") {
+    log("info", `${worker.hostname} starts`, {
+      version: VERSION,
+      app: app.name,
+      broker,
+      results,
+      concurrency: worker.concurrency,
+      queues: queues.map(({ name, exchange, routingKey }) => ({ name, exchange, routingKey })),
+      tasks,
+    });
+    return;
+  }
+  const width = Math.max(...queues.map(({ name }) => name.length));
+  const left = " ".repeat(16);
+  console.log(
+    [
+      "",
+      ` -------------- ${worker.hostname} v${VERSION}`,
+      " -------------- [config]",
+      `${left}.> app:         ${app.name} (${options.app})`,
+      `${left}.> broker:      ${broker}`,
+      `${left}.> results:     ${results}`,
+      `${left}.> concurrency: ${worker.concurrency}`,
+      " -------------- [queues]",
+      ...queues.map(
+        ({ name, exchange, routingKey }) =>
+          `${left}.> ${name.padEnd(width)}  exchange=${exchange || '""'}(direct) key=${routingKey}`,
+      ),
+      "",
+      "[tasks]",
+      ...tasks.map((name) => `  . ${name}`),
+      "",
+    ].join("\n"),
+  );
+}
+
+/** A URL as others may see it: a password masked, the file named that a relative path means. */
+export function showUrl(url: string): string {
+  if (url.startsWith("sqlite:")) return `${url} (${parseUrl(url).path})`;
+  // To the last @: a secret key may hold slashes, whether or not they are written as they should be.
+  return url.replace(/^([a-z][a-z0-9+.-]*:\/\/[^:/?#@]*):.*@/i, "$1:**@");
+}

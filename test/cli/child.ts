@@ -1,0 +1,44 @@
+/** What the workers of these tests run. `RUNS` names a file that gets a line for everything that happens. */
+import { appendFileSync, readFileSync } from "node:fs";
+import { setTimeout as sleep } from "node:timers/promises";
+import { Lovage } from "lovage";
+
+const { RUNS = "", VISIBILITY = "1" } = process.env;
+const note = (...words: unknown[]) => appendFileSync(RUNS, `${[process.pid, ...words].join(" ")}\n`);
+
+export const app = new Lovage("cli", {
+  taskQueues: { celery: {}, media: { exchange: "files", routingKey: "media" } },
+  taskRoutes: { "cli.media": "media" },
+  brokerTransportOptions: { visibilityTimeout: Number(VISIBILITY) },
+  beatSchedule: { tick: { task: "cli.note", schedule: 0.5, args: ["tick"] } },
+});
+
+app.task("cli.add", { params: ["x", "y"] }, (x: number, y: number) => x + y);
+app.task("cli.media", { maxRetries: 5, priority: 3 }, (word: string) => note("media", word));
+app.task("cli.note", async (word: unknown) => {
+  note("note", word);
+  process.stdout.write(`printed ${word}\n`);
+  await sleep(20);
+});
+app.task("cli.fail", () => {
+  throw new RangeError("too far");
+});
+app.task("cli.nap", async (seconds: number) => {
+  note("begin");
+  await sleep(seconds * 1000);
+  note("end");
+  return "slept";
+});
+/** Does not let go of its process. */
+app.task("cli.block", () => {
+  note("begin");
+  for (;;);
+});
+/** Ends its process, the first time. */
+app.task("cli.exit", () => {
+  const again = readFileSync(RUNS, "utf8").includes("exit");
+  note("exit");
+  if (!again) process.exit(0);
+  return "survived";
+});
+app.task("cli.stuck", { timeLimit: 0.3 }, () => new Promise<void>(() => {}));

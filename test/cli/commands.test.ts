@@ -1,0 +1,188 @@
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { expect, test, vi } from "vitest";
+import { module, place } from "./run.ts";
+
+vi.setConfig({ testTimeout: 20_000 });
+
+/** Runs a command to its end. */
+const run = (args: readonly string[], env?: Record<string, string>) => place().start(args, env).exited;
+
+test.each([["worker"], ["beat"], ["call"], ["result"], ["purge"], ["queues"], ["inspect", "registered"]])(
+  "%s %s --help shows examples and exit codes",
+  async (...command) => {
+    const { code, stdout, stderr } = await run([...command, "--help"]);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+    expect(stdout).toContain(`Usage: lovage ${command.join(" ")}`);
+    expect(stdout).toContain("-A, --app <module[:export]>");
+    expect(stdout).toContain("Exit codes: 0 ");
+    expect(stdout).toMatch(new RegExp(`Examples:\n( {2}\\$ lovage ${command.join(" ")}.*\n)+$`));
+  },
+);
+
+test("the command by itself shows what there is, and not what it starts for itself", async () => {
+  const { stdout } = await run(["--help"]);
+  expect(stdout).toContain("worker [options]");
+  expect(stdout).not.toContain("child");
+});
+
+const app = (name: string) => `new Lovage(${JSON.stringify(name)})`;
+const head = `import { Lovage } from "lovage";\n`;
+
+test.each([
+  ["app", `export const app = ${app("it")}; export default ${app("no")};`, "m.ts"],
+  ["the default export", `export default ${app("it")}; export const other = ${app("no")};`, "m.ts"],
+  ["the only one", `export const other = ${app("it")}; export const x = 1;`, "m.ts"],
+  ["the one that is named", `export const app = ${app("no")}; export const other = ${app("it")};`, "m.ts:other"],
+  ["one without its ending", `export const app = ${app("it")};`, "m"],
+])("-A finds %s", async (_, source, given) => {
+  const { folder, start } = place();
+  const register = `\nfor (const a of [${/other/.test(source) ? "other" : "app"}]) a.task("t.it", () => {});`;
+  writeFileSync(join(folder, "m.ts"), head + source + (/default/.test(source) ? "" : register));
+  const { code, stderr } = await start(["inspect", "registered", "-A", given]).exited;
+  expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+});
+
+test("LOVAGE_APP stands in for -A", async () => {
+  expect(await run(["inspect", "registered"], { LOVAGE_APP: module })).toMatchObject({ code: 0, stderr: "" });
+});
+
+test.each([
+  ["is missing", undefined, "m.ts", /there is no module m\.ts \(looked for .*\/m\.ts\)/],
+  ["throws", "null.x;", "m.ts", /m\.ts could not be loaded: TypeError: .* \(.*\/m\.ts:2:6\)/],
+  ["has an import that is missing", `import "./none.ts";`, "m.ts", /could not be loaded: .*none\.ts/],
+  ["has wrong syntax", "const = 1;", "m.ts", /m\.ts could not be loaded: SyntaxError: .*\/m\.ts:2/],
+  ["has a wrong setting", `new Lovage("a", { timezon: "UTC" });`, "m.ts", /timezon: .*did you mean "timezone"\?/],
+  ["exports no app", "export const a = 1;", "m.ts", /m\.ts exports no Lovage app; it needs one/],
+  ["exports two apps", `export const a = ${app("a")}, b = ${app("b")};`, "m.ts", /several apps, a, b: .*-A m\.ts:a/],
+  ["lacks the export", `export const celery = ${app("a")};`, "m.ts:celry", /no export celry; did you mean "celery"\?/],
+  ["exports something else by the name", "export const x = 1;", "m.ts:x", /the export x of m\.ts is no Lovage app/],
+  [
+    "has the app of another copy of the package",
+    "class L { static { Object.defineProperty(this, 'name', { value: 'Lovage' }); } } export const app = new L();",
+    "m.ts",
+    /another|this copy of the package/,
+  ],
+  [
+    "does not know the queue of -Q",
+    `export const app = new Lovage("a", { taskCreateMissingQueues: false });`,
+    "m.ts",
+    /there is no queue "cellery"/,
+  ],
+  [
+    "is for one process alone",
+    `export const app = new Lovage("a", { brokerUrl: "memory://" });`,
+    "m.ts",
+    /brokerUrl: memory:/,
+  ],
+])("a worker whose module %s is refused in one line", async (_, source, given, wanted) => {
+  const { folder, start } = place();
+  if (source !== undefined) writeFileSync(join(folder, "m.ts"), head + source);
+  // Empty, it does not stand over the module's own.
+  const { code, stdout, stderr } = await start(["worker", "-A", given, "-Q", "cellery"], { LOVAGE_BROKER_URL: "" })
+    .exited;
+  expect({ code, stdout }).toEqual({ code: 2, stdout: "" });
+  expect(stderr).toMatch(/^lovage: .*\n$/);
+  expect(stderr).toMatch(wanted);
+});
+
+test.each([
+  [["worker"], /required option '-A, --app/],
+  [["wroker"], /unknown command 'wroker'[\s\S]*worker/],
+  [["worker", "-A", module, "-l", "loud"], /Allowed choices are debug, info, warning, error/],
+  [["worker", "-A", module, "-c", "two"], /It must be a whole number/],
+  [["worker", "-A", module, "-c", "0"], /concurrency: must be a whole number from 1 to 10000; given: 0/],
+  [["call", "-A", module, "cli.ad"], /no task is registered as "cli\.ad"; did you mean cli\.add\?/],
+  [["call", "-A", module, "cli.add", "--args", "[1,"], /must be a list in JSON/],
+  [["call", "-A", module, "cli.add", "--kwargs", "[]"], /must be an object in JSON/],
+  [["call", "-A", module, "cli.add", "--countdown", "-1"], /0 or more/],
+  [["call", "-A", module, "cli.add", "--countdown", "1", "--eta", "2030-01-01T00:00:00Z"], /not both/],
+  [["purge", "-A", module], /--force: is needed where nobody can be asked/],
+  [["purge", "-A", module, "-f", "-Q", "meda"], /there is no queue "meda"/],
+])("%j ends with 2", async (args, wanted) => {
+  const { code, stdout, stderr } = await run(args);
+  expect({ code, stdout }).toEqual({ code: 2, stdout: "" });
+  expect(stderr).toMatch(wanted);
+  expect(stderr).not.toMatch(/^ +at /m);
+});
+
+test("LOVAGE_DEBUG shows the stack", async () => {
+  const { stderr } = await run(["call", "-A", module, "cli.ad"], { LOVAGE_DEBUG: "1" });
+  expect(stderr).toMatch(/^ +at /m);
+});
+
+test("modules of imports and include are found beside the app's", async () => {
+  const { folder, start } = place();
+  const lists = `{ imports: ["./more.ts"], include: "again" }`;
+  writeFileSync(join(folder, "m.ts"), `${head}export const app = new Lovage("m", ${lists});`);
+  writeFileSync(join(folder, "more.ts"), `import { app } from "./m.ts"; app.task("m.more", () => {});`);
+  writeFileSync(join(folder, "again.ts"), `import { app } from "./m.ts"; app.task("m.again", () => {});`);
+  const { stdout } = await start(["inspect", "registered", "-A", "m.ts"]).exited;
+  expect(stdout).toBe("* m.again\n* m.more\n");
+});
+
+test("inspect registered shows options, as text and as JSON", async () => {
+  const text = await run(["inspect", "registered", "-A", module]);
+  expect(text.stdout).toContain("* cli.fail\n");
+  expect(text.stdout).toContain("* cli.media [maxRetries=5 priority=3]\n");
+  const { stdout } = await run(["inspect", "registered", "-A", module, "--json"]);
+  expect(JSON.parse(stdout)).toMatchObject({ "cli.add": { params: ["x", "y"] }, "cli.fail": {} });
+});
+
+test("call, result, queues and purge, from the queue to the row", async () => {
+  const { start, worker, app } = place();
+  const done = async (...args: string[]) => start([args[0] as string, "-A", module, ...args.slice(1)]).exited;
+  const words = (text: string, queue: string) =>
+    text
+      .split("\n")
+      .find((line) => line.startsWith(queue))
+      ?.split(/\s+/);
+
+  const sent = await done("call", "cli.add", "--args", "[1]", "--kwargs", '{"y": 2}');
+  expect(sent).toMatchObject({ code: 0, stderr: "", stdout: expect.stringMatching(/^[\da-f-]{36}\n$/) });
+  const id = sent.stdout.trim();
+  await done("call", "cli.add", "--args", "[1, 2]", "--countdown", "60");
+  await done("call", "elsewhere", "--queue", "py", "--id", "my-id", "--expires", "60");
+  await (await app.engine.broker()).send([{ queue: "media-dlq", body: "dead" }]);
+
+  const before = await done("queues");
+  expect(before.stdout.split("\n")[0]).toMatch(/^queue +ready +delayed +in flight +dead letters$/);
+  expect(words(before.stdout, "celery")).toEqual(["celery", "1", "1", "0", "0"]);
+  expect(words(before.stdout, "media")).toEqual(["media", "0", "0", "0", "1"]);
+  expect(words(before.stdout, "py")).toEqual(["py", "1", "0", "0", "0"]);
+  expect(before.stdout).not.toContain("media-dlq");
+  expect(JSON.parse((await done("queues", "--json")).stdout)).toContainEqual({
+    queue: "media",
+    ready: 0,
+    delayed: 0,
+    inFlight: 0,
+    deadLetters: 1,
+  });
+
+  expect(await done("result", id)).toMatchObject({ code: 0, stdout: `id:     ${id}\nstate:  PENDING\nresult: null\n` });
+  expect(await done("result", id, "--raw")).toMatchObject({ code: 1, stdout: "" });
+  expect(await done("result", id, "--wait", "0.1")).toMatchObject({
+    code: 1,
+    stderr: expect.stringMatching(/^lovage: task .* had no result after 0\.1 s .*\n$/),
+  });
+
+  const purged = await done("purge", "-f", "-Q", "py,media-dlq");
+  expect(purged).toMatchObject({ code: 0, stderr: "" });
+  expect(purged.stdout).toBe("Purged 1 message from py.\nPurged 1 message from media-dlq.\n");
+
+  await worker();
+  expect((await done("result", id, "--wait", "10")).stdout).toMatch(
+    /^id: {5}\S+\nstate: {2}SUCCESS\nresult: 3\ndone: {3}\S+Z\n$/,
+  );
+  const raw = JSON.parse((await done("result", id, "--raw")).stdout);
+  expect(raw).toMatchObject({ status: "SUCCESS", result: 3, task_id: id, children: [], traceback: null });
+  expect(await done("call", "cli.add", "--args", "[20, 3]", "--wait", "10")).toMatchObject({ code: 0, stdout: "23\n" });
+  const failed = await done("call", "cli.fail", "--id", "bad", "--wait");
+  expect(failed).toMatchObject({ code: 1, stdout: "" });
+  expect(failed.stderr).toBe("lovage: task bad ended as FAILURE: RangeError: too far\n");
+  const read = await done("result", "bad");
+  expect(read.code).toBe(1);
+  expect(read.stdout).toMatch(/state: {2}FAILURE\nerror: {2}RangeError: too far\ndone: .*\nRangeError.*\n +at /);
+
+  expect((await done("purge", "-f")).stdout).toBe("Purged 1 message from celery.\nPurged 0 messages from media.\n");
+});

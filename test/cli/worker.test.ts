@@ -1,0 +1,205 @@
+import { writeFileSync } from "node:fs";
+import { hostname } from "node:os";
+import { join } from "node:path";
+import { expect, test, vi } from "vitest";
+import { nodeName, showUrl } from "../../src/cli/worker.ts";
+import { isAlive, place } from "./run.ts";
+
+const timeout = 15;
+const until = { timeout: timeout * 1000, interval: 20 };
+vi.setConfig({ testTimeout: 40_000 });
+
+test("a worker shows a banner, then lines in Celery's form", async () => {
+  const { worker, app, folder } = place();
+  const { stdout, process: main, exited } = await worker(["-n", "add", "-c", "3"]);
+  const sum = await app.sendTask("cli.add", [1, 2]);
+  const failed = await app.sendTask("cli.fail");
+  expect(await sum.get({ timeout })).toBe(3);
+  await expect(failed.get({ timeout })).rejects.toThrow("too far");
+  main.kill("SIGTERM");
+  expect(await exited).toMatchObject({ code: 0, stderr: "" });
+
+  const lines = stdout().split("\n");
+  expect(stdout()).toContain(` -------------- add@${hostname()} v`);
+  expect(stdout()).toContain(`.> app:         cli (`);
+  expect(stdout()).toContain(`.> broker:      sqlite:///${folder}/lovage.db (${folder}/lovage.db)`);
+  expect(stdout()).toContain(".> concurrency: 3");
+  expect(lines).toContain(`                .> celery  exchange=""(direct) key=celery`);
+  expect(lines).toContain("                .> media   exchange=files(direct) key=media");
+  expect(lines).toContain("  . cli.add");
+  const stamp = "\\[\\d{4}-\\d\\d-\\d\\d \\d\\d:\\d\\d:\\d\\d,\\d{3}: ";
+  const said = (rest: string) => expect(stdout()).toMatch(new RegExp(`^${stamp}${rest}`, "m"));
+  said(`INFO/MainProcess\\] add@${hostname()} ready\\.$`);
+  said(`INFO/MainProcess\\] Received task: cli\\.add\\[${sum.id}\\]$`);
+  said(`INFO/MainProcess\\] Task cli\\.add\\[${sum.id}\\] succeeded in \\d+\\.\\d{3}s: 3$`);
+  said(`ERROR/MainProcess\\] Task cli\\.fail\\[${failed.id}\\] raised unexpected: RangeError: too far\n.*\n +at `);
+  expect(lines).toContain("worker: Warm shutdown (MainProcess)");
+});
+
+test("with --log-format json every line is one object, and so is what a task prints and what beat says", async () => {
+  const { worker, app } = place();
+  const { stdout, says, process: main, exited } = await worker(["--log-format", "json", "-B"]);
+  await (await app.sendTask("cli.note", ["this"])).get({ timeout });
+  await says(/tick: sent cli\.note/);
+  main.kill("SIGTERM");
+  expect((await exited).code).toBe(0);
+
+  const lines = stdout().trimEnd().split("\n");
+  const entries = lines.map((line) => JSON.parse(line) as Record<string, unknown>);
+  expect(entries[0]).toMatchObject({ level: "info", app: "cli", tasks: expect.arrayContaining(["cli.add"]) });
+  for (const entry of entries) {
+    expect(entry).toEqual(expect.objectContaining({ level: expect.any(String), message: expect.any(String) }));
+    expect(new Date(entry["time"] as string).toISOString()).toBe(entry["time"]);
+  }
+  expect(entries).toContainEqual(expect.objectContaining({ message: "printed this", level: "warning" }));
+  expect(entries).toContainEqual(expect.objectContaining({ process: "Beat", message: "beat: Stopped." }));
+  expect(entries).toContainEqual(expect.objectContaining({ message: "worker: Warm shutdown (MainProcess)" }));
+  expect(entries).toContainEqual(expect.objectContaining({ task: "cli.note", state: "SUCCESS" }));
+});
+
+test("-l warning leaves out the lines of tasks that succeed", async () => {
+  const { start, app } = place();
+  const running = start(["worker", "-A", new URL("child.ts", import.meta.url).pathname, "-l", "warning"]);
+  await (await app.sendTask("cli.add", [1, 2])).get({ timeout });
+  await expect((await app.sendTask("cli.fail")).get({ timeout })).rejects.toThrow();
+  await running.says(/raised unexpected/);
+  expect(running.stdout()).not.toContain("INFO");
+});
+
+test("a worker serves the queues of -Q alone, and two workers share one without running a task twice", async () => {
+  const { worker, app, runs } = place();
+  const words = Array.from({ length: 40 }, (_, index) => String(index));
+  const one = await worker(["-Q", "celery", "-c", "1"]);
+  await worker(["-Q", "celery", "-c", "1"]);
+  const waits = await app.sendTask("cli.media", ["a"], { queue: "media" });
+  const results = await Promise.all(words.map((word) => app.sendTask("cli.note", [word])));
+  await Promise.all(results.map((result) => result.get({ timeout })));
+  const noted = runs();
+  expect(noted.map(([, , word]) => word).sort()).toEqual([...words].sort());
+  expect(new Set(noted.map(([pid]) => pid)).size).toBe(2);
+  expect(await waits.ready()).toBe(false);
+  expect(one.stdout()).not.toContain(".> media");
+
+  await worker(["-Q", "media"]);
+  await waits.get({ timeout });
+});
+
+test("a warm shutdown finishes what runs and hands back the rest", async () => {
+  const { worker, app, runs } = place();
+  const first = await worker(["-c", "1"], { VISIBILITY: "60" });
+  const running = await app.sendTask("cli.nap", [1]);
+  await vi.waitUntil(() => runs().length === 1, until);
+  const behind = await app.sendTask("cli.add", [1, 2]);
+  await vi.waitUntil(async () => (await (await app.engine.broker()).size("celery")).inFlight === 2, until);
+  first.process.kill("SIGTERM");
+  expect((await first.exited).code).toBe(0);
+  expect(await running.state()).toBe("SUCCESS");
+  expect(await behind.ready()).toBe(false);
+  expect((await (await app.engine.broker()).size("celery")).ready).toBe(1);
+});
+
+test("a cold shutdown hands back what runs, and another worker runs it at once", async () => {
+  const { worker, app, runs } = place();
+  const first = await worker([], { VISIBILITY: "600" });
+  const result = await app.sendTask("cli.nap", [1.5]);
+  await vi.waitUntil(() => runs().length === 1, until);
+  first.process.kill("SIGINT");
+  await first.says(/Warm shutdown/);
+  first.process.kill("SIGINT");
+  expect((await first.exited).code).toBe(1);
+  expect(first.stdout()).toContain("worker: Cold shutdown (MainProcess)");
+  await worker();
+  expect(await result.get({ timeout })).toBe("slept");
+  expect(runs().map(([, word]) => word)).toEqual(["begin", "begin", "end"]);
+});
+
+test("a third signal ends a worker at once, whatever its task does", async () => {
+  const { worker, app, runs } = place();
+  const { process: main, says, exited } = await worker();
+  await app.sendTask("cli.block");
+  await vi.waitUntil(() => runs().length === 1, until);
+  main.kill("SIGTERM");
+  await says(/Warm shutdown/);
+  main.kill("SIGTERM");
+  await says(/Cold shutdown/);
+  main.kill("SIGTERM");
+  expect((await exited).code).toBe(1);
+  await vi.waitUntil(() => !isAlive(runs()[0]?.[0] as number), until);
+});
+
+test("SIGQUIT ends a worker at once", async () => {
+  const { worker, app, runs } = place();
+  const { process: main, exited } = await worker();
+  await app.sendTask("cli.block");
+  await vi.waitUntil(() => runs().length === 1, until);
+  main.kill("SIGQUIT");
+  expect((await exited).code).toBe(1);
+  await vi.waitUntil(() => !isAlive(runs()[0]?.[0] as number), until);
+});
+
+test("kill -9 ends the process that runs tasks too, and another worker finishes the task when the lease is over", async () => {
+  const { worker, app, runs } = place();
+  const first = await worker();
+  const result = await app.sendTask("cli.nap", [1.5]);
+  await vi.waitUntil(() => runs().length === 1, until);
+  const pid = runs()[0]?.[0] as number;
+  first.process.kill("SIGKILL");
+  await vi.waitUntil(() => !isAlive(pid), until);
+  await worker();
+  expect(await result.get({ timeout })).toBe("slept");
+  expect(runs().map(([, word]) => word)).toEqual(["begin", "begin", "end"]);
+});
+
+test("a worker outlives a task that calls process.exit", async () => {
+  const { worker, app, runs } = place();
+  const { says } = await worker();
+  const result = await app.sendTask("cli.exit");
+  expect(await result.get({ timeout })).toBe("survived");
+  await says(/Process 'pool' pid:\d+ exited with 'exitcode 0'/);
+  expect(new Set(runs().map(([pid]) => pid)).size).toBe(2);
+});
+
+test("a process that dies again and again is started again after longer and longer pauses", async () => {
+  const { start, folder } = place();
+  const source = `
+    import { Lovage } from "lovage";
+    export const app = new Lovage("short");
+    app.on("workerReady", () => void setTimeout(() => process.exit(7), 100));
+  `;
+  writeFileSync(join(folder, "short.ts"), source);
+  const { says, process: main, exited } = start(["worker", "-A", "short"]);
+  await says(
+    /exited with 'exitcode 7'\n.*Process 'pool' starts again in 1 s\n[\s\S]*exitcode 7'\n.* starts again in 2 s/,
+  );
+  main.kill("SIGTERM");
+  expect((await exited).code).toBe(0);
+});
+
+test("a task that passes its time limit has failed, and its process makes room for a fresh one", async () => {
+  const { worker, app, runs } = place();
+  const { says, stdout } = await worker();
+  await (await app.sendTask("cli.media", ["before"])).get({ timeout });
+  const stuck = await app.sendTask("cli.stuck", [], { timeLimit: 0.3 });
+  await expect(stuck.get({ timeout })).rejects.toThrow("the time limit of 0.3 s passed");
+  await says(/Process 'pool' pid:\d+ makes room/);
+  await (await app.sendTask("cli.media", ["after"])).get({ timeout });
+  expect(new Set(runs().map(([pid]) => pid)).size).toBe(2);
+  expect(stdout().match(/\[tasks\]/g)).toHaveLength(1);
+});
+
+test.each([
+  ["add", "host.lan", "add@host.lan"],
+  ["add@%h", "host.lan", "add@host.lan"],
+  ["add@%n", "host.lan", "add@host"],
+  ["add@%d", "host.lan", "add@lan"],
+  ["w-%n", "host.lan", "w-host@host.lan"],
+  ["add@elsewhere", "host", "add@elsewhere"],
+])("-n %s on %s is %s", (given, machine, name) => {
+  expect(nodeName(given, machine)).toBe(name);
+});
+
+test("a banner shows no password", () => {
+  expect(showUrl("sqs://AKIA:se/cr:et@eu-west-1")).not.toContain("cr:et");
+  expect(showUrl("sqs://AKIA:secret@eu-west-1?x=1")).toBe("sqs://AKIA:**@eu-west-1?x=1");
+  expect(showUrl("dynamodb://eu-west-1/table")).toBe("dynamodb://eu-west-1/table");
+});
