@@ -8,15 +8,20 @@ import { ImproperlyConfigured } from "./errors.ts";
 import { didYouMean } from "./nearest.ts";
 
 /** Loads an implementation: a dynamic import, so that a process which never opens it never loads it. */
-export /** In a bundle for browsers and the edge, what needs Node is an empty module: `browser` in package.json says which. */
-type Load<T> = () => Promise<{ readonly open?: T }>;
+/** Loads an implementation. In a bundle for the edge, what needs Node is an empty module: `browser` in package.json says which. */
+export type Load<T> = () => Promise<{ readonly open?: T }>;
 
-/** Defined by who bundles for AWS alone (esbuild's `--define:LOVAGE_AWS_ONLY=true`): what is embedded is then left out. */
-declare const LOVAGE_AWS_ONLY: unknown;
+/**
+ * Defined by who bundles for AWS alone, as `lovage/cdk` does, with esbuild's `define`: `"aws"` leaves out what is embedded,
+ * `"lambda"` all that is here, for handlers bring what they need.
+ */
+declare const LOVAGE_BUNDLE: "aws" | "lambda";
 
 const BROKERS = new Map<string, Load<OpenBroker>>([
-  ["sqs", () => import("./brokers/sqs.ts")],
-  ...(typeof LOVAGE_AWS_ONLY === "undefined"
+  ...(typeof LOVAGE_BUNDLE === "undefined" || LOVAGE_BUNDLE !== "lambda"
+    ? ([["sqs", () => import("./brokers/sqs.ts")]] as const)
+    : []),
+  ...(typeof LOVAGE_BUNDLE === "undefined"
     ? ([
         ["sqlite", () => import("./brokers/sqlite.ts")],
         ["memory", () => import("./brokers/memory.ts")],
@@ -25,8 +30,10 @@ const BROKERS = new Map<string, Load<OpenBroker>>([
 ]);
 
 const BACKENDS = new Map<string, Load<OpenBackend>>([
-  ["dynamodb", () => import("./results/dynamodb.ts")],
-  ...(typeof LOVAGE_AWS_ONLY === "undefined"
+  ...(typeof LOVAGE_BUNDLE === "undefined" || LOVAGE_BUNDLE !== "lambda"
+    ? ([["dynamodb", () => import("./results/dynamodb.ts")]] as const)
+    : []),
+  ...(typeof LOVAGE_BUNDLE === "undefined"
     ? ([
         ["sqlite", () => import("./results/sqlite.ts")],
         ["memory", () => import("./results/memory.ts")],

@@ -1,0 +1,4 @@
+import { App } from "aws-cdk-lib";
+import { ShopStack } from "./stack.ts";
+
+new ShopStack(new App(), "Shop");

@@ -1,0 +1,72 @@
+/** What goes on in an app, on one page of CloudWatch. */
+import { Duration } from "aws-cdk-lib";
+import * as cloudwatch from "aws-cdk-lib/aws-cloudwatch";
+import type { Construct } from "constructs";
+import { type Metric, NAMESPACE } from "../lambda/metrics.ts";
+import type { TaskQueue } from "./task-queue.ts";
+
+interface TaskDashboardProps {
+  readonly queues: readonly TaskQueue[];
+  readonly alarms: readonly cloudwatch.Alarm[];
+}
+
+const WIDTH = 8;
+
+/** A row for each queue: what waits, what became of it, how long it took. */
+export function taskDashboard(
+  scope: Construct,
+  id: string,
+  { queues, alarms }: TaskDashboardProps,
+): cloudwatch.Dashboard {
+  const dashboard = new cloudwatch.Dashboard(scope, id, { defaultInterval: Duration.hours(3) });
+  dashboard.addWidgets(
+    new cloudwatch.AlarmStatusWidget({ title: "Alarms", alarms: [...alarms], width: 3 * WIDTH, height: 3 }),
+  );
+  for (const { queue, deadLetterQueue, function: fn } of queues) {
+    const metric = (metricName: Metric, statistic: string, label: string = metricName) =>
+      new cloudwatch.Metric({
+        namespace: NAMESPACE,
+        metricName,
+        statistic,
+        label,
+        period: Duration.minutes(1),
+        dimensionsMap: { QueueName: queue.queueName },
+      });
+    const name = queue.node.scope?.node.id ?? queue.node.id;
+    dashboard.addWidgets(
+      new cloudwatch.GraphWidget({
+        title: `${name}: waiting`,
+        width: WIDTH,
+        left: [
+          queue.metricApproximateNumberOfMessagesVisible({ label: "waiting" }),
+          queue.metricApproximateNumberOfMessagesNotVisible({ label: "in hand" }),
+          deadLetterQueue.metricApproximateNumberOfMessagesVisible({ label: "dead letters" }),
+        ],
+        right: [queue.metricApproximateAgeOfOldestMessage({ label: "age of the oldest (s)" })],
+      }),
+      new cloudwatch.GraphWidget({
+        title: `${name}: tasks`,
+        width: WIDTH,
+        left: [
+          metric("Received", "Sum"),
+          metric("Succeeded", "Sum"),
+          metric("Failed", "Sum"),
+          metric("Retried", "Sum"),
+          metric("DeadLettered", "Sum"),
+        ],
+        right: [fn.metricErrors({ label: "function errors" }), fn.metricThrottles({ label: "throttles" })],
+      }),
+      new cloudwatch.GraphWidget({
+        title: `${name}: times (ms)`,
+        width: WIDTH,
+        left: [
+          metric("QueueToStart", "p50", "queue to start, p50"),
+          metric("QueueToStart", "p99", "queue to start, p99"),
+          metric("RunTime", "p50", "run, p50"),
+          metric("RunTime", "p99", "run, p99"),
+        ],
+      }),
+    );
+  }
+  return dashboard;
+}

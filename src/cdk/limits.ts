@@ -1,0 +1,30 @@
+/** What AWS takes, checked before anything is deployed: each refusal names the limit and the value given. */
+import { ImproperlyConfigured } from "../errors.ts";
+
+interface Range {
+  readonly min: number;
+  readonly max: number;
+  readonly unit: string;
+}
+
+/** Inclusive, whole numbers. */
+export const LIMITS = {
+  memorySize: { min: 128, max: 10_240, unit: "MB" },
+  batchSize: { min: 1, max: 10_000, unit: "messages" },
+  fifoBatchSize: { min: 1, max: 10, unit: "messages on a FIFO queue" },
+  maxBatchingWindow: { min: 0, max: 300, unit: "seconds" },
+  /** SQS's event sources know no concurrency of 1: a FIFO queue with one message group runs one task at a time. */
+  maxConcurrency: { min: 2, max: 1000, unit: "invocations" },
+  reservedConcurrency: { min: 1, max: 1_000_000, unit: "invocations" },
+  retentionPeriod: { min: 60, max: 14 * 86_400, unit: "seconds (a minute to 14 days)" },
+  rules: { min: 0, max: 300, unit: "rules of EventBridge, enabled entries of beatSchedule" },
+} as const satisfies Record<string, Range>;
+
+/** An event source with larger batches than this has to wait for them. */
+export const MAX_BATCH_WITHOUT_WINDOW = 10;
+
+/** Throws `ImproperlyConfigured` where a number is out of its range. */
+export function checkRange(setting: string, value: number | undefined, { min, max, unit }: Range): void {
+  if (value === undefined || (Number.isInteger(value) && value >= min && value <= max)) return;
+  throw new ImproperlyConfigured(setting, `must be a whole number from ${min} to ${max} ${unit}; given: ${value}`);
+}

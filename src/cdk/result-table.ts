@@ -1,0 +1,38 @@
+/** The table of results, one row a task: Celery's table, with what Lovage keeps beside. */
+import { RemovalPolicy } from "aws-cdk-lib";
+import * as dynamodb from "aws-cdk-lib/aws-dynamodb";
+import type * as kms from "aws-cdk-lib/aws-kms";
+import type { Construct } from "constructs";
+import { ImproperlyConfigured } from "../errors.ts";
+
+export interface ResultTableProps {
+  /** 3 to 255 letters, digits, `_`, `-` and `.`. */
+  readonly tableName: string;
+  /** @default - encrypted with a key of DynamoDB's own */
+  readonly encryptionKey?: kms.IKey | undefined;
+  /** @default RemovalPolicy.RETAIN */
+  readonly removalPolicy?: RemovalPolicy;
+}
+
+/** Pays per request, forgets rows past their `ttl`, and can be restored to any second of the last 35 days. */
+export class ResultTable extends dynamodb.Table {
+  constructor(scope: Construct, id: string, props: ResultTableProps) {
+    if (!/^[\w.-]{3,255}$/.test(props.tableName)) {
+      throw new ImproperlyConfigured(
+        "tableName",
+        `must have 3 to 255 letters, digits, "_", "-" and "."; given: ${JSON.stringify(props.tableName)} (${props.tableName.length})`,
+      );
+    }
+    super(scope, id, {
+      tableName: props.tableName,
+      partitionKey: { name: "id", type: dynamodb.AttributeType.STRING },
+      billingMode: dynamodb.BillingMode.PAY_PER_REQUEST,
+      timeToLiveAttribute: "ttl",
+      pointInTimeRecoverySpecification: { pointInTimeRecoveryEnabled: true },
+      removalPolicy: props.removalPolicy ?? RemovalPolicy.RETAIN,
+      ...(props.encryptionKey === undefined
+        ? {}
+        : { encryption: dynamodb.TableEncryption.CUSTOMER_MANAGED, encryptionKey: props.encryptionKey }),
+    });
+  }
+}

@@ -1,0 +1,116 @@
+/** The functions of an app: one way to bundle them, and a role with the rights that they are given and no others. */
+import { fileURLToPath } from "node:url";
+import { type Duration, RemovalPolicy } from "aws-cdk-lib";
+import type * as ec2 from "aws-cdk-lib/aws-ec2";
+import * as iam from "aws-cdk-lib/aws-iam";
+import * as lambda from "aws-cdk-lib/aws-lambda";
+import { type BundlingOptions, NodejsFunction, OutputFormat } from "aws-cdk-lib/aws-lambda-nodejs";
+import * as logs from "aws-cdk-lib/aws-logs";
+import { Construct } from "constructs";
+import type { Lovage } from "../app.ts";
+
+/** What a user may say of a function beyond its code. */
+export interface FunctionOptions {
+  /** Memory in MB, 128 to 10,240; CPU comes with it, one whole at 1,769. @default - `memorySize` of the queue, or 512 */
+  readonly memorySize?: number;
+  /** Environment variables, over those of the queue's declaration. @default - none */
+  readonly environment?: Readonly<Record<string, string>>;
+  /** @default - the function runs outside of any VPC */
+  readonly vpc?: ec2.IVpc;
+  /** @default - the private subnets of `vpc` */
+  readonly vpcSubnets?: ec2.SubnetSelection;
+  /** @default - a security group of its own */
+  readonly securityGroups?: ec2.ISecurityGroup[];
+  /** @default - none */
+  readonly layers?: lambda.ILayerVersion[];
+}
+
+export interface TaskFunctionProps extends FunctionOptions {
+  readonly app: Lovage;
+  readonly entry: string;
+  readonly timeout: Duration;
+  readonly logRetention: logs.RetentionDays;
+  readonly reservedConcurrency?: number | undefined;
+  readonly deadLetterQueue?: lambda.FunctionProps["deadLetterQueue"];
+  readonly bundling?: BundlingOptions | undefined;
+}
+
+const DEFAULT_MEMORY_MB = 512;
+
+/** Makes a function below `scope`, with its role and its log group. */
+export function taskFunction(scope: Construct, id: string, props: TaskFunctionProps): NodejsFunction {
+  const home = new Construct(scope, id);
+  const logGroup = new logs.LogGroup(home, "Logs", {
+    retention: props.logRetention,
+    removalPolicy: RemovalPolicy.DESTROY,
+  });
+  const role = new iam.Role(home, "Role", { assumedBy: new iam.ServicePrincipal("lambda.amazonaws.com") });
+  role.addToPrincipalPolicy(
+    new iam.PolicyStatement({
+      actions: ["logs:CreateLogStream", "logs:PutLogEvents"],
+      resources: [logGroup.logGroupArn],
+    }),
+  );
+  if (props.vpc !== undefined) {
+    role.addManagedPolicy(iam.ManagedPolicy.fromAwsManagedPolicyName("service-role/AWSLambdaVPCAccessExecutionRole"));
+  }
+  return new NodejsFunction(home, "Function", {
+    entry: props.entry,
+    handler: "handler",
+    runtime: lambda.Runtime.NODEJS_24_X,
+    architecture: lambda.Architecture.ARM_64,
+    memorySize: props.memorySize ?? DEFAULT_MEMORY_MB,
+    timeout: props.timeout,
+    role,
+    logGroup,
+    loggingFormat: lambda.LoggingFormat.JSON,
+    systemLogLevelV2: lambda.SystemLogLevel.WARN,
+    environment: { NODE_OPTIONS: "--enable-source-maps", ...props.environment },
+    bundling: { ...bundlingFor(props.app, "lambda"), ...props.bundling },
+    ...(props.reservedConcurrency === undefined ? {} : { reservedConcurrentExecutions: props.reservedConcurrency }),
+    ...(props.deadLetterQueue === undefined ? {} : { deadLetterQueue: props.deadLetterQueue }),
+    ...(props.vpc === undefined ? {} : { vpc: props.vpc }),
+    ...(props.vpcSubnets === undefined ? {} : { vpcSubnets: props.vpcSubnets }),
+    ...(props.securityGroups === undefined ? {} : { securityGroups: props.securityGroups }),
+    ...(props.layers === undefined ? {} : { layers: props.layers }),
+  });
+}
+
+/**
+ * How the functions of an app are bundled: one ES module with all that it needs, the AWS SDK too, and nothing else. It
+ * serves a function of yours that calls tasks as well: `new NodejsFunction(this, "Api", { bundling: bundlingFor(app) })`.
+ *
+ * @param bundle `"lambda"`: the entry makes a handler of `lovage/lambda`, which brings SQS and DynamoDB itself, in less space.
+ */
+export function bundlingFor(app: Lovage, bundle: "aws" | "lambda" = "aws"): BundlingOptions {
+  const { acceptContent, resultAcceptContent, taskSerializer, resultSerializer } = app.config;
+  const serializers = [
+    ...acceptContent,
+    ...resultAcceptContent,
+    taskSerializer,
+    resultSerializer,
+    ...[...app.tasks.values()].map(({ options }) => options.serializer ?? "json"),
+  ];
+  const credentials = import.meta.url.endsWith(".ts") ? "../lambda/credentials.ts" : "../lambda/credentials.js";
+  return {
+    format: OutputFormat.ESM,
+    target: "node24",
+    // What Lambda has of the SDK is older than what was tested, and loads slower than what a bundle has.
+    externalModules: [],
+    minify: true,
+    // The class of an error is data here: results tell its name.
+    keepNames: true,
+    sourceMap: true,
+    sourcesContent: false,
+    // The SDK as ES modules can be shaken; and it requires Node's modules, which an ES module has to be given a way to.
+    mainFields: ["module", "main"],
+    banner: "import { createRequire } from 'node:module';const require = createRequire(import.meta.url);",
+    define: {
+      LOVAGE_BUNDLE: JSON.stringify(bundle),
+      ...(serializers.every((serializer) => serializer === "json") ? { LOVAGE_JSON_ONLY: "true" } : {}),
+    },
+    esbuildArgs: {
+      "--alias": [`@aws-sdk/credential-provider-node=${fileURLToPath(new URL(credentials, import.meta.url))}`],
+    },
+  };
+}

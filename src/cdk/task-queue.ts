@@ -1,0 +1,217 @@
+/** One queue of an app: the SQS queue, its dead letters, and the function that serves it. */
+import { Duration, RemovalPolicy } from "aws-cdk-lib";
+import * as cloudwatch from "aws-cdk-lib/aws-cloudwatch";
+import * as iam from "aws-cdk-lib/aws-iam";
+import type * as kms from "aws-cdk-lib/aws-kms";
+import * as lambda from "aws-cdk-lib/aws-lambda";
+import type { BundlingOptions, NodejsFunction } from "aws-cdk-lib/aws-lambda-nodejs";
+import type { RetentionDays } from "aws-cdk-lib/aws-logs";
+import * as sqs from "aws-cdk-lib/aws-sqs";
+import { Construct } from "constructs";
+import type { Lovage } from "../app.ts";
+import { deadLetterQueue, isFifo } from "../brokers/broker.ts";
+import { checkQueueName } from "../brokers/queue-name.ts";
+import type { QueueConfig } from "../config.ts";
+import { ImproperlyConfigured } from "../errors.ts";
+import { MAX_FUNCTION_TIMEOUT_S, TIMEOUT_MARGIN_S } from "../lambda/deadline.ts";
+import { checkRange, LIMITS, MAX_BATCH_WITHOUT_WINDOW } from "./limits.ts";
+import { type FunctionOptions, taskFunction } from "./task-function.ts";
+
+/** What the deployment of a queue may be told beyond its declaration in `taskQueues`; what both name, this decides. */
+export interface TaskQueueOptions extends FunctionOptions {
+  /** Messages that one invocation gets at most: 1 to 10,000, on a FIFO queue to 10; above 10 with a batching window. @default - `batchSize` of the queue, or 10 */
+  readonly batchSize?: number;
+  /** How long to wait until a batch is full, 0 to 300 seconds; not on a FIFO queue. @default - `maxBatchingWindow` of the queue, or no wait */
+  readonly maxBatchingWindow?: Duration;
+  /** Invocations at a time at most, 2 to 1,000. @default - `maxConcurrency` of the queue, or 100 */
+  readonly maxConcurrency?: number;
+  /** Concurrency of the account that is kept for this function, not below `maxConcurrency`. @default - `reservedConcurrency` of the queue, or none */
+  readonly reservedConcurrency?: number;
+  /** How long SQS keeps a message that nobody handles, a minute to 14 days; dead letters are kept for 14 days always. @default Duration.days(7) */
+  readonly retentionPeriod?: Duration;
+  /** @default - a key of SQS's own */
+  readonly encryptionKey?: kms.IKey;
+  /** From this age of its oldest message on a queue raises its alarm. @default Duration.minutes(15) */
+  readonly oldestMessageAge?: Duration;
+}
+
+export interface TaskQueueProps extends TaskQueueOptions {
+  readonly app: Lovage;
+  readonly queue: QueueConfig;
+  readonly prefix: string;
+  readonly entry: string;
+  readonly logRetention: RetentionDays;
+  readonly removalPolicy: RemovalPolicy;
+  readonly enforceSSL: boolean;
+  readonly bundling?: BundlingOptions | undefined;
+}
+
+/** Seconds that a task may run where nothing says more. */
+const DEFAULT_TIME_LIMIT_S = 60;
+const DEFAULT_BATCH_SIZE = 10;
+const DEFAULT_MAX_CONCURRENCY = 100;
+/** AWS's advice: a batch that comes back while its function still runs would run beside itself. */
+const VISIBILITY_TIMEOUTS = 6;
+/** The last guard only. Retries are counted in the message and deaths in the row; throttling must not use either up. */
+const MAX_RECEIVE_COUNT = 100;
+const RETENTION = Duration.days(7);
+/** A message that is moved keeps its age. */
+const DEAD_LETTER_RETENTION = Duration.days(14);
+const OLDEST_MESSAGE_AGE = Duration.minutes(15);
+
+/** A queue, as a grantee: `table.grantReadData(taskQueues.queue("media"))` gives its tasks a table of yours. */
+export class TaskQueue extends Construct implements iam.IGrantable {
+  readonly queue: sqs.Queue;
+  readonly deadLetterQueue: sqs.Queue;
+  readonly function: NodejsFunction;
+  readonly grantPrincipal: iam.IPrincipal;
+  /** On dead letters, and on the age of the oldest message. */
+  readonly alarms: readonly cloudwatch.Alarm[];
+
+  constructor(scope: Construct, id: string, props: TaskQueueProps) {
+    super(scope, id);
+    const settings = settingsOf(props);
+    const { queueName, timeout } = settings;
+    const common = {
+      ...(isFifo(queueName) ? { fifo: true } : {}),
+      enforceSSL: props.enforceSSL,
+      ...(props.encryptionKey === undefined
+        ? { encryption: sqs.QueueEncryption.SQS_MANAGED }
+        : { encryption: sqs.QueueEncryption.KMS, encryptionMasterKey: props.encryptionKey }),
+    };
+    this.deadLetterQueue = new sqs.Queue(this, "DeadLetters", {
+      ...common,
+      queueName: deadLetterQueue(queueName),
+      retentionPeriod: DEAD_LETTER_RETENTION,
+      removalPolicy: props.removalPolicy,
+    });
+    this.queue = new sqs.Queue(this, "Queue", {
+      ...common,
+      queueName,
+      visibilityTimeout: Duration.seconds(timeout * VISIBILITY_TIMEOUTS),
+      retentionPeriod: props.retentionPeriod ?? RETENTION,
+      deadLetterQueue: { queue: this.deadLetterQueue, maxReceiveCount: MAX_RECEIVE_COUNT },
+      removalPolicy: RemovalPolicy.DESTROY,
+    });
+    this.function = taskFunction(this, "Worker", {
+      ...props,
+      ...(settings.memorySize === undefined ? {} : { memorySize: settings.memorySize }),
+      environment: { ...props.queue.environment, ...props.environment },
+      timeout: Duration.seconds(timeout),
+      reservedConcurrency: settings.reservedConcurrency,
+    });
+    this.grantPrincipal = this.function.grantPrincipal;
+    this.function.addToRolePolicy(
+      new iam.PolicyStatement({
+        actions: ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ChangeMessageVisibility"],
+        resources: [this.queue.queueArn],
+      }),
+    );
+    this.function.addToRolePolicy(
+      new iam.PolicyStatement({
+        actions: ["sqs:SendMessage", "sqs:GetQueueUrl"],
+        resources: [this.deadLetterQueue.queueArn],
+      }),
+    );
+    props.encryptionKey?.grantEncryptDecrypt(this.function);
+    new lambda.EventSourceMapping(this, "Messages", {
+      target: this.function,
+      eventSourceArn: this.queue.queueArn,
+      batchSize: settings.batchSize,
+      maxConcurrency: settings.maxConcurrency,
+      reportBatchItemFailures: true,
+      ...(settings.maxBatchingWindow === 0 ? {} : { maxBatchingWindow: Duration.seconds(settings.maxBatchingWindow) }),
+    });
+    this.alarms = [
+      new cloudwatch.Alarm(this, "DeadLettersAlarm", {
+        alarmDescription: `Messages of ${queueName} became dead letters: look at their attributes for the reason`,
+        metric: this.deadLetterQueue.metricApproximateNumberOfMessagesVisible({
+          period: Duration.minutes(1),
+          statistic: "Maximum",
+        }),
+        threshold: 1,
+        evaluationPeriods: 1,
+        comparisonOperator: cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
+        treatMissingData: cloudwatch.TreatMissingData.NOT_BREACHING,
+      }),
+      new cloudwatch.Alarm(this, "OldestMessageAlarm", {
+        alarmDescription: `The oldest message of ${queueName} waits for too long: its workers fail, or there are too few of them`,
+        metric: this.queue.metricApproximateAgeOfOldestMessage({ period: Duration.minutes(1), statistic: "Maximum" }),
+        threshold: (props.oldestMessageAge ?? OLDEST_MESSAGE_AGE).toSeconds(),
+        evaluationPeriods: 3,
+        comparisonOperator: cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
+        treatMissingData: cloudwatch.TreatMissingData.NOT_BREACHING,
+      }),
+    ];
+  }
+}
+
+/** Declaration and options made one, and checked. Throws `ImproperlyConfigured`. */
+function settingsOf(props: TaskQueueProps) {
+  const { queue, prefix } = props;
+  const setting = (name: string) => `taskQueues.${queue.name}.${name}`;
+  const queueName = checkQueueName("taskQueues", prefix, queue.name, true);
+  const fifo = isFifo(queueName);
+  const limit = timeLimitOf(props.app, queue);
+  const longest = MAX_FUNCTION_TIMEOUT_S - TIMEOUT_MARGIN_S;
+  if (limit.seconds > longest) {
+    throw new ImproperlyConfigured(
+      limit.setting,
+      `must be at most ${longest} seconds on Lambda, whose functions end after ${MAX_FUNCTION_TIMEOUT_S} (${TIMEOUT_MARGIN_S} are kept for storing the outcome); given: ${limit.seconds}. Longer tasks run under \`lovage worker\`, on Fargate for example`,
+    );
+  }
+  const memorySize = props.memorySize ?? queue.memorySize;
+  checkRange(setting("memorySize"), memorySize, LIMITS.memorySize);
+  const batchSize = props.batchSize ?? queue.batchSize ?? DEFAULT_BATCH_SIZE;
+  checkRange(setting("batchSize"), batchSize, fifo ? LIMITS.fifoBatchSize : LIMITS.batchSize);
+  const maxBatchingWindow = props.maxBatchingWindow?.toSeconds() ?? queue.maxBatchingWindow ?? 0;
+  checkRange(setting("maxBatchingWindow"), maxBatchingWindow, LIMITS.maxBatchingWindow);
+  if (fifo && maxBatchingWindow > 0) {
+    throw new ImproperlyConfigured(setting("maxBatchingWindow"), `is not for FIFO queues; given: ${maxBatchingWindow}`);
+  }
+  if (batchSize > MAX_BATCH_WITHOUT_WINDOW && maxBatchingWindow === 0) {
+    throw new ImproperlyConfigured(
+      setting("batchSize"),
+      `may be above ${MAX_BATCH_WITHOUT_WINDOW} only with a maxBatchingWindow of at least a second; given: ${batchSize}`,
+    );
+  }
+  const maxConcurrency = props.maxConcurrency ?? queue.maxConcurrency ?? DEFAULT_MAX_CONCURRENCY;
+  checkRange(setting("maxConcurrency"), maxConcurrency, LIMITS.maxConcurrency);
+  const reservedConcurrency = props.reservedConcurrency ?? queue.reservedConcurrency;
+  checkRange(setting("reservedConcurrency"), reservedConcurrency, LIMITS.reservedConcurrency);
+  if (reservedConcurrency !== undefined && reservedConcurrency < maxConcurrency) {
+    throw new ImproperlyConfigured(
+      setting("reservedConcurrency"),
+      `must not be below maxConcurrency, which is ${maxConcurrency}: what is fetched beyond it would be throttled; given: ${reservedConcurrency}`,
+    );
+  }
+  checkRange(setting("retentionPeriod"), props.retentionPeriod?.toSeconds(), LIMITS.retentionPeriod);
+  return {
+    queueName,
+    timeout: Math.ceil(limit.seconds) + TIMEOUT_MARGIN_S,
+    memorySize,
+    batchSize,
+    maxBatchingWindow,
+    maxConcurrency,
+    reservedConcurrency,
+  };
+}
+
+/** The longest time that a task of the queue may run, and where it is said. */
+function timeLimitOf(app: Lovage, queue: QueueConfig): { readonly seconds: number; readonly setting: string } {
+  const limits = [
+    queue.timeLimit === undefined
+      ? { seconds: app.config.taskTimeLimit ?? DEFAULT_TIME_LIMIT_S, setting: "taskTimeLimit" }
+      : { seconds: queue.timeLimit, setting: `taskQueues.${queue.name}.timeLimit` },
+  ];
+  for (const task of app.tasks.values()) {
+    const { timeLimit } = app.engine.optionsOf(task);
+    if (
+      timeLimit !== undefined &&
+      app.engine.router(task.name, [], {}, app.engine.optionsOf(task), task).queue === queue.name
+    ) {
+      limits.push({ seconds: timeLimit, setting: `timeLimit of ${task.name}` });
+    }
+  }
+  return limits.reduce((longest, limit) => (limit.seconds > longest.seconds ? limit : longest));
+}

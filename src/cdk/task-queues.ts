@@ -1,0 +1,246 @@
+/** An app on AWS: its queues with their workers, its results, its beat. */
+import { CfnOutput, RemovalPolicy, Stack } from "aws-cdk-lib";
+import type * as cloudwatch from "aws-cdk-lib/aws-cloudwatch";
+import type * as dynamodb from "aws-cdk-lib/aws-dynamodb";
+import * as iam from "aws-cdk-lib/aws-iam";
+import type * as kms from "aws-cdk-lib/aws-kms";
+import type * as lambda from "aws-cdk-lib/aws-lambda";
+import type { BundlingOptions } from "aws-cdk-lib/aws-lambda-nodejs";
+import { RetentionDays } from "aws-cdk-lib/aws-logs";
+import { Construct } from "constructs";
+import type { Lovage } from "../app.ts";
+import { isFifo } from "../brokers/broker.ts";
+import { translateQueueName } from "../brokers/queue-name.ts";
+import { createRouter, type Route } from "../brokers/routes.ts";
+import { ImproperlyConfigured, QueueNotFound } from "../errors.ts";
+import { didYouMean } from "../nearest.ts";
+import { BeatRules, ruleEntries } from "./beat-rules.ts";
+import { taskDashboard } from "./dashboard.ts";
+import { ResultTable } from "./result-table.ts";
+import { TaskQueue, type TaskQueueOptions } from "./task-queue.ts";
+
+export interface TaskQueuesProps {
+  /** The app. Its `taskQueues`, routes and `beatSchedule` are what is deployed. */
+  readonly app: Lovage;
+  /** The module of the worker: exports `handler`, made by `createWorkerHandler(app)`. */
+  readonly entry: string;
+  /** The module of beat: exports `handler`, made by `createBeatHandler(app)`. @default - none; needed where the app has a `beatSchedule` */
+  readonly beatEntry?: string;
+  /** Put before the names of queues, table and rules, so that two deployments can be side by side. @default - `queue_name_prefix` of the app's broker */
+  readonly prefix?: string;
+  /** What a queue's deployment is told beyond its declaration, by the queue's name. @default - none */
+  readonly queues?: Readonly<Record<string, TaskQueueOptions>>;
+  /** A table of results that exists already, such as Python's. @default - a new one */
+  readonly table?: dynamodb.ITable;
+  /** The name of the new table. @default - the table of the app's `resultBackend` where that is DynamoDB, or `celery` with the prefix, in the spelling of queue names */
+  readonly tableName?: string;
+  /** Encrypts queues and table. @default - keys of SQS's and DynamoDB's own */
+  readonly encryptionKey?: kms.IKey;
+  /** @default RetentionDays.ONE_MONTH */
+  readonly logRetention?: RetentionDays;
+  /** What becomes of the table and the dead letters when the stack is destroyed. @default RemovalPolicy.RETAIN */
+  readonly removalPolicy?: RemovalPolicy;
+  /** Queues refuse requests without TLS. @default true */
+  readonly enforceSSL?: boolean;
+  /** Told when an alarm goes off. @default - nobody; the alarms are there to be seen */
+  readonly alarmActions?: readonly cloudwatch.IAlarmAction[];
+  /** Bundling of the functions, over Lovage's own. @default - one minified ES module with source maps */
+  readonly bundling?: BundlingOptions;
+}
+
+/**
+ * All that an app needs on AWS. Throws `ImproperlyConfigured` or `QueueNotFound` for what could not work there.
+ *
+ * ```ts
+ * const tasks = new TaskQueues(this, "Tasks", { app, entry: "functions/worker.ts", beatEntry: "functions/beat.ts" });
+ * tasks.environmentFor(api);
+ * tasks.grantSend(api, ["media"]);
+ * ```
+ */
+export class TaskQueues extends Construct {
+  /** The result table. */
+  readonly table: dynamodb.ITable;
+  /** `LOVAGE_BROKER_URL` of all that talks to the queues. */
+  readonly brokerUrl: string;
+  /** `LOVAGE_RESULT_BACKEND` of all that reads results. */
+  readonly resultBackend: string;
+  readonly dashboard: cloudwatch.Dashboard;
+  /** Absent where the app has no schedule. */
+  readonly beat: BeatRules | undefined;
+  readonly #queues = new Map<string, TaskQueue>();
+  readonly #keys: readonly kms.IKey[];
+  readonly #tableKey: kms.IKey | undefined;
+
+  constructor(scope: Construct, id: string, props: TaskQueuesProps) {
+    super(scope, id);
+    const { app, entry } = props;
+    const { config } = app;
+    const prefix = props.prefix ?? config.brokerTransportOptions.queueNamePrefix;
+    const removalPolicy = props.removalPolicy ?? RemovalPolicy.RETAIN;
+    checkDeclaration(props);
+    const scheduled = ruleEntries(app);
+    const backend = parseBackend(config.resultBackend);
+
+    const tableName =
+      props.table?.tableName ?? props.tableName ?? backend.table ?? translateQueueName(prefix, "celery");
+    this.table =
+      props.table ?? new ResultTable(this, "Results", { tableName, encryptionKey: props.encryptionKey, removalPolicy });
+    this.#tableKey = this.table.encryptionKey;
+    const { region } = Stack.of(this);
+    this.brokerUrl = `sqs://${region}${prefix === "" ? "" : `?queue_name_prefix=${encodeURIComponent(prefix)}`}`;
+    this.resultBackend = `dynamodb://${region}/${this.table.tableName}${backend.query}`;
+
+    const common = {
+      app,
+      prefix,
+      logRetention: props.logRetention ?? RetentionDays.ONE_MONTH,
+      removalPolicy,
+      enforceSSL: props.enforceSSL ?? true,
+      bundling: props.bundling,
+    };
+    for (const queue of Object.values(config.taskQueues)) {
+      const options = props.queues?.[queue.name] ?? {};
+      const key = options.encryptionKey ?? props.encryptionKey;
+      this.#queues.set(
+        queue.name,
+        new TaskQueue(this, queue.name, {
+          ...common,
+          ...options,
+          queue,
+          entry,
+          ...(key === undefined ? {} : { encryptionKey: key }),
+        }),
+      );
+    }
+    this.#keys = [
+      ...new Set(
+        Object.keys(config.taskQueues).flatMap(
+          (name) => props.queues?.[name]?.encryptionKey ?? props.encryptionKey ?? [],
+        ),
+      ),
+    ];
+    for (const queue of this.#queues.values()) {
+      this.environmentFor(queue.function);
+      // A task may send any other: what follows it, what it calls, and itself again.
+      this.grantSend(queue);
+      this.#grantTable(queue, ["dynamodb:BatchGetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"]);
+    }
+
+    if (scheduled.length > 0) {
+      if (props.beatEntry === undefined) {
+        throw new ImproperlyConfigured(
+          "beatEntry",
+          `is needed, as beatSchedule has ${scheduled.length} entries: the module that exports createBeatHandler(app)`,
+        );
+      }
+      this.beat = new BeatRules(this, "BeatRules", {
+        ...common,
+        entry: props.beatEntry,
+        environment: this.#environment,
+      });
+      this.grantSend(this.beat.function, [...new Set(scheduled.map(({ queue }) => queue))]);
+    }
+    const alarms = [...this.#queues.values()].flatMap((queue) => queue.alarms);
+    if (this.beat !== undefined) alarms.push(this.beat.alarm);
+    for (const alarm of alarms) alarm.addAlarmAction(...(props.alarmActions ?? []));
+    this.dashboard = taskDashboard(this, "Dashboard", { queues: [...this.#queues.values()], alarms });
+    this.#addOutputs();
+  }
+
+  /** One queue, by the name that the app gives it. Throws `QueueNotFound`. */
+  queue(name: string): TaskQueue {
+    const queue = this.#queues.get(name);
+    if (queue === undefined) throw new QueueNotFound(name, [...this.#queues.keys()]);
+    return queue;
+  }
+
+  /**
+   * Lets someone send to these queues, and to no others. Beside `environmentFor` all that a caller of `delay()` needs.
+   *
+   * @param queues By their names in the app. Default: all of them.
+   */
+  grantSend(grantee: iam.IGrantable, queues: readonly string[] = [...this.#queues.keys()]): iam.Grant {
+    for (const key of this.#keys) key.grantEncryptDecrypt(grantee);
+    return iam.Grant.addToPrincipal({
+      grantee,
+      actions: ["sqs:GetQueueUrl", "sqs:SendMessage"],
+      resourceArns: queues.map((name) => this.queue(name).queue.queueArn),
+    });
+  }
+
+  /** Lets someone read results: `get()`, `state()` and the like, of Python's Celery too. */
+  grantReadResults(grantee: iam.IGrantable): iam.Grant {
+    return this.#grantTable(grantee, ["dynamodb:BatchGetItem", "dynamodb:GetItem"]);
+  }
+
+  /** Lets someone `revoke()` and `forget()` tasks. */
+  grantRevoke(grantee: iam.IGrantable): iam.Grant {
+    return this.#grantTable(grantee, ["dynamodb:PutItem", "dynamodb:UpdateItem"]);
+  }
+
+  /** Points the app of a function at these queues and results. What it may do there, the grants say. */
+  environmentFor(fn: lambda.Function): void {
+    for (const [name, value] of Object.entries(this.#environment)) fn.addEnvironment(name, value);
+  }
+
+  get #environment(): Readonly<Record<string, string>> {
+    return { LOVAGE_BROKER_URL: this.brokerUrl, LOVAGE_RESULT_BACKEND: this.resultBackend };
+  }
+
+  #grantTable(grantee: iam.IGrantable, actions: string[]): iam.Grant {
+    this.#tableKey?.grantEncryptDecrypt(grantee);
+    return iam.Grant.addToPrincipal({ grantee, actions, resourceArns: [this.table.tableArn] });
+  }
+
+  #addOutputs(): void {
+    for (const [name, { queue }] of this.#queues) {
+      new CfnOutput(this, `QueueUrl-${name}`, { value: queue.queueUrl, description: `The queue ${name}` });
+    }
+    new CfnOutput(this, "TableName", { value: this.table.tableName, description: "The results" });
+    const { region } = Stack.of(this);
+    new CfnOutput(this, "DashboardUrl", {
+      value: `https://${region}.console.aws.amazon.com/cloudwatch/home?region=${region}#dashboards/dashboard/${this.dashboard.dashboardName}`,
+      description: "Queues, tasks and alarms at a glance",
+    });
+    new CfnOutput(this, "BrokerUrl", { value: this.brokerUrl, description: "LOVAGE_BROKER_URL" });
+    new CfnOutput(this, "ResultBackend", { value: this.resultBackend, description: "LOVAGE_RESULT_BACKEND" });
+  }
+}
+
+/** What the app says about queues has to name queues that will be there. */
+function checkDeclaration({ app, queues = {} }: TaskQueuesProps): void {
+  const { config } = app;
+  const declared = Object.keys(config.taskQueues);
+  const mustExist = (setting: string, queue: string) => {
+    if (declared.includes(queue)) return;
+    const twin = isFifo(queue) ? queue.slice(0, -".fifo".length) : `${queue}.fifo`;
+    const hint = declared.includes(twin) ? `; did you mean ${JSON.stringify(twin)}?` : didYouMean(queue, declared);
+    throw new ImproperlyConfigured(
+      setting,
+      `${JSON.stringify(queue)} is not in taskQueues, so it would not be deployed${hint || ` (declared: ${declared.join(", ")})`}`,
+    );
+  };
+  mustExist("taskDefaultQueue", config.taskDefaultQueue);
+  for (const name of Object.keys(queues)) mustExist(`queues.${name}`, name);
+  const unrouted = createRouter({ ...config, taskRoutes: [] });
+  const target = (setting: string, route: Pick<Route, "queue" | "exchange" | "routingKey">) => {
+    const { queue, exchange, routingKey } = route;
+    mustExist(setting, unrouted("", [], {}, { queue, exchange, routingKey }).queue);
+  };
+  for (const router of config.taskRoutes) {
+    // What a function decides is known only at the call.
+    if (typeof router === "function") continue;
+    const pairs = Array.isArray(router) ? router : Object.entries(router);
+    for (const [pattern, route] of pairs)
+      target(`taskRoutes[${JSON.stringify(String(pattern))}]`, typeof route === "string" ? { queue: route } : route);
+  }
+  for (const task of app.tasks.values()) target(`queue of ${task.name}`, app.engine.optionsOf(task));
+  for (const [name, { options = {} }] of Object.entries(config.beatSchedule))
+    target(`beatSchedule[${JSON.stringify(name)}].options.queue`, options);
+}
+
+/** Table and options where the app names a DynamoDB backend of its own. */
+function parseBackend(url: string): { readonly table: string | undefined; readonly query: string } {
+  const found = /^dynamodb:\/\/[^/?]*(?:\/(?<table>[^?]*))?(?<query>\?.*)?$/.exec(url)?.groups;
+  return { table: found?.["table"] || undefined, query: found?.["query"] ?? "" };
+}

@@ -1,0 +1,72 @@
+/** Beat as a Lambda function behind EventBridge rules, one rule for each entry of `beatSchedule`. */
+import type { Lovage } from "../app.ts";
+import { minuteSlots } from "../beat/minute.ts";
+import type { ScheduleEntry } from "../beat/schedule.ts";
+import { slotId } from "../beat/slot-id.ts";
+import { isFifo } from "../brokers/broker.ts";
+import { beatEntries, sendSlot } from "../workers/beat.ts";
+import { registerAws } from "./aws.ts";
+import { createLambdaLog } from "./log.ts";
+import { type HandlerOptions, type LambdaContext, writeLine } from "./worker.ts";
+
+/** What a rule of `TaskQueues` gives the beat function. */
+export interface BeatEvent {
+  /** The entry of `beatSchedule`. */
+  readonly entry: string;
+  /** EventBridge's time of the event, in ISO 8601. */
+  readonly time: string;
+}
+
+/**
+ * Makes the handler of the beat function: `export const handler = createBeatHandler(app);`
+ *
+ * It sends what the entry's schedule has in the minute that the event stands for, each with a delay to its second and an
+ * id of its slot, so that an event that comes twice sends nothing that runs twice. Rejects when something could not be
+ * sent: Lambda then brings the event again.
+ */
+export function createBeatHandler(
+  app: Lovage,
+  options: HandlerOptions = {},
+): (event: BeatEvent, context: Pick<LambdaContext, "awsRequestId">) => Promise<void> {
+  registerAws();
+  const { clock, platform } = app.engine;
+  const { log, begin } = createLambdaLog({
+    now: clock.now,
+    write: options.write ?? writeLine,
+    level: platform.env["AWS_LAMBDA_LOG_LEVEL"],
+  });
+  let entries: ReadonlyMap<string, ScheduleEntry> | undefined;
+
+  return async (event, context) => {
+    begin(context.awsRequestId);
+    entries ??= new Map(beatEntries(app).map((entry) => [entry.name, entry]));
+    const entry = entries.get(event.entry);
+    if (entry === undefined) {
+      log("warning", `beatSchedule has no entry ${JSON.stringify(event.entry)}: a rule of an earlier deployment fired`);
+      return;
+    }
+    const now = clock.now();
+    const found = minuteSlots(entry, app.config.timezone, Date.parse(event.time), now);
+    const sent = await Promise.allSettled(found.map(({ slot }) => send(entry, slot, now)));
+    const failed = sent.flatMap((result) => (result.status === "rejected" ? [result.reason] : []));
+    if (failed.length > 0)
+      throw failed.length === 1
+        ? failed[0]
+        : new AggregateError(failed, `${failed.length} slots of ${entry.name} could not be sent`);
+  };
+
+  async function send(entry: ScheduleEntry, slot: number, now: number): Promise<void> {
+    const { task, options: own } = entry;
+    const id = slotId(app.name, entry.name, slot);
+    const { queue } = app.engine.router(task, entry.args, entry.kwargs, own, app.tasks.get(task));
+    // A FIFO queue takes no delay. Its entries have their slots on the minute, which has begun by now.
+    const delayed = slot > now && !isFifo(queue) && own["countdown"] === undefined && own["eta"] === undefined;
+    await sendSlot(app, delayed ? { ...entry, options: { ...own, eta: new Date(slot) } } : entry, id);
+    log("info", `${entry.name}: sent ${task} for ${new Date(slot).toISOString()}`, {
+      task,
+      id,
+      queue,
+      entry: entry.name,
+    });
+  }
+}

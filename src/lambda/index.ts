@@ -1,0 +1,10 @@
+/** Handlers for AWS Lambda, made from an app. */
+export { type BeatEvent, createBeatHandler } from "./beat.ts";
+export {
+  type BatchResponse,
+  createWorkerHandler,
+  type HandlerOptions,
+  type LambdaContext,
+  type SqsEvent,
+  type SqsRecord,
+} from "./worker.ts";

@@ -1,0 +1,78 @@
+/** Metrics in CloudWatch's embedded format: log lines that CloudWatch makes metrics of, without a request of ours. */
+
+/** The namespace of the metrics in CloudWatch. */
+export const NAMESPACE = "Lovage";
+
+/** Each by queue, and by queue and task. */
+export const METRICS = {
+  /** Messages that were looked at. */
+  Received: "Count",
+  Succeeded: "Count",
+  Failed: "Count",
+  Retried: "Count",
+  DeadLettered: "Count",
+  /** From the time a message was sent, or its ETA, to the beginning of its task. */
+  QueueToStart: "Milliseconds",
+  RunTime: "Milliseconds",
+} as const;
+
+export type Metric = keyof typeof METRICS;
+
+/** Stands for every task name that the app does not know: a dimension whose values anyone could invent costs money. */
+const UNKNOWN_TASK = "unknown";
+
+/** The most values of one metric that a line may have. */
+const MAX_VALUES = 100;
+
+export interface Metrics {
+  /** @param queue The queue's name on SQS, as in the metrics of SQS itself. */
+  add(metric: Metric, queue: string, task: string | undefined, value?: number): void;
+  /** The lines of all that was added since the last time. */
+  flush(now: number): readonly string[];
+}
+
+export function createMetrics(isKnown: (task: string) => boolean): Metrics {
+  let series = new Map<
+    string,
+    { readonly QueueName: string; readonly TaskName: string; readonly values: Map<Metric, number[]> }
+  >();
+  return {
+    add(metric, QueueName, task, value = 1) {
+      const TaskName = task !== undefined && isKnown(task) ? task : UNKNOWN_TASK;
+      const key = JSON.stringify([QueueName, TaskName]);
+      const one = series.get(key) ?? { QueueName, TaskName, values: new Map() };
+      series.set(key, one);
+      const values = one.values.get(metric) ?? [];
+      one.values.set(metric, values);
+      if (METRICS[metric] === "Count" && values.length > 0) values[0] = (values[0] as number) + value;
+      else values.push(value);
+    },
+    flush(now) {
+      const lines = [...series.values()].flatMap(({ QueueName, TaskName, values }) => {
+        const longest = Math.max(...[...values.values()].map(({ length }) => length));
+        return Array.from({ length: Math.ceil(longest / MAX_VALUES) }, (_, at) => {
+          const part = [...values]
+            .map(([metric, all]) => [metric, all.slice(at * MAX_VALUES, (at + 1) * MAX_VALUES)] as const)
+            .filter(([, some]) => some.length > 0);
+          return JSON.stringify({
+            _aws: {
+              Timestamp: now,
+              CloudWatchMetrics: [
+                {
+                  Namespace: NAMESPACE,
+                  Dimensions: [["QueueName"], ["QueueName", "TaskName"]],
+                  Metrics: part.map(([Name]) => ({ Name, Unit: METRICS[Name] })),
+                },
+              ],
+            },
+            QueueName,
+            TaskName,
+            ...Object.fromEntries(part.map(([metric, some]) => [metric, some.length === 1 ? some[0] : some])),
+          });
+        });
+      });
+      series = new Map();
+      return lines;
+    },
+  };
+}

@@ -1,0 +1,20 @@
+import { Stack, Validations } from "aws-cdk-lib";
+import * as sqs from "aws-cdk-lib/aws-sqs";
+import { AwsSolutionsChecks } from "cdk-nag";
+import { expect, test } from "vitest";
+import { LovageStack } from "../../infra/stack.ts";
+import { unbundled } from "./deployment.ts";
+
+test("AWS's Solutions pack finds nothing in the stack", () => {
+  const app = unbundled();
+  new LovageStack(app, "Lovage");
+  Validations.of(app).addPlugins(new AwsSolutionsChecks(app));
+  expect(() => app.synth()).not.toThrow();
+});
+
+test("the pack would find a queue without TLS", () => {
+  const app = unbundled();
+  new sqs.Queue(new Stack(app, "Bad"), "Queue");
+  Validations.of(app).addPlugins(new AwsSolutionsChecks(app));
+  expect(() => app.synth()).toThrow();
+});

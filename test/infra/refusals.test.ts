@@ -1,0 +1,186 @@
+import { Duration } from "aws-cdk-lib";
+import type { ConfigInput } from "lovage";
+import type { TaskQueuesProps } from "lovage/cdk";
+import { expect, test } from "vitest";
+import { deploy, shop } from "./deployment.ts";
+
+const often = { task: "shop.add", schedule: 60 };
+
+const refused: readonly (readonly [
+  what: string,
+  config: ConfigInput,
+  props: Partial<TaskQueuesProps>,
+  message: RegExp,
+])[] = [
+  [
+    "a time limit that no function has",
+    { taskQueues: { celery: { timeLimit: 891 } } },
+    {},
+    /taskQueues\.celery\.timeLimit: must be at most 890 seconds.*given: 891/,
+  ],
+  ["the same for all tasks", { taskTimeLimit: 3600 }, {}, /taskTimeLimit: must be at most 890 seconds.*given: 3600/],
+  [
+    "a batch of none",
+    {},
+    { queues: { celery: { batchSize: 0 } } },
+    /batchSize: must be a whole number from 1 to 10000 messages; given: 0/,
+  ],
+  [
+    "a batch over 10,000",
+    {},
+    { queues: { celery: { batchSize: 10_001, maxBatchingWindow: Duration.seconds(1) } } },
+    /batchSize: .* 1 to 10000 .*given: 10001/,
+  ],
+  [
+    "a large batch without a window",
+    { taskQueues: { celery: { batchSize: 11 } } },
+    {},
+    /batchSize: may be above 10 only with a maxBatchingWindow of at least a second; given: 11/,
+  ],
+  [
+    "a batch of 11 on a FIFO queue",
+    { taskQueues: { celery: {}, "a.fifo": {} } },
+    { queues: { "a.fifo": { batchSize: 11 } } },
+    /batchSize: .*1 to 10 messages on a FIFO queue; given: 11/,
+  ],
+  [
+    "a window on a FIFO queue",
+    { taskQueues: { celery: {}, "a.fifo": {} } },
+    { queues: { "a.fifo": { maxBatchingWindow: Duration.seconds(1) } } },
+    /maxBatchingWindow: is not for FIFO queues; given: 1/,
+  ],
+  [
+    "a window over five minutes",
+    {},
+    { queues: { celery: { maxBatchingWindow: Duration.seconds(301) } } },
+    /maxBatchingWindow: .*0 to 300 seconds; given: 301/,
+  ],
+  [
+    "a concurrency of 1",
+    {},
+    { queues: { celery: { maxConcurrency: 1 } } },
+    /maxConcurrency: .*2 to 1000 invocations; given: 1/,
+  ],
+  ["a concurrency over 1,000", {}, { queues: { celery: { maxConcurrency: 1001 } } }, /maxConcurrency: .*given: 1001/],
+  [
+    "a reserved concurrency below maxConcurrency",
+    { taskQueues: { celery: { maxConcurrency: 10, reservedConcurrency: 5 } } },
+    {},
+    /reservedConcurrency: must not be below maxConcurrency, which is 10.*given: 5/,
+  ],
+  [
+    "a retention under a minute",
+    {},
+    { queues: { celery: { retentionPeriod: Duration.seconds(59) } } },
+    /retentionPeriod: .*60 to 1209600 seconds .*given: 59/,
+  ],
+  [
+    "a retention over 14 days",
+    {},
+    { queues: { celery: { retentionPeriod: Duration.days(15) } } },
+    /retentionPeriod: .*given: 1296000/,
+  ],
+  ["too little memory", {}, { queues: { celery: { memorySize: 127 } } }, /memorySize: .*128 to 10240 MB; given: 127/],
+  ["too much memory", {}, { queues: { celery: { memorySize: 10_241 } } }, /memorySize: .*given: 10241/],
+  ["a name too long with its prefix", {}, { prefix: "p".repeat(71) }, /has 81 characters and SQS takes 80/],
+  ["a table's name that is too long", {}, { tableName: "t".repeat(256) }, /tableName: must have 3 to 255.*\(256\)/],
+  [
+    "options of a queue that is not declared",
+    { taskQueues: { celery: {}, "orders.fifo": {} } },
+    { queues: { orders: {} } },
+    /queues\.orders: "orders" is not in taskQueues.*did you mean "orders\.fifo"/,
+  ],
+  [
+    "a route to a queue that is not declared",
+    { taskRoutes: { "shop.*": { queue: "medai" } }, taskQueues: { celery: {}, media: {} } },
+    {},
+    /taskRoutes\["shop\.\*"\]: "medai" is not in taskQueues.*did you mean "media"/,
+  ],
+  [
+    "the same, in short",
+    { taskRoutes: [[["shop.add", "elsewhere"]]] },
+    {},
+    /"elsewhere" is not in taskQueues.*declared: celery/,
+  ],
+  [
+    "a route to a binding that is not there",
+    { taskRoutes: { "shop.*": { exchange: "x", routingKey: "y" } } },
+    {},
+    /exchange "x" and routing key "y" reach no queue/,
+  ],
+  [
+    "a default queue that is not declared",
+    { taskQueues: { media: {} } },
+    {},
+    /taskDefaultQueue: "celery" is not in taskQueues/,
+  ],
+  [
+    "an entry for a task that nobody registered",
+    { beatSchedule: { often: { ...often, task: "shop.ad" } } },
+    {},
+    /beatSchedule\["often"\]\.task: .*did you mean shop\.add/,
+  ],
+  [
+    "an entry for a queue that is not declared",
+    { beatSchedule: { often: { ...often, options: { queue: "medai" } } } },
+    {},
+    /beatSchedule\["often"\]\.options\.queue: "medai" is not in taskQueues/,
+  ],
+  [
+    "seconds on a FIFO queue",
+    {
+      taskQueues: { celery: {}, "a.fifo": {} },
+      beatSchedule: { often: { task: "shop.add", schedule: 30, options: { queue: "a.fifo" } } },
+    },
+    {},
+    /FIFO queue a\.fifo takes no delay.*whole minutes; given: 30 seconds/,
+  ],
+  [
+    "a countdown on a FIFO queue",
+    {
+      taskQueues: { celery: {}, "a.fifo": {} },
+      beatSchedule: { often: { ...often, options: { queue: "a.fifo", countdown: 5 } } },
+    },
+    {},
+    /options\.countdown: the FIFO queue a\.fifo takes no delay.*given: 5/,
+  ],
+  [
+    "more entries than an account may have rules",
+    { beatSchedule: Object.fromEntries(Array.from({ length: 301 }, (_, i) => [`e${i}`, often])) },
+    {},
+    /beatSchedule: .*0 to 300 rules.*given: 301/,
+  ],
+  [
+    "a schedule without its function",
+    { beatSchedule: { often } },
+    { beatEntry: undefined as never },
+    /beatEntry: is needed, as beatSchedule has 1 entries/,
+  ],
+];
+
+test.each(refused)("%s is refused at synth, with the limit and the value", (_, config, props, message) => {
+  expect(() => deploy(shop(config), props)).toThrow(message);
+});
+
+test("two queues whose names are one on SQS are refused when the app is made", () => {
+  expect(() => shop({ taskQueues: { "media.large": {}, "media-large": {} }, taskDefaultQueue: "media-large" })).toThrow(
+    /are both media-large on SQS/,
+  );
+});
+
+test("a task that may run longer than any function is named", () => {
+  const app = shop();
+  app.task("shop.render", { timeLimit: 1200 }, () => 1);
+  expect(() => deploy(app)).toThrow(/timeLimit of shop\.render: must be at most 890 seconds.*given: 1200/);
+});
+
+test("a task whose queue is not declared is named", () => {
+  const app = shop();
+  app.task("shop.render", { queue: "renders" }, () => 1);
+  expect(() => deploy(app)).toThrow(/queue of shop\.render: "renders" is not in taskQueues/);
+});
+
+test("300 entries are deployed", () => {
+  const beatSchedule = Object.fromEntries(Array.from({ length: 300 }, (_, i) => [`e${i}`, often]));
+  deploy(shop({ beatSchedule })).template().resourceCountIs("AWS::Events::Rule", 300);
+});

@@ -1,0 +1,456 @@
+import { Duration } from "aws-cdk-lib";
+import { Match, Template } from "aws-cdk-lib/assertions";
+import * as ec2 from "aws-cdk-lib/aws-ec2";
+import * as iam from "aws-cdk-lib/aws-iam";
+import * as kms from "aws-cdk-lib/aws-kms";
+import * as lambda from "aws-cdk-lib/aws-lambda";
+import * as dynamodb from "aws-cdk-lib/aws-dynamodb";
+import * as actions from "aws-cdk-lib/aws-cloudwatch-actions";
+import * as sns from "aws-cdk-lib/aws-sns";
+import { crontab } from "lovage";
+import { expect, test } from "vitest";
+import { LovageStack } from "../../infra/stack.ts";
+import { type Deployment, deploy, shop, unbundled } from "./deployment.ts";
+
+interface Resource {
+  readonly Type: string;
+  readonly Properties: Record<string, unknown>;
+  readonly DeletionPolicy?: string;
+}
+
+const resources = (template: Template, type: string): Record<string, Resource> =>
+  template.findResources(type) as Record<string, Resource>;
+const queueNamed = (template: Template, QueueName: string): [string, Resource] => {
+  const [found] = Object.entries(template.findResources("AWS::SQS::Queue", { Properties: { QueueName } }));
+  if (found === undefined) throw new Error(`there is no queue ${QueueName}`);
+  return found as [string, Resource];
+};
+
+/** What the policies of one role allow, as `action resource`, by the logical ids of the resources. */
+function allowed({ stack, template }: Deployment, role: iam.IRole): readonly string[] {
+  const id = stack.getLogicalId(role.node.defaultChild as iam.CfnRole);
+  const found = Object.values(resources(template(), "AWS::IAM::Policy")).filter(
+    ({ Properties }) => JSON.stringify(Properties["Roles"]) === JSON.stringify([{ Ref: id }]),
+  );
+  const statements = found.flatMap(
+    ({ Properties }) =>
+      (
+        Properties["PolicyDocument"] as {
+          Statement: { Action: string | string[]; Resource: unknown; Effect: string }[];
+        }
+      ).Statement,
+  );
+  return statements
+    .flatMap(({ Action, Resource, Effect }) => {
+      expect(Effect).toBe("Allow");
+      return [Action].flat().flatMap((action) => [Resource].flat().map((resource) => `${action} ${nameOf(resource)}`));
+    })
+    .sort();
+}
+
+function nameOf(resource: unknown): string {
+  const [id] = (resource as { "Fn::GetAtt"?: [string] })["Fn::GetAtt"] ?? [JSON.stringify(resource)];
+  return id.replace(/^Tasks/, "").replace(/[0-9A-F]{8}$/, "");
+}
+
+const roleOf = (fn: lambda.IFunction): iam.IRole => {
+  if (fn.role === undefined) throw new Error("the function has no role");
+  return fn.role;
+};
+
+test("each declared queue is there under its name, with its dead letters after 100 deliveries", () => {
+  const template = deploy(shop({ taskQueues: { celery: {}, "media.large": {} } }), { prefix: "shop-" }).template();
+  for (const name of ["shop-celery", "shop-media-large"]) {
+    const [deadLetters] = queueNamed(template, `${name}-dlq`);
+    const [, queue] = queueNamed(template, name);
+    expect(queue.Properties["RedrivePolicy"]).toEqual({
+      deadLetterTargetArn: { "Fn::GetAtt": [deadLetters, "Arn"] },
+      maxReceiveCount: 100,
+    });
+  }
+});
+
+test("a message stays hidden for six timeouts of its function, which are the time limit and ten seconds", () => {
+  const template = deploy(shop({ taskQueues: { celery: { timeLimit: 45 } } })).template();
+  expect(queueNamed(template, "celery")[1].Properties["VisibilityTimeout"]).toBe(6 * 55);
+  template.hasResourceProperties("AWS::Lambda::Function", { Timeout: 55 });
+});
+
+test("a task that may run longer than its queue says makes its function's timeout longer", () => {
+  const app = shop({
+    taskTimeLimit: 10,
+    taskRoutes: { "shop.resize": "media" },
+    taskQueues: { celery: {}, media: {} },
+  });
+  const { tasks, stack, template } = deploy(app);
+  const timeout = (queue: string) => {
+    const id = stack.getLogicalId(tasks.queue(queue).function.node.defaultChild as lambda.CfnFunction);
+    return resources(template(), "AWS::Lambda::Function")[id]?.Properties["Timeout"];
+  };
+  expect(timeout("celery")).toBe(20);
+  expect(timeout("media")).toBe(40);
+});
+
+test("messages are kept for seven days and dead letters for fourteen", () => {
+  const template = deploy(shop()).template();
+  expect(queueNamed(template, "celery")[1].Properties["MessageRetentionPeriod"]).toBe(7 * 86_400);
+  expect(queueNamed(template, "celery-dlq")[1].Properties["MessageRetentionPeriod"]).toBe(14 * 86_400);
+});
+
+test("a queue ending in .fifo is one, and so are its dead letters", () => {
+  const template = deploy(shop({ taskQueues: { celery: {}, "orders.fifo": {} } })).template();
+  expect(queueNamed(template, "orders.fifo")[1].Properties["FifoQueue"]).toBe(true);
+  expect(queueNamed(template, "orders-dlq.fifo")[1].Properties["FifoQueue"]).toBe(true);
+  expect(queueNamed(template, "celery")[1].Properties).not.toHaveProperty("FifoQueue");
+});
+
+test("an event source reports failures record by record, and keeps to batch, window and concurrency", () => {
+  const app = shop({ taskQueues: { celery: { batchSize: 20, maxBatchingWindow: 3, maxConcurrency: 7 } } });
+  deploy(app)
+    .template()
+    .hasResourceProperties("AWS::Lambda::EventSourceMapping", {
+      FunctionResponseTypes: ["ReportBatchItemFailures"],
+      BatchSize: 20,
+      MaximumBatchingWindowInSeconds: 3,
+      ScalingConfig: { MaximumConcurrency: 7 },
+    });
+  deploy(app, { queues: { celery: { batchSize: 1, maxBatchingWindow: Duration.seconds(0), maxConcurrency: 2 } } })
+    .template()
+    .hasResourceProperties("AWS::Lambda::EventSourceMapping", {
+      BatchSize: 1,
+      MaximumBatchingWindowInSeconds: Match.absent(),
+      ScalingConfig: { MaximumConcurrency: 2 },
+    });
+});
+
+test("the table is Celery's, pays per request, forgets by ttl and can be restored", () => {
+  deploy(shop(), { prefix: "shop-" })
+    .template()
+    .hasResource("AWS::DynamoDB::Table", {
+      DeletionPolicy: "Retain",
+      Properties: {
+        TableName: "shop-celery",
+        KeySchema: [{ AttributeName: "id", KeyType: "HASH" }],
+        BillingMode: "PAY_PER_REQUEST",
+        TimeToLiveSpecification: { AttributeName: "ttl", Enabled: true },
+        PointInTimeRecoverySpecification: { PointInTimeRecoveryEnabled: true },
+      },
+    });
+});
+
+test("the table and the options of the app's own resultBackend are kept", () => {
+  const app = shop({ brokerUrl: "sqs://eu-west-1", resultBackend: "dynamodb://eu-west-1/results?keys=python" });
+  const { template } = deploy(app);
+  template().hasResourceProperties("AWS::DynamoDB::Table", { TableName: "results" });
+  template().hasResourceProperties("AWS::Lambda::Function", {
+    Environment: {
+      Variables: Match.objectLike({
+        LOVAGE_RESULT_BACKEND: {
+          "Fn::Join": ["", ["dynamodb://", { Ref: "AWS::Region" }, "/", { Ref: Match.anyValue() }, "?keys=python"]],
+        },
+      }),
+    },
+  });
+});
+
+test("table and dead letters outlive the stack, unless it is told otherwise", () => {
+  const kept = (stack: LovageStack) => {
+    const template = Template.fromStack(stack);
+    return ["AWS::DynamoDB::Table", "AWS::SQS::Queue"]
+      .flatMap((type) => Object.values(resources(template, type)))
+      .filter(({ DeletionPolicy }) => DeletionPolicy === "Retain")
+      .map(({ Properties }) => Properties["QueueName"] ?? Properties["TableName"] ?? "beat");
+  };
+  expect(kept(new LovageStack(unbundled(), "A"))).toEqual(["celery", "celery-dlq", "media-dlq", "beat"]);
+  expect(kept(new LovageStack(unbundled(), "B", { removeData: true }))).toEqual([]);
+});
+
+test("queues are encrypted and refuse what comes without TLS", () => {
+  const { template } = deploy(shop({ beatSchedule: { often: { task: "shop.add", schedule: 60 } } }));
+  const queues = resources(template(), "AWS::SQS::Queue");
+  expect(Object.keys(queues)).toHaveLength(3);
+  const policies = Object.values(resources(template(), "AWS::SQS::QueuePolicy"));
+  for (const [id, { Properties }] of Object.entries(queues)) {
+    expect(Properties["SqsManagedSseEnabled"]).toBe(true);
+    const policy = policies.find((one) => JSON.stringify(one.Properties["Queues"]) === JSON.stringify([{ Ref: id }]));
+    if (policy === undefined) throw new Error(`${id} has no policy`);
+    const { Statement } = policy.Properties["PolicyDocument"] as { Statement: unknown[] };
+    expect(Statement).toContainEqual({
+      Action: "sqs:*",
+      Condition: { Bool: { "aws:SecureTransport": "false" } },
+      Effect: "Deny",
+      Principal: { AWS: "*" },
+      Resource: { "Fn::GetAtt": [id, "Arn"] },
+    });
+  }
+});
+
+test("a key of one's own encrypts queues and table, and the workers may use it", () => {
+  const deployment = deploy(shop(), (stack) => ({ encryptionKey: new kms.Key(stack, "Key") }));
+  const template = deployment.template();
+  template.allResourcesProperties("AWS::SQS::Queue", { KmsMasterKeyId: Match.anyValue() });
+  template.hasResourceProperties("AWS::DynamoDB::Table", { SSESpecification: { SSEEnabled: true, SSEType: "KMS" } });
+  const rights = allowed(deployment, roleOf(deployment.tasks.queue("celery").function));
+  expect(rights.filter((right) => right.startsWith("kms:Decrypt"))).not.toEqual([]);
+});
+
+test("a worker may do what it does, and no more", () => {
+  const deployment = deploy(shop({ taskQueues: { celery: {}, media: {} } }));
+  expect(allowed(deployment, roleOf(deployment.tasks.queue("media").function))).toEqual([
+    "dynamodb:BatchGetItem Results",
+    "dynamodb:PutItem Results",
+    "dynamodb:UpdateItem Results",
+    "logs:CreateLogStream mediaWorkerLogs",
+    "logs:PutLogEvents mediaWorkerLogs",
+    "sqs:ChangeMessageVisibility mediaQueue",
+    "sqs:DeleteMessage mediaQueue",
+    "sqs:GetQueueAttributes mediaQueue",
+    "sqs:GetQueueUrl celeryQueue",
+    "sqs:GetQueueUrl mediaDeadLetters",
+    "sqs:GetQueueUrl mediaQueue",
+    "sqs:ReceiveMessage mediaQueue",
+    "sqs:SendMessage celeryQueue",
+    "sqs:SendMessage mediaDeadLetters",
+    "sqs:SendMessage mediaQueue",
+  ]);
+});
+
+test("beat may send to the queues of its entries, and to its dead letters", () => {
+  const beatSchedule = { often: { task: "shop.add", schedule: 60 } };
+  const deployment = deploy(shop({ taskQueues: { celery: {}, media: {} }, beatSchedule }));
+  const { beat } = deployment.tasks;
+  if (beat === undefined) throw new Error("there is no beat");
+  expect(allowed(deployment, roleOf(beat.function))).toEqual([
+    "logs:CreateLogStream BeatRulesBeatLogs",
+    "logs:PutLogEvents BeatRulesBeatLogs",
+    "sqs:GetQueueUrl celeryQueue",
+    "sqs:SendMessage BeatRulesDeadLetters",
+    "sqs:SendMessage celeryQueue",
+  ]);
+});
+
+test("each grant allows what its name says and nothing else", () => {
+  const deployment = deploy(shop({ taskQueues: { celery: {}, media: {} } }));
+  const { stack, tasks } = deployment;
+  const role = (id: string) => new iam.Role(stack, id, { assumedBy: new iam.AccountRootPrincipal() });
+  const [sender, anySender, reader, revoker] = [role("Sender"), role("AnySender"), role("Reader"), role("Revoker")];
+  tasks.grantSend(sender, ["media"]);
+  tasks.grantSend(anySender);
+  tasks.grantReadResults(reader);
+  tasks.grantRevoke(revoker);
+  expect(allowed(deployment, sender)).toEqual(["sqs:GetQueueUrl mediaQueue", "sqs:SendMessage mediaQueue"]);
+  expect(allowed(deployment, anySender)).toEqual([
+    "sqs:GetQueueUrl celeryQueue",
+    "sqs:GetQueueUrl mediaQueue",
+    "sqs:SendMessage celeryQueue",
+    "sqs:SendMessage mediaQueue",
+  ]);
+  expect(allowed(deployment, reader)).toEqual(["dynamodb:BatchGetItem Results", "dynamodb:GetItem Results"]);
+  expect(allowed(deployment, revoker)).toEqual(["dynamodb:PutItem Results", "dynamodb:UpdateItem Results"]);
+  expect(() => tasks.grantSend(sender, ["medai"])).toThrow('there is no queue "medai"');
+});
+
+test("a queue is a grantee: its function gets the right", () => {
+  const deployment = deploy(shop());
+  const table = new dynamodb.Table(deployment.stack, "Own", {
+    partitionKey: { name: "id", type: dynamodb.AttributeType.STRING },
+  });
+  table.grant(deployment.tasks.queue("celery"), "dynamodb:Query");
+  expect(allowed(deployment, roleOf(deployment.tasks.queue("celery").function))).toContain("dynamodb:Query Own");
+});
+
+test("environmentFor points a function of one's own at the queues and the results", () => {
+  const { stack, tasks, template } = deploy(shop(), { prefix: "a&b-" });
+  const fn = new lambda.Function(stack, "Api", {
+    runtime: lambda.Runtime.NODEJS_24_X,
+    handler: "index.handler",
+    code: lambda.Code.fromInline("0"),
+  });
+  tasks.environmentFor(fn);
+  template().hasResourceProperties("AWS::Lambda::Function", {
+    Handler: "index.handler",
+    Environment: {
+      Variables: {
+        LOVAGE_BROKER_URL: { "Fn::Join": ["", ["sqs://", { Ref: "AWS::Region" }, "?queue_name_prefix=a%26b-"]] },
+        LOVAGE_RESULT_BACKEND: {
+          "Fn::Join": ["", ["dynamodb://", { Ref: "AWS::Region" }, "/", { Ref: Match.stringLikeRegexp("Results") }]],
+        },
+      },
+    },
+  });
+});
+
+test("functions run Node 24 on arm64, log in JSON to a group of their own for a month", () => {
+  const { template } = deploy(shop());
+  template().allResourcesProperties("AWS::Lambda::Function", {
+    Runtime: "nodejs24.x",
+    Architectures: ["arm64"],
+    LoggingConfig: { LogFormat: "JSON", LogGroup: { Ref: Match.stringLikeRegexp("Logs") } },
+  });
+  template().allResourcesProperties("AWS::Logs::LogGroup", { RetentionInDays: 30 });
+});
+
+test("a queue's function takes memory, environment, VPC and layers from its options, over its declaration", () => {
+  const app = shop({ taskQueues: { celery: { memorySize: 256, environment: { FIRST: "1", SECOND: "1" } } } });
+  const { template } = deploy(app, (stack) => ({
+    queues: {
+      celery: {
+        memorySize: 2048,
+        environment: { SECOND: "2" },
+        reservedConcurrency: 200,
+        vpc: new ec2.Vpc(stack, "Vpc", { maxAzs: 1 }),
+        layers: [
+          lambda.LayerVersion.fromLayerVersionArn(stack, "Layer", "arn:aws:lambda:eu-west-1:123456789012:layer:one:1"),
+        ],
+      },
+    },
+  }));
+  template().hasResourceProperties("AWS::Lambda::Function", {
+    MemorySize: 2048,
+    ReservedConcurrentExecutions: 200,
+    Environment: { Variables: Match.objectLike({ FIRST: "1", SECOND: "2" }) },
+    Layers: ["arn:aws:lambda:eu-west-1:123456789012:layer:one:1"],
+    VpcConfig: Match.anyValue(),
+  });
+});
+
+test("a table that exists already is used and not made", () => {
+  const { template } = deploy(shop(), (stack) => ({
+    table: dynamodb.Table.fromTableName(stack, "Python", "celery-python"),
+  }));
+  template().resourceCountIs("AWS::DynamoDB::Table", 0);
+  template().hasResourceProperties("AWS::Lambda::Function", {
+    Environment: {
+      Variables: Match.objectLike({
+        LOVAGE_RESULT_BACKEND: { "Fn::Join": ["", ["dynamodb://", { Ref: "AWS::Region" }, "/celery-python"]] },
+      }),
+    },
+  });
+});
+
+test("dead letters and an old message raise an alarm for each queue, and tell who is to be told", () => {
+  const { template } = deploy(shop({ beatSchedule: { often: { task: "shop.add", schedule: 60 } } }), (stack) => ({
+    alarmActions: [new actions.SnsAction(new sns.Topic(stack, "Topic"))],
+    queues: { celery: { oldestMessageAge: Duration.minutes(3) } },
+  }));
+  template().resourceCountIs("AWS::CloudWatch::Alarm", 3);
+  template().allResourcesProperties("AWS::CloudWatch::Alarm", {
+    AlarmActions: [{ Ref: Match.stringLikeRegexp("Topic") }],
+    TreatMissingData: "notBreaching",
+  });
+  template().hasResourceProperties("AWS::CloudWatch::Alarm", {
+    MetricName: "ApproximateNumberOfMessagesVisible",
+    Dimensions: [
+      { Name: "QueueName", Value: { "Fn::GetAtt": [Match.stringLikeRegexp("celeryDeadLetters"), "QueueName"] } },
+    ],
+    Threshold: 1,
+  });
+  template().hasResourceProperties("AWS::CloudWatch::Alarm", {
+    MetricName: "ApproximateAgeOfOldestMessage",
+    Threshold: 180,
+  });
+});
+
+test("there is one dashboard, with the metrics that the workers write", () => {
+  const { template } = deploy(shop({ taskQueues: { celery: {}, media: {} } }));
+  const boards = Object.values(resources(template(), "AWS::CloudWatch::Dashboard"));
+  expect(boards).toHaveLength(1);
+  const body = JSON.stringify(boards[0]?.Properties["DashboardBody"]);
+  for (const metric of ["Received", "Succeeded", "Failed", "Retried", "DeadLettered", "QueueToStart", "RunTime"])
+    expect(body).toContain(`\\"Lovage\\",\\"${metric}\\"`);
+});
+
+test("each enabled entry has a cron rule for one function, which one permission lets all of them call", () => {
+  const { template } = deploy(
+    shop({
+      timezone: "Asia/Shanghai",
+      beatSchedule: {
+        "every 30 seconds": { task: "shop.add", schedule: 30 },
+        morning: { task: "shop.add", schedule: crontab({ hour: 9, minute: 10 }) },
+        never: { task: "shop.add", schedule: 60, enabled: false },
+      },
+    }),
+    { prefix: "p-" },
+  );
+  template().resourceCountIs("AWS::Events::Rule", 2);
+  const target = (entry: string) => [
+    {
+      Arn: { "Fn::GetAtt": [Match.stringLikeRegexp("Beat"), "Arn"] },
+      DeadLetterConfig: { Arn: { "Fn::GetAtt": [Match.stringLikeRegexp("DeadLetters"), "Arn"] } },
+      Id: Match.anyValue(),
+      InputTransformer: { InputPathsMap: { time: "$.time" }, InputTemplate: `{"entry":"${entry}","time":<time>}` },
+    },
+  ];
+  template().hasResourceProperties("AWS::Events::Rule", {
+    Name: Match.stringLikeRegexp("^p-beat-every-30-seconds-[0-9a-f]{8}$"),
+    ScheduleExpression: "cron(* * * * ? *)",
+    Targets: target("every 30 seconds"),
+  });
+  template().hasResourceProperties("AWS::Events::Rule", {
+    Name: "p-beat-morning",
+    ScheduleExpression: "cron(10 1 * * ? *)",
+    Targets: target("morning"),
+  });
+  const rules = {
+    "Fn::Join": [
+      "",
+      [
+        "arn:",
+        { Ref: "AWS::Partition" },
+        ":events:",
+        { Ref: "AWS::Region" },
+        ":",
+        { Ref: "AWS::AccountId" },
+        ":rule/p-beat-*",
+      ],
+    ],
+  };
+  template().resourceCountIs("AWS::Lambda::Permission", 1);
+  template().hasResourceProperties("AWS::Lambda::Permission", {
+    Action: "lambda:InvokeFunction",
+    Principal: "events.amazonaws.com",
+    SourceArn: rules,
+  });
+  template().hasResourceProperties("AWS::Lambda::Function", { DeadLetterConfig: { TargetArn: Match.anyValue() } });
+  template().hasResourceProperties("AWS::SQS::QueuePolicy", {
+    PolicyDocument: {
+      Statement: Match.arrayWith([
+        Match.objectLike({
+          Action: "sqs:SendMessage",
+          Principal: { Service: "events.amazonaws.com" },
+          Condition: { ArnLike: { "aws:SourceArn": rules } },
+        }),
+      ]),
+    },
+  });
+});
+
+test("two entries whose names differ only in what a rule's name cannot have are two rules", () => {
+  const beatSchedule = {
+    "a b": { task: "shop.add", schedule: 60 },
+    "a c": { task: "shop.add", schedule: 60 },
+    ["x".repeat(100)]: { task: "shop.add", schedule: 60 },
+  };
+  const names = Object.values(resources(deploy(shop({ beatSchedule })).template(), "AWS::Events::Rule")).map(
+    ({ Properties }) => String(Properties["Name"]),
+  );
+  expect(new Set(names).size).toBe(3);
+  for (const name of names) expect(name).toMatch(/^beat-[\w.-]{1,59}$/);
+});
+
+test("an app without a schedule has no beat", () => {
+  const { tasks, template } = deploy(shop());
+  expect(tasks.beat).toBeUndefined();
+  template().resourceCountIs("AWS::Events::Rule", 0);
+});
+
+test("the outputs name queues, table and dashboard", () => {
+  const outputs = Object.keys(
+    deploy(shop({ taskQueues: { celery: {}, media: {} } }))
+      .template()
+      .findOutputs("*"),
+  );
+  for (const name of ["QueueUrlcelery", "QueueUrlmedia", "TableName", "DashboardUrl", "BrokerUrl", "ResultBackend"]) {
+    expect(outputs.filter((output) => output.includes(name))).toHaveLength(1);
+  }
+});

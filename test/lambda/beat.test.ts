@@ -1,0 +1,93 @@
+import { crontab, Lovage } from "lovage";
+import { createBeatHandler } from "lovage/lambda";
+import { type TestOptions, testApp } from "lovage/testing";
+import { expect, onTestFinished, test } from "vitest";
+import { OperationalError } from "../../src/errors.ts";
+
+function testBeat(app: Lovage, now: string, options: TestOptions = {}) {
+  const t = testApp(app, { ...options, now: new Date(now) });
+  onTestFinished(() => t.close());
+  const lines: Record<string, unknown>[] = [];
+  const handler = createBeatHandler(app, { write: (line) => lines.push(JSON.parse(line) as Record<string, unknown>) });
+  return {
+    ...t,
+    lines,
+    fire: (entry: string, time: string) => handler({ entry, time }, { awsRequestId: "request-1" }),
+  };
+}
+
+const every30 = () => {
+  const app = new Lovage("shop", { beatSchedule: { often: { task: "shop.tick", schedule: 30, args: [4, 3] } } });
+  const headers: unknown[] = [];
+  app.task("shop.tick", { bind: true }, (self, x: number, y: number) => {
+    headers.push(self.request.headers["celery_beat_task"]);
+    return x * y;
+  });
+  return { app, headers };
+};
+
+test("an event sends the slots of its minute, each at its second", async () => {
+  const { app, headers } = every30();
+  const t = testBeat(app, "2026-03-01T10:00:12Z");
+  await t.fire("often", "2026-03-01T10:00:00Z");
+  expect(await t.drain()).toMatchObject([{ task: "shop.tick", args: [4, 3], state: "SUCCESS", result: 12 }]);
+  expect(await t.advance({ seconds: 17 })).toEqual([]);
+  expect(await t.advance({ seconds: 1 })).toHaveLength(1);
+  expect(headers).toEqual([true, true]);
+});
+
+test("an event that comes twice runs nothing twice", async () => {
+  const { app } = every30();
+  const t = testBeat(app, "2026-03-01T10:00:12Z");
+  await t.fire("often", "2026-03-01T10:00:00Z");
+  await t.fire("often", "2026-03-01T10:00:00Z");
+  expect(await t.advance({ minutes: 1 })).toHaveLength(2);
+});
+
+test("an event whose minute has no slot sends nothing", async () => {
+  const app = new Lovage("shop", {
+    timezone: "Europe/Berlin",
+    beatSchedule: { morning: { task: "shop.tick", schedule: crontab({ hour: 9, minute: 10 }) } },
+  });
+  app.task("shop.tick", () => 1);
+  // The rule fires for both offsets of the zone; in winter, 9:10 in Berlin is 8:10 UTC.
+  const t = testBeat(app, "2026-01-15T07:10:05Z");
+  await t.fire("morning", "2026-01-15T07:10:00Z");
+  expect(await t.drain()).toEqual([]);
+  t.clock.moveTo(Date.parse("2026-01-15T08:10:05Z"));
+  await t.fire("morning", "2026-01-15T08:10:00Z");
+  expect(await t.drain()).toHaveLength(1);
+});
+
+test("a FIFO queue is sent its slot at once, also where the event came early", async () => {
+  const app = new Lovage("shop", {
+    taskQueues: { "orders.fifo": {} },
+    taskDefaultQueue: "orders.fifo",
+    beatSchedule: { minutely: { task: "shop.tick", schedule: 60 } },
+  });
+  app.task("shop.tick", () => 1);
+  const t = testBeat(app, "2026-03-01T09:59:50Z");
+  await t.fire("minutely", "2026-03-01T10:00:00Z");
+  expect(await t.drain()).toHaveLength(1);
+});
+
+test("an entry that is gone is logged and is no failure", async () => {
+  const { app } = every30();
+  const t = testBeat(app, "2026-03-01T10:00:12Z");
+  await t.fire("gone", "2026-03-01T10:00:00Z");
+  expect(t.lines).toMatchObject([
+    { level: "WARN", requestId: "request-1", message: expect.stringContaining('"gone"') },
+  ]);
+});
+
+test("a slot that could not be sent fails the invocation, so that Lambda brings the event again", async () => {
+  const { app } = every30();
+  const t = testBeat(app, "2026-03-01T10:00:12Z", {
+    config: { taskPublishRetry: false },
+    broker: (broker) => ({
+      ...broker,
+      send: async (entries) => entries.map(() => new OperationalError("denied", { retryable: false })),
+    }),
+  });
+  await expect(t.fire("often", "2026-03-01T10:00:00Z")).rejects.toThrow("could not be sent");
+});

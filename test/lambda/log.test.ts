@@ -1,0 +1,51 @@
+import { expect, test } from "vitest";
+import { createLambdaLog } from "../../src/lambda/log.ts";
+import { createMetrics } from "../../src/lambda/metrics.ts";
+import { runTime } from "../../src/lambda/deadline.ts";
+
+test("lines below Lambda's log level are not written, and their facts still serve later lines", () => {
+  const lines: string[] = [];
+  const { log, begin } = createLambdaLog({ now: () => 0, write: (line) => lines.push(line), level: "WARN" });
+  begin("r");
+  log("info", "Received", { id: "1", task: "t", queue: "q", retries: 2 });
+  log("error", "failed", { id: "1", task: "t" });
+  expect(lines.map((line) => JSON.parse(line) as unknown)).toEqual([
+    {
+      timestamp: "1970-01-01T00:00:00.000Z",
+      level: "ERROR",
+      requestId: "r",
+      message: "failed",
+      id: "1",
+      task: "t",
+      queue: "q",
+      attempt: 3,
+    },
+  ]);
+});
+
+test("the facts of one invocation are forgotten in the next", () => {
+  const lines: string[] = [];
+  const { log, begin } = createLambdaLog({ now: () => 0, write: (line) => lines.push(line), level: undefined });
+  begin("a");
+  log("info", "Received", { id: "1", queue: "q", retries: 0 });
+  begin("b");
+  log("info", "again", { id: "1" });
+  expect(JSON.parse(lines[1] ?? "")).not.toHaveProperty("queue");
+});
+
+test("a line of metrics has at most a hundred values of each, and counts are sums", () => {
+  const metrics = createMetrics(() => true);
+  for (let i = 0; i < 250; i++) {
+    metrics.add("Received", "q", "t");
+    metrics.add("RunTime", "q", "t", i);
+  }
+  const lines = metrics.flush(0).map((line) => JSON.parse(line) as { RunTime: number[]; Received?: number });
+  expect(lines.map(({ RunTime }) => RunTime.length)).toEqual([100, 100, 50]);
+  expect(lines.map(({ Received }) => Received)).toEqual([250, undefined, undefined]);
+  expect(metrics.flush(0)).toEqual([]);
+});
+
+test("five seconds of a function are kept for storing outcomes, and a fifth of a short one", () => {
+  expect(runTime(70_000)).toBe(65_000);
+  expect(runTime(10_000)).toBe(8_000);
+});

@@ -1,0 +1,343 @@
+import type { SQSHandler } from "aws-lambda";
+import { Lovage } from "lovage";
+import { createWorkerHandler } from "lovage/lambda";
+import { expect, test } from "vitest";
+import { OperationalError } from "../../src/errors.ts";
+import { taskKey } from "../../src/results/backend.ts";
+import { createWorker } from "../../src/workers/worker.ts";
+import { silent } from "../../src/workers/log.ts";
+import { testFunction, toRecord } from "./function.ts";
+
+const settle = async () => {
+  for (let turn = 0; turn < 20; turn++) await new Promise((resolve) => setImmediate(resolve));
+};
+const ids = (deliveries: readonly { readonly messageId: string }[]) => deliveries.map(({ messageId }) => messageId);
+
+test("a batch runs, its results are stored, and nothing comes back", async () => {
+  const app = new Lovage("shop");
+  const add = app.task("shop.add", (x: number, y: number) => x + y);
+  const fn = testFunction(app);
+  const results = await Promise.all([1, 2, 3].map((x) => add.delay(x, x)));
+  expect(await fn.invoke(await fn.receive())).toEqual({ batchItemFailures: [] });
+  expect(await Promise.all(results.map((result) => result.get()))).toEqual([2, 4, 6]);
+});
+
+test("the handler is what Lambda's types call a handler of SQS events", () => {
+  const handler: SQSHandler = createWorkerHandler(new Lovage("shop"));
+  expect(handler).toBeTypeOf("function");
+});
+
+test("an empty batch opens neither broker nor backend", async () => {
+  const app = new Lovage("shop");
+  const fn = testFunction(app);
+  expect(await fn.handle({ Records: [] })).toEqual({ batchItemFailures: [] });
+  expect(app.engine.isOpen).toBe(false);
+});
+
+test("of ten records, any set of bad ones is settled one by one, and the others run", async () => {
+  const app = new Lovage("shop", { taskQueues: { celery: {} } });
+  const add = app.task("shop.add", (x: number) => x + 1);
+  app.task("shop.fail", () => {
+    throw new RangeError("no");
+  });
+  const fn = testFunction(app);
+  const bad = [
+    { put: () => fn.put("no message at all"), comesBack: false },
+    { put: () => app.sendTask("shop.nobody-knows"), comesBack: true },
+    { put: () => app.sendTask("shop.fail"), comesBack: false },
+    { put: () => fn.put("{".repeat(1024 * 1024)), comesBack: false },
+  ] as const;
+  for (let set = 0; set < 1024; set += 1) {
+    const good = [];
+    let back = 0;
+    for (let place = 0; place < 10; place++) {
+      const kind = bad[(place + set) % bad.length];
+      if ((set & (1 << place)) === 0 || kind === undefined) good.push(await add.delay(place));
+      else {
+        // A record of a megabyte in one set of sixteen: it is the copying that takes time.
+        const chosen = kind === bad[3] && set % 16 !== 0 ? bad[0] : kind;
+        await chosen.put();
+        if (chosen.comesBack) back++;
+      }
+    }
+    const { batchItemFailures } = await fn.invoke(await fn.receive());
+    expect(batchItemFailures).toHaveLength(back);
+    for (const result of good) expect(await result.state()).toBe("SUCCESS");
+    await (await app.engine.broker()).purge("celery");
+  }
+}, 60_000);
+
+test("what is handed back is hidden for as long as its reason asks, not for the queue's whole visibility", async () => {
+  const app = new Lovage("shop");
+  const fn = testFunction(app);
+  await app.sendTask("shop.nobody-knows");
+  const deliveries = await fn.receive();
+  const { batchItemFailures } = await fn.invoke(deliveries);
+  expect(batchItemFailures).toEqual([{ itemIdentifier: deliveries[0]?.messageId }]);
+  expect(await fn.receive()).toEqual([]);
+  const rollout = (await app.engine.broker()).limits.rolloutSeconds * 1000;
+  fn.clock.moveTo(fn.clock.now() + rollout);
+  expect(await fn.receive()).toHaveLength(1);
+});
+
+test("what could not be hidden comes back all the same, later, and the log says so", async () => {
+  const app = new Lovage("shop");
+  const add = app.task("shop.add", (x: number) => x + 1);
+  const fn = testFunction(app, {
+    broker: (broker) => ({
+      ...broker,
+      changeVisibility: async (entries) => entries.map(() => new OperationalError("throttled", { retryable: true })),
+    }),
+  });
+  await app.sendTask("shop.nobody-knows");
+  const result = await add.delay(1);
+  const deliveries = await fn.receive();
+  expect(await fn.invoke(deliveries)).toEqual({ batchItemFailures: [{ itemIdentifier: deliveries[0]?.messageId }] });
+  expect(await result.get()).toBe(2);
+  expect(fn.lines.at(-1)).toMatchObject({ level: "WARN", message: expect.stringContaining("throttled") });
+});
+
+test("the groups of a FIFO queue run side by side, each in order and up to its first record that is not done", async () => {
+  const app = new Lovage("shop", { taskQueues: { "orders.fifo": {} }, taskDefaultQueue: "orders.fifo" });
+  const ran: string[] = [];
+  const note = app.task("shop.note", async (what: string) => {
+    ran.push(`${what} begins`);
+    await settle();
+    ran.push(`${what} ends`);
+  });
+  const fn = testFunction(app);
+  const send = (MessageGroupId: string, what: string) => note.applyAsync([what], { MessageGroupId });
+  await send("a", "a1");
+  await send("b", "b1");
+  await app.sendTask("shop.nobody-knows", [], { MessageGroupId: "a" });
+  const last = await send("a", "a3");
+  await send("b", "b2");
+  const deliveries = await fn.receive("orders.fifo");
+  expect(deliveries).toHaveLength(5);
+  const { batchItemFailures } = await fn.invoke(deliveries);
+  const ofA = deliveries.filter(({ groupId }) => groupId === "a");
+  expect(batchItemFailures.map(({ itemIdentifier }) => itemIdentifier).sort()).toEqual(ids(ofA.slice(1)).sort());
+  expect(ran.filter((line) => line.startsWith("b"))).toEqual(["b1 begins", "b1 ends", "b2 begins", "b2 ends"]);
+  expect(ran.filter((line) => line.startsWith("a"))).toEqual(["a1 begins", "a1 ends"]);
+  expect(ran.indexOf("b1 begins")).toBeLessThan(ran.indexOf("a1 ends"));
+  expect(await last.state()).toBe("PENDING");
+});
+
+test("no more tasks run at a time than workerConcurrency says", async () => {
+  const app = new Lovage("shop", { workerConcurrency: 2 });
+  let running = 0;
+  let most = 0;
+  const slow = app.task("shop.slow", async () => {
+    most = Math.max(most, ++running);
+    await settle();
+    running--;
+  });
+  const fn = testFunction(app);
+  for (let i = 0; i < 6; i++) await slow.delay();
+  await fn.invoke(await fn.receive());
+  expect(most).toBe(2);
+});
+
+test("a run that would outlive its function ends as FAILURE TimeLimitExceeded, and what was not begun is handed back", async () => {
+  const app = new Lovage("shop", { workerConcurrency: 1 });
+  const forever = app.task("shop.forever", () => new Promise<void>(() => {}));
+  const other = app.task("shop.other", () => 1);
+  const fn = testFunction(app);
+  const stuck = await forever.delay();
+  const waiting = await other.delay();
+  const deliveries = await fn.receive();
+  const invocation = fn.invoke(deliveries, 65_000);
+  await settle();
+  fn.clock.moveTo(fn.clock.now() + 59_999);
+  await settle();
+  expect(await stuck.state()).toBe("STARTED");
+  fn.clock.moveTo(fn.clock.now() + 1);
+  expect(await invocation).toEqual({ batchItemFailures: [{ itemIdentifier: deliveries[1]?.messageId }] });
+  expect(await stuck.state()).toBe("FAILURE");
+  await expect(stuck.get()).rejects.toThrow("the time limit of 60 s passed");
+  expect(await waiting.state()).toBe("PENDING");
+  expect(await fn.receive()).toHaveLength(1);
+});
+
+test("a task is not begun in less time than it may take, and no death is counted for it", async () => {
+  const app = new Lovage("shop", { workerConcurrency: 1, taskTimeLimit: 60 });
+  const nap = app.task("shop.nap", (): Promise<void> => app.engine.clock.sleep(10_000));
+  const fn = testFunction(app);
+  await nap.delay();
+  const second = await nap.delay();
+  const deliveries = await fn.receive();
+  const invocation = fn.invoke(deliveries, 70_000);
+  await settle();
+  fn.clock.moveTo(fn.clock.now() + 10_000);
+  expect(await invocation).toEqual({ batchItemFailures: [{ itemIdentifier: deliveries[1]?.messageId }] });
+  const again = await fn.receive();
+  expect(ids(again)).toEqual([deliveries[1]?.messageId]);
+  const next = fn.invoke(again, 70_000);
+  await settle();
+  fn.clock.moveTo(fn.clock.now() + 10_000);
+  expect(await next).toEqual({ batchItemFailures: [] });
+  expect(await second.state()).toBe("SUCCESS");
+  const [row] = await (await app.engine.backend()).read([taskKey(second.id)]);
+  expect(row?.runs).toBe(1);
+});
+
+test("a task that a worker died of runs last, and alone", async () => {
+  const app = new Lovage("shop");
+  const ran: string[] = [];
+  const note = app.task("shop.note", async (what: string) => {
+    ran.push(`${what} begins`);
+    await settle();
+    ran.push(`${what} ends`);
+  });
+  const fn = testFunction(app);
+  await note.delay("suspect");
+  const [delivery] = await fn.receive();
+  if (delivery === undefined) throw new Error("nothing was received");
+  const dying = createWorker(app, { hostname: "celery@gone", log: silent, lease: () => fn.clock.now() + 1000 });
+  await dying.admit(delivery);
+  fn.clock.moveTo(fn.clock.now() + 400_000);
+  await note.delay("one");
+  await note.delay("two");
+  const deliveries = await fn.receive();
+  expect(deliveries[0]?.messageId).toBe(delivery.messageId);
+  expect(await fn.invoke(deliveries)).toEqual({ batchItemFailures: [] });
+  expect(ran).toEqual(["one begins", "two begins", "one ends", "two ends", "suspect begins", "suspect ends"]);
+});
+
+test("a message whose task runs elsewhere is hidden for the rest of the lease", async () => {
+  const app = new Lovage("shop");
+  const note = app.task("shop.note", () => 1);
+  const fn = testFunction(app);
+  await note.delay();
+  const deliveries = await fn.receive();
+  const other = createWorker(app, { hostname: "celery@other", log: silent, lease: () => fn.clock.now() + 30_000 });
+  await other.admit(deliveries[0] as never);
+  expect((await fn.invoke(deliveries)).batchItemFailures).toHaveLength(1);
+  fn.clock.moveTo(fn.clock.now() + 29_000);
+  expect(await fn.receive()).toEqual([]);
+});
+
+test("a queue is known by its name on SQS, with prefix and translation, declared or not", async () => {
+  const app = new Lovage("shop", {
+    taskQueues: { celery: {}, "media.large": {} },
+    brokerTransportOptions: { queueNamePrefix: "shop." },
+  });
+  const queues: string[] = [];
+  const where = app.task("shop.where", { bind: true }, (self) => void queues.push(self.request.queue));
+  const fn = testFunction(app);
+  await where.delay();
+  await where.delay();
+  const deliveries = await fn.receive();
+  const names = ["shop-media-large", "shop-undeclared"];
+  const Records = deliveries.map((delivery, index) => ({
+    ...toRecord(delivery),
+    eventSourceARN: `arn:aws:sqs:eu-west-1:1:${names[index]}`,
+  }));
+  expect(await fn.handle({ Records })).toEqual({ batchItemFailures: [] });
+  expect(queues.sort()).toEqual(["media.large", "undeclared"]);
+});
+
+test("a record of a queue outside of the app's prefix is left to that queue, and the others run", async () => {
+  const app = new Lovage("shop", { brokerTransportOptions: { queueNamePrefix: "shop-" } });
+  const add = app.task("shop.add", (x: number) => x + 1);
+  const fn = testFunction(app);
+  await add.delay(1);
+  const result = await add.delay(2);
+  const [foreign, own] = (await fn.receive()).map(toRecord);
+  if (foreign === undefined || own === undefined) throw new Error("two were sent");
+  const answer = await fn.handle({
+    Records: [foreign, { ...own, eventSourceARN: "arn:aws:sqs:eu-west-1:1:shop-celery" }],
+  });
+  expect(answer).toEqual({ batchItemFailures: [{ itemIdentifier: foreign.messageId }] });
+  expect(await result.get()).toBe(3);
+  expect(fn.lines.find(({ level }) => level === "ERROR")?.["message"]).toContain("queue_name_prefix");
+});
+
+test("a task that is revoked with terminate learns of it at the heartbeat, from its tenth second on", async () => {
+  const app = new Lovage("shop");
+  const wait = app.task(
+    "shop.wait",
+    { bind: true },
+    (self) =>
+      new Promise<void>((_, reject) => {
+        self.signal.addEventListener("abort", () => reject(self.signal.reason as Error));
+      }),
+  );
+  const fn = testFunction(app);
+  const result = await wait.delay();
+  const invocation = fn.invoke(await fn.receive());
+  await settle();
+  await result.revoke({ terminate: true });
+  fn.clock.moveTo(fn.clock.now() + 9_999);
+  await settle();
+  expect(await result.state()).toBe("STARTED");
+  fn.clock.moveTo(fn.clock.now() + 1);
+  expect(await invocation).toEqual({ batchItemFailures: [] });
+  expect(await result.state()).toBe("REVOKED");
+});
+
+test("log lines are Lambda's JSON, with task, id, queue and attempt", async () => {
+  const app = new Lovage("shop");
+  const add = app.task("shop.add", (x: number) => x + 1);
+  const fn = testFunction(app);
+  const { id } = await add.delay(1);
+  await fn.invoke(await fn.receive());
+  const facts = { requestId: "request-1", level: "INFO", task: "shop.add", id, queue: "celery", attempt: 1 };
+  const timestamp = expect.stringMatching(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/);
+  expect(fn.lines).toEqual([
+    { timestamp, message: `Received task: shop.add[${id}]`, ...facts },
+    { timestamp, message: `Task shop.add[${id}] succeeded in 0.000s: 2`, ...facts, state: "SUCCESS", runtime: 0 },
+  ]);
+});
+
+test("metrics are in CloudWatch's embedded format, by queue and by queue and task; names that nobody registered are one", async () => {
+  const app = new Lovage("shop", { brokerTransportOptions: { queueNamePrefix: "p." } });
+  const add = app.task("shop.add", (x: number) => x + 1);
+  app.task("shop.fail", () => {
+    throw new RangeError("no");
+  });
+  const again = app.task("shop.again", { bind: true }, (self) => self.retry({ countdown: 5 }));
+  const fn = testFunction(app, { config: { brokerTransportOptions: { queueNamePrefix: "p." } } });
+  await add.delay(1);
+  await add.delay(2);
+  await app.sendTask("shop.fail");
+  await again.delay();
+  await app.sendTask("shop.nobody-1");
+  await fn.put("garbage");
+  fn.clock.moveTo(fn.clock.now() + 250);
+  const deliveries = await fn.receive();
+  await fn.handle({
+    Records: deliveries.map((delivery) => ({
+      ...toRecord(delivery),
+      eventSourceARN: "arn:aws:sqs:eu-west-1:1:p-celery",
+    })),
+  });
+  const byTask = new Map(fn.metrics.map((line) => [line["TaskName"], line]));
+  expect([...byTask.keys()].sort()).toEqual(["shop.add", "shop.again", "shop.fail", "unknown"]);
+  expect(byTask.get("shop.add")).toEqual({
+    _aws: {
+      Timestamp: fn.clock.now(),
+      CloudWatchMetrics: [
+        {
+          Namespace: "Lovage",
+          Dimensions: [["QueueName"], ["QueueName", "TaskName"]],
+          Metrics: [
+            { Name: "Received", Unit: "Count" },
+            { Name: "QueueToStart", Unit: "Milliseconds" },
+            { Name: "Succeeded", Unit: "Count" },
+            { Name: "RunTime", Unit: "Milliseconds" },
+          ],
+        },
+      ],
+    },
+    QueueName: "p-celery",
+    TaskName: "shop.add",
+    Received: 2,
+    QueueToStart: [250, 250],
+    Succeeded: 2,
+    RunTime: [0, 0],
+  });
+  expect(byTask.get("shop.fail")).toMatchObject({ Received: 1, Failed: 1 });
+  expect(byTask.get("shop.again")).toMatchObject({ Received: 1, Retried: 1 });
+  expect(byTask.get("unknown")).toMatchObject({ Received: 2, DeadLettered: 1 });
+});
