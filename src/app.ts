@@ -131,7 +131,11 @@ export class Lovage implements SignatureApplier {
   }
 
   /** Sends a task by its name, registered here or not: `app.sendTask("tasks.add", [1, 2], { queue: "math" })`. */
-  sendTask<R = unknown>(name: string, args: readonly unknown[] = [], options: CallOptions = {}): Promise<AsyncResult<R>> {
+  sendTask<R = unknown>(
+    name: string,
+    args: readonly unknown[] = [],
+    options: CallOptions = {},
+  ): Promise<AsyncResult<R>> {
     const sending = this.#send<R>(name, args, options);
     // Within a task the run answers for what it sends, awaited or not.
     return currentScope()?.track(sending) ?? sending;
@@ -189,7 +193,11 @@ export class Lovage implements SignatureApplier {
   }
 
   /** Runs what a signature says here and now. */
-  async applySignatureEagerly(signature: SignatureData, args: readonly unknown[], options: CallOptions): Promise<Applied> {
+  async applySignatureEagerly(
+    signature: SignatureData,
+    args: readonly unknown[],
+    options: CallOptions,
+  ): Promise<Applied> {
     checkCall(signature.task, args, options);
     return (await eager(signature.task)).applyCanvasEagerly(this, signature, args, options);
   }

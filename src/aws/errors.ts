@@ -26,11 +26,8 @@ const FETCH = /^(Network connection lost|fetch failed|Failed to fetch|NetworkErr
 
 /** An error of the SDK as one of the family; one of the family as it is. What is known to the service alone (a missing queue or table, a failed condition) has been told apart before. */
 export function translateError(error: unknown, { action, resource }: AwsCall): LovageError {
-  if (!(error instanceof Error))
-    return new OperationalError(`${action} on ${resource} failed: ${String(error)}`, {
-      retryable: false,
-      cause: error,
-    });
+  // The SDK's build for browsers throws texts where a region or the like is missing.
+  if (!(error instanceof Error)) return translateError(new Error(String(error)), { action, resource });
   if (error instanceof OperationalError || error instanceof ImproperlyConfigured) return error;
   const failed = (why: string, retryable: boolean) =>
     new OperationalError(`${action} on ${resource}: ${why}`, { retryable, cause: error });
@@ -46,7 +43,7 @@ export function translateError(error: unknown, { action, resource }: AwsCall): L
   }
   if (name === "CredentialsProviderError" || /Could not load credentials|Credential is missing/i.test(message)) {
     return failed(
-      "no AWS credentials were found; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or give the process a role",
+      "no AWS credentials were found; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or give the process a role; where there is no environment, the URL can carry them (sqs://KEY:SECRET@eu-west-1)",
       false,
     );
   }

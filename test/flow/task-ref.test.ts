@@ -7,7 +7,10 @@ import { z } from "zod";
 function declare() {
   const app = new Lovage("shop");
   const add = app.task("shop.add", (x: number, y: number) => x + y);
-  const order = app.task("shop.order", { schema: z.object({ item: z.string() }) }, ({ item }) => ({ item, at: new Date(0) }));
+  const order = app.task("shop.order", { schema: z.object({ item: z.string() }) }, ({ item }) => ({
+    item,
+    at: new Date(0),
+  }));
   const bound = app.task("shop.bound", { bind: true }, (self, name: string) => `${self.name} ${name}`);
   return { app, add, order, bound };
 }
@@ -32,7 +35,9 @@ test("its types are those of the declaration", () => {
   expectTypeOf(add).toEqualTypeOf<TaskRef<Task<[x: number, y: number], number>>>();
   expectTypeOf(add.delay).parameters.toEqualTypeOf<[x: number, y: number]>();
   expectTypeOf(app.taskRef<Declared["order"]>("shop.order").delay).parameters.toEqualTypeOf<[{ item: string }]>();
-  expectTypeOf(app.taskRef<Declared["bound"]>("shop.bound").delay).returns.resolves.toEqualTypeOf<AsyncResult<string>>();
+  expectTypeOf(app.taskRef<Declared["bound"]>("shop.bound").delay).returns.resolves.toEqualTypeOf<
+    AsyncResult<string>
+  >();
   // A registered task is a reference too, so that code can take either.
   expectTypeOf<Declared["add"]>().toExtend<typeof add>();
   // What it cannot do where its code is not, is not offered.
