@@ -225,7 +225,12 @@ export interface Config {
 export interface ParsedConfig
   extends Omit<
     Config,
-    "resultBackend" | "acceptContent" | "resultAcceptContent" | "taskDefaultRoutingKey" | "taskQueues" | "brokerTransportOptions"
+    | "resultBackend"
+    | "acceptContent"
+    | "resultAcceptContent"
+    | "taskDefaultRoutingKey"
+    | "taskQueues"
+    | "brokerTransportOptions"
   > {
   readonly resultBackend: string | undefined;
   readonly acceptContent: readonly SerializerName[] | undefined;

@@ -10,6 +10,7 @@ import { type Config, type ConfigInput, resolveConfig } from "./config.ts";
 import { openBackend, openBroker } from "./open.ts";
 import type { MetaCodec } from "./protocol/meta.ts";
 import type { Backend } from "./results/backend.ts";
+import { withKeyPrefix } from "./results/key-prefix.ts";
 import { createReader, type ResultReader } from "./results/reader.ts";
 import { Emitter } from "./signals.ts";
 import type { TaskOptions } from "./tasks/options.ts";
@@ -160,14 +161,18 @@ export class Engine implements PublishHost {
 
   backend(): Promise<Backend> {
     const opened = this.#opened;
+    const { globalKeyprefix, ...options } = this.#config.resultBackendTransportOptions;
     opened.backend ??= openBackend(this.#config.resultBackend, {
       now: this.clock.now,
       random: this.platform.random,
-      options: this.#config.resultBackendTransportOptions,
-    }).catch((error: unknown) => {
-      opened.backend = undefined;
-      throw error;
-    });
+      options,
+    }).then(
+      (backend) => withKeyPrefix(backend, globalKeyprefix),
+      (error: unknown) => {
+        opened.backend = undefined;
+        throw error;
+      },
+    );
     return opened.backend;
   }
 

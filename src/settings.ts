@@ -399,7 +399,7 @@ const BROKER_OPTIONS: BrokerTransportOptions = {
 const brokerTransportOptions = shape<BrokerTransportOptions>(
   {
     visibilityTimeout: seconds({ over: 0, max: 43_200 }),
-    maxDelay: seconds({ over: 0 }),
+    maxDelay: seconds({ over: 0, max: Number.POSITIVE_INFINITY }),
     region: name,
     queueNamePrefix: text,
     waitTimeSeconds: seconds({ min: 0, max: 20 }),

@@ -26,7 +26,7 @@ import type { Backend, BackendContext, Payload, Row } from "./backend.ts";
 import { type Command, decide, isExpired, type Outcome } from "./record.ts";
 
 /** The options of the URL's query and of `resultBackendTransportOptions`, in Celery's spelling. `read` and `write` count only when the table is created. */
-const OPTIONS = ["region", "is_secure", "global_keyprefix", "ttl_seconds", "keys", "read", "write"];
+const OPTIONS = ["region", "is_secure", "ttl_seconds", "keys", "read", "write"];
 
 /** DynamoDB's limit of an item, names included, in bytes: 400 KB. */
 const MAX_BYTES = 400 * 1024;
@@ -250,7 +250,6 @@ function connect(url: string, transportOptions: Readonly<Record<string, unknown>
       `keys must be "plain" (the default) or "python", not ${JSON.stringify(keys)}`,
     );
   }
-  const prefix = textOption(setting, parsed.options, "global_keyprefix") ?? "";
   const spell = keys === "python" ? pythonBytes : (key: string) => key;
   const read = numberOption(setting, parsed.options, "read");
   const write = numberOption(setting, parsed.options, "write");
@@ -259,7 +258,7 @@ function connect(url: string, transportOptions: Readonly<Record<string, unknown>
   return {
     table,
     ttlSeconds,
-    keyOf: (key: string) => spell(prefix + key),
+    keyOf: (key: string) => spell(key),
     capacity:
       read === undefined && write === undefined
         ? undefined

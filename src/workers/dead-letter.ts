@@ -1,10 +1,11 @@
 /** Messages that cannot be run: they go to the dead-letter queue unchanged, with what is known of them beside the body. */
-import { type Delivery, deadLetterQueue } from "../brokers/broker.ts";
+import { type Delivery, deadLetterQueue, type Outgoing } from "../brokers/broker.ts";
 import { dataToError, exceptionToData } from "../protocol/exceptions.ts";
 import { decodeMeta, encodeMeta, type Meta } from "../protocol/meta.ts";
 import { formatTime } from "../protocol/time.ts";
 import { type Payload, taskKey } from "../results/backend.ts";
 import { FAILURE } from "../states.ts";
+import { PayloadTooLarge } from "../errors.ts";
 import type { Engine } from "../engine.ts";
 import type { WorkerContext } from "./context.ts";
 import { DELETE, type Disposition } from "./disposition.ts";
@@ -39,23 +40,24 @@ export async function deadLetter(
   error: Error,
 ): Promise<Disposition> {
   const broker = await engine.broker();
-  const [failed] = await broker.send([
-    {
-      queue: deadLetterQueue(delivery.queue),
-      body: delivery.body,
-      ...(delivery.groupId === undefined ? {} : { groupId: delivery.groupId }),
-      attributes: {
-        reason: clip(error.message, REASON_LENGTH),
-        error: error.name,
-        queue: delivery.queue,
-        ...(task ? { task: clip(task, NAME_LENGTH) } : {}),
-        ...(id ? { id: clip(id, NAME_LENGTH) } : {}),
-        deliveries: String(delivery.receiveCount),
-        sentAt: formatTime(delivery.sentAt),
-        deadAt: formatTime(engine.clock.now()),
-      },
-    },
-  ]);
+  const letter: Outgoing = {
+    queue: deadLetterQueue(delivery.queue),
+    body: delivery.body,
+    ...(delivery.groupId === undefined ? {} : { groupId: delivery.groupId }),
+  };
+  const attributes = {
+    reason: clip(error.message, REASON_LENGTH),
+    error: error.name,
+    queue: delivery.queue,
+    ...(task ? { task: clip(task, NAME_LENGTH) } : {}),
+    ...(id ? { id: clip(id, NAME_LENGTH) } : {}),
+    deliveries: String(delivery.receiveCount),
+    sentAt: formatTime(delivery.sentAt),
+    deadAt: formatTime(engine.clock.now()),
+  };
+  let [failed] = await broker.send([{ ...letter, attributes }]);
+  // A body that fills a message leaves no room for attributes, and is worth more than they are.
+  if (failed instanceof PayloadTooLarge) [failed] = await broker.send([letter]);
   if (failed !== undefined) throw failed;
   log(
     "error",
@@ -72,7 +74,11 @@ export async function deadLetter(
 }
 
 /** Stores the row of a task that will not run (any more), unless it has an outcome or runs. */
-export async function storeFate({ engine, apply }: Pick<WorkerContext, "engine" | "apply">, id: string, meta: Meta): Promise<void> {
+export async function storeFate(
+  { engine, apply }: Pick<WorkerContext, "engine" | "apply">,
+  id: string,
+  meta: Meta,
+): Promise<void> {
   await apply({
     type: "bury",
     key: taskKey(id),

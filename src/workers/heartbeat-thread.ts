@@ -1,6 +1,6 @@
 /** The thread behind `startHeartbeat`: a broker and a backend of its own, and a beat three times in each lease. */
 import { parentPort, workerData } from "node:worker_threads";
-import { openBackend, openBroker } from "../open.ts";
+import { Engine } from "../engine.ts";
 import { beatOnce, type HeartbeatOrder, type HeartbeatSetup, type Holding } from "./heartbeat.ts";
 
 /** A process that is so far past the limit of a task cannot enforce it: its event loop is blocked. */
@@ -14,11 +14,8 @@ parentPort?.on("message", ({ hold, drop }: HeartbeatOrder) => {
   for (const id of drop) holdings.delete(id);
 });
 
-const context = { now: Date.now, random: Math.random };
-const opened = Promise.all([
-  openBroker(setup.brokerUrl, { ...context, options: setup.brokerTransportOptions }),
-  openBackend(setup.resultBackend, { ...context, options: setup.resultBackendTransportOptions }),
-]);
+// The config is the one in force: the environment has had its say.
+const engine = new Engine(setup.config, { env: {} });
 
 setInterval(async () => {
   try {
@@ -28,7 +25,7 @@ setInterval(async () => {
     // task is given up.
     if ([...holdings.values()].some(({ deadline }) => now > deadline + BLOCKED_MS))
       process.kill(process.pid, "SIGKILL");
-    const [broker, backend] = await opened;
+    const [broker, backend] = await Promise.all([engine.broker(), engine.backend()]);
     for (const finding of await beatOnce(broker, backend, [...holdings.values()], now, setup.visibility)) {
       parentPort?.postMessage(finding);
     }

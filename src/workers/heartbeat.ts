@@ -76,10 +76,11 @@ export interface HeartbeatOrder {
 }
 
 export interface HeartbeatSetup {
-  readonly brokerUrl: string;
-  readonly resultBackend: string;
-  readonly brokerTransportOptions: Config["brokerTransportOptions"];
-  readonly resultBackendTransportOptions: Config["resultBackendTransportOptions"];
+  readonly config: Pick<
+    Config,
+    "brokerUrl" | "resultBackend" | "brokerTransportOptions" | "resultBackendTransportOptions"
+  >;
+  /** Milliseconds. */
   readonly visibility: number;
 }
 
@@ -109,11 +110,9 @@ function startTimer({ visibility, broker, backend, found, failed }: HeartbeatOpt
 
 function startThread({ config, visibility, found, failed }: HeartbeatOptions): Heartbeat {
   const { brokerUrl, resultBackend, brokerTransportOptions, resultBackendTransportOptions } = config;
+  // Not all of the config: routes may be functions, which cannot be sent to a thread.
   const setup: HeartbeatSetup = {
-    brokerUrl,
-    resultBackend,
-    brokerTransportOptions,
-    resultBackendTransportOptions,
+    config: { brokerUrl, resultBackend, brokerTransportOptions, resultBackendTransportOptions },
     visibility,
   };
   // A checkout runs the sources, the package what was made of them.

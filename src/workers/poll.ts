@@ -54,7 +54,6 @@ export async function startWorker(app: Lovage, options: PollOptions = {}): Promi
   const worker = createWorker(app, { hostname, log, lease: () => clock.now() + visibility, pid: process.pid });
   const stopping = new AbortController();
   const running = new Map<number, Run>();
-  const held = new Map<number, Run>();
   const heartbeat = startHeartbeat({
     config,
     visibility,
@@ -70,8 +69,8 @@ export async function startWorker(app: Lovage, options: PollOptions = {}): Promi
 
   /** Fetched, not begun. */
   const waiting: Delivery[] = [];
-  /** A worker died of these: each runs when nothing else does. */
-  const suspects: { readonly id: number; readonly run: Run }[] = [];
+  /** A worker died of these, or beside these: each runs when nothing else does. */
+  const suspects: Delivery[] = [];
   const ids = new Map<Delivery, number>();
   /** FIFO groups of which a message is being worked on, or was handed back since its queue was last empty here. */
   const groups = new Set<string>();
@@ -135,12 +134,12 @@ export async function startWorker(app: Lovage, options: PollOptions = {}): Promi
   /** Begins as much as there is room for. */
   function pump(): void {
     // Nothing new beside a suspect: it waits until it is alone, and stays so.
-    if (alone) return;
+    if (alone || stopping.signal.aborted) return;
     if (suspects.length > 0) {
       if (active === 0) void runSuspect();
       return;
     }
-    for (let index = 0; active < concurrency && index < waiting.length && !stopping.signal.aborted; ) {
+    for (let index = 0; active < concurrency && index < waiting.length; ) {
       const delivery = waiting[index] as Delivery;
       const group = groupOf(delivery);
       if (group !== undefined && groups.has(group)) {
@@ -157,12 +156,10 @@ export async function startWorker(app: Lovage, options: PollOptions = {}): Promi
     active++;
     const id = ids.get(delivery) as number;
     const admission = await worker.admit(delivery);
-    if ("run" in admission && admission.run.suspect) {
+    if ("run" in admission && admission.run.suspect && !alone) {
+      await putAside(admission.run);
       active--;
-      held.set(id, admission.run);
-      keep(id, admission.run);
-      suspects.push({ id, run: admission.run });
-      pump();
+      settleDown();
       return;
     }
     const disposition = "run" in admission ? await execute(id, admission.run) : admission.disposition;
@@ -171,17 +168,22 @@ export async function startWorker(app: Lovage, options: PollOptions = {}): Promi
     settleDown();
   }
 
+  /** Gives up the claim until the suspect can be alone: if the process dies before that, it did not die of this one. */
+  async function putAside(run: Run): Promise<void> {
+    try {
+      await run.release();
+    } catch (error) {
+      log("warning", `The claim of ${run.message.task}[${run.message.id}] could not be given up: ${String(error)}`);
+    }
+    suspects.push(run.delivery);
+  }
+
   async function runSuspect(): Promise<void> {
-    const next = suspects.shift();
-    if (next === undefined) return;
-    const { id, run } = next;
-    active++;
+    const delivery = suspects.shift();
+    if (delivery === undefined) return;
     alone = true;
-    held.delete(id);
-    const disposition = stopping.signal.aborted ? await run.release() : await execute(id, run);
-    await finish(run.delivery, disposition, groupOf(run.delivery));
+    await work(delivery, groupOf(delivery));
     alone = false;
-    active--;
     settleDown();
   }
 
@@ -222,14 +224,19 @@ export async function startWorker(app: Lovage, options: PollOptions = {}): Promi
 
   /** The order of a FIFO group is kept: what was fetched behind a message that is handed back goes back too. */
   async function handBackGroup(group: string): Promise<void> {
-    const behind = waiting.filter((delivery) => groupOf(delivery) === group);
-    await handBackAll(behind);
+    await handBackFrom(waiting, (delivery) => groupOf(delivery) === group);
   }
 
-  async function handBackAll(deliveries: readonly Delivery[]): Promise<void> {
-    for (const delivery of deliveries) waiting.splice(waiting.indexOf(delivery), 1);
+  /** What was fetched and is not begun goes back, for anybody to take at once. */
+  async function handBackRest(): Promise<void> {
+    await Promise.all([handBackFrom(waiting), handBackFrom(suspects)]);
+  }
+
+  async function handBackFrom(list: Delivery[], chosen: (delivery: Delivery) => boolean = () => true): Promise<void> {
+    const back = list.filter(chosen);
+    list.splice(0, list.length, ...list.filter((delivery) => !back.includes(delivery)));
     await Promise.all(
-      deliveries.map((delivery) => {
+      back.map((delivery) => {
         heartbeat.drop(ids.get(delivery) as number);
         ids.delete(delivery);
         return dispose(delivery, { type: "handBack", visibility: 0 });
@@ -240,7 +247,7 @@ export async function startWorker(app: Lovage, options: PollOptions = {}): Promi
   function settleDown(): void {
     pump();
     unblock();
-    if (active === 0 && suspects.length === 0) idle?.();
+    if (active === 0) idle?.();
   }
 
   /** Fetches from one queue until the worker stops. */
@@ -271,12 +278,13 @@ export async function startWorker(app: Lovage, options: PollOptions = {}): Promi
       stopping.abort();
       unblock();
       await fetching;
-      await handBackAll([...waiting]);
-      pump();
-      if (active > 0 || suspects.length > 0)
+      await handBackRest();
+      while (active > 0) {
         await new Promise<void>((resolve) => {
           idle = resolve;
         });
+        await handBackRest();
+      }
       await heartbeat.stop();
       await engine.emitter.emit("workerShutdown", { hostname });
       end(recycle ? "recycle" : "stopped");
@@ -287,9 +295,9 @@ export async function startWorker(app: Lovage, options: PollOptions = {}): Promi
   async function abort(): Promise<void> {
     stopping.abort();
     unblock();
-    await handBackAll([...waiting]);
+    await handBackRest();
     await Promise.all(
-      [...running, ...held].map(async ([, run]) => {
+      [...running].map(async ([, run]) => {
         try {
           await dispose(run.delivery, await run.release());
         } catch (error) {

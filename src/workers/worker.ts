@@ -156,7 +156,6 @@ async function claim(context: WorkerContext, job: Job): Promise<Admission> {
   const { delivery, message, request, owner } = job;
   await engine.emitter.emit("taskReceived", { task: message.task, taskId: message.id, request });
   if (job.options.claim === false) {
-    reportReceived(context, job);
     return { run: prepare(context, job, undefined) };
   }
   const key = taskKey(message.id);
@@ -182,7 +181,6 @@ async function claim(context: WorkerContext, job: Job): Promise<Admission> {
   if (later !== undefined) return admitMessage(context, delivery, later.message, job.task, later.place);
   switch (recorded.type) {
     case "claimed":
-      reportReceived(context, job);
       return { run: prepare(context, job, { key, owner, runs: recorded.runs, revoked: recorded.revoked }) };
     case "settled": {
       await follow(context, message, delivery.queue, recorded.row);
@@ -227,6 +225,7 @@ function prepare(context: WorkerContext, job: Job, claimed: Claimed | undefined)
     timeLimit: request.timeLimit,
     suspect: claimed !== undefined && claimed.runs > 1,
     async execute() {
+      reportReceived(context, job);
       const ended = await guard(context, delivery, () => runJob(context, job, claimed, abort.signal));
       return { abandoned: false, ...ended };
     },

@@ -42,3 +42,20 @@ app.task("cli.exit", () => {
   return "survived";
 });
 app.task("cli.stuck", { timeLimit: 0.3 }, () => new Promise<void>(() => {}));
+/** Keeps its process busy, without a turn of the event loop, and then ends. */
+app.task("cli.busy", (seconds: number) => {
+  note("begin");
+  for (const end = Date.now() + seconds * 1000; Date.now() < end; );
+  note("end");
+  return "was busy";
+});
+/** Never lets go of its process, although it has a limit. */
+app.task("cli.endless", { timeLimit: 0.2 }, () => {
+  note("begin");
+  for (;;);
+});
+/** Kills its process, always. */
+app.task("cli.kill", () => {
+  note("kill");
+  process.kill(process.pid, "SIGKILL");
+});

@@ -132,6 +132,8 @@ describe("broker and backend", () => {
     expect(resolve("sqs://")).toEqual(["eu-west-1", "a-"]);
     expect(resolve("sqs://us-east-2?queue_name_prefix=b-")).toEqual(["us-east-2", "b-"]);
     expect(resolve("sqs://key:sec%2Fret@?queue_name_prefix=")).toEqual(["eu-west-1", ""]);
+    // An endpoint is no region.
+    expect(resolve("sqs://key:secret@127.0.0.1:4566")).toEqual(["eu-west-1", "a-"]);
   });
 
   it("ends a key prefix with a sign, as Celery does", () => {
@@ -250,7 +252,9 @@ describe("values", () => {
   });
 
   it("refuses to write results that it may not read", () => {
-    expect(failure({ resultAcceptContent: ["json"], resultSerializer: "yaml" })).toContain("must have resultSerializer (yaml)");
+    expect(failure({ resultAcceptContent: ["json"], resultSerializer: "yaml" })).toContain(
+      "must have resultSerializer (yaml)",
+    );
   });
 
   it("takes kombu's names of compressions", () => {

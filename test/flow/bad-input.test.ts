@@ -62,6 +62,15 @@ describe.each(stores)("on %s", (_, start) => {
     expect(await t.advance({ hours: 1 })).toEqual([]);
   });
 
+  test("a body that leaves no room for the reason becomes a dead letter without it", async () => {
+    const { app } = makeApp();
+    const t = start(app);
+    const body = "x".repeat(2 ** 20);
+    await t.put(body);
+    await t.drain();
+    expect(await t.deadLetters()).toMatchObject([{ body, attributes: {} }]);
+  });
+
   test("a task that nobody registered is handed back three times, then becomes a dead letter", async () => {
     const { app } = makeApp();
     const t = start(app);

@@ -1,5 +1,6 @@
 import { Lovage, type Task } from "lovage";
-import { describe, expect, test } from "vitest";
+import { describe, expect, onTestFinished, test } from "vitest";
+import type { Backend } from "../../src/results/backend.ts";
 import { stores } from "./stores.ts";
 
 /** The text that is stored under Celery's key of a task. */
@@ -7,6 +8,14 @@ async function storedText(app: Lovage, id: string): Promise<string> {
   const [row] = await (await app.engine.backend()).read([`celery-task-meta-${id}`]);
   if (typeof row?.result !== "string") throw new Error(`no text is stored of ${id}`);
   return row.result;
+}
+
+/** The store itself, without the app's prefix. */
+async function openBackend(app: Lovage): Promise<Backend> {
+  const context = { now: app.engine.clock.now, random: Math.random, options: {} };
+  const backend = await (await import("../../src/open.ts")).openBackend(app.config.resultBackend, context);
+  onTestFinished(() => backend.close());
+  return backend;
 }
 
 describe.each(stores)("on %s", (_, start) => {
@@ -24,6 +33,18 @@ describe.each(stores)("on %s", (_, start) => {
       date_done: "2026-01-01T00:00:00+00:00",
       task_id: id,
     });
+  });
+
+  test("globalKeyprefix stands before the key", async () => {
+    const app = new Lovage("tasks", { resultBackendTransportOptions: { globalKeyprefix: "shop" } });
+    const add = app.task("tasks.add", (x: number, y: number) => x + y);
+    const t = start(app);
+    const result = await add.delay(1, 2);
+    await t.drain();
+    expect(await result.get()).toBe(3);
+    const [other] = await (await openBackend(app)).read([`celery-task-meta-${result.id}`]);
+    const [own] = await (await openBackend(app)).read([`shop_celery-task-meta-${result.id}`]);
+    expect([other, own?.settled]).toEqual([undefined, true]);
   });
 
   test("a failure is stored with type, message, module and stack", async () => {

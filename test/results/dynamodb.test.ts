@@ -1,4 +1,8 @@
-import { describe, expect, test } from "vitest";
+import { withKeyPrefix } from "../../src/results/key-prefix.ts";
+import { once } from "node:events";
+import { createServer } from "node:http";
+import { json } from "node:stream/consumers";
+import { describe, expect, onTestFinished, test } from "vitest";
 import { ImproperlyConfigured } from "../../src/errors.ts";
 import { open, pythonBytes } from "../../src/results/dynamodb.ts";
 
@@ -17,6 +21,25 @@ describe("Python's spelling of a key", () => {
   ])("%j", (key, expected) => {
     expect(pythonBytes(key)).toBe(expected);
   });
+});
+
+test.each([
+  ["plain", "shop_celery-task-meta-1"],
+  ["python", "b'shop_celery-task-meta-1'"],
+])("a prefix is part of the key in the %s spelling", async (keys, expected) => {
+  const asked: unknown[] = [];
+  const server = createServer(async (request, response) => {
+    asked.push(await json(request));
+    response.setHeader("content-type", "application/x-amz-json-1.0").end(JSON.stringify({ Responses: {} }));
+  }).listen(0, "127.0.0.1");
+  onTestFinished(() => void server.close());
+  await once(server, "listening");
+  const { port } = server.address() as { readonly port: number };
+  const url = `dynamodb://key:secret@127.0.0.1:${port}/celery?keys=${keys}`;
+  const backend = withKeyPrefix(open(url, context), "shop_");
+  await backend.read(["celery-task-meta-1"]);
+  await backend.close();
+  expect(asked).toMatchObject([{ RequestItems: { celery: { Keys: [{ id: { S: expected } }] } } }]);
 });
 
 describe("opening", () => {

@@ -1,0 +1,38 @@
+/** What a worker keeps in hand while its tasks run, and what becomes of what it had in hand when it dies. */
+import { expect, test, vi } from "vitest";
+import { place } from "./run.ts";
+
+const until = { timeout: 30_000, interval: 20 };
+const timeout = 30;
+
+vi.setConfig({ testTimeout: 60_000 });
+
+test("a task that blocks the event loop for longer than its lease keeps it", async () => {
+  const { worker, app, runs } = place();
+  await worker();
+  const result = await app.sendTask("cli.busy", [3.5]);
+  await vi.waitUntil(() => runs().length === 1, until);
+  // The lease is a second, and somebody is there to take the task over.
+  await worker();
+  expect(await result.get({ timeout })).toBe("was busy");
+  expect(runs().map(([, word]) => word)).toEqual(["begin", "end"]);
+});
+
+test("a task that blocks the event loop beyond its limit costs its process, and in the end fails", async () => {
+  const { worker, app, runs } = place();
+  const { says } = await worker(["-c", "1"], { VISIBILITY: "0.5" });
+  const result = await app.sendTask("cli.endless");
+  await says(/Process 'pool' pid:\d+ exited with 'signal /);
+  await expect(result.get({ timeout: 55 })).rejects.toThrow(/3 workers died/);
+  expect(runs()).toHaveLength(3);
+});
+
+test("a task that kills its worker three times fails, is kept as a dead letter, and takes no neighbour along", async () => {
+  const { worker, app } = place();
+  await worker(["-c", "4"]);
+  const killer = await app.sendTask("cli.kill");
+  const neighbours = await Promise.all(Array.from({ length: 6 }, () => app.sendTask("cli.nap", [0.3])));
+  await expect(killer.get({ timeout })).rejects.toThrow(/3 workers died/);
+  for (const neighbour of neighbours) expect(await neighbour.get({ timeout })).toBe("slept");
+  await vi.waitUntil(async () => (await (await app.engine.broker()).size("celery-dlq")).ready === 1, until);
+});
