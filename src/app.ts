@@ -12,6 +12,7 @@ import type { SignatureData } from "./protocol/message.ts";
 import { AsyncResult } from "./results/async-result.ts";
 import type { GroupResult } from "./results/group-result.ts";
 import type { SignalHandler, SignalName } from "./signals.ts";
+import { RuntimeSchedule } from "./tasks/beat.ts";
 import { currentScope, type RunningTask } from "./tasks/context.ts";
 import {
   type CallOptions,
@@ -38,6 +39,9 @@ export class Lovage implements SignatureApplier {
   readonly name: string;
   /** What the app runs on. For workers, beat and tools; its shape is no promise. */
   readonly engine: Engine;
+
+  /** Entries put at run time, beside those of `beatSchedule`. */
+  readonly beat: RuntimeSchedule = new RuntimeSchedule(this);
 
   /** Throws `ImproperlyConfigured` for a setting that does not exist or is out of its range. */
   constructor(name: string, config: ConfigInput = {}, platform: Partial<Platform> = {}) {
@@ -268,14 +272,13 @@ type Eager = typeof import("./workers/eager.ts");
 
 /** What runs tasks in their caller. It is left out of bundles for browsers and the edge, see `browser` in package.json. */
 async function eager(name: string): Promise<Eager> {
-  const found: Partial<Eager> = await import("./workers/eager.ts");
-  if (found.applyEagerly === undefined)
+  const { applyEagerly, applyCanvasEagerly, completeStreamed }: Partial<Eager> = await import("./workers/eager.ts");
+  if (applyEagerly === undefined || applyCanvasEagerly === undefined || completeStreamed === undefined)
     throw new ImproperlyConfigured(
       "taskAlwaysEager",
       `${name} cannot run here: tasks run in Node, and this bundle was not made for it; send it with delay()`,
     );
-  // What has one of its functions has all of them.
-  return found as Eager;
+  return { applyEagerly, applyCanvasEagerly, completeStreamed };
 }
 
 /** Members that a base class adds to the tasks made with it. */

@@ -2,12 +2,13 @@
  * What an app runs on: its config, its clock, and its broker and backend, opened at the first use. The app is the face
  * of it; publishing, workers and beat are given this.
  */
+import type { BeatStore } from "./beat/store.ts";
 import type { Broker } from "./brokers/broker.ts";
 import { createOutbox, type Outbox } from "./brokers/outbox.ts";
 import { createRouter, type Router } from "./brokers/routes.ts";
 import { type Clock, systemClock } from "./clock.ts";
 import { type Config, type ConfigInput, resolveConfig } from "./config.ts";
-import { openBackend, openBroker } from "./open.ts";
+import { hasBeatStore, openBackend, openBeatStore, openBroker } from "./open.ts";
 import type { MetaCodec } from "./protocol/meta.ts";
 import type { Backend } from "./results/backend.ts";
 import { withKeyPrefix } from "./results/key-prefix.ts";
@@ -43,6 +44,7 @@ const MIN_ROW_SECONDS = 15 * 86_400;
 interface Opened {
   broker?: Promise<Broker> | undefined;
   backend?: Promise<Backend> | undefined;
+  beatStore?: Promise<BeatStore> | undefined;
   outbox?: Outbox;
   reader?: ResultReader;
 }
@@ -181,6 +183,29 @@ export class Engine implements PublishHost {
     return this.#opened.outbox;
   }
 
+  /** Whether entries can be put at run time beside this broker. */
+  get hasBeatStore(): boolean {
+    return hasBeatStore(this.#config);
+  }
+
+  /** The entries of this app that were put at run time. Throws `ImproperlyConfigured` where they cannot be. */
+  beatStore(app: string): Promise<BeatStore> {
+    const opened = this.#opened;
+    const { brokerUrl, brokerTransportOptions, beatFunction } = this.#config;
+    const { maxDelay: _, ...options } = brokerTransportOptions;
+    opened.beatStore ??= openBeatStore(brokerUrl, {
+      app,
+      random: this.platform.random,
+      options,
+      prefix: brokerTransportOptions.queueNamePrefix,
+      beatFunction,
+    }).catch((error: unknown) => {
+      opened.beatStore = undefined;
+      throw error;
+    });
+    return opened.beatStore;
+  }
+
   get reader(): ResultReader {
     this.#opened.reader ??= createReader({
       backend: () => this.backend(),
@@ -213,6 +238,6 @@ export class Engine implements PublishHost {
   }
 }
 
-async function closeAll({ broker, backend }: Opened): Promise<void> {
-  await Promise.all([broker?.then((open) => open.close()), backend?.then((open) => open.close())]);
+async function closeAll({ broker, backend, beatStore }: Opened): Promise<void> {
+  await Promise.all([broker, backend, beatStore].map((opening) => opening?.then((open) => open.close())));
 }

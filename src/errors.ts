@@ -216,7 +216,10 @@ export class GroupInterrupted extends LovageError {
   readonly sent: number;
   constructor(groupId: string, sent: number, cause: unknown) {
     const why = cause instanceof Error ? `${cause.name}: ${cause.message}` : String(cause);
-    super(`the group ${groupId} ended after ${sent} members had been sent: ${why}; they run, and a chord's body does not`, { cause });
+    super(
+      `the group ${groupId} ended after ${sent} members had been sent: ${why}; they run, and a chord's body does not`,
+      { cause },
+    );
     this.groupId = groupId;
     this.sent = sent;
   }

@@ -3,6 +3,18 @@ export { Lovage } from "./app.ts";
 export type { Platform } from "./engine.ts";
 export type { Config, ConfigInput } from "./config.ts";
 export { registerBackend, registerBroker } from "./open.ts";
+export { isFifo, refusal } from "./brokers/broker.ts";
+export type {
+  Broker,
+  BrokerContext,
+  BrokerLimits,
+  Delivery,
+  OpenBroker,
+  Outgoing,
+  QueueSize,
+  ReceiveOptions,
+} from "./brokers/broker.ts";
+export type { Backend, BackendContext, OpenBackend, Row } from "./results/backend.ts";
 export { Task } from "./tasks/task.ts";
 export type { TaskRef } from "./tasks/task.ts";
 export { currentTask } from "./tasks/context.ts";
@@ -18,6 +30,9 @@ export { GroupResult } from "./results/group-result.ts";
 export { crontab } from "./beat/crontab.ts";
 export { at, every, solar } from "./beat/schedule.ts";
 export type { BeatEntry, Schedule } from "./beat/schedule.ts";
+export type { RuntimeEntry } from "./beat/store.ts";
+export { beatEntry } from "./tasks/beat.ts";
+export type { BeatEntryOf, RuntimeSchedule } from "./tasks/beat.ts";
 export { Decimal, PlainDate, PlainTime, registerType, Uuid } from "./protocol/values.ts";
 export type { SignalHandler, SignalName, Signals } from "./signals.ts";
 export * as states from "./states.ts";

@@ -2,7 +2,7 @@
 import type { SignatureData } from "../protocol/message.ts";
 import type { ResultTuple } from "../protocol/meta.ts";
 import type { PublishOptions } from "../tasks/publish.ts";
-import { atEnd, before, type Frozen, freeze, type Place, type ResultNode } from "./freeze.ts";
+import { atEnd, before, endOptions, type Frozen, freeze, type Place, type ResultNode, type Rules } from "./freeze.ts";
 import { bodyOf, formOf, headerOf, LEAF_SIZE, signatures, tasksOf, withArguments } from "./shape.ts";
 import { fromWireOptions } from "./wire-options.ts";
 
@@ -49,8 +49,8 @@ export interface Expanded extends Plan {
 }
 
 /** Freezes a canvas and says what is to be sent of it now. */
-export function expand(signature: SignatureData, given: Given, place: Place, newId: () => string, isOurs: IsOurs): Expanded {
-  const frozen: Frozen = freeze(signature, newId, place);
+export function expand(signature: SignatureData, given: Given, place: Place, rules: Rules, isOurs: IsOurs): Expanded {
+  const frozen: Frozen = freeze(signature, rules, place);
   return { ...plan(frozen.signature, given, isOurs), node: frozen.node, signature: frozen.signature };
 }
 
@@ -93,7 +93,8 @@ export function plan(frozen: SignatureData, given: Given, isOurs: IsOurs): Plan 
     const { task_id: id, chord, group_id, group_index: _, chain: __, ...options } = group.options;
     tasksOf(group).forEach((member, index) => {
       // A group that Python put at the end of a chain in a header: its members are members of that chord.
-      const at = chord === undefined ? { group_id: id, group_index: index } : { group_id, group_index: undefined, chord };
+      const at =
+        chord === undefined ? { group_id: id, group_index: index } : { group_id, group_index: undefined, chord };
       run(atEnd(member, at), { ...given, args: argumentsOf(group, given), options: { ...options, ...given.options } });
     });
   }
@@ -101,7 +102,7 @@ export function plan(frozen: SignatureData, given: Given, isOurs: IsOurs): Plan 
   function runChord(chord: SignatureData, given: Given, rest: readonly SignatureData[]): void {
     const { task_id, countdown, eta } = chord.options;
     const id = String(task_id);
-    const body = before(bodyOf(chord), rest);
+    const body = bodyToSend(before(bodyOf(chord), rest), id, given);
     const header = headerOf(chord);
     if (header.length === 0) {
       const { args: _, kwargs: __, chain: ___, ...more } = given;
@@ -112,10 +113,21 @@ export function plan(frozen: SignatureData, given: Given, isOurs: IsOurs): Plan 
     const delay = { ...(countdown === undefined ? {} : { countdown }), ...(eta === undefined ? {} : { eta }) };
     const args = argumentsOf(chord, given);
     header.forEach((member, index) => {
-      const placed = atEnd(member, { group_id: id, group_index: index, chord: inLeaves ? countedInLeaves(body) : body });
+      const placed = atEnd(member, {
+        group_id: id,
+        group_index: index,
+        chord: inLeaves ? countedInLeaves(body) : body,
+      });
       run(placed, { ...given, args, chain: [], options: { ...delay, ...given.options } });
     });
   }
+}
+
+/** A body belongs to its chord, unless it ends a member of another one, and to the root of what sends it. */
+export function bodyToSend(body: SignatureData, id: string, { options = {} }: Given): SignatureData {
+  const { root_id } = options;
+  const rooted = root_id === undefined ? body : { ...body, options: { ...body.options, root_id } };
+  return (endOptions(body)["group_id"] ?? undefined) === undefined ? atEnd(rooted, { group_id: id }) : rooted;
 }
 
 const argumentsOf = (signature: SignatureData, { args = [] }: Given): readonly unknown[] =>
@@ -127,7 +139,11 @@ export const countedInLeaves = (body: SignatureData): SignatureData => ({
   options: { ...body.options, join_leaves: LEAF_SIZE },
 });
 
-function toCall(signature: SignatureData, { args = [], kwargs = {}, options = {} }: Given, rest: readonly SignatureData[]): Call {
+function toCall(
+  signature: SignatureData,
+  { args = [], kwargs = {}, options = {} }: Given,
+  rest: readonly SignatureData[],
+): Call {
   // What the canvas says of where a task stands goes before what its sender says.
   const { group_id, stamped_headers } = signature.options;
   const merged = {
@@ -155,7 +171,7 @@ function endOf(signature: SignatureData): string {
 }
 
 /** Where the result of a frozen canvas is found. */
-export function resultOf(signature: SignatureData): ResultTuple {
+function resultOf(signature: SignatureData): ResultTuple {
   switch (formOf(signature)) {
     case "chord":
       return resultOf(bodyOf(signature));

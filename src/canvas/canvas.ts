@@ -1,7 +1,18 @@
 /** Workflows: tasks one after the other, side by side, and side by side with something after all of them. */
 import { ImproperlyConfigured } from "../errors.ts";
 import type { SignatureData } from "../protocol/message.ts";
-import type { ArgsOf, ChainOf, GroupOf, HandleOf, IsLinked, ResultOf, ResultsOf, SharedArgs, Step, Accepts } from "./fit.ts";
+import type {
+  ArgsOf,
+  ChainOf,
+  GroupOf,
+  HandleOf,
+  IsLinked,
+  ResultOf,
+  ResultsOf,
+  SharedArgs,
+  Step,
+  Accepts,
+} from "./fit.ts";
 import { chainOf, chordData, groupData } from "./shape.ts";
 import { type Members, type Misfit, Signature } from "./signature.ts";
 import { signatureData } from "./wire-options.ts";
@@ -17,7 +28,9 @@ import { signatureData } from "./wire-options.ts";
  * Throws `ImproperlyConfigured` where there is no step. All steps travel in the first message: a chain too long for one is
  * refused with `PayloadTooLarge` when it is sent (of SQS's 1 MiB a short step takes about 150 bytes).
  */
-export function chain<const T extends readonly Step[]>(...steps: IsLinked<T> extends true ? T : Misfit<T>[]): ChainOf<T> {
+export function chain<const T extends readonly Step[]>(
+  ...steps: IsLinked<T> extends true ? T : Misfit<T>[]
+): ChainOf<T> {
   // The conditional type only keeps out what does not fit.
   const given = steps as unknown as readonly Step[];
   given.forEach(mustBeSignature);
@@ -75,13 +88,15 @@ export function chord(header: readonly Step[] | Step | Members, body: unknown): 
   mustBeSignature(body);
   const after = signatureData(body);
   if (header instanceof Signature) {
-    if (header.form !== "group") throw new ImproperlyConfigured("chord", `needs a list or a group as its header; given: a ${header.form}`);
+    if (header.form !== "group")
+      throw new ImproperlyConfigured("chord", `needs a list or a group as its header; given: a ${header.form}`);
     const { pending } = header;
     const app = header.app ?? body.app;
     if (pending === undefined) return new Signature(app, chordData(signatureData(header), after));
     return new Signature(app, chordData([], after), pending);
   }
-  if (!isMembers(header)) throw new ImproperlyConfigured("chord", "needs a list, a generator or a group of signatures as its header");
+  if (!isMembers(header))
+    throw new ImproperlyConfigured("chord", "needs a list, a generator or a group of signatures as its header");
   if (!Array.isArray(header)) return new Signature(body.app, chordData([], after), header);
   const members = header as readonly Step[];
   members.forEach(mustBeSignature);
@@ -95,8 +110,14 @@ const isMembers = (value: unknown): value is Members =>
 
 function mustBeSignature(value: unknown): asserts value is Step {
   if (value instanceof Signature) return;
-  const hint = isData(value) ? "use app.signature(json) for what is JSON" : "give task.s(…), or app.signature(name, args)";
-  throw new ImproperlyConfigured("signature", `${hint}; given: ${typeof value === "object" ? Object.prototype.toString.call(value) : String(value)}`);
+  const hint = isData(value)
+    ? "use app.signature(json) for what is JSON"
+    : "give task.s(…), or app.signature(name, args)";
+  throw new ImproperlyConfigured(
+    "signature",
+    `${hint}; given: ${typeof value === "object" ? Object.prototype.toString.call(value) : String(value)}`,
+  );
 }
 
-const isData = (value: unknown): value is SignatureData => typeof value === "object" && value !== null && "task" in value;
+const isData = (value: unknown): value is SignatureData =>
+  typeof value === "object" && value !== null && "task" in value;

@@ -18,11 +18,16 @@ type FormOf<S> = S extends Signature<never, unknown, unknown, infer F> ? F : nev
 type IsGroup<S> = [FormOf<S>] extends ["group"] ? true : false;
 
 /** In a chain, a group of one is its member. */
-type ResultInChain<S> = IsGroup<S> extends true ? (ResultOf<S> extends readonly [infer Only] ? Only : ResultOf<S>) : ResultOf<S>;
-type HandleInChain<S> = IsGroup<S> extends true ? (ResultOf<S> extends readonly [infer Only] ? AsyncResult<Only> : HandleOf<S>) : HandleOf<S>;
+type ResultInChain<S> =
+  IsGroup<S> extends true ? (ResultOf<S> extends readonly [infer Only] ? Only : ResultOf<S>) : ResultOf<S>;
+type HandleInChain<S> =
+  IsGroup<S> extends true ? (ResultOf<S> extends readonly [infer Only] ? AsyncResult<Only> : HandleOf<S>) : HandleOf<S>;
 
 /** Whether a step can be called with a result. What is known only by its name takes and gives anything. */
-export type Accepts<S, R> = unknown extends R ? true : [R] extends ArgsOf<S> ? true : false;
+export type Accepts<S, R> = unknown extends R ? true : [Known<R>] extends ArgsOf<S> ? true : false;
+
+/** In a list, a result that nothing is known of fits anywhere. */
+type Known<R> = R extends readonly unknown[] ? { [K in keyof R]: unknown extends R[K] ? never : R[K] } : R;
 
 /** Whether each step takes what the one before it gives. */
 export type IsLinked<T extends readonly unknown[]> = T extends readonly [infer One, infer Two, ...infer Rest]
@@ -53,13 +58,20 @@ export type ResultsOf<T extends readonly unknown[]> = T extends readonly []
     : ResultOf<T[number]>[];
 
 /** What every member can be called with. */
-export type SharedArgs<S> = (S extends unknown ? (args: ArgsOf<S>) => void : never) extends (args: infer A) => void
-  ? A extends readonly unknown[]
-    ? A
-    : never
-  : never;
+export type SharedArgs<S> = [S] extends [never]
+  ? []
+  : (S extends unknown ? (args: ArgsOf<S>) => void : never) extends (args: infer A) => void
+    ? A extends readonly unknown[]
+      ? A
+      : never
+    : never;
 
-export type GroupOf<A extends readonly unknown[], R extends readonly unknown[]> = Signature<A, R, GroupResult<R>, "group">;
+export type GroupOf<A extends readonly unknown[], R extends readonly unknown[]> = Signature<
+  A,
+  R,
+  GroupResult<R>,
+  "group"
+>;
 
 type Prefixes<P extends readonly unknown[]> = P extends readonly [infer First, ...infer Rest]
   ? [] | [First, ...Prefixes<Rest>]

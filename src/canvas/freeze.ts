@@ -5,7 +5,22 @@
 import { ImproperlyConfigured } from "../errors.ts";
 import type { SignatureData } from "../protocol/message.ts";
 import type { ResultTuple } from "../protocol/meta.ts";
-import { ACCUMULATE, bodyOf, chainOf, chordData, chunksOf, endsInGroup, formOf, groupData, headerOf, membersOf, signatures, stepsOf, tasksOf, withOptions } from "./shape.ts";
+import {
+  ACCUMULATE,
+  bodyOf,
+  chainOf,
+  chordData,
+  chunksOf,
+  endsInGroup,
+  formOf,
+  groupData,
+  headerOf,
+  membersOf,
+  signatures,
+  stepsOf,
+  tasksOf,
+  withOptions,
+} from "./shape.ts";
 
 /** The result of a part of a canvas: of a task, or with `members` of a group. */
 export interface ResultNode {
@@ -13,6 +28,13 @@ export interface ResultNode {
   readonly members?: readonly ResultNode[];
   /** What came before it: the step before in a chain, the header of a chord. */
   parent?: ResultNode;
+}
+
+/** What freezing goes by. */
+export interface Rules {
+  newId(): string;
+  /** The setting `taskAllowErrorCbOnChordHeader`: errbacks of a chord are those of its header too. */
+  readonly errbacksOnHeader: boolean;
 }
 
 export interface Frozen {
@@ -32,19 +54,19 @@ export interface Place {
   readonly joined?: boolean;
 }
 
-/** A canvas with all its ids. `newId` is asked in the order of the canvas, so that the same answers make the same ids. */
-export function freeze(signature: SignatureData, newId: () => string, place: Place = {}): Frozen {
+/** A canvas with all its ids. Ids are asked for in the order of the canvas, so that the same answers make the same ids. */
+export function freeze(signature: SignatureData, rules: Rules, place: Place = {}): Frozen {
   const form = formOf(signature);
   switch (form) {
     case "chain":
-      return freezeChain(signature, newId, place);
+      return freezeChain(signature, rules, place);
     case "group":
-      return freezeGroup(signature, newId, place);
+      return freezeGroup(signature, rules, place);
     case "chord":
-      return freezeChord(signature, newId, place);
+      return freezeChord(signature, rules, place);
     case "task":
-      if (signature.task === "celery.chunks") return freezeGroup(chunksOf(signature), newId, place);
-      return freezeTask(signature, newId, place);
+      if (signature.task === "celery.chunks") return freezeGroup(chunksOf(signature), rules, place);
+      return freezeTask(signature, rules, place);
     default:
       return form satisfies never;
   }
@@ -53,16 +75,16 @@ export function freeze(signature: SignatureData, newId: () => string, place: Pla
 const idOf = (options: SignatureData["options"]): string | undefined =>
   typeof options["task_id"] === "string" ? options["task_id"] : undefined;
 
-function freezeTask(signature: SignatureData, newId: () => string, place: Place): Frozen {
-  const id = place.id ?? idOf(signature.options) ?? place.defaultId ?? newId();
+function freezeTask(signature: SignatureData, rules: Rules, place: Place): Frozen {
+  const id = place.id ?? idOf(signature.options) ?? place.defaultId ?? rules.newId();
   return { signature: withOptions(signature, { ...place.options, task_id: id }), node: { id } };
 }
 
-function freezeChain(chain: SignatureData, newId: () => string, place: Place): Frozen {
+function freezeChain(chain: SignatureData, rules: Rules, place: Place): Frozen {
   const flat = chainOf(stepsOf(chain));
   const steps = formOf(flat) === "chain" ? tasksOf(flat) : [flat];
   if (steps.length === 0) throw new ImproperlyConfigured("chain", "has no steps");
-  const frozen = steps.map((step, index) => freeze(step, newId, index === steps.length - 1 ? place : {}));
+  const frozen = steps.map((step, index) => freeze(step, rules, index === steps.length - 1 ? place : {}));
   for (const [index, { node }] of frozen.entries()) {
     const before = frozen[index - 1];
     if (before !== undefined) rootOf(node).parent = before.node;
@@ -71,22 +93,34 @@ function freezeChain(chain: SignatureData, newId: () => string, place: Place): F
   const last = frozen.at(-1);
   if (first === undefined || last === undefined) throw new ImproperlyConfigured("chain", "has no steps");
   if (frozen.length === 1) return first;
-  const signature = { ...chain, args: [], kwargs: { tasks: frozen.map((step) => step.signature) }, options: { task_id: last.node.id } };
+  const signature = {
+    ...chain,
+    args: [],
+    kwargs: { tasks: frozen.map((step) => step.signature) },
+    options: { task_id: last.node.id },
+  };
   return { signature: { ...signature, immutable: false }, node: last.node };
 }
 
-function freezeGroup(group: SignatureData, newId: () => string, place: Place): Frozen {
+function freezeGroup(group: SignatureData, rules: Rules, place: Place): Frozen {
   if (group.options["link"] !== undefined) {
-    throw new ImproperlyConfigured("link", "a group has no single result to link to; use a chord, whose body gets all of them");
+    throw new ImproperlyConfigured(
+      "link",
+      "a group has no single result to link to; use a chord, whose body gets all of them",
+    );
   }
   const { task_id: _, ...options } = group.options;
   const members = membersOf(tasksOf(group)).map((member) => withLinkErrors(member, options["link_error"]));
-  if (place.joined) return freezeChord(chordData(groupData(members, group.options), ACCUMULATE), newId, place);
-  const id = place.id ?? idOf(group.options) ?? place.defaultId ?? newId();
-  const frozen = members.map((member, index) => freeze(member, newId, { options: { group_index: index } }));
+  if (place.joined) return freezeChord(chordData(groupData(members, group.options), ACCUMULATE), rules, place);
+  const id = place.id ?? idOf(group.options) ?? place.defaultId ?? rules.newId();
+  const frozen = members.map((member, index) => freeze(member, rules, { options: { group_index: index } }));
   const { link_error: __, ...kept } = options;
   return {
-    signature: { ...group, kwargs: { tasks: frozen.map(({ signature }) => signature) }, options: { ...kept, task_id: id } },
+    signature: {
+      ...group,
+      kwargs: { tasks: frozen.map(({ signature }) => signature) },
+      options: { ...kept, task_id: id },
+    },
     node: { id, members: frozen.map(({ node }) => node) },
   };
 }
@@ -95,22 +129,24 @@ function withLinkErrors(member: SignatureData, link_error: unknown): SignatureDa
   return link_error === undefined ? member : withOptions(member, { link_error });
 }
 
-function freezeChord(chord: SignatureData, newId: () => string, place: Place): Frozen {
+function freezeChord(chord: SignatureData, rules: Rules, place: Place): Frozen {
   const { task_id: _, countdown, eta, chain: rest, ...forBody } = chord.options;
   const header = chord.kwargs["header"] as { readonly options?: SignatureData["options"] } | undefined;
-  const gid = idOf(chord.options) ?? idOf(header?.options ?? {}) ?? newId();
+  const gid = idOf(chord.options) ?? idOf(header?.options ?? {}) ?? rules.newId();
+  const errbacks = rules.errbacksOnHeader ? forBody["link_error"] : undefined;
   const members = membersOf(headerOf(chord)).map((member, index) =>
-    freeze(member, newId, { joined: true, options: { group_index: index } }),
+    freeze(withLinkErrors(member, errbacks), rules, { joined: true, options: { group_index: index } }),
   );
   const after = before(withOptions(bodyOf(chord), forBody), signatures(rest));
-  // One that is frozen already, and ends a member of another chord, belongs there.
-  const belongs = place.options?.["group_id"] ?? endOptions(after)["group_id"] ?? gid;
-  const body = freeze(after, newId, { ...place, options: { ...place.options, group_id: belongs } });
+  const body = freeze(after, rules, place);
   const headerNode: ResultNode = { id: gid, members: members.map(({ node }) => node) };
   rootOf(body.node).parent = headerNode;
   const kwargs = {
     ...chord.kwargs,
-    header: groupData(members.map(({ signature }) => signature), { task_id: gid }),
+    header: groupData(
+      members.map(({ signature }) => signature),
+      { task_id: gid },
+    ),
     body: body.signature,
   };
   const delay = { ...(countdown === undefined ? {} : { countdown }), ...(eta === undefined ? {} : { eta }) };
@@ -126,7 +162,8 @@ function rootOf(node: ResultNode): ResultNode {
 /** A result as Celery writes it. */
 export const tupleOf = ({ id, members }: ResultNode): ResultTuple => [[id, null], members?.map(tupleOf) ?? null];
 
-function endOptions(signature: SignatureData): SignatureData["options"] {
+/** What is said of the task that a canvas ends in. */
+export function endOptions(signature: SignatureData): SignatureData["options"] {
   if (formOf(signature) === "chord") return endOptions(bodyOf(signature));
   const last = formOf(signature) === "chain" ? tasksOf(signature).at(-1) : undefined;
   return last === undefined ? signature.options : endOptions(last);
@@ -137,7 +174,10 @@ export function atEnd(signature: SignatureData, options: SignatureData["options"
   switch (formOf(signature)) {
     case "chain": {
       const tasks = tasksOf(signature);
-      return { ...signature, kwargs: { tasks: tasks.map((task, at) => (at === tasks.length - 1 ? atEnd(task, options) : task)) } };
+      return {
+        ...signature,
+        kwargs: { tasks: tasks.map((task, at) => (at === tasks.length - 1 ? atEnd(task, options) : task)) },
+      };
     }
     case "chord":
       return { ...signature, kwargs: { ...signature.kwargs, body: atEnd(bodyOf(signature), options) } };
@@ -158,7 +198,10 @@ export function before(signature: SignatureData, rest: readonly SignatureData[])
       return { ...signature, kwargs: { ...signature.kwargs, body: before(bodyOf(signature), rest) } };
     }
     const tasks = tasksOf(signature);
-    return { ...signature, kwargs: { tasks: tasks.map((task, at) => (at === tasks.length - 1 ? before(task, rest) : task)) } };
+    return {
+      ...signature,
+      kwargs: { tasks: tasks.map((task, at) => (at === tasks.length - 1 ? before(task, rest) : task)) },
+    };
   }
   const own = Array.isArray(signature.options["chain"]) ? signature.options["chain"] : [];
   return { ...signature, options: { ...signature.options, chain: [...rest, ...own] } };

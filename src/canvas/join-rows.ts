@@ -31,11 +31,21 @@ export async function joinRows({ id, members, inLeaves }: JoinPlan, context: Row
 }
 
 /** Celery's row of a header: the results that are in it, in order. */
-export async function membersRow(id: string, members: readonly ResultTuple[], { now, ttl, codec }: RowContext): Promise<Command> {
+export async function membersRow(
+  id: string,
+  members: readonly ResultTuple[],
+  { now, ttl, codec }: RowContext,
+): Promise<Command> {
   return { type: "store", key: groupKey(id), now, ttl, result: await encodeGroupMeta([[id, null], members], codec) };
 }
 
-export const sizeRow = (id: string, size: number, { now, ttl }: RowContext): Command => ({ type: "join", key: joinKey(id), now, ttl, size });
+export const sizeRow = (id: string, size: number, { now, ttl }: RowContext): Command => ({
+  type: "join",
+  key: joinKey(id),
+  now,
+  ttl,
+  size,
+});
 
 /** In the row of a large header, groups without members stand for its leaves. */
 export const leafTuples = (id: string, leaves: number): readonly ResultTuple[] =>

@@ -9,8 +9,8 @@ import { GroupResult } from "../results/group-result.ts";
 import type { ResultReader } from "../results/reader.ts";
 import type { Command, Joined } from "../results/record.ts";
 import { createCall, send } from "../tasks/publish.ts";
-import { type Call, countedInLeaves, expand, type Given, type IsOurs, plan } from "./apply.ts";
-import { atEnd, freeze, type ResultNode, tupleOf } from "./freeze.ts";
+import { bodyToSend, type Call, countedInLeaves, expand, type Given, type IsOurs, plan } from "./apply.ts";
+import { atEnd, freeze, type ResultNode, type Rules, tupleOf } from "./freeze.ts";
 import { joinRows, leafId, leafTuples, memberHash, membersRow, type RowContext, sizeRow } from "./join-rows.ts";
 import { bodyOf, formOf, LEAF_SIZE, membersOf, withOptions } from "./shape.ts";
 import type { Applied, OpenStream } from "./signature.ts";
@@ -24,9 +24,15 @@ export const isOurs =
   (task) =>
     task.startsWith("celery.") || engine.task(task) !== undefined;
 
+/** What canvases are frozen by; ids are new ones unless it is said how they are made. */
+export const rulesOf = ({ config, uuid }: Engine, newId: () => string = uuid): Rules => ({
+  newId,
+  errbacksOnHeader: config.taskAllowErrorCbOnChordHeader,
+});
+
 /** Sends a canvas with given arguments. Nothing is sent where any message of it would be refused for what it holds. */
 export async function sendCanvas(engine: Engine, signature: SignatureData, given: Given): Promise<ResultNode> {
-  const { calls, joins, node } = expand(signature, given, {}, engine.uuid, isOurs(engine));
+  const { calls, joins, node } = expand(signature, given, {}, rulesOf(engine), isOurs(engine));
   const messages = await Promise.all(calls.map((call) => createCall(engine, call.task, call.args, call.options)));
   const rows = (await Promise.all(joins.map((join) => joinRows(join, rowContext(engine))))).flat();
   await write(engine, rows);
@@ -41,7 +47,11 @@ export async function sendCanvas(engine: Engine, signature: SignatureData, given
 const sendCall = async (engine: Engine, { task, args, options }: Call): Promise<void> =>
   send(engine, await createCall(engine, task, args, options), options);
 
-export const rowContext = (engine: Engine): RowContext => ({ now: engine.clock.now(), ttl: engine.ttl(), codec: engine.codec });
+export const rowContext = (engine: Engine): RowContext => ({
+  now: engine.clock.now(),
+  ttl: engine.ttl(),
+  codec: engine.codec,
+});
 
 async function write(engine: Engine, commands: readonly Command[]): Promise<readonly Joined[]> {
   if (commands.length === 0) return [];
@@ -59,7 +69,13 @@ export function toResult(reader: ResultReader, node: ResultNode, first: Applied 
   let result: Applied | null = first;
   for (const { id, members } of line.reverse().slice(first === null ? 0 : 1)) {
     if (members === undefined) result = new AsyncResult(reader, id, result);
-    else result = new GroupResult(reader, id, { length: members.length, at: (index) => toResult(reader, members[index] as ResultNode) }, result);
+    else
+      result = new GroupResult(
+        reader,
+        id,
+        { length: members.length, at: (index) => toResult(reader, members[index] as ResultNode) },
+        result,
+      );
   }
   if (result === null) throw new LovageError("a canvas has a result");
   return result;
@@ -81,10 +97,11 @@ type Complete = (group: string, body: SignatureData) => Promise<void>;
  */
 export function openStream(engine: Engine, signature: SignatureData, given: Given, complete: Complete): OpenStream {
   const isChord = formOf(signature) === "chord";
-  const frozen = isChord ? freeze(signature, engine.uuid) : undefined;
+  const rules = rulesOf(engine);
+  const frozen = isChord ? freeze(signature, rules) : undefined;
   const { task_id, link_error, countdown, eta, ...forAll } = signature.options;
   const groupId = String(frozen?.signature.options["task_id"] ?? task_id ?? engine.uuid());
-  const body = frozen === undefined ? undefined : countedInLeaves(bodyOf(frozen.signature));
+  const body = frozen === undefined ? undefined : countedInLeaves(bodyToSend(bodyOf(frozen.signature), groupId, given));
   const delay = { ...(countdown === undefined ? {} : { countdown }), ...(eta === undefined ? {} : { eta }) };
   const options = { ...(isChord ? {} : forAll), ...delay, ...given.options };
   /** Members whose results are not found under the id that is derived for them. */
@@ -95,10 +112,14 @@ export function openStream(engine: Engine, signature: SignatureData, given: Give
 
   const derived = (index: number) => `${groupId}.${index}`;
 
-  function place(member: SignatureData): { readonly calls: readonly Call[]; readonly commands: readonly Promise<Command[]>[] } {
+  function place(member: SignatureData): {
+    readonly calls: readonly Call[];
+    readonly commands: readonly Promise<Command[]>[];
+  } {
     const index = length++;
-    const linked = link_error === undefined || isChord ? member : withOptions(member, { link_error });
-    const { signature: own, node } = freeze(linked, engine.uuid, { joined: isChord, defaultId: derived(index) });
+    const linked =
+      link_error === undefined || (isChord && !rules.errbacksOnHeader) ? member : withOptions(member, { link_error });
+    const { signature: own, node } = freeze(linked, rules, { joined: isChord, defaultId: derived(index) });
     if (node.members !== undefined || node.id !== derived(index)) others.set(index, node);
     const at = atEnd(own, { group_id: groupId, group_index: index, ...(body === undefined ? {} : { chord: body }) });
     const { calls, joins } = plan(at, { ...given, options }, isOurs(engine));
@@ -129,7 +150,9 @@ export function openStream(engine: Engine, signature: SignatureData, given: Give
     const [counted] = rest === 0 ? [] : await write(engine, [sizeRow(last, rest, context)]);
     // Had all of the last leaf ended before, nobody else would tell.
     const member = counted !== undefined && counted.members >= rest ? memberHash(last) : undefined;
-    const [root] = await write(engine, [{ type: "join", key: joinKey(groupId), now: context.now, ttl: context.ttl, size: leaves, member }]);
+    const [root] = await write(engine, [
+      { type: "join", key: joinKey(groupId), now: context.now, ttl: context.ttl, size: leaves, member },
+    ]);
     if (root !== undefined && root.members >= leaves) await complete(groupId, after);
   }
 

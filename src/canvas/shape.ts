@@ -53,12 +53,18 @@ export function bodyOf(signature: SignatureData): SignatureData {
 /** A signature out of JSON. Python needs no more of one than its task, and so do we. Throws `ImproperlyConfigured`. */
 export function readSignature(value: unknown): SignatureData {
   if (!isObject(value) || typeof value["task"] !== "string" || value["task"] === "") {
-    throw wrong("signature", `must be an object that names a task, such as {"task": "tasks.add"}; given: ${show(value)}`);
+    throw wrong(
+      "signature",
+      `must be an object that names a task, such as {"task": "tasks.add"}; given: ${show(value)}`,
+    );
   }
   const { task, args = [], kwargs = {}, options = {} } = value;
-  if (args !== null && !Array.isArray(args)) throw wrong("signature", `args of ${task} must be a list; given: ${show(args)}`);
-  if (kwargs !== null && !isObject(kwargs)) throw wrong("signature", `kwargs of ${task} must be an object; given: ${show(kwargs)}`);
-  if (options !== null && !isObject(options)) throw wrong("signature", `options of ${task} must be an object; given: ${show(options)}`);
+  if (args !== null && !Array.isArray(args))
+    throw wrong("signature", `args of ${task} must be a list; given: ${show(args)}`);
+  if (kwargs !== null && !isObject(kwargs))
+    throw wrong("signature", `kwargs of ${task} must be an object; given: ${show(kwargs)}`);
+  if (options !== null && !isObject(options))
+    throw wrong("signature", `options of ${task} must be an object; given: ${show(options)}`);
   return {
     ...value,
     task,
@@ -100,7 +106,7 @@ export function checkCanvas(value: unknown, above: readonly unknown[] = []): Sig
 
 const NOTHING = { args: [], kwargs: {}, options: {}, immutable: false } as const;
 
-export const chainData = (tasks: readonly SignatureData[]): SignatureData => ({
+const chainData = (tasks: readonly SignatureData[]): SignatureData => ({
   ...NOTHING,
   task: "celery.chain",
   kwargs: { tasks },
@@ -128,17 +134,29 @@ export const chordData = (
 });
 
 /** Celery's task that gives back the results of a header as one. */
-export const ACCUMULATE: SignatureData = { ...NOTHING, task: "celery.accumulate", kwargs: { index: 0 }, subtask_type: null };
+export const ACCUMULATE: SignatureData = {
+  ...NOTHING,
+  task: "celery.accumulate",
+  kwargs: { index: 0 },
+  subtask_type: null,
+};
 
 /** The group of `celery.starmap` that chunks are sent as. */
 export function chunksOf({ kwargs, options }: SignatureData): SignatureData {
   const { task, it, n } = kwargs;
-  if (!Number.isInteger(n) || (n as number) < 1) throw wrong("chunks", `must have a size of 1 or more; given: ${show(n)}`);
+  if (!Number.isInteger(n) || (n as number) < 1)
+    throw wrong("chunks", `must have a size of 1 or more; given: ${show(n)}`);
   if (!Array.isArray(it)) throw wrong("chunks", `must have a list of argument lists; given: ${show(it)}`);
   const size = n as number;
   const parts = Array.from({ length: Math.ceil(it.length / size) }, (_, part): SignatureData => {
     const items: unknown[] = it.slice(part * size, (part + 1) * size);
-    return { ...NOTHING, task: "celery.starmap", kwargs: { task: readSignature(task), it: items }, subtask_type: null, immutable: true };
+    return {
+      ...NOTHING,
+      task: "celery.starmap",
+      kwargs: { task: readSignature(task), it: items },
+      subtask_type: null,
+      immutable: true,
+    };
   });
   return groupData(parts, options);
 }
@@ -149,7 +167,10 @@ export const signatures = (value: unknown): readonly SignatureData[] =>
   value === undefined || value === null ? [] : (Array.isArray(value) ? value : [value]).map(readSignature);
 
 /** Options over those that a signature has; links are added to its own. */
-export function withOptions(signature: SignatureData, { link, link_error, ...more }: SignatureData["options"]): SignatureData {
+export function withOptions(
+  signature: SignatureData,
+  { link, link_error, ...more }: SignatureData["options"],
+): SignatureData {
   const options: Record<string, unknown> = { ...signature.options, ...more };
   for (const [name, given] of Object.entries({ link, link_error })) {
     const all = [...signatures(signature.options[name]), ...signatures(given)];
@@ -204,8 +225,10 @@ export function membersOf(members: readonly SignatureData[]): readonly Signature
 /** One after the other, as Celery's `|` has it: a group followed by anything is a chord, whose body the next ones join. */
 export function pipe(left: SignatureData, right: SignatureData): SignatureData {
   switch (formOf(left)) {
-    case "group":
-      return chordData(left, right);
+    case "group": {
+      const one = unroll(left);
+      return one === undefined || one === left ? chordData(left, right) : pipe(one, right);
+    }
     case "chord":
       if (formOf(right) === "task") return withBody(left, pipe(bodyOf(left), right));
       return chainOf([left, right]);
@@ -217,9 +240,7 @@ export function pipe(left: SignatureData, right: SignatureData): SignatureData {
 /** All of them, each after the one before. */
 export function chainOf(given: readonly SignatureData[]): SignatureData {
   const steps: SignatureData[] = [];
-  for (const signature of given) {
-    for (const step of formOf(signature) === "chain" ? stepsOf(signature) : [signature]) append(steps, step);
-  }
+  for (const signature of given) append(steps, signature);
   const [only] = steps;
   return only !== undefined && steps.length === 1 && formOf(only) !== "task" ? only : chainData(steps);
 }
@@ -228,22 +249,27 @@ function append(steps: SignatureData[], next: SignatureData): void {
   const step = unroll(next.task === "celery.chunks" ? chunksOf(next) : next);
   const last = steps.at(-1);
   if (step === undefined) return;
-  if (last !== undefined && formOf(last) === "group") {
+  if (formOf(step) === "chain") {
+    for (const inner of stepsOf(step)) append(steps, inner);
+  } else if (last !== undefined && formOf(last) === "group") {
     steps.pop();
     append(steps, chordData(last, step));
-  } else if (last !== undefined && formOf(last) === "chord" && (formOf(step) !== "chain" || endsInGroup(last))) {
+  } else if (last !== undefined && formOf(last) === "chord") {
     steps[steps.length - 1] = withBody(last, pipe(bodyOf(last), step));
   } else {
     steps.push(step);
   }
 }
 
-const withBody = (chord: SignatureData, body: SignatureData): SignatureData => ({ ...chord, kwargs: { ...chord.kwargs, body } });
+const withBody = (chord: SignatureData, body: SignatureData): SignatureData => ({
+  ...chord,
+  kwargs: { ...chord.kwargs, body },
+});
 
 /** In a chain, a group of one is its member, and a group of none is nothing. */
 function unroll(step: SignatureData): SignatureData | undefined {
   if (formOf(step) !== "group") return step;
-  const [only, ...more] = tasksOf(step);
+  const [only, ...more] = membersOf(tasksOf(step));
   if (only === undefined) return undefined;
   const { task_id: _, ...options } = step.options;
   return more.length > 0 ? step : withArguments(withOptions(only, options), step.args);

@@ -5,7 +5,17 @@ import type { AsyncResult } from "../results/async-result.ts";
 import { GroupResult } from "../results/group-result.ts";
 import type { CallOptions } from "../tasks/options.ts";
 import type { ChainOf, IsLinked, ResultOf, Step } from "./fit.ts";
-import { chordData, type Form, formOf, groupData, membersOf, pipe, tasksOf, withArguments, withOptions } from "./shape.ts";
+import {
+  chordData,
+  type Form,
+  formOf,
+  groupData,
+  membersOf,
+  pipe,
+  tasksOf,
+  withArguments,
+  withOptions,
+} from "./shape.ts";
 import { sendStream } from "./stream.ts";
 import { signatureData, signatureList, toWireOptions } from "./wire-options.ts";
 
@@ -41,7 +51,12 @@ export type SignatureLike = Signature<never, unknown, unknown, Form> | Signature
  * are the arguments still to be given, `R` is what comes of it, `H` is what its caller holds, `F` is its form. It is
  * immutable: all that changes something gives a new one.
  */
-export class Signature<A extends readonly unknown[] = readonly unknown[], R = unknown, H = AsyncResult<R>, F extends Form = Form> {
+export class Signature<
+  A extends readonly unknown[] = readonly unknown[],
+  R = unknown,
+  H = AsyncResult<R>,
+  F extends Form = Form,
+> {
   readonly #app: SignatureApplier | undefined;
   #data: SignatureData;
   /** Members that were not asked for yet. */
@@ -92,7 +107,10 @@ export class Signature<A extends readonly unknown[] = readonly unknown[], R = un
   /** Called with the result when it succeeds: of a chain the last step's, of a chord the body's. */
   link(...callbacks: readonly SignatureLike[]): Signature<A, R, H, F> {
     if (this.form === "group") {
-      throw new ImproperlyConfigured("link", "a group has no single result to link to; use a chord, whose body gets all of them");
+      throw new ImproperlyConfigured(
+        "link",
+        "a group has no single result to link to; use a chord, whose body gets all of them",
+      );
     }
     return this.#with(withOptions(this.#data, { link: signatureList(callbacks) }));
   }
@@ -108,7 +126,10 @@ export class Signature<A extends readonly unknown[] = readonly unknown[], R = un
   }
 
   /** This, and then that: a group becomes the header of a chord, a chord's body goes on, all else is a chain. */
-  pipe<T extends Step, S extends Step>(this: T, next: IsLinked<[T, S]> extends true ? S : Misfit<ResultOf<T>>): ChainOf<[T, S]>;
+  pipe<T extends Step, S extends Step>(
+    this: T,
+    next: IsLinked<[T, S]> extends true ? S : Misfit<ResultOf<T>>,
+  ): ChainOf<[T, S]>;
   pipe(next: unknown): Step {
     // The conditional type only keeps out what cannot take the result.
     const step = next as Step;
@@ -151,7 +172,10 @@ export class Signature<A extends readonly unknown[] = readonly unknown[], R = un
 
   #applier(): SignatureApplier {
     if (this.#app !== undefined) return this.#app;
-    throw new ImproperlyConfigured(this.task, "holds no signature of an app's, so there is nothing to send it by; use app.signature(…)");
+    throw new ImproperlyConfigured(
+      this.task,
+      "holds no signature of an app's, so there is nothing to send it by; use app.signature(…)",
+    );
   }
 
   /** Celery's JSON of it. */
@@ -176,7 +200,10 @@ export interface Misfit<R> {
 
 function ordered(members: Members): Iterable<Step> {
   if (Symbol.iterator in members) return members;
-  throw new ImproperlyConfigured("group", "members of an async generator can only be sent by the group itself, or by a chord of which it is the header; await them into a list first");
+  throw new ImproperlyConfigured(
+    "group",
+    "members of an async generator can only be sent by the group itself, or by a chord of which it is the header; await them into a list first",
+  );
 }
 
 function stamped(signature: SignatureData, stamps: Readonly<Record<string, unknown>>): SignatureData {
@@ -184,10 +211,18 @@ function stamped(signature: SignatureData, stamps: Readonly<Record<string, unkno
     case "chain":
       return { ...signature, kwargs: { tasks: tasksOf(signature).map((task) => stamped(task, stamps)) } };
     case "group":
-      return groupData(tasksOf(signature).map((task) => stamped(task, stamps)), signature.options);
+      return groupData(
+        tasksOf(signature).map((task) => stamped(task, stamps)),
+        signature.options,
+      );
     case "chord": {
-      const { header, body } = signature.kwargs as { readonly header: SignatureData | readonly SignatureData[]; readonly body: SignatureData };
-      const all = Array.isArray(header) ? header.map((task: SignatureData) => stamped(task, stamps)) : stamped(header as SignatureData, stamps);
+      const { header, body } = signature.kwargs as {
+        readonly header: SignatureData | readonly SignatureData[];
+        readonly body: SignatureData;
+      };
+      const all = Array.isArray(header)
+        ? header.map((task: SignatureData) => stamped(task, stamps))
+        : stamped(header as SignatureData, stamps);
       return { ...signature, kwargs: { ...signature.kwargs, header: all, body: stamped(body, stamps) } };
     }
     default: {

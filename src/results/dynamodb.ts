@@ -435,10 +435,17 @@ function expectation(command: Command): Expectation {
       return { assumed: undefined, condition: any(isAbsent(now), all(nothingToKeep, any(isBehind, isMineOrReleased))) };
     }
     case "final": {
-      if (command.unclaimed) return { assumed: undefined, condition: isAbsent(now) };
-      const isMine = all(is("owner", command.owner), is("attempt", command.attempt), hasNo("settled"));
+      // What is stored already is hidden by moving it, and so has to be seen.
+      if (command.unclaimed || (command.hidden && command.result === undefined))
+        return { assumed: undefined, condition: isAbsent(now) };
+      const isMine = all(
+        is("owner", command.owner),
+        is("attempt", command.attempt),
+        hasNo("settled"),
+        ...(command.hidden ? [] : [hasNo("hidden")]),
+      );
       return {
-        assumed: { ...ASSUMED, attempt: command.attempt, owner: command.owner, lease: 0, runs: 1 },
+        assumed: { ...ASSUMED, next: "", attempt: command.attempt, owner: command.owner, lease: 0, runs: 1 },
         condition: all(isPresent(now), isMine, isUnmarked),
       };
     }
@@ -446,7 +453,13 @@ function expectation(command: Command): Expectation {
     case "extend":
       return {
         assumed: { ...ASSUMED, owner: command.owner, lease: 0 },
-        condition: all(isPresent(now), is("owner", command.owner), has("lease"), isUnmarked),
+        condition: all(
+          isPresent(now),
+          is("owner", command.owner),
+          has("lease"),
+          isUnmarked,
+          ...(command.type === "update" ? [hasNo("hidden")] : []),
+        ),
       };
     case "release":
       return {
@@ -454,7 +467,6 @@ function expectation(command: Command): Expectation {
         condition: all(isPresent(now), is("owner", command.owner), hasNo("settled"), isUnmarked),
       };
     case "forget":
-      return { assumed: ASSUMED, condition: all(isPresent(now), isUnmarked) };
     case "revoke":
     case "bury":
     case "store":
@@ -470,12 +482,13 @@ const ASSUMED: Row = { result: "", timestamp: Number.NEGATIVE_INFINITY };
 
 function changes(expression: Expression, before: Row, after: Row): string {
   const changed = ATTRIBUTES.filter((attribute) => before[attribute] !== after[attribute]);
+  const item = toItem(after);
   const set: string[] = [];
   const remove: string[] = [];
   for (const attribute of changed) {
-    const value = after[attribute];
+    const value = item[attribute];
     if (value === undefined) remove.push(expression.name(attribute));
-    else set.push(`${expression.name(attribute)} = ${expression.value(toAttribute(attribute, value))}`);
+    else set.push(`${expression.name(attribute)} = ${expression.value(value)}`);
   }
   return [set.length > 0 ? `SET ${set.join(", ")}` : "", remove.length > 0 ? `REMOVE ${remove.join(", ")}` : ""]
     .join(" ")
@@ -484,7 +497,10 @@ function changes(expression: Expression, before: Row, after: Row): string {
 
 // ── rows and items ───────────────────────────────────────────────────────────────────────────────────────────────────
 
-/** Every attribute of a row, with its type in DynamoDB. `result`, `timestamp` and `ttl` are Celery's. */
+/**
+ * Every attribute of a row, with its type in DynamoDB. `result`, `timestamp` and `ttl` are Celery's. A row that is hidden has
+ * its result in `hidden`, and an empty one in its place: Python then reads that there is none.
+ */
 const TYPES = {
   result: "B",
   timestamp: "N",
@@ -497,7 +513,7 @@ const TYPES = {
   done: "BOOL",
   revoked: "S",
   next: "S",
-  hidden: "BOOL",
+  hidden: "B",
   buried: "BOOL",
   redrive: "N",
   chord_count: "N",
@@ -524,12 +540,17 @@ function toItem(row: Row): Item {
     const value = row[attribute];
     if (value !== undefined) item[attribute] = toAttribute(attribute, value);
   }
+  if (row.hidden) {
+    item["hidden"] = { B: bytesOf(row.result) };
+    item["result"] = { B: new Uint8Array() };
+  }
   return item;
 }
 
 /** The row in an item. One without a result in bytes is none of ours, but for Celery's counter of a chord. */
 function toRow(item: Item | undefined): Row | undefined {
-  const result = item?.["result"]?.B ?? (item?.["chord_count"] === undefined ? undefined : new Uint8Array());
+  const result =
+    item?.["hidden"]?.B ?? item?.["result"]?.B ?? (item?.["chord_count"] === undefined ? undefined : new Uint8Array());
   if (item === undefined || result === undefined) return undefined;
   const row: Record<string, unknown> = {
     result: result.length === 0 || result[0] === OPENING_BRACE ? decoder.decode(result) : result,
@@ -541,7 +562,7 @@ function toRow(item: Item | undefined): Row | undefined {
     const type = TYPES[attribute];
     if (type === "N" && value.N !== undefined) row[attribute] = Number(value.N);
     if (type === "S" && value.S !== undefined) row[attribute] = value.S;
-    if (type === "BOOL" && value.BOOL) row[attribute] = true;
+    if ((type === "BOOL" && value.BOOL) || (attribute === "hidden" && value.B !== undefined)) row[attribute] = true;
   }
   // Each attribute that a row has was read by its type in the table above.
   return row as unknown as Row;

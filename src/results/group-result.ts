@@ -13,6 +13,9 @@ export interface Members {
   at(index: number): Result;
 }
 
+/** A step that fails ends all that follow it: looking at the nearest before is a help against a race, no more. */
+const ANCESTORS = 3;
+
 /** What is asked of the store for one member may be asked for so many at a time. */
 const AT_A_TIME = 1000;
 
@@ -102,7 +105,9 @@ export class GroupResult<T extends readonly unknown[] = readonly unknown[]> {
     const metas = await waitForAll(reader, this.ids, options, this.parent);
     let next = 0;
     const valuesOf = (group: GroupResult): unknown[] =>
-      group.results.map((result) => (result instanceof GroupResult ? valuesOf(result) : reader.value(metas[next++] as Meta)));
+      group.results.map((result) =>
+        result instanceof GroupResult ? valuesOf(result) : reader.value(metas[next++] as Meta),
+      );
     // The members are those that the group was made of, and so are the types of their results.
     return valuesOf(this as GroupResult) as unknown as T;
   }
@@ -135,7 +140,9 @@ export class GroupResult<T extends readonly unknown[] = readonly unknown[]> {
   toTuple(): ResultTuple {
     return [
       [this.id, null],
-      this.results.map((result): ResultTuple => (result instanceof GroupResult ? result.toTuple() : [[result.id, null], null])),
+      this.results.map(
+        (result): ResultTuple => (result instanceof GroupResult ? result.toTuple() : [[result.id, null], null]),
+      ),
     ];
   }
 
@@ -145,7 +152,10 @@ export class GroupResult<T extends readonly unknown[] = readonly unknown[]> {
 
   /** A result is not data: pass its id. */
   toJSON(): never {
-    throw new EncodeError("", `is the result of group ${this.id}, which cannot be sent itself; save() it and send its id`);
+    throw new EncodeError(
+      "",
+      `is the result of group ${this.id}, which cannot be sent itself; save() it and send its id`,
+    );
   }
 }
 
@@ -180,7 +190,7 @@ export async function waitForAll(
 
 function ancestorsOf(parent: Result): string[] {
   const ids: string[] = [];
-  for (let result: Result | null = parent; result !== null; result = result.parent) {
+  for (let result: Result | null = parent; result !== null && ids.length < ANCESTORS; result = result.parent) {
     // A chord's body says itself that a member of its header failed.
     if (!(result instanceof GroupResult)) ids.push(result.id);
   }

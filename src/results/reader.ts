@@ -2,7 +2,15 @@
 import type { Clock } from "../clock.ts";
 import { TaskRevokedError, TimeoutError } from "../errors.ts";
 import { dataToError, exceptionToData } from "../protocol/exceptions.ts";
-import { decodeGroupMeta, decodeMeta, encodeGroupMeta, encodeMeta, type Meta, type MetaCodec, type ResultTuple } from "../protocol/meta.ts";
+import {
+  decodeGroupMeta,
+  decodeMeta,
+  encodeGroupMeta,
+  encodeMeta,
+  type Meta,
+  type MetaCodec,
+  type ResultTuple,
+} from "../protocol/meta.ts";
 import { parseTime } from "../protocol/time.ts";
 import { holdsException, isReady, PENDING, RETRY, REVOKED } from "../states.ts";
 import { AsyncResult, type GetOptions } from "./async-result.ts";
@@ -41,6 +49,9 @@ const LAST_INTERVAL_MS = 1000;
 const SAFETY_INTERVAL_MS = 1000;
 /** Tasks end in about the order in which they were sent: of many that are waited for, so many are looked at first. */
 const LOOK_AT = 200;
+
+/** Between two looks passes so many times what a look took. */
+const REST = 4;
 
 /** Why a wait for changes ends. Without a reason of ours, each would make an error with a stack. */
 const LOOKED = "looked";
@@ -140,8 +151,8 @@ export function createReader(context: ReaderContext): ResultReader {
         if (isFull) all = began + SAFETY_INTERVAL_MS;
         for (let from = 0; from < due.length; from += LOOK_AT) {
           const found = await read(backend, due.slice(from, from + LOOK_AT));
-          // Where the backend tells of changes, a look that finds nothing among the oldest goes no further, but for one a second.
-          if (!found && !isFull && changed !== undefined) break;
+          // Where the backend tells of changes, a look that finds little among the oldest goes no further, but for one a second.
+          if (found < LOOK_AT / 2 && !isFull && changed !== undefined) break;
         }
         const now = clock.now();
         for (const waiter of waiters) {
@@ -162,9 +173,9 @@ export function createReader(context: ReaderContext): ResultReader {
     }
   }
 
-  /** Reads the rows of some who wait, and settles those that are done. Whether there were any. */
-  async function read(backend: Backend, due: readonly Waiter[]): Promise<boolean> {
-    let found = false;
+  /** Reads the rows of some who wait, and settles those that are done. How many there were. */
+  async function read(backend: Backend, due: readonly Waiter[]): Promise<number> {
+    let found = 0;
     const rows = await backend.read(due.map((waiter) => taskKey(waiter.id)));
     const now = clock.now();
     await Promise.all(
@@ -173,7 +184,7 @@ export function createReader(context: ReaderContext): ResultReader {
           const meta = await toMeta(waiter.id, rows[index]);
           waiter.state = meta.status;
           if (isReady(meta.status)) {
-            found = true;
+            found++;
             return waiter.settle(meta);
           }
         } catch (error) {
@@ -194,8 +205,8 @@ export function createReader(context: ReaderContext): ResultReader {
     const timer = clock.sleep(Math.max(0, until - now), waking.signal);
     await (changed === undefined ? timer : Promise.race([changed, timer]));
     waking.abort(LOOKED);
-    // With many waiting, a look takes its time: no more than half of it all is spent looking.
-    if (changed !== undefined && spent > 1) await clock.sleep(spent);
+    // With many waiting, a look takes its time: no more than a fifth of it all is spent looking.
+    if (changed !== undefined && spent > 1) await clock.sleep(REST * spent);
   }
 
   async function metas(ids: readonly string[]): Promise<readonly Meta[]> {
@@ -212,7 +223,12 @@ export function createReader(context: ReaderContext): ResultReader {
     children: (found) => childTuples(found.children).map((tuple) => reader.fromTuple(tuple)),
     fromTuple([[id], members], parent = null) {
       if (members === null) return new AsyncResult(reader, id, parent);
-      return new GroupResult(reader, id, { length: members.length, at: (index) => reader.fromTuple(members[index] as ResultTuple) }, parent);
+      return new GroupResult(
+        reader,
+        id,
+        { length: members.length, at: (index) => reader.fromTuple(members[index] as ResultTuple) },
+        parent,
+      );
     },
     async group(id) {
       const [row] = await (await context.backend()).read([groupKey(id)]);

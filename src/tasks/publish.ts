@@ -68,7 +68,7 @@ export async function createCall(
   const { kwargs: _, ...own } = call;
   // As in Celery: the call's options come over the declaration's, and both over the route's.
   const options = host.router(
-    name,
+    routedAs(name, kwargs),
     args,
     kwargs,
     withoutAbsent({ ...deliveryOptions(declared), ...withoutAbsent(own) }),
@@ -121,6 +121,13 @@ export async function createCall(
   return { message, queue };
 }
 
+/** What calls a task for each of its items goes where that task is known, as in Celery. */
+function routedAs(name: string, kwargs: Readonly<Record<string, unknown>>): string {
+  if (!["celery.map", "celery.starmap", "celery.chunks"].includes(name)) return name;
+  const inner = kwargs["task"] as { readonly task?: unknown } | null | undefined;
+  return typeof inner?.task === "string" ? inner.task : name;
+}
+
 /** Encodes a message and hands it to the broker; resolves when the broker has it. */
 export async function send(
   host: PublishHost,
@@ -145,7 +152,7 @@ export async function send(
 /** A message as the broker takes it: encoded, within its size, delayed until its `eta` or as long as the broker can. */
 export async function pack(host: PublishHost, message: Message, queue: string): Promise<Outgoing> {
   const broker = await host.broker();
-  const body = await encodeEnvelope(message);
+  const body = await encodeWithin(broker.limits.maxBytes, message);
   const delay = message.eta === null ? 0 : Math.max(0, (parseTime(message.eta) - host.clock.now()) / 1000);
   const { MessageGroupId, MessageDeduplicationId } = message.properties;
   return {
@@ -159,6 +166,20 @@ export async function pack(host: PublishHost, message: Message, queue: string): 
     ...(typeof MessageDeduplicationId === "string" ? { deduplicationId: MessageDeduplicationId } : {}),
   };
 }
+
+/** The text of a message; where it is larger than a broker takes, and that helps, compressed as every Celery reads it. */
+async function encodeWithin(maxBytes: number, message: Message): Promise<string> {
+  const text = await encodeEnvelope(message);
+  // A character has three bytes at most, so that most texts need not be measured.
+  if (text.length * 3 <= maxBytes || message.compression !== null) return text;
+  if (bytesOf(text) <= maxBytes) return text;
+  const compressed = await encodeEnvelope(createMessage({ ...message, compression: compressionOf("gzip") }));
+  // What is too large all the same is refused by the broker, which says how large it is.
+  return bytesOf(compressed) <= maxBytes ? compressed : text;
+}
+
+const encoder = new TextEncoder();
+const bytesOf = (text: string): number => encoder.encode(text).length;
 
 function compressionOf(name: string | undefined): string | null {
   if (name === undefined) return null;

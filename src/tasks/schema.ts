@@ -22,6 +22,21 @@ export async function checkInput(task: Task, args: readonly unknown[], kwargs: K
 }
 
 /**
+ * The same at once, for where nothing can wait, and of keyword arguments that have no place too. A schema that answers
+ * later is not waited for: the call asks it again.
+ */
+export function checkInputNow(task: Task, args: readonly unknown[], kwargs: Kwargs): void {
+  const placed = placeArguments(task, args, kwargs);
+  const standard = task.options.schema?.["~standard"];
+  if (standard === undefined) return;
+  const asOne = placed.length === 1 ? standard.validate(placed[0]) : undefined;
+  if (asOne instanceof Promise || (asOne !== undefined && asOne.issues === undefined)) return;
+  const asList = standard.validate(placed);
+  if (asList instanceof Promise || asList.issues === undefined) return;
+  throw refused(task, asOne?.issues ?? asList.issues);
+}
+
+/**
  * The arguments that a task's function is called with. Throws `TypeError` in Python's words where keyword arguments find
  * no place, and `ValidationError` where the schema refuses them.
  */
@@ -68,7 +83,11 @@ async function validate(task: Task, args: readonly unknown[]): Promise<readonly 
   if (asList.issues === undefined && Array.isArray(asList.value)) return asList.value;
   const issues = asOne?.issues ??
     asList.issues ?? [{ message: "must describe the arguments as a list or the one argument" }];
-  throw new ValidationError(
+  throw refused(task, issues);
+}
+
+function refused(task: Task, issues: readonly StandardSchemaV1.Issue[]): ValidationError {
+  return new ValidationError(
     task.name,
     issues.map(({ message, path = [] }) => ({
       message,

@@ -85,12 +85,22 @@ export class Task<P extends readonly unknown[] = readonly unknown[], R = unknown
    */
   chunks(items: Iterable<SendableArgs<P>>, size: number): GroupOf<readonly unknown[], R[][]> {
     const { task, kwargs } = this.#items("celery.chunks", { it: [...items], n: size }).toJSON();
-    return new Signature(this.app, chunksOf({ task, kwargs, args: [], options: {}, subtask_type: null, immutable: true }));
+    return new Signature(
+      this.app,
+      chunksOf({ task, kwargs, args: [], options: {}, subtask_type: null, immutable: true }),
+    );
   }
 
   #items(task: string, kwargs: Kwargs): Signature<readonly unknown[], R[]> {
     const inner = this.signature().toJSON();
-    return new Signature(this.app, { task, args: [], kwargs: { task: inner, ...kwargs }, options: {}, subtask_type: null, immutable: true });
+    return new Signature(this.app, {
+      task,
+      args: [],
+      kwargs: { task: inner, ...kwargs },
+      options: {},
+      subtask_type: null,
+      immutable: true,
+    });
   }
 
   /** A signature from a list of arguments, with options. */

@@ -1,41 +1,27 @@
 /** Beat for an app: what its `beatSchedule` says, sent by its broker, remembered in its result backend. */
 import type { Lovage } from "../app.ts";
-import { type BeatMemory, runBeat } from "../beat/loop.ts";
+import { type BeatMemory, type ComingEntries, runBeat } from "../beat/loop.ts";
 import { type ScheduleEntry, scheduleEntries } from "../beat/schedule.ts";
-import { ImproperlyConfigured } from "../errors.ts";
-import type { CallOptions } from "../tasks/options.ts";
-import { checkCall, createCall, send } from "../tasks/publish.ts";
+import { besideDeclared } from "../beat/store.ts";
+import { checkEntry, entryOptions } from "../tasks/beat.ts";
+import { createCall, send } from "../tasks/publish.ts";
 import type { Log } from "./log.ts";
 
-/**
- * The entries of an app's `beatSchedule`, checked. Throws `ImproperlyConfigured` for an entry that is wrong, for options
- * that no call takes, and for a task that is not registered: only one that is sent to a `queue` by name may be known to
- * other workers alone.
- */
+/** The entries of an app's `beatSchedule`, checked. Throws `ImproperlyConfigured`: see `checkEntry`. */
 export function beatEntries(app: Lovage): readonly ScheduleEntry[] {
   const entries = scheduleEntries(app.config.beatSchedule);
-  for (const entry of entries) {
-    const where = `beatSchedule[${JSON.stringify(entry.name)}]`;
-    const options = callOptions(entry);
-    checkCall(entry.task, entry.args, options);
-    if (!app.tasks.has(entry.task) && options.queue === undefined) {
-      const cause = app.notRegistered(entry.task);
-      throw new ImproperlyConfigured(
-        `${where}.task`,
-        `${cause.message}; a task that other workers run needs options.queue`,
-        { cause },
-      );
-    }
-  }
+  for (const entry of entries) checkEntry(app, entry, `beatSchedule[${JSON.stringify(entry.name)}]`);
   return entries;
 }
 
 /** Sends each slot of the app's schedule when it is due, until the signal aborts. Throws what {@link beatEntries} throws. */
 export async function beat(app: Lovage, options: { readonly log: Log; readonly signal: AbortSignal }): Promise<void> {
   const { log, signal } = options;
+  const coming = await comingEntries(app);
   await runBeat({
     app: app.name,
     entries: beatEntries(app),
+    ...(coming !== undefined && { coming }),
     zone: app.config.timezone,
     clock: app.engine.clock,
     memory: createMemory(app),
@@ -51,7 +37,7 @@ export async function beat(app: Lovage, options: { readonly log: Log; readonly s
 
 /** Sends the task of a slot under its id. */
 export async function sendSlot(app: Lovage, entry: ScheduleEntry, id: string): Promise<void> {
-  const options = { ...callOptions(entry), taskId: id };
+  const options = { ...entryOptions(entry), taskId: id };
   if (app.config.taskAlwaysEager) {
     await app.sendTask(entry.task, entry.args, options);
     return;
@@ -62,9 +48,13 @@ export async function sendSlot(app: Lovage, entry: ScheduleEntry, id: string): P
   await send(engine, call, { ...options, deduplicationId: id });
 }
 
-function callOptions({ options, kwargs }: ScheduleEntry): CallOptions {
-  const given: CallOptions = options;
-  return { ...given, kwargs, headers: { ...given.headers, celery_beat_task: true } };
+/** The entries put at run time, where a loop is what sends them: EventBridge calls the beat function for its own. */
+async function comingEntries({ engine, name }: Lovage): Promise<ComingEntries | undefined> {
+  if (!engine.hasBeatStore) return undefined;
+  const store = await engine.beatStore(name);
+  const { changed } = store;
+  if (changed === undefined) return undefined;
+  return { list: async () => (await store.list()).map(besideDeclared), changed };
 }
 
 /** One row of the app's, so that a restart knows what was covered, on whatever machine it happens. */

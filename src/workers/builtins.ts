@@ -22,13 +22,22 @@ const UNLOCK_INTERVAL_S = 1;
 
 const BUILTINS: ReadonlyMap<string, Builtin> = new Map<string, Builtin>([
   ["celery.map", (self, args, kwargs) => eachItem(self, args, kwargs, (item) => [item])],
-  ["celery.starmap", (self, args, kwargs) => eachItem(self, args, kwargs, (item) => listOf(item, "an item of celery.starmap"))],
-  ["celery.chunks", (self, args, kwargs) => becomes(self, chunksOf(canvas("celery.chunks", named(args, kwargs, ["task", "it", "n"]))))],
+  [
+    "celery.starmap",
+    (self, args, kwargs) => eachItem(self, args, kwargs, (item) => listOf(item, "an item of celery.starmap")),
+  ],
+  [
+    "celery.chunks",
+    (self, args, kwargs) => becomes(self, chunksOf(canvas("celery.chunks", named(args, kwargs, ["task", "it", "n"])))),
+  ],
   ["celery.accumulate", (_, args, { index }) => (typeof index === "number" ? (args[index] ?? null) : args)],
   ["celery.chord_unlock", unlockChord],
   ["celery.chain", (self, args, kwargs) => becomes(self, withArguments(canvas("celery.chain", kwargs), args))],
   ["celery.group", (self, args, kwargs) => becomes(self, canvas("celery.group", named(args, kwargs, ["tasks"])))],
-  ["celery.chord", (self, args, kwargs) => becomes(self, canvas("celery.chord", named(args, kwargs, ["header", "body"])))],
+  [
+    "celery.chord",
+    (self, args, kwargs) => becomes(self, canvas("celery.chord", named(args, kwargs, ["header", "body"]))),
+  ],
 ]);
 
 const made = new WeakMap<Lovage, Map<string, Task>>();
@@ -55,7 +64,11 @@ const named = (args: readonly unknown[], kwargs: Kwargs, names: readonly string[
 });
 
 const canvas = (task: string, kwargs: Kwargs): SignatureData =>
-  readSignature({ task, kwargs, subtask_type: formOf({ task, subtask_type: null }) === "task" ? null : task.slice("celery.".length) });
+  readSignature({
+    task,
+    kwargs,
+    subtask_type: formOf({ task, subtask_type: null }) === "task" ? null : task.slice("celery.".length),
+  });
 
 /** It is not itself a task that gives anything: what it stands for takes its place, its id and all that follows from it. */
 const becomes = (self: RunningTask<Task>, signature: SignatureData): never => self.replace(signature);

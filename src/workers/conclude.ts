@@ -5,7 +5,7 @@ import type { Engine } from "../engine.ts";
 import { EncodeError, TaskRevokedError, WorkerLostError } from "../errors.ts";
 import { exceptionToData } from "../protocol/exceptions.ts";
 import { attemptOf, type Message } from "../protocol/message.ts";
-import { encodeMeta, type Meta, type ResultTuple } from "../protocol/meta.ts";
+import { encodeMeta, type Meta, type ResultTuple, type MetaCodec } from "../protocol/meta.ts";
 import { formatTime } from "../protocol/time.ts";
 import type { Final } from "../results/record.ts";
 import { FAILURE, RETRY, REVOKED, SUCCESS } from "../states.ts";
@@ -56,34 +56,44 @@ export interface Conclusion {
   readonly command: Omit<Final, "key" | "now" | "ttl" | "type">;
 }
 
-/** The row of an outcome. A result that cannot be stored makes the outcome a failure that says so. */
-export async function conclude(engine: Engine, facts: Facts, outcome: Outcome): Promise<Conclusion> {
+/**
+ * The row of an outcome. A result that cannot be stored makes the outcome a failure that says so. `codec` is how the
+ * result is written.
+ */
+export async function conclude(
+  engine: Engine,
+  facts: Facts,
+  outcome: Outcome,
+  codec: MetaCodec = engine.codec,
+): Promise<Conclusion> {
   try {
-    return await concludeAs(engine, facts, outcome);
+    return await concludeAs(engine, facts, outcome, codec);
   } catch (error) {
     if (!(error instanceof EncodeError) || outcome.type !== "success") throw error;
-    return concludeAs(engine, facts, { type: "failure", error, expected: false, abandoned: false });
+    return concludeAs(engine, facts, { type: "failure", error, expected: false, abandoned: false }, codec);
   }
 }
 
-async function concludeAs(engine: Engine, facts: Facts, outcome: Outcome): Promise<Conclusion> {
+async function concludeAs(engine: Engine, facts: Facts, outcome: Outcome, codec: MetaCodec): Promise<Conclusion> {
+  const store = (status: string, value: unknown, error: unknown, ending: Ending) =>
+    stored(engine, facts, codec, status, value, error, ending);
   switch (outcome.type) {
     case "success":
-      return store(engine, facts, SUCCESS, outcome.value, null, { done: true });
+      return store(SUCCESS, outcome.value, null, { done: true });
     case "failure":
       // What killed workers is kept among the dead letters, to be looked into.
-      return store(engine, facts, FAILURE, outcome.error, outcome.error, {
+      return store(FAILURE, outcome.error, outcome.error, {
         done: true,
         buried: outcome.error instanceof WorkerLostError,
       });
     case "revoked": {
       const error = new TaskRevokedError(outcome.reason);
-      return store(engine, facts, REVOKED, error, error, { done: true });
+      return store(REVOKED, error, error, { done: true });
     }
     case "reject":
-      return store(engine, facts, FAILURE, outcome.error, outcome.error, { done: true, buried: true });
+      return store(FAILURE, outcome.error, outcome.error, { done: true, buried: true });
     case "retry":
-      return store(engine, facts, RETRY, outcome.reason, outcome.reason, {
+      return store(RETRY, outcome.reason, outcome.reason, {
         done: false,
         next: { retry: outcome.change },
       });
@@ -117,9 +127,10 @@ export const nextOf = (place: InPlace | undefined, next?: Next): string | undefi
     ? undefined
     : writeNext({ ...next, ...(place === undefined ? {} : { inPlace: place }) });
 
-async function store(
+async function stored(
   engine: Engine,
   facts: Facts,
+  codec: MetaCodec,
   status: string,
   value: unknown,
   error: unknown,
@@ -130,7 +141,7 @@ async function store(
   // A revoked task has no stack worth reading; Celery stores none.
   const shown = status === REVOKED ? null : traceback;
   const meta = describe(engine, facts, status, data, shown);
-  const result = await encodeMeta(meta, engine.codec);
+  const result = await encodeMeta(meta, codec);
   return {
     status,
     error,

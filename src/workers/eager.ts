@@ -3,7 +3,7 @@ import type { Lovage } from "../app.ts";
 import { expand } from "../canvas/apply.ts";
 import type { ResultNode } from "../canvas/freeze.ts";
 import { joinRows } from "../canvas/join-rows.ts";
-import { childOf, isOurs, rowContext, toResult } from "../canvas/send.ts";
+import { childOf, isOurs, rowContext, rulesOf, toResult } from "../canvas/send.ts";
 import type { Applied } from "../canvas/signature.ts";
 import { withOptions } from "../canvas/shape.ts";
 import { toWireOptions } from "../canvas/wire-options.ts";
@@ -31,7 +31,12 @@ import { silent } from "./log.ts";
 import { type Attempt, runHooks, trace } from "./trace.ts";
 
 /** Runs a task to its end, its retries at once, without waiting for their countdown, and then what follows from it. */
-export function applyEagerly(app: Lovage, task: Task, args: readonly unknown[], options: CallOptions): Promise<AsyncResult> {
+export function applyEagerly(
+  app: Lovage,
+  task: Task,
+  args: readonly unknown[],
+  options: CallOptions,
+): Promise<AsyncResult> {
   return runEagerly(app, async (sender) => {
     const call = await createCall(app.engine, task.name, args, options);
     await sender.send(call);
@@ -41,12 +46,17 @@ export function applyEagerly(app: Lovage, task: Task, args: readonly unknown[], 
 }
 
 /** Runs a canvas to its end. */
-export function applyCanvasEagerly(app: Lovage, signature: SignatureData, args: readonly unknown[], options: CallOptions): Promise<Applied> {
+export function applyCanvasEagerly(
+  app: Lovage,
+  signature: SignatureData,
+  args: readonly unknown[],
+  options: CallOptions,
+): Promise<Applied> {
   return runEagerly(app, async (sender) => {
     const { engine } = app;
     const { kwargs = {}, ...given } = options;
     const whole = withOptions(signature, toWireOptions(given));
-    const { calls, joins, node } = expand(whole, { args, kwargs }, {}, engine.uuid, isOurs(engine));
+    const { calls, joins, node } = expand(whole, { args, kwargs }, {}, rulesOf(engine), isOurs(engine));
     for (const join of joins) for (const row of await joinRows(join, rowContext(engine))) await sender.apply(row);
     for (const call of calls) await sender.send(await createCall(engine, call.task, call.args, call.options), call);
     return node;
@@ -150,7 +160,14 @@ async function runToEnd(app: Lovage, sender: Sender, call: Addressed): Promise<v
       continue;
     }
     const { command } = conclusion;
-    await sender.apply({ type: "final", key: taskKey(message.id), now: clock.now(), ttl: engine.ttl(), ...command, unclaimed: true });
+    await sender.apply({
+      type: "final",
+      key: taskKey(message.id),
+      now: clock.now(),
+      ttl: engine.ttl(),
+      ...command,
+      unclaimed: true,
+    });
     await follow(sender, message, call.queue, {
       result: command.result ?? "",
       ...(command.next === undefined ? {} : { next: command.next }),

@@ -94,7 +94,10 @@ function successors(message: Message): Successor[] {
   const next = message.chain.at(-1);
   if (next === undefined) return linked;
   const idParts = ["chain", message.id, attempt];
-  return [...linked, { signature: next, chain: message.chain.slice(0, -1), place: { defaultId: stableId(...idParts) }, idParts }];
+  return [
+    ...linked,
+    { signature: next, chain: message.chain.slice(0, -1), place: { defaultId: stableId(...idParts) }, idParts },
+  ];
 }
 
 async function sendSuccessor(sender: Sender, message: Message, next: Successor, result: unknown): Promise<void> {
@@ -115,8 +118,10 @@ function inherited({ engine }: Sender, message: Message): SignatureData["options
 export function successorTuples(message: Message): readonly ResultTuple[] {
   return successors(message).map(({ signature, place, idParts }): ResultTuple => {
     let ids = 0;
+    // Errbacks change no ids.
+    const rules = { newId: () => stableId(...idParts, ids++), errbacksOnHeader: false };
     try {
-      return childOf(freeze(signature, () => stableId(...idParts, ids++), place).node);
+      return childOf(freeze(signature, rules, place).node);
     } catch {
       // It will fail when it is sent, under this id.
       return [[place.defaultId ?? "", null], null];
@@ -152,8 +157,19 @@ async function sendRetry(sender: Sender, message: Message, queue: string, change
 async function cannotGoOn(sender: Sender, message: Message, what: string, error: unknown): Promise<void> {
   if (error instanceof OperationalError && error.retryable) throw error;
   const { id, task, group, groupIndex, chord, chain, errbacks, rootId } = message;
-  sender.log("error", `${what} of ${task}[${id}] could not be sent: ${messageOf(error)}`, { id, error: stackOf(error) });
-  const options = { task_id: id, group_id: group, group_index: groupIndex, chord, chain, link_error: errbacks, root_id: rootId };
+  sender.log("error", `${what} of ${task}[${id}] could not be sent: ${messageOf(error)}`, {
+    id,
+    error: stackOf(error),
+  });
+  const options = {
+    task_id: id,
+    group_id: group,
+    group_index: groupIndex,
+    chord,
+    chain,
+    link_error: errbacks,
+    root_id: rootId,
+  };
   const signature: SignatureData = { task, args: [], kwargs: {}, options, subtask_type: null, immutable: false };
   await fail(sender, signature, failedMeta(sender.engine, id, error));
 }

@@ -9,8 +9,11 @@ const BLOCKED_MS = 5_000;
 const setup = workerData as HeartbeatSetup;
 const holdings = new Map<number, Holding>();
 
-parentPort?.on("message", ({ hold, drop }: HeartbeatOrder) => {
-  for (const holding of hold) holdings.set(holding.id, holding);
+parentPort?.on("message", (order: string) => {
+  // Written by `startThread` alone.
+  const { hold, drop } = JSON.parse(order) as HeartbeatOrder;
+  for (const holding of hold)
+    holdings.set(holding.id, { ...holding, deadline: holding.deadline ?? Number.POSITIVE_INFINITY });
   for (const id of drop) holdings.delete(id);
 });
 

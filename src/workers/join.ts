@@ -6,7 +6,7 @@
 import { type Call, expand, type Given } from "../canvas/apply.ts";
 import type { Place } from "../canvas/freeze.ts";
 import { idsOf, joinRows, leafId, memberHash } from "../canvas/join-rows.ts";
-import { isOurs, rowContext } from "../canvas/send.ts";
+import { isOurs, rowContext, rulesOf } from "../canvas/send.ts";
 import { bodyOf, formOf, LEAF_SIZE, signatures, tasksOf } from "../canvas/shape.ts";
 import type { Engine } from "../engine.ts";
 import { ChordError, LovageError, OperationalError } from "../errors.ts";
@@ -37,7 +37,8 @@ export const senderOf = (engine: Engine, log: Log): Sender => ({
   log,
   async apply(command) {
     const [outcome] = await (await engine.backend()).apply([command]);
-    if (outcome === undefined || outcome instanceof Error) throw outcome ?? new LovageError("the backend gave no answer");
+    if (outcome === undefined || outcome instanceof Error)
+      throw outcome ?? new LovageError("the backend gave no answer");
     return outcome;
   },
   read: async (keys) => (await engine.backend()).read(keys, { consistent: true }),
@@ -68,13 +69,18 @@ export async function sendOn(
 ): Promise<void> {
   const { engine } = sender;
   let ids = 0;
-  const newId = () => stableId(...idParts, ids++);
+  const rules = rulesOf(engine, () => stableId(...idParts, ids++));
   let expanded: ReturnType<typeof expand>;
   try {
-    expanded = expand(signature, given, place, newId, isOurs(engine));
+    expanded = expand(signature, given, place, rules, isOurs(engine));
   } catch (error) {
     const id = place.id ?? place.defaultId;
-    const options = { ...signature.options, ...place.options, ...(id === undefined ? {} : { task_id: id }), chain: given.chain };
+    const options = {
+      ...signature.options,
+      ...place.options,
+      ...(id === undefined ? {} : { task_id: id }),
+      chain: given.chain,
+    };
     return refused(sender, { ...signature, subtask_type: null, task: "", options }, signature.task, error);
   }
   try {
@@ -146,10 +152,22 @@ export async function mark(sender: Sender, signature: SignatureData, meta: Meta)
       const id = idOf(signature);
       if (id === undefined) return all(rest);
       const groupId = typeof group === "string" ? group : undefined;
-      await storeFate(sender, id, { ...meta, taskId: id, children: [], parentId: undefined, groupId, extended: undefined });
+      await storeFate(sender, id, {
+        ...meta,
+        taskId: id,
+        children: [],
+        parentId: undefined,
+        groupId,
+        extended: undefined,
+      });
       if (chord !== undefined && chord !== null && groupId !== undefined) {
         const [body] = signatures(chord);
-        const member = { id, rootId: rootOf(signature) ?? id, group: groupId, index: typeof index === "number" ? index : null };
+        const member = {
+          id,
+          rootId: rootOf(signature) ?? id,
+          group: groupId,
+          index: typeof index === "number" ? index : null,
+        };
         if (body !== undefined) await joinChord(sender, { ...member, body });
       }
       return all(rest);
@@ -308,7 +326,8 @@ export async function joinResults({ read, engine }: Sender, header: readonly Res
   const waiting = ids.findIndex((_, at) => !isReady(metas[at]?.status ?? "") && rows[at]?.done !== true);
   if (waiting !== -1) return { type: "waiting", id: ids[waiting] ?? "" };
   const failed = metas.findIndex((meta) => meta?.status !== SUCCESS);
-  if (failed !== -1) return { type: "failed", error: new ChordError(`Dependency ${ids[failed]} ${fateOf(metas[failed])}`) };
+  if (failed !== -1)
+    return { type: "failed", error: new ChordError(`Dependency ${ids[failed]} ${fateOf(metas[failed])}`) };
   let next = 0;
   const values = (tuples: readonly ResultTuple[]): unknown[] =>
     tuples.map(([, members]) => (members === null ? metas[next++]?.result : values(members)));
@@ -319,7 +338,10 @@ export async function joinResults({ read, engine }: Sender, header: readonly Res
 function fateOf(meta: Meta | undefined): string {
   // It ended in `Ignore`, and stored no outcome.
   if (meta === undefined || !isReady(meta.status)) return "was ignored and has no result";
-  const { exc_type: type, exc_message: given } = (meta.result ?? {}) as { readonly exc_type?: unknown; readonly exc_message?: unknown };
+  const { exc_type: type, exc_message: given } = (meta.result ?? {}) as {
+    readonly exc_type?: unknown;
+    readonly exc_message?: unknown;
+  };
   const args = Array.isArray(given) ? given : given === undefined ? [] : [given];
   const shown = `${String(type)}(${args.map((arg) => JSON.stringify(arg)).join(", ")})`;
   return meta.status === FAILURE ? `raised ${shown}` : `was revoked: ${shown}`;

@@ -254,14 +254,15 @@ export async function startWorker(app: Lovage, options: PollOptions = {}): Promi
   async function fetch(queue: string): Promise<void> {
     let failures = 0;
     while (!stopping.signal.aborted) {
-      const free = Math.floor((prefetch - inHand()) / queues.length);
-      if (free < 1 && inHand() >= concurrency) {
+      // Many at a time, not one for each that ends: a fetch is a request, or a transaction.
+      if (inHand() >= Math.max(concurrency, prefetch / 2)) {
         await new Promise<void>((resolve) => blocked.push(resolve));
         continue;
       }
       try {
         const wait = config.brokerTransportOptions.waitTimeSeconds * 1000;
-        take(await broker.receive(queue, { max: Math.max(1, free), wait, visibility, signal: stopping.signal }));
+        const max = Math.max(1, Math.floor((prefetch - inHand()) / queues.length));
+        take(await broker.receive(queue, { max, wait, visibility, signal: stopping.signal }));
         failures = 0;
       } catch (error) {
         const delay = Math.min(FETCH_RETRY_MAX_MS, FETCH_RETRY_MS * 2 ** failures++);

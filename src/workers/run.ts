@@ -1,7 +1,7 @@
 /** A claimed delivery, from its first line of user code to what may happen to its message. */
 import { isFifo } from "../brokers/broker.ts";
-import { LovageError, TaskRevokedError, WorkerLostError } from "../errors.ts";
-import { encodeMeta } from "../protocol/meta.ts";
+import { LovageError, PayloadTooLarge, TaskRevokedError, WorkerLostError } from "../errors.ts";
+import { encodeMeta, type MetaCodec } from "../protocol/meta.ts";
 import { parseTime } from "../protocol/time.ts";
 import { type Row, taskKey } from "../results/backend.ts";
 import { type Conclusion, conclude, describe, factsOf } from "./conclude.ts";
@@ -95,16 +95,30 @@ async function settle(
     );
     return handBack(delivery, engine.platform.random);
   }
-  const conclusion = await conclude(engine, factsOf(context, job, traced.children), outcome);
+  const store = async (codec: MetaCodec) => {
+    const conclusion = await conclude(engine, factsOf(context, job, traced.children), outcome, codec);
+    const unclaimed = claimed === undefined;
+    return {
+      conclusion,
+      recorded: await apply({ type: "final", key, now, ttl: engine.ttl(), ...conclusion.command, unclaimed }),
+    };
+  };
+  let stored: Awaited<ReturnType<typeof store>>;
+  try {
+    stored = await store(engine.codec).catch((error: unknown) => {
+      if (!(error instanceof PayloadTooLarge) || engine.codec.compression !== undefined) throw error;
+      // Celery reads it from 5.7 on only, but no reader would get more of a result that was not stored.
+      return store({ ...engine.codec, compression: "gzip" });
+    });
+  } catch (error) {
+    const isSaid = outcome.type === "failure" && outcome.error instanceof PayloadTooLarge;
+    if (!(error instanceof PayloadTooLarge) || isSaid) throw error;
+    // No other try would make it smaller: that is how the task ended, and no failure of the system.
+    const failure: Outcome = { type: "failure", error, expected: false, abandoned: false };
+    return settle(context, job, claimed, { ...traced, outcome: failure }, attempt);
+  }
+  const { conclusion, recorded } = stored;
   const { command } = conclusion;
-  const recorded = await apply({
-    type: "final",
-    key,
-    now,
-    ttl: engine.ttl(),
-    ...command,
-    unclaimed: claimed === undefined,
-  });
   if (recorded.type === "refused") {
     log(
       "warning",

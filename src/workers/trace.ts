@@ -285,7 +285,8 @@ function openScope(attempt: Attempt, signal: AbortSignal): OpenScope {
         (async () => {
           assertOpen("addToChord()");
           const { chord, group } = message;
-          if (chord === null || group === null) throw new LovageError(`addToChord() needs a chord, and ${message.task} is a member of none`);
+          if (chord === null || group === null)
+            throw new LovageError(`addToChord() needs a chord, and ${message.task} is a member of none`);
           const idParts = ["added", message.id, attemptOf(message), added++];
           const id = stableId(...idParts);
           await addMember(attempt.sender, group, id);

@@ -218,6 +218,11 @@ async function startedMeta(context: WorkerContext, job: Job) {
 function prepare(context: WorkerContext, job: Job, claimed: Claimed | undefined): Run {
   const abort = new AbortController();
   const { delivery, message, request } = job;
+  const free = async () => {
+    if (claimed === undefined) return;
+    const { key, owner } = claimed;
+    await context.apply({ type: "release", key, owner, now: context.engine.clock.now() });
+  };
   return {
     delivery,
     message,
@@ -226,19 +231,19 @@ function prepare(context: WorkerContext, job: Job, claimed: Claimed | undefined)
     suspect: claimed !== undefined && claimed.runs > 1,
     async execute() {
       reportReceived(context, job);
-      const ended = await guard(context, delivery, () => runJob(context, job, claimed, abort.signal));
+      const ended = await guard(context, delivery, () =>
+        runJob(context, job, claimed, abort.signal).catch(async (error: unknown) => {
+          // A system failed, and nobody died: whoever takes it next is not to count a death. Where even that cannot be said, the lease ends by itself.
+          await free().catch(() => undefined);
+          throw error;
+        }),
+      );
       return { abandoned: false, ...ended };
     },
     terminate: () => abort.abort(terminated()),
     async release() {
       abort.abort(new LovageError("the worker stops"));
-      if (claimed !== undefined)
-        await context.apply({
-          type: "release",
-          key: claimed.key,
-          owner: claimed.owner,
-          now: context.engine.clock.now(),
-        });
+      await free();
       return { type: "handBack", visibility: 0 };
     },
   };

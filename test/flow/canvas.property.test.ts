@@ -1,9 +1,21 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import fc from "fast-check";
-import { afterAll, describe, expect, test } from "vitest";
-import { Lovage } from "../../src/index.ts";
+import { describe, expect, test } from "vitest";
+import { type ConfigInput, Lovage } from "../../src/index.ts";
 import type { Broker } from "../../src/brokers/broker.ts";
 import { hostileBroker, testApp } from "../../src/testing/index.ts";
-import { canvases, defineOps, type End, endOf, endsInGroup, interpret, type Node, opsOf } from "../canvas/random-canvas.ts";
+import {
+  canvases,
+  defineOps,
+  type End,
+  endOf,
+  endsInGroup,
+  interpret,
+  type Node,
+  opsOf,
+} from "../canvas/random-canvas.ts";
 
 const app = new Lovage("random");
 const { make } = defineOps(app);
@@ -28,12 +40,23 @@ function turning(seed: number) {
   };
 }
 
-async function outcomeOf(node: Node, seed: number | undefined): Promise<{ end: End; told: number }> {
+async function outcomeOf(
+  node: Node,
+  seed: number | undefined,
+  config: ConfigInput = {},
+): Promise<{ end: End; told: number }> {
   failures.length = 0;
   const transport = turning(seed ?? 0);
-  await using t = testApp(app, { broker: transport.wrap, seed: seed ?? 1, concurrency: seed === undefined ? 1 : 3 });
+  await using t = testApp(app, {
+    config,
+    broker: transport.wrap,
+    seed: seed ?? 1,
+    concurrency: seed === undefined ? 1 : 3,
+  });
   for (const { fate, label } of opsOf(node)) if (fate === "revoke") await app.result(`op-${label}`).revoke();
-  const result = (await make(node).linkError(told.s()).applyAsync(["in"])) as { get(options: object): Promise<unknown> };
+  const result = (await make(node).linkError(told.s()).applyAsync(["in"])) as {
+    get(options: object): Promise<unknown>;
+  };
   if (seed === undefined) await t.drain();
   else {
     transport.turn();
@@ -43,7 +66,8 @@ async function outcomeOf(node: Node, seed: number | undefined): Promise<{ end: E
     return { end: { value: await result.get({ timeout: 0 }) }, told: failures.length };
   } catch (error) {
     const { name } = error as Error;
-    if (name === "TimeoutError") throw new Error(`it hangs: ${(error as Error).message}\n${t.log.map(({ line }) => line).join("\n")}`);
+    if (name === "TimeoutError")
+      throw new Error(`it hangs: ${(error as Error).message}\n${t.log.map(({ line }) => line).join("\n")}`);
     return { end: name === "TaskRevokedError" ? "revoked" : "failed", told: failures.length };
   }
 }
@@ -68,10 +92,25 @@ describe("random canvases end as an interpreter of a few lines says, and call th
     );
   });
 
-  test(`${RUNS / 3} of depth 3, on a queue that duplicates, reorders, delays, throttles and loses replies`, { timeout: 600_000 }, async () => {
+  test(`${RUNS / 3} of depth 3, on a queue that duplicates, reorders, delays, throttles and loses replies`, {
+    timeout: 600_000,
+  }, async () => {
     await fc.assert(
       fc.asyncProperty(canvases(3), fc.nat(1_000_000), async (node, seed) => check(node, await outcomeOf(node, seed))),
       { numRuns: Math.ceil(RUNS / 3) },
     );
+  });
+
+  test(`${Math.ceil(RUNS / 10)} on SQLite, half of them hostile`, { timeout: 600_000 }, async () => {
+    const folder = await mkdtemp(join(tmpdir(), "lovage-canvas-"));
+    let files = 0;
+    await fc.assert(
+      fc.asyncProperty(canvases(3), fc.option(fc.nat(1_000_000), { nil: undefined }), async (node, seed) => {
+        const url = `sqlite:///${join(folder, `${++files}.db`)}`;
+        check(node, await outcomeOf(node, seed, { brokerUrl: url, resultBackend: url }));
+      }),
+      { numRuns: Math.ceil(RUNS / 10) },
+    );
+    await rm(folder, { recursive: true, force: true });
   });
 });
