@@ -16,10 +16,10 @@ function visible(command: Command, path: string): readonly (readonly [path: stri
 }
 
 function helpOf(command: Command): string {
-  let text = "";
-  command.configureOutput({ writeOut: (part) => void (text += part), getOutHelpWidth: () => 100 });
+  const parts: string[] = [];
+  command.configureOutput({ writeOut: (part) => void parts.push(part), getOutHelpWidth: () => 100 });
   command.outputHelp();
-  return text.trim();
+  return parts.join("").trim();
 }
 
 export function commandLinePage(): string {

@@ -50,7 +50,8 @@ const mayImport: readonly (readonly [place: string, ...allowed: string[]])[] = [
 ];
 
 /** One service's way of being a broker or a result backend: a port and the house must do without. */
-const implementation = /^(aws|sqlite)\/|^brokers\/(sqs|sqlite|memory)|^results\/(dynamodb|sqlite|memory)|^beat\/(eventbridge|sqlite|memory)/;
+const implementation =
+  /^(aws|sqlite)\/|^brokers\/(sqs|sqlite|memory)|^results\/(dynamodb|sqlite|memory)|^beat\/(eventbridge|sqlite|memory)/;
 
 /** Who may import an implementation beside another one; the opener only with `import()`, when a URL first names it. */
 const opener = "open.ts";

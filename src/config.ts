@@ -157,6 +157,8 @@ export interface ConfigInput extends AcceptedInput {
   readonly maxDeliveries?: number;
   /** What beat sends, by a name of its own. */
   readonly beatSchedule?: Readonly<Record<string, BeatEntry>>;
+  /** ARN of the beat function, for entries put at run time on AWS. `LOVAGE_BEAT_FUNCTION` overrides it. */
+  readonly beatFunction?: string;
   /** Tasks that one worker process runs at a time. Default, also `"auto"`: the number of CPUs. */
   readonly workerConcurrency?: number | "auto";
   /** Messages that a worker takes ahead, times its concurrency; 1 to 1,000. Default 4. */
@@ -210,6 +212,7 @@ export interface Config {
   readonly taskAnnotations: TaskAnnotations;
   readonly maxDeliveries: number;
   readonly beatSchedule: Readonly<Record<string, BeatEntry>>;
+  readonly beatFunction: string | undefined;
   /** `undefined`: the number of CPUs, which the worker asks for. */
   readonly workerConcurrency: number | undefined;
   readonly workerPrefetchMultiplier: number;
@@ -241,7 +244,11 @@ export interface ParsedConfig
 }
 
 /** The environment variables that are read, both over the config. */
-const ENVIRONMENT = { LOVAGE_BROKER_URL: "brokerUrl", LOVAGE_RESULT_BACKEND: "resultBackend" } as const;
+const ENVIRONMENT = {
+  LOVAGE_BROKER_URL: "brokerUrl",
+  LOVAGE_RESULT_BACKEND: "resultBackend",
+  LOVAGE_BEAT_FUNCTION: "beatFunction",
+} as const;
 
 /**
  * Checks the settings and fills in what is not given. Does no I/O. Throws `ImproperlyConfigured` that names the

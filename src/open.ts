@@ -2,13 +2,16 @@
  * Brokers and backends by the scheme of their URL. An implementation is loaded when a URL first asks for it; those of
  * others are registered.
  */
+import type { BeatStore, BeatStoreContext, OpenBeatStore } from "./beat/store.ts";
 import type { Backend, BackendContext, OpenBackend } from "./results/backend.ts";
 import type { Broker, BrokerContext, OpenBroker } from "./brokers/broker.ts";
 import { ImproperlyConfigured } from "./errors.ts";
 import { didYouMean } from "./nearest.ts";
 
-/** Loads an implementation: a dynamic import, so that a process which never opens it never loads it. */
-/** Loads an implementation. In a bundle for the edge, what needs Node is an empty module: `browser` in package.json says which. */
+/**
+ * Loads an implementation: a dynamic import, so that a process which never opens it never loads it. In a bundle for the
+ * edge, what needs Node is an empty module: `browser` in package.json says which.
+ */
 export type Load<T> = () => Promise<{ readonly open?: T }>;
 
 /**
@@ -37,6 +40,19 @@ const BACKENDS = new Map<string, Load<OpenBackend>>([
     ? ([
         ["sqlite", () => import("./results/sqlite.ts")],
         ["memory", () => import("./results/memory.ts")],
+      ] as const)
+    : []),
+]);
+
+/** Entries put at run time are kept beside the queues: by the broker's scheme. */
+const BEAT_STORES = new Map<string, Load<OpenBeatStore>>([
+  ...(typeof LOVAGE_BUNDLE === "undefined" || LOVAGE_BUNDLE !== "lambda"
+    ? ([["sqs", () => import("./beat/eventbridge.ts")]] as const)
+    : []),
+  ...(typeof LOVAGE_BUNDLE === "undefined"
+    ? ([
+        ["sqlite", () => import("./beat/sqlite.ts")],
+        ["memory", () => import("./beat/memory.ts")],
       ] as const)
     : []),
 ]);
@@ -92,5 +108,34 @@ export async function openBroker(url: string, context: BrokerContext): Promise<B
 
 export async function openBackend(url: string, context: BackendContext): Promise<Backend> {
   const open = await load(BACKENDS, "resultBackend", url);
+  return open(url, context);
+}
+
+/** The same for entries put at run time, beside a broker of this scheme. */
+export const registerBeatStore = (scheme: string, load: Load<OpenBeatStore>): void =>
+  register(BEAT_STORES, scheme, load);
+
+export const isBeatStoreScheme = (scheme: string): boolean => BEAT_STORES.has(scheme);
+
+const schemeOf = (url: string): string => url.slice(0, Math.max(0, url.indexOf(":")));
+
+/** Whether entries can be put at run time: beside SQS, only where the beat function is known. */
+export const hasBeatStore = (config: {
+  readonly brokerUrl: string;
+  readonly beatFunction: string | undefined;
+}): boolean => {
+  const scheme = schemeOf(config.brokerUrl);
+  return BEAT_STORES.has(scheme) && (scheme !== "sqs" || config.beatFunction !== undefined);
+};
+
+export async function openBeatStore(url: string, context: BeatStoreContext): Promise<BeatStore> {
+  const scheme = schemeOf(url);
+  if (!BEAT_STORES.has(scheme)) {
+    throw new ImproperlyConfigured(
+      "brokerUrl",
+      `beside ${scheme}:// there is nowhere to put entries at run time; write them into beatSchedule, or use ${[...BEAT_STORES.keys()].map((known) => `${known}://`).join(", ")}`,
+    );
+  }
+  const open = await load(BEAT_STORES, "brokerUrl", url);
   return open(url, context);
 }

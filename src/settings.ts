@@ -15,6 +15,7 @@ import type {
   ResultBackendTransportOptions,
   TaskAnnotations,
 } from "./config.ts";
+import { checkZone } from "./beat/zone.ts";
 import { ImproperlyConfigured } from "./errors.ts";
 import { didYouMean } from "./nearest.ts";
 import { isBackendScheme, isBrokerScheme } from "./open.ts";
@@ -192,19 +193,7 @@ const compression: Parse<Compression> = (value, at) => {
   return found ?? fail(at, "gzip, brotli or zstd, which are what JavaScript platforms can write", value);
 };
 
-const timezone: Parse<string> = (value, at) => {
-  const zone = name(value, at);
-  try {
-    new Intl.DateTimeFormat("en", { timeZone: zone });
-    return zone;
-  } catch (cause) {
-    throw new ImproperlyConfigured(
-      at,
-      `must be the IANA name of a time zone, such as "Asia/Shanghai" (given: ${show(value)})`,
-      { cause },
-    );
-  }
-};
+const timezone: Parse<string> = (value, at) => checkZone(name(value, at), at);
 
 const UNITS: Readonly<Record<string, number>> = { weeks: 604_800, days: 86_400, hours: 3600, minutes: 60, seconds: 1 };
 
@@ -706,6 +695,13 @@ export const LIVE: { readonly [K in keyof ParsedConfig]: LiveSetting<ParsedConfi
     parse: beatSchedule,
     what: "What beat sends: `{ name: { task, schedule, args, kwargs, options, relative, enabled, catchUp, within } }`. `schedule` is a number of seconds, `every({ … })`, `crontab({ … })`, `solar(…)` or `at(…)`.",
     why: "Intervals are counted from the epoch, not from the last run, which a restart would reset; `enabled`, `catchUp` and `within` are additions.",
+  },
+  beatFunction: {
+    default: undefined,
+    defaultText: "none",
+    parse: name,
+    what: "ARN of the beat function on AWS, which the rules of entries put at run time (`app.beat.put`) call. `environmentFor` of `TaskQueues` gives it; `LOVAGE_BEAT_FUNCTION` overrides it.",
+    why: "Celery has no entries that are put at run time without another scheduler.",
   },
   workerConcurrency: {
     celery: null,

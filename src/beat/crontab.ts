@@ -51,6 +51,7 @@ export function crontab(fields: CrontabFields = {}): CrontabSchedule {
     }
   }
   const values = (field: keyof CrontabFields) => expand(field, fields[field] ?? "*");
+  const found = slips.get(fields) ?? FIELDS.flatMap((field) => slipsOf(field, fields[field]));
   const schedule: CrontabSchedule = {
     type: "crontab",
     minute: values("minute"),
@@ -66,7 +67,30 @@ export function crontab(fields: CrontabFields = {}): CrontabSchedule {
       `no month of ${schedule.monthOfYear.join(", ")} has a day ${schedule.dayOfMonth.join(", ")}`,
     );
   }
+  slips.set(schedule, found);
   return Object.freeze(schedule);
+}
+
+/** What a schedule's fields cannot show any more: steps that Celery takes, and that mean something else than they seem to. */
+const slips = new WeakMap<object, readonly string[]>();
+
+/** Sentences about what the text of a crontab seems to say and does not. */
+export const crontabSlips = (schedule: CrontabSchedule): readonly string[] => slips.get(schedule) ?? [];
+
+function slipsOf(field: keyof CrontabFields, given: CronField | undefined): string[] {
+  const [, stepText] = typeof given === "string" ? (/^\*\/(\d+)$/.exec(given) ?? []) : [];
+  const step = Number(stepText);
+  const [min, max] = RANGES[field];
+  const count = max - min + 1;
+  if (stepText === undefined || step === 1) return [];
+  if (step > count)
+    return [
+      `${field} ${given} is ${min} alone, as the field has only ${count} values; use every() for longer intervals`,
+    ];
+  if (count % step === 0 || field === "dayOfMonth" || field === "dayOfWeek") return [];
+  return [
+    `${field} ${given} begins anew at ${min} each time, so the last distance is ${count % step}, and not ${step}`,
+  ];
 }
 
 /** A crontab from the line that cron uses: minute, hour, day of month, month, day of week, each parted by one space. */

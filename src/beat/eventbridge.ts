@@ -20,7 +20,14 @@ import { translateError } from "../aws/errors.ts";
 import { ImproperlyConfigured, type LovageError, OperationalError, PayloadTooLarge } from "../errors.ts";
 import { ruleName, rulePrefix } from "./rule-name.ts";
 import { cronExpression, ruleOf } from "./rules.ts";
-import { type BeatStore, type BeatStoreContext, parseEntry, type RuntimeEntry, stringifyEntry, whereOf } from "./store.ts";
+import {
+  type BeatStore,
+  type BeatStoreContext,
+  parseEntry,
+  type RuntimeEntry,
+  stringifyEntry,
+  whereOf,
+} from "./store.ts";
 
 /** For one try of a request, in milliseconds. */
 const REQUEST_TIMEOUT_MS = 5000;
@@ -89,7 +96,9 @@ export function open(url: string, context: BeatStoreContext): BeatStore {
       client.send(
         new PutTargetsCommand({
           Rule: rule,
-          Targets: [{ Id: TARGET, Arn: beatFunction, InputTransformer: { InputPathsMap: { time: "$.time" }, InputTemplate } }],
+          Targets: [
+            { Id: TARGET, Arn: beatFunction, InputTransformer: { InputPathsMap: { time: "$.time" }, InputTemplate } },
+          ],
         }),
       ),
     );
@@ -148,10 +157,16 @@ export function open(url: string, context: BeatStoreContext): BeatStore {
     },
     async remove(name) {
       const rule = ruleOfEntry(name);
-      if ((await targetsOf(rule)) === undefined) return false;
-      await ask("RemoveTargets", rule, () => client.send(new RemoveTargetsCommand({ Rule: rule, Ids: [TARGET] })));
-      await ask("DeleteRule", rule, () => client.send(new DeleteRuleCommand({ Name: rule })));
-      return true;
+      const targets = (await targetsOf(rule)) ?? [];
+      const isOurs = targets.some(({ Arn }) => Arn === beatFunction);
+      if (isOurs) {
+        await ask("RemoveTargets", rule, () => client.send(new RemoveTargetsCommand({ Rule: rule, Ids: [TARGET] })));
+      }
+      // A rule without a target is what a put that was cut short has left behind.
+      if (isOurs || targets.length === 0) {
+        await ask("DeleteRule", rule, () => client.send(new DeleteRuleCommand({ Name: rule })));
+      }
+      return isOurs;
     },
     async setEnabled(name, enabled, since) {
       const rule = ruleOfEntry(name);

@@ -81,10 +81,12 @@ function follow({ coming, clock, log, signal }: BeatOptions) {
       if (coming === undefined || !isStale) return false;
       isStale = false;
       // Before the list is read, so that what changes while it is read is not missed.
-      void watch(coming).catch((error: unknown) => log?.error("beat cannot see entries put at run time any more", error));
+      void watch(coming).catch((error: unknown) =>
+        log?.error("beat cannot see entries put at run time any more", error),
+      );
       try {
         const found = await coming.list();
-        if (JSON.stringify(found.map(identity)) === JSON.stringify(current.map(identity))) return false;
+        if (asText(found) === asText(current)) return false;
         current = found;
         return true;
       } catch (error) {
@@ -102,8 +104,8 @@ function follow({ coming, clock, log, signal }: BeatOptions) {
   };
 }
 
-/** An entry that is put anew, paused or resumed differs in it. */
-const identity = ({ name, since, enabled }: ScheduleEntry) => [name, since, enabled];
+const asText = (entries: readonly ScheduleEntry[]): string =>
+  JSON.stringify(entries, (_, value) => (typeof value === "bigint" ? String(value) : value));
 
 /**
  * Sends each slot of the entries as soon as it is due, until the signal aborts; what is being sent then is awaited. It

@@ -47,6 +47,32 @@ function minuteOf(rule: Rule, eventTime: number): number | undefined {
   return order.find((candidate) => fires(rule, candidate));
 }
 
+/** An event of a rule that is older has been kept back by an outage. Lambda's own retries come 1 and 2 minutes later. */
+export const LATE_EVENT_MS = 300_000;
+
+/**
+ * Of the slots that an event stands for those that are to be sent: all of them, or those that the entry's `catchUp` wants
+ * where the event is late. What is the last late slot is counted from the schedule, so that of many late events exactly
+ * one finds it.
+ */
+export function dueSlots(entry: ScheduleEntry, zone: string, eventTime: number, now: number): MinuteSlot[] {
+  const found = minuteSlots(entry, zone, eventTime, now).filter(({ slot }) => slot > (entry.since ?? slot - 1));
+  if (now - eventTime <= LATE_EVENT_MS) return found;
+  const kept = found.filter(({ slot }) => slot >= now - entry.within * 1000);
+  switch (entry.catchUp) {
+    case "skip":
+      return [];
+    case "last":
+      return kept.filter(
+        ({ slot }) => slots(entry.schedule, zone, { from: slot, to: now - LATE_EVENT_MS }).length === 0,
+      );
+    case "all":
+      return kept;
+    default:
+      return entry.catchUp satisfies never;
+  }
+}
+
 const rules = new WeakMap<Schedule, Map<string, Rule>>();
 
 /**

@@ -205,7 +205,10 @@ export function scheduleEntries(beatSchedule: Readonly<Record<string, BeatEntry>
     Object.entries(beatSchedule).map(([name, entry]) => {
       const where = `beatSchedule[${JSON.stringify(name)}]`;
       if (name.startsWith(RUNTIME_PREFIX)) {
-        throw new ImproperlyConfigured(where, `names that begin with ${RUNTIME_PREFIX} are those of entries put at run time`);
+        throw new ImproperlyConfigured(
+          where,
+          `names that begin with ${RUNTIME_PREFIX} are those of entries put at run time`,
+        );
       }
       return scheduleEntry(name, entry, where);
     }),

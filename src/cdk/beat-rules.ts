@@ -1,5 +1,4 @@
 /** Beat on EventBridge: a rule for each entry of `beatSchedule`, and the function that they call. */
-import { createHash } from "node:crypto";
 import { ArnFormat, Duration, type RemovalPolicy, Stack } from "aws-cdk-lib";
 import * as cloudwatch from "aws-cdk-lib/aws-cloudwatch";
 import * as events from "aws-cdk-lib/aws-events";
@@ -9,6 +8,7 @@ import type { RetentionDays } from "aws-cdk-lib/aws-logs";
 import * as sqs from "aws-cdk-lib/aws-sqs";
 import { Construct } from "constructs";
 import type { Lovage } from "../app.ts";
+import { ruleName, rulePrefix } from "../beat/rule-name.ts";
 import { cronExpression, ruleOf } from "../beat/rules.ts";
 import type { ScheduleEntry } from "../beat/schedule.ts";
 import { isFifo } from "../brokers/broker.ts";
@@ -30,8 +30,6 @@ export interface BeatRulesProps {
 
 const TIMEOUT = Duration.seconds(30);
 const MEMORY_MB = 256;
-/** EventBridge's limit of a rule's name. */
-const MAX_RULE_NAME = 64;
 
 /** The entries of the app that have a rule, checked. Throws `ImproperlyConfigured`. */
 export function ruleEntries(app: Lovage): readonly (ScheduleEntry & { readonly queue: string })[] {
@@ -67,6 +65,8 @@ export class BeatRules extends Construct {
   readonly function: NodejsFunction;
   readonly deadLetterQueue: sqs.Queue;
   readonly alarm: cloudwatch.Alarm;
+  /** ARN, with a `*`, of the rules that `app.beat.put` makes: no rule that is deployed is among them. */
+  readonly runtimeRules: string;
 
   constructor(scope: Construct, id: string, props: BeatRulesProps) {
     super(scope, id);
@@ -83,16 +83,20 @@ export class BeatRules extends Construct {
       timeout: TIMEOUT,
       deadLetterQueue: this.deadLetterQueue,
     });
-    const rulePrefix = `${ruleText(prefix)}beat-`;
-    const sourceArn = Stack.of(this).formatArn({
-      service: "events",
-      resource: "rule",
-      resourceName: `${rulePrefix}*`,
-      arnFormat: ArnFormat.SLASH_RESOURCE_NAME,
-    });
+    const deployed = rulePrefix(prefix, "deployed");
+    const arnOf = (rules: string) =>
+      Stack.of(this).formatArn({
+        service: "events",
+        resource: "rule",
+        resourceName: `${rules}*`,
+        arnFormat: ArnFormat.SLASH_RESOURCE_NAME,
+      });
+    const sourceArn = arnOf(deployed);
+    this.runtimeRules = arnOf(rulePrefix(prefix, "runtime"));
     const principal = new iam.ServicePrincipal("events.amazonaws.com");
     // One for all rules: with one for each, the function's policy is full near fifty.
     this.function.addPermission("Rules", { principal, sourceArn });
+    this.function.addPermission("RuntimeRules", { principal, sourceArn: this.runtimeRules });
     this.deadLetterQueue.addToResourcePolicy(
       new iam.PolicyStatement({
         principals: [principal],
@@ -110,7 +114,7 @@ export class BeatRules extends Construct {
     });
     for (const entry of ruleEntries(app)) {
       new events.Rule(this, `Rule-${entry.name}`, {
-        ruleName: ruleName(rulePrefix, entry.name),
+        ruleName: ruleName(deployed, entry.name),
         description: `${app.name}: ${entry.task} by the entry ${entry.name} of beatSchedule`.slice(0, 512),
         schedule: events.Schedule.expression(cronExpression(ruleOf(entry.schedule, app.config.timezone))),
         targets: [target(entry.name)],
@@ -128,14 +132,24 @@ export class BeatRules extends Construct {
       treatMissingData: cloudwatch.TreatMissingData.NOT_BREACHING,
     });
   }
-}
 
-const ruleText = (text: string): string => text.replace(/[^\w.-]/g, "-");
-
-/** What had to be changed in the entry's name, or cut off, is made up for by a hash of it. */
-function ruleName(prefix: string, entry: string): string {
-  const plain = prefix + ruleText(entry);
-  if (plain === prefix + entry && plain.length <= MAX_RULE_NAME) return plain;
-  const hash = createHash("sha256").update(entry).digest("hex").slice(0, 8);
-  return `${plain.slice(0, MAX_RULE_NAME - hash.length - 1)}-${hash}`;
+  /** Lets someone put, list, pause, resume and remove entries at run time: rules of that kind alone, which call this function alone. */
+  grantSchedule(grantee: iam.IGrantable): iam.Grant {
+    const rules = [this.runtimeRules];
+    iam.Grant.addToPrincipal({
+      grantee,
+      actions: ["events:PutTargets"],
+      resourceArns: rules,
+      conditions: { ArnEquals: { "events:TargetArn": this.function.functionArn } },
+    });
+    // It lists names and times, and takes no resource.
+    iam.Grant.addToPrincipal({ grantee, actions: ["events:ListRules"], resourceArns: ["*"] });
+    return iam.Grant.addToPrincipal({
+      grantee,
+      actions: ["PutRule", "DeleteRule", "EnableRule", "DisableRule", "RemoveTargets", "ListTargetsByRule"].map(
+        (action) => `events:${action}`,
+      ),
+      resourceArns: rules,
+    });
+  }
 }

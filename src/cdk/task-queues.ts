@@ -24,7 +24,7 @@ export interface TaskQueuesProps {
   readonly app: Lovage;
   /** The module of the worker: exports `handler`, made by `createWorkerHandler(app)`. */
   readonly entry: string;
-  /** The module of beat: exports `handler`, made by `createBeatHandler(app)`. @default - none; needed where the app has a `beatSchedule` */
+  /** The module of beat: exports `handler`, made by `createBeatHandler(app)`. @default - none; needed where the app has a `beatSchedule`, or puts entries at run time */
   readonly beatEntry?: string;
   /** Put before the names of queues, table and rules, so that two deployments can be side by side. @default - `queue_name_prefix` of the app's broker */
   readonly prefix?: string;
@@ -65,7 +65,7 @@ export class TaskQueues extends Construct {
   /** `LOVAGE_RESULT_BACKEND` of all that reads results. */
   readonly resultBackend: string;
   readonly dashboard: cloudwatch.Dashboard;
-  /** Absent where the app has no schedule. */
+  /** Absent where neither `beatSchedule` nor `beatEntry` is given. */
   readonly beat: BeatRules | undefined;
   readonly #queues = new Map<string, TaskQueue>();
   readonly #keys: readonly kms.IKey[];
@@ -126,7 +126,7 @@ export class TaskQueues extends Construct {
       this.#grantTable(queue, ["dynamodb:BatchGetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"]);
     }
 
-    if (scheduled.length > 0) {
+    if (scheduled.length > 0 || props.beatEntry !== undefined) {
       if (props.beatEntry === undefined) {
         throw new ImproperlyConfigured(
           "beatEntry",
@@ -138,7 +138,11 @@ export class TaskQueues extends Construct {
         entry: props.beatEntry,
         environment: this.#environment,
       });
-      this.grantSend(this.beat.function, [...new Set(scheduled.map(({ queue }) => queue))]);
+      // To any queue: what is put at run time is known then only.
+      this.grantSend(this.beat.function);
+      for (const { function: worker } of this.#queues.values()) {
+        worker.addEnvironment("LOVAGE_BEAT_FUNCTION", this.beat.function.functionArn);
+      }
     }
     const alarms = [...this.#queues.values()].flatMap((queue) => queue.alarms);
     if (this.beat !== undefined) alarms.push(this.beat.alarm);
@@ -181,6 +185,16 @@ export class TaskQueues extends Construct {
   /** Points the app of a function at these queues and results. What it may do there, the grants say. */
   environmentFor(fn: lambda.Function): void {
     for (const [name, value] of Object.entries(this.#environment)) fn.addEnvironment(name, value);
+    if (this.beat !== undefined) fn.addEnvironment("LOVAGE_BEAT_FUNCTION", this.beat.function.functionArn);
+  }
+
+  /** Lets someone use `app.beat`: put, list, pause, resume and remove entries at run time. */
+  grantSchedule(grantee: iam.IGrantable): iam.Grant {
+    if (this.beat !== undefined) return this.beat.grantSchedule(grantee);
+    throw new ImproperlyConfigured(
+      "beatEntry",
+      "is needed for entries put at run time: the module that exports createBeatHandler(app)",
+    );
   }
 
   get #environment(): Readonly<Record<string, string>> {
@@ -202,6 +216,12 @@ export class TaskQueues extends Construct {
       value: `https://${region}.console.aws.amazon.com/cloudwatch/home?region=${region}#dashboards/dashboard/${this.dashboard.dashboardName}`,
       description: "Queues, tasks and alarms at a glance",
     });
+    if (this.beat !== undefined) {
+      new CfnOutput(this, "BeatFunction", {
+        value: this.beat.function.functionArn,
+        description: "LOVAGE_BEAT_FUNCTION",
+      });
+    }
     new CfnOutput(this, "BrokerUrl", { value: this.brokerUrl, description: "LOVAGE_BROKER_URL" });
     new CfnOutput(this, "ResultBackend", { value: this.resultBackend, description: "LOVAGE_RESULT_BACKEND" });
   }

@@ -2,6 +2,7 @@
 import type { Command } from "commander";
 import { beat, beatEntries } from "../workers/beat.ts";
 import type { LogLevel } from "../workers/log.ts";
+import { beatSubcommands } from "./beat-plan.ts";
 import { EXIT, report } from "./exit.ts";
 import { loadSharedApp } from "./load.ts";
 import { appOption, logOptions } from "./options.ts";
@@ -15,6 +16,7 @@ export interface BeatCommandOptions {
 
 export function beatCommand(program: Command): void {
   const command = program.command("beat").description("send scheduled tasks until told to stop");
+  beatSubcommands(command);
   command.addOption(appOption());
   for (const option of logOptions()) command.addOption(option);
   command

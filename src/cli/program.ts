@@ -1,6 +1,7 @@
 /** The commands of `lovage`. */
 import { Command } from "commander";
 import { beatCommand } from "./beat.ts";
+import { dlqCommand } from "./dlq.ts";
 import { EXIT_HELP } from "./exit.ts";
 import { purgeCommand, queuesCommand } from "./queues.ts";
 import { callCommand, inspectCommand, resultCommand } from "./tasks.ts";
@@ -29,6 +30,7 @@ Examples:
   resultCommand(program);
   queuesCommand(program);
   purgeCommand(program);
+  dlqCommand(program);
   inspectCommand(program);
   childCommand(program);
   return program;

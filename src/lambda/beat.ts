@@ -1,28 +1,38 @@
 /** Beat as a Lambda function behind EventBridge rules, one rule for each entry of `beatSchedule`. */
 import type { Lovage } from "../app.ts";
-import { minuteSlots } from "../beat/minute.ts";
+import { entryOfEvent } from "../beat/eventbridge.ts";
+import { dueSlots } from "../beat/minute.ts";
 import type { ScheduleEntry } from "../beat/schedule.ts";
 import { slotId } from "../beat/slot-id.ts";
+import { besideDeclared } from "../beat/store.ts";
 import { isFifo } from "../brokers/broker.ts";
+import { ImproperlyConfigured } from "../errors.ts";
 import { beatEntries, sendSlot } from "../workers/beat.ts";
 import { registerAws } from "./aws.ts";
 import { createLambdaLog } from "./log.ts";
 import { type HandlerOptions, type LambdaContext, writeLine } from "./worker.ts";
 
-/** What a rule of `TaskQueues` gives the beat function. */
-export interface BeatEvent {
-  /** The entry of `beatSchedule`. */
-  readonly entry: string;
+/** What a rule gives the beat function: one of `TaskQueues` the entry's name, one of `app.beat.put` the entry itself. */
+export type BeatEvent = (
+  | {
+      /** The entry of `beatSchedule`. */
+      readonly entry: string;
+    }
+  | {
+      /** The entry put at run time, encoded. */
+      readonly put: string;
+    }
+) & {
   /** EventBridge's time of the event, in ISO 8601. */
   readonly time: string;
-}
+};
 
 /**
  * Makes the handler of the beat function: `export const handler = createBeatHandler(app);`
  *
  * It sends what the entry's schedule has in the minute that the event stands for, each with a delay to its second and an
  * id of its slot, so that an event that comes twice sends nothing that runs twice. Rejects when something could not be
- * sent: Lambda then brings the event again.
+ * sent: Lambda then brings the event again. Rejects with `ImproperlyConfigured` for an event that no rule of the app gives.
  */
 export function createBeatHandler(
   app: Lovage,
@@ -39,21 +49,42 @@ export function createBeatHandler(
 
   return async (event, context) => {
     begin(context.awsRequestId);
-    entries ??= new Map(beatEntries(app).map((entry) => [entry.name, entry]));
-    const entry = entries.get(event.entry);
-    if (entry === undefined) {
-      log("warning", `beatSchedule has no entry ${JSON.stringify(event.entry)}: a rule of an earlier deployment fired`);
-      return;
-    }
+    const found = find(event);
+    if (found === undefined) return;
+    const { entry, zone, time } = found;
     const now = clock.now();
-    const found = minuteSlots(entry, app.config.timezone, Date.parse(event.time), now);
-    const sent = await Promise.allSettled(found.map(({ slot }) => send(entry, slot, now)));
+    const due = dueSlots(entry, zone, time, now);
+    const sent = await Promise.allSettled(due.map(({ slot }) => send(entry, slot, now)));
     const failed = sent.flatMap((result) => (result.status === "rejected" ? [result.reason] : []));
     if (failed.length > 0)
       throw failed.length === 1
         ? failed[0]
         : new AggregateError(failed, `${failed.length} slots of ${entry.name} could not be sent`);
   };
+
+  /** What an event speaks of; nothing where the entry is gone. */
+  function find(
+    event: unknown,
+  ): { readonly entry: ScheduleEntry; readonly zone: string; readonly time: number } | undefined {
+    const given: { readonly entry?: unknown; readonly put?: unknown; readonly time?: unknown } =
+      typeof event === "object" && event !== null ? event : {};
+    const time = typeof given.time === "string" ? Date.parse(given.time) : Number.NaN;
+    if (Number.isNaN(time) || (typeof given.entry !== "string" && typeof given.put !== "string")) {
+      throw new ImproperlyConfigured(
+        "event",
+        `is of no rule of the app: beat needs { entry, time }, and was given ${JSON.stringify(event)?.slice(0, 200)}; remove whatever else calls this function`,
+      );
+    }
+    if (typeof given.put === "string") {
+      const runtime = entryOfEvent(given.put);
+      return { entry: besideDeclared(runtime), zone: runtime.zone, time };
+    }
+    entries ??= new Map(beatEntries(app).map((entry) => [entry.name, entry]));
+    const entry = entries.get(String(given.entry));
+    if (entry !== undefined) return { entry, zone: app.config.timezone, time };
+    log("warning", `beatSchedule has no entry ${JSON.stringify(given.entry)}: a rule of an earlier deployment fired`);
+    return undefined;
+  }
 
   async function send(entry: ScheduleEntry, slot: number, now: number): Promise<void> {
     const { task, options: own } = entry;

@@ -2,6 +2,8 @@ import { crontab, Lovage } from "lovage";
 import { createBeatHandler } from "lovage/lambda";
 import { type TestOptions, testApp } from "lovage/testing";
 import { expect, onTestFinished, test } from "vitest";
+import { scheduleEntry } from "../../src/beat/schedule.ts";
+import { stringifyEntry } from "../../src/beat/store.ts";
 import { OperationalError } from "../../src/errors.ts";
 
 function testBeat(app: Lovage, now: string, options: TestOptions = {}) {
@@ -90,4 +92,47 @@ test("a slot that could not be sent fails the invocation, so that Lambda brings 
     }),
   });
   await expect(t.fire("often", "2026-03-01T10:00:00Z")).rejects.toThrow("could not be sent");
+});
+
+const event = (given: object) => given as Parameters<ReturnType<typeof createBeatHandler>>[0];
+const context = { awsRequestId: "request-1" };
+
+test("an event that is of no rule of the app is refused", async () => {
+  const handler = createBeatHandler(every30().app, { write: () => {} });
+  for (const given of [{}, { entry: "often" }, { entry: "often", time: "today" }, { time: "2026-03-01T10:00:00Z" }]) {
+    await expect(handler(event(given), context)).rejects.toThrow(/is of no rule of the app/);
+  }
+});
+
+test("an event of an entry put at run time sends it, from the minute after it was put, in the zone it was put in", async () => {
+  const { app } = every30();
+  const t = testBeat(app, "2026-03-01T10:00:12Z");
+  const handler = createBeatHandler(app, { write: () => {} });
+  const put = (since: number) =>
+    Buffer.from(
+      stringifyEntry({
+        ...scheduleEntry("a", { task: "shop.tick", schedule: crontab({ hour: 11, minute: 0 }), args: [5, 6] }, "a"),
+        since,
+        zone: "Europe/Berlin",
+      }),
+    ).toString("base64url");
+  const time = "2026-03-01T10:00:00Z";
+  await handler(event({ put: put(Date.parse(time)), time }), context);
+  expect(await t.drain()).toEqual([]);
+  await handler(event({ put: put(Date.parse(time) - 1), time }), context);
+  expect(await t.drain()).toMatchObject([{ args: [5, 6], result: 30 }]);
+});
+
+test.each([
+  ["skip", []],
+  ["last", ["10:03"]],
+  ["all", ["10:01", "10:02", "10:03"]],
+] as const)("of events that an outage kept back, catchUp %s sends %j", async (catchUp, expected) => {
+  const schedule = 60;
+  const app = new Lovage("shop", { beatSchedule: { a: { task: "shop.tick", schedule, catchUp } } });
+  app.task("shop.tick", () => 1);
+  const t = testBeat(app, "2026-03-01T10:08:30Z");
+  for (const minute of ["10:01", "10:02", "10:03"]) await t.fire("a", `2026-03-01T${minute}:00Z`);
+  const minutes = t.lines.map(({ message }) => / for \d+-\d+-\d+T(\d+:\d+)/.exec(String(message))?.[1]);
+  expect(minutes).toEqual(expected);
 });

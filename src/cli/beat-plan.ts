@@ -1,0 +1,102 @@
+/** `lovage beat plan`, `list` and `clear`: what beat will do, what was put at run time, and the end of that. */
+import type { Command } from "commander";
+import type { Lovage } from "../app.ts";
+import { type EntryPlan, planOf } from "../beat/plan.ts";
+import { besideDeclared } from "../beat/store.ts";
+import { ImproperlyConfigured } from "../errors.ts";
+import { beatEntries } from "../workers/beat.ts";
+import { EXIT_HELP } from "./exit.ts";
+import { loadSharedApp } from "./load.ts";
+import { parseCount } from "./options.ts";
+import { table, toJson } from "./output.ts";
+
+interface PlanCommandOptions {
+  readonly app: string;
+  readonly days: number;
+  readonly aroundDst: boolean;
+  readonly json: boolean;
+}
+
+/** Adds them below `lovage beat`, whose option `-A` is theirs too. */
+export function beatSubcommands(beat: Command): void {
+  beat
+    .command("plan")
+    .description(
+      "each entry with its next runs, its rule on AWS, the next change of the clock, and what looks like a slip",
+    )
+    .option("--days <days>", "how far to look, 1 to 366", parseCount, 14)
+    .option("--around-dst", "the runs before and after the next change of the zone's clock", false)
+    .option("--json", "a list of objects, as JSON", false)
+    .configureHelp({ showGlobalOptions: true })
+    .addHelpText("after", EXIT_HELP)
+    .action(async (_, command: Command) => {
+      const options = command.optsWithGlobals<PlanCommandOptions>();
+      if (options.days < 1 || options.days > 366)
+        throw new ImproperlyConfigured("--days", `must be from 1 to 366, and is ${options.days}`);
+      await using app = await loadSharedApp(options.app);
+      const plans = planOf(await allEntries(app), {
+        zone: app.config.timezone,
+        now: app.engine.clock.now(),
+        days: options.days,
+        aroundDst: options.aroundDst,
+        timeLimit: (task) => timeLimitOf(app, task),
+      });
+      console.log(options.json ? toJson(plans, 2) : plans.map(planText).join("\n\n") || "There are no entries.");
+    });
+  beat
+    .command("list")
+    .description("the entries put at run time")
+    .option("--json", "a list of objects, as JSON", false)
+    .configureHelp({ showGlobalOptions: true })
+    .addHelpText("after", EXIT_HELP)
+    .action(async (_, command: Command) => {
+      const options = command.optsWithGlobals<{ readonly app: string; readonly json: boolean }>();
+      await using app = await loadSharedApp(options.app);
+      const entries = await app.beat.list();
+      if (options.json) return console.log(toJson(entries, 2));
+      const cells = entries.map(({ name, task, enabled, since }) => [
+        name,
+        task,
+        enabled ? "runs" : "paused",
+        new Date(since).toISOString(),
+      ]);
+      console.log(table([["name", "task", "state", "since"], ...cells]));
+    });
+  beat
+    .command("clear")
+    .description("remove all entries put at run time, as before a stack is destroyed")
+    .configureHelp({ showGlobalOptions: true })
+    .addHelpText("after", EXIT_HELP)
+    .action(async (_, command: Command) => {
+      await using app = await loadSharedApp(command.optsWithGlobals<{ readonly app: string }>().app);
+      for (const { name } of await app.beat.list()) {
+        await app.beat.remove(name);
+        console.log(`Removed ${name}.`);
+      }
+    });
+}
+
+async function allEntries(app: Lovage) {
+  const runtime = app.engine.hasBeatStore ? await app.beat.list() : [];
+  return [...beatEntries(app), ...runtime.map(besideDeclared)];
+}
+
+/** The task's own limit, or the app's. */
+function timeLimitOf(app: Lovage, name: string): number | undefined {
+  const task = app.tasks.get(name);
+  return (task && app.engine.optionsOf(task).timeLimit) ?? app.config.taskTimeLimit;
+}
+
+function planText({ name, task, zone, runs, rule, change, warnings }: EntryPlan): string {
+  return [
+    `${name}: ${task}, ${zone}`,
+    ...runs.map(({ local, utc }) => `  ${local}  ${utc}`),
+    ...(rule === null ? [] : [`  rule    ${rule}`]),
+    ...(change === null
+      ? []
+      : [
+          `  clock   ${change.at.utc}, ${Math.abs(change.minutes)} min ${change.minutes > 0 ? "forward" : "back"}: ${change.effects.join("; ")}`,
+        ]),
+    ...warnings.map((warning) => `  warning ${warning}`),
+  ].join("\n");
+}

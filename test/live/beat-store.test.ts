@@ -1,0 +1,45 @@
+import { crontab, Lovage } from "lovage";
+import { describe, expect, onTestFinished, test, vi } from "vitest";
+import { emulator, emulatorUrl } from "./emulators.ts";
+
+vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 });
+
+const aws = await emulator("ministack");
+
+describe.skipIf(!aws)("entries put at run time, as rules of EventBridge", () => {
+  const open = (fn: string, name = "shop") => {
+    const app = new Lovage(name, {
+      brokerUrl: emulatorUrl("sqs", aws as NonNullable<typeof aws>, "?region=eu-west-1&queue_name_prefix=shop-"),
+      resultBackend: "memory://",
+      beatFunction: `arn:aws:lambda:eu-west-1:000000000000:function:${fn}`,
+    });
+    app.task("shop.add", (x: number, y: number) => x + y);
+    onTestFinished(() => app.close());
+    return app;
+  };
+
+  test("are put, listed, paused, resumed and removed, each app its own", async () => {
+    const app = open("beat");
+    const long = `long-${"x".repeat(100)}`;
+    await app.beat.put("ü <b>", { task: "shop.add", schedule: crontab({ hour: 9 }), args: ["<time>", 2] });
+    await app.beat.put(long, { task: "shop.add", schedule: 30, enabled: false });
+    await open("beat-2", "other").beat.put("a", { task: "shop.add", schedule: 30 });
+    expect(await app.beat.list()).toMatchObject([
+      { name: long, enabled: false },
+      { name: "ü <b>", enabled: true, args: ["<time>", 2], schedule: { hour: [9] } },
+    ]);
+    expect([await app.beat.pause("ü <b>"), await app.beat.resume(long), await app.beat.pause("none")]).toEqual([
+      true,
+      true,
+      false,
+    ]);
+    expect((await app.beat.list()).map(({ enabled }) => enabled)).toEqual([true, false]);
+    expect([await app.beat.remove(long), await app.beat.remove("ü <b>"), await app.beat.remove("a")]).toEqual([
+      true,
+      true,
+      false,
+    ]);
+    expect(await app.beat.list()).toEqual([]);
+    expect(await open("beat-2", "other").beat.list()).toHaveLength(1);
+  });
+});
