@@ -130,6 +130,12 @@ export const hasBeatStore = (config: {
 
 export async function openBeatStore(url: string, context: BeatStoreContext): Promise<BeatStore> {
   const scheme = schemeOf(url);
+  if (scheme === "sqs" && !BEAT_STORES.has(scheme)) {
+    throw new ImproperlyConfigured(
+      "brokerUrl",
+      "this function was bundled without EventBridge, where entries put at run time are kept; call registerRuntimeSchedule() of lovage/lambda in the module of its handler",
+    );
+  }
   if (!BEAT_STORES.has(scheme)) {
     throw new ImproperlyConfigured(
       "brokerUrl",

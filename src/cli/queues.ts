@@ -93,14 +93,15 @@ Examples:
     });
 }
 
-async function confirm(queues: readonly string[]): Promise<boolean> {
+/** Asks on the terminal whether what is to be deleted may be. Throws `ImproperlyConfigured` where there is none. */
+export async function confirm(queues: readonly string[], what = "All messages of"): Promise<boolean> {
   if (!process.stdin.isTTY) {
     throw new ImproperlyConfigured("--force", "is needed where nobody can be asked: a purge cannot be undone");
   }
   const terminal = createInterface({ input: process.stdin, output: process.stderr });
   try {
     const answer = await terminal.question(
-      `All messages of ${queues.join(", ")} will be deleted. Are you sure? (yes/NO) `,
+      `${what} ${queues.join(", ")} will be deleted. Are you sure? (yes/NO) `,
     );
     return /^y(es)?$/i.test(answer.trim());
   } finally {

@@ -211,7 +211,7 @@ export function decodeEnvelope(text: string, options: DecodeOptions): MaybePromi
       ? null
       : compressionType(String(headers.compression));
   if (compression === undefined)
-    throw new DecodeError(`the compression ${JSON.stringify(headers.compression)} is not one that kombu knows`);
+    throw new DecodeError(`the compression ${show(headers.compression)} is not one that kombu knows`);
   const raw = rawBody(
     envelope.body,
     properties.body_encoding,
@@ -248,7 +248,7 @@ function rawBody(body: unknown, encoding: unknown, binary: boolean): Payload {
   const name = typeof encoding === "string" ? encoding.toLowerCase() : (encoding ?? "utf-8");
   if (name === "utf-8") return body;
   if (name === "base64") return binary ? base64ToBytes(body) : base64ToAscii(body);
-  throw new DecodeError(`the body_encoding ${JSON.stringify(encoding)} is not known; base64 and utf-8 are`);
+  throw new DecodeError(`the body_encoding ${show(encoding)} is not known; base64 and utf-8 are`);
 }
 
 /** The text of a body's bytes. Like Python's JSON it sees UTF-16 by itself; other encodings go by their name. */
@@ -261,9 +261,7 @@ function decodeText(bytes: Uint8Array, encoding: unknown): string {
   if (sniffed !== undefined) return sniffed;
   const named = typeof encoding === "string" ? decodeAs(bytes, encoding) : undefined;
   if (named !== undefined) return named;
-  throw new DecodeError(
-    `the body is not text in UTF-8, nor in its content-encoding ${JSON.stringify(encoding ?? null)}`,
-  );
+  throw new DecodeError(`the body is not text in UTF-8, nor in its content-encoding ${show(encoding ?? null)}`);
 }
 
 function decodeAs(bytes: Uint8Array, label: string): string | undefined {
@@ -343,6 +341,10 @@ function threeElements(body: unknown): readonly unknown[] {
   return body;
 }
 
+/** A value of somebody's message in an error's text: it may hold whole numbers that JSON itself refuses to write. */
+const show = (value: unknown): string | undefined =>
+  JSON.stringify(value, (_, item: unknown) => (typeof item === "bigint" ? String(item) : item));
+
 function isObject(value: unknown): value is Fields {
   if (typeof value !== "object" || value === null) return false;
   const prototype: unknown = Object.getPrototypeOf(value);
@@ -370,7 +372,7 @@ function time(value: unknown, name: string): string | null {
   if (value === null || value === undefined) return null;
   // A tagged datetime was read to a Date already; its text is what counts.
   const given = value instanceof Date ? value.toISOString() : value;
-  if (typeof given !== "string") throw new DecodeError(`${name} is ${JSON.stringify(value)}, not a time in ISO 8601`);
+  if (typeof given !== "string") throw new DecodeError(`${name} is ${show(value)}, not a time in ISO 8601`);
   try {
     parseTime(given);
   } catch (error) {

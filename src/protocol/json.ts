@@ -21,7 +21,7 @@ const LONG_INTEGER = /(?:^|[^.\d])\d{16}/;
  */
 export function parseJson(text: string, revive: (marker: unknown, value: unknown) => unknown): unknown {
   // A shorter text has not enough brackets.
-  if (text.length > 2 * MAX_NESTING && nesting(text) > MAX_NESTING) {
+  if (text.length > 2 * MAX_NESTING && hasManyBrackets(text) && nesting(text) > MAX_NESTING) {
     throw new DecodeError(`the text is nested more than ${MAX_NESTING} levels deep`);
   }
   if (!isSpecial(text)) {
@@ -41,6 +41,17 @@ function isSpecial(text: string): boolean {
   // ASCII letters written as escapes could spell a tag, though no encoder writes them so.
   if (text.includes("\\u00") && /\\u00[2-7]/.test(text)) return true;
   return LONG_INTEGER.test(text);
+}
+
+/** Whether so many brackets open, in strings or out of them, that {@link MAX_NESTING} could be passed: a hundred times quicker to tell. */
+function hasManyBrackets(text: string): boolean {
+  let count = 0;
+  for (const bracket of ["[", "{"]) {
+    for (let at = text.indexOf(bracket); at >= 0; at = text.indexOf(bracket, at + 1)) {
+      if (++count > MAX_NESTING) return true;
+    }
+  }
+  return false;
 }
 
 /** How many brackets are open at once, at most. */

@@ -20,6 +20,9 @@ const RETRY_MS = 0.2;
 const BURST_MS = 3;
 /** One transaction takes no more jobs once it is so old: others wait for the lock meanwhile. */
 const TRANSACTION_MS = 5;
+/** The log is brought into the file when it has so many pages: four times SQLite's own 1000. */
+const CHECKPOINT_PAGES = 4000;
+const PAGE_BYTES = 4096;
 /** A commit is visible this long after its write, at the latest; on a slower disk it is noticed by the poll. */
 const SYNC_MS = 128;
 /** Where the file system reports no changes, they are noticed this late. */
@@ -393,8 +396,10 @@ async function openFile(path: string, random: () => number) {
         },
       );
     }
-    // What the log grew to under load is given back to the disk.
-    await insist(() => file.exec(`PRAGMA journal_size_limit = ${16 * 1024 * 1024}`), path, random);
+    // A checkpoint waits for the disk, and writes a page once however often the log has it. What the log grew to beyond
+    // that is given back to the disk.
+    const settings = `PRAGMA wal_autocheckpoint = ${CHECKPOINT_PAGES}; PRAGMA journal_size_limit = ${CHECKPOINT_PAGES * PAGE_BYTES}`;
+    await insist(() => file.exec(settings), path, random);
     return { db: file, begin: () => begin.run(), changes: file.prepare("SELECT total_changes() AS n") };
   } catch (error) {
     if (db?.isOpen) db.close();

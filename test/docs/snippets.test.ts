@@ -125,7 +125,8 @@ async function refusedCommands(code: string): Promise<readonly string[]> {
 function disarm(command: Command, writeErr: (text: string) => void): void {
   command.configureOutput({ writeOut: () => {}, writeErr }).showHelpAfterError(false);
   // One that has others below it must keep saying that it needs one of them.
-  if (command.commands.length === 0) command.action(() => {});
+  const runs = command.commands.length === 0 || (command.parent !== null && command.options.length > 0);
+  if (runs) command.action(() => {});
   for (const below of command.commands) disarm(below, writeErr);
 }
 

@@ -373,3 +373,13 @@ test("any message comes back equal, in a text that SQS takes and no Python worke
     { numRuns: 200 },
   );
 });
+
+test("a time that is a whole number beyond JSON's own is a DecodeError as any other", async () => {
+  const text = JSON.stringify({
+    body: "[[], {}, {}]",
+    "content-type": "application/json",
+    headers: { task: "t", id: "i", eta: 1 },
+    properties: {},
+  }).replace('"eta":1', '"eta":179599999999999999999999');
+  expect(() => decodeEnvelope(text, { accept: ["json"] })).toThrow(/eta is "?179599999999999999999999/);
+});

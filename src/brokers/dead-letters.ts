@@ -1,0 +1,160 @@
+/**
+ * Dead letters: looked at, sent back, deleted. Nothing is lost wherever this is interrupted: a letter is deleted after
+ * its copy was accepted, and one that was only looked at is hidden for a minute at most.
+ */
+import { decodeEnvelope, encodeEnvelope, peekEnvelope } from "../protocol/envelope.ts";
+import { createMessage } from "../protocol/message.ts";
+import { type Broker, type Delivery, deadLetterQueue } from "./broker.ts";
+import { globPattern } from "./routes.ts";
+
+/** A dead letter, and what is known of it. What a worker did not write, as when SQS moved it itself, is not there. */
+export interface DeadLetter {
+  readonly delivery: Delivery;
+  /** The queue that it came from. */
+  readonly queue: string;
+  readonly reason: string | undefined;
+  /** The error's name. */
+  readonly error: string | undefined;
+  readonly task: string | undefined;
+  /** Of the task. */
+  readonly id: string | undefined;
+  /** How often it was handed out before it was given up. */
+  readonly deliveries: number | undefined;
+  /** When it was sent first, and when it became a dead letter. */
+  readonly sentAt: Date | undefined;
+  readonly deadAt: Date | undefined;
+}
+
+/** Which letters are meant: those that match all that is given. */
+export interface DeadLetterFilter {
+  /** A task's name, or a pattern such as `media.*`. */
+  readonly task?: string | undefined;
+  /** A part of the reason or of the error's name, in upper or lower case. */
+  readonly reason?: string | undefined;
+  /** Not before this: when it became a dead letter, or where nobody wrote that, when it was sent. In milliseconds since the epoch. */
+  readonly since?: number | undefined;
+  /** The id of the task, or the broker's of the message. */
+  readonly id?: string | undefined;
+}
+
+export interface RedriveOptions {
+  /** Milliseconds since the epoch. */
+  readonly now: number;
+  /** In place of the arguments that the message has. */
+  readonly args?: readonly unknown[] | undefined;
+  readonly kwargs?: Readonly<Record<string, unknown>> | undefined;
+}
+
+/** Taken at a time: what is in memory at most. */
+const BATCH = 100;
+/** So long nobody else sees a letter that is being looked at, in milliseconds. */
+const VISIBILITY_MS = 60_000;
+/** Without waiting, SQS asks only some of its machines, and a queue may look empty that is not. */
+const WAIT_MS = 1_000;
+
+/**
+ * The letters of a queue that match, each once, handed out to whoever asks for them: they are hidden meanwhile. Those
+ * that do not match, and at the end those that nobody has deleted, are handed back. On a FIFO queue a letter that stays
+ * keeps back the rest of its group.
+ */
+export async function* takeDeadLetters(
+  broker: Broker,
+  queue: string,
+  filter: DeadLetterFilter,
+  options: { readonly wait?: number } = {},
+): AsyncGenerator<DeadLetter, void, undefined> {
+  const seen = new Map<string, Delivery>();
+  const dead = deadLetterQueue(queue);
+  if (!(await broker.queues()).includes(dead)) return;
+  try {
+    for (;;) {
+      const wait = options.wait ?? WAIT_MS;
+      const deliveries = await broker.receive(dead, { max: BATCH, wait, visibility: VISIBILITY_MS });
+      const fresh = deliveries.filter(({ messageId }) => !seen.has(messageId));
+      // Without its body: what is kept to be handed back is small.
+      for (const delivery of deliveries) seen.set(delivery.messageId, { ...delivery, body: "" });
+      // All of them come for the second time: the first of them are visible again, and there is no end to it.
+      if (fresh.length === 0) return;
+      for (const delivery of fresh) {
+        const letter = readDeadLetter(delivery, queue);
+        if (matches(letter, filter)) yield letter;
+      }
+    }
+  } finally {
+    // Of those that are gone the receipt is stale, which is no error.
+    await broker.changeVisibility([...seen.values()].map((delivery) => ({ delivery, visibility: 0 })));
+  }
+}
+
+/** What is known of a dead letter, by its attributes and else by its body. Never throws. */
+export function readDeadLetter(delivery: Delivery, queue: string): DeadLetter {
+  const { reason, error, deliveries, sentAt, deadAt, ...rest } = delivery.attributes;
+  const peeked = rest["id"] === undefined || rest["task"] === undefined ? peekEnvelope(delivery.body) : {};
+  return {
+    delivery,
+    queue,
+    reason,
+    error,
+    task: rest["task"] ?? peeked.task,
+    id: rest["id"] ?? peeked.id,
+    deliveries: deliveries === undefined ? undefined : Number(deliveries),
+    sentAt: sentAt === undefined ? new Date(delivery.sentAt) : toDate(sentAt),
+    deadAt: deadAt === undefined ? undefined : toDate(deadAt),
+  };
+}
+
+function toDate(text: string): Date | undefined {
+  const date = new Date(text);
+  return Number.isNaN(date.getTime()) ? undefined : date;
+}
+
+function matches(letter: DeadLetter, { task, reason, since, id }: DeadLetterFilter): boolean {
+  if (task !== undefined && !(letter.task !== undefined && globPattern(task).test(letter.task))) return false;
+  const said = `${letter.error ?? ""} ${letter.reason ?? ""}`.toLowerCase();
+  if (reason !== undefined && !said.includes(reason.toLowerCase())) return false;
+  if (since !== undefined && (letter.deadAt ?? letter.sentAt ?? new Date(0)).getTime() < since) return false;
+  return id === undefined || letter.id === id || letter.delivery.messageId === id;
+}
+
+/**
+ * Sends a letter back to its queue and then deletes it. Its copy says when it was sent back, by which it may claim the
+ * task's row again, once; and it has a deduplication id of its own, or a FIFO queue would drop it as a duplicate.
+ * Between the two steps it is there twice, which the row sorts out. Throws the broker's refusal, or `DecodeError` where
+ * arguments are given and the body cannot be read; the letter stays.
+ */
+export async function redrive(broker: Broker, letter: DeadLetter, options: RedriveOptions): Promise<void> {
+  const { delivery, queue } = letter;
+  const [refused] = await broker.send([
+    {
+      queue,
+      body: await bodyOf(delivery.body, options),
+      ...(delivery.groupId === undefined ? {} : { groupId: delivery.groupId }),
+      deduplicationId: `redrive-${delivery.messageId}-${options.now}`,
+      attributes: { redrivenAt: String(options.now) },
+    },
+  ]);
+  if (refused !== undefined) throw refused;
+  await discard(broker, letter);
+}
+
+/** Deletes a letter for ever. */
+export async function discard(broker: Broker, { delivery }: DeadLetter): Promise<void> {
+  const [refused] = await broker.delete([delivery]);
+  if (refused !== undefined) throw refused;
+}
+
+async function bodyOf(body: string, { now, args, kwargs }: RedriveOptions): Promise<string> {
+  if (args === undefined && kwargs === undefined) return body;
+  const message = await decodeEnvelope(body, { accept: ["json", "yaml", "msgpack"] });
+  return encodeEnvelope(
+    createMessage({
+      ...message,
+      args: args ?? message.args,
+      kwargs: kwargs ?? message.kwargs,
+      // What they said of the arguments is no longer true.
+      argsrepr: null,
+      kwargsrepr: null,
+    }),
+    now,
+  );
+}

@@ -1,0 +1,537 @@
+/** What it means to be a result backend: one sentence a test, and a model test. Every implementation runs it. */
+import { type Backend, joinKey, type Payload, type Row, taskKey } from "../results/backend.ts";
+import {
+  type Claim,
+  type Command,
+  decide,
+  type Final,
+  isExpired,
+  type Join,
+  LEASE_MARGIN_MS,
+  type Outcome,
+} from "../results/record.ts";
+import type { ContractRunner } from "./contract-runner.ts";
+import { seededRandom } from "./random.ts";
+
+/** A backend with a clock of its own. */
+export interface ContractBackend {
+  readonly backend: Backend;
+  /** Milliseconds since the epoch: what the backend takes for now. */
+  now(): number;
+  advance(ms: number): void;
+  /** What Python does: replaces the whole row by one with nothing but these. Absent where Python cannot write. */
+  putRaw?(key: string, payload: Payload, timestamp: number): Promise<void> | void;
+  close(): Promise<void> | void;
+}
+
+const LEASE_MS = 60_000;
+const REPLACED = 2 ** 32;
+
+const meta = (status: string, result: unknown = null) =>
+  JSON.stringify({ status, result, traceback: null, children: [] });
+
+/** Node's Buffer is a Uint8Array, and no test should mind. */
+function plain<T>(value: T): T {
+  if (value instanceof Uint8Array) return Uint8Array.from(value) as T;
+  if (typeof value !== "object" || value === null || value instanceof Error) return value;
+  if (Array.isArray(value)) return value.map(plain) as T;
+  return Object.fromEntries(Object.entries(value).map(([name, field]) => [name, plain(field)])) as T;
+}
+
+/**
+ * Tells a test runner what a result backend must do: sentences, and random histories that are compared with the model,
+ * `runs` of them (default 100; fewer where each step is a request). An error names the seed of its history.
+ */
+export function backendContract(
+  name: string,
+  make: () => Promise<ContractBackend>,
+  { describe, test, expect, beforeAll, afterAll }: ContractRunner,
+  { runs = 100, seed = Date.now() }: { readonly runs?: number; readonly seed?: number } = {},
+): void {
+  describe(`the contract of a result backend: ${name}`, () => {
+    let harness: ContractBackend;
+    let backend: Backend;
+    beforeAll(async () => {
+      harness = await make();
+      backend = harness.backend;
+    });
+    afterAll(async () => {
+      await harness.close();
+    });
+
+    const newKey = () => taskKey(crypto.randomUUID());
+    const claimOf = (key: string, owner: string, more: Partial<Claim> = {}): Claim => ({
+      type: "claim",
+      key,
+      now: harness.now(),
+      attempt: 0,
+      owner,
+      lease: harness.now() + LEASE_MS,
+      result: meta("STARTED"),
+      hidden: false,
+      ...more,
+    });
+    const finalOf = (key: string, owner: string, more: Partial<Final> = {}): Final => ({
+      type: "final",
+      key,
+      now: harness.now(),
+      attempt: 0,
+      owner,
+      result: meta("SUCCESS", 3),
+      done: true,
+      hidden: false,
+      ...more,
+    });
+    const apply = async (command: Command) => {
+      const [outcome] = await backend.apply([command]);
+      return plain(outcome);
+    };
+    const read = async (key: string) => {
+      const [row] = await backend.read([key], { consistent: true });
+      return plain(row);
+    };
+
+    describe("reading", () => {
+      test("a row that does not exist is undefined", async () => {
+        expect(await read(newKey())).toBeUndefined();
+      });
+
+      test("rows come in the order of the keys, also where some are missing or asked for twice", async () => {
+        const [a, b, missing] = [newKey(), newKey(), newKey()];
+        await backend.apply([claimOf(a, "of a"), claimOf(b, "of b")]);
+        const rows = await backend.read([b, missing, a, b], { consistent: true });
+        expect(rows.map((row) => row?.owner)).toEqual(["of b", undefined, "of a", "of b"]);
+      });
+
+      test("nothing asked is nothing answered", async () => {
+        expect(await backend.read([])).toEqual([]);
+        expect(await backend.apply([])).toEqual([]);
+      });
+
+      test("150 rows are read in one go", async () => {
+        const keys = Array.from({ length: 150 }, newKey);
+        await backend.apply(keys.map((key, index) => claimOf(key, `owner ${index}`)));
+        const rows = await backend.read(keys, { consistent: true });
+        expect(rows.map((row) => row?.owner)).toEqual(keys.map((_, index) => `owner ${index}`));
+      });
+
+      test("every field of a row comes back as it was written", async () => {
+        const key = newKey();
+        const ttl = Math.floor(harness.now() / 1000) + 3600;
+        await apply(claimOf(key, "a", { attempt: 3 * REPLACED + 5, redrive: 1_795_000_000_123, hidden: true, ttl }));
+        const claimed: Row = {
+          result: meta("STARTED"),
+          timestamp: harness.now() / 1000,
+          ttl,
+          attempt: 3 * REPLACED + 5,
+          owner: "a",
+          lease: harness.now() + LEASE_MS,
+          runs: 1,
+          hidden: true,
+          redrive: 1_795_000_000_123,
+        };
+        expect(await read(key)).toEqual(claimed);
+        const { lease: _, ...kept } = claimed;
+        await apply(finalOf(key, "a", { attempt: 3 * REPLACED + 5, next: '{"é": "😀"}', buried: true }));
+        expect(await read(key)).toEqual({
+          ...kept,
+          result: meta("SUCCESS", 3),
+          settled: true,
+          done: true,
+          next: '{"é": "😀"}',
+          buried: true,
+        });
+      });
+
+      const payloads: readonly (readonly [string, Payload])[] = [
+        ["JSON", meta("SUCCESS", "plain")],
+        ["JSON beyond ASCII", meta("SUCCESS", "Ünïcödé 😀 \u2028 \u0000")],
+        ["JSON of 200 KB", meta("SUCCESS", "x".repeat(200_000))],
+        ["bytes", new Uint8Array([0x82, 0x00, 0xff, 0xc3, 0x28])],
+      ];
+      for (const [what, payload] of payloads) {
+        test(`a payload comes back as it was written: ${what}`, async () => {
+          const key = newKey();
+          await apply({ type: "store", key, now: harness.now(), result: payload });
+          expect((await read(key))?.result).toEqual(payload);
+        });
+      }
+
+      test("a row is read until the second of its ttl, and is absent from then on", async () => {
+        const key = newKey();
+        const ttl = Math.floor(harness.now() / 1000) + 60;
+        await backend.apply([claimOf(key, "a", { ttl }), finalOf(key, "a")]);
+        harness.advance(ttl * 1000 - harness.now() - 1);
+        expect(await read(key)).toMatchObject({ done: true });
+        harness.advance(1);
+        expect(await read(key)).toBeUndefined();
+        expect(await apply(claimOf(key, "b"))).toEqual({ type: "claimed", runs: 1, revoked: undefined });
+        expect(await read(key)).toEqual({
+          result: meta("STARTED"),
+          timestamp: harness.now() / 1000,
+          attempt: 0,
+          owner: "b",
+          lease: harness.now() + LEASE_MS,
+          runs: 1,
+        });
+      });
+    });
+
+    describe("applying", () => {
+      test("a task's two writes: its claim, and its outcome", async () => {
+        const key = newKey();
+        expect(await apply(claimOf(key, "a"))).toEqual({ type: "claimed", runs: 1, revoked: undefined });
+        expect(await apply(finalOf(key, "a"))).toEqual({ type: "written", revoked: undefined });
+        expect(await read(key)).toEqual({
+          result: meta("SUCCESS", 3),
+          timestamp: harness.now() / 1000,
+          attempt: 0,
+          owner: "a",
+          runs: 1,
+          settled: true,
+          done: true,
+        });
+      });
+
+      test("a duplicate of a settled attempt gets the row, with all that follows from it", async () => {
+        const key = newKey();
+        await apply(claimOf(key, "a"));
+        await apply(finalOf(key, "a", { done: false, result: meta("RETRY"), next: "the next message" }));
+        expect(await apply(claimOf(key, "b"))).toEqual({
+          type: "settled",
+          row: {
+            result: meta("RETRY"),
+            timestamp: harness.now() / 1000,
+            attempt: 0,
+            owner: "a",
+            runs: 1,
+            settled: true,
+            next: "the next message",
+          },
+        });
+      });
+
+      test("a duplicate of a running attempt is told until when to hide", async () => {
+        const key = newKey();
+        await apply(claimOf(key, "a"));
+        const until = harness.now() + LEASE_MS + LEASE_MARGIN_MS;
+        expect(await apply(claimOf(key, "b"))).toEqual({ type: "running", until });
+      });
+
+      test("a lease that is over by the margin is taken over, and its owner has lost the row", async () => {
+        const key = newKey();
+        await apply(claimOf(key, "a"));
+        harness.advance(LEASE_MS + LEASE_MARGIN_MS);
+        expect(await apply(claimOf(key, "b"))).toEqual({ type: "claimed", runs: 2, revoked: undefined });
+        expect(await apply(finalOf(key, "a"))).toMatchObject({ type: "refused", row: { owner: "b", runs: 2 } });
+      });
+
+      test("commands for one row are applied in their order, and each sees what the one before it did", async () => {
+        const key = newKey();
+        const now = harness.now();
+        const outcomes = await backend.apply([
+          claimOf(key, "a"),
+          { type: "update", key, now, owner: "a", result: meta("PROGRESS") },
+          claimOf(key, "b"),
+          { type: "release", key, now, owner: "a" },
+          claimOf(key, "b"),
+          finalOf(key, "b"),
+          claimOf(key, "c"),
+        ]);
+        expect(outcomes.map((outcome) => (outcome instanceof Error ? outcome.message : outcome.type))).toEqual([
+          "claimed",
+          "written",
+          "running",
+          "written",
+          "claimed",
+          "written",
+          "settled",
+        ]);
+      });
+
+      test("each command has its own outcome: what is refused does not hold up the others", async () => {
+        const [a, b, c] = [newKey(), newKey(), newKey()];
+        const outcomes = await backend.apply([claimOf(a, "a"), finalOf(b, "nobody"), claimOf(c, "c")]);
+        expect(outcomes).toMatchObject([{ type: "claimed" }, { type: "refused" }, { type: "claimed" }]);
+        expect(await read(b)).toBeUndefined();
+      });
+
+      test("200 commands in one go", async () => {
+        const keys = Array.from({ length: 100 }, newKey);
+        const outcomes = await backend.apply([
+          ...keys.map((key) => claimOf(key, "a")),
+          ...keys.map((key) => finalOf(key, "a")),
+        ]);
+        expect(outcomes).toMatchObject([
+          ...keys.map(() => ({ type: "claimed" })),
+          ...keys.map(() => ({ type: "written" })),
+        ]);
+      });
+
+      test("50 owners claim at once, and one of them owns it", async () => {
+        const key = newKey();
+        const owners = Array.from({ length: 50 }, (_, index) => `owner ${index}`);
+        const outcomes = await Promise.all(owners.map((owner) => apply(claimOf(key, owner))));
+        const winners = owners.filter((_, index) => (outcomes[index] as Outcome).type === "claimed");
+        expect(winners).toHaveLength(1);
+        expect(outcomes.filter((outcome) => (outcome as Outcome).type === "running")).toHaveLength(49);
+        expect(await read(key)).toMatchObject({ owner: winners[0], runs: 1 });
+      });
+
+      test("50 owners take over at once, and one death is counted", async () => {
+        const key = newKey();
+        await apply(claimOf(key, "dead"));
+        harness.advance(LEASE_MS + LEASE_MARGIN_MS);
+        const outcomes = await Promise.all(
+          Array.from({ length: 50 }, (_, index) => apply(claimOf(key, `owner ${index}`))),
+        );
+        expect(outcomes.filter((outcome) => (outcome as Outcome).type === "claimed")).toEqual([
+          { type: "claimed", runs: 2, revoked: undefined },
+        ]);
+      });
+    });
+
+    describe("joining", () => {
+      const hash = (n: number) => `member-${String(n).padStart(4, "0")}`;
+      const joinOf = (key: string, more: Partial<Join> = {}): Join => ({
+        type: "join",
+        key,
+        now: harness.now(),
+        ...more,
+      });
+
+      test("a member counts once, however often its end is told", async () => {
+        const key = joinKey(crypto.randomUUID());
+        const joined = (count: number, size?: number) => ({ type: "joined", count, members: count, size, added: [] });
+        expect(await backend.apply([joinOf(key, { size: 3 })])).toEqual([joined(0, 3)]);
+        expect(await backend.apply([joinOf(key, { member: hash(1) })])).toEqual([joined(1, 3)]);
+        expect(await backend.apply([joinOf(key, { member: hash(1) })])).toEqual([joined(1, 3)]);
+        expect(await backend.apply([joinOf(key, { member: hash(2) }), joinOf(key, { member: hash(3) })])).toEqual([
+          joined(2, 3),
+          joined(3, 3),
+        ]);
+        // The row is not made anew by who sends the chord a second time.
+        expect(await backend.apply([joinOf(key, { size: 5 })])).toEqual([joined(3, 3)]);
+      });
+
+      test("members may end before the size is known", async () => {
+        const key = joinKey(crypto.randomUUID());
+        await backend.apply([joinOf(key, { member: hash(1) })]);
+        expect(await backend.apply([joinOf(key, { size: 1 })])).toMatchObject([{ members: 1, size: 1 }]);
+      });
+
+      test("members are added once each", async () => {
+        const key = joinKey(crypto.randomUUID());
+        await backend.apply([joinOf(key, { size: 1, added: "a" }), joinOf(key, { added: "b" })]);
+        expect(await backend.apply([joinOf(key, { added: "a" })])).toMatchObject([{ size: 1, added: ["a", "b"] }]);
+      });
+
+      test("30 members end at once, and one of them is told that it was the last", async () => {
+        const key = joinKey(crypto.randomUUID());
+        const answers = await Promise.all(
+          Array.from({ length: 30 }, (_, n) => backend.apply([joinOf(key, { member: hash(n), size: 30 })])),
+        );
+        const counts = answers.flat().map((answer) => ("count" in answer ? answer.count : answer));
+        expect(counts.toSorted((a, b) => Number(a) - Number(b))).toEqual(Array.from({ length: 30 }, (_, n) => n + 1));
+      });
+    });
+
+    describe("waiting", () => {
+      const never = new AbortController().signal;
+
+      test("a change ends the wait", async () => {
+        if (!backend.changed) return;
+        const wait = backend.changed(never);
+        await apply(claimOf(newKey(), "a"));
+        await wait;
+      });
+
+      test("an abort ends the wait", async () => {
+        if (!backend.changed) return;
+        const abort = new AbortController();
+        const wait = backend.changed(abort.signal);
+        abort.abort();
+        await wait;
+        await backend.changed(abort.signal);
+      });
+
+      test("close ends the wait", async () => {
+        if (!backend.changed) return;
+        const other = await make();
+        const wait = other.backend.changed?.(never);
+        await other.backend.close();
+        await wait;
+        await other.close();
+      });
+    });
+
+    const model =
+      "any history of owners, attempts, deaths, lost replies, revokes and Python writers is that of the model";
+    const tell = async () => {
+      for (let run = 0; run < runs; run++) {
+        const history = randomHistory(seededRandom(seed + run), harness.putRaw !== undefined);
+        const where = `seed ${seed + run}`;
+        const keys = KEYS.map(newKey);
+        const model = new Map<string, Row>();
+        const decided = (command: Command) => {
+          const { write, outcome } = decide(model.get(command.key), command);
+          if (write !== undefined) model.set(command.key, write);
+          return outcome;
+        };
+        for (const step of history) {
+          switch (step.type) {
+            case "advance":
+              harness.advance(step.ms);
+              break;
+            case "python": {
+              const key = keys[step.key] as string;
+              const timestamp = harness.now() / 1000;
+              await harness.putRaw?.(key, step.result, timestamp);
+              model.set(key, { result: step.result, timestamp });
+              break;
+            }
+            case "apply": {
+              const commands = step.commands.map((draft) => {
+                const key = keys[draft.key] as string;
+                return toCommand(draft, key, model.get(key), harness.now());
+              });
+              // A reply may be lost, and the commands sent again: everything must stay as the model has it.
+              for (let sent = 0; sent < (step.again ? 2 : 1); sent++) {
+                expect([where, plain(await backend.apply(commands))]).toEqual([where, plain(commands.map(decided))]);
+              }
+              break;
+            }
+            default:
+              step satisfies never;
+          }
+          const rows = keys
+            .map((key) => model.get(key))
+            .map((row) => (row && !isExpired(row, harness.now()) ? row : undefined));
+          expect([where, plain(await backend.read(keys, { consistent: true }))]).toEqual([where, plain(rows)]);
+        }
+      }
+    };
+    test(model, tell, 120_000);
+  });
+}
+
+// ── random histories ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** Few of each, so that they meet. */
+const KEYS = [0, 1];
+const OWNERS = ["a", "b", "c"];
+const ATTEMPTS = [0, 1, REPLACED];
+const RESULTS: readonly Payload[] = [
+  meta("STARTED"),
+  meta("RETRY"),
+  meta("SUCCESS", 1),
+  new Uint8Array([0x81, 0xa6, 0xff]),
+];
+
+/** A command without its key and its time, which are known when the history is told. */
+interface Draft {
+  /** A join has rows of its own. */
+  readonly type: Exclude<Command["type"], "join">;
+  readonly key: number;
+  readonly attempt: number;
+  readonly owner: string;
+  /** It comes from whoever owns the row by then, at the row's attempt: else few histories would get anywhere. */
+  readonly asHolder: boolean;
+  readonly leaseMs: number;
+  readonly ttlSeconds: number | undefined;
+  readonly result: Payload;
+  readonly keepsResult: boolean;
+  readonly hidden: boolean;
+  readonly redrive: number | undefined;
+  readonly done: boolean;
+  readonly buried: boolean;
+  readonly next: string | undefined;
+  readonly unclaimed: boolean;
+  readonly terminate: boolean;
+}
+
+type Step =
+  | { readonly type: "apply"; readonly commands: readonly Draft[]; readonly again: boolean }
+  | { readonly type: "advance"; readonly ms: number }
+  | { readonly type: "python"; readonly key: number; readonly result: Payload };
+
+function randomHistory(random: () => number, withPython: boolean): readonly Step[] {
+  const below = (count: number) => Math.floor(random() * count);
+  const pick = <T>(...choices: readonly T[]): T => choices[below(choices.length)] as T;
+  const seldom = () => below(8) === 0;
+  const draft = (): Draft => ({
+    type: pick<Draft["type"]>(
+      "claim",
+      "claim",
+      pick("final", "update", "extend"),
+      pick("final", "release", "revoke"),
+      pick("forget", "bury", "store"),
+    ),
+    key: pick(...KEYS),
+    attempt: pick(...ATTEMPTS),
+    owner: pick(...OWNERS),
+    asHolder: pick(true, false),
+    leaseMs: pick(1000, 30_000),
+    ttlSeconds: pick(undefined, undefined, undefined, undefined, 60, 600, 600),
+    result: pick(...RESULTS),
+    keepsResult: seldom(),
+    hidden: seldom(),
+    redrive: pick(undefined, undefined, 1, 2),
+    done: pick(true, false),
+    buried: seldom(),
+    next: pick(undefined, '{"retries": 1}'),
+    unclaimed: seldom(),
+    terminate: pick(true, false),
+  });
+  const step = (): Step => {
+    const kind = below(withPython ? 12 : 11);
+    if (kind < 8) return { type: "apply", commands: Array.from({ length: 1 + below(4) }, draft), again: seldom() };
+    if (kind < 11) return { type: "advance", ms: pick(1, 999, 2000, 3000, 32_000, 61_000) };
+    return { type: "python", key: pick(...KEYS), result: pick(...RESULTS) };
+  };
+  return Array.from({ length: 5 + below(26) }, step);
+}
+
+function toCommand(draft: Draft, key: string, row: Row | undefined, now: number): Command {
+  const { type, result, hidden, redrive, done, buried, next, unclaimed, terminate } = draft;
+  // A claim of the holder's would only be its own lost reply: its attempt is that of the row, and its owner another.
+  const attempt = (draft.asHolder ? row?.attempt : undefined) ?? draft.attempt;
+  const owner = (draft.asHolder && type !== "claim" ? row?.owner : undefined) ?? draft.owner;
+  const lease = now + draft.leaseMs;
+  const ttl = draft.ttlSeconds === undefined ? undefined : Math.floor(now / 1000) + draft.ttlSeconds;
+  const addressed = { key, now, ttl };
+  switch (type) {
+    case "claim":
+      return { type, ...addressed, attempt, owner, lease, result, hidden, redrive, next };
+    case "final": {
+      const outcome = draft.keepsResult ? undefined : result;
+      return {
+        type,
+        ...addressed,
+        attempt,
+        owner,
+        result: outcome,
+        done,
+        hidden,
+        next,
+        buried: buried && done,
+        unclaimed,
+      };
+    }
+    case "update":
+      return { type, ...addressed, owner, result };
+    case "extend":
+      return { type, ...addressed, owner, lease };
+    case "release":
+      return { type, ...addressed, owner };
+    case "revoke":
+      return { type, ...addressed, terminate, result };
+    case "forget":
+      return { type, ...addressed };
+    case "bury":
+    case "store":
+      return { type, ...addressed, result };
+    default:
+      return type satisfies never;
+  }
+}

@@ -1,0 +1,47 @@
+/**
+ * What the workers of the chaos test run. Every run of a task leaves a line when it begins, with its process, in the file
+ * that `CHAOS_RUNS` names; its effect is counted in the database that `CHAOS_LEDGER` names, by the pattern of
+ * docs/how-to/idempotency.md.
+ */
+import { appendFileSync } from "node:fs";
+import { DatabaseSync } from "node:sqlite";
+import { setTimeout as sleep } from "node:timers/promises";
+import { currentTask, Lovage } from "lovage";
+
+const { CHAOS_RUNS = "", CHAOS_LEDGER = ":memory:" } = process.env;
+
+/** How long a run takes, about. */
+const NAP_MS = Number(process.env["CHAOS_NAP_MS"] ?? 20);
+
+export const app = new Lovage("chaos", { brokerTransportOptions: { visibilityTimeout: 1.5 }, maxDeliveries: 50 });
+
+const ledger = new DatabaseSync(CHAOS_LEDGER, { timeout: 10_000 });
+const award = ledger.prepare("INSERT OR IGNORE INTO effects (task, what) VALUES (?, ?)");
+
+async function work(what: string): Promise<void> {
+  const { id, retries } = currentTask()?.request ?? { id: "", retries: 0 };
+  appendFileSync(CHAOS_RUNS, `${process.pid} ${id} ${retries}\n`);
+  await sleep(Math.random() * 1.8 * NAP_MS);
+  award.run(id, what);
+  await sleep(Math.random() * 0.2 * NAP_MS);
+}
+
+app.task("chaos.plain", async (n: number) => {
+  await work(`plain ${n}`);
+  return n;
+});
+app.task("chaos.step", async (n: number) => {
+  await work(`step ${n}`);
+  return n;
+});
+app.task("chaos.follow", (n: number) => work(`follow ${n}`));
+app.task("chaos.errback", (id: string) => work(`errback ${id.slice(id.lastIndexOf("-") + 1)}`));
+app.task("chaos.fail", async (n: number) => {
+  await work(`fail ${n}`);
+  throw new RangeError("no");
+});
+app.task("chaos.retry", { bind: true }, async (self, n: number) => {
+  if (self.request.retries < 2) self.retry({ countdown: Math.random() });
+  await work(`retry ${n}`);
+  return n;
+});

@@ -1,0 +1,228 @@
+/** Real workers under `kill -9`. */
+import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { DatabaseSync } from "node:sqlite";
+import { setTimeout as sleep } from "node:timers/promises";
+import { Lovage } from "../../src/app.ts";
+import { taskKey } from "../../src/results/backend.ts";
+import { seededRandom } from "../../src/testing/random.ts";
+
+export interface Figures {
+  readonly seed: number;
+  readonly tasks: number;
+  /** Tasks with all that follows from them: each has a row and an effect. */
+  readonly outcomes: number;
+  readonly kills: number;
+  /** Accepted, or to follow from what was accepted, and without its final row or without its effect. */
+  readonly lost: number;
+  /** Effects counted more often than once by the claimed path. */
+  readonly twice: number;
+  /** Attempts that ran again: each because the process that ran it had been killed. */
+  readonly repeated: number;
+  /** Attempts that ran again although nobody had killed who ran them. */
+  readonly unexplained: number;
+  /** Messages left in a queue, and dead letters. */
+  readonly left: number;
+  readonly seconds: number;
+}
+
+const WORKERS = 3;
+const CONCURRENCY = 8;
+const SECONDS_A_KILL = 0.6;
+/** So long a process has been ready before it may be killed: one that dies at once is kept waiting by its supervisor. */
+const GROWN_MS = 1_100;
+const PATIENCE_MS = 20 * 60_000;
+
+const here = import.meta.dirname;
+const launcher = resolve(here, "../../bin/lovage.js");
+
+const KINDS = ["plain", "link", "retry", "fail", "steps"] as const;
+
+export async function chaos(tasks: number, kills: number, seed: number): Promise<Figures> {
+  const random = seededRandom(seed);
+  const folder = mkdtempSync(join(tmpdir(), "lovage-chaos-"));
+  const runs = join(folder, "runs");
+  const ledgerFile = join(folder, "ledger.db");
+  writeFileSync(runs, "");
+  const ledger = new DatabaseSync(ledgerFile, { timeout: 10_000 });
+  // No unique index on what was done: a follow-up under a second id would be counted twice.
+  ledger.exec("PRAGMA journal_mode = WAL; CREATE TABLE effects (task TEXT PRIMARY KEY, what TEXT)");
+  const url = `sqlite:///${join(folder, "lovage.db")}`;
+  const app = new Lovage("chaos", { brokerUrl: url });
+  // So slow that the work takes about as long as the kills.
+  const nap = (kills * SECONDS_A_KILL * 1000 * WORKERS * CONCURRENCY) / (tasks * 2);
+  const env = {
+    ...process.env,
+    CHAOS_NAP_MS: String(nap),
+    LOVAGE_BROKER_URL: url,
+    CHAOS_RUNS: runs,
+    CHAOS_LEDGER: ledgerFile,
+  };
+  const began = performance.now();
+
+  interface Keeper {
+    readonly main: ChildProcess;
+    readonly since: number;
+  }
+  const start = (): Keeper => {
+    const main = spawn(
+      process.execPath,
+      [launcher, "worker", "-A", join(here, "child.ts"), "-c", String(CONCURRENCY), "-l", "error"],
+      { cwd: folder, env, stdio: ["ignore", "ignore", "inherit"] },
+    );
+    return { main, since: performance.now() };
+  };
+  const pools = new Map<number, number>();
+  const killed = new Set<number>();
+  const keepers = Array.from({ length: WORKERS }, start);
+
+  try {
+    let sent = 0;
+    /** Accepts tasks until there are so many: some come while workers die. */
+    const sendUntil = async (count: number) => {
+      while (sent < count) {
+        const from = sent;
+        sent = Math.min(Math.floor(count), from + 500);
+        await Promise.all(Array.from({ length: sent - from }, (_, at) => send(app, from + at)));
+      }
+    };
+    await sendUntil(Math.floor(tasks * 0.8));
+
+    const broker = await app.engine.broker();
+    const waiting = async () => {
+      const { ready, delayed, inFlight } = await broker.size("celery");
+      return ready + delayed + inFlight;
+    };
+    let struck = 0;
+    while (struck < kills || sent < tasks || (await waiting()) > 0) {
+      if (performance.now() - began > PATIENCE_MS) break;
+      await sleep(20 + random() * 200);
+      await sendUntil(Math.floor(tasks * (0.8 + 0.2 * Math.min(1, struck / Math.max(1, kills)))));
+      if (struck >= kills) continue;
+      const index = Math.floor(random() * keepers.length);
+      const keeper = keepers[index] as Keeper;
+      const pool = poolOf(keeper.main.pid);
+      const now = performance.now();
+      if (pool === undefined) continue;
+      if (!pools.has(pool)) pools.set(pool, now);
+      if (now - (pools.get(pool) ?? now) < GROWN_MS) continue;
+      struck++;
+      killed.add(pool);
+      if (random() < 0.3) {
+        // The one that keeps it dies as well; its process ends with it.
+        keeper.main.kill("SIGKILL");
+        process.kill(pool, "SIGKILL");
+        keepers[index] = start();
+      } else process.kill(pool, "SIGKILL");
+    }
+    const seconds = (performance.now() - began) / 1000;
+
+    const expected = Array.from({ length: tasks }, (_, n) => effectsOf(n)).flat();
+    const counted = new Map<string, number>();
+    for (const { what } of ledger.prepare("SELECT what FROM effects").all() as { what: string }[])
+      counted.set(what, (counted.get(what) ?? 0) + 1);
+    const rows = new Map<string, boolean>();
+    const ids = (ledger.prepare("SELECT task FROM effects").all() as { task: string }[]).map(({ task }) => task);
+    const all = [...new Set([...ids, ...Array.from({ length: tasks }, (_, n) => `id-${n}`)])];
+    const backend = await app.engine.backend();
+    for (let from = 0; from < all.length; from += 1000) {
+      const some = all.slice(from, from + 1000);
+      const found = await backend.read(some.map(taskKey), { consistent: true });
+      for (const [at, id] of some.entries()) rows.set(id, found[at]?.done === true);
+    }
+    const attempts = new Map<string, number[]>();
+    for (const line of readFileSync(runs, "utf8").split("\n").filter(Boolean)) {
+      const [pid = "", ...attempt] = line.split(" ");
+      attempts.set(attempt.join(" "), [...(attempts.get(attempt.join(" ")) ?? []), Number(pid)]);
+    }
+    const again = [...attempts.values()].filter((pids) => pids.length > 1);
+    const dead = await broker.size("celery-dlq");
+    return {
+      seed,
+      tasks,
+      outcomes: expected.length,
+      kills: struck,
+      lost: expected.filter((what) => !counted.has(what)).length + [...rows.values()].filter((done) => !done).length,
+      twice: [...counted.values()].filter((count) => count > 1).length,
+      repeated: again.length,
+      unexplained: again.filter((pids) => !pids.slice(0, -1).every((pid) => killed.has(pid))).length,
+      left: (await waiting()) + dead.ready + dead.delayed + dead.inFlight,
+      seconds,
+    };
+  } finally {
+    for (const { main } of keepers) main.kill("SIGQUIT");
+    await Promise.all(
+      keepers.map(
+        ({ main }) =>
+          new Promise((done) =>
+            (main.exitCode ?? main.signalCode) === null ? main.once("exit", done) : done(undefined),
+          ),
+      ),
+    );
+    await app.close();
+    ledger.close();
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+/** Sends a task by its number. */
+async function send(app: Lovage, n: number): Promise<void> {
+  const taskId = `id-${n}`;
+  const follow = app.signature("chaos.follow");
+  switch (KINDS[n % KINDS.length]) {
+    case "link":
+      return void (await app.sendTask("chaos.plain", [n], { taskId, link: follow }));
+    case "retry":
+      return void (await app.sendTask("chaos.retry", [n], { taskId, link: follow }));
+    case "fail":
+      return void (await app.sendTask("chaos.fail", [n], { taskId, linkError: app.signature("chaos.errback") }));
+    case "steps": {
+      const step = app.signature("chaos.step", [], { link: follow.set({ taskId: `${taskId}-last` }) });
+      return void (await app.sendTask("chaos.plain", [n], { taskId, link: step }));
+    }
+    default:
+      return void (await app.sendTask("chaos.plain", [n], { taskId }));
+  }
+}
+
+function effectsOf(n: number): readonly string[] {
+  switch (KINDS[n % KINDS.length]) {
+    case "link":
+      return [`plain ${n}`, `follow ${n}`];
+    case "retry":
+      return [`retry ${n}`, `follow ${n}`];
+    case "fail":
+      return [`fail ${n}`, `errback ${n}`];
+    case "steps":
+      return [`plain ${n}`, `step ${n}`, `follow ${n}`];
+    default:
+      return [`plain ${n}`];
+  }
+}
+
+/** The process that runs the tasks: the child of the one that was started. */
+function poolOf(main: number | undefined): number | undefined {
+  try {
+    const [child] = execFileSync("pgrep", ["-P", String(main)])
+      .toString()
+      .trim()
+      .split("\n");
+    return child ? Number(child) : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** What is wrong with figures: a sentence each. */
+export function faults(figures: Figures, kills: number): readonly string[] {
+  const { lost, twice, unexplained, left } = figures;
+  return [
+    lost > 0 && `${lost} outcomes or effects are lost`,
+    twice > 0 && `${twice} effects were counted twice`,
+    unexplained > 0 && `${unexplained} attempts ran again although nobody had killed their process`,
+    left > 0 && `${left} messages were left in the queue or among the dead letters`,
+    figures.kills < kills && `only ${figures.kills} of ${kills} kills came before the work was done`,
+  ].filter((fault) => fault !== false);
+}
