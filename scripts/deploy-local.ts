@@ -15,10 +15,21 @@ await main(async () => {
   mkdirSync(home, { recursive: true });
   // What is to be destroyed later is what was deployed, so the options are kept.
   writeFileSync(join(home, "args.json"), JSON.stringify(args));
-  await cdk(["bootstrap", `aws://000000000000/${env["AWS_REGION"]}`], env, 120_000);
+  // Elsewhere than beside cdk.json, whose app a bootstrap has no need of.
+  await cdk(["bootstrap", `aws://000000000000/${env["AWS_REGION"]}`], env, 120_000, home);
   const outputs = join(home, "outputs.json");
   await cdk(
-    ["deploy", "--all", "--require-approval", "never", "--output", join(home, "cdk.out"), "--outputs-file", outputs, ...args],
+    [
+      "deploy",
+      "--all",
+      "--require-approval",
+      "never",
+      "--output",
+      join(home, "cdk.out"),
+      "--outputs-file",
+      outputs,
+      ...args,
+    ],
     env,
     300_000,
   );

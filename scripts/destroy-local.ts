@@ -44,7 +44,9 @@ await main(async () => {
   const left = await stillThere(aws, resources);
   if (left.length > 0) throw new Error(`left behind: ${left.map(({ type, name }) => `${type} ${name}`).join(", ")}`);
   rmSync(aws.home, { recursive: true });
-  console.error("No queue, table, rule or function of the stack is left. The CDK's bootstrap stack ends with the emulator.");
+  console.error(
+    "No queue, table, rule or function of the stack is left. The CDK's bootstrap stack ends with the emulator.",
+  );
 });
 
 function expectedResources(assembly: string): readonly Expected[] {
@@ -52,13 +54,18 @@ function expectedResources(assembly: string): readonly Expected[] {
     .filter((file) => file.endsWith(".template.json"))
     .flatMap((file) => {
       const stack = file.slice(0, -".template.json".length);
-      const { Resources } = JSON.parse(readFileSync(join(assembly, file), "utf8")) as { readonly Resources: Readonly<Record<string, Resource>> };
+      const { Resources } = JSON.parse(readFileSync(join(assembly, file), "utf8")) as {
+        readonly Resources: Readonly<Record<string, Resource>>;
+      };
       return Object.entries(Resources).map(([id, { Type, Properties = {}, DeletionPolicy }]) => {
-        const given = NAME_PROPERTIES.map((property) => Properties[property]).find((value) => typeof value === "string");
+        const given = NAME_PROPERTIES.map((property) => Properties[property]).find(
+          (value) => typeof value === "string",
+        );
         return {
           type: Type,
           retained: DeletionPolicy === "Retain",
-          matches: (name: string) => (given === undefined ? name.startsWith(`${stack}-${id}`.slice(0, 50)) : name === given),
+          matches: (name: string) =>
+            given === undefined ? name.startsWith(`${stack}-${id}`.slice(0, 50)) : name === given,
         };
       });
     });
@@ -80,10 +87,14 @@ async function stillThere({ endpoint }: LocalAws, resources: readonly Expected[]
 
 /** Lambda's ListFunctions by hand: emulators look at whose key it is and not at the signature. */
 async function functionNames(endpoint: string): Promise<readonly string[]> {
-  const authorization = "AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/lambda/aws4_request, SignedHeaders=host, Signature=0";
+  const authorization =
+    "AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/lambda/aws4_request, SignedHeaders=host, Signature=0";
   const response = await fetch(`${endpoint}/2015-03-31/functions/`, { headers: { authorization } });
   const { Functions } = (await response.json()) as { readonly Functions: readonly { readonly FunctionName: string }[] };
   return Functions.map(({ FunctionName }) => FunctionName);
 }
 
-const nameOf = (nameOrUrl: string): string => nameOrUrl.slice(nameOrUrl.lastIndexOf("/") + 1);
+/** A queue is known by its URL. */
+function nameOf(nameOrUrl: string): string {
+  return nameOrUrl.slice(nameOrUrl.lastIndexOf("/") + 1);
+}

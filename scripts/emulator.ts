@@ -4,8 +4,9 @@
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { closeSync, mkdirSync, openSync, readFileSync } from "node:fs";
+import { closeSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 
@@ -48,25 +49,32 @@ const START_TIMEOUT_MS = 60_000;
 export async function startEmulator(kind: EmulatorKind, options: { readonly port?: number } = {}): Promise<Emulator> {
   const script = join(ROOT, "scripts", "emulators", `${kind}.sh`);
   const cache = process.env["LOVAGE_EMULATOR_CACHE"] ?? join(ROOT, ".cache", "emulators");
-  const port = options.port ?? (await freePort());
+  // Whoever serves the port already would answer in its place.
+  const port = await freePort(options.port);
   const endpoint = `http://127.0.0.1:${port}`;
   const logFile = join(cache, "instances", `${kind}-${port}.log`);
   mkdirSync(join(cache, "instances"), { recursive: true });
 
   await run(script, cache);
 
+  const scratch = mkdtempSync(join(tmpdir(), "lovage-emulator-"));
   const log = openSync(logFile, "w");
   const child = spawn(script, ["run"], {
     // A group of its own, so that one signal ends it with its children; the pipe ends them when this process is killed.
     detached: true,
     stdio: ["pipe", log, log],
-    env: environment(cache, { LOVAGE_EMULATOR_PORT: String(port), LOVAGE_EMULATOR_LEASH: "1" }),
+    env: environment(cache, {
+      LOVAGE_EMULATOR_PORT: String(port),
+      LOVAGE_EMULATOR_LEASH: "1",
+      LOVAGE_EMULATOR_SCRATCH: scratch,
+    }),
   });
   closeSync(log);
   const exited = once(child, "exit");
   const stop = async () => {
     end(child);
     await exited;
+    rmSync(scratch, { recursive: true, force: true, maxRetries: 3 });
   };
 
   const deadline = Date.now() + START_TIMEOUT_MS;
@@ -135,8 +143,9 @@ async function answers(url: string): Promise<boolean> {
   }
 }
 
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
+/** The port wanted, or any. Throws where it is taken. */
+async function freePort(wanted = 0): Promise<number> {
+  const server = createServer().listen(wanted, "127.0.0.1");
   await once(server, "listening");
   const address = server.address();
   server.close();

@@ -21,9 +21,12 @@ export interface LocalAws {
 export async function localAws(): Promise<LocalAws> {
   const endpoint = (process.env["AWS_ENDPOINT_URL"] || `http://127.0.0.1:${DEFAULT_PORT}`).replace(/\/+$/, "");
   try {
-    await fetch(endpoint, { signal: AbortSignal.timeout(5000) });
+    await fetch(endpoint, { signal: AbortSignal.timeout(30_000) });
   } catch (error) {
-    throw new Error(`nothing answers at ${endpoint}; start it in another terminal with \`npm run localstack\`, or name yours in AWS_ENDPOINT_URL`, { cause: error });
+    throw new Error(
+      `nothing answers at ${endpoint}; start it in another terminal with \`npm run localstack\`, or name yours in AWS_ENDPOINT_URL`,
+      { cause: error },
+    );
   }
   const { AWS_PROFILE, AWS_SESSION_TOKEN, ...inherited } = process.env;
   return {
@@ -34,10 +37,15 @@ export async function localAws(): Promise<LocalAws> {
 }
 
 /** Runs the CDK of this checkout, with its output on this terminal. Throws where it fails or takes too long. */
-export async function cdk(args: readonly string[], env: NodeJS.ProcessEnv, timeoutMs: number): Promise<void> {
+export async function cdk(
+  args: readonly string[],
+  env: NodeJS.ProcessEnv,
+  timeoutMs: number,
+  cwd = ROOT,
+): Promise<void> {
   const bin = join(dirname(createRequire(import.meta.url).resolve("aws-cdk/package.json")), "bin", "cdk");
   const child = spawn(process.execPath, [bin, ...args, "--no-notices"], {
-    cwd: ROOT,
+    cwd,
     stdio: ["ignore", "inherit", "inherit"],
     // The app of cdk.json runs under the Node.js that runs this.
     env: { ...env, PATH: [dirname(process.execPath), env["PATH"]].join(delimiter) },
@@ -45,7 +53,8 @@ export async function cdk(args: readonly string[], env: NodeJS.ProcessEnv, timeo
     timeout: timeoutMs,
   });
   const [code, signal] = await once(child, "exit");
-  if (code !== 0) throw new Error(`cdk ${args[0]} ${signal ? `did not end within ${timeoutMs / 1000} s` : `failed with ${code}`}`);
+  if (code !== 0)
+    throw new Error(`cdk ${args[0]} ${signal ? `did not end within ${timeoutMs / 1000} s` : `failed with ${code}`}`);
 }
 
 /** The emulator evaluates IAM policies: `LOVAGE_EMULATOR_IAM=true npm run ministack`. */

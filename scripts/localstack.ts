@@ -9,7 +9,7 @@
  */
 import { once } from "node:events";
 import { EMULATORS, type EmulatorKind, emulatorEnv, RequirementMissing, startEmulator } from "./emulator.ts";
-import { DEFAULT_PORT, localAws } from "./local-aws.ts";
+import { DEFAULT_PORT, localAws, main } from "./local-aws.ts";
 
 /** EX_UNAVAILABLE, as the scripts below scripts/emulators have it. */
 const UNAVAILABLE = 69;
@@ -18,16 +18,12 @@ const given = process.argv.slice(2);
 const kind = given.find((argument) => !/^\d+$/.test(argument)) ?? process.env["EMULATOR"] ?? "localstack";
 const port = Number(given.find((argument) => /^\d+$/.test(argument)) ?? DEFAULT_PORT);
 
-if (!isKind(kind)) {
-  console.error(`there is no emulator ${JSON.stringify(kind)}; known: ${EMULATORS.join(", ")}`);
-  process.exit(2);
-}
-if (process.env["AWS_ENDPOINT_URL"]) {
+await main(async () => {
+  if (!isKind(kind)) throw new Error(`there is no emulator ${JSON.stringify(kind)}; known: ${EMULATORS.join(", ")}`);
+  if (!process.env["AWS_ENDPOINT_URL"]) return serve(kind);
   const { endpoint } = await localAws();
   console.error(`AWS_ENDPOINT_URL names ${endpoint}, which answers: nothing to start. Next: npm run deploy:local`);
-} else {
-  await serve(kind);
-}
+});
 
 async function serve(kind: EmulatorKind): Promise<void> {
   const emulator = await startEmulator(kind, { port }).catch((error: unknown) => {
@@ -37,7 +33,8 @@ async function serve(kind: EmulatorKind): Promise<void> {
   });
   for (const [name, value] of Object.entries(emulatorEnv(emulator.endpoint))) console.log(`export ${name}=${value}`);
   console.error(`${kind} serves ${emulator.endpoint}; Ctrl-C ends it. Next, in another terminal: npm run deploy:local`);
-  if (port !== DEFAULT_PORT) console.error(`(with AWS_ENDPOINT_URL=${emulator.endpoint} before it, since the port is not ${DEFAULT_PORT})`);
+  if (port !== DEFAULT_PORT)
+    console.error(`(with AWS_ENDPOINT_URL=${emulator.endpoint} before it, since the port is not ${DEFAULT_PORT})`);
   await Promise.race(["SIGINT", "SIGTERM"].map((signal) => once(process, signal)));
   await emulator.stop();
   process.exit(0);

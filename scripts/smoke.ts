@@ -31,12 +31,18 @@ const { add, app, div, multiply, unsteady } = await import("../functions/tasks.t
 
 /** Each throws when it does not see what its text says. */
 const CHECKS = {
-  call: ["a call is answered: add.delay(1, 2) gives 3", async () => same(await (await add.delay(1, 2)).get(patiently), 3)],
+  call: [
+    "a call is answered: add.delay(1, 2) gives 3",
+    async () => same(await (await add.delay(1, 2)).get(patiently), 3),
+  ],
   batch: [
     "25 calls in one turn are all answered",
     async () => {
       const results = await Promise.all(Array.from({ length: 25 }, (_, index) => add.delay(index, 1)));
-      same(await Promise.all(results.map((result) => result.get(patiently))), results.map((_, index) => index + 1));
+      same(
+        await Promise.all(results.map((result) => result.get(patiently))),
+        results.map((_, index) => index + 1),
+      );
     },
   ],
   route: [
@@ -87,7 +93,9 @@ const results = await Promise.all(names.map(check));
 await app.close();
 const width = Math.max(...results.map(({ text }) => text.length));
 for (const { name, text, seconds, error } of results) {
-  console.log(`${name.padEnd(12)}${text.padEnd(width + 2)}${seconds.toFixed(1).padStart(5)} s  ${error === undefined ? "pass" : "FAIL"}`);
+  console.log(
+    `${name.padEnd(12)}${text.padEnd(width + 2)}${seconds.toFixed(1).padStart(5)} s  ${error === undefined ? "pass" : "FAIL"}`,
+  );
 }
 for (const { name, error } of results) if (error !== undefined) console.log(`\n${name}: ${error}`);
 if (results.some(({ error }) => error !== undefined)) process.exitCode = 1;
@@ -113,7 +121,13 @@ async function deadLetter(): Promise<void> {
     "content-type": "application/x-python-serialize",
     "content-encoding": "binary",
     headers: { lang: "py", task: add.name, id, root_id: id, parent_id: null },
-    properties: { correlation_id: id, delivery_tag: id, delivery_mode: 2, delivery_info: { exchange: "", routing_key: "celery" }, body_encoding: "base64" },
+    properties: {
+      correlation_id: id,
+      delivery_tag: id,
+      delivery_mode: 2,
+      delivery_info: { exchange: "", routing_key: "celery" },
+      body_encoding: "base64",
+    },
   });
   const broker = await app.engine.broker();
   const [refused] = await broker.send([{ queue: "celery", body }]);
@@ -124,11 +138,14 @@ async function deadLetter(): Promise<void> {
     const found = await broker.receive(deadLetterQueue("celery"), { max: 10, wait: 1000, visibility: 2000 });
     // LocalStack spaces the JSON of a body on the way to the function anew, so the text may differ.
     const ours = found.find((delivery) => delivery.attributes["id"] === id);
-    await broker.changeVisibility(found.filter((delivery) => delivery !== ours).map((delivery) => ({ delivery, visibility: 0 })));
+    await broker.changeVisibility(
+      found.filter((delivery) => delivery !== ours).map((delivery) => ({ delivery, visibility: 0 })),
+    );
     if (ours === undefined) continue;
     await broker.delete([ours]);
     same(JSON.parse(ours.body), JSON.parse(body));
-    if (!ours.attributes["reason"]?.includes("application/x-python-serialize")) throw new Error(`its reason is ${ours.attributes["reason"]}`);
+    if (!ours.attributes["reason"]?.includes("application/x-python-serialize"))
+      throw new Error(`its reason is ${ours.attributes["reason"]}`);
     same(await app.result(id).state(), "FAILURE");
     return;
   }
@@ -157,7 +174,8 @@ async function beat(): Promise<void> {
 }
 
 function same(given: unknown, wanted: unknown): void {
-  if (JSON.stringify(given) !== JSON.stringify(wanted)) throw new Error(`got ${JSON.stringify(given)} in place of ${JSON.stringify(wanted)}`);
+  if (JSON.stringify(given) !== JSON.stringify(wanted))
+    throw new Error(`got ${JSON.stringify(given)} in place of ${JSON.stringify(wanted)}`);
 }
 
 /** What a stack of `TaskQueues` says about itself, by the end of an output's name. */

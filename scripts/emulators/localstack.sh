@@ -64,13 +64,12 @@ run() {
   local node instance=$cache/instances/localstack-$port
   node=$(find_node)
   install
-  rm -rf "$instance/tmp"
-  mkdir -p "$instance/tmp"
   place_dynamodb
   unset AWS_PROFILE AWS_ENDPOINT_URL AWS_ENDPOINT_URL_S3
 
   # Where it lives and what it calls itself. It takes a container for its own image unless told otherwise.
-  export OVERRIDE_IN_DOCKER=0 FILESYSTEM_ROOT=$instance TMPDIR=$instance/tmp
+  export OVERRIDE_IN_DOCKER=0 FILESYSTEM_ROOT=$instance TMPDIR
+  TMPDIR=$(scratch)
   export GATEWAY_LISTEN=127.0.0.1:$port LOCALSTACK_HOST=127.0.0.1:$port SQS_ENDPOINT_STRATEGY=path
   # Nothing leaves this machine.
   export DNS_ADDRESS=0 DISABLE_EVENTS=1 SKIP_SSL_CERT_DOWNLOAD=1

@@ -25,15 +25,14 @@ run() {
   local node home=$cache/instances/ministack-$port
   node=$(find_node)
   install
-  # Functions are unpacked below TMPDIR. A node_modules in a folder above it would lend them packages that Lambda does not have.
-  rm -rf "$home/tmp" && mkdir -p "$home/tmp"
+  mkdir -p "$home"
   leash
   # Functions inherit this environment, so it is emptied: a variable of the developer's shell must not make a deploy pass.
   exec env -i \
-    PATH="$(dirname "$node"):/usr/local/bin:/usr/bin:/bin" HOME="$home" TMPDIR="$home/tmp" TZ=:UTC LANG=C.UTF-8 \
+    PATH="$(dirname "$node"):/usr/local/bin:/usr/bin:/bin" HOME="$home" TMPDIR="$(scratch)" TZ=:UTC LANG=C.UTF-8 \
     BIND_HOST=127.0.0.1 MINISTACK_HOST=127.0.0.1 GATEWAY_PORT="$port" LAMBDA_EXECUTOR=local \
     IOT_MTLS_ENABLED=0 SFTP_ENABLED=0 AUTH="${LOVAGE_EMULATOR_IAM:-false}" AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test \
-    "$venv/bin/ministack"
+    "$venv/bin/python" "$emulators/ministack_iam.py"
 }
 
 "$1"

@@ -3,6 +3,7 @@
 # LOVAGE_EMULATOR_CACHE   kept between runs: environments, jars, logs   (.cache/emulators in the checkout)
 # LOVAGE_EMULATOR_PORT    the port to serve on 127.0.0.1                (4566)
 # LOVAGE_EMULATOR_LEASH   1: end with whoever holds the other end of standard input
+# LOVAGE_EMULATOR_SCRATCH an empty folder where functions are unpacked        (one of the system's)
 # PYTHON, NODE, JAVA      in place of what is found
 set -euo pipefail
 
@@ -32,6 +33,14 @@ find_python() {
 find_java() { command -v "${JAVA:-java}" || missing "needs Java 17 or later for DynamoDB Local; put it on the PATH or name it in JAVA"; }
 
 find_node() { "${NODE:-node}" -p process.execPath 2>/dev/null || missing "needs Node.js; put it on the PATH or name it in NODE"; }
+
+# Outside of the checkout, whose node_modules would lend functions packages that Lambda does not have. What kind of module
+# a function is, no package.json of a folder above shall say.
+scratch() {
+  local folder=${LOVAGE_EMULATOR_SCRATCH:-$(mktemp -d)}
+  echo '{}' >"$folder/package.json"
+  echo "$folder"
+}
 
 # One installation at a time; where there is no flock, whoever starts two at once on an empty cache has to wait by himself.
 lock() {

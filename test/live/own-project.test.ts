@@ -1,0 +1,100 @@
+/**
+ * docs/how-to/deploy.md as a stranger follows it: an empty folder, the packed package, the page's own files, `cdk synth`, and a
+ * deployment to ministack on which a task runs.
+ */
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { basename, join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { type Emulator, emulatorEnv } from "../../scripts/emulator.ts";
+import { ROOT, run, succeeds, terminal } from "./commands.ts";
+import { emulator } from "./emulators.ts";
+
+const ministack = await emulator("ministack");
+const page = readFileSync(join(ROOT, "docs/how-to/deploy.md"), "utf8");
+const { devDependencies } = JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8")) as {
+  readonly devDependencies: Readonly<Record<string, string>>;
+};
+const folder = mkdtempSync(join(tmpdir(), "lovage-own-project-"));
+const project = join(folder, "shop");
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+/** The version that this checkout is tested with: a page says `aws-cdk@2`, a test says which. */
+const pinned = (name: string): string => `${name}@${devDependencies[name]}`;
+
+async function pack(): Promise<string> {
+  const copy = join(folder, "copy");
+  mkdirSync(copy);
+  for (const name of ["package.json", "tsconfig.json", "tsconfig.build.json", "src", "bin", "LICENSE"]) {
+    if (existsSync(join(ROOT, name))) cpSync(join(ROOT, name), join(copy, name), { recursive: true });
+  }
+  symlinkSync(join(ROOT, "node_modules"), join(copy, "node_modules"));
+  await succeeds(run("npm", ["pack", "--pack-destination", folder], { cwd: copy, env: terminal() }));
+  const [tarball = ""] = readdirSync(folder).filter((name) => name.endsWith(".tgz"));
+  return join(folder, tarball);
+}
+
+describe.skipIf(ministack === undefined)("a project of one's own", () => {
+  const { endpoint } = (ministack ?? {}) as Emulator;
+  const inProject = (command: string, args: readonly string[], env: Readonly<Record<string, string>> = {}) =>
+    succeeds(run(command, args, { cwd: project, env: terminal({ ...emulatorEnv(endpoint), ...env }) }));
+
+  beforeAll(async () => {
+    const tarball = await pack();
+    mkdirSync(project);
+    for (const [, name = "", code = ""] of page.matchAll(/^```\w+ title="([^"]+)"\n([\s\S]*?)^```$/gm)) {
+      writeFileSync(join(project, basename(name)), code);
+    }
+    await inProject("npm", ["init", "-y"]);
+    await inProject("npm", ["pkg", "set", "type=module"]);
+    const quiet = ["--no-audit", "--no-fund", "--prefer-offline"];
+    await inProject("npm", ["install", ...quiet, tarball, pinned("aws-cdk-lib"), pinned("constructs")]);
+    await inProject("npm", ["install", ...quiet, "--save-dev", pinned("aws-cdk"), pinned("esbuild")]);
+  }, 240_000);
+
+  test("the page's stack is eight lines of code", () => {
+    expect(readFileSync(join(project, "app.ts"), "utf8").split("\n").filter(Boolean).length).toBeLessThanOrEqual(8);
+  });
+
+  test("cdk synth gives a stack of its queues, table, functions and rule", { timeout: 60_000 }, async () => {
+    await inProject("npx", ["cdk", "synth", "--quiet", "--no-notices"]);
+    const { Resources } = JSON.parse(readFileSync(join(project, "cdk.out/Shop.template.json"), "utf8")) as {
+      readonly Resources: Readonly<Record<string, { readonly Type: string }>>;
+    };
+    const count = (type: string) => Object.values(Resources).filter(({ Type }) => Type === type).length;
+    expect(count("AWS::SQS::Queue")).toBe(5);
+    expect(count("AWS::DynamoDB::Table")).toBe(1);
+    expect(count("AWS::Lambda::Function")).toBe(3);
+    expect(count("AWS::Events::Rule")).toBe(1);
+  });
+
+  test("cdk deploy puts it up, and a task runs there", { timeout: 120_000 }, async () => {
+    await inProject("npx", ["cdk", "bootstrap", "aws://000000000000/us-east-1", "--no-notices"]);
+    await inProject("npx", [
+      "cdk",
+      "deploy",
+      "--require-approval",
+      "never",
+      "--outputs-file",
+      "outputs.json",
+      "--no-notices",
+    ]);
+    const { Shop = {} } = JSON.parse(readFileSync(join(project, "outputs.json"), "utf8")) as Record<
+      string,
+      Record<string, string>
+    >;
+    const output = (name: string) => Object.entries(Shop).find(([key]) => key.includes(name))?.[1] ?? "";
+    const urls = { LOVAGE_BROKER_URL: output("BrokerUrl"), LOVAGE_RESULT_BACKEND: output("ResultBackend") };
+    expect(await inProject(process.execPath, ["main.ts"], urls)).toBe("3\n");
+  });
+});
