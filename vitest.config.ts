@@ -9,6 +9,8 @@ export default defineConfig({
   test: {
     include: ["test/**/*.test.ts"],
     pool: "forks",
+    // Most of what takes long waits for processes and emulators: two at a time also where there are two cores.
+    maxWorkers: 2,
     testTimeout: 10_000,
     hookTimeout: 20_000,
   },

@@ -655,7 +655,7 @@ export const LIVE: { readonly [K in keyof ParsedConfig]: LiveSetting<ParsedConfi
     old: "CELERY_TASK_PUBLISH_RETRY",
     default: true,
     parse: boolean,
-    what: "Tries a send again that met a passing error.",
+    what: "Tries a send again that met a passing error, where the broker does not do so itself (the AWS SDK does, for SQS).",
   },
   taskPublishRetryPolicy: {
     celery: { max_retries: 3, interval_start: 0, interval_max: 1, interval_step: 0.2 },

@@ -70,6 +70,8 @@ export interface BrokerLimits {
   readonly priority: boolean;
   /** How long the workers of a broker may need to learn a new task, in seconds: so long a task that none knows is hidden before the next try. SQS: 60, a deploy that rolls out; embedded: 1. */
   readonly rolloutSeconds: number;
+  /** Whether the broker itself tries again what failed for a passing reason, so that nobody else need. Default false. */
+  readonly retries?: boolean;
 }
 
 /** One answer for each thing asked, in order: `undefined` for done, else why not. */

@@ -19,7 +19,15 @@ import {
   type SendMessageBatchRequestEntry,
   SQSClient,
 } from "@aws-sdk/client-sqs";
-import { clientConfig, inParallel, MAX_SOCKETS, numberOption, parseAwsUrl, SQS_OPTIONS, textOption } from "../aws/connection.ts";
+import {
+  clientConfig,
+  inParallel,
+  MAX_SOCKETS,
+  numberOption,
+  parseAwsUrl,
+  SQS_OPTIONS,
+  textOption,
+} from "../aws/connection.ts";
 import { translateError } from "../aws/errors.ts";
 import { ImproperlyConfigured, OperationalError, QueueNotFound } from "../errors.ts";
 import {
@@ -44,6 +52,8 @@ const LIMITS: BrokerLimits = {
   maxDelaySeconds: 900,
   maxVisibilitySeconds: 43_200,
   priority: false,
+  // The AWS SDK does.
+  retries: true,
   rolloutSeconds: 60,
 };
 

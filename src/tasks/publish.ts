@@ -144,8 +144,9 @@ export async function send(
   const { deduplicationId } = options;
   const packed = await pack(host, sent, queue);
   const entry = deduplicationId === undefined ? packed : { ...packed, deduplicationId };
-  const policy = { ...config.taskPublishRetryPolicy, ...options.retryPolicy };
-  await host.outbox.send(entry, (options.retry ?? config.taskPublishRetry) ? policy : undefined);
+  const { limits } = await host.broker();
+  const retry = options.retry ?? (config.taskPublishRetry && !limits.retries);
+  await host.outbox.send(entry, retry ? { ...config.taskPublishRetryPolicy, ...options.retryPolicy } : undefined);
   if (emitter.has("afterTaskPublish")) await emitter.emit("afterTaskPublish", { message: sent, queue });
 }
 

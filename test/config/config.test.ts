@@ -176,10 +176,7 @@ describe("names", () => {
 
 describe("values", () => {
   it.each<[Record<string, unknown>, string]>([
-    [
-      { timezone: "Mars/Olympus" },
-      'timezone: must be the IANA name of a time zone, such as "Asia/Shanghai" (given: "Mars/Olympus")',
-    ],
+    [{ timezone: "Mars/Olympus" }, "timezone: must be a name of the tz database"],
     [{ acceptContent: ["json", "pickle"] }, "acceptContent: pickle is never written or read"],
     [{ acceptContent: [] }, "acceptContent: must be a list of at least one serializer (given: [])"],
     [{ taskSerializer: "xml" }, 'taskSerializer: must be json, msgpack or yaml (given: "xml")'],
