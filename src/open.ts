@@ -130,18 +130,16 @@ export const hasBeatStore = (config: {
 
 export async function openBeatStore(url: string, context: BeatStoreContext): Promise<BeatStore> {
   const scheme = schemeOf(url);
-  if (scheme === "sqs" && !BEAT_STORES.has(scheme)) {
-    throw new ImproperlyConfigured(
-      "brokerUrl",
-      "this function was bundled without EventBridge, where entries put at run time are kept; call registerRuntimeSchedule() of lovage/lambda in the module of its handler",
-    );
+  const found = BEAT_STORES.get(scheme);
+  const { open } = (await found?.()) ?? {};
+  if (open !== undefined) return open(url, context);
+  throw new ImproperlyConfigured("brokerUrl", `entries cannot be put at run time: ${reason()}`);
+
+  function reason(): string {
+    if (found !== undefined)
+      return "that needs Node, which this bundle was not made for; use app.beat in a task, or in a service on Node";
+    if (scheme === "sqs")
+      return "this function was bundled without EventBridge, where they are kept; call registerRuntimeSchedule() of lovage/lambda in the module of its handler";
+    return `beside ${scheme}:// there is nowhere to keep them; write them into beatSchedule, or use ${[...BEAT_STORES.keys()].map((known) => `${known}://`).join(", ")}`;
   }
-  if (!BEAT_STORES.has(scheme)) {
-    throw new ImproperlyConfigured(
-      "brokerUrl",
-      `beside ${scheme}:// there is nowhere to put entries at run time; write them into beatSchedule, or use ${[...BEAT_STORES.keys()].map((known) => `${known}://`).join(", ")}`,
-    );
-  }
-  const open = await load(BEAT_STORES, "brokerUrl", url);
-  return open(url, context);
 }

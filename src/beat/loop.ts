@@ -33,7 +33,7 @@ export interface BeatOptions {
   readonly entries: readonly ScheduleEntry[];
   /** Entries beside those: the loop notices a change within {@link SETTLE_MS}. A list that cannot be had leaves the last one. */
   readonly coming?: ComingEntries;
-  /** The app's time zone, such as `"Europe/Berlin"`. */
+  /** The zone of entries that have none of their own: the app's, such as `"Europe/Berlin"`. */
   readonly zone: string;
   readonly clock: Clock;
   /**

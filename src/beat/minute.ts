@@ -48,7 +48,7 @@ function minuteOf(rule: Rule, eventTime: number): number | undefined {
 }
 
 /** An event of a rule that is older has been kept back by an outage. Lambda's own retries come 1 and 2 minutes later. */
-export const LATE_EVENT_MS = 300_000;
+const LATE_EVENT_MS = 300_000;
 
 /**
  * Of the slots that an event stands for those that are to be sent: all of them, or those that the entry's `catchUp` wants

@@ -6,6 +6,7 @@ import { cronExpression, ruleOf } from "./rules.ts";
 import type { CrontabSchedule, Schedule, ScheduleEntry } from "./schedule.ts";
 
 export interface PlanOptions {
+  /** Of entries that have none of their own. */
   readonly zone: string;
   /** Milliseconds since the epoch. */
   readonly now: number;
@@ -55,8 +56,7 @@ const SHOWN = 5;
 const MANY = 100;
 
 export function planOf(entries: readonly ScheduleEntry[], options: PlanOptions): readonly EntryPlan[] {
-  const change = nextChange(options.zone, options.now);
-  return entries.map((entry) => planEntry(entry, change, options));
+  return entries.map((entry) => planEntry(entry, { ...options, zone: entry.zone ?? options.zone }));
 }
 
 interface Change {
@@ -72,8 +72,9 @@ function nextChange(zone: string, now: number): Change | undefined {
   return before && after && { at: after.from, before: before.offset, after: after.offset };
 }
 
-function planEntry(entry: ScheduleEntry, change: Change | undefined, options: PlanOptions): EntryPlan {
+function planEntry(entry: ScheduleEntry, options: PlanOptions): EntryPlan {
   const { zone, now, days, aroundDst } = options;
+  const change = nextChange(zone, now);
   const { schedule } = entry;
   const show = (instant: number) => shownRun(instant, zone);
   const next = nextSlots(schedule, zone, now, 2 * SHOWN);
@@ -110,7 +111,7 @@ function lastSlots(schedule: Schedule, zone: string, before: number): readonly n
 }
 
 /** An instant in a zone and in UTC, to the second. */
-export function shownRun(instant: number, zone: string): PlannedRun {
+function shownRun(instant: number, zone: string): PlannedRun {
   const offset = (offsetSpans(zone, instant, instant)[0]?.offset ?? 0) / MINUTE;
   const minutes = Math.abs(offset);
   const pad = (value: number) => String(Math.floor(value)).padStart(2, "0");

@@ -171,6 +171,8 @@ export interface ScheduleEntry {
   readonly within: number;
   /** Slots up to and including this instant (milliseconds since the epoch) are not the entry's; absent: all are. */
   readonly since?: number;
+  /** The zone of its wall times; absent: the app's. */
+  readonly zone?: string;
 }
 
 /** What the names of entries put at run time begin with where they stand beside those of `beatSchedule`. */
@@ -337,7 +339,7 @@ function isPlainObject(value: unknown): value is Record<string, unknown> {
 }
 
 /** A value as the reader of an error wrote it; JSON has no NaN and no undefined. */
-export function show(value: unknown): string {
+function show(value: unknown): string {
   if (typeof value === "string") return JSON.stringify(value);
   if (typeof value !== "object" || value === null || value instanceof Date) return String(value);
   return JSON.stringify(value instanceof Set ? [...value] : value) ?? String(value);

@@ -30,14 +30,14 @@ export interface Tick {
 }
 
 /** A slot found later than this has been missed, and `catchUp` decides about it. */
-export const GRACE_MS = 60_000;
+const GRACE_MS = 60_000;
 
 /**
  * The largest step back of the clock that beat waits out, since all slots until `covered` have been sent. A clock that
  * goes further back was wrong before: beat starts again from the present, rather than be silent until it has caught up.
  * A slot sent twice by that has one id.
  */
-export const MAX_STEP_BACK_MS = 86_400_000;
+const MAX_STEP_BACK_MS = 86_400_000;
 
 /** Where a loop begins: all slots up to `covered` are behind it. */
 export function beatState(entries: readonly ScheduleEntry[], zone: string, covered: number): BeatState {
@@ -58,7 +58,10 @@ export function tick(entries: readonly ScheduleEntry[], zone: string, state: Bea
     const first = state.upcoming[i];
     if (first === undefined || first > now) return first;
     // Slots before the bound are not even listed, so that a year away does not make a list of a year.
-    const found = slots(entry.schedule, zone, { from: Math.max(first, earliestWanted(entry, now)) - 1, to: now });
+    const found = slots(entry.schedule, entry.zone ?? zone, {
+      from: Math.max(first, earliestWanted(entry, now)) - 1,
+      to: now,
+    });
     const send = wanted(entry, found, now);
     for (const slot of send) due.push({ entry, slot });
     if (send[0] !== first) missed.push({ entry, slot: first });
@@ -93,7 +96,7 @@ function earliestWanted(entry: ScheduleEntry, now: number): number {
 
 function upcoming(entry: ScheduleEntry, zone: string, after: number): number | undefined {
   if (!entry.enabled) return undefined;
-  return nextSlots(entry.schedule, zone, Math.max(after, entry.since ?? after), 1)[0];
+  return nextSlots(entry.schedule, entry.zone ?? zone, Math.max(after, entry.since ?? after), 1)[0];
 }
 
 function earliest(times: readonly (number | undefined)[]): number | undefined {

@@ -14,7 +14,6 @@ import type { ScheduleEntry } from "../beat/schedule.ts";
 import { isFifo } from "../brokers/broker.ts";
 import { ImproperlyConfigured } from "../errors.ts";
 import { beatEntries } from "../workers/beat.ts";
-import { checkRange, LIMITS } from "./limits.ts";
 import { taskFunction } from "./task-function.ts";
 
 export interface BeatRulesProps {
@@ -30,16 +29,37 @@ export interface BeatRulesProps {
 
 const TIMEOUT = Duration.seconds(30);
 const MEMORY_MB = 256;
+/** Of an event bus, unless AWS has raised it for the account. What is put at run time counts as well. */
+const MAX_RULES = 300;
+/** Entries that an error names as an example. */
+const NAMED = 5;
 
 /** The entries of the app that have a rule, checked. Throws `ImproperlyConfigured`. */
 export function ruleEntries(app: Lovage): readonly (ScheduleEntry & { readonly queue: string })[] {
   const entries = beatEntries(app).filter(({ enabled }) => enabled);
-  checkRange("beatSchedule", entries.length, LIMITS.rules);
+  if (entries.length > MAX_RULES) throw tooMany(entries, app.config.timezone);
   return entries.map((entry) => {
     const { queue } = app.engine.router(entry.task, entry.args, entry.kwargs, entry.options, app.tasks.get(entry.task));
     if (isFifo(queue)) checkFifo(entry, queue);
     return { ...entry, queue };
   });
+}
+
+/** Says which entries could be one: those of the rule that most have in common. */
+function tooMany(entries: readonly ScheduleEntry[], zone: string): ImproperlyConfigured {
+  const [most] = [...Map.groupBy(entries, ({ schedule }) => cronExpression(ruleOf(schedule, zone)))].sort(
+    ([, a], [, b]) => b.length - a.length,
+  );
+  const [rule, alike] = most ?? ["", []];
+  const named = alike.slice(0, NAMED).map(({ name }) => JSON.stringify(name));
+  const fold =
+    alike.length > 1
+      ? `fold what runs at the same times into one entry, whose task sends the others: ${alike.length} entries have the rule ${rule}, such as ${named.join(", ")}`
+      : "no two have the same rule; send several from one entry that runs more often, by a task that looks at the time";
+  return new ImproperlyConfigured(
+    "beatSchedule",
+    `must have at most ${MAX_RULES} enabled entries, as each is a rule and an event bus has no more; given: ${entries.length}; ${fold}`,
+  );
 }
 
 /** A FIFO queue takes no delay for a single message, and EventBridge knows no seconds. */

@@ -17,7 +17,6 @@ export const LIMITS = {
   maxConcurrency: { min: 2, max: 1000, unit: "invocations" },
   reservedConcurrency: { min: 1, max: 1_000_000, unit: "invocations" },
   retentionPeriod: { min: 60, max: 14 * 86_400, unit: "seconds (a minute to 14 days)" },
-  rules: { min: 0, max: 300, unit: "rules of EventBridge, enabled entries of beatSchedule" },
 } as const satisfies Record<string, Range>;
 
 /** An event source with larger batches than this has to wait for them. */

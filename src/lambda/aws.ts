@@ -1,14 +1,6 @@
 /** What a function talks to, for bundles of `lovage/cdk`. */
 import { open as openSqs } from "../brokers/sqs.ts";
-import { open as openEventBridge } from "../beat/eventbridge.ts";
-import {
-  isBackendScheme,
-  isBeatStoreScheme,
-  isBrokerScheme,
-  registerBackend,
-  registerBeatStore,
-  registerBroker,
-} from "../open.ts";
+import { isBackendScheme, isBrokerScheme, registerBackend, registerBroker } from "../open.ts";
 import { open as openDynamodb } from "../results/dynamodb.ts";
 
 /**
@@ -18,5 +10,4 @@ import { open as openDynamodb } from "../results/dynamodb.ts";
 export function registerAws(): void {
   if (!isBrokerScheme("sqs")) registerBroker("sqs", async () => ({ open: openSqs }));
   if (!isBackendScheme("dynamodb")) registerBackend("dynamodb", async () => ({ open: openDynamodb }));
-  if (!isBeatStoreScheme("sqs")) registerBeatStore("sqs", async () => ({ open: openEventBridge }));
 }

@@ -3,15 +3,14 @@ import type { Lovage } from "../app.ts";
 import { type BeatEntry, type ScheduleEntry, scheduleEntry } from "../beat/schedule.ts";
 import { type BeatStore, type RuntimeEntry, whereOf } from "../beat/store.ts";
 import { ImproperlyConfigured } from "../errors.ts";
-import type { CallOptions } from "./options.ts";
-import { checkCall } from "./publish.ts";
+import { type CallOptions, checkBeatOptions, checkTaskName } from "./options.ts";
 import { checkInputNow } from "./schema.ts";
 import type { Task } from "./task.ts";
 import type { SendableArgs } from "./wire.ts";
 
 /** What an entry says beside its task; arguments are needed where the task has parameters that are. */
 export type BeatEntryOf<P extends readonly unknown[]> = Omit<BeatEntry, "task" | "args" | "kwargs" | "options"> & {
-  readonly options?: CallOptions;
+  readonly options?: Omit<CallOptions, "kwargs" | "taskId">;
 } & ([] extends P
     ? { readonly args?: SendableArgs<P>; readonly kwargs?: BeatEntry["kwargs"] }
     :
@@ -30,8 +29,9 @@ export function beatEntry<P extends readonly unknown[], R>(task: Task<P, R>, ent
  * to other workers alone.
  */
 export function checkEntry(app: Lovage, entry: ScheduleEntry, where: string): void {
-  const options = entryOptions(entry);
-  checkCall(entry.task, entry.args, options);
+  const { options } = entry;
+  checkTaskName(entry.task);
+  checkBeatOptions(entry.task, options, `${where}.options`);
   const task = app.tasks.get(entry.task);
   if (task !== undefined) {
     try {
@@ -41,7 +41,7 @@ export function checkEntry(app: Lovage, entry: ScheduleEntry, where: string): vo
         cause,
       });
     }
-  } else if (options.queue === undefined) {
+  } else if (options["queue"] === undefined) {
     const cause = app.notRegistered(entry.task);
     throw new ImproperlyConfigured(
       `${where}.task`,

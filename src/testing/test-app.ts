@@ -1,3 +1,4 @@
+/// <reference lib="esnext.disposable" preserve="true" />
 import type { Lovage } from "../app.ts";
 import { type BeatState, beatState, tick } from "../beat/tick.ts";
 import { type Duration, durationSeconds } from "../beat/schedule.ts";
@@ -5,7 +6,7 @@ import { slotId } from "../beat/slot-id.ts";
 import { type Broker, type Delivery, isDeadLetterQueue, isFifo } from "../brokers/broker.ts";
 import type { ConfigInput } from "../config.ts";
 import { OperationalError } from "../errors.ts";
-import { beatEntries, sendSlot } from "../workers/beat.ts";
+import { beatEntries, comingEntries, sendSlot } from "../workers/beat.ts";
 import { beatOnce } from "../workers/heartbeat.ts";
 import type { LogLevel } from "../workers/log.ts";
 import { createWorker, type Disposition, type Run } from "../workers/worker.ts";
@@ -25,7 +26,7 @@ export interface TestOptions {
   readonly concurrency?: number;
   /** The queues that are worked on. Default: all that there are. */
   readonly queues?: readonly string[];
-  /** Send the slots of `beatSchedule` as `advance` passes them. Default false. */
+  /** Send the slots of `beatSchedule`, and of entries put at run time, as `advance` passes them. Default false. */
   readonly beat?: boolean;
   /** Lays something around the broker, such as `hostileBroker`. */
   readonly broker?: (broker: Broker) => Broker;
@@ -264,11 +265,13 @@ export function testApp(app: Lovage, options: TestOptions = {}): TestApp {
   async function advance(by: Duration | number): Promise<readonly EndedRun[]> {
     const target = clock.now() + (typeof by === "number" ? by : durationSeconds("advance", by) * 1000);
     await settle(true);
+    await beat?.update();
     for (let next = nextInstant(); next <= target; next = nextInstant()) {
       const woken = (clock.next() ?? Number.POSITIVE_INFINITY) <= next;
       clock.moveTo(next);
       const happened = await pass();
       await settle(woken || happened);
+      await beat?.update();
     }
     clock.moveTo(target);
     return takeEnded();
@@ -335,9 +338,18 @@ export function testApp(app: Lovage, options: TestOptions = {}): TestApp {
 /** Beat's slots by a clock that is moved from slot to slot. */
 function createBeat(app: Lovage, clock: VirtualClock) {
   const { timezone } = app.config;
-  const entries = beatEntries(app);
+  const declared = beatEntries(app);
+  let entries = declared;
   let state: BeatState = beatState(entries, timezone, clock.now());
   return {
+    /** Takes up what was put at run time since the last look. */
+    async update(): Promise<void> {
+      const coming = await (await comingEntries(app))?.list();
+      if (coming === undefined || (coming.length === 0 && entries === declared)) return;
+      entries = [...declared, ...coming];
+      // An entry counts from its own `since`, and what has been sent is covered.
+      state = beatState(entries, timezone, state.covered);
+    },
     next: (): number | undefined =>
       state.upcoming.reduce(
         (first, slot) => (first === undefined || (slot !== undefined && slot < first) ? slot : first),

@@ -49,7 +49,7 @@ export async function sendSlot(app: Lovage, entry: ScheduleEntry, id: string): P
 }
 
 /** The entries put at run time, where a loop is what sends them: EventBridge calls the beat function for its own. */
-async function comingEntries({ engine, name }: Lovage): Promise<ComingEntries | undefined> {
+export async function comingEntries({ engine, name }: Lovage): Promise<ComingEntries | undefined> {
   if (!engine.hasBeatStore) return undefined;
   const store = await engine.beatStore(name);
   const { changed } = store;

@@ -1,8 +1,10 @@
-import { describe, expect, test } from "vitest";
+import { describe, expect, onTestFinished, test } from "vitest";
 import { crontab } from "../../src/beat/crontab.ts";
-import { type BeatMemory, type BeatOptions, MAX_SLEEP_MS, runBeat } from "../../src/beat/loop.ts";
+import { type BeatMemory, type BeatOptions, MAX_SLEEP_MS, runBeat, SETTLE_MS } from "../../src/beat/loop.ts";
 import { type BeatEntry, every, scheduleEntries } from "../../src/beat/schedule.ts";
 import { slotId } from "../../src/beat/slot-id.ts";
+import { beatState } from "../../src/beat/tick.ts";
+import { virtualClock } from "../../src/testing/clock.ts";
 
 const START = Date.parse("2026-05-01T09:00:00Z");
 
@@ -181,5 +183,138 @@ describe("the memory", () => {
     await run.done;
     expect(run.sent).toHaveLength(2);
     expect(run.lines[0]).toMatch(/beat could not save how far it has come/);
+  });
+});
+
+describe("entries that come and go", () => {
+  /** A beat on a clock that is moved, and a list of entries that the test changes. */
+  function following(
+    first: Record<string, Partial<BeatEntry>> = {},
+    declared: Record<string, Partial<BeatEntry>> = {},
+  ) {
+    const clock = virtualClock(START);
+    const stop = new AbortController();
+    onTestFinished(() => stop.abort());
+    const entriesOf = (given: Record<string, Partial<BeatEntry>>) =>
+      scheduleEntries(
+        Object.fromEntries(Object.entries(given).map(([name, entry]) => [name, { task: "t", schedule: 30, ...entry }])),
+      ).map((entry) => ({ ...entry, since: clock.now() }));
+    let entries = entriesOf(first);
+    let failing = false;
+    let tell = () => {};
+    let lists = 0;
+    const sent: string[] = [];
+    const lines: string[] = [];
+    const done = runBeat({
+      app: "tasks",
+      entries: scheduleEntries(declared as Record<string, BeatEntry>),
+      coming: {
+        async list() {
+          lists++;
+          if (failing) throw new Error("locked");
+          return entries;
+        },
+        changed: (signal) =>
+          new Promise((resolve) => {
+            tell = resolve;
+            signal.addEventListener("abort", () => resolve());
+          }),
+      },
+      zone: "UTC",
+      clock,
+      send: async (entry, slot) => void sent.push(`${entry.name} ${(slot - START) / 1000}`),
+      log: { info() {}, warn: (message) => lines.push(message), error: (message) => lines.push(message) },
+      signal: stop.signal,
+    });
+    const turns = async () => {
+      for (let turn = 0; turn < 5; turn++) await new Promise((resolve) => setImmediate(resolve));
+    };
+    return {
+      done,
+      sent,
+      lines,
+      stop,
+      lists: () => lists,
+      change(given: Record<string, Partial<BeatEntry>> | Error) {
+        failing = given instanceof Error;
+        if (!(given instanceof Error)) entries = entriesOf(given);
+        tell();
+      },
+      /** Stands still at each instant at which somebody wakes. */
+      async until(seconds: number) {
+        const target = START + seconds * 1000;
+        await turns();
+        for (let next = clock.next(); next !== undefined && next <= target; next = clock.next()) {
+          clock.moveTo(next);
+          await turns();
+        }
+        clock.moveTo(target);
+      },
+    };
+  }
+
+  test("those there at the start are sent beside the others", async () => {
+    const run = following({ b: { schedule: 20 } }, { a: { task: "t", schedule: 30 } });
+    await run.until(40);
+    expect(run.sent).toEqual(["b 20", "a 30", "b 40"]);
+  });
+
+  test("one that comes while the loop sleeps is sent at its next slot, and one that goes is not", async () => {
+    const run = following({ a: { schedule: 20 } });
+    await run.until(21);
+    run.change({ b: { schedule: 2 } });
+    await run.until(25);
+    expect(run.sent).toEqual(["a 20", "b 22", "b 24"]);
+    run.change({});
+    await run.until(60);
+    expect(run.sent).toHaveLength(3);
+  });
+
+  test("a slot between the change and its notice is due, and none before the change is", async () => {
+    const run = following();
+    await run.until(10.05);
+    run.change({ a: { schedule: every({ seconds: 0.1 }) } });
+    await run.until(10.35);
+    expect(run.sent).toEqual(["a 10.1", "a 10.2", "a 10.3"]);
+  });
+
+  test("a list that cannot be had leaves the last one, and the next word of a change is heeded", async () => {
+    const run = following({ a: { schedule: 20 } });
+    await run.until(1);
+    run.change(new Error("locked"));
+    await run.until(25);
+    expect(run.lines).toEqual(["beat could not read the entries put at run time, and goes on with those it knows"]);
+    expect(run.sent).toEqual(["a 20"]);
+    run.change({ b: { schedule: 5 } });
+    await run.until(31);
+    expect(run.sent).toEqual(["a 20", "b 30"]);
+  });
+
+  test("a change of something else sends nothing twice, and lists at most once in a while", async () => {
+    const run = following({ a: { schedule: 1 } });
+    await run.until(1);
+    const before = run.lists();
+    for (let second = 1; second < 2.9; second += 0.05) {
+      run.change({ a: { schedule: 1 } });
+      await run.until(second);
+    }
+    expect(run.sent).toEqual(["a 1", "a 2"]);
+    expect(run.lists() - before).toBeLessThanOrEqual(2000 / SETTLE_MS);
+  });
+
+  test("the loop ends while it waits for a change", async () => {
+    const run = following();
+    await run.until(1);
+    run.stop.abort();
+    await run.done;
+    expect(run.sent).toEqual([]);
+  });
+
+  test("wall times are those of the zone that an entry was put in", () => {
+    const [entry] = scheduleEntries({ a: { task: "t", schedule: crontab({ hour: 11, minute: 30 }) } });
+    if (entry === undefined) throw new Error("no entry");
+    const at = (zone?: string) => beatState([{ ...entry, ...(zone !== undefined && { zone }) }], "UTC", START).upcoming;
+    expect(at()).toEqual([Date.parse("2026-05-01T11:30:00Z")]);
+    expect(at("Europe/Berlin")).toEqual([Date.parse("2026-05-01T09:30:00Z")]);
   });
 });

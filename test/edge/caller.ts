@@ -32,6 +32,9 @@ export default {
         case "/embedded":
           await new Lovage("edge", { brokerUrl: "sqlite://" }).sendTask("tasks.add");
           return new Response("sent");
+        case "/schedule":
+          await app.beat.put("later", { task: add.name, schedule: 60, options: { queue: "celery" } });
+          return new Response("put");
         case "/here":
           app.task("tasks.here", () => 1);
           await app.applyEagerly("tasks.here");

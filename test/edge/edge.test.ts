@@ -72,6 +72,10 @@ test("what needs Node is refused with what to do instead", { timeout: 30_000 }, 
     name: "ImproperlyConfigured",
     message: expect.stringContaining("send it with delay()"),
   });
+  expect(await (await fetch(`${url}/schedule`)).json()).toMatchObject({
+    name: "ImproperlyConfigured",
+    message: expect.stringContaining("use app.beat in a task, or in a service on Node"),
+  });
 });
 
 describe.skipIf(ministack === undefined)("with SQS and DynamoDB", () => {

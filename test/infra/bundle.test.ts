@@ -51,6 +51,8 @@ test("it carries SQS and DynamoDB, and nothing that a function never uses", () =
     "aws-cdk-lib",
     "node_modules/yaml/",
     "@msgpack",
+    "client-eventbridge",
+    "temporal-polyfill",
     "nested-clients",
     "commander",
   ]) {

@@ -2,6 +2,7 @@ import { Duration } from "aws-cdk-lib";
 import type { ConfigInput } from "lovage";
 import type { TaskQueuesProps } from "lovage/cdk";
 import { expect, test } from "vitest";
+import { z } from "zod";
 import { deploy, shop } from "./deployment.ts";
 
 const often = { task: "shop.add", schedule: 60 };
@@ -127,6 +128,31 @@ const refused: readonly (readonly [
     /beatSchedule\["often"\]\.options\.queue: "medai" is not in taskQueues/,
   ],
   [
+    "an entry every 0 seconds",
+    { beatSchedule: { often: { ...often, schedule: 0 } } },
+    {},
+    /beatSchedule\["often"\]\.schedule: .*from 0\.001.* is 0$/,
+  ],
+  [
+    "an entry of NaN seconds",
+    { beatSchedule: { often: { ...often, schedule: Number.NaN } } },
+    {},
+    /schedule: .*from 0\.001.* is NaN$/,
+  ],
+  [
+    "an entry every year and a day",
+    { beatSchedule: { often: { ...often, schedule: 366 * 86_400 } } },
+    {},
+    /schedule: .*365 days/,
+  ],
+  [
+    "an entry with an option that no call takes",
+    { beatSchedule: { often: { ...often, options: { countdwon: 1 } } } },
+    {},
+    /countdwon.*did you mean countdown/,
+  ],
+  ["a prefix that leaves no room for the names of rules", {}, { prefix: "p".repeat(44) }, /prefix: .*at most 43/],
+  [
     "seconds on a FIFO queue",
     {
       taskQueues: { celery: {}, "a.fifo": {} },
@@ -148,7 +174,7 @@ const refused: readonly (readonly [
     "more entries than an account may have rules",
     { beatSchedule: Object.fromEntries(Array.from({ length: 301 }, (_, i) => [`e${i}`, often])) },
     {},
-    /beatSchedule: .*0 to 300 rules.*given: 301/,
+    /beatSchedule: .*at most 300 .*given: 301; fold .*: 301 entries have the rule cron\(\* \* \* \* \? \*\), such as "e0", "e1"/,
   ],
   [
     "a schedule without its function",
@@ -160,6 +186,14 @@ const refused: readonly (readonly [
 
 test.each(refused)("%s is refused at synth, with the limit and the value", (_, config, props, message) => {
   expect(() => deploy(shop(config), props)).toThrow(message);
+});
+
+test("arguments of an entry that the task's schema refuses are named", () => {
+  const app = shop({ beatSchedule: { often: { task: "shop.greet", schedule: 60, args: [1] } } });
+  app.task("shop.greet", { schema: z.tuple([z.string()]) }, (who) => who);
+  expect(() => deploy(app)).toThrow(
+    /beatSchedule\["often"\]\.args: the arguments of shop\.greet do not match its schema/,
+  );
 });
 
 test("two queues whose names are one on SQS are refused when the app is made", () => {

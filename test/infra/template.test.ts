@@ -186,7 +186,10 @@ test("queues are encrypted and refuse what comes without TLS", () => {
 });
 
 test("a key of one's own encrypts queues and table, and the workers may use it", () => {
-  const deployment = deploy(shop(), (stack) => ({ encryptionKey: new kms.Key(stack, "Key") }));
+  const deployment = deploy(shop(), (stack) => ({
+    encryptionKey: new kms.Key(stack, "Key"),
+    beatEntry: undefined as never,
+  }));
   const template = deployment.template();
   template.allResourcesProperties("AWS::SQS::Queue", { KmsMasterKeyId: Match.anyValue() });
   template.hasResourceProperties("AWS::DynamoDB::Table", { SSESpecification: { SSEEnabled: true, SSEType: "KMS" } });
@@ -215,7 +218,7 @@ test("a worker may do what it does, and no more", () => {
   ]);
 });
 
-test("beat may send to the queues of its entries, and to its dead letters", () => {
+test("beat may send to all queues, as entries put at run time may name any, and to its dead letters", () => {
   const beatSchedule = { often: { task: "shop.add", schedule: 60 } };
   const deployment = deploy(shop({ taskQueues: { celery: {}, media: {} }, beatSchedule }));
   const { beat } = deployment.tasks;
@@ -224,8 +227,10 @@ test("beat may send to the queues of its entries, and to its dead letters", () =
     "logs:CreateLogStream BeatRulesBeatLogs",
     "logs:PutLogEvents BeatRulesBeatLogs",
     "sqs:GetQueueUrl celeryQueue",
+    "sqs:GetQueueUrl mediaQueue",
     "sqs:SendMessage BeatRulesDeadLetters",
     "sqs:SendMessage celeryQueue",
+    "sqs:SendMessage mediaQueue",
   ]);
 });
 
@@ -360,7 +365,7 @@ test("there is one dashboard, with the metrics that the workers write", () => {
     expect(body).toContain(`\\"Lovage\\",\\"${metric}\\"`);
 });
 
-test("each enabled entry has a cron rule for one function, which one permission lets all of them call", () => {
+test("each enabled entry has a cron rule for one function, which one permission of each kind of rules lets all of them call", () => {
   const { template } = deploy(
     shop({
       timezone: "Asia/Shanghai",
@@ -391,26 +396,16 @@ test("each enabled entry has a cron rule for one function, which one permission 
     ScheduleExpression: "cron(10 1 * * ? *)",
     Targets: target("morning"),
   });
-  const rules = {
-    "Fn::Join": [
-      "",
-      [
-        "arn:",
-        { Ref: "AWS::Partition" },
-        ":events:",
-        { Ref: "AWS::Region" },
-        ":",
-        { Ref: "AWS::AccountId" },
-        ":rule/p-beat-*",
-      ],
-    ],
-  };
-  template().resourceCountIs("AWS::Lambda::Permission", 1);
-  template().hasResourceProperties("AWS::Lambda::Permission", {
-    Action: "lambda:InvokeFunction",
-    Principal: "events.amazonaws.com",
-    SourceArn: rules,
-  });
+  const rules = rulesNamed("p-beat-*");
+  const permissions = Object.values(resources(template(), "AWS::Lambda::Permission"));
+  expect(permissions.map(({ Properties }) => Properties)).toEqual(
+    [rules, rulesNamed("p-beat.*")].map((SourceArn) => ({
+      Action: "lambda:InvokeFunction",
+      FunctionName: { "Fn::GetAtt": [expect.stringMatching("BeatFunction"), "Arn"] },
+      Principal: "events.amazonaws.com",
+      SourceArn,
+    })),
+  );
   template().hasResourceProperties("AWS::Lambda::Function", { DeadLetterConfig: { TargetArn: Match.anyValue() } });
   template().hasResourceProperties("AWS::SQS::QueuePolicy", {
     PolicyDocument: {
@@ -423,6 +418,67 @@ test("each enabled entry has a cron rule for one function, which one permission 
       ]),
     },
   });
+});
+
+/** The ARN of rules, as it is in a template. */
+function rulesNamed(pattern: string): unknown {
+  const [partition, region, account] = ["Partition", "Region", "AccountId"].map((name) => ({ Ref: `AWS::${name}` }));
+  return { "Fn::Join": ["", ["arn:", partition, ":events:", region, ":", account, `:rule/${pattern}`]] };
+}
+
+test("grantSchedule lets someone work on rules put at run time alone, which call the beat function alone", () => {
+  const deployment = deploy(shop(), { prefix: "p-" });
+  const { stack, tasks } = deployment;
+  const role = new iam.Role(stack, "Scheduler", { assumedBy: new iam.AccountRootPrincipal() });
+  tasks.grantSchedule(role);
+  const rules = JSON.stringify(rulesNamed("p-beat.*"));
+  expect(allowed(deployment, role)).toEqual(
+    [
+      `events:DeleteRule ${rules}`,
+      `events:DisableRule ${rules}`,
+      `events:EnableRule ${rules}`,
+      `events:ListTargetsByRule ${rules}`,
+      `events:PutRule ${rules}`,
+      `events:PutTargets ${rules}`,
+      `events:RemoveTargets ${rules}`,
+      'events:ListRules "*"',
+    ].sort(),
+  );
+  deployment.template().hasResourceProperties("AWS::IAM::Policy", {
+    Roles: [{ Ref: Match.stringLikeRegexp("^Scheduler") }],
+    PolicyDocument: {
+      Statement: Match.arrayWith([
+        Match.objectEquals({
+          Action: "events:PutTargets",
+          Condition: { ArnEquals: { "events:TargetArn": { "Fn::GetAtt": [Match.stringLikeRegexp("Beat"), "Arn"] } } },
+          Effect: "Allow",
+          Resource: Match.anyValue(),
+        }),
+      ]),
+    },
+  });
+});
+
+test("a queue is a grantee of schedules: its tasks may put entries", () => {
+  const deployment = deploy(shop());
+  deployment.tasks.grantSchedule(deployment.tasks.queue("celery"));
+  expect(allowed(deployment, roleOf(deployment.tasks.queue("celery").function)).join()).toContain("events:PutRule");
+});
+
+test("workers, and functions that ask for it, are told the beat function; its ARN is an output", () => {
+  const { stack, tasks, template } = deploy(shop());
+  const fn = new lambda.Function(stack, "Api", {
+    runtime: lambda.Runtime.NODEJS_24_X,
+    handler: "api.handler",
+    code: lambda.Code.fromInline("0"),
+  });
+  tasks.environmentFor(fn);
+  const LOVAGE_BEAT_FUNCTION = { "Fn::GetAtt": [Match.stringLikeRegexp("BeatFunction"), "Arn"] };
+  const told = template().findResources("AWS::Lambda::Function", {
+    Properties: { Environment: { Variables: Match.objectLike({ LOVAGE_BEAT_FUNCTION }) } },
+  });
+  expect(Object.keys(told).map((id) => id.replace(/[0-9A-F]{8}$/, ""))).toEqual(["TasksceleryWorkerFunction", "Api"]);
+  template().hasOutput("*", { Value: LOVAGE_BEAT_FUNCTION });
 });
 
 test("two entries whose names differ only in what a rule's name cannot have are two rules", () => {
@@ -439,8 +495,19 @@ test("two entries whose names differ only in what a rule's name cannot have are 
 });
 
 test("an app without a schedule has no beat", () => {
-  const { tasks, template } = deploy(shop());
+  const { stack, tasks, template } = deploy(shop(), { beatEntry: undefined as never });
   expect(tasks.beat).toBeUndefined();
+  expect(() => tasks.grantSchedule(new iam.Role(stack, "Role", { assumedBy: new iam.AccountRootPrincipal() }))).toThrow(
+    /beatEntry: is needed for entries put at run time/,
+  );
+  template().resourceCountIs("AWS::Events::Rule", 0);
+  template().resourceCountIs("AWS::Lambda::Permission", 0);
+  expect(JSON.stringify(template().toJSON())).not.toContain("LOVAGE_BEAT_FUNCTION");
+});
+
+test("a beat function without a schedule is there for entries put at run time", () => {
+  const { tasks, template } = deploy(shop());
+  expect(tasks.beat).toBeDefined();
   template().resourceCountIs("AWS::Events::Rule", 0);
 });
 
