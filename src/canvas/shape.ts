@@ -128,6 +128,8 @@ export const chordData = (
 ): SignatureData => ({
   ...NOTHING,
   task: "celery.chord",
+  // What a group was given before it became a header is still its members'.
+  args: "args" in header ? header.args : [],
   kwargs: { kwargs: {}, header, body },
   options,
   subtask_type: "chord",

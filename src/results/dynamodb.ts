@@ -21,9 +21,19 @@ import {
 } from "@aws-sdk/client-dynamodb";
 import { clientConfig, inParallel, MAX_SOCKETS, numberOption, parseAwsUrl, textOption } from "../aws/connection.ts";
 import { type AwsCall, translateError } from "../aws/errors.ts";
-import { ImproperlyConfigured, OperationalError, PayloadTooLarge } from "../errors.ts";
+import { ImproperlyConfigured, LovageError, OperationalError, PayloadTooLarge } from "../errors.ts";
 import type { Backend, BackendContext, Payload, Row } from "./backend.ts";
-import { type Command, decide, isExpired, type Outcome } from "./record.ts";
+import {
+  addedTo,
+  type Command,
+  decide,
+  isExpired,
+  type Join,
+  type Joined,
+  joinedOf,
+  MEMBER_LENGTH,
+  type Outcome,
+} from "./record.ts";
 
 /** The options of the URL's query and of `resultBackendTransportOptions`, in Celery's spelling. `read` and `write` count only when the table is created. */
 const OPTIONS = ["region", "is_secure", "ttl_seconds", "keys", "read", "write"];
@@ -45,6 +55,7 @@ const MAX_BACKOFF_MS = 1000;
 /** Opens the backend. No connection is made and no credentials are read before the first call. */
 export function open(url: string, context: BackendContext): Backend {
   const { table, ttlSeconds, keyOf, call, close } = connect(url, context.options);
+  const target = { TableName: table, ReturnValuesOnConditionCheckFailure: "ALL_OLD" } as const;
 
   async function apply(commands: readonly Command[]): Promise<readonly (Outcome | Error)[]> {
     const outcomes: (Outcome | Error)[] = [];
@@ -62,10 +73,13 @@ export function open(url: string, context: BackendContext): Backend {
   async function applyOne(command: Command): Promise<Outcome> {
     const { assumed, condition } = expectation(command);
     let decision = decide(assumed, command);
-    let met =
-      decision.write === undefined
-        ? await look(command.key)
-        : await write(command.key, decision.write, condition, assumed);
+    let met: "written" | Met;
+    if (command.type === "join") {
+      const answer = await join(command, condition);
+      if (isOutcome(answer)) return answer;
+      met = answer;
+    } else if (decision.write === undefined) met = await look(command.key);
+    else met = await write(command.key, decision.write, condition, assumed);
     for (let round = 0; met !== "written"; round++) {
       const row = toRow(met.item);
       // A reply was lost, the SDK tried again, and met what it had written.
@@ -104,19 +118,18 @@ export function open(url: string, context: BackendContext): Backend {
 
     const expression = createExpression();
     const ConditionExpression = condition(expression);
-    const common = { TableName: table, ReturnValuesOnConditionCheckFailure: "ALL_OLD" } as const;
-    try {
+    return unlessMet(key, size, async () => {
       if (assumed === undefined) {
         const Item = { id: { S: id }, ...toItem(row) };
         await call("PutItem", (client) =>
-          client.send(new PutItemCommand({ ...common, Item, ConditionExpression, ...expression.parts() })),
+          client.send(new PutItemCommand({ ...target, Item, ConditionExpression, ...expression.parts() })),
         );
       } else {
         const UpdateExpression = changes(expression, assumed, row);
         await call("UpdateItem", (client) =>
           client.send(
             new UpdateItemCommand({
-              ...common,
+              ...target,
               Key: { id: { S: id } },
               UpdateExpression,
               ConditionExpression,
@@ -125,7 +138,38 @@ export function open(url: string, context: BackendContext): Backend {
           ),
         );
       }
-      return "written";
+      return "written" as const;
+    });
+  }
+
+  /** Adds to the row of a join if the condition holds, and tells where it stands; else returns what is there. */
+  async function join(command: Join, condition: Condition): Promise<Joined | Met> {
+    const expression = createExpression();
+    const ConditionExpression = condition(expression);
+    const UpdateExpression = additions(expression, command);
+    return unlessMet(command.key, MAX_BYTES + 1, async () => {
+      const { Attributes } = await call("UpdateItem", (client) =>
+        client.send(
+          new UpdateItemCommand({
+            ...target,
+            Key: { id: { S: keyOf(command.key) } },
+            UpdateExpression,
+            ConditionExpression,
+            ReturnValues: "ALL_NEW",
+            ...expression.parts(),
+          }),
+        ),
+      );
+      const row = toRow(Attributes);
+      if (row === undefined) throw new LovageError(`an update of the row ${command.key} was answered without it`);
+      return joinedOf(row);
+    });
+  }
+
+  /** A write's answer, or what its condition met. `size`: of the row in bytes, for who is told that it is too large. */
+  async function unlessMet<T>(key: string, size: number, write: () => Promise<T>): Promise<T | Met> {
+    try {
+      return await write();
     } catch (error) {
       if (error instanceof ConditionalCheckFailedException) {
         return { item: error.Item, repeated: (error.$metadata.attempts ?? 1) > 1 };
@@ -326,6 +370,8 @@ interface Met {
   readonly repeated: boolean;
 }
 
+const isOutcome = (answer: Outcome | Met): answer is Outcome => "type" in answer;
+
 type Condition = (expression: Expression) => string;
 
 /** Names and values that an expression refers to. Names are never written plainly: half of ours are reserved words. */
@@ -376,6 +422,11 @@ const is = compare("=");
 const isBelow = compare("<");
 const isAbove = compare(">");
 const isAtMost = compare("<=");
+/** A set, a list or a text that holds the value; a missing one holds nothing. */
+const hasNot =
+  (attribute: keyof Row, value: string): Condition =>
+  (e) =>
+    `NOT contains(${e.name(attribute)}, ${e.value({ S: value })})`;
 const any =
   (...conditions: readonly Condition[]): Condition =>
   (e) =>
@@ -391,7 +442,9 @@ const all =
 
 /** There is no row, or it has expired and DynamoDB has not got to deleting it. */
 const isAbsent = (now: number): Condition => any(hasNo("id"), isAtMost("ttl", now / 1000));
-const isPresent = (now: number): Condition => all(has("id"), any(hasNo("ttl"), isAbove("ttl", now / 1000)));
+/** There is no row, or one that counts. */
+const isNotExpired = (now: number): Condition => any(hasNo("ttl"), isAbove("ttl", now / 1000));
+const isPresent = (now: number): Condition => all(has("id"), isNotExpired(now));
 
 /** The very item that was seen, in every attribute that is ours. */
 function pinnedTo(item: Item | undefined): Condition {
@@ -470,8 +523,17 @@ function expectation(command: Command): Expectation {
     case "revoke":
     case "bury":
     case "store":
-    case "join":
       return { assumed: undefined, condition: isAbsent(now) };
+    case "join": {
+      const { member, added, size } = command;
+      const isNews = [
+        ...(member === undefined ? [] : [hasNot("members", member)]),
+        ...(added === undefined ? [] : [hasNot("added", added)]),
+      ];
+      // Who brings no member may still bring the size, or make the row.
+      const isNew = isNews.length > 0 ? isNews : [hasNo(size === undefined ? "id" : "size")];
+      return { assumed: undefined, condition: all(isNotExpired(now), ...isNew) };
+    }
     default:
       return command satisfies never;
   }
@@ -495,11 +557,28 @@ function changes(expression: Expression, before: Row, after: Row): string {
     .trim();
 }
 
+/** What `decide` makes of a join, said so that it is true of every row that the condition lets through. */
+function additions(e: Expression, { now, ttl, member, size, added }: Join): string {
+  const first = (attribute: keyof Row, value: AttributeValue) =>
+    `${e.name(attribute)} = if_not_exists(${e.name(attribute)}, ${e.value(value)})`;
+  const set = [`${e.name("timestamp")} = ${e.value({ N: String(now / 1000) })}`];
+  if (ttl !== undefined) set.push(`${e.name("ttl")} = ${e.value({ N: String(ttl) })}`);
+  if (size !== undefined) set.push(first("size", { N: String(size) }));
+  if (added !== undefined) {
+    const before = `if_not_exists(${e.name("added")}, ${e.value({ L: [] })})`;
+    set.push(`${e.name("added")} = list_append(${before}, ${e.value({ L: [{ S: added }] })})`);
+  }
+  if (member === undefined) return `SET ${[...set, first("chord_count", { N: "0" })].join(", ")}`;
+  const one = `${e.name("chord_count")} ${e.value({ N: "1" })}`;
+  return `SET ${set.join(", ")} ADD ${one}, ${e.name("members")} ${e.value({ SS: [member] })}`;
+}
+
 // ── rows and items ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 /**
  * Every attribute of a row, with its type in DynamoDB. `result`, `timestamp` and `ttl` are Celery's. A row that is hidden has
- * its result in `hidden`, and an empty one in its place: Python then reads that there is none.
+ * its result in `hidden`, and an empty one in its place: Python then reads that there is none. A join has its members as a
+ * set and those added as a list, so that they can be added to unseen.
  */
 const TYPES = {
   result: "B",
@@ -517,10 +596,10 @@ const TYPES = {
   buried: "BOOL",
   redrive: "N",
   chord_count: "N",
-  members: "S",
+  members: "SS",
   size: "N",
-  added: "S",
-} as const satisfies Record<keyof Row, "B" | "N" | "S" | "BOOL">;
+  added: "L",
+} as const satisfies Record<keyof Row, "B" | "N" | "S" | "BOOL" | "SS" | "L">;
 const ATTRIBUTES = Object.keys(TYPES) as (keyof Row)[];
 
 const encoder = new TextEncoder();
@@ -540,12 +619,19 @@ function toItem(row: Row): Item {
     const value = row[attribute];
     if (value !== undefined) item[attribute] = toAttribute(attribute, value);
   }
+  if (row.members !== undefined) item["members"] = { SS: hashesIn(row.members) };
+  if (row.added !== undefined) item["added"] = { L: addedTo(row).map((id) => ({ S: id })) };
   if (row.hidden) {
     item["hidden"] = { B: bytesOf(row.result) };
     item["result"] = { B: new Uint8Array() };
   }
   return item;
 }
+
+const hashesIn = (members: string): string[] =>
+  Array.from({ length: members.length / MEMBER_LENGTH }, (_, at) =>
+    members.slice(at * MEMBER_LENGTH, (at + 1) * MEMBER_LENGTH),
+  );
 
 /** The row in an item. One without a result in bytes is none of ours, but for Celery's counter of a chord. */
 function toRow(item: Item | undefined): Row | undefined {
@@ -562,6 +648,8 @@ function toRow(item: Item | undefined): Row | undefined {
     const type = TYPES[attribute];
     if (type === "N" && value.N !== undefined) row[attribute] = Number(value.N);
     if (type === "S" && value.S !== undefined) row[attribute] = value.S;
+    if (type === "SS" && value.SS !== undefined) row[attribute] = value.SS.join("");
+    if (type === "L" && value.L !== undefined) row[attribute] = JSON.stringify(value.L.map(({ S }) => S));
     if ((type === "BOOL" && value.BOOL) || (attribute === "hidden" && value.B !== undefined)) row[attribute] = true;
   }
   // Each attribute that a row has was read by its type in the table above.

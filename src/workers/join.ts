@@ -45,6 +45,19 @@ export const senderOf = (engine: Engine, log: Log): Sender => ({
   send: (message, call) => send(engine, message, call?.options),
 });
 
+/**
+ * The same for what may have been sent before. A message whose task has its outcome is left out: our own workers would
+ * discard it, but Celery's run whatever they get.
+ */
+export const repeating = (sender: Sender): Sender => ({
+  ...sender,
+  async send(addressed, call) {
+    const [row] = await sender.read([taskKey(addressed.message.id)]);
+    const status = row?.result.length ? (await decodeMeta(row.result, sender.engine.codec)).status : "";
+    if (row?.done !== true && !isReady(status)) await sender.send(addressed, call);
+  },
+});
+
 /** What ids of something that is sent on are made of, so that they are the same each time. */
 export type IdParts = readonly (string | number)[];
 
@@ -243,9 +256,44 @@ async function count({ apply, engine }: Sender, group: string, member?: string):
   return joined;
 }
 
-/** Makes a task a member of a chord that runs, before one of its members has ended. */
-export async function addMember({ apply, engine }: Sender, group: string, id: string): Promise<void> {
-  await apply({ type: "join", key: joinKey(group), now: engine.clock.now(), ttl: engine.ttl(), added: id });
+/** What the id is made of that a task gets which another adds to their chord: the `nth` that this attempt adds. */
+const addedParts = (id: string, attempt: number, nth: number): IdParts => ["added", id, attempt, nth];
+
+/** Sends a canvas as a further member of a chord, before the member that adds it has ended. Returns the id it ends in. */
+export async function addToChord(
+  sender: Sender,
+  { id, rootId, group, body }: Member,
+  attempt: number,
+  nth: number,
+  signature: SignatureData,
+): Promise<string> {
+  const { engine } = sender;
+  const parts = addedParts(id, attempt, nth);
+  const added = stableId(...parts);
+  await sender.apply({ type: "join", key: joinKey(group), now: engine.clock.now(), ttl: engine.ttl(), added });
+  const place: Place = { id: added, joined: true, options: { group_id: group, chord: body } };
+  try {
+    await sendOn(sender, signature, { options: { parent_id: id, root_id: rootId } }, place, parts);
+  } catch (error) {
+    // The chord must not wait for what may never be sent, whatever becomes of the task.
+    await storeFate(sender, added, { ...failedMeta(engine, added, error), groupId: group, parentId: id });
+    await joinChord(sender, { id: added, rootId, group, index: null, body });
+    throw error;
+  }
+  return added;
+}
+
+/**
+ * Counts what a member that failed has added to its chord. It may have died before it sent them, so that nobody else would;
+ * and the body fails in any case.
+ */
+export async function joinAdded(sender: Sender, member: Member, attempt: number): Promise<void> {
+  const { added } = await count(sender, member.group);
+  for (let nth = 0; ; nth++) {
+    const id = stableId(...addedParts(member.id, attempt, nth));
+    if (!added.includes(id)) return;
+    await joinChord(sender, { ...member, id, index: null });
+  }
 }
 
 /** Sends the body of a chord, or has it fail, if all of its members have ended. */
@@ -268,9 +316,13 @@ export async function completeChord(
   const joined = await joinResults(sender, [...header, ...added]);
   switch (joined.type) {
     case "waiting":
-      // Only Python's count said that all had ended. Where ours does, the result of a member is gone.
+      // Only Python's count said that all had ended. Where ours does, the result of a member is gone, or it was never sent.
       if (state.members < size) return;
-      return failBody(sender, body, new ChordError(`Dependency ${joined.id} has ended and its result is gone`));
+      return failBody(
+        sender,
+        body,
+        joined.error ?? new ChordError(`Dependency ${joined.id} has ended and its result is gone`),
+      );
     case "failed":
       return failBody(sender, body, joined.error);
     case "complete":
@@ -315,19 +367,20 @@ const membersOf = ([, members]: ResultTuple): readonly ResultTuple[] => members 
 export type JoinedResults =
   | { readonly type: "complete"; readonly values: readonly unknown[] }
   | { readonly type: "failed"; readonly error: ChordError }
-  /** The first that has no outcome yet. */
-  | { readonly type: "waiting"; readonly id: string };
+  /** The first that has no outcome yet. `error`: of one that has failed already. */
+  | { readonly type: "waiting"; readonly id: string; readonly error: ChordError | undefined };
 
 /** The results of a header in its order, read at once; those of a group within it are a list of their own. */
 export async function joinResults({ read, engine }: Sender, header: readonly ResultTuple[]): Promise<JoinedResults> {
   const ids = idsOf(header);
   const rows = await read(ids.map(taskKey));
   const metas = await Promise.all(rows.map((row) => (row?.result ? decodeMeta(row.result, engine.codec) : undefined)));
-  const waiting = ids.findIndex((_, at) => !isReady(metas[at]?.status ?? "") && rows[at]?.done !== true);
-  if (waiting !== -1) return { type: "waiting", id: ids[waiting] ?? "" };
-  const failed = metas.findIndex((meta) => meta?.status !== SUCCESS);
-  if (failed !== -1)
-    return { type: "failed", error: new ChordError(`Dependency ${ids[failed]} ${fateOf(metas[failed])}`) };
+  const hasEnded = (_: unknown, at: number) => isReady(metas[at]?.status ?? "") || rows[at]?.done === true;
+  const failed = metas.findIndex((meta, at) => hasEnded(meta, at) && meta?.status !== SUCCESS);
+  const error = failed === -1 ? undefined : new ChordError(`Dependency ${ids[failed]} ${fateOf(metas[failed])}`);
+  const waiting = ids.findIndex((id, at) => !hasEnded(id, at));
+  if (waiting !== -1) return { type: "waiting", id: ids[waiting] ?? "", error };
+  if (error !== undefined) return { type: "failed", error };
   let next = 0;
   const values = (tuples: readonly ResultTuple[]): unknown[] =>
     tuples.map(([, members]) => (members === null ? metas[next++]?.result : values(members)));
