@@ -1,0 +1,29 @@
+/** `npm run bench`: every bench, or those that are named: `npm run bench -- embedded cold`. */
+import { PeerMissing } from "./cache.ts";
+
+const BENCHES: Readonly<Record<string, () => Promise<() => Promise<void>>>> = {
+  protocol: async () => (await import("./protocol.ts")).protocol,
+  cold: async () => (await import("./cold.ts")).cold,
+  worker: async () => (await import("./worker.ts")).worker,
+  growth: async () => (await import("./growth.ts")).growth,
+  embedded: async () => (await import("./embedded.ts")).embedded,
+  canvas: async () => (await import("./canvas.ts")).canvas,
+  sqs: async () => (await import("./sqs.ts")).sqs,
+};
+
+const names = process.argv.slice(2);
+const unknown = names.filter((name) => !(name in BENCHES));
+if (unknown.length > 0) {
+  console.error(`There is no bench ${unknown.join(", ")}. There are: ${Object.keys(BENCHES).join(", ")}`);
+  process.exit(2);
+}
+for (const [name, load] of Object.entries(BENCHES)) {
+  if (names.length > 0 && !names.includes(name)) continue;
+  try {
+    await (await load())();
+  } catch (error) {
+    if (!(error instanceof PeerMissing)) throw error;
+    console.error(`${name} cannot run here: ${error.message}`);
+    process.exitCode = 1;
+  }
+}

@@ -1,0 +1,132 @@
+/** The queues that run on one machine: how each one's worker and submitter are started, and the server between them. */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { PeerMissing, pythonPeers } from "./cache.ts";
+import type { Contender, Measures } from "./compare.ts";
+import { type Child, start, type StartOptions } from "./processes.ts";
+import { type Server, startPostgres, startRedis } from "./servers.ts";
+
+const PEERS = join(import.meta.dirname, "peers");
+const SOURCE = join(import.meta.dirname, "..", "scripts", "source.ts");
+
+export type Role = "submit" | "canvas";
+
+/** The processes of one round. */
+export interface Processes {
+  readonly submitter: Child;
+  /** All whose work counts: worker, submitter and server. */
+  readonly pids: readonly number[];
+}
+
+/** What a round does with the processes, once the worker is up. */
+export type Work = (processes: Processes) => Promise<Measures>;
+
+interface Side {
+  readonly name: string;
+  readonly server?: Server;
+  /** Whether its worker says when it is up. */
+  readonly tellsReady: boolean;
+  readonly worker: (cwd: string) => Child;
+  readonly submitter: (cwd: string, role: Role, args: readonly string[]) => Child;
+}
+
+const node = (script: string, args: readonly string[], options: StartOptions) =>
+  start(process.execPath, ["--import", SOURCE, join(PEERS, script), ...args], options);
+
+/** A contender whose two halves are one script of Node. */
+const scripted = (name: string, script: string, server?: Server, env: Readonly<Record<string, string>> = {}): Side => ({
+  name,
+  ...(server && { server }),
+  tellsReady: true,
+  worker: (cwd) => node(script, ["worker"], { cwd, env }),
+  submitter: (cwd, role, args) => node(script, [role, ...args], { cwd, env }),
+});
+
+function celery(server: Server, python: string): Side {
+  const options = { env: { BENCH_REDIS: server.socket, PYTHONDONTWRITEBYTECODE: "1" }, cwd: PEERS };
+  const quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat", "-l", "ERROR"];
+  return {
+    name: "Celery on Redis",
+    server,
+    tellsReady: false,
+    worker: () =>
+      start(python, ["-m", "celery", "-A", "celery_app", "worker", "-P", "prefork", "-c", "2", ...quiet], options),
+    submitter: (_, role, args) => start(python, [`celery_${role}.py`, ...args], options),
+  };
+}
+
+async function round(side: Side, role: Role, args: readonly string[], work: Work): Promise<Measures> {
+  const cwd = mkdtempSync(join(tmpdir(), "lovage-bench-"));
+  await side.server?.clear();
+  const worker = side.worker(cwd);
+  try {
+    if (side.tellsReady) await worker.next("ready");
+    const submitter = side.submitter(cwd, role, args);
+    try {
+      return await work({ submitter, pids: [worker.pid, submitter.pid, ...(side.server ? [side.server.pid] : [])] });
+    } finally {
+      await submitter.stop();
+    }
+  } finally {
+    await worker.stop();
+    rmSync(cwd, { recursive: true, force: true, maxRetries: 3 });
+  }
+}
+
+export type PeerKind = "bullmq" | "celery" | "postgres";
+
+/**
+ * Starts the servers of those peers that this machine can have, and runs `use` with all contenders, ours first. What is
+ * missing is said. `BENCH_ONLY=Celery,pg-boss` leaves out peers that are not named.
+ */
+export async function withSides(
+  kinds: readonly PeerKind[],
+  role: Role,
+  args: readonly string[],
+  work: Work,
+  use: (contenders: readonly Contender[]) => Promise<void>,
+): Promise<void> {
+  const servers: Server[] = [];
+  const sides: Side[] = [scripted("Lovage", "lovage.ts")];
+  const opened = async (starting: Promise<Server>) => {
+    const server = await starting;
+    servers.push(server);
+    return server;
+  };
+  const make: Readonly<Record<PeerKind, () => Promise<readonly Side[]>>> = {
+    async bullmq() {
+      const redis = await opened(startRedis());
+      return [scripted("BullMQ on Redis", "bullmq.js", redis, { BENCH_REDIS: redis.socket })];
+    },
+    async celery() {
+      const python = pythonPeers();
+      return [celery(await opened(startRedis()), python)];
+    },
+    async postgres() {
+      const server = await opened(startPostgres());
+      const env = { BENCH_POSTGRES: server.socket };
+      return [
+        scripted("pg-boss", "pg-boss.js", server, env),
+        scripted("graphile-worker", "graphile-worker.js", server, env),
+      ];
+    },
+  };
+  try {
+    for (const kind of kinds) {
+      try {
+        sides.push(...(await make[kind]()));
+      } catch (error) {
+        if (!(error instanceof PeerMissing)) throw error;
+        console.error(`Without a peer: ${error.message}`);
+      }
+    }
+    const only = process.env["BENCH_ONLY"]?.split(",");
+    const wanted = sides.filter(
+      ({ name }, index) => index === 0 || (only?.some((text) => name.includes(text)) ?? true),
+    );
+    await use(wanted.map((side) => ({ name: side.name, round: () => round(side, role, args, work) })));
+  } finally {
+    await Promise.all(servers.map((server) => server.stop()));
+  }
+}
