@@ -1,3 +1,4 @@
+/// <reference lib="esnext.disposable" preserve="true" />
 /** The app: what a user makes first and everything hangs on. It wires; it decides nothing. */
 import { childOf, openStream, sendCanvas, toResult } from "./canvas/send.ts";
 import { checkCanvas, formOf, withOptions } from "./canvas/shape.ts";
@@ -16,6 +17,7 @@ import { RuntimeSchedule } from "./tasks/beat.ts";
 import { currentScope, type RunningTask } from "./tasks/context.ts";
 import {
   type CallOptions,
+  checkTaskName,
   checkTaskOptions,
   type TaskClass,
   type TaskOptions,
@@ -47,7 +49,8 @@ export class Lovage implements SignatureApplier {
   constructor(name: string, config: ConfigInput = {}, platform: Partial<Platform> = {}) {
     if (typeof name !== "string" || name === "") throw new ImproperlyConfigured("name", "an app needs a name");
     this.name = name;
-    this.engine = new Engine(config, platform);
+    // From JavaScript, `null` may stand for none.
+    this.engine = new Engine(config ?? {}, platform ?? {});
   }
 
   /** The settings in force. */
@@ -64,7 +67,7 @@ export class Lovage implements SignatureApplier {
    * Takes settings from an object or module: our names, Celery's new ones (`beat_schedule`) or its old ones
    * (`CELERYBEAT_SCHEDULE`). They come over those given before. Throws `ImproperlyConfigured`.
    */
-  configFromObject(source: object, options: { readonly namespace?: string } = {}): this {
+  configFromObject(source: object, options?: { readonly namespace?: string }): this {
     if (this.engine.isOpen)
       throw new ImproperlyConfigured(
         "configFromObject",
@@ -98,12 +101,16 @@ export class Lovage implements SignatureApplier {
     options: TaskOptions & { readonly bind?: false; readonly base?: B; readonly schema?: undefined },
     fn: (...args: P) => R,
   ): Task<P, Wire<Awaited<R>>> & MembersOf<B>;
-  task(name: string, optionsOrFn: TaskOptions | TaskFunction, given?: TaskFunction): Task {
-    const options = typeof optionsOrFn === "function" ? {} : optionsOrFn;
-    const fn = typeof optionsOrFn === "function" ? optionsOrFn : given;
-    if (typeof name !== "string" || name === "") throw new ImproperlyConfigured("task", "a task needs a name");
+  task(name: string, optionsOrFn: TaskOptions | TaskFunction | null | undefined, given?: TaskFunction): Task {
+    const [options, fn] = typeof optionsOrFn === "function" ? [{}, optionsOrFn] : [optionsOrFn ?? {}, given];
+    checkTaskName(name);
     if (typeof fn !== "function")
       throw new ImproperlyConfigured("task", `task ${name} needs a function, as the last argument`);
+    if (fn === optionsOrFn && given !== undefined)
+      throw new ImproperlyConfigured(
+        "task",
+        `task ${name} has its options before the function: task(name, options, fn)`,
+      );
     if (name.startsWith("celery.")) throw new AlreadyRegistered(name, "names that begin with celery. are Celery's own");
     if (this.engine.tasks.has(name)) throw new AlreadyRegistered(name, "another task of this app has it");
     checkTaskOptions(name, options);
@@ -126,7 +133,7 @@ export class Lovage implements SignatureApplier {
    * `expires`) stays where it is: say it in settings that both sides share, such as `taskRoutes`, or in the call.
    */
   taskRef<T extends Task = Task>(name: string): TaskRef<T> {
-    if (typeof name !== "string" || name === "") throw new ImproperlyConfigured("task", "a task needs a name");
+    checkTaskName(name);
     const task = new Task(this, name, {}, () => {
       throw this.notRegistered(name);
     });
@@ -140,7 +147,7 @@ export class Lovage implements SignatureApplier {
     args: readonly unknown[] = [],
     options: CallOptions = {},
   ): Promise<AsyncResult<R>> {
-    const sending = this.#send<R>(name, args, options);
+    const sending = this.#send<R>(name, args, options ?? {});
     // Within a task the run answers for what it sends, awaited or not.
     return currentScope()?.track(sending) ?? sending;
   }
@@ -153,15 +160,16 @@ export class Lovage implements SignatureApplier {
     const call = await createCall(this.engine, name, args, options);
     await send(this.engine, call, options);
     scope?.children.push([[call.message.id, null], null]);
-    return new AsyncResult<R>(this.engine.reader, call.message.id);
+    return new AsyncResult<R>(this.engine.reader, call.message.id, null, call.message.ignoreResult === true);
   }
 
   /** Runs a task here and now; see `Task.apply`. Throws `NotRegistered`. */
   async applyEagerly<R = unknown>(
     name: string,
     args: readonly unknown[] = [],
-    options: CallOptions = {},
+    given: CallOptions = {},
   ): Promise<AsyncResult<R>> {
+    const options = given ?? {};
     checkCall(name, args, options);
     const task = this.engine.tasks.get(name);
     if (task === undefined) throw this.notRegistered(name);
@@ -175,13 +183,13 @@ export class Lovage implements SignatureApplier {
     options: CallOptions & { readonly immutable?: boolean } = {},
   ): Signature {
     if (typeof task !== "string") return new Signature(this, checkCanvas(task));
-    const { immutable = false, kwargs = {}, ...rest } = options;
+    const { immutable = false, kwargs = {}, ...rest } = options ?? {};
     return new Signature(this, { task, args, kwargs, options: toWireOptions(rest), subtask_type: null, immutable });
   }
 
   /** Sends what a signature says: given arguments before its own, given options over its own. */
   applySignature(signature: SignatureData, args: readonly unknown[], options: CallOptions): Promise<Applied> {
-    const sending = this.#sendCanvas(signature, args, options);
+    const sending = this.#sendCanvas(signature, args, options ?? {});
     return currentScope()?.track(sending) ?? sending;
   }
 

@@ -3,8 +3,6 @@ import { ImproperlyConfigured, QueueNotFound } from "../errors.ts";
 import type { SerializerName } from "../protocol/serializers.ts";
 import { checkQueueName } from "./queue-name.ts";
 
-export { translateQueueName } from "./queue-name.ts";
-
 /** Where a task's messages go, and what they are like. Options of the call itself come first. */
 export interface Route {
   readonly queue?: string;

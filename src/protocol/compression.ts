@@ -5,7 +5,7 @@
 import { DecodeError, ImproperlyConfigured } from "../errors.ts";
 
 /** The largest size that anything may have once it is decompressed, in bytes, unless its reader says otherwise: 64 MiB. */
-export const MAX_INFLATED_BYTES = 64 * 1024 * 1024;
+const MAX_INFLATED_BYTES = 64 * 1024 * 1024;
 
 const GZIP = "application/x-gzip";
 const BROTLI = "application/x-brotli";
@@ -32,6 +32,13 @@ export function compressionType(name: string): string | undefined {
   if (KNOWN.has(lower)) return lower;
   return Object.hasOwn(MIME_TYPES, lower) ? MIME_TYPES[lower] : undefined;
 }
+
+/** The compressions that can be written, by what they are called here. */
+const WRITABLE = { [GZIP]: "gzip", [BROTLI]: "brotli", [ZSTD]: "zstd" } as const;
+
+/** Our name of a compression that can be written; `undefined` for any other. */
+export const compressionName = (name: string): (typeof WRITABLE)[keyof typeof WRITABLE] | undefined =>
+  WRITABLE[compressionType(name) as keyof typeof WRITABLE];
 
 const CHOICES = "use gzip, brotli or zstd";
 

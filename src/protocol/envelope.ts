@@ -466,6 +466,72 @@ function peekParsed(json: string): { readonly id?: string; readonly task?: strin
   }
 }
 
+/**
+ * What can be made out of a message that `decodeEnvelope` refuses and whose body is JSON all the same: who it is, where it
+ * stands among others, and what follows from its failure. It is not to be run. `undefined` where its id cannot be read.
+ * Never throws.
+ */
+export async function salvageMessage(source: string): Promise<Message | undefined> {
+  try {
+    const trimmed = source.trim();
+    const envelope = reread(trimmed.startsWith("{") ? trimmed : base64ToText(trimmed));
+    if (!isObject(envelope)) return undefined;
+    const headers = isObject(envelope.headers) ? envelope.headers : {};
+    const body = await salvageBody(envelope, headers);
+    const old = isObject(body) ? body : {};
+    const facts: Fields = { ...old, ...("taskset" in old ? { group: old.taskset } : {}), ...headers };
+    const [, , embed] = Array.isArray(body) ? (body as unknown[]) : [undefined, undefined, { ...old, chain: null }];
+    const follow = isObject(embed) ? embed : {};
+    const id = named(facts).id;
+    if (id === undefined) return undefined;
+    const wholeNumber = (value: unknown) => attempt(() => count(value, "")) ?? 0;
+    return createMessage({
+      id,
+      task: named(facts).task ?? "",
+      errbacks: attempt(() => signatures(follow.errbacks, "")) ?? [],
+      chain: attempt(() => signatures(follow.chain, "")) ?? [],
+      chord: attempt(() => signatures(follow.chord, "")[0]) ?? null,
+      group: text(facts.group) ?? null,
+      groupIndex: typeof facts.group_index === "number" ? wholeNumber(facts.group_index) : null,
+      retries: wholeNumber(facts.retries),
+      replacedTaskNesting: wholeNumber(facts.replaced_task_nesting),
+      parentId: text(facts.parent_id) ?? null,
+      ...present("rootId", text(facts.root_id)),
+    });
+  } catch {
+    return undefined;
+  }
+}
+
+async function salvageBody(envelope: Fields, headers: Fields): Promise<unknown> {
+  if (typeof envelope.body !== "string") return undefined;
+  try {
+    const properties = isObject(envelope.properties) ? envelope.properties : {};
+    if (properties.body_encoding !== "base64") return reread(envelope.body);
+    const bytes = base64ToBytes(envelope.body);
+    const compression = text(headers.compression);
+    const plain =
+      compression === undefined ? bytes : await decompress(bytes, compressionType(compression) ?? compression);
+    return reread(bytesToText(plain) ?? "");
+  } catch {
+    return undefined;
+  }
+}
+
+/** JSON with its tags where all of them are known, else as it stands. */
+function reread(json: string): unknown {
+  return attempt(() => parseValue(json)) ?? (JSON.parse(json) as unknown);
+}
+
+function attempt<T>(read: () => T): T | undefined {
+  try {
+    return read();
+  } catch (error) {
+    if (error instanceof LovageError) return undefined;
+    throw error;
+  }
+}
+
 function named(value: unknown): { readonly id?: string; readonly task?: string } {
   if (!isObject(value)) return {};
   return { ...present("id", text(value.id) || undefined), ...present("task", text(value.task) || undefined) };

@@ -81,7 +81,7 @@ export interface Message {
 }
 
 /** What every message has unless its maker says otherwise. */
-export const MESSAGE_DEFAULTS = {
+const MESSAGE_DEFAULTS = {
   args: [],
   kwargs: {},
   callbacks: [],

@@ -35,12 +35,16 @@ interface Serializer {
 declare const LOVAGE_JSON_ONLY: unknown;
 
 const loadPackage = {
-  msgpack: () => (typeof LOVAGE_JSON_ONLY === "undefined" ? import("@msgpack/msgpack") : leftOut("application/x-msgpack")),
+  msgpack: () =>
+    typeof LOVAGE_JSON_ONLY === "undefined" ? import("@msgpack/msgpack") : leftOut("application/x-msgpack"),
   yaml: () => (typeof LOVAGE_JSON_ONLY === "undefined" ? import("yaml") : leftOut("application/x-yaml")),
 };
 
 function leftOut(contentType: string): never {
-  throw new ContentDisallowed(contentType, "this bundle was made for JSON alone; name the serializer in acceptContent and deploy again");
+  throw new ContentDisallowed(
+    contentType,
+    "this bundle was made for JSON alone; name the serializer in acceptContent and deploy again",
+  );
 }
 
 export const SERIALIZERS: Readonly<Record<SerializerName, Serializer>> = {

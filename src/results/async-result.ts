@@ -3,6 +3,7 @@ import { FAILURE, isPropagated, isReady, SUCCESS } from "../states.ts";
 import { EncodeError } from "../errors.ts";
 import type { Meta } from "../protocol/meta.ts";
 import { type GroupResult, waitForAll } from "./group-result.ts";
+import { checkGetOptions, checkRevokeOptions } from "./get-options.ts";
 import type { ResultReader } from "./reader.ts";
 
 export interface GetOptions {
@@ -16,6 +17,11 @@ export interface GetOptions {
   readonly signal?: AbortSignal;
 }
 
+export interface RevokeOptions {
+  /** Abort the `signal` of a task that runs already. Default false. */
+  readonly terminate?: boolean;
+}
+
 /**
  * What `delay` gives, and `app.result(id)`: an id and questions about it. Every method that asks the store returns a
  * promise; an outcome, once seen, is kept. It has no `then`: awaiting it does not wait for the task.
@@ -25,11 +31,14 @@ export class AsyncResult<T = unknown> {
   /** The result of the step before it, in a chain that was started here. */
   readonly parent: AsyncResult | GroupResult | null;
   readonly #reader: ResultReader;
+  /** The task was sent with `ignoreResult`: nothing will ever be readable. */
+  readonly #ignored: boolean;
   /** The outcome, once it was seen: it never changes. */
   #outcome: Meta | undefined;
 
-  constructor(reader: ResultReader, id: string, parent: AsyncResult | GroupResult | null = null) {
+  constructor(reader: ResultReader, id: string, parent: AsyncResult | GroupResult | null = null, ignored = false) {
     this.#reader = reader;
+    this.#ignored = ignored;
     this.id = id;
     this.parent = parent;
   }
@@ -109,10 +118,13 @@ export class AsyncResult<T = unknown> {
   }
 
   /**
-   * Waits for the outcome and returns the value.
-   * @throws TimeoutError when `timeout` passes; `TaskError`, or an error of Lovage's own, when the task failed.
+   * Waits for the outcome and returns the value; `null` at once of a task that was sent with `ignoreResult`, as in Celery.
+   * @throws TimeoutError when `timeout` passes; `TaskError`, or an error of Lovage's own, when the task failed;
+   * `ImproperlyConfigured` for an option that does not exist or is out of its range.
    */
-  async get(options: GetOptions = {}): Promise<T> {
+  async get(given: GetOptions = {}): Promise<T> {
+    const options = checkGetOptions(given);
+    if (this.#ignored) return null as T; // What `ignoreResult` leaves of any value.
     const meta = this.#outcome ?? this.#keep(await this.#wait(options));
     const value = this.#reader.value(meta);
     if (isPropagated(meta.status) && options.propagate !== false) throw value;
@@ -132,8 +144,8 @@ export class AsyncResult<T = unknown> {
   }
 
   /** Keeps the task from starting. One that runs already goes on, or with `terminate` finds its `signal` aborted. */
-  async revoke(options: { readonly terminate?: boolean } = {}): Promise<void> {
-    await this.#reader.revoke(this.id, options.terminate ?? false);
+  async revoke(options: RevokeOptions = {}): Promise<void> {
+    await this.#reader.revoke(this.id, checkRevokeOptions(options).terminate ?? false);
   }
 
   toString(): string {

@@ -2,7 +2,8 @@
 import { EncodeError, LovageError } from "../errors.ts";
 import type { Meta, ResultTuple } from "../protocol/meta.ts";
 import { FAILURE, isPropagated, isReady, SUCCESS } from "../states.ts";
-import type { AsyncResult, GetOptions } from "./async-result.ts";
+import type { AsyncResult, GetOptions, RevokeOptions } from "./async-result.ts";
+import { checkGetOptions, checkRevokeOptions } from "./get-options.ts";
 import type { ResultReader } from "./reader.ts";
 
 type Result = AsyncResult | GroupResult;
@@ -99,7 +100,8 @@ export class GroupResult<T extends readonly unknown[] = readonly unknown[]> {
    * Waits for all and returns their values in order.
    * @throws what the first task threw that is seen to have failed, at once; `TimeoutError` when `timeout` passes.
    */
-  async get(options: GetOptions = {}): Promise<T> {
+  async get(given: GetOptions = {}): Promise<T> {
+    const options = checkGetOptions(given);
     if (this.length === 0) return [] as unknown as T;
     const reader = this.#open();
     const metas = await waitForAll(reader, this.ids, options, this.parent);
@@ -132,8 +134,9 @@ export class GroupResult<T extends readonly unknown[] = readonly unknown[]> {
   }
 
   /** Keeps its tasks from starting; see `AsyncResult.revoke`. */
-  async revoke(options: { readonly terminate?: boolean } = {}): Promise<void> {
-    await inBatches(this.ids, (id) => this.#open().revoke(id, options.terminate ?? false));
+  async revoke(options: RevokeOptions = {}): Promise<void> {
+    const { terminate = false } = checkRevokeOptions(options);
+    await inBatches(this.ids, (id) => this.#open().revoke(id, terminate));
   }
 
   /** Celery's way of writing it. */

@@ -334,7 +334,7 @@ export const MEMBER_LENGTH = 11;
 
 function join(row: Row | undefined, { now, ttl, member, size, added }: Join): Decision {
   const members = row?.members ?? "";
-  const ids: readonly string[] = row?.added === undefined ? [] : JSON.parse(row.added);
+  const ids = row === undefined ? [] : addedTo(row);
   const isNew = member !== undefined && !includesMember(members, member);
   const isFurther = added !== undefined && !ids.includes(added);
   const after: Row = {
@@ -349,15 +349,21 @@ function join(row: Row | undefined, { now, ttl, member, size, added }: Join): De
   };
   return {
     write: row === undefined || isNew || isFurther || after.size !== row.size ? after : undefined,
-    outcome: {
-      type: "joined",
-      count: after.chord_count ?? 0,
-      members: (after.members?.length ?? 0) / MEMBER_LENGTH,
-      size: after.size,
-      added: isFurther ? [...ids, added] : ids,
-    },
+    outcome: joinedOf(after),
   };
 }
+
+/** Where a join stands, by its row. */
+export const joinedOf = (row: Row): Joined => ({
+  type: "joined",
+  count: row.chord_count ?? 0,
+  members: (row.members?.length ?? 0) / MEMBER_LENGTH,
+  size: row.size,
+  added: addedTo(row),
+});
+
+/** Ids of the members that were added to a join. */
+export const addedTo = ({ added }: Row): readonly string[] => (added === undefined ? [] : JSON.parse(added));
 
 function includesMember(members: string, member: string): boolean {
   for (let at = members.indexOf(member); at !== -1; at = members.indexOf(member, at + 1)) {

@@ -5,8 +5,8 @@ import { type Database, openDatabase } from "../sqlite/database.ts";
 import type { Backend, BackendContext, Row } from "./backend.ts";
 import { type Command, decide, isExpired, type Outcome } from "./record.ts";
 
-/** SQLite's own limit of a row (`SQLITE_MAX_LENGTH`). */
-const MAX_BYTES = 1_000_000_000;
+/** SQLite takes 1 GB. A worker, a reader and the heartbeat's process all hold a result in memory, so that far less is more than enough. */
+const MAX_BYTES = 64 * 1024 * 1024;
 
 /**
  * After so many writes, as many rows are looked at, the oldest first and then round, and those that have expired are

@@ -460,7 +460,11 @@ const SYSTEM_ERRORS: Readonly<Record<number, readonly [retryable: boolean, text:
   8: [false, (path) => `${path} is read-only; give this user the right to write the file and its folder`],
   10: [true, (path) => `${path} could not be read or written (an I/O error); look at the disk and the system's log`],
   11: [false, corrupt],
-  13: [true, (path) => `${path} cannot grow, the disk is full; free some space, or purge a queue`],
+  13: [
+    true,
+    (path) =>
+      `${path} cannot grow, the disk is full; free some space on it: until then nothing can be written, and nothing purged`,
+  ],
   14: [false, (path) => `${path} cannot be opened; its folder must exist and this user must be able to write there`],
   26: [false, corrupt],
 };

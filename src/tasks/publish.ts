@@ -6,14 +6,15 @@ import { type Broker, isFifo, type Outgoing } from "../brokers/broker.ts";
 import type { Outbox } from "../brokers/outbox.ts";
 import type { Router } from "../brokers/routes.ts";
 import { ImproperlyConfigured } from "../errors.ts";
+import { show } from "../parse.ts";
 import { compressionType } from "../protocol/compression.ts";
-import { encodeEnvelope } from "../protocol/envelope.ts";
+import { decodeEnvelope, encodeEnvelope } from "../protocol/envelope.ts";
 import { createMessage, type Message, type SignatureData } from "../protocol/message.ts";
 import { contentTypeOf } from "../protocol/serializers.ts";
 import { formatTime, parseTime } from "../protocol/time.ts";
 import type { Emitter } from "../signals.ts";
 import { currentScope } from "./context.ts";
-import { type CallOptions, checkCallOptions, type TaskOptions } from "./options.ts";
+import { type CallOptions, checkCallOptions, checkTaskName, type TaskOptions } from "./options.ts";
 import { checkInput } from "./schema.ts";
 import type { Task } from "./task.ts";
 
@@ -49,9 +50,14 @@ export interface PublishHost {
 export interface Addressed {
   readonly message: Message;
   readonly queue: string;
+  /** Its text, where it is at hand. */
+  readonly body?: string;
 }
 
-/** Makes the message of a call. Throws `ImproperlyConfigured`, `ValidationError`, `QueueNotFound`. */
+/**
+ * Makes the message of a call, and its text before anything is awaited: what the caller does to the arguments after the
+ * call changes nothing. Throws `ImproperlyConfigured`, `EncodeError`, `ValidationError`, `QueueNotFound`.
+ */
 export async function createCall(
   host: PublishHost,
   name: string,
@@ -63,8 +69,6 @@ export async function createCall(
   const declared = task === undefined ? {} : host.optionsOf(task);
   const scope = currentScope();
   const kwargs = call.kwargs ?? {};
-  if (task !== undefined) await checkInput(task, args, kwargs);
-
   const { kwargs: _, ...own } = call;
   // As in Celery: the call's options come over the declaration's, and both over the route's.
   const options = host.router(
@@ -118,7 +122,9 @@ export async function createCall(
     contentType: contentTypeOf(options.serializer ?? config.taskSerializer),
     compression: compressionOf(options.compression ?? config.taskCompression),
   });
-  return { message, queue };
+  const body = encodeEnvelope(message);
+  if (task !== undefined) await checkInput(task, args, kwargs);
+  return { message, queue, body: await body };
 }
 
 /** What calls a task for each of its items goes where that task is known, as in Celery. */
@@ -129,36 +135,27 @@ function routedAs(name: string, kwargs: Readonly<Record<string, unknown>>): stri
 }
 
 /** Encodes a message and hands it to the broker; resolves when the broker has it. */
-export async function send(
-  host: PublishHost,
-  { message, queue }: Addressed,
-  options: PublishOptions = {},
-): Promise<void> {
+export async function send(host: PublishHost, addressed: Addressed, options: PublishOptions = {}): Promise<void> {
   const { config, emitter } = host;
-  let sent = message;
-  if (emitter.has("beforeTaskPublish")) {
-    const headers: Record<string, unknown> = {};
-    await emitter.emit("beforeTaskPublish", { message, queue, headers });
-    sent = createMessage({ ...message, headers: { ...message.headers, ...headers } });
-  }
+  const { queue } = addressed;
+  const sent = emitter.has("beforeTaskPublish") ? await announce(host, addressed) : addressed;
   const { deduplicationId } = options;
-  const packed = await pack(host, sent, queue);
+  const packed = await pack(host, sent);
   const entry = deduplicationId === undefined ? packed : { ...packed, deduplicationId };
   const { limits } = await host.broker();
   const retry = options.retry ?? (config.taskPublishRetry && !limits.retries);
   await host.outbox.send(entry, retry ? { ...config.taskPublishRetryPolicy, ...options.retryPolicy } : undefined);
-  if (emitter.has("afterTaskPublish")) await emitter.emit("afterTaskPublish", { message: sent, queue });
+  if (emitter.has("afterTaskPublish")) await emitter.emit("afterTaskPublish", { message: sent.message, queue });
 }
 
 /** A message as the broker takes it: encoded, within its size, delayed until its `eta` or as long as the broker can. */
-export async function pack(host: PublishHost, message: Message, queue: string): Promise<Outgoing> {
+export async function pack(host: PublishHost, { message, queue, body }: Addressed): Promise<Outgoing> {
   const broker = await host.broker();
-  const body = await encodeWithin(broker.limits.maxBytes, message);
   const delay = message.eta === null ? 0 : Math.max(0, (parseTime(message.eta) - host.clock.now()) / 1000);
   const { MessageGroupId, MessageDeduplicationId } = message.properties;
   return {
     queue,
-    body,
+    body: await within(broker.limits.maxBytes, message, body ?? (await encodeEnvelope(message))),
     ...(delay > 0
       ? { delaySeconds: Math.min(delay, broker.limits.maxDelaySeconds, host.config.brokerTransportOptions.maxDelay) }
       : {}),
@@ -169,15 +166,32 @@ export async function pack(host: PublishHost, message: Message, queue: string): 
 }
 
 /** The text of a message; where it is larger than a broker takes, and that helps, compressed as every Celery reads it. */
-async function encodeWithin(maxBytes: number, message: Message): Promise<string> {
-  const text = await encodeEnvelope(message);
+async function within(maxBytes: number, message: Message, text: string): Promise<string> {
   // A character has three bytes at most, so that most texts need not be measured.
   if (text.length * 3 <= maxBytes || message.compression !== null) return text;
-  if (bytesOf(text) <= maxBytes) return text;
-  const compressed = await encodeEnvelope(createMessage({ ...message, compression: compressionOf("gzip") }));
+  const size = bytesOf(text);
+  // Compression makes JSON a tenth of its size, rarely less: beyond that it would only keep the caller waiting.
+  if (size <= maxBytes || size > maxBytes * MOST_COMPRESSIBLE) return text;
+  const again = await reread(message, text);
+  const compressed = await encodeEnvelope(createMessage({ ...again, compression: compressionOf("gzip") }));
   // What is too large all the same is refused by the broker, which says how large it is.
   return bytesOf(compressed) <= maxBytes ? compressed : text;
 }
+
+/** The message as it was when its text was made: the caller may have changed what it holds since. */
+const reread = async (message: Message, text: string): Promise<Message> =>
+  decodeEnvelope(text, { accept: [message.contentType] });
+
+/** Lets those who listen put headers of theirs on a message. */
+async function announce({ emitter }: PublishHost, { message, queue, body }: Addressed): Promise<Addressed> {
+  const kept = body === undefined ? message : await reread(message, body);
+  const headers: Record<string, unknown> = {};
+  await emitter.emit("beforeTaskPublish", { message: kept, queue, headers });
+  return { message: createMessage({ ...kept, headers: { ...kept.headers, ...headers } }), queue };
+}
+
+/** How many times too large a text may be to be worth compressing. */
+const MOST_COMPRESSIBLE = 16;
 
 const encoder = new TextEncoder();
 const bytesOf = (text: string): number => encoder.encode(text).length;
@@ -245,9 +259,8 @@ function withoutAbsent<T extends object>(options: T): T {
 
 /** The check that every call passes first. */
 export function checkCall(name: string, args: unknown, options: CallOptions): void {
-  if (typeof name !== "string" || name === "")
-    throw new ImproperlyConfigured("task", `a task's name must be text that is not empty; given: ${String(name)}`);
+  checkTaskName(name);
   if (!Array.isArray(args))
-    throw new ImproperlyConfigured("args", `the arguments of ${name} must be a list; given: ${typeof args}`);
+    throw new ImproperlyConfigured("args", `the arguments of ${name} must be a list; given: ${show(args)}`);
   checkCallOptions(name, options);
 }

@@ -69,7 +69,7 @@ export async function conclude(
   try {
     return await concludeAs(engine, facts, outcome, codec);
   } catch (error) {
-    if (!(error instanceof EncodeError) || outcome.type !== "success") throw error;
+    if (!(error instanceof EncodeError) || outcome.type === "failure") throw error;
     return concludeAs(engine, facts, { type: "failure", error, expected: false, abandoned: false }, codec);
   }
 }

@@ -4,6 +4,7 @@ import { dataToError, exceptionToData } from "../protocol/exceptions.ts";
 import { decodeMeta, encodeMeta, type Meta } from "../protocol/meta.ts";
 import { formatTime } from "../protocol/time.ts";
 import { type Payload, taskKey } from "../results/backend.ts";
+import type { Outcome as Recorded } from "../results/record.ts";
 import { FAILURE } from "../states.ts";
 import { PayloadTooLarge } from "../errors.ts";
 import type { Engine } from "../engine.ts";
@@ -19,17 +20,6 @@ const NAME_LENGTH = 256;
 export interface Known {
   readonly id: string | undefined;
   readonly task: string | undefined;
-}
-
-/** Where the id can be read, its row says why the task will not run; then the message becomes a dead letter. */
-export async function bury(
-  context: WorkerContext,
-  delivery: Delivery,
-  known: Known,
-  error: Error,
-): Promise<Disposition> {
-  if (known.id) await storeFate(context, known.id, failedMeta(context.engine, known.id, error));
-  return deadLetter(context, delivery, known, error);
 }
 
 /** The message becomes a dead letter; its row is somebody else's matter. */
@@ -73,13 +63,13 @@ export async function deadLetter(
   return DELETE;
 }
 
-/** Stores the row of a task that will not run (any more), unless it has an outcome or runs. */
+/** Stores the row of a task that will not run (any more), unless it has an outcome or runs: then it is `refused`. */
 export async function storeFate(
   { engine, apply }: Pick<WorkerContext, "engine" | "apply">,
   id: string,
   meta: Meta,
-): Promise<void> {
-  await apply({
+): Promise<Recorded> {
+  return apply({
     type: "bury",
     key: taskKey(id),
     now: engine.clock.now(),

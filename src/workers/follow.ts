@@ -16,7 +16,17 @@ import type { Row } from "../results/backend.ts";
 import { stableId } from "../stable-id.ts";
 import { FAILURE, REVOKED, SUCCESS } from "../states.ts";
 import { failedMeta } from "./dead-letter.ts";
-import { callErrbacks, fail, joinChord, mark, type Origin, type Sender, sendOn } from "./join.ts";
+import {
+  callErrbacks,
+  fail,
+  joinAdded,
+  joinChord,
+  mark,
+  type Member,
+  type Origin,
+  type Sender,
+  sendOn,
+} from "./join.ts";
 import { messageOf, stackOf } from "./report.ts";
 import type { RetryChange } from "./trace.ts";
 
@@ -71,7 +81,10 @@ export async function follow(sender: Sender, message: Message, queue: string, ro
     // `Ignore` has no outcome, and yet its chord must not wait for one.
   }
   const { group, groupIndex: index, chord: body } = message;
-  if (body !== null && group !== null) await joinChord(sender, { ...origin, group, index, body });
+  if (body === null || group === null) return;
+  const member: Member = { ...origin, group, index, body };
+  if (meta?.status === FAILURE || meta?.status === REVOKED) await joinAdded(sender, member, attempt);
+  await joinChord(sender, member);
 }
 
 interface Successor {

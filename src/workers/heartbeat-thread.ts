@@ -3,8 +3,10 @@ import { parentPort, workerData } from "node:worker_threads";
 import { Engine } from "../engine.ts";
 import { beatOnce, type HeartbeatOrder, type HeartbeatSetup, type Holding } from "./heartbeat.ts";
 
-/** A process that is so far past the limit of a task cannot enforce it: its event loop is blocked. */
-const BLOCKED_MS = 5_000;
+/** A process that is so far past the limit of a task does not enforce it: its event loop is blocked … */
+const BLOCKED_MS = 1_000;
+/** … which is looked for so often. */
+const LOOK_MS = 250;
 
 const setup = workerData as HeartbeatSetup;
 const holdings = new Map<number, Holding>();
@@ -20,19 +22,39 @@ parentPort?.on("message", (order: string) => {
 // The config is the one in force: the environment has had its say.
 const engine = new Engine(setup.config, { env: {} });
 
-setInterval(async () => {
-  try {
-    if (holdings.size === 0) return;
-    const now = Date.now();
-    // The run cannot be stopped from here; the process can. Its message comes back, and after maxDeliveries of this the
-    // task is given up.
-    if ([...holdings.values()].some(({ deadline }) => now > deadline + BLOCKED_MS))
-      process.kill(process.pid, "SIGKILL");
-    const [broker, backend] = await Promise.all([engine.broker(), engine.backend()]);
-    for (const finding of await beatOnce(broker, backend, [...holdings.values()], now, setup.visibility)) {
-      parentPort?.postMessage(finding);
+/** Does something every so often, and never twice at a time. */
+function every(ms: number, job: () => Promise<void>): void {
+  let busy = false;
+  setInterval(async () => {
+    if (busy || holdings.size === 0) return;
+    busy = true;
+    try {
+      await job();
+    } catch (error) {
+      parentPort?.postMessage({ error: String(error) });
+    } finally {
+      busy = false;
     }
-  } catch (error) {
-    parentPort?.postMessage({ error: String(error) });
+  }, ms);
+}
+
+every(setup.visibility / 3, async () => {
+  const [broker, backend] = await Promise.all([engine.broker(), engine.backend()]);
+  for (const finding of await beatOnce(broker, backend, [...holdings.values()], Date.now(), setup.visibility)) {
+    parentPort?.postMessage(finding);
   }
-}, setup.visibility / 3);
+});
+
+// The run cannot be stopped from here; the process can. Its outcome is stored first: the message comes back, and whoever
+// gets it sends what follows from the row.
+every(LOOK_MS, async () => {
+  const now = Date.now();
+  const over = [...holdings.values()].filter(({ deadline }) => now > deadline + BLOCKED_MS);
+  if (over.length === 0) return;
+  const commands = over.flatMap(({ overrun }) => (overrun === undefined ? [] : [{ ...overrun, now }]));
+  try {
+    await (await engine.backend()).apply(commands);
+  } finally {
+    process.kill(process.pid, "SIGKILL");
+  }
+});

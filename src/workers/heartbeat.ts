@@ -6,6 +6,7 @@ import { Worker as Thread } from "node:worker_threads";
 import type { Broker, Delivery } from "../brokers/broker.ts";
 import type { Config } from "../config.ts";
 import type { Backend } from "../results/backend.ts";
+import type { Final } from "../results/record.ts";
 
 /** What is kept: a delivery, and the claim on its task where one was made. */
 export interface Holding {
@@ -14,6 +15,8 @@ export interface Holding {
   readonly claim: { readonly key: string; readonly owner: string } | undefined;
   /** When the run must have ended, in milliseconds since the epoch; `Infinity` without a time limit. */
   readonly deadline: number;
+  /** Stores that it had not ended by then, for a run that blocks the event loop and cannot be told. */
+  readonly overrun?: Omit<Final, "now" | "ttl"> | undefined;
 }
 
 /** What a beat found out about a holding. */

@@ -5,6 +5,7 @@
 import { availableParallelism, hostname as machineName } from "node:os";
 import type { Lovage } from "../app.ts";
 import { type Broker, type Delivery, isFifo } from "../brokers/broker.ts";
+import { checkQueueName } from "../brokers/queue-name.ts";
 import { ImproperlyConfigured, OperationalError, QueueNotFound } from "../errors.ts";
 import { shareTurn } from "../turn.ts";
 import { startHeartbeat } from "./heartbeat.ts";
@@ -32,6 +33,11 @@ export interface PollingWorker {
   /** Resolves when the worker has ended: `recycle` where its process should make room for a fresh one. */
   readonly ended: Promise<"stopped" | "recycle">;
 }
+
+/** A message that is done with waits so long, in milliseconds, for others to be deleted with … */
+const DELETE_MS = 20;
+/** … or until there are so many: SQS takes ten in a request. */
+const DELETE_BATCH = 10;
 
 /** After a fetch that failed, the next comes after this, doubled each time up to a minute. */
 const FETCH_RETRY_MS = 500;
@@ -61,8 +67,10 @@ export async function startWorker(app: Lovage, options: PollOptions = {}): Promi
     backend: () => engine.backend(),
     found: ({ id, finding }) => {
       const run = running.get(id);
-      if (finding === "terminate") run?.terminate();
-      else log("warning", `Task ${run?.message.task}[${run?.message.id}] was taken over by another worker`);
+      // It ended while the beat was under way.
+      if (run === undefined) return;
+      if (finding === "terminate") run.terminate();
+      else log("warning", `Task ${run.message.task}[${run.message.id}] was taken over by another worker`);
     },
     failed: (error) => log("warning", `Messages in hand could not be kept for longer: ${String(error)}`),
   });
@@ -92,9 +100,28 @@ export async function startWorker(app: Lovage, options: PollOptions = {}): Promi
     for (const resolve of ready) resolve();
   };
 
-  const remove = shareTurn<Delivery, undefined>(
+  const removeNow = shareTurn<Delivery, undefined>(
     (deliveries) => broker.delete(deliveries) as Promise<(undefined | Error)[]>,
   );
+  /** Deletes that wait for others to share a request with; each resolves when it may go. */
+  let done: (() => void)[] = [];
+  const removeDone = () => {
+    const ready = done;
+    done = [];
+    for (const go of ready) go();
+  };
+  async function remove(delivery: Delivery): Promise<void> {
+    if (!stopping.signal.aborted) {
+      await new Promise<void>((go) => {
+        done.push(go);
+        if (done.length >= Math.min(DELETE_BATCH, concurrency)) removeDone();
+        else if (done.length === 1) void clock.sleep(DELETE_MS, stopping.signal).then(removeDone);
+      });
+    }
+    await removeNow(delivery);
+  }
+  /** Acknowledgements under way. They hold up nothing but the end. */
+  const leaving = new Set<Promise<void>>();
   const hide = shareTurn<{ delivery: Delivery; visibility: number }, undefined>(
     (entries) => broker.changeVisibility(entries) as Promise<(undefined | Error)[]>,
   );
@@ -189,7 +216,7 @@ export async function startWorker(app: Lovage, options: PollOptions = {}): Promi
 
   async function execute(id: number, run: Run): Promise<Disposition> {
     running.set(id, run);
-    keep(id, run);
+    await keep(id, run);
     // The thread is told before the task begins: from then on the event loop may be blocked.
     await undefined;
     const { disposition, abandoned } = await run.execute();
@@ -202,22 +229,30 @@ export async function startWorker(app: Lovage, options: PollOptions = {}): Promi
     return disposition;
   }
 
-  function keep(id: number, run: Run): void {
+  async function keep(id: number, run: Run): Promise<void> {
     const { timeLimit: limit } = run;
     heartbeat.hold({
       id,
       delivery: slim(run.delivery),
       claim: run.claim,
       deadline: limit === null ? Number.POSITIVE_INFINITY : clock.now() + limit * 1000,
+      overrun: limit === null ? undefined : await run.overrun(limit),
     });
   }
 
   async function finish(delivery: Delivery, disposition: Disposition, group: string | undefined): Promise<void> {
     const id = ids.get(delivery) as number;
+    // What is being acknowledged is still out of its queue: as many as can run may be so, and no more.
+    while (group === undefined && leaving.size >= concurrency) await Promise.race(leaving);
     ids.delete(delivery);
     heartbeat.drop(id);
+    if (group === undefined) {
+      // The outcome is durable: the next task need not wait until the message is gone.
+      const left = dispose(delivery, disposition).finally(() => leaving.delete(left));
+      leaving.add(left);
+      return;
+    }
     await dispose(delivery, disposition);
-    if (group === undefined) return;
     groups.delete(group);
     if (disposition.type !== "delete") await handBackGroup(group);
   }
@@ -286,6 +321,7 @@ export async function startWorker(app: Lovage, options: PollOptions = {}): Promi
         });
         await handBackRest();
       }
+      await Promise.all(leaving);
       await heartbeat.stop();
       await engine.emitter.emit("workerShutdown", { hostname });
       end(recycle ? "recycle" : "stopped");
@@ -306,6 +342,7 @@ export async function startWorker(app: Lovage, options: PollOptions = {}): Promi
         }
       }),
     );
+    await Promise.all(leaving);
     await heartbeat.stop();
     end("stopped");
   }
@@ -336,7 +373,9 @@ function chooseQueues(app: Lovage, wanted: readonly string[] | undefined): reado
   const declared = Object.keys(app.config.taskQueues);
   if (wanted === undefined) return declared;
   for (const queue of wanted) {
-    if (!declared.includes(queue) && !app.config.taskCreateMissingQueues) throw new QueueNotFound(queue, declared);
+    if (declared.includes(queue)) continue;
+    if (!app.config.taskCreateMissingQueues) throw new QueueNotFound(queue, declared);
+    checkQueueName("queues", app.config.brokerTransportOptions.queueNamePrefix, queue, false);
   }
   if (wanted.length === 0) throw new ImproperlyConfigured("queues", "a worker needs at least one queue");
   return [...new Set(wanted)];

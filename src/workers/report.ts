@@ -56,7 +56,7 @@ export function reportEnd(
     case "retry": {
       const { eta } = outcome.change;
       const seconds = eta === null ? 0 : Math.max(0, (parseTime(eta) - engine.clock.now()) / 1000);
-      log("info", `Task ${name} retry: Retry in ${Math.round(seconds)}s: ${errorText(outcome.reason)}`, {
+      log("info", `Task ${name} retry: Retry in ${Number(seconds.toFixed(1))}s: ${errorText(outcome.reason)}`, {
         ...fields,
         eta,
       });

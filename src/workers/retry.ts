@@ -28,7 +28,7 @@ export function autoretryCountdown(retries: number, options: TaskOptions, random
 }
 
 /** Whether a thrown value is of one of the classes. */
-export const isOneOf = (error: unknown, classes: readonly ErrorClass[] | undefined): boolean =>
+const isOneOf = (error: unknown, classes: readonly ErrorClass[] | undefined): boolean =>
   classes?.some((Class) => error instanceof Class) ?? false;
 
 /** Whether an error makes the task run again by itself. */

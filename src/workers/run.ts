@@ -9,7 +9,7 @@ import type { Job, WorkerContext } from "./context.ts";
 import { deadLetter } from "./dead-letter.ts";
 import { DELETE, type Disposition, handBack, LEAVE } from "./disposition.ts";
 import { follow } from "./follow.ts";
-import { fieldsOf, messageOf, nameOf, reportEnd, signalEnd, stackOf } from "./report.ts";
+import { fieldsOf, nameOf, reportEnd, signalEnd, stackOf } from "./report.ts";
 import { type Attempt, type Outcome, runHooks, trace, type Traced } from "./trace.ts";
 
 /** What the claim said; `undefined` for a task that does not claim. */
@@ -134,7 +134,7 @@ async function settle(
   reportEnd(context, job, traced, conclusion);
   if (attempt !== undefined) {
     await runHooks(attempt, outcome, conclusion, (hook, error) => {
-      log("error", `${hook} of ${nameOf(message)} threw ${messageOf(error)}; the outcome stays`, {
+      log("error", `${hook} of ${nameOf(message)} threw, and the outcome stays: ${stackOf(error)}`, {
         ...fieldsOf(message),
         error: stackOf(error),
       });

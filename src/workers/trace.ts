@@ -9,6 +9,7 @@ import type { Clock } from "../clock.ts";
 import {
   ContextSettledError,
   Ignore,
+  ImproperlyConfigured,
   LovageError,
   Reject,
   Retry,
@@ -16,10 +17,12 @@ import {
   TaskRevokedError,
   TimeLimitExceeded,
 } from "../errors.ts";
+import { didYouMean } from "../nearest.ts";
 import { attemptOf, type Message, type SignatureData } from "../protocol/message.ts";
 import type { ResultTuple } from "../protocol/meta.ts";
 import { expiresOf } from "../tasks/publish.ts";
 import { formatTime } from "../protocol/time.ts";
+import { stringifyValue } from "../protocol/values.ts";
 import { FAILURE, SUCCESS } from "../states.ts";
 import {
   type Request,
@@ -30,13 +33,12 @@ import {
   useScopeStorage,
 } from "../tasks/context.ts";
 import { AsyncResult } from "../results/async-result.ts";
-import { stableId } from "../stable-id.ts";
 import { bindTask, callTask } from "../tasks/direct.ts";
-import type { TaskOptions } from "../tasks/options.ts";
+import { checkCallOptions, type TaskOptions } from "../tasks/options.ts";
 import { resolveInput } from "../tasks/schema.ts";
 import type { Task } from "../tasks/task.ts";
 import { BuiltinTask } from "./builtins.ts";
-import { addMember, type Sender, sendOn } from "./join.ts";
+import { addToChord, type Member, type Sender } from "./join.ts";
 import {
   autoretryCountdown,
   DEFAULT_MAX_RETRIES,
@@ -129,12 +131,14 @@ export async function trace(attempt: Attempt): Promise<Traced> {
     return { type: "success", value };
   });
   const outcome = await Promise.race([
-    run.catch((error: unknown) => judge(attempt, error, limits.signal)),
+    run.catch((error: unknown) => judgeSafely(attempt, error, limits.signal)),
     limits.over,
   ]);
   limits.stop();
   scope.close();
-  return { outcome, children: scope.children, runtime: (clock.now() - began) / 1000 };
+  // Never below 0: the clock may have been set back meanwhile.
+  const runtime = Math.max(0, clock.now() - began) / 1000;
+  return { outcome: limits.inTime(outcome), children: scope.children, runtime };
 }
 
 /** Runs the hooks that a stored outcome calls for, in Celery's order. What a hook throws is told to `report` and changes nothing. */
@@ -169,6 +173,15 @@ export async function runHooks(
     await call("onRetry", () => task.onRetry(outcome.reason, id, args, kwargs, einfo));
   }
   scope.close();
+}
+
+/** A retry that asks for what cannot be is a failure like any other throw. */
+function judgeSafely(attempt: Attempt, error: unknown, signal: AbortSignal): Outcome {
+  try {
+    return judge(attempt, error, signal);
+  } catch (wrong) {
+    return { type: "failure", error: wrong, expected: false, abandoned: false };
+  }
 }
 
 function judge(attempt: Attempt, error: unknown, signal: AbortSignal): Outcome {
@@ -255,6 +268,7 @@ function openScope(attempt: Attempt, signal: AbortSignal): OpenScope {
     signal,
     retry(options = {}) {
       assertOpen("retry()");
+      checkRetry(attempt, options);
       const { args, kwargs, countdown, eta, exc, maxRetries, queue, priority, headers, expires } = options;
       const allowed = maxRetries === undefined ? maxRetriesOf(attempt) : maxRetries;
       if (!mayRetry(message.retries, allowed)) throw exhausted(message.task, message.id, message.retries, exc);
@@ -268,10 +282,16 @@ function openScope(attempt: Attempt, signal: AbortSignal): OpenScope {
         options: { queue, priority, headers, expires },
       });
     },
-    updateState({ state, meta = null }) {
+    updateState(update) {
       return track(
         (async () => {
           assertOpen("updateState()");
+          const { state, meta = null } = update;
+          if (typeof state !== "string" || state === "")
+            throw new ImproperlyConfigured(
+              "state",
+              `updateState() takes { state, meta }, where state is text; given: ${String(state)}`,
+            );
           await attempt.updateState(state, meta);
         })(),
       );
@@ -287,13 +307,11 @@ function openScope(attempt: Attempt, signal: AbortSignal): OpenScope {
           const { chord, group } = message;
           if (chord === null || group === null)
             throw new LovageError(`addToChord() needs a chord, and ${message.task} is a member of none`);
-          const idParts = ["added", message.id, attemptOf(message), added++];
-          const id = stableId(...idParts);
-          await addMember(attempt.sender, group, id);
-          const options = { parent_id: message.id, root_id: request.rootId };
-          const place = { id, joined: true, options: { group_id: group, chord } };
-          await sendOn(attempt.sender, checkCanvas(signatureData(signature)), { options }, place, idParts);
-          return new AsyncResult(task.app.engine.reader, id);
+          const { id, groupIndex: index } = message;
+          const member: Member = { id, rootId: request.rootId, group, index, body: chord };
+          const canvas = checkCanvas(signatureData(signature));
+          const addedId = await addToChord(attempt.sender, member, attemptOf(message), added++, canvas);
+          return new AsyncResult(task.app.engine.reader, addedId);
         })(),
       );
     },
@@ -314,11 +332,45 @@ function openScope(attempt: Attempt, signal: AbortSignal): OpenScope {
   };
 }
 
+const RETRY_OPTIONS = [
+  "args",
+  "kwargs",
+  "countdown",
+  "eta",
+  "exc",
+  "maxRetries",
+  "queue",
+  "priority",
+  "headers",
+  "expires",
+] as const satisfies readonly (keyof RetryOptions)[];
+
+/** What a retry asks for is checked where it is asked: later there would be nobody to tell. */
+function checkRetry({ message, task }: Attempt, options: RetryOptions): void {
+  for (const name of Object.keys(options)) {
+    if (!(RETRY_OPTIONS as readonly string[]).includes(name))
+      throw new ImproperlyConfigured(
+        name,
+        `retry() has no such option${didYouMean(name, RETRY_OPTIONS)}; known: ${RETRY_OPTIONS.join(", ")}`,
+      );
+  }
+  const { args, exc: _, ...call } = options;
+  if (args !== undefined && !Array.isArray(args))
+    throw new ImproperlyConfigured("args", "retry() takes the arguments as a list");
+  checkCallOptions(message.task, call);
+  if (call.queue !== undefined) task.app.engine.router(message.task, [], {}, { queue: call.queue });
+  stringifyValue(args ?? [], "args");
+  stringifyValue(call.kwargs ?? {}, "kwargs");
+  stringifyValue(call.headers ?? {}, "headers");
+}
+
 interface Limits {
   /** What the task sees: aborts at the soft limit, and when it is told to stop. */
   readonly signal: AbortSignal;
   /** Resolves at the hard limit, with the outcome. */
   readonly over: Promise<Outcome>;
+  /** The outcome, unless the run blocked the event loop beyond its hard limit and only now let the timer fire. */
+  inTime(outcome: Outcome): Outcome;
   stop(): void;
 }
 
@@ -353,6 +405,10 @@ function startLimits({ request, clock, deadline, abort }: Attempt): Limits {
   return {
     signal: controller.signal,
     over,
+    inTime: (outcome) =>
+      clock.now() - began > hard && outcome.type !== "failure"
+        ? { type: "failure", error: new TimeLimitExceeded(hard / 1000), expected: false, abandoned: false }
+        : outcome,
     stop() {
       abort.removeEventListener("abort", forward);
       // With a reason, so that none is made up: an error with a stack for every run.

@@ -4,22 +4,24 @@
  */
 import type { Lovage } from "../app.ts";
 import { type Delivery, isFifo } from "../brokers/broker.ts";
-import { DecodeError, LovageError, OperationalError } from "../errors.ts";
-import { decodeEnvelope, peekEnvelope } from "../protocol/envelope.ts";
+import { DecodeError, LovageError, OperationalError, TimeLimitExceeded } from "../errors.ts";
+import { decodeEnvelope, peekEnvelope, salvageMessage } from "../protocol/envelope.ts";
 import { attemptOf, type Message } from "../protocol/message.ts";
-import { encodeMeta } from "../protocol/meta.ts";
+import { encodeMeta, type Meta } from "../protocol/meta.ts";
 import { parseTime } from "../protocol/time.ts";
+import type { Final } from "../results/record.ts";
 import { taskKey } from "../results/backend.ts";
 import { PENDING, STARTED } from "../states.ts";
 import { pack } from "../tasks/publish.ts";
 import type { Task } from "../tasks/task.ts";
-import { describe, factsOf, isHidden, nextOf } from "./conclude.ts";
+import { conclude, describe, factsOf, isHidden, nextOf } from "./conclude.ts";
 import { createContext, createJob, type Job, type WorkerContext, type WorkerOptions } from "./context.ts";
 import { builtinTask } from "./builtins.ts";
-import { bury, deadLetter, failedMeta, storedFate } from "./dead-letter.ts";
+import { deadLetter, failedMeta, type Known, storedFate, storeFate } from "./dead-letter.ts";
 import { DELETE, type Disposition, handBack } from "./disposition.ts";
 import { follow, type InPlace } from "./follow.ts";
 import { attemptInPlace } from "./in-place.ts";
+import { repeating } from "./join.ts";
 import { fieldsOf, nameOf, reportReceived, stackOf } from "./report.ts";
 import { type Claimed, type RunEnd, runJob, terminated } from "./run.ts";
 
@@ -42,6 +44,8 @@ export interface Run {
   readonly timeLimit: number | null;
   /** A worker died of it: it runs last, and alone, so that it cannot take others along. */
   readonly suspect: boolean;
+  /** What stores that it did not end within so many seconds; `undefined` where that cannot be said as JSON, or it does not claim. */
+  overrun(seconds: number): Promise<Omit<Final, "now" | "ttl"> | undefined>;
   /** Runs it to its end. Never throws. */
   execute(): Promise<RunEnd>;
   /** The task's `signal` aborts: revoked with `terminate`. */
@@ -92,21 +96,49 @@ async function admit(context: WorkerContext, delivery: Delivery): Promise<Admiss
   } catch (error) {
     if (!(error instanceof DecodeError)) throw error;
     const { id, task } = peekEnvelope(delivery.body);
-    return { disposition: await bury(context, delivery, { id, task }, error) };
+    const message = await salvageMessage(delivery.body);
+    return { disposition: await bury(context, delivery, { id, task, message }, error) };
   }
   const task = engine.task(message.task) ?? builtinTask(context.app, message.task);
   if (task === undefined) return { disposition: await refuseUnknown(context, delivery, message) };
   return admitMessage(context, delivery, message, task);
 }
 
+/**
+ * A message that will not run: where its id can be read, its row says why; who waits for it is told, as far as that can be
+ * read too; then it becomes a dead letter.
+ */
+async function bury(
+  context: WorkerContext,
+  delivery: Delivery,
+  { id, task, message }: Known & { readonly message: Message | undefined },
+  error: Error,
+): Promise<Disposition> {
+  const { engine, log } = context;
+  if (id) {
+    const meta = failedMeta(engine, id, error);
+    const recorded = await storeFate(context, id, meta);
+    // Its outcome is another's, or it runs: what follows from it is not ours to send.
+    const isOurs = recorded.type === "written" || (recorded.type === "refused" && recorded.row?.buried === true);
+    if (message !== undefined && isOurs) {
+      const { result } = recorded.type === "refused" && recorded.row ? recorded.row : await rowOf(context, meta);
+      const sender = recorded.type === "written" ? context : repeating(context);
+      await follow(sender, message, delivery.queue, { result }).catch((failure: unknown) => {
+        if (failure instanceof OperationalError && failure.retryable) throw failure;
+        log("error", `What follows from ${nameOf(message)} could not be sent: ${stackOf(failure)}`, fieldsOf(message));
+      });
+    }
+  }
+  return deadLetter(context, delivery, { id, task }, error);
+}
+
+const rowOf = async ({ engine }: WorkerContext, meta: Meta) => ({ result: await encodeMeta(meta, engine.codec) });
+
 async function refuseUnknown(context: WorkerContext, delivery: Delivery, message: Message): Promise<Disposition> {
   const { app, engine, log } = context;
   if (delivery.receiveCount > UNKNOWN_TASK_TRIES) {
     const error = app.notRegistered(message.task);
-    const buried = await bury(context, delivery, { id: message.id, task: message.task }, error);
-    const result = await encodeMeta(failedMeta(engine, message.id, error), engine.codec);
-    await follow(context, message, delivery.queue, { result });
-    return buried;
+    return bury(context, delivery, { id: message.id, task: message.task, message }, error);
   }
   log(
     "warning",
@@ -143,7 +175,7 @@ async function park(
   if (isFifo(delivery.queue)) return { type: "handBack", visibility: wait };
   // The body as it came: parking changes nothing that a Python worker or a retry would see.
   await engine.outbox.send({
-    ...(await pack(engine, message, delivery.queue)),
+    ...(await pack(engine, { message, queue: delivery.queue, body: delivery.body })),
     body: delivery.body,
     attributes: delivery.attributes,
   });
@@ -153,8 +185,7 @@ async function park(
 
 async function claim(context: WorkerContext, job: Job): Promise<Admission> {
   const { engine, log } = context;
-  const { delivery, message, request, owner } = job;
-  await engine.emitter.emit("taskReceived", { task: message.task, taskId: message.id, request });
+  const { delivery, message, owner } = job;
   if (job.options.claim === false) {
     return { run: prepare(context, job, undefined) };
   }
@@ -183,7 +214,7 @@ async function claim(context: WorkerContext, job: Job): Promise<Admission> {
     case "claimed":
       return { run: prepare(context, job, { key, owner, runs: recorded.runs, revoked: recorded.revoked }) };
     case "settled": {
-      await follow(context, message, delivery.queue, recorded.row);
+      await follow(repeating(context), message, delivery.queue, recorded.row);
       // Whoever stored that may have died before the dead letter was sent. Two are better than none.
       if (recorded.row.buried) {
         const why = await storedFate(engine, message.id, recorded.row.result);
@@ -231,6 +262,7 @@ function prepare(context: WorkerContext, job: Job, claimed: Claimed | undefined)
     suspect: claimed !== undefined && claimed.runs > 1,
     async execute() {
       reportReceived(context, job);
+      await context.engine.emitter.emit("taskReceived", { task: message.task, taskId: message.id, request });
       const ended = await guard(context, delivery, () =>
         runJob(context, job, claimed, abort.signal).catch(async (error: unknown) => {
           // A system failed, and nobody died: whoever takes it next is not to count a death. Where even that cannot be said, the lease ends by itself.
@@ -239,6 +271,18 @@ function prepare(context: WorkerContext, job: Job, claimed: Claimed | undefined)
         }),
       );
       return { abandoned: false, ...ended };
+    },
+    async overrun(seconds) {
+      if (claimed === undefined) return undefined;
+      const outcome = {
+        type: "failure",
+        error: new TimeLimitExceeded(seconds),
+        expected: false,
+        abandoned: true,
+      } as const;
+      const { command } = await conclude(context.engine, factsOf(context, job, []), outcome);
+      // It is told to a thread as JSON.
+      return typeof command.result === "string" ? { type: "final", key: claimed.key, ...command } : undefined;
     },
     terminate: () => abort.abort(terminated()),
     async release() {

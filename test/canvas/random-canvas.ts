@@ -1,6 +1,9 @@
 /** Random canvases, and what must come of them by Celery's rules. */
 import fc from "fast-check";
-import { chain, chord, group, type Lovage, type Signature } from "../../src/index.ts";
+import { expect } from "vitest";
+import type { Broker } from "../../src/brokers/broker.ts";
+import { chain, chord, group, Lovage, type Signature } from "../../src/index.ts";
+import { hostileBroker, type TestOptions, testApp } from "../../src/testing/index.ts";
 
 /** How a task behaves: it may ask for attempts, fail, or be revoked before it is sent. */
 export interface Op {
@@ -20,7 +23,7 @@ export type Node =
 export type End = { readonly value: unknown } | "failed" | "revoked";
 
 /** The whole of Celery's rules, by the values alone. */
-export const interpret = (node: Node, input: unknown): End => run(stepsOf(node), input);
+const interpret = (node: Node, input: unknown): End => run(stepsOf(node), input);
 
 function run([step, ...rest]: readonly Node[], input: unknown): End {
   if (step === undefined) return { value: input };
@@ -62,7 +65,7 @@ function membersOf(members: readonly Node[]): readonly Node[] {
 }
 
 /** Whether it ends in a group, so that its caller holds a group's results. */
-export function endsInGroup(node: Node): boolean {
+function endsInGroup(node: Node): boolean {
   if (node.type === "group") return true;
   if (node.type === "chord") return endsInGroup(node.body);
   const last = node.type === "chain" ? stepsOf(node).at(-1) : undefined;
@@ -70,7 +73,7 @@ export function endsInGroup(node: Node): boolean {
 }
 
 /** The task that it ends in, if it is one. */
-export function endOf(node: Node): Op | undefined {
+function endOf(node: Node): Op | undefined {
   if (node.type === "task") return node;
   if (node.type === "chord") return endOf(node.body);
   const steps = stepsOf(node);
@@ -78,7 +81,7 @@ export function endOf(node: Node): Op | undefined {
   return last === undefined ? undefined : endOf(last);
 }
 
-export const opsOf = (node: Node): readonly Op[] =>
+const opsOf = (node: Node): readonly Op[] =>
   node.type === "task" ? [node] : [...node.members.flatMap(opsOf), ...(node.type === "chord" ? opsOf(node.body) : [])];
 
 /** Tasks that can be anything a canvas asks of them. */
@@ -162,3 +165,79 @@ function isWhole(node: Node): boolean {
 const isNothing = (node: Node): boolean =>
   (node.type === "group" && membersOf(node.members).length === 0) ||
   (node.type === "chain" && stepsOf(node).some(isNothing));
+
+/** A broker that is hostile from some time on. */
+function turning(seed: number) {
+  let isHostile = false;
+  return {
+    turn: () => {
+      isHostile = true;
+    },
+    wrap(broker: Broker): Broker {
+      const hostile = hostileBroker(broker, seed);
+      return new Proxy(broker, { get: (_, name) => Reflect.get(isHostile ? hostile : broker, name) });
+    },
+  };
+}
+
+/** Where a canvas runs; default: in memory. */
+type Stores = Pick<TestOptions, "config" | "now">;
+
+/** Runs canvases, and holds what comes of them to what the interpreter says. */
+export function canvasRunner() {
+  const app = new Lovage("random");
+  const { make } = defineOps(app);
+  const failures: string[] = [];
+  const told = app.task("told", (id: string) => void failures.push(id));
+
+  async function outcomeOf(
+    node: Node,
+    seed: number | undefined,
+    options: Stores = {},
+  ): Promise<{ end: End; told: number }> {
+    failures.length = 0;
+    const transport = turning(seed ?? 0);
+    await using t = testApp(app, {
+      ...options,
+      broker: transport.wrap,
+      seed: seed ?? 1,
+      concurrency: seed === undefined ? 1 : 3,
+    });
+    for (const { fate, label } of opsOf(node)) if (fate === "revoke") await app.result(`op-${label}`).revoke();
+    const result = (await make(node).linkError(told.s()).applyAsync(["in"])) as {
+      get(options: object): Promise<unknown>;
+    };
+    if (seed === undefined) await t.drain();
+    else {
+      transport.turn();
+      await t.advance({ hours: 2 });
+    }
+    try {
+      return { end: { value: await result.get({ timeout: 0 }) }, told: failures.length };
+    } catch (error) {
+      const { name } = error as Error;
+      if (name === "TimeoutError")
+        throw new Error(`it hangs: ${(error as Error).message}\n${t.log.map(({ line }) => line).join("\n")}`);
+      return { end: name === "TaskRevokedError" ? "revoked" : "failed", told: failures.length };
+    }
+  }
+
+  return {
+    /** `seed`: the broker is hostile by it; none: it is well. */
+    async run(node: Node, seed?: number, options?: Stores): Promise<void> {
+      check(node, await outcomeOf(node, seed, options));
+    },
+  };
+}
+
+function check(node: Node, { end, told: calls }: { end: End; told: number }): void {
+  const expected = interpret(node, "in");
+  if (endsInGroup(node) && typeof expected === "string") {
+    // Which member's end is seen first is nobody's promise.
+    expect(typeof end).toBe("string");
+    return;
+  }
+  // What was revoked stays so, whatever comes before it.
+  expect(end).toEqual(endOf(node)?.fate === "revoke" ? "revoked" : expected);
+  if (!endsInGroup(node)) expect(calls).toBe(expected === "failed" ? 1 : 0);
+}

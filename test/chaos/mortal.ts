@@ -83,7 +83,7 @@ const mortalBackend = (backend: Backend, life: Life): Backend => ({
   apply: (commands) => life.step(commands.map(({ type }) => type).join("+"), () => backend.apply(commands)),
 });
 
-export const VISIBILITY_MS = 30_000;
+const VISIBILITY_MS = 30_000;
 /** A day: what has not ended by then is stuck. */
 const PATIENCE_MS = 86_400_000;
 

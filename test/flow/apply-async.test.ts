@@ -97,6 +97,8 @@ describe.each(stores)("on %s", (_, start) => {
     await t.drain();
     expect(ran).toEqual([1]);
     expect(await result.state()).toBe("PENDING");
+    // As in Celery: who sent it so does not wait for what will never come.
+    expect(await result.get()).toBeNull();
   });
 
   test("a second task of the same id does not run", async () => {

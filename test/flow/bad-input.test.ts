@@ -1,4 +1,3 @@
-import { randomBytes } from "node:crypto";
 import {
   AlreadyRegistered,
   EncodeError,
@@ -9,6 +8,7 @@ import {
   type Task,
 } from "lovage";
 import { describe, expect, test } from "vitest";
+import { startWorker } from "../../src/workers/poll.ts";
 import { envelope } from "./envelopes.ts";
 import { inMemory, stores } from "./stores.ts";
 
@@ -108,8 +108,7 @@ describe.each(stores)("on %s", (_, start) => {
   test("a 50 MB argument is an error with its number, and nothing is sent", async () => {
     const { app, echo } = makeApp();
     const t = start(app);
-    // What compression cannot make small.
-    const call = echo.delay(randomBytes(25 * 1024 * 1024).toString("hex"));
+    const call = echo.delay("x".repeat(50 * 1024 * 1024));
     await expect(call).rejects.toThrow(PayloadTooLarge);
     await expect(call).rejects.toMatchObject({ limit: 1024 * 1024, message: expect.stringContaining("1048576") });
     expect(await t.drain()).toEqual([]);
@@ -159,6 +158,37 @@ test.each([
 ])("%s is refused when it is declared", (_, declare) => {
   expect(declare).toThrow(ImproperlyConfigured);
 });
+
+test.each([
+  [5, "given: 5"],
+  ["memory://", 'given: "memory://"'],
+  [[], "given: []"],
+  [() => ({}), "given: function (anonymous)"],
+])("settings that are %s are refused", (config, given) => {
+  expect(() => new Lovage("tasks", config as object)).toThrow(`config: must be an object of settings (${given})`);
+});
+
+test("a signal that does not exist is refused with the nearest, and so is a handler that is no function", () => {
+  const { app } = makeApp();
+  expect(() => app.on("taskPreRun" as never, () => {})).toThrow(
+    'on: there is no signal "taskPreRun"; did you mean "taskPrerun"? (signals: beforeTaskPublish,',
+  );
+  expect(() => app.on("toString" as never, () => {})).toThrow(ImproperlyConfigured);
+  expect(() => app.on("taskPrerun", undefined as never)).toThrow(
+    "on: the handler of taskPrerun must be a function (given: undefined)",
+  );
+});
+
+test.each(["bad!name x", "", "celery-dlq", "q".repeat(81)])(
+  "a worker does not serve a queue called %j",
+  async (queue) => {
+    const { app } = makeApp({ brokerUrl: "memory://bad-queue" });
+    const started = startWorker(app, { queues: [queue] });
+    await expect(started).rejects.toThrow(ImproperlyConfigured);
+    await expect(started).rejects.toThrow(/^queues: /);
+    expect(app.engine.isOpen).toBe(false);
+  },
+);
 
 test("a URL with an unknown scheme is refused with the known ones", async () => {
   const open = async () => {

@@ -158,3 +158,15 @@ test("an app can be closed and used again", async () => {
   await t.drain();
   expect(await result.get()).toBe(7);
 });
+
+test("what is done to the arguments after the call changes nothing that is sent", async () => {
+  const app = new Lovage("tasks");
+  const echo = app.task("tasks.echo", (job: { n: number }) => job.n);
+  const t = inMemory(app);
+  const job = { n: 0 };
+  const calls = [];
+  for (job.n = 0; job.n < 3; job.n++) calls.push(echo.delay(job));
+  const results = await Promise.all(calls);
+  await t.drain();
+  expect(await Promise.all(results.map((result) => result.get()))).toEqual([0, 1, 2]);
+});

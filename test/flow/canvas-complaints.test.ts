@@ -14,13 +14,16 @@ const tell = app.task("tell", (id: string) => void told.push(id));
 let t: TestApp;
 afterEach(() => t.close());
 
+/** Names of the tasks that ran for the last outcome. */
+let ran: readonly string[];
+
 async function outcome(canvas: unknown, config = {}): Promise<unknown> {
   told.length = 0;
   t = testApp(app, { config });
   const result = (await (canvas as { delay(): Promise<unknown> }).delay()) as {
     get(options: object): Promise<unknown>;
   };
-  await t.drain();
+  ran = (await t.drain()).map(({ task }) => task);
   return result.get({ timeout: 0 }).catch((error: Error) => error.name);
 }
 
@@ -88,4 +91,23 @@ test("celery 5237: a chord's body runs where results never expire", async () => 
 test("bullmq 3362: a child that failed does not leave its parent waiting", async () => {
   const parent = chord([identity.s(1), fail.s(2), identity.s(3)], identity.s());
   expect(await outcome(parent)).toBe("ChordError");
+});
+
+test("celery 5467: groups that follow one another in a chain run, each with the results of the one before", async () => {
+  const two = () => group(identity.s(), identity.s());
+  const both = (x: unknown) => [x, x];
+  expect(await outcome(chain(two().clone([1]), two(), identity.s()))).toEqual(both(both(1)));
+  await t.close();
+  expect(await outcome(chain(identity.s(1), two(), two(), two(), identity.s()))).toEqual(both(both(both(1))));
+  await t.close();
+  expect(await outcome(chain(two().clone([1]), two(), two()))).toEqual(both(both(both(1))));
+  await t.close();
+  expect(await outcome(chord([chain(identity.s(1), two(), two())], identity.s()))).toEqual([both(both(1))]);
+});
+
+test("celery 2725: a chord needs no task that looks for its end again and again", async () => {
+  expect(await outcome(chord([identity.s(1), identity.s(2)], identity.s()))).toEqual([1, 2]);
+  // Header and body, and nothing beside them; nothing is left to be done, however long one waits.
+  expect(ran).toEqual(["identity", "identity", "identity"]);
+  expect(await t.advance({ days: 1 })).toEqual([]);
 });

@@ -1,4 +1,5 @@
-import { Lovage, MaxRetriesExceededError } from "lovage";
+import { randomBytes } from "node:crypto";
+import { Lovage, MaxRetriesExceededError, Retry } from "lovage";
 import { describe, expect, test } from "vitest";
 import { inMemory, stores } from "./stores.ts";
 
@@ -177,10 +178,35 @@ test("a retry waits until an instant, and expires by its own time", async () => 
 test("a retry that is refused by the queue does not vanish", async () => {
   const app = new Lovage("tasks");
   const grow = app.task("tasks.grow", { bind: true }, (self, _text: string) => {
-    self.retry({ args: ["x".repeat(2_000_000)], countdown: 0 });
+    self.retry({ args: [randomBytes(2_000_000).toString("hex")], countdown: 0 });
   });
   const t = inMemory(app);
   const result = await grow.delay("x");
   await t.advance({ hours: 1 });
   await expect(result.get()).rejects.toMatchObject({ name: "PayloadTooLarge" });
+});
+
+test.each([
+  ["arguments that cannot travel", { args: [() => 1] }, "EncodeError"],
+  ["a countdown that is no number", { countdown: "soon" }, "ImproperlyConfigured"],
+  ["an option that does not exist", { count_down: 0 }, "ImproperlyConfigured"],
+  ["a queue that cannot be", { queue: "bad name!" }, "ImproperlyConfigured"],
+])("a retry with %s fails at once", async (_, options, name) => {
+  const app = new Lovage("tasks");
+  const wrong = app.task("tasks.wrong", { bind: true }, (self) => self.retry(options as object));
+  const t = inMemory(app);
+  const result = await wrong.delay();
+  expect(await t.drain()).toMatchObject([{ state: "FAILURE" }]);
+  await expect(result.get()).rejects.toMatchObject({ name });
+});
+
+test("a Retry that was thrown by hand with a time that cannot be is a failure", async () => {
+  const app = new Lovage("tasks");
+  const wrong = app.task("tasks.wrong", () => {
+    throw new Retry("again", { countdown: Number.NaN });
+  });
+  const t = inMemory(app);
+  const result = await wrong.delay();
+  expect(await t.drain()).toMatchObject([{ state: "FAILURE" }]);
+  await expect(result.get()).rejects.toThrow();
 });

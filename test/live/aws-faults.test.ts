@@ -1,13 +1,14 @@
 /** What a task costs in requests, and what becomes of it when AWS throttles, loses replies or does half of what it is asked. */
 import { randomUUID } from "node:crypto";
+import { type AttributeValue, DynamoDBClient, PutItemCommand, UpdateItemCommand } from "@aws-sdk/client-dynamodb";
 import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test } from "vitest";
 import type { Emulator } from "../../scripts/emulator.ts";
 import type { Broker } from "../../src/brokers/broker.ts";
 import * as sqs from "../../src/brokers/sqs.ts";
 import { OperationalError, PayloadTooLarge, QueueNotFound } from "../../src/errors.ts";
-import { type Backend, taskKey } from "../../src/results/backend.ts";
+import { type Backend, joinKey, taskKey } from "../../src/results/backend.ts";
 import * as dynamodb from "../../src/results/dynamodb.ts";
-import type { Claim, Command, Final } from "../../src/results/record.ts";
+import type { Claim, Command, Final, Join, Joined } from "../../src/results/record.ts";
 import { emulator, emulatorUrl } from "./emulators.ts";
 import { type FaultProxy, startFaultProxy, throttled } from "./fault-proxy.ts";
 
@@ -172,6 +173,99 @@ describe.skipIf(dynamodbLocal === undefined)("DynamoDB", () => {
     expect(await apply(claim(key, "b"))).toMatchObject({ type: "running" });
     proxy.spoil("UpdateItem", { loseReply: true });
     expect(await apply(final(key, "a"))).toEqual({ type: "written", revoked: undefined });
+  });
+
+  describe("a join", () => {
+    const hash = (n: number) => `member-${String(n).padStart(4, "0")}`;
+    const joinOf = (key: string, more: Partial<Join> = {}): Join => ({
+      type: "join",
+      key,
+      now: Date.now(),
+      ttl: Math.ceil(Date.now() / 1000) + 600,
+      ...more,
+    });
+    const newJoin = () => joinKey(randomUUID());
+    /** As Celery writes and reads it. */
+    const asPython = () => {
+      const { endpoint } = dynamodbLocal as Emulator;
+      const credentials = { accessKeyId: "test", secretAccessKey: "test" };
+      const client = new DynamoDBClient({ endpoint, region: "us-east-1", credentials });
+      onTestFinished(() => client.destroy());
+      return {
+        put: (key: string, more: Record<string, AttributeValue>) =>
+          client.send(new PutItemCommand({ TableName: "faults", Item: { id: { S: key }, ...more } })),
+        async increment(key: string) {
+          const { Attributes } = await client.send(
+            new UpdateItemCommand({
+              TableName: "faults",
+              Key: { id: { S: key } },
+              UpdateExpression: "set chord_count = chord_count + :num",
+              ExpressionAttributeValues: { ":num": { N: "1" } },
+              ReturnValues: "UPDATED_NEW",
+            }),
+          );
+          return Attributes;
+        },
+      };
+    };
+
+    test("is one request a member, one more for its size, and one for a member told twice", async () => {
+      const key = newJoin();
+      expect(await apply(joinOf(key, { size: 3 }))).toMatchObject({ count: 0, members: 0, size: 3 });
+      for (const n of [1, 2, 3]) {
+        expect(await apply(joinOf(key, { member: hash(n) }))).toMatchObject({ count: n, members: n, size: 3 });
+      }
+      expect(await apply(joinOf(key, { member: hash(2) }))).toMatchObject({ count: 3, members: 3, size: 3 });
+      expect(await apply(joinOf(key, { added: "more" }))).toMatchObject({ count: 3, added: ["more"] });
+      expect(proxy.count()).toBe(6);
+      const [row] = await backend.read([key], { consistent: true });
+      expect(row).toMatchObject({ chord_count: 3, size: 3, added: JSON.stringify(["more"]) });
+    });
+
+    test("of 100 members that end at once is 100 requests, and one of them is told that it was the last", {
+      timeout: 30_000,
+    }, async () => {
+      const key = newJoin();
+      const members = Array.from({ length: 100 }, (_, n) => joinOf(key, { member: hash(n), size: 100 }));
+      const told = (await Promise.all(members.map(apply))).map((outcome) => (outcome as Joined).members);
+      expect(told.toSorted((a, b) => a - b)).toEqual(Array.from({ length: 100 }, (_, n) => n + 1));
+      expect(proxy.count()).toBe(100);
+    });
+
+    test("whose reply is lost counts its member once", async () => {
+      const key = newJoin();
+      proxy.spoil("UpdateItem", { loseReply: true });
+      expect(await apply(joinOf(key, { member: hash(1), size: 2 }))).toMatchObject({ count: 1, members: 1, size: 2 });
+      expect(proxy.count()).toBe(2);
+    });
+
+    test("continues the counter that Python made, which goes on counting in it", async () => {
+      const key = newJoin();
+      const python = asPython();
+      await python.put(key, { chord_count: { N: "0" }, timestamp: { N: "1800000000.5" } });
+      expect(await python.increment(key)).toEqual({ chord_count: { N: "1" } });
+      expect(await apply(joinOf(key, { member: hash(1) }))).toMatchObject({ count: 2, members: 1, size: undefined });
+      expect(await apply(joinOf(key, { size: 4 }))).toMatchObject({ count: 2, members: 1, size: 4 });
+      expect(await python.increment(key)).toEqual({ chord_count: { N: "3" } });
+      expect(await apply(joinOf(key, { member: hash(1) }))).toMatchObject({ count: 3, members: 1, size: 4 });
+      expect(proxy.count()).toBe(3);
+    });
+
+    test("begins anew where the row has expired and is not deleted yet", async () => {
+      const key = newJoin();
+      const seconds = String(Math.floor(Date.now() / 1000) - 5);
+      await asPython().put(key, { chord_count: { N: "7" }, timestamp: { N: seconds }, ttl: { N: seconds } });
+      expect(await apply(joinOf(key, { member: hash(1) }))).toMatchObject({ count: 1, members: 1 });
+    });
+
+    test("that no longer fits into a row says so", { timeout: 30_000 }, async () => {
+      const key = newJoin();
+      const members = Array.from({ length: 37_210 }, (_, n) => `${String(n).padStart(10, "0")}x`);
+      await asPython().put(key, { chord_count: { N: "37210" }, timestamp: { N: "1" }, members: { SS: members } });
+      let last: unknown;
+      for (let n = 0; n < 30 && !(last instanceof Error); n++) last = await apply(joinOf(key, { member: hash(n) }));
+      expect(last).toBeInstanceOf(PayloadTooLarge);
+    });
   });
 
   test("a throttled write is tried again, and reported as passing when it stays so", async () => {

@@ -1,0 +1,145 @@
+/** Members of chords that never run: nothing may wait for them. */
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { chain, chord, Lovage, OperationalError } from "../../src/index.ts";
+import { type TestApp, testApp } from "../../src/testing/index.ts";
+
+const app = new Lovage("losses");
+const add = app.task("add", (x: number, y: number) => x + y);
+const sum = app.task("sum", (xs: number[]) => xs.reduce((a, b) => a + b, 0));
+const told: string[] = [];
+const tell = app.task("tell", (id: string) => void told.push(id));
+const careless: unknown[] = [];
+const adds = app.task("adds", { bind: true }, async (self, x: number, catches = false) => {
+  try {
+    await self.addToChord(add.s(100, x));
+  } catch (error) {
+    if (!catches) throw error;
+    careless.push(error);
+  }
+  return x;
+});
+
+interface Envelope {
+  body: string;
+  "content-type": string;
+  readonly headers: Record<string, unknown>;
+  readonly properties: Record<string, unknown>;
+}
+
+let t: TestApp;
+/** What becomes of a message on its way into the queue. */
+let onSend: (envelope: Envelope) => Envelope | Error | Promise<never>;
+beforeEach(() => {
+  told.length = 0;
+  careless.length = 0;
+  onSend = (envelope) => envelope;
+  t = testApp(app, {
+    broker: (broker) => ({
+      ...broker,
+      async send(entries) {
+        const answers: (Error | undefined)[] = [];
+        for (const entry of entries) {
+          const sent = await onSend(JSON.parse(entry.body) as Envelope);
+          if (sent instanceof Error) answers.push(sent);
+          else answers.push(...(await broker.send([{ ...entry, body: JSON.stringify(sent) }])));
+        }
+        return answers;
+      },
+    }),
+  });
+});
+afterEach(() => t.close());
+
+/** Changes the elements of a body: args, kwargs and what follows. */
+const rewritten = (envelope: Envelope, change: (body: unknown[]) => unknown): Envelope => ({
+  ...envelope,
+  body: JSON.stringify(change(JSON.parse(envelope.body) as unknown[])),
+});
+
+describe("a member whose message becomes a dead letter has failed, and its chord is told, when", () => {
+  test.each<[string, string, (envelope: Envelope) => Envelope]>([
+    [
+      "its arguments have an unknown tag",
+      "DecodeError",
+      (e) => rewritten(e, ([, ...rest]) => [[{ __type__: "alien", __value__: 1 }], ...rest]),
+    ],
+    ["its arguments are no list", "DecodeError", (e) => rewritten(e, ([, ...rest]) => ["no list", ...rest])],
+    ["it has a time that none can read", "DecodeError", (e) => ({ ...e, headers: { ...e.headers, eta: "soon" } })],
+    ["its content type is not accepted", "ContentDisallowed", (e) => ({ ...e, "content-type": "application/x-yaml" })],
+    [
+      "its body came in base64, and holds no number of retries",
+      "DecodeError",
+      (e) => ({
+        ...e,
+        body: Buffer.from(e.body).toString("base64"),
+        properties: { ...e.properties, body_encoding: "base64" },
+        headers: { ...e.headers, retries: "many" },
+      }),
+    ],
+    ["nobody registers its task", "NotRegistered", (e) => ({ ...e, headers: { ...e.headers, task: "nobody.knows" } })],
+  ])("%s", async (_, error, damage) => {
+    onSend = (envelope) => (envelope.headers["group_index"] === 1 ? damage(envelope) : envelope);
+    const result = await chord([add.s(1, 1), add.s(2, 2), add.s(3, 3)], sum.s().linkError(tell.s())).delay();
+    await t.advance({ hours: 1 });
+    await expect(result.get({ timeout: 0 })).rejects.toThrow(new RegExp(`Dependency \\S+ raised ${error}`));
+    expect(told).toEqual([result.id]);
+    expect(await t.deadLetters()).toHaveLength(1);
+  });
+
+  test("it is a step before the last of a chain", async () => {
+    onSend = (e) => (e.headers["task"] === "add" ? rewritten(e, ([, ...rest]) => [null, ...rest]) : e);
+    const result = await chord([chain(add.s(1, 1), sum.si([1])), sum.s([2])], sum.s().linkError(tell.s())).delay();
+    await t.drain();
+    await expect(result.get({ timeout: 0 })).rejects.toMatchObject({ name: "ChordError" });
+    expect(told).toEqual([result.id]);
+  });
+});
+
+test("a damaged copy of a message whose task has ended is a dead letter, and calls no errback", async () => {
+  const copies: Envelope[] = [];
+  onSend = (envelope) => {
+    copies.push(envelope);
+    return envelope;
+  };
+  const result = await add.applyAsync([1, 1], { linkError: tell.s() });
+  await t.drain();
+  const [copy] = copies as [Envelope];
+  await t.put(JSON.stringify(rewritten(copy, ([, ...rest]) => [null, ...rest])));
+  await t.drain();
+  expect(await t.deadLetters()).toHaveLength(1);
+  expect([await result.get({ timeout: 0 }), told]).toEqual([2, []]);
+});
+
+describe("what a member adds to its chord, and does not send", () => {
+  const isAdded = ({ headers, body }: Envelope) => headers["task"] === "add" && body.startsWith("[[100");
+
+  test("is not waited for when its workers die of it", async () => {
+    onSend = (envelope) => (isAdded(envelope) ? new Promise<never>(() => {}) : envelope);
+    const result = await chord([adds.s(1), add.s(2, 2)], sum.s().linkError(tell.s())).delay();
+    for (let deaths = 0; deaths < 6; deaths++) {
+      await t.advance({ minutes: 2 });
+      t.crash();
+    }
+    await t.advance({ minutes: 2 });
+    await expect(result.get({ timeout: 0 })).rejects.toThrow(/Dependency \S+ raised WorkerLostError/);
+    expect(told).toEqual([result.id]);
+  });
+
+  test.each([false, true])(
+    "is a member that failed, where the broker does not take it (caught: %s)",
+    async (caught) => {
+      const refusal = new OperationalError("the broker is away", { retryable: true });
+      onSend = (envelope) => (isAdded(envelope) ? refusal : envelope);
+      const result = await chord([adds.s(1, caught), add.s(2, 2)], sum.s().linkError(tell.s())).delay();
+      await t.advance({ hours: 1 });
+      await expect(result.get({ timeout: 0 })).rejects.toThrow(/Dependency \S+ raised OperationalError/);
+      expect([told, careless]).toEqual([[result.id], caught ? [refusal] : []]);
+    },
+  );
+
+  test("is run where it was sent, and its result is the body's", async () => {
+    const result = await chord([adds.s(1), add.s(2, 2)], sum.s()).delay();
+    await t.drain();
+    expect(await result.get({ timeout: 0 })).toBe(106);
+  });
+});
