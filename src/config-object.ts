@@ -2,16 +2,19 @@
 import type { ConfigInput } from "./config.ts";
 import { ImproperlyConfigured } from "./errors.ts";
 import { didYouMean } from "./nearest.ts";
-import { camelCase, duration, isFixed, isPlain, LIVE, oldName, refuse, SETTING_NAMES, snakeCase } from "./settings.ts";
+import { camelCase, isPlain, name as nonEmpty, shape, show } from "./parse.ts";
+import { duration, isFixed, LIVE, oldName, refuse, SETTING_NAMES, snakeCase } from "./settings.ts";
 
 /** Our names by the new ones (`task_routes`) and by the old ones (`CELERY_ROUTES`). */
 const BY_NEW_NAME = new Map([...SETTING_NAMES].map((name) => [snakeCase(name), name]));
-const BY_OLD_NAME = new Map(
-  [...SETTING_NAMES].flatMap((name) => {
+const BY_OLD_NAME = new Map([
+  ...[...SETTING_NAMES].flatMap((name) => {
     const old = oldName(name);
     return old === undefined ? [] : [[old, name] as const];
   }),
-);
+  // Celery itself reads ENABLE_UTC; this is what its documentation says that the old name was.
+  ["CELERY_ENABLE_UTC", "enableUtc"] as const,
+]);
 
 /** A setting as the user wrote it. */
 interface Spelled {
@@ -35,9 +38,16 @@ interface Spelled {
  * Throws `ImproperlyConfigured` for a name that is no setting, suggesting the nearest, for a mixture, and for a value
  * that is not allowed.
  */
-export function configFromObject(source: object, options: { readonly namespace?: string } = {}): ConfigInput {
-  const spelled = read(source, options.namespace);
-  if (options.namespace === undefined) refuseMixture(spelled);
+export function configFromObject(source: object, options?: { readonly namespace?: string } | null): ConfigInput {
+  if (typeof source !== "object" || source === null || Array.isArray(source)) {
+    throw new ImproperlyConfigured(
+      "configFromObject",
+      `takes an object or a module, as of import * as config from "./celeryconfig.ts" (given: ${show(source)})`,
+    );
+  }
+  const { namespace } = parseOptions(options ?? {}, "configFromObject");
+  const spelled = read(source, namespace);
+  if (namespace === undefined) refuseMixture(spelled);
 
   const input: Record<string, unknown> = {};
   // The old spelling of a setting that has both is overwritten by the new one.
@@ -55,6 +65,8 @@ export function configFromObject(source: object, options: { readonly namespace?:
   // Each value has passed the check of its setting.
   return input as ConfigInput;
 }
+
+const parseOptions = shape<{ readonly namespace?: string }>({ namespace: nonEmpty }, {});
 
 function read(source: object, namespace: string | undefined): readonly Spelled[] {
   const members = new Map(Object.entries(source));

@@ -9,9 +9,11 @@ import type { RouterFunction, RouteValue, TaskRouter } from "./brokers/routes.ts
 import { ImproperlyConfigured } from "./errors.ts";
 import { didYouMean } from "./nearest.ts";
 import { isBackendScheme } from "./open.ts";
+import { camelCase, show } from "./parse.ts";
 import type { SerializerName } from "./protocol/serializers.ts";
 import type { AcceptedInput } from "./settings.ts";
-import { camelCase, isFixed, LIVE, parseUrl, refuse, SETTING_NAMES, snakeCase } from "./settings.ts";
+import { isFixed, LIVE, parseUrl, refuse, SETTING_NAMES, snakeCase } from "./settings.ts";
+import type { AnnotationOptions } from "./tasks/options.ts";
 
 /** How bodies or results are compressed. `gzip` is Celery's, which holds a zlib stream. */
 export type Compression = "gzip" | "brotli" | "zstd";
@@ -50,7 +52,7 @@ export interface QueueConfig extends Omit<QueueInput, "exchange" | "routingKey">
 export type TaskRoutes = Readonly<Record<string, RouteValue>> | RouterFunction | readonly TaskRouter[];
 
 /** Options of tasks, by task name, or `"*"` for all of them; the name's own come before those of `"*"`. They replace what the task's declaration says. */
-export type TaskAnnotations = Readonly<Record<string, Readonly<Record<string, unknown>>>>;
+export type TaskAnnotations = Readonly<Record<string, AnnotationOptions>>;
 
 /** Settings of the broker beyond its URL. */
 export type BrokerTransportOptions = {
@@ -257,6 +259,9 @@ const ENVIRONMENT = {
  * @param env The environment: `LOVAGE_BROKER_URL` and `LOVAGE_RESULT_BACKEND` come before the input, unless empty.
  */
 export function resolveConfig(input: ConfigInput = {}, env: Readonly<Record<string, string | undefined>> = {}): Config {
+  if (typeof input !== "object" || input === null || Array.isArray(input)) {
+    throw new ImproperlyConfigured("config", `must be an object of settings (given: ${show(input)})`);
+  }
   for (const [name, value] of Object.entries(input)) checkName(name, value);
 
   const given: Record<string, unknown> = { ...input };

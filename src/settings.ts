@@ -17,16 +17,29 @@ import type {
 } from "./config.ts";
 import { checkZone } from "./beat/zone.ts";
 import { ImproperlyConfigured } from "./errors.ts";
-import { didYouMean } from "./nearest.ts";
 import { isBackendScheme, isBrokerScheme } from "./open.ts";
-import { compressionType } from "./protocol/compression.ts";
+import {
+  boolean,
+  fail,
+  type Hints,
+  integer,
+  isPlain,
+  name,
+  names,
+  object,
+  type Parse,
+  reasonOf,
+  seconds,
+  shape,
+  show,
+  text,
+  unknownKey,
+} from "./parse.ts";
+import { compressionName } from "./protocol/compression.ts";
 import { type SerializerName, serializerName } from "./protocol/serializers.ts";
+import { type AnnotationOptions, checkAnnotation, checkBeatOptions, retryPolicy } from "./tasks/options.ts";
 
 // ── names ────────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-/** `task_time_limit` or `sqs-creation-attributes` → `taskTimeLimit`, `sqsCreationAttributes`. */
-export const camelCase = (name: string): string =>
-  name.replace(/(?<=.)[_-]+(\w)/g, (_, letter: string) => letter.toUpperCase());
 
 /** `taskTimeLimit` → `task_time_limit`: Celery's name of a setting that it has. */
 export const snakeCase = (name: string): string => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
@@ -51,91 +64,6 @@ export function oldName(name: string): string | undefined {
 }
 
 // ── values ───────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-type Parse<T> = (value: unknown, at: string) => T;
-
-/** A value as an error shows it. */
-function show(value: unknown): string {
-  if (typeof value === "function") return `function ${value.name || "(anonymous)"}`;
-  if (typeof value === "bigint" || typeof value === "symbol" || typeof value === "number") return String(value);
-  return (
-    JSON.stringify(value, (_, inner: unknown) => (typeof inner === "bigint" ? String(inner) : inner)) ?? String(value)
-  );
-}
-
-function fail(at: string, allowed: string, value: unknown): never {
-  throw new ImproperlyConfigured(at, `must be ${allowed} (given: ${show(value)})`);
-}
-
-const boolean: Parse<boolean> = (value, at) => (typeof value === "boolean" ? value : fail(at, "true or false", value));
-
-const text: Parse<string> = (value, at) => (typeof value === "string" ? value : fail(at, "a text", value));
-
-const name: Parse<string> = (value, at) =>
-  typeof value === "string" && value !== "" ? value : fail(at, "a text that is not empty", value);
-
-function integer(min: number, max = Number.MAX_SAFE_INTEGER): Parse<number> {
-  const range = max === Number.MAX_SAFE_INTEGER ? `from ${min}` : `from ${min} to ${max}`;
-  return (value, at) =>
-    typeof value === "number" && Number.isInteger(value) && value >= min && value <= max
-      ? value
-      : fail(at, `a whole number ${range}`, value);
-}
-
-/** A number of seconds. `over`: the lower end itself is not allowed. */
-function seconds(range: { readonly min?: number; readonly over?: number; readonly max?: number }): Parse<number> {
-  const { min = 0, over, max = Number.MAX_VALUE } = range;
-  const low = over === undefined ? `from ${min}` : `over ${over}`;
-  const high = max === Number.MAX_VALUE ? "" : over === undefined ? ` to ${max}` : `, at most ${max}`;
-  return (value, at) =>
-    typeof value === "number" && value <= max && (over === undefined ? value >= min : value > over)
-      ? value
-      : fail(at, `a number of seconds ${low}${high}`, value);
-}
-
-/** A plain object, not an array or an instance of a class. */
-export function isPlain(value: unknown): value is Record<string, unknown> {
-  if (typeof value !== "object" || value === null) return false;
-  const prototype: unknown = Object.getPrototypeOf(value);
-  return prototype === null || prototype === Object.prototype || Object.getPrototypeOf(prototype) === null;
-}
-
-const object: Parse<Record<string, unknown>> = (value, at) => (isPlain(value) ? value : fail(at, "an object", value));
-
-/** An object of known keys; those not given have their default, or are left out where `defaults` has none. */
-function shape<T extends object>(
-  parsers: { readonly [K in keyof T]-?: Parse<Exclude<T[K], undefined>> },
-  defaults: Partial<T>,
-  hints: Hints = {},
-): Parse<T> {
-  return (value, at) => {
-    const result: Record<string, unknown> = { ...defaults };
-    for (const [key, inner] of Object.entries(object(value, at))) {
-      const parse = (parsers as Record<string, Parse<unknown> | undefined>)[key];
-      if (parse === undefined || !Object.hasOwn(parsers, key))
-        throw unknownKey(`${at}.${key}`, key, Object.keys(parsers), hints);
-      if (inner !== undefined) result[key] = parse(inner, `${at}.${key}`);
-    }
-    return Object.freeze(result) as T;
-  };
-}
-
-/** Reasons for which known keys of Celery's are refused, by their name in camelCase. */
-type Hints = Readonly<Record<string, string>>;
-
-function unknownKey(at: string, key: string, known: readonly string[], hints: Hints): ImproperlyConfigured {
-  const camel = camelCase(key);
-  const hint = Object.hasOwn(hints, camel) ? hints[camel] : undefined;
-  if (hint !== undefined) return new ImproperlyConfigured(at, `has no meaning here: ${hint}`);
-  if (camel !== key && known.includes(camel)) return new ImproperlyConfigured(at, `is called ${camel} here`);
-  return new ImproperlyConfigured(at, `is not known${didYouMean(key, known)} (known: ${known.join(", ")})`);
-}
-
-const names: Parse<readonly string[]> = (value, at) => {
-  if (typeof value === "string") return Object.freeze([name(value, at)]);
-  if (!Array.isArray(value)) return fail(at, "a list of texts", value);
-  return Object.freeze(value.map((element, i) => name(element, `${at}[${i}]`)));
-};
 
 /** Scheme, host and parameters of a URL. `URL` itself refuses `sqs://key:secret@`, which has credentials and no host. */
 export function parseUrl(url: string): {
@@ -182,14 +110,8 @@ const serializers: Parse<readonly SerializerName[]> = (value, at) => {
   return Object.freeze([...new Set(list.map((element) => serializer(element, at)))]);
 };
 
-const COMPRESSIONS: Readonly<Record<string, Compression>> = {
-  "application/x-gzip": "gzip",
-  "application/x-brotli": "brotli",
-  "application/zstd": "zstd",
-};
-
 const compression: Parse<Compression> = (value, at) => {
-  const found = typeof value === "string" ? COMPRESSIONS[compressionType(value) ?? ""] : undefined;
+  const found = typeof value === "string" ? compressionName(value) : undefined;
   return found ?? fail(at, "gzip, brotli or zstd, which are what JavaScript platforms can write", value);
 };
 
@@ -344,7 +266,7 @@ const routes: Parse<readonly TaskRouter[]> = (value, at) =>
   );
 
 const annotations: Parse<TaskAnnotations> = (value, at) => {
-  const result: Record<string, Readonly<Record<string, unknown>>> = {};
+  const result: Record<string, AnnotationOptions> = {};
   for (const [i, map] of (Array.isArray(value) ? (value as readonly unknown[]) : [value]).entries()) {
     const here = Array.isArray(value) ? `${at}[${i}]` : at;
     for (const [task, options] of Object.entries(object(map, here))) {
@@ -354,8 +276,11 @@ const annotations: Parse<TaskAnnotations> = (value, at) => {
           'is never met: a key is the name of a task, or "*" for all of them',
         );
       }
+      const place = `${here}[${JSON.stringify(task)}]`;
+      const said: object = object(options, place);
+      checkAnnotation(said, place);
       // As in Celery, the first map that knows a task decides.
-      if (!Object.hasOwn(result, task)) result[task] = object(options, `${here}[${JSON.stringify(task)}]`);
+      if (!Object.hasOwn(result, task)) result[task] = said;
     }
   }
   return Object.freeze(result);
@@ -365,14 +290,12 @@ const annotations: Parse<TaskAnnotations> = (value, at) => {
 const beatSchedule: Parse<Readonly<Record<string, BeatEntry>>> = (value, at) => {
   const entries = value as Readonly<Record<string, BeatEntry>>;
   try {
-    scheduleEntries(entries);
+    for (const { name: entry, task, options } of scheduleEntries(entries))
+      checkBeatOptions(task, options, `beatSchedule[${JSON.stringify(entry)}].options`);
   } catch (error) {
     if (!(error instanceof ImproperlyConfigured) || at === "beatSchedule") throw error;
     // The setting was written in another of its spellings.
-    const { setting, message } = error;
-    throw new ImproperlyConfigured(setting.replace(/^beatSchedule/, at), message.slice(`${setting}: `.length), {
-      cause: error,
-    });
+    throw new ImproperlyConfigured(error.setting.replace(/^beatSchedule/, at), reasonOf(error), { cause: error });
   }
   return Object.freeze({ ...entries });
 };
@@ -449,7 +372,7 @@ export const LIVE: { readonly [K in keyof ParsedConfig]: LiveSetting<ParsedConfi
     celery: null,
     default: "sqlite://",
     parse: url(["sqlite", "memory", "sqs"], isBrokerScheme, "sqlite://, sqlite:///path, memory://, or sqs://[region]"),
-    what: "The broker: `sqlite://` (in `.lovage/` of the working folder), `sqlite:///path`, `memory://`, or `sqs://[region]?queue_name_prefix=…`. `LOVAGE_BROKER_URL` overrides it.",
+    what: "The broker: `sqlite://` (in `.lovage/` of the working folder), `sqlite:///path`, `memory://`, or `sqs://[region]?queue_name_prefix=…`. `LOVAGE_BROKER_URL` overrides it. All apps of a process that say `memory://` share one broker; `memory://name` is another one, shared by those that say the same name.",
     why: "Celery's is RabbitMQ on this machine; the default here needs nothing installed.",
   },
   resultBackend: {
@@ -461,7 +384,7 @@ export const LIVE: { readonly [K in keyof ParsedConfig]: LiveSetting<ParsedConfi
       isBackendScheme,
       "sqlite://, sqlite:///path, memory://, or dynamodb://[region]/table",
     ),
-    what: "Where results are kept: `sqlite://`, `sqlite:///path`, `memory://`, or `dynamodb://[region]/table?ttl_seconds=…`. Has to be given beside an SQS broker. `LOVAGE_RESULT_BACKEND` overrides it.",
+    what: "Where results are kept: `sqlite://`, `sqlite:///path`, `memory://`, or `dynamodb://[region]/table?ttl_seconds=…`. Has to be given beside an SQS broker. `LOVAGE_RESULT_BACKEND` overrides it. Apps of a process that say the same `memory://name` share their results.",
     why: "Celery keeps no results by default. Here the row of a result is also what keeps a task from running twice.",
   },
   brokerTransportOptions: {
@@ -588,8 +511,8 @@ export const LIVE: { readonly [K in keyof ParsedConfig]: LiveSetting<ParsedConfi
     celery: true,
     default: true,
     parse: boolean,
-    what: "`false`: a call for a queue that `taskQueues` does not name throws `QueueNotFound`. `true`: it is sent, and the broker says whether the queue exists.",
-    why: "On SQS nothing is created by sending: queues are deployed.",
+    what: "`false`: a call for a queue that `taskQueues` does not name throws `QueueNotFound`. `true`: it is sent. SQLite and memory then have the queue; on SQS the call throws `QueueNotFound` where none was deployed.",
+    why: "Celery makes the queue. On SQS nothing is made by sending: queues are deployed.",
   },
   taskIgnoreResult: {
     celery: false,
@@ -661,19 +584,7 @@ export const LIVE: { readonly [K in keyof ParsedConfig]: LiveSetting<ParsedConfi
     celery: { max_retries: 3, interval_start: 0, interval_max: 1, interval_step: 0.2 },
     old: "CELERY_TASK_PUBLISH_RETRY_POLICY",
     default: Object.freeze(PUBLISH_RETRY),
-    parse: shape<PublishRetryPolicy>(
-      {
-        maxRetries: (value, at) => (value === null ? null : integer(0)(value, at)),
-        intervalStart: seconds({ min: 0 }),
-        intervalStep: seconds({ min: 0 }),
-        intervalMax: seconds({ min: 0 }),
-      },
-      PUBLISH_RETRY,
-      {
-        retryErrors: "only errors that can pass are tried again",
-        errback: "give the call a try of your own around it",
-      },
-    ),
+    parse: retryPolicy(PUBLISH_RETRY),
     what: "`maxRetries` (`null`: without end), and the seconds of the waits: `intervalStart`, `intervalStep` more each time, at most `intervalMax`.",
   },
   taskAnnotations: {
@@ -681,7 +592,7 @@ export const LIVE: { readonly [K in keyof ParsedConfig]: LiveSetting<ParsedConfi
     default: Object.freeze({}),
     parse: annotations,
     what: 'Task options by task name, or by `"*"` for all tasks; they replace what the declaration says.',
-    why: "A key is a name or `*`, as in Celery, and any other glob is refused, since it would never be met.",
+    why: "A key is a name or `*`, as in Celery, and any other glob is refused, since it would never be met. So are hooks and what else belongs to the function (`bind`, `base`, `params`, `schema`): Celery can replace any attribute of a task class.",
   },
   maxDeliveries: {
     default: 3,
@@ -768,7 +679,7 @@ const NO_REMOTE_CONTROL =
   "SQS has no broadcast, so there is no remote control; revoke() works by the task's row, and workers are stopped by their process or deployment";
 const NO_POOL = "tasks run in the event loop of the worker's process; set workerConcurrency";
 const NO_CONNECTION =
-  "requests are made over HTTPS by the AWS SDK, which keeps, times out and repeats them (AWS_MAX_ATTEMPTS, AWS_RETRY_MODE)";
+  "no connection is kept open: SQLite and memory are in the process itself, and AWS is reached over HTTPS by its SDK, which pools, times out and repeats requests (AWS_MAX_ATTEMPTS, AWS_RETRY_MODE)";
 const NO_BROKER_PARTS = "everything about the broker stands in brokerUrl";
 const NO_LOGGING =
   "the worker writes one line of log a step, on standard output, as its --loglevel and --log-format say, and leaves the console alone";

@@ -1,4 +1,7 @@
 /** What an app tells those who listen: Celery's signals, one small typed emitter. Tracing and metrics stand on it. */
+import { ImproperlyConfigured } from "./errors.ts";
+import { didYouMean } from "./nearest.ts";
+import { show } from "./parse.ts";
 import type { Message } from "./protocol/message.ts";
 import type { Request } from "./tasks/context.ts";
 
@@ -42,6 +45,21 @@ export interface Signals {
 export type SignalName = keyof Signals;
 export type SignalHandler<N extends SignalName> = (facts: Signals[N]) => void | Promise<void>;
 
+const NAMES: Readonly<Record<SignalName, true>> = {
+  beforeTaskPublish: true,
+  afterTaskPublish: true,
+  taskReceived: true,
+  taskPrerun: true,
+  taskPostrun: true,
+  taskSuccess: true,
+  taskFailure: true,
+  taskRetry: true,
+  taskRevoked: true,
+  taskRejected: true,
+  workerReady: true,
+  workerShutdown: true,
+};
+
 /** Handlers by signal. A handler that throws is reported and changes nothing for the task or for other handlers. */
 export class Emitter {
   readonly #handlers = new Map<SignalName, Set<(facts: never) => void | Promise<void>>>();
@@ -51,7 +69,17 @@ export class Emitter {
     this.#report = report;
   }
 
+  /** Throws `ImproperlyConfigured` for a signal that does not exist, and for a handler that is no function. */
   on<N extends SignalName>(name: N, handler: SignalHandler<N>): () => void {
+    const names = Object.keys(NAMES);
+    if (!names.includes(name)) {
+      throw new ImproperlyConfigured(
+        "on",
+        `there is no signal ${show(name)}${didYouMean(String(name), names)} (signals: ${names.join(", ")})`,
+      );
+    }
+    if (typeof handler !== "function")
+      throw new ImproperlyConfigured("on", `the handler of ${name} must be a function (given: ${show(handler)})`);
     const handlers = this.#handlers.get(name) ?? new Set();
     this.#handlers.set(name, handlers.add(handler));
     return () => handlers.delete(handler);

@@ -20,9 +20,19 @@ const PYTHON_NAMES: Readonly<Record<string, string>> = {
   rootId: "root_id",
   replacedTaskNesting: "replaced_task_nesting",
 };
-const OUR_NAMES: Readonly<Record<string, string>> = Object.fromEntries(
-  Object.entries(PYTHON_NAMES).map(([a, b]) => [b, a]),
-);
+const PYTHON_POLICY: Readonly<Record<string, string>> = {
+  maxRetries: "max_retries",
+  intervalStart: "interval_start",
+  intervalStep: "interval_step",
+  intervalMax: "interval_max",
+};
+const reversed = (names: Readonly<Record<string, string>>): Readonly<Record<string, string>> =>
+  Object.fromEntries(Object.entries(names).map(([a, b]) => [b, a]));
+const OUR_POLICY = reversed(PYTHON_POLICY);
+const OUR_NAMES = reversed(PYTHON_NAMES);
+
+const renamed = (object: object, names: Readonly<Record<string, string>>): Record<string, unknown> =>
+  Object.fromEntries(Object.entries(object).map(([name, value]) => [names[name] ?? name, value]));
 
 /** Options as a signature carries them. `undefined` and `null` are left out: to Celery they are the same as absent. */
 export function toWireOptions(options: CallOptions): Record<string, unknown> {
@@ -30,7 +40,8 @@ export function toWireOptions(options: CallOptions): Record<string, unknown> {
   for (const [name, value] of Object.entries(options)) {
     if (value === undefined || value === null) continue;
     const isLink = name === "link" || name === "linkError";
-    wire[PYTHON_NAMES[name] ?? name] = isLink ? signatureList(value as CallOptions["link"]) : value;
+    if (isLink) wire[PYTHON_NAMES[name] ?? name] = signatureList(value as CallOptions["link"]);
+    else wire[PYTHON_NAMES[name] ?? name] = name === "retryPolicy" ? renamed(value as object, PYTHON_POLICY) : value;
   }
   return wire;
 }
@@ -43,6 +54,8 @@ export function fromWireOptions(wire: Readonly<Record<string, unknown>>): Publis
   const names = new Set<unknown>(Array.isArray(stamped) ? stamped : []);
   for (const [name, value] of Object.entries(rest)) {
     if (names.has(name)) stamps[name] = value;
+    else if (name === "retry_policy" && typeof value === "object" && value !== null)
+      options["retryPolicy"] = renamed(value, OUR_POLICY);
     else if (value !== undefined && value !== null) options[OUR_NAMES[name] ?? name] = value;
   }
   return names.size > 0 ? { ...options, stamps } : options;

@@ -100,9 +100,7 @@ export async function confirm(queues: readonly string[], what = "All messages of
   }
   const terminal = createInterface({ input: process.stdin, output: process.stderr });
   try {
-    const answer = await terminal.question(
-      `${what} ${queues.join(", ")} will be deleted. Are you sure? (yes/NO) `,
-    );
+    const answer = await terminal.question(`${what} ${queues.join(", ")} will be deleted. Are you sure? (yes/NO) `);
     return /^y(es)?$/i.test(answer.trim());
   } finally {
     terminal.close();

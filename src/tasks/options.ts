@@ -1,9 +1,23 @@
 /** What can be said of a task at its declaration and of one call of it: names, ranges, and the check of both. */
 import type { StandardSchemaV1 } from "@standard-schema/spec";
+import { checkQueueName } from "../brokers/queue-name.ts";
+import { checkCanvas } from "../canvas/shape.ts";
 import type { SignatureLike } from "../canvas/signature.ts";
+import type { PublishRetryPolicy } from "../config.ts";
 import { ImproperlyConfigured } from "../errors.ts";
 import { nearest } from "../nearest.ts";
+import {
+  camelCase,
+  integer as parseInteger,
+  type Parse,
+  reasonOf,
+  seconds as parseSeconds,
+  shape,
+  show,
+} from "../parse.ts";
+import { compressionName } from "../protocol/compression.ts";
 import type { SerializerName } from "../protocol/serializers.ts";
+import { isPythonTime, parseTime } from "../protocol/time.ts";
 import type { Task } from "./task.ts";
 
 /** The class of an error: `autoretryFor: [FetchError]`. */
@@ -75,6 +89,13 @@ export interface RetryPolicy {
   readonly intervalMax?: number;
 }
 
+/** What automatic retries have of their own. */
+export interface RetryKwargs {
+  /** Seconds. */
+  readonly countdown?: number;
+  readonly maxRetries?: number | null;
+}
+
 /** A schema of any Standard Schema library: of the argument list where it is a tuple, else of the one argument. */
 export type TaskSchema = StandardSchemaV1;
 
@@ -141,7 +162,7 @@ export interface TaskOptions extends DeliveryOptions, Hooks {
   /** Exceptions to `autoretryFor`. */
   readonly dontAutoretryFor?: readonly ErrorClass[];
   /** Countdown (seconds) and `maxRetries` of automatic retries. */
-  readonly retryKwargs?: { readonly countdown?: number; readonly maxRetries?: number | null };
+  readonly retryKwargs?: RetryKwargs;
   /** Exponential backoff of automatic retries: `true` starts at 1 s, a number at so many. Default: none. */
   readonly retryBackoff?: boolean | number;
   /** The longest backoff in seconds. Default 600. */
@@ -154,7 +175,11 @@ export interface TaskOptions extends DeliveryOptions, Hooks {
   readonly claim?: boolean;
 }
 
-type Check = (value: unknown) => string | undefined;
+/** What `taskAnnotations` can say of a task. What a declaration says of its function and hooks is read there alone. */
+export type AnnotationOptions = Omit<TaskOptions, keyof Hooks | "bind" | "base" | "params" | "schema">;
+
+/** Says what is wrong with a value, or throws `ImproperlyConfigured` that names the part of it at fault; `at` is the option's name. */
+type Check = (value: unknown, at: string) => string | undefined;
 
 const isNumber = (value: unknown): value is number => typeof value === "number" && Number.isFinite(value);
 const text: Check = (value) =>
@@ -176,17 +201,60 @@ const integer =
 const orNull =
   (check: Check): Check =>
   (value) => {
-    const wrong = value === null ? undefined : check(value);
+    const wrong = value === null ? undefined : check(value, "");
     return wrong && `${wrong}, or null`;
   };
-const instant: Check = (value) => {
-  const time = value instanceof Date ? value.getTime() : typeof value === "string" ? Date.parse(value) : Number.NaN;
-  return Number.isNaN(time) ? "must be a Date, or text in ISO 8601" : undefined;
+const parsed =
+  (parse: Parse<unknown>): Check =>
+  (value, at) => {
+    parse(value, at);
+    return undefined;
+  };
+const instant: Check = (value) =>
+  isInstant(value) ? undefined : "must be a Date, or text in ISO 8601 such as 2030-01-02T03:04:05+00:00";
+/** Arrow functions and the like have no prototype: nothing is an instance of them. */
+const isClass = (value: unknown): boolean =>
+  typeof value === "function" && typeof value.prototype === "object" && value.prototype !== null;
+const errorClasses: Check = (value) => {
+  if (!Array.isArray(value)) return "must be a list of error classes";
+  const other = value.findIndex((item) => !isClass(item));
+  return other === -1 ? undefined : `must be a list of error classes, and [${other}] is none`;
 };
-const errorClasses: Check = (value) =>
-  Array.isArray(value) && value.every((item) => typeof item === "function")
-    ? undefined
-    : "must be a list of error classes";
+const queue: Check = (value, at) => {
+  const wrong = text(value, at);
+  if (wrong === undefined) checkQueueName(at, "", value as string, false);
+  return wrong;
+};
+const links: Check = (value) => {
+  for (const link of Array.isArray(value) ? (value as unknown[]) : [value]) {
+    if (isSignature(link)) continue;
+    try {
+      checkCanvas(link);
+    } catch (error) {
+      if (!(error instanceof ImproperlyConfigured)) throw error;
+      return `must be a signature such as add.s(1), its JSON, or a list of them (${error.message})`;
+    }
+  }
+  return undefined;
+};
+
+/** Not asked for its JSON: that would use up members that a generator gives. */
+const isSignature = (value: unknown): boolean =>
+  typeof value === "object" &&
+  value !== null &&
+  "toJSON" in value &&
+  typeof value.toJSON === "function" &&
+  "task" in value &&
+  typeof value.task === "string";
+
+function isInstant(value: unknown): boolean {
+  try {
+    const time = value instanceof Date ? value.getTime() : typeof value === "string" ? parseTime(value) : Number.NaN;
+    return isPythonTime(time);
+  } catch {
+    return false;
+  }
+}
 
 /** A hundred years: beyond it a number of seconds is a slip, most often milliseconds or a timestamp. */
 const CENTURY_S = 100 * 365 * 86_400;
@@ -194,9 +262,32 @@ const CENTURY_S = 100 * 365 * 86_400;
 const MAX_TIME_LIMIT_S = 43_200;
 const timeLimit = seconds(0.001, MAX_TIME_LIMIT_S, `${MAX_TIME_LIMIT_S} (12 hours)`);
 const retries = orNull(integer(0, 2 ** 31 - 1));
+const parseRetries: Parse<number | null> = (value, at) => (value === null ? null : parseInteger(0)(value, at));
+
+const retryKwargs = shape<RetryKwargs>(
+  { countdown: parseSeconds({ min: 0, max: CENTURY_S }), maxRetries: parseRetries },
+  {},
+);
+
+/** Checks a retry policy, of the setting `taskPublishRetryPolicy` or of a call, and fills it up with `defaults`. */
+export const retryPolicy = <T extends RetryPolicy>(defaults: T): Parse<T> =>
+  shape<PublishRetryPolicy>(
+    {
+      maxRetries: parseRetries,
+      intervalStart: parseSeconds({ min: 0 }),
+      intervalStep: parseSeconds({ min: 0 }),
+      intervalMax: parseSeconds({ min: 0 }),
+    },
+    defaults as Partial<PublishRetryPolicy>,
+    {
+      retryErrors: "only errors that can pass are tried again",
+      errback: "give the call a try of your own around it",
+    },
+    // Of the keys of `defaults` none is lost, and no other is required.
+  ) as Parse<unknown> as Parse<T>;
 
 const DELIVERY_CHECKS: Record<keyof DeliveryOptions, Check> = {
-  queue: text,
+  queue,
   exchange: (value) => (typeof value === "string" ? undefined : "must be text"),
   routingKey: text,
   priority: integer(0, 255),
@@ -206,11 +297,14 @@ const DELIVERY_CHECKS: Record<keyof DeliveryOptions, Check> = {
       : value === "pickle"
         ? "pickle runs code of whoever wrote the message, and only Python reads it; use json, msgpack or yaml"
         : "must be json, msgpack or yaml",
-  compression: text,
-  expires: (value) =>
+  compression: (value) =>
+    typeof value === "string" && compressionName(value) !== undefined
+      ? undefined
+      : "must be gzip, brotli or zstd, which are what JavaScript platforms can write",
+  expires: (value, at) =>
     isNumber(value)
-      ? seconds(0, CENTURY_S, "a hundred years")(value)
-      : instant(value) && "must be seconds from now, a Date, or text in ISO 8601",
+      ? seconds(0, CENTURY_S, "a hundred years")(value, at)
+      : instant(value, at)?.replace("must be", "must be seconds from now,"),
   ignoreResult: flag,
   timeLimit,
   softTimeLimit: timeLimit,
@@ -228,15 +322,17 @@ const CALL_CHECKS: Record<keyof CallOptions, Check> = {
       : "must be text of 1 to 255 characters",
   headers: record,
   shadow: text,
-  link: (value) => (typeof value === "object" && value !== null ? undefined : "must be a signature, or a list of them"),
-  linkError: (value) =>
-    typeof value === "object" && value !== null ? undefined : "must be a signature, or a list of them",
+  link: links,
+  linkError: links,
   retry: flag,
-  retryPolicy: record,
+  retryPolicy: parsed(retryPolicy({})),
   MessageGroupId: text,
   MessageDeduplicationId: text,
   tenant: text,
 };
+
+/** What a parameter may be called, here or in Python. */
+const IDENTIFIER = /^[\p{ID_Start}_$][\p{ID_Continue}$]*$/u;
 
 const TASK_CHECKS: Record<keyof TaskOptions, Check> = {
   ...DELIVERY_CHECKS,
@@ -247,22 +343,21 @@ const TASK_CHECKS: Record<keyof TaskOptions, Check> = {
   afterReturn: hook,
   bind: flag,
   base: (value) => (typeof value === "function" ? undefined : "must be a class that extends Task"),
-  params: (value) =>
-    Array.isArray(value) && value.every((name) => typeof name === "string")
-      ? undefined
-      : "must be a list of parameter names",
+  params: (value) => {
+    if (!Array.isArray(value) || !value.every((name) => typeof name === "string" && IDENTIFIER.test(name)))
+      return 'must be a list of parameter names, such as ["x", "y"]';
+    return new Set(value).size === value.length ? undefined : "names a parameter twice";
+  },
   schema: (value) =>
-    typeof value === "object" || typeof value === "function"
-      ? "~standard" in (value as object)
-        ? undefined
-        : "must be a schema of a Standard Schema library (zod, valibot, arktype …)"
+    (typeof value === "object" || typeof value === "function") && value !== null && "~standard" in value
+      ? undefined
       : "must be a schema of a Standard Schema library (zod, valibot, arktype …)",
   storeErrorsEvenIfIgnored: flag,
   trackStarted: flag,
   defaultRetryDelay: seconds(0, CENTURY_S, "a hundred years"),
   autoretryFor: errorClasses,
   dontAutoretryFor: errorClasses,
-  retryKwargs: record,
+  retryKwargs: parsed(retryKwargs),
   retryBackoff: (value) =>
     typeof value === "boolean" || (isNumber(value) && value > 0)
       ? undefined
@@ -293,37 +388,112 @@ const REFUSED: Readonly<Record<string, string>> = {
   delay: "use countdown (seconds) or eta",
 };
 
-function check(where: string, options: object, checks: Readonly<Record<string, Check>>): void {
+const HOOK = "is the declaration's; give the task a base class, or listen with app.on()";
+
+/** What a declaration alone can say: why an annotation cannot. */
+const DECLARED: Readonly<Record<Exclude<keyof TaskOptions, keyof AnnotationOptions>, string>> = {
+  beforeStart: HOOK,
+  onSuccess: HOOK,
+  onRetry: HOOK,
+  onFailure: HOOK,
+  afterReturn: HOOK,
+  bind: "belongs to the function; say it where the task is declared",
+  base: "belongs to the function; say it where the task is declared",
+  params: "belongs to the function; say it where the task is declared",
+  schema: "belongs to the function; say it where the task is declared",
+};
+
+/** What beat says of each message itself. */
+const OF_BEAT: Readonly<Record<string, string>> = {
+  kwargs: "stands in the entry itself, beside args",
+  taskId: "each run has an id of its own, made of its slot; leave it out",
+};
+
+/** Where options were given, for errors: what comes before an option's name, and whose options they are. */
+interface Place {
+  readonly prefix: string;
+  readonly of: string;
+  /** Reasons for which options that exist are refused here. */
+  readonly refused?: Readonly<Record<string, string>>;
+}
+
+function check({ prefix, of, refused = {} }: Place, options: object, checks: Readonly<Record<string, Check>>): void {
+  if (typeof options !== "object" || options === null || Array.isArray(options))
+    throw new ImproperlyConfigured(
+      prefix.slice(0, -1) || "options",
+      `the options of ${of} must be an object; given: ${show(options)}`,
+    );
   for (const [name, value] of Object.entries(options)) {
     if (value === undefined) continue;
+    const at = prefix + name;
+    if (Object.hasOwn(refused, name)) throw new ImproperlyConfigured(at, refused[name] as string);
     const test = Object.hasOwn(checks, name) ? checks[name] : undefined;
-    if (test === undefined) {
-      const refused = Object.hasOwn(REFUSED, name) ? REFUSED[name] : undefined;
-      const guess = nearest(name, Object.keys(checks));
-      const hint =
-        refused || (guess === undefined ? `known: ${Object.keys(checks).join(", ")}` : `did you mean ${guess}?`);
-      throw new ImproperlyConfigured(name, `${where} has no such option; ${hint}`);
-    }
-    const wrong = test(value);
-    if (wrong !== undefined) throw new ImproperlyConfigured(name, `${where}: ${wrong}; given: ${show(value)}`);
+    if (test === undefined)
+      throw new ImproperlyConfigured(at, `${of} has no such option; ${unknownHint(name, checks)}`);
+    const wrong = failing(test, value, at, of);
+    if (wrong !== undefined) throw new ImproperlyConfigured(at, `${of}: ${wrong}; given: ${show(value)}`);
+  }
+  const { timeLimit, softTimeLimit } = options as DeliveryOptions;
+  if (timeLimit !== undefined && softTimeLimit !== undefined && softTimeLimit >= timeLimit) {
+    throw new ImproperlyConfigured(
+      `${prefix}softTimeLimit`,
+      `${of}: must be below timeLimit (${timeLimit} s), or it never comes into force; given: ${softTimeLimit}`,
+    );
   }
 }
 
-function show(value: unknown): string {
-  if (typeof value === "string") return JSON.stringify(value);
-  if (typeof value === "object" && value !== null)
-    return value instanceof Date ? String(value) : Object.prototype.toString.call(value);
-  return String(value);
+/** What a check says, or what it throws with the place named. */
+function failing(test: Check, value: unknown, at: string, of: string): string | undefined {
+  try {
+    return test(value, at);
+  } catch (error) {
+    if (!(error instanceof ImproperlyConfigured)) throw error;
+    throw new ImproperlyConfigured(error.setting, `${of}: ${reasonOf(error)}`, { cause: error });
+  }
+}
+
+function unknownHint(name: string, checks: Readonly<Record<string, Check>>): string {
+  const camel = camelCase(name);
+  if (Object.hasOwn(REFUSED, camel)) return REFUSED[camel] as string;
+  if (camel !== name && Object.hasOwn(checks, camel)) return `it is called ${camel} here`;
+  const guess = nearest(name, Object.keys(checks));
+  return guess === undefined ? `known: ${Object.keys(checks).join(", ")}` : `did you mean ${guess}?`;
+}
+
+/**
+ * Throws `ImproperlyConfigured` for what cannot be a task's name: it stands in logs and in headers, so that it has 1 to
+ * 255 characters, and no line break or other control character.
+ */
+export function checkTaskName(name: unknown): asserts name is string {
+  if (typeof name === "string" && name.length >= 1 && name.length <= 255 && !/[\p{Cc}\p{Zl}\p{Zp}]/u.test(name)) return;
+  throw new ImproperlyConfigured(
+    "task",
+    `a task's name must be text of 1 to 255 characters without line breaks and control characters; given: ${show(name)}`,
+  );
 }
 
 /** Throws `ImproperlyConfigured` for an option that does not exist or is out of its range. */
 export function checkTaskOptions(task: string, options: object): void {
-  check(`task ${task}`, options, TASK_CHECKS);
+  check({ prefix: "", of: `task ${task}` }, options, TASK_CHECKS);
+}
+
+/** The same for what an annotation says of tasks; `at` is what errors call it. */
+export function checkAnnotation(options: object, at: string): asserts options is AnnotationOptions {
+  check({ prefix: `${at}.`, of: "an annotation", refused: DECLARED }, options, TASK_CHECKS);
 }
 
 /** Throws `ImproperlyConfigured` for an option that does not exist or is out of its range. */
 export function checkCallOptions(task: string, options: CallOptions): void {
-  check(`a call of ${task}`, options, CALL_CHECKS);
+  checkCallAt({ prefix: "", of: `a call of ${task}` }, options);
+}
+
+/** The same for the options of an entry of beat's; `at` is what errors call them. */
+export function checkBeatOptions(task: string, options: CallOptions, at: string): void {
+  checkCallAt({ prefix: `${at}.`, of: `a call of ${task}`, refused: OF_BEAT }, options);
+}
+
+function checkCallAt(place: Place, options: CallOptions): void {
+  check(place, options, CALL_CHECKS);
   if (options.countdown !== undefined && options.eta !== undefined)
-    throw new ImproperlyConfigured("countdown", `a call of ${task} can have countdown or eta, not both`);
+    throw new ImproperlyConfigured(`${place.prefix}countdown`, `${place.of} can have countdown or eta, not both`);
 }

@@ -14,7 +14,7 @@ import { contentTypeOf } from "../protocol/serializers.ts";
 import { formatTime, parseTime } from "../protocol/time.ts";
 import type { Emitter } from "../signals.ts";
 import { currentScope } from "./context.ts";
-import { type CallOptions, checkCallOptions, checkTaskName, type TaskOptions } from "./options.ts";
+import { type CallOptions, checkCallOptions, checkTaskName, type RetryPolicy, type TaskOptions } from "./options.ts";
 import { checkInput } from "./schema.ts";
 import type { Task } from "./task.ts";
 
@@ -144,7 +144,10 @@ export async function send(host: PublishHost, addressed: Addressed, options: Pub
   const entry = deduplicationId === undefined ? packed : { ...packed, deduplicationId };
   const { limits } = await host.broker();
   const retry = options.retry ?? (config.taskPublishRetry && !limits.retries);
-  await host.outbox.send(entry, retry ? { ...config.taskPublishRetryPolicy, ...options.retryPolicy } : undefined);
+  await host.outbox.send(
+    entry,
+    retry ? { ...config.taskPublishRetryPolicy, ...given(options.retryPolicy) } : undefined,
+  );
   if (emitter.has("afterTaskPublish")) await emitter.emit("afterTaskPublish", { message: sent.message, queue });
 }
 
@@ -252,6 +255,10 @@ const deliveryOptions = ({
   expires,
   ignoreResult,
 });
+
+/** What a policy says; `null` says something, `undefined` does not. */
+const given = (policy: RetryPolicy = {}): RetryPolicy =>
+  Object.fromEntries(Object.entries(policy).filter(([, value]) => value !== undefined));
 
 function withoutAbsent<T extends object>(options: T): T {
   return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined && value !== null)) as T;

@@ -108,7 +108,7 @@ export class Task<P extends readonly unknown[] = readonly unknown[], R = unknown
     args: readonly unknown[] = [],
     options: CallOptions & { readonly immutable?: boolean } = {},
   ): Signature<A, R> {
-    const { immutable = false, kwargs = {}, ...rest } = options;
+    const { immutable = false, kwargs = {}, ...rest } = options ?? {};
     return new Signature<A, R>(this.app, {
       task: this.name,
       args,

@@ -3,6 +3,7 @@ import { describe, expect, test } from "vitest";
 import { chain, chord, group, Lovage } from "../../src/index.ts";
 import { parseValue, stringifyValue } from "../../src/protocol/values.ts";
 import { memberHash } from "../../src/canvas/join-rows.ts";
+import { fromWireOptions, toWireOptions } from "../../src/canvas/wire-options.ts";
 import { MEMBER_LENGTH } from "../../src/results/record.ts";
 import { canvases, defineOps } from "./random-canvas.ts";
 
@@ -113,4 +114,10 @@ test("a member's hash has its length, and no two of 20,000 are the same", () => 
   );
   expect(hashes.size).toBe(20_000);
   for (const hash of hashes) expect(hash).toHaveLength(MEMBER_LENGTH);
+});
+
+test("a publish retry policy has Python's names in a signature, and ours in a call", () => {
+  const wire = toWireOptions({ retryPolicy: { maxRetries: 1, intervalMax: 2 } });
+  expect(wire).toEqual({ retry_policy: { max_retries: 1, interval_max: 2 } });
+  expect(fromWireOptions(wire)).toEqual({ retryPolicy: { maxRetries: 1, intervalMax: 2 } });
 });

@@ -61,8 +61,8 @@ describe("names", () => {
     ["task_rutes", 'task_rutes: is not a setting; did you mean "task_routes"?'],
     ["CELERY_ROUTE", 'CELERY_ROUTE: is not a setting; did you mean "CELERY_ROUTES"?'],
     [
-      "CELERY_ENABLE_UTC",
-      'CELERY_ENABLE_UTC: is not a setting: its old name is ENABLE_UTC, its new one enable_utc; for Django\'s form give { namespace: "CELERY" }',
+      "CELERY_TASK_TIME_LIMIT",
+      'CELERY_TASK_TIME_LIMIT: is not a setting: its old name is CELERYD_TASK_TIME_LIMIT, its new one task_time_limit; for Django\'s form give { namespace: "CELERY" }',
     ],
     ["somethingElseAltogether", "somethingElseAltogether: is not a setting"],
   ])("suggest the nearest for %s", (key, message) => {
@@ -77,10 +77,32 @@ describe("names", () => {
     expect(configFromObject({ CELERY_ACKS_LATE: true, CELERYD_POOL: null })).toEqual({});
   });
 
+  it("have CELERY_ENABLE_UTC, which Celery's documentation names though Celery reads ENABLE_UTC", () => {
+    expect(configFromObject({ CELERY_ENABLE_UTC: true, ENABLE_UTC: true, CELERY_TIMEZONE: "UTC" })).toEqual({
+      timezone: "UTC",
+    });
+    expect(failure({ CELERY_ENABLE_UTC: false })).toMatch(
+      /^CELERY_ENABLE_UTC: is always true here, and false was given/,
+    );
+  });
+
   it("name the setting as it was written when its value is at fault", () => {
     expect(failure({ CELERYD_TASK_TIME_LIMIT: "5" })).toBe(
       'CELERYD_TASK_TIME_LIMIT: must be a number of seconds over 0 (given: "5")',
     );
+  });
+});
+
+describe("what is no object", () => {
+  it.each([[() => 1], [null], [undefined], ["celeryconfig"], [[{ taskTimeLimit: 5 }]]])("is refused: %s", (source) => {
+    expect(failure(source as unknown as object)).toMatch(/^configFromObject: takes an object or a module/);
+  });
+
+  it("is refused as options too, and null counts as none", () => {
+    expect(configFromObject({ taskTimeLimit: 5 }, null)).toEqual({ taskTimeLimit: 5 });
+    expect(failure({}, "CELERY" as unknown as object)).toBe('configFromObject: must be an object (given: "CELERY")');
+    expect(failure({}, { namespce: "CELERY" })).toMatch(/^configFromObject\.namespce: is not known; did you mean/);
+    expect(failure({}, { namespace: "" })).toMatch(/^configFromObject\.namespace: must be a text that is not empty/);
   });
 });
 

@@ -269,7 +269,10 @@ test("a full disk is an error that may be tried again, and takes nothing else wi
     database.write((db) => db.exec("CREATE TABLE big AS SELECT randomblob(1000000) AS b")),
   ]);
   expect(settled[1]).toMatchObject({
-    reason: { retryable: true, message: `${path} cannot grow, the disk is full; free some space, or purge a queue` },
+    reason: {
+      retryable: true,
+      message: `${path} cannot grow, the disk is full; free some space on it: until then nothing can be written, and nothing purged`,
+    },
   });
   // Whether SQLite could undo the one statement or had to undo all: what was said to be stored is stored.
   expect(stored()).toEqual(settled[0].status === "fulfilled" ? [1, 2] : [1]);
