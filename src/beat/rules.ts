@@ -216,9 +216,12 @@ function offsetMinutes(zone: string): number[] {
  * moves by minutes from year to year.
  */
 function solarRule(schedule: SolarSchedule): Rule {
-  const times = sunTimes(schedule, Date.UTC(2024), Date.UTC(2028));
+  const [from, to] = [Date.UTC(2024), Date.UTC(2028)];
+  const times = sunTimes(schedule, from, to);
+  // Where there are days without the event, its first and last time of a season comes at any hour, another one each year.
+  if (times.length < (to - from) / DAY - 1) return ALWAYS;
   const hours = times.flatMap((time) => [-HOUR, 0, HOUR].map((margin) => new Date(time + margin).getUTCHours()));
-  return { ...ALWAYS, hour: times.length === 0 ? HOURS : ascending(hours) };
+  return { ...ALWAYS, hour: ascending(hours) };
 }
 
 // ── numbers ──────────────────────────────────────────────────────────────────────────────────────────────────────────
