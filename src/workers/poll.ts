@@ -313,7 +313,8 @@ export async function startWorker(app: Lovage, options: PollOptions = {}): Promi
     stopped ??= (async () => {
       stopping.abort();
       unblock();
-      await fetching;
+      // A queue that cannot be read was told of by then.
+      await fetching.catch(() => {});
       await handBackRest();
       while (active > 0) {
         await new Promise<void>((resolve) => {
