@@ -31,11 +31,13 @@ async function serve(kind: EmulatorKind): Promise<void> {
     console.error(`${kind} cannot run here. ${error.message}`);
     return process.exit(UNAVAILABLE);
   });
+  // Listened for before anything is printed: who reads the last line may answer it with a signal at once.
+  const told = Promise.race(["SIGINT", "SIGTERM"].map((signal) => once(process, signal)));
   for (const [name, value] of Object.entries(emulatorEnv(emulator.endpoint))) console.log(`export ${name}=${value}`);
   console.error(`${kind} serves ${emulator.endpoint}; Ctrl-C ends it. Next, in another terminal: npm run deploy:local`);
   if (port !== DEFAULT_PORT)
     console.error(`(with AWS_ENDPOINT_URL=${emulator.endpoint} before it, since the port is not ${DEFAULT_PORT})`);
-  await Promise.race(["SIGINT", "SIGTERM"].map((signal) => once(process, signal)));
+  await told;
   await emulator.stop();
   process.exit(0);
 }
