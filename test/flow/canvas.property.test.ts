@@ -8,7 +8,7 @@ import { canvases, canvasRunner } from "../canvas/random-canvas.ts";
 const { run } = canvasRunner();
 
 /** More by the environment: LOVAGE_CANVASES=5000. */
-const RUNS = Number(process.env["LOVAGE_CANVASES"] ?? 300);
+const RUNS = Number(process.env["LOVAGE_CANVASES"] ?? 2000);
 const DEPTH = 4;
 
 describe("random canvases end as an interpreter of a few lines says, and call their errbacks once", () => {
@@ -19,7 +19,7 @@ describe("random canvases end as an interpreter of a few lines says, and call th
     );
   });
 
-  test(`${RUNS / 3} of depth 3, on a queue that duplicates, reorders, delays, throttles and loses replies`, {
+  test(`${Math.ceil(RUNS / 3)} of depth 3, on a queue that duplicates, reorders, delays, throttles and loses replies`, {
     timeout: 600_000,
   }, async () => {
     await fc.assert(
