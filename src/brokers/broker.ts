@@ -101,6 +101,15 @@ export interface Broker {
 
 /** SQS's limit of a message, its attributes included, in bytes: 1 MiB. */
 export const MAX_BYTES = 1024 * 1024;
+
+/** The limits of a broker on this machine: SQS's size, so that what is sent here can be sent there, and no other. */
+export const EMBEDDED_LIMITS: BrokerLimits = {
+  maxBytes: MAX_BYTES,
+  maxDelaySeconds: Number.POSITIVE_INFINITY,
+  maxVisibilitySeconds: Number.POSITIVE_INFINITY,
+  priority: true,
+  rolloutSeconds: 1,
+};
 /** SQS's default visibility, in milliseconds. */
 export const VISIBILITY_MS = 30_000;
 /** For how long SQS knows a deduplication id again, in milliseconds. */

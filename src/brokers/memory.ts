@@ -3,24 +3,15 @@ import { ImproperlyConfigured } from "../errors.ts";
 import {
   type Broker,
   type BrokerContext,
-  type BrokerLimits,
   type Delivery,
   DEDUPLICATION_MS,
   isFifo,
-  MAX_BYTES,
+  EMBEDDED_LIMITS,
   type Outgoing,
   refusal,
   VISIBILITY_MS,
 } from "./broker.ts";
 import { longPoll } from "./long-poll.ts";
-
-const limits: BrokerLimits = {
-  maxBytes: MAX_BYTES,
-  maxDelaySeconds: Number.POSITIVE_INFINITY,
-  maxVisibilitySeconds: Number.POSITIVE_INFINITY,
-  priority: true,
-  rolloutSeconds: 1,
-};
 
 interface Message {
   readonly id: number;
@@ -175,12 +166,12 @@ export function open(url: string, context: BrokerContext): Broker {
   }
 
   return {
-    limits,
+    limits: EMBEDDED_LIMITS,
 
     async send(entries) {
       const sentAt = Math.floor(now());
       return entries.map((entry) => {
-        const reason = refusal(entry, limits);
+        const reason = refusal(entry, EMBEDDED_LIMITS);
         if (!reason) put(entry, sentAt);
         return reason;
       });

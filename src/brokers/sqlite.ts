@@ -3,25 +3,16 @@ import { type Database, openDatabase } from "../sqlite/database.ts";
 import {
   type Broker,
   type BrokerContext,
-  type BrokerLimits,
   type Delivery,
   DEDUPLICATION_MS,
   isFifo,
-  MAX_BYTES,
+  EMBEDDED_LIMITS,
   type Outgoing,
   refusal,
   type Settled,
   VISIBILITY_MS,
 } from "./broker.ts";
 import { longPoll } from "./long-poll.ts";
-
-const limits: BrokerLimits = {
-  maxBytes: MAX_BYTES,
-  maxDelaySeconds: Number.POSITIVE_INFINITY,
-  maxVisibilitySeconds: Number.POSITIVE_INFINITY,
-  priority: true,
-  rolloutSeconds: 1,
-};
 
 /** The far end of a delay without end: what SQLite and JavaScript both hold exactly. */
 const NEVER = Number.MAX_SAFE_INTEGER;
@@ -190,10 +181,10 @@ function createBroker(database: Database, now: () => number): Broker {
   }
 
   return {
-    limits,
+    limits: EMBEDDED_LIMITS,
 
     async send(entries) {
-      const refused = entries.map((entry) => refusal(entry, limits));
+      const refused = entries.map((entry) => refusal(entry, EMBEDDED_LIMITS));
       const accepted = entries.filter((_, index) => !refused[index]);
       if (accepted.length === 0) return refused;
       const queues = [...new Set(accepted.map((entry) => entry.queue))].filter((queue) => !known.has(queue));

@@ -2,7 +2,7 @@
 import { bytesToText, textToBytes } from "./bytes.ts";
 import { compress, compressionType, decompress } from "./compression.ts";
 import { DecodeError, EncodeError, ImproperlyConfigured } from "../errors.ts";
-import { holdsException, isReady, RETRY, type State } from "../states.ts";
+import { holdsException, isReady, PENDING, RETRY, type State } from "../states.ts";
 import { isSafeBuiltin } from "./exceptions.ts";
 import { type MaybePromise, type Payload, SERIALIZERS, type SerializerName, whenReady } from "./serializers.ts";
 import { parseTime } from "./time.ts";
@@ -47,6 +47,16 @@ export interface ExtendedMeta {
   readonly stampedHeaders?: readonly string[] | undefined;
   readonly stamps?: Readonly<Record<string, unknown>> | undefined;
 }
+
+/** What a reader is told of an id that nothing is stored of. */
+export const pendingMeta = (id: string): Meta => ({
+  status: PENDING,
+  result: null,
+  traceback: null,
+  children: null,
+  dateDone: null,
+  taskId: id,
+});
 
 /** How results are stored. Nothing in a row says which serializer it was: writers and readers must agree. */
 export interface MetaCodec {

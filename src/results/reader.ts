@@ -9,6 +9,7 @@ import {
   encodeMeta,
   type Meta,
   type MetaCodec,
+  pendingMeta,
   type ResultTuple,
 } from "../protocol/meta.ts";
 import { parseTime } from "../protocol/time.ts";
@@ -80,15 +81,6 @@ export interface ReaderContext {
   readonly expires: number | undefined;
 }
 
-const pending = (id: string): Meta => ({
-  status: PENDING,
-  result: null,
-  traceback: null,
-  children: null,
-  dateDone: null,
-  taskId: id,
-});
-
 export function createReader(context: ReaderContext): ResultReader {
   const { clock } = context;
   const waiters = new Set<Waiter>();
@@ -96,8 +88,8 @@ export function createReader(context: ReaderContext): ResultReader {
   let looking = false;
 
   async function toMeta(id: string, row: Row | undefined): Promise<Meta> {
-    if (row === undefined || row.hidden === true) return pending(id);
-    if (context.expires !== undefined && row.timestamp + context.expires <= clock.now() / 1000) return pending(id);
+    if (row === undefined || row.hidden === true) return pendingMeta(id);
+    if (context.expires !== undefined && row.timestamp + context.expires <= clock.now() / 1000) return pendingMeta(id);
     return decodeMeta(row.result, context.codec);
   }
 
@@ -248,7 +240,7 @@ export function createReader(context: ReaderContext): ResultReader {
     async revoke(id, terminate) {
       const { data, traceback } = exceptionToData(new TaskRevokedError(terminate ? "terminated" : "revoked"));
       const result = await encodeMeta(
-        { ...pending(id), status: REVOKED, result: data, traceback, dateDone: new Date(clock.now()).toISOString() },
+        { ...pendingMeta(id), status: REVOKED, result: data, traceback, dateDone: new Date(clock.now()).toISOString() },
         context.codec,
       );
       await applyOne({ type: "revoke", key: taskKey(id), now: clock.now(), ttl: context.ttl(), terminate, result });

@@ -9,14 +9,14 @@ import { withOptions } from "../canvas/shape.ts";
 import { toWireOptions } from "../canvas/wire-options.ts";
 import type { Engine } from "../engine.ts";
 import type { SignatureData } from "../protocol/message.ts";
-import { decodeMeta, type Meta } from "../protocol/meta.ts";
+import { decodeMeta, type Meta, pendingMeta } from "../protocol/meta.ts";
 import { parseTime } from "../protocol/time.ts";
 import { AsyncResult } from "../results/async-result.ts";
 import { type Row, taskKey } from "../results/backend.ts";
 import { GroupResult } from "../results/group-result.ts";
 import type { ResultReader } from "../results/reader.ts";
 import { decide } from "../results/record.ts";
-import { FAILURE, PENDING } from "../states.ts";
+import { FAILURE } from "../states.ts";
 import { currentScope } from "../tasks/context.ts";
 import type { CallOptions } from "../tasks/options.ts";
 import { type Addressed, createCall } from "../tasks/publish.ts";
@@ -219,12 +219,3 @@ function eagerReader(engine: Engine, rows: Map<string, Row>): ResultReader {
 
 const tupleOf = (result: Applied) =>
   result instanceof GroupResult ? result.toTuple() : ([[result.id, null], null] as const);
-
-const pendingMeta = (id: string): Meta => ({
-  status: PENDING,
-  result: null,
-  traceback: null,
-  children: null,
-  dateDone: null,
-  taskId: id,
-});
