@@ -148,9 +148,11 @@ export function open(url: string, context: BrokerContext): Broker {
         for (const { Id } of entries) report(Number(Id), error as Error);
         return;
       }
+      const overtaken = isFifo(queue) ? overtakenIn(entries, failed) : new Set();
       const passing = new Set<string | undefined>();
       for (const entry of failed) {
-        if (entry.SenderFault || attempt === ENTRY_ATTEMPTS)
+        if (overtaken.has(entry.Id) && !entry.SenderFault) report(Number(entry.Id), overtakenError(queue, entry));
+        else if (entry.SenderFault || attempt === ENTRY_ATTEMPTS)
           report(Number(entry.Id), entryError("sqs:SendMessage", queue, entry));
         else passing.add(entry.Id);
       }
@@ -531,6 +533,31 @@ function entryError(
   return new OperationalError(`${action} on the queue ${queue}: ${Code}${Message ? ` (${Message})` : ""}`, {
     retryable: !SenderFault,
   });
+}
+
+/**
+ * Entries that SQS refused while it took a later one of their group: each entry of a request is taken or refused by itself.
+ * What was taken cannot be withdrawn, so that another try would put them behind it.
+ */
+function overtakenIn(
+  entries: readonly SendMessageBatchRequestEntry[],
+  failed: readonly BatchResultErrorEntry[],
+): ReadonlySet<string | undefined> {
+  const refused = new Set(failed.map(({ Id }) => Id));
+  const overtaken = new Set<string | undefined>();
+  const taken = new Set<string | undefined>();
+  for (const { Id, MessageGroupId } of entries.toReversed()) {
+    if (!refused.has(Id)) taken.add(MessageGroupId);
+    else if (taken.has(MessageGroupId)) overtaken.add(Id);
+  }
+  return overtaken;
+}
+
+function overtakenError(queue: string, { Code, Message }: BatchResultErrorEntry): OperationalError {
+  return new OperationalError(
+    `sqs:SendMessage on the queue ${queue}: ${Code}${Message ? ` (${Message})` : ""}; it was not sent, and not tried again, because a later message of its group was taken: send it again if it may come after that one`,
+    { retryable: false },
+  );
 }
 
 /** SQS refuses a whole request for some faults of a single entry (a character, an empty text). */

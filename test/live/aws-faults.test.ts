@@ -2,6 +2,7 @@
 import { randomUUID } from "node:crypto";
 import { type AttributeValue, DynamoDBClient, PutItemCommand, UpdateItemCommand } from "@aws-sdk/client-dynamodb";
 import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test } from "vitest";
+import { Lovage } from "../../src/app.ts";
 import type { Emulator } from "../../scripts/emulator.ts";
 import type { Broker } from "../../src/brokers/broker.ts";
 import * as sqs from "../../src/brokers/sqs.ts";
@@ -488,6 +489,24 @@ describe.skipIf(ministack === undefined)("SQS", () => {
     expect(await drain(broker, "orders.fifo")).toEqual(entries(25).map(({ body }) => body));
   });
 
+  test("a FIFO entry that others of its group have overtaken is not sent behind them; its sender is told", async () => {
+    const broker = await setUp();
+    const grouped = entries(10, "orders.fifo").map((entry, index) => ({ ...entry, groupId: index === 5 ? "b" : "a" }));
+    proxy.spoil("SendMessageBatch", refuse(["2", "5", "8", "9"], false));
+    const settled = await broker.send(grouped);
+    expect(settled.flatMap((error, index) => (error === undefined ? [] : [index]))).toEqual([2]);
+    expect(settled[2]).toMatchObject({
+      name: "OperationalError",
+      retryable: false,
+      message: expect.stringMatching(/InternalError.*not tried again, because a later message of its group was taken/),
+    });
+    // The last ones of a group, and those of others, are sent again.
+    expect(proxy.count("SendMessageBatch")).toBe(2);
+    const sent = await drain(broker, "orders.fifo");
+    expect(sent.filter((body) => body !== "5")).toEqual(["0", "1", "3", "4", "6", "7", "8", "9"]);
+    expect(sent).toContain("5");
+  });
+
   test("a FIFO message whose reply was lost is in the queue once", async () => {
     const broker = await setUp();
     proxy.spoil("SendMessageBatch", { loseReply: true });
@@ -550,11 +569,16 @@ describe.skipIf(ministack === undefined)("SQS", () => {
     const url = emulatorUrl("sqs", proxy, `?queue_name_prefix=${prefix}`);
     await sqs.createQueues(url, ["media"]);
     const predefined = { [`${prefix}media`]: { url: `${proxy.endpoint}/000000000000/${prefix}media` } };
-    const other = sqs.open(url, { ...context, options: { predefined_queues: predefined } });
-    onTestFinished(() => other.close());
+    const app = new Lovage("shop", {
+      brokerUrl: url,
+      resultBackend: "memory://",
+      brokerTransportOptions: { predefinedQueues: predefined },
+    });
+    onTestFinished(() => app.close());
     proxy.reset();
-    expect(await other.send(entries(1))).toEqual([undefined]);
+    await app.sendTask("tasks.add", [], { queue: "media" });
     expect(proxy.count("GetQueueUrl")).toBe(0);
+    expect(proxy.count("SendMessageBatch")).toBe(1);
   });
 
   test("a receive hides for as long as it says, else as visibility_timeout says, else as the queue does", async () => {
