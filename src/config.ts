@@ -54,6 +54,12 @@ export type TaskRoutes = Readonly<Record<string, RouteValue>> | RouterFunction |
 /** Options of tasks, by task name, or `"*"` for all of them; the name's own come before those of `"*"`. They replace what the task's declaration says. */
 export type TaskAnnotations = Readonly<Record<string, AnnotationOptions>>;
 
+/** A queue on SQS whose URL is known. */
+export type PredefinedQueue = {
+  /** `https://sqs.eu-west-1.amazonaws.com/123456789012/prod-media`. */
+  readonly url: string;
+};
+
 /** Settings of the broker beyond its URL. */
 export type BrokerTransportOptions = {
   /** Seconds that a message stays hidden from others each time the poller takes or extends it. */
@@ -66,6 +72,8 @@ export type BrokerTransportOptions = {
   readonly queueNamePrefix: string;
   /** Seconds that one request waits for a message. */
   readonly waitTimeSeconds: number;
+  /** URLs of queues by their names on SQS, prefix included. Those that are named are not looked up. */
+  readonly predefinedQueues: Readonly<Record<string, PredefinedQueue>>;
 };
 
 /** Settings of the result backend beyond its URL. */

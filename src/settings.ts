@@ -8,6 +8,7 @@ import { isFifo } from "./brokers/broker.ts";
 import type { Route, RoutePair, RouterFunction, TaskRouter } from "./brokers/routes.ts";
 import type {
   BrokerTransportOptions,
+  PredefinedQueue,
   Compression,
   ParsedConfig,
   PublishRetryPolicy,
@@ -306,7 +307,35 @@ const BROKER_OPTIONS: BrokerTransportOptions = {
   region: undefined,
   queueNamePrefix: "",
   waitTimeSeconds: 10,
+  predefinedQueues: Object.freeze({}),
 };
+
+const ONE_ACCOUNT = "all queues are spoken to with the same credentials; access is given by IAM";
+const BACKOFF_OF_TASKS = "how long a retry waits is said by the task (retryBackoff)";
+
+const predefinedQueue = shape<PredefinedQueue>(
+  { url: (value, at) => (URL.canParse(text(value, at)) ? text(value, at) : fail(at, "a queue's URL", value)) },
+  {},
+  {
+    accessKeyId: ONE_ACCOUNT,
+    secretAccessKey: ONE_ACCOUNT,
+    sessionToken: ONE_ACCOUNT,
+    region: "all queues are in the region of brokerUrl",
+    backoffPolicy: BACKOFF_OF_TASKS,
+    backoffTasks: BACKOFF_OF_TASKS,
+  },
+);
+
+const predefinedQueues: Parse<Readonly<Record<string, PredefinedQueue>>> = (value, at) =>
+  Object.freeze(
+    Object.fromEntries(
+      Object.entries(object(value, at)).map(([queueName, queue]) => {
+        const where = `${at}[${JSON.stringify(queueName)}]`;
+        const { url }: Partial<PredefinedQueue> = predefinedQueue(queue, where);
+        return [queueName, Object.freeze({ url: url ?? fail(`${where}.url`, "a queue's URL", url) })];
+      }),
+    ),
+  );
 
 const brokerTransportOptions = shape<BrokerTransportOptions>(
   {
@@ -315,10 +344,10 @@ const brokerTransportOptions = shape<BrokerTransportOptions>(
     region: name,
     queueNamePrefix: text,
     waitTimeSeconds: seconds({ min: 0, max: 20 }),
+    predefinedQueues,
   },
   BROKER_OPTIONS,
   {
-    predefinedQueues: "queues are found by their names; access is given by IAM",
     pollingInterval: "the poller asks again as soon as a request has ended; waitTimeSeconds is what to set",
     sqsBase64Encoding: "messages are read in either form and written as JSON, which every kombu since 5.1 reads",
     bodyEncoding: "messages are read in either form; base64 is written where compression needs it",
@@ -391,7 +420,7 @@ export const LIVE: { readonly [K in keyof ParsedConfig]: LiveSetting<ParsedConfi
     celery: {},
     default: Object.freeze(BROKER_OPTIONS),
     parse: brokerTransportOptions,
-    what: "`visibilityTimeout`: seconds that a message stays hidden each time the poller takes or extends it, over 0 to 43,200. `maxDelay`: seconds of the longest single delay, over 0; a longer one is made of several. Default: the broker's own limit, which is 900 on SQS. `waitTimeSeconds`: 0 to 20. `region` and `queueNamePrefix`, which the broker's URL can name as well.",
+    what: "`visibilityTimeout`: seconds that a message stays hidden each time the poller takes or extends it, over 0 to 43,200. `maxDelay`: seconds of the longest single delay, over 0; a longer one is made of several. Default: the broker's own limit, which is 900 on SQS. `waitTimeSeconds`: 0 to 20. `region` and `queueNamePrefix`, which the broker's URL can name as well. `predefinedQueues`: URLs of SQS queues by their names there, prefix included, `{ \"prod-media\": { url } }`; what is named is not looked up (`sqs:GetQueueUrl`), what is not, is.",
     why: "Celery's visibility timeout is 1800 s for SQS and has to be longer than any task; here it is extended while the task runs, so that a dead worker's tasks are soon taken over.",
   },
   resultBackendTransportOptions: {

@@ -272,6 +272,10 @@ describe("values", () => {
     expect(config.brokerTransportOptions).toMatchObject({ visibilityTimeout: 60, queueNamePrefix: "shop-" });
     expect(config.resultBackendTransportOptions).toEqual({ globalKeyprefix: "shop_" });
     expect(config.taskAnnotations).toEqual({ "*": { maxRetries: 5 } });
+    const predefined = { my_queue: { url: "https://sqs.eu-west-1.amazonaws.com/1/my_queue" } };
+    expect(
+      resolved({ broker_transport_options: { predefined_queues: predefined } }).brokerTransportOptions.predefinedQueues,
+    ).toEqual(predefined);
     expect(failure({ broker_transport_options: { "sqs-creation-attributes": {} } })).toContain(
       "queues are made by the AWS construct",
     );

@@ -26,6 +26,7 @@ describe("defaults", () => {
         region: undefined,
         queueNamePrefix: "",
         waitTimeSeconds: 10,
+        predefinedQueues: {},
       },
       resultBackendTransportOptions: { globalKeyprefix: "" },
       timezone: "UTC",
@@ -204,8 +205,16 @@ describe("values", () => {
       "brokerTransportOptions.visibility_timeout: is called visibilityTimeout here",
     ],
     [
-      { brokerTransportOptions: { predefinedQueues: {} } },
-      "brokerTransportOptions.predefinedQueues: has no meaning here: queues are found by their names",
+      { brokerTransportOptions: { predefinedQueues: { media: {} } } },
+      'brokerTransportOptions.predefinedQueues["media"].url: must be a queue\'s URL (given: undefined)',
+    ],
+    [
+      { brokerTransportOptions: { predefinedQueues: { media: { url: "media" } } } },
+      'brokerTransportOptions.predefinedQueues["media"].url: must be a queue\'s URL (given: "media")',
+    ],
+    [
+      { brokerTransportOptions: { predefinedQueues: { media: { url: "https://x/1/media", access_key_id: "k" } } } },
+      'brokerTransportOptions.predefinedQueues["media"].access_key_id: has no meaning here: all queues are spoken to with the same credentials',
     ],
     [{ brokerTransportOptions: { waitTime: 1 } }, "brokerTransportOptions.waitTime: is not known"],
     [{ brokerTransportOptions: new Map() }, "brokerTransportOptions: must be an object (given: {})"],
