@@ -63,6 +63,9 @@ export function taskFunction(scope: Construct, id: string, props: TaskFunctionPr
     timeout: props.timeout,
     role,
     logGroup,
+    // A retry, a chain's next step and a hop to a far ETA are messages of a worker to its own queue. Lambda takes more than
+    // about sixteen of them in a row for a loop gone wild, by the trace header, and would stop them.
+    recursiveLoop: lambda.RecursiveLoop.ALLOW,
     loggingFormat: lambda.LoggingFormat.JSON,
     systemLogLevelV2: lambda.SystemLogLevel.WARN,
     environment: { NODE_OPTIONS: "--enable-source-maps", ...props.environment },

@@ -295,6 +295,11 @@ test("functions run Node 24 on arm64, log in JSON to a group of their own for a 
   template().allResourcesProperties("AWS::Logs::LogGroup", { RetentionInDays: 30 });
 });
 
+test("a task may retry, and a chain go on, as often as it likes: Lambda does not stop it as a loop", () => {
+  const { template } = deploy(shop());
+  template().allResourcesProperties("AWS::Lambda::Function", { RecursiveLoop: "Allow" });
+});
+
 test("a queue's function takes memory, environment, VPC and layers from its options, over its declaration", () => {
   const app = shop({ taskQueues: { celery: { memorySize: 256, environment: { FIRST: "1", SECOND: "1" } } } });
   const { template } = deploy(app, (stack) => ({
