@@ -15,12 +15,18 @@ export const LIMITS = {
   maxBatchingWindow: { min: 0, max: 300, unit: "seconds" },
   /** SQS's event sources know no concurrency of 1: a FIFO queue with one message group runs one task at a time. */
   maxConcurrency: { min: 2, max: 1000, unit: "invocations" },
+  /** An event poller runs ten invocations at a time, so that a queue has 20,000 at most. */
+  minimumPollers: { min: 2, max: 200, unit: "pollers" },
+  maximumPollers: { min: 2, max: 2000, unit: "pollers" },
   reservedConcurrency: { min: 1, max: 1_000_000, unit: "invocations" },
   retentionPeriod: { min: 60, max: 14 * 86_400, unit: "seconds (a minute to 14 days)" },
 } as const satisfies Record<string, Range>;
 
 /** An event source with larger batches than this has to wait for them. */
 export const MAX_BATCH_WITHOUT_WINDOW = 10;
+
+/** Invocations at a time of one event poller of the provisioned mode. */
+export const INVOCATIONS_OF_POLLER = 10;
 
 /** Throws `ImproperlyConfigured` where a number is out of its range. */
 export function checkRange(setting: string, value: number | undefined, { min, max, unit }: Range): void {

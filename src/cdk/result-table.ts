@@ -10,6 +10,8 @@ export interface ResultTableProps {
   readonly tableName: string;
   /** @default - encrypted with a key of DynamoDB's own */
   readonly encryptionKey?: kms.IKey | undefined;
+  /** Reads and writes a second that the table can take from its first second on. @default - DynamoDB's own */
+  readonly warmThroughput?: dynamodb.WarmThroughput | undefined;
   /** @default RemovalPolicy.RETAIN */
   readonly removalPolicy?: RemovalPolicy;
 }
@@ -30,6 +32,7 @@ export class ResultTable extends dynamodb.Table {
       timeToLiveAttribute: "ttl",
       pointInTimeRecoverySpecification: { pointInTimeRecoveryEnabled: true },
       removalPolicy: props.removalPolicy ?? RemovalPolicy.RETAIN,
+      ...(props.warmThroughput === undefined ? {} : { warmThroughput: props.warmThroughput }),
       ...(props.encryptionKey === undefined
         ? {}
         : { encryption: dynamodb.TableEncryption.CUSTOMER_MANAGED, encryptionKey: props.encryptionKey }),

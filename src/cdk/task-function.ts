@@ -15,6 +15,8 @@ export interface FunctionOptions {
   readonly memorySize?: number;
   /** Environment variables, over those of the queue's declaration. @default - none */
   readonly environment?: Readonly<Record<string, string>>;
+  /** Lines below it are not written; at INFO a task writes about 600 bytes. Metrics are written at any level. @default lambda.ApplicationLogLevel.INFO */
+  readonly logLevel?: lambda.ApplicationLogLevel;
   /** @default - the function runs outside of any VPC */
   readonly vpc?: ec2.IVpc;
   /** @default - the private subnets of `vpc` */
@@ -68,6 +70,7 @@ export function taskFunction(scope: Construct, id: string, props: TaskFunctionPr
     recursiveLoop: lambda.RecursiveLoop.ALLOW,
     loggingFormat: lambda.LoggingFormat.JSON,
     systemLogLevelV2: lambda.SystemLogLevel.WARN,
+    ...(props.logLevel === undefined ? {} : { applicationLogLevelV2: props.logLevel }),
     environment: { NODE_OPTIONS: "--enable-source-maps", ...props.environment },
     bundling: { ...bundlingFor(props.app, "lambda"), ...props.bundling },
     ...(props.reservedConcurrency === undefined ? {} : { reservedConcurrentExecutions: props.reservedConcurrency }),

@@ -14,7 +14,7 @@ import { checkQueueName } from "../brokers/queue-name.ts";
 import type { QueueConfig } from "../config.ts";
 import { ImproperlyConfigured } from "../errors.ts";
 import { MAX_FUNCTION_TIMEOUT_S, TIMEOUT_MARGIN_S } from "../lambda/deadline.ts";
-import { checkRange, LIMITS, MAX_BATCH_WITHOUT_WINDOW } from "./limits.ts";
+import { checkRange, INVOCATIONS_OF_POLLER, LIMITS, MAX_BATCH_WITHOUT_WINDOW } from "./limits.ts";
 import { type FunctionOptions, taskFunction } from "./task-function.ts";
 
 /** What the deployment of a queue may be told beyond its declaration in `taskQueues`; what both name, this decides. */
@@ -25,7 +25,18 @@ export interface TaskQueueOptions extends FunctionOptions {
   readonly maxBatchingWindow?: Duration;
   /** Invocations at a time at most, 2 to 1,000. @default - `maxConcurrency` of the queue, or 100 */
   readonly maxConcurrency?: number;
-  /** Concurrency of the account that is kept for this function, not below `maxConcurrency`. @default - `reservedConcurrency` of the queue, or none */
+  /**
+   * Event pollers that are kept for the queue (Lambda's provisioned mode), instead of `maxConcurrency`: they cost by the
+   * hour, add 1,000 invocations a minute where the others add 300, and each runs ten at a time. At least 2, the minimum
+   * up to 200, the maximum up to 2,000. @default - none: Lambda polls as much as it sees fit, up to `maxConcurrency`
+   */
+  readonly provisionedPollers?: { readonly minimum: number; readonly maximum: number };
+  /**
+   * A FIFO queue's limits count for each message group instead of for the whole queue (SQS's high throughput mode), and a
+   * deduplication id within its group alone. @default false
+   */
+  readonly highThroughput?: boolean;
+  /** Concurrency of the account that is kept for this function, not below what `maxConcurrency` or the pollers may use. @default - `reservedConcurrency` of the queue, or none */
   readonly reservedConcurrency?: number;
   /** How long SQS keeps a message that nobody handles, a minute to 14 days; dead letters are kept for 14 days always. @default Duration.days(7) */
   readonly retentionPeriod?: Duration;
@@ -71,7 +82,7 @@ export class TaskQueue extends Construct implements iam.IGrantable {
   constructor(scope: Construct, id: string, props: TaskQueueProps) {
     super(scope, id);
     const settings = settingsOf(props);
-    const { queueName, timeout } = settings;
+    const { queueName, timeout, pollers } = settings;
     const common = {
       ...(isFifo(queueName) ? { fifo: true } : {}),
       enforceSSL: props.enforceSSL,
@@ -87,6 +98,12 @@ export class TaskQueue extends Construct implements iam.IGrantable {
     });
     this.queue = new sqs.Queue(this, "Queue", {
       ...common,
+      ...(props.highThroughput === true
+        ? {
+            deduplicationScope: sqs.DeduplicationScope.MESSAGE_GROUP,
+            fifoThroughputLimit: sqs.FifoThroughputLimit.PER_MESSAGE_GROUP_ID,
+          }
+        : {}),
       queueName,
       visibilityTimeout: Duration.seconds(timeout * VISIBILITY_TIMEOUTS),
       retentionPeriod: props.retentionPeriod ?? RETENTION,
@@ -118,7 +135,9 @@ export class TaskQueue extends Construct implements iam.IGrantable {
       target: this.function,
       eventSourceArn: this.queue.queueArn,
       batchSize: settings.batchSize,
-      maxConcurrency: settings.maxConcurrency,
+      ...(pollers === undefined
+        ? { maxConcurrency: settings.maxConcurrency }
+        : { provisionedPollerConfig: { minimumPollers: pollers.minimum, maximumPollers: pollers.maximum } }),
       reportBatchItemFailures: true,
       ...(settings.maxBatchingWindow === 0 ? {} : { maxBatchingWindow: Duration.seconds(settings.maxBatchingWindow) }),
     });
@@ -175,14 +194,36 @@ function settingsOf(props: TaskQueueProps) {
       `may be above ${MAX_BATCH_WITHOUT_WINDOW} only with a maxBatchingWindow of at least a second; given: ${batchSize}`,
     );
   }
-  const maxConcurrency = props.maxConcurrency ?? queue.maxConcurrency ?? DEFAULT_MAX_CONCURRENCY;
+  const pollers = props.provisionedPollers;
+  const bound = props.maxConcurrency ?? queue.maxConcurrency;
+  if (pollers !== undefined && bound !== undefined) {
+    throw new ImproperlyConfigured(
+      setting("provisionedPollers"),
+      `is instead of maxConcurrency, which is ${bound}: take one away; ${INVOCATIONS_OF_POLLER} invocations run at a time for each poller`,
+    );
+  }
+  checkRange(setting("provisionedPollers.minimum"), pollers?.minimum, LIMITS.minimumPollers);
+  checkRange(setting("provisionedPollers.maximum"), pollers?.maximum, LIMITS.maximumPollers);
+  if (pollers !== undefined && pollers.maximum < pollers.minimum) {
+    throw new ImproperlyConfigured(
+      setting("provisionedPollers.maximum"),
+      `must not be below the minimum, which is ${pollers.minimum}; given: ${pollers.maximum}`,
+    );
+  }
+  if (props.highThroughput === true && !fifo) {
+    throw new ImproperlyConfigured(setting("highThroughput"), "is for FIFO queues; a standard queue has no such limit");
+  }
+  const maxConcurrency = bound ?? DEFAULT_MAX_CONCURRENCY;
   checkRange(setting("maxConcurrency"), maxConcurrency, LIMITS.maxConcurrency);
+  const most = pollers === undefined ? maxConcurrency : pollers.maximum * INVOCATIONS_OF_POLLER;
   const reservedConcurrency = props.reservedConcurrency ?? queue.reservedConcurrency;
   checkRange(setting("reservedConcurrency"), reservedConcurrency, LIMITS.reservedConcurrency);
-  if (reservedConcurrency !== undefined && reservedConcurrency < maxConcurrency) {
+  if (reservedConcurrency !== undefined && reservedConcurrency < most) {
     throw new ImproperlyConfigured(
       setting("reservedConcurrency"),
-      `must not be below maxConcurrency, which is ${maxConcurrency}: what is fetched beyond it would be throttled; given: ${reservedConcurrency}`,
+      pollers === undefined
+        ? `must not be below maxConcurrency, which is ${most}: what is fetched beyond it would be throttled; given: ${reservedConcurrency}`
+        : `must not be below what ${pollers.maximum} pollers run at a time, which is ${most}: what is fetched beyond it would be throttled; given: ${reservedConcurrency}`,
     );
   }
   checkRange(setting("retentionPeriod"), props.retentionPeriod?.toSeconds(), LIMITS.retentionPeriod);
@@ -193,6 +234,7 @@ function settingsOf(props: TaskQueueProps) {
     batchSize,
     maxBatchingWindow,
     maxConcurrency,
+    pollers,
     reservedConcurrency,
   };
 }

@@ -34,6 +34,8 @@ export interface TaskQueuesProps {
   readonly table?: dynamodb.ITable;
   /** The name of the new table. @default - the table of the app's `resultBackend` where that is DynamoDB, or `celery` with the prefix, in the spelling of queue names */
   readonly tableName?: string;
+  /** What the new table can take from its first second on; to be raised before a rise of load that is known. Each unit above DynamoDB's own is paid once. @default - DynamoDB's own: 4,000 writes and 12,000 reads a second, then twice the highest load so far */
+  readonly warmThroughput?: dynamodb.WarmThroughput;
   /** Encrypts queues and table. @default - keys of SQS's and DynamoDB's own */
   readonly encryptionKey?: kms.IKey;
   /** @default RetentionDays.ONE_MONTH */
@@ -80,11 +82,20 @@ export class TaskQueues extends Construct {
     checkDeclaration(props);
     const scheduled = ruleEntries(app);
     const backend = parseBackend(config.resultBackend);
+    if (props.table !== undefined && props.warmThroughput !== undefined) {
+      throw new ImproperlyConfigured("warmThroughput", "is for a new table: say it where the table given is made");
+    }
 
     const tableName =
       props.table?.tableName ?? props.tableName ?? backend.table ?? translateQueueName(prefix, "celery");
     this.table =
-      props.table ?? new ResultTable(this, "Results", { tableName, encryptionKey: props.encryptionKey, removalPolicy });
+      props.table ??
+      new ResultTable(this, "Results", {
+        tableName,
+        encryptionKey: props.encryptionKey,
+        removalPolicy,
+        warmThroughput: props.warmThroughput,
+      });
     this.#tableKey = this.table.encryptionKey;
     const { region } = Stack.of(this);
     this.brokerUrl = `sqs://${region}${prefix === "" ? "" : `?queue_name_prefix=${encodeURIComponent(prefix)}`}`;

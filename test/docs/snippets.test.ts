@@ -204,8 +204,9 @@ describe("the checks of the documentation can fail", () => {
           "```",
         ),
       ]);
-      expect(await compile(bad)).toMatch(/^page\.md\/line-6\.ts\(7,14\): error TS2322/);
-      expect((await compile(bad)).trim().split("\n")).toHaveLength(1);
+      const said = await compile(bad);
+      expect(said).toMatch(/^page\.md\/line-6\.ts\(7,14\): error TS2322/);
+      expect(said.trim().split("\n")).toHaveLength(1);
     } finally {
       rmSync(bad, { recursive: true });
     }

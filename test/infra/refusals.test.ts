@@ -70,6 +70,42 @@ const refused: readonly (readonly [
     /reservedConcurrency: must not be below maxConcurrency, which is 10.*given: 5/,
   ],
   [
+    "provisioned pollers beside a bound on what runs at a time",
+    { taskQueues: { celery: { maxConcurrency: 10 } } },
+    { queues: { celery: { provisionedPollers: { minimum: 2, maximum: 10 } } } },
+    /provisionedPollers: is instead of maxConcurrency, which is 10/,
+  ],
+  [
+    "a single provisioned poller",
+    {},
+    { queues: { celery: { provisionedPollers: { minimum: 1, maximum: 10 } } } },
+    /provisionedPollers\.minimum: .*2 to 200 pollers; given: 1/,
+  ],
+  [
+    "provisioned pollers over 2,000",
+    {},
+    { queues: { celery: { provisionedPollers: { minimum: 2, maximum: 2001 } } } },
+    /provisionedPollers\.maximum: .*2 to 2000 pollers; given: 2001/,
+  ],
+  [
+    "fewer pollers at most than at least",
+    {},
+    { queues: { celery: { provisionedPollers: { minimum: 9, maximum: 8 } } } },
+    /provisionedPollers\.maximum: must not be below the minimum, which is 9; given: 8/,
+  ],
+  [
+    "a reserved concurrency below what the pollers run",
+    {},
+    { queues: { celery: { provisionedPollers: { minimum: 2, maximum: 8 }, reservedConcurrency: 79 } } },
+    /reservedConcurrency: must not be below what 8 pollers run at a time, which is 80.*given: 79/,
+  ],
+  [
+    "FIFO's high throughput on a standard queue",
+    {},
+    { queues: { celery: { highThroughput: true } } },
+    /highThroughput: is for FIFO queues/,
+  ],
+  [
     "a retention under a minute",
     {},
     { queues: { celery: { retentionPeriod: Duration.seconds(59) } } },

@@ -1,4 +1,4 @@
-import { Duration } from "aws-cdk-lib";
+import { Duration, type Stack } from "aws-cdk-lib";
 import { Match, Template } from "aws-cdk-lib/assertions";
 import * as ec2 from "aws-cdk-lib/aws-ec2";
 import * as iam from "aws-cdk-lib/aws-iam";
@@ -121,6 +121,45 @@ test("an event source reports failures record by record, and keeps to batch, win
       MaximumBatchingWindowInSeconds: Match.absent(),
       ScalingConfig: { MaximumConcurrency: 2 },
     });
+});
+
+test("pollers are provisioned instead of a bound on what runs at a time", () => {
+  deploy(shop(), { queues: { celery: { provisionedPollers: { minimum: 5, maximum: 100 } } } })
+    .template()
+    .hasResourceProperties("AWS::Lambda::EventSourceMapping", {
+      ProvisionedPollerConfig: { MinimumPollers: 5, MaximumPollers: 100 },
+      ScalingConfig: Match.absent(),
+    });
+});
+
+test("a function writes what its level lets through", () => {
+  const logging = (LoggingConfig: object) => ({ LoggingConfig: Match.objectLike(LoggingConfig) });
+  deploy(shop(), { queues: { celery: { logLevel: lambda.ApplicationLogLevel.WARN } } })
+    .template()
+    .hasResourceProperties("AWS::Lambda::Function", logging({ ApplicationLogLevel: "WARN" }));
+  deploy(shop(), { beatEntry: undefined as never })
+    .template()
+    .hasResourceProperties("AWS::Lambda::Function", logging({ ApplicationLogLevel: Match.absent() }));
+});
+
+test("a FIFO queue's limits count for each of its groups where that is asked for", () => {
+  const app = shop({ taskQueues: { celery: {}, "orders.fifo": {}, "audit.fifo": {} } });
+  const template = deploy(app, { queues: { "orders.fifo": { highThroughput: true } } }).template();
+  const wide = { DeduplicationScope: "messageGroup", FifoThroughputLimit: "perMessageGroupId" };
+  expect(queueNamed(template, "orders.fifo")[1].Properties).toMatchObject(wide);
+  expect(queueNamed(template, "audit.fifo")[1].Properties).not.toHaveProperty("FifoThroughputLimit");
+});
+
+test("the table is as warm from the first second on as is asked for", () => {
+  deploy(shop(), { warmThroughput: { writeUnitsPerSecond: 40_000 } })
+    .template()
+    .hasResourceProperties("AWS::DynamoDB::Table", { WarmThroughput: { WriteUnitsPerSecond: 40_000 } });
+  deploy(shop()).template().hasResourceProperties("AWS::DynamoDB::Table", { WarmThroughput: Match.absent() });
+  const given = (stack: Stack) => ({
+    table: dynamodb.Table.fromTableName(stack, "Given", "celery"),
+    warmThroughput: { writeUnitsPerSecond: 40_000 },
+  });
+  expect(() => deploy(shop(), given)).toThrow(/warmThroughput: is for a new table/);
 });
 
 test("the table is Celery's, pays per request, forgets by ttl and can be restored", () => {
