@@ -9,8 +9,8 @@ import { idsOf, joinRows, leafId, memberHash } from "../canvas/join-rows.ts";
 import { isOurs, rowContext, rulesOf } from "../canvas/send.ts";
 import { bodyOf, formOf, LEAF_SIZE, signatures, tasksOf } from "../canvas/shape.ts";
 import type { Engine } from "../engine.ts";
-import { ChordError, LovageError, OperationalError } from "../errors.ts";
-import type { SignatureData } from "../protocol/message.ts";
+import { ChordError, LovageError, OperationalError, WorkerLostError } from "../errors.ts";
+import { attemptOf, type Message, type SignatureData } from "../protocol/message.ts";
 import { decodeGroupMeta, decodeMeta, type Meta, type ResultTuple } from "../protocol/meta.ts";
 import { groupKey, joinKey, type Row, taskKey } from "../results/backend.ts";
 import type { Command, Joined, Outcome as Recorded } from "../results/record.ts";
@@ -293,6 +293,30 @@ export async function joinAdded(sender: Sender, member: Member, attempt: number)
     const id = stableId(...addedParts(member.id, attempt, nth));
     if (!added.includes(id)) return;
     await joinChord(sender, { ...member, id, index: null });
+  }
+}
+
+/**
+ * What a run that died has added to its chord, and the run after it has not added again, will not come: it may never have
+ * been sent. `again`: how many this run added itself. Where it was sent and runs, or has ended, it counts by itself.
+ */
+export async function dropAdded(sender: Sender, message: Message, again: number): Promise<void> {
+  const { id, group, chord: body } = message;
+  if (group === null || body === null) return;
+  const { added } = await count(sender, group);
+  for (let nth = again; ; nth++) {
+    const dropped = stableId(...addedParts(id, attemptOf(message), nth));
+    if (!added.includes(dropped)) return;
+    const error = new WorkerLostError(
+      `${message.task}[${id}] added this to its chord and died; the run after it did not add it again`,
+    );
+    const recorded = await storeFate(sender, dropped, {
+      ...failedMeta(sender.engine, dropped, error),
+      groupId: group,
+      parentId: id,
+    });
+    if (recorded.type === "written" || (recorded.type === "refused" && recorded.row?.buried === true))
+      await joinChord(sender, { id: dropped, rootId: message.rootId ?? id, group, index: null, body });
   }
 }
 

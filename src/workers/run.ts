@@ -9,6 +9,7 @@ import type { Job, WorkerContext } from "./context.ts";
 import { deadLetter } from "./dead-letter.ts";
 import { DELETE, type Disposition, handBack, LEAVE } from "./disposition.ts";
 import { follow } from "./follow.ts";
+import { dropAdded } from "./join.ts";
 import { fieldsOf, nameOf, reportEnd, signalEnd, stackOf } from "./report.ts";
 import { type Attempt, type Outcome, runHooks, trace, type Traced } from "./trace.ts";
 
@@ -50,7 +51,7 @@ export async function runJob(
   };
   const decided = verdict(context, job, claimed);
   if (decided !== undefined) {
-    const traced: Traced = { outcome: decided, children: [], runtime: 0 };
+    const traced: Traced = { outcome: decided, children: [], added: 0, runtime: 0 };
     return { disposition: await settle(context, job, claimed, traced, undefined), abandoned: false };
   }
   await engine.emitter.emit("taskPrerun", { task: message.task, taskId: message.id, request, args: message.args });
@@ -95,6 +96,7 @@ async function settle(
     );
     return handBack(delivery, engine.platform.random);
   }
+  if (claimed !== undefined && claimed.runs > 1) await dropAdded(context, message, traced.added);
   const store = async (codec: MetaCodec) => {
     const conclusion = await conclude(engine, factsOf(context, job, traced.children), outcome, codec);
     const unclaimed = claimed === undefined;

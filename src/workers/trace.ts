@@ -96,6 +96,8 @@ export interface Traced {
   readonly outcome: Outcome;
   /** The results of what it sent. */
   readonly children: readonly ResultTuple[];
+  /** How many members it added to its chord. */
+  readonly added: number;
   /** Seconds. */
   readonly runtime: number;
 }
@@ -111,7 +113,9 @@ class Replaced extends LovageError {
 
 interface OpenScope extends RunScope {
   readonly self: RunningTask;
-  /** Waits for what was sent and not awaited. Throws the first error of it. */
+  /** Members added to its chord so far. */
+  readonly added: number;
+  /** Waits for all that was sent and not awaited. Throws the first error of it. */
   drain(): Promise<void>;
   close(): void;
 }
@@ -123,10 +127,18 @@ export async function trace(attempt: Attempt): Promise<Traced> {
   const limits = startLimits(attempt);
   const scope = openScope(attempt, limits.signal);
   const run = storage.run(scope, async (): Promise<Outcome> => {
-    await task.beforeStart(message.id, message.args, message.kwargs);
-    // A task of Celery's takes keyword arguments from its request.
-    const args = task instanceof BuiltinTask ? message.args : await resolveInput(task, message.args, message.kwargs);
-    const value = await callTask(task, scope.self, args);
+    let value: unknown;
+    try {
+      await task.beforeStart(message.id, message.args, message.kwargs);
+      // A task of Celery's takes keyword arguments from its request.
+      const args = task instanceof BuiltinTask ? message.args : await resolveInput(task, message.args, message.kwargs);
+      value = await callTask(task, scope.self, args);
+    } catch (error) {
+      // No end is stored while something that this attempt sends is under way: nobody would send it again.
+      const sent = scope.drain();
+      await (endsWell(error) ? sent : sent.catch(() => {}));
+      throw error;
+    }
     await scope.drain();
     return { type: "success", value };
   });
@@ -138,7 +150,7 @@ export async function trace(attempt: Attempt): Promise<Traced> {
   scope.close();
   // Never below 0: the clock may have been set back meanwhile.
   const runtime = Math.max(0, clock.now() - began) / 1000;
-  return { outcome: limits.inTime(outcome), children: scope.children, runtime };
+  return { outcome: limits.inTime(outcome), children: scope.children, added: scope.added, runtime };
 }
 
 /** Runs the hooks that a stored outcome calls for, in Celery's order. What a hook throws is told to `report` and changes nothing. */
@@ -174,6 +186,10 @@ export async function runHooks(
   }
   scope.close();
 }
+
+/** No failure by itself: one that a send brings goes before it, as if the task had awaited that. */
+const endsWell = (error: unknown): boolean =>
+  error instanceof Retry || error instanceof Ignore || error instanceof Replaced;
 
 /** A retry that asks for what cannot be is a failure like any other throw. */
 function judgeSafely(attempt: Attempt, error: unknown, signal: AbortSignal): Outcome {
@@ -320,11 +336,16 @@ function openScope(attempt: Attempt, signal: AbortSignal): OpenScope {
     self: bindTask(task, context),
     message,
     children: [],
+    get added() {
+      return added;
+    },
     assertOpen,
     track,
     async drain() {
       // Tasks may send from what they started and did not await: look again until nothing is left.
-      while (pending.size > 0) await Promise.all(pending);
+      let failed: PromiseRejectedResult | undefined;
+      while (pending.size > 0) failed ??= (await Promise.allSettled(pending)).find((end) => end.status === "rejected");
+      if (failed !== undefined) throw failed.reason;
     },
     close() {
       open = false;

@@ -26,6 +26,11 @@ interface Envelope {
   readonly properties: Record<string, unknown>;
 }
 
+const addsOnce = app.task("addsOnce", { bind: true }, async (self, x: number) => {
+  if (self.request.deliveryInfo.redelivered !== true) await self.addToChord(add.s(100, x));
+  return x;
+});
+
 let t: TestApp;
 /** What becomes of a message on its way into the queue. */
 let onSend: (envelope: Envelope) => Envelope | Error | Promise<never>;
@@ -134,6 +139,28 @@ describe("what a member adds to its chord, and does not send", () => {
       await t.advance({ hours: 1 });
       await expect(result.get({ timeout: 0 })).rejects.toThrow(/Dependency \S+ raised OperationalError/);
       expect([told, careless]).toEqual([[result.id], caught ? [refusal] : []]);
+    },
+  );
+
+  test.each(["before", "after"])(
+    "and the run after its worker's death does not add again, is not waited for (died %s it was sent)",
+    async (when) => {
+      let held = false;
+      onSend = (envelope) => {
+        if (!isAdded(envelope) || held) return envelope;
+        held = true;
+        if (when === "after") void t.put(JSON.stringify(envelope));
+        return new Promise<never>(() => {});
+      };
+      const result = await chord([addsOnce.s(1), add.s(2, 2)], sum.s().linkError(tell.s())).delay();
+      await t.advance({ seconds: 1 });
+      t.crash();
+      await t.advance({ minutes: 5 });
+      // Where it was sent it may have run before anybody missed it.
+      if (when === "after") expect(await result.get({ timeout: 0 })).toBe(106);
+      else await expect(result.get({ timeout: 0 })).rejects.toThrow(/Dependency \S+ raised WorkerLostError/);
+      expect(told).toEqual(when === "after" ? [] : [result.id]);
+      expect(await (await app.engine.broker()).size("celery")).toEqual({ ready: 0, delayed: 0, inFlight: 0 });
     },
   );
 

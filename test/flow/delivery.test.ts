@@ -1,5 +1,6 @@
-import { ContextSettledError, currentTask, Lovage, WorkerLostError } from "lovage";
+import { ContextSettledError, currentTask, Ignore, Lovage, Reject, type RunningTask, WorkerLostError } from "lovage";
 import { describe, expect, test } from "vitest";
+import { taskKey } from "../../src/results/backend.ts";
 import { inMemory, stores } from "./stores.ts";
 
 const never = () => new Promise<never>(() => {});
@@ -124,6 +125,64 @@ test("a send that a task did not await and that failed makes the task fail", asy
   const result = await careless.delay();
   await t.drain();
   await expect(result.get()).rejects.toMatchObject({ name: "EncodeError" });
+});
+
+describe("what a task does not await is sent before", () => {
+  const ends = {
+    "a retry": (self: RunningTask): never => self.retry({ countdown: 60 }),
+    "a replacement": (self: RunningTask): never => self.replace(self.app.signature("tasks.leaf", [1])),
+    "a failure": (): never => {
+      throw new RangeError("no");
+    },
+    Ignore: (): never => {
+      throw new Ignore();
+    },
+    Reject: (): never => {
+      throw new Reject("no");
+    },
+  };
+  const taskOf = (app: Lovage, end: (self: RunningTask) => never) =>
+    app.task("tasks.careless", { bind: true }, (self): never => {
+      void self.app.sendTask("tasks.leaf", [0]);
+      return end(self);
+    });
+
+  test.each(Object.entries(ends))("%s is stored", async (_, end) => {
+    const app = new Lovage("tasks");
+    const careless = taskOf(app, end);
+    const { promise: gate, resolve: open } = Promise.withResolvers<void>();
+    const t = inMemory(app, {
+      broker: (broker) => ({
+        ...broker,
+        send: async (entries) => {
+          if (entries.some(({ body }) => body.includes('"tasks.leaf"') && body.includes("[[0]"))) await gate;
+          return broker.send(entries);
+        },
+      }),
+    });
+    const result = await careless.delay();
+    await t.advance({ seconds: 1 });
+    const row = async () => (await (await app.engine.backend()).read([taskKey(result.id)]))[0];
+    expect((await row())?.settled).toBeUndefined();
+    open();
+    await t.advance({ seconds: 1 });
+    expect((await row())?.settled).toBe(true);
+  });
+
+  test.each(["a retry", "a replacement", "Ignore"] as const)(
+    "%s is stored, and where it fails that is the outcome",
+    async (name) => {
+      const app = new Lovage("tasks");
+      const careless = app.task("tasks.careless", { bind: true }, (self): never => {
+        void self.app.sendTask("tasks.leaf", [Symbol("no")]);
+        return ends[name](self);
+      });
+      const t = inMemory(app);
+      const result = await careless.delay();
+      await t.drain();
+      await expect(result.get({ timeout: 0 })).rejects.toMatchObject({ name: "EncodeError" });
+    },
+  );
 });
 
 test("a context can do nothing after its task has ended", async () => {
