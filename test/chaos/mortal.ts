@@ -2,18 +2,27 @@
  * Workers that die between two given steps: every operation on broker or backend, and every place that a task marks, is
  * a step, and a worker that has died does nothing any more, as if its process were gone. Others finish what it left.
  */
-import { type Broker, isFifo } from "../../src/brokers/broker.ts";
+import { type Broker, type BrokerContext, isFifo } from "../../src/brokers/broker.ts";
 import { openBackend, openBroker, registerBackend, registerBroker } from "../../src/open.ts";
-import type { Backend } from "../../src/results/backend.ts";
+import type { Backend, BackendContext } from "../../src/results/backend.ts";
 import type { Disposition } from "../../src/workers/worker.ts";
 import { createWorker } from "../../src/workers/worker.ts";
 import { Lovage } from "lovage";
-import { type VirtualClock, virtualClock } from "lovage/testing";
+import type { VirtualClock } from "lovage/testing";
 
 /** Where a worker dies: before its n-th step (from 0), or when that is done and its answer is on the way. */
 export interface Death {
   readonly step: number;
   readonly when: "before" | "after";
+}
+
+/** What a worker did or was about to do. */
+export interface Step {
+  readonly name: string;
+  /** Others were under way when it began: what is done before it begins is not all that was done. */
+  readonly among: boolean;
+  /** It found nothing to do. */
+  idle: boolean;
 }
 
 /** One worker's life. */
@@ -22,14 +31,17 @@ export interface Life {
   step<T>(name: string, act: () => T | Promise<T>): Promise<T>;
   /** Resolves when it dies. */
   readonly died: Promise<void>;
+  /** Resolves when all that it has asked for is done: by then others see what a dead worker left. */
+  atRest(): Promise<void>;
   /** The steps that it has come to. */
-  readonly steps: readonly string[];
+  readonly steps: readonly Step[];
 }
 
 const never = () => new Promise<never>(() => {});
 
 export function createLife(death: Death | undefined): Life {
-  const steps: string[] = [];
+  const steps: Step[] = [];
+  const underWay = new Set<Promise<unknown>>();
   let dead = false;
   const { promise: died, resolve } = Promise.withResolvers<void>();
   function die(): Promise<never> {
@@ -40,18 +52,42 @@ export function createLife(death: Death | undefined): Life {
   return {
     steps,
     died,
+    async atRest() {
+      while (underWay.size > 0) await Promise.allSettled(underWay);
+    },
     async step(name, act) {
       if (dead) return never();
-      const index = steps.push(name) - 1;
+      const step: Step = { name, among: underWay.size > 0, idle: false };
+      const index = steps.push(step) - 1;
       if (index === death?.step && death.when === "before") return die();
-      const answer = await act();
+      const doing = (async () => act())();
+      underWay.add(doing);
+      const answer = await doing.finally(() => underWay.delete(doing));
+      step.idle = Array.isArray(answer) && answer.length === 0;
       if (dead) return never();
       return index === death?.step ? die() : answer;
     },
   };
 }
 
-const lives = new Map<string, { readonly life: Life; readonly url: string }>();
+/** Where workers live: what opens a broker and a backend for each. */
+export interface Ground {
+  readonly clock: VirtualClock;
+  openBroker(context: BrokerContext): Promise<Broker>;
+  openBackend(context: BackendContext): Promise<Backend>;
+}
+
+/** The ground of a URL. What is in memory is there as long as somebody has it open. */
+export const groundOf = (url: string, clock: VirtualClock): Ground => ({
+  clock,
+  openBroker: async (context) => openBroker(url, context),
+  openBackend: async (context) => openBackend(url, context),
+});
+
+const lives = new Map<
+  string,
+  { readonly life: Life; readonly ground: Ground; readonly close: (() => Promise<void>)[] }
+>();
 const lifeOf = (url: string) => {
   const found = lives.get(url);
   if (found === undefined) throw new Error(`nobody lives at ${url}`);
@@ -59,14 +95,18 @@ const lifeOf = (url: string) => {
 };
 registerBroker("mortal", async () => ({
   async open(url, context) {
-    const { life, url: inner } = lifeOf(url);
-    return mortalBroker(await openBroker(inner, context), life);
+    const { life, ground, close } = lifeOf(url);
+    const broker = await ground.openBroker(context);
+    close.push(() => broker.close());
+    return mortalBroker(broker, life);
   },
 }));
 registerBackend("mortal", async () => ({
   async open(url, context) {
-    const { life, url: inner } = lifeOf(url);
-    return mortalBackend(await openBackend(inner, context), life);
+    const { life, ground, close } = lifeOf(url);
+    const backend = await ground.openBackend(context);
+    close.push(() => backend.close());
+    return mortalBackend(backend, life);
   },
 }));
 
@@ -76,11 +116,13 @@ const mortalBroker = (broker: Broker, life: Life): Broker => ({
   receive: (queue, options) => life.step(`receive from ${queue}`, () => broker.receive(queue, options)),
   delete: (deliveries) => life.step("acknowledge", () => broker.delete(deliveries)),
   changeVisibility: (entries) => life.step("hand back", () => broker.changeVisibility(entries)),
+  close: async () => {},
 });
 
 const mortalBackend = (backend: Backend, life: Life): Backend => ({
   ...backend,
   apply: (commands) => life.step(commands.map(({ type }) => type).join("+"), () => backend.apply(commands)),
+  close: async () => {},
 });
 
 const VISIBILITY_MS = 30_000;
@@ -89,16 +131,31 @@ const PATIENCE_MS = 86_400_000;
 
 let births = 0;
 
-/** An app whose worker lives that life, on the store of `url`. */
-export function bear(url: string, clock: VirtualClock, life: Life, settings: object = {}): Lovage {
-  const own = `mortal://${++births}`;
-  lives.set(own, { life, url });
+export interface Born {
+  readonly app: Lovage;
+  /** Closes what it had open, as the end of its process does. */
+  bury(): Promise<void>;
+}
+
+/** An app whose worker lives that life, on that ground. */
+export function bear(ground: Ground, life: Life, settings: object = {}): Born {
+  const born = ++births;
+  const own = `mortal://${born}`;
+  const close: (() => Promise<void>)[] = [];
+  lives.set(own, { life, ground, close });
   let ids = 0;
-  return new Lovage(
+  const app = new Lovage(
     "mortal",
     { brokerUrl: own, resultBackend: own, ...settings },
-    { clock, random: () => 0.5, env: {}, uuid: () => `${births}-${++ids}` },
+    { clock: ground.clock, random: () => 0.5, env: {}, uuid: () => `${born}-${++ids}` },
   );
+  return {
+    app,
+    async bury() {
+      await Promise.all(close.map((end) => end()));
+      lives.delete(own);
+    },
+  };
 }
 
 /** Works until every queue is empty, moving the clock where there is nothing to do. Resolves when done. */
@@ -139,5 +196,3 @@ export async function serve(app: Lovage, clock: VirtualClock, queues: readonly s
     clock.moveTo(clock.now() + 10_000);
   }
 }
-
-export { virtualClock };
