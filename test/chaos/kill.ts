@@ -15,6 +15,8 @@ export interface Figures {
   /** Tasks with all that follows from them: each has a row and an effect. */
   readonly outcomes: number;
   readonly kills: number;
+  /** How many of them took which process of a worker: the main one, the one that runs the tasks, or both at once. */
+  readonly killed: Readonly<Record<Victim, number>>;
   /** Accepted, or to follow from what was accepted, and without its final row or without its effect. */
   readonly lost: number;
   /** Effects counted more often than once by the claimed path. */
@@ -23,10 +25,14 @@ export interface Figures {
   readonly repeated: number;
   /** Attempts that ran again although nobody had killed who ran them. */
   readonly unexplained: number;
+  /** Processes that still ran tasks at the end although their main process had been killed. */
+  readonly outlived: number;
   /** Messages left in a queue, and dead letters. */
   readonly left: number;
   readonly seconds: number;
 }
+
+type Victim = "main" | "pool" | "both";
 
 const WORKERS = 3;
 const CONCURRENCY = 8;
@@ -76,6 +82,8 @@ export async function chaos(tasks: number, kills: number, seed: number): Promise
   };
   const pools = new Map<number, number>();
   const killed = new Set<number>();
+  const victims: Record<Victim, number> = { main: 0, pool: 0, both: 0 };
+  const orphans: number[] = [];
   const keepers = Array.from({ length: WORKERS }, start);
 
   try {
@@ -110,13 +118,16 @@ export async function chaos(tasks: number, kills: number, seed: number): Promise
       if (now - (pools.get(pool) ?? now) < GROWN_MS) continue;
       struck++;
       killed.add(pool);
-      if (random() < 0.3) {
-        // The one that keeps it dies as well; its process ends with it.
-        keeper.main.kill("SIGKILL");
-        process.kill(pool, "SIGKILL");
-        keepers[index] = start();
-      } else process.kill(pool, "SIGKILL");
+      const draw = random();
+      const victim: Victim = draw < 0.2 ? "main" : draw < 0.4 ? "both" : "pool";
+      victims[victim]++;
+      // Whose main process dies ends by itself, as if killed: nobody would replace it, and nobody would tell it to stop.
+      if (victim !== "pool") keeper.main.kill("SIGKILL");
+      if (victim !== "main") process.kill(pool, "SIGKILL");
+      else orphans.push(pool);
+      if (victim !== "pool") keepers[index] = start();
     }
+    const outlived = orphans.filter(isAlive).length;
     const seconds = (performance.now() - began) / 1000;
 
     const expected = Array.from({ length: tasks }, (_, n) => effectsOf(n)).flat();
@@ -144,6 +155,8 @@ export async function chaos(tasks: number, kills: number, seed: number): Promise
       tasks,
       outcomes: expected.length,
       kills: struck,
+      killed: victims,
+      outlived,
       lost: expected.filter((what) => !counted.has(what)).length + [...rows.values()].filter((done) => !done).length,
       twice: [...counted.values()].filter((count) => count > 1).length,
       repeated: again.length,
@@ -215,13 +228,22 @@ function poolOf(main: number | undefined): number | undefined {
   }
 }
 
+function isAlive(pid: number): boolean {
+  try {
+    return process.kill(pid, 0);
+  } catch {
+    return false;
+  }
+}
+
 /** What is wrong with figures: a sentence each. */
 export function faults(figures: Figures, kills: number): readonly string[] {
-  const { lost, twice, unexplained, left } = figures;
+  const { lost, twice, unexplained, outlived, left } = figures;
   return [
     lost > 0 && `${lost} outcomes or effects are lost`,
     twice > 0 && `${twice} effects were counted twice`,
     unexplained > 0 && `${unexplained} attempts ran again although nobody had killed their process`,
+    outlived > 0 && `${outlived} processes outlived their main process`,
     left > 0 && `${left} messages were left in the queue or among the dead letters`,
     figures.kills < kills && `only ${figures.kills} of ${kills} kills came before the work was done`,
   ].filter((fault) => fault !== false);
