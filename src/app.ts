@@ -1,8 +1,10 @@
 /// <reference lib="esnext.disposable" preserve="true" />
 /** The app: what a user makes first and everything hangs on. It wires; it decides nothing. */
+import type { Incomplete, Step } from "./canvas/fit.ts";
+import { type SendManyOptions, type SentCalls, sendMany } from "./canvas/send-many.ts";
 import { childOf, openStream, sendCanvas, toResult } from "./canvas/send.ts";
 import { checkCanvas, formOf, withOptions } from "./canvas/shape.ts";
-import { type Applied, type OpenStream, Signature, type SignatureApplier } from "./canvas/signature.ts";
+import { type Applied, type Misfit, type OpenStream, Signature, type SignatureApplier } from "./canvas/signature.ts";
 import { toWireOptions } from "./canvas/wire-options.ts";
 import type { Config, ConfigInput } from "./config.ts";
 import { configFromObject } from "./config-object.ts";
@@ -161,6 +163,38 @@ export class Lovage implements SignatureApplier {
     await send(this.engine, call, options);
     scope?.children.push([[call.message.id, null], null]);
     return new AsyncResult<R>(this.engine.reader, call.message.id, null, call.message.ignoreResult === true);
+  }
+
+  /**
+   * Sends any number of calls, as a list or a generator (sync or async) gives them: some hundreds are under way at a time,
+   * and none is kept. Resolves when the broker has all of them.
+   *
+   * ```ts
+   * const { sent } = await app.sendMany(users().map((user) => greet.s(user.id)));
+   * ```
+   * Ends at the first call that cannot be sent, or goes on where `onFailed` is told of those.
+   * @throws SendInterrupted which says of every call that was taken whether it is sent; `ImproperlyConfigured`.
+   */
+  sendMany<S extends Step>(
+    calls: (Iterable<S> | AsyncIterable<S>) & ([Incomplete<S>] extends [never] ? unknown : Misfit<Incomplete<S>>),
+    options: SendManyOptions<S> = {},
+  ): Promise<SentCalls> {
+    const sending = this.#sendMany<S>(calls, options);
+    return currentScope()?.track(sending) ?? sending;
+  }
+
+  async #sendMany<S extends Step>(
+    calls: Iterable<S> | AsyncIterable<S>,
+    options: SendManyOptions<S>,
+  ): Promise<SentCalls> {
+    const scope = currentScope();
+    const send = async (call: Step): Promise<Applied> => {
+      scope?.assertOpen(`sending ${call.task}`);
+      // A task has as its children what it sends one by one: these may be without number.
+      if (this.config.taskAlwaysEager) return this.applySignatureEagerly(call.toJSON(), [], {});
+      return toResult(this.engine.reader, await sendCanvas(this.engine, call.toJSON(), {}));
+    };
+    return sendMany(calls, options, send, this.engine.uuid);
   }
 
   /** Runs a task here and now; see `Task.apply`. Throws `NotRegistered`. */

@@ -225,6 +225,26 @@ export class GroupInterrupted extends LovageError {
   }
 }
 
+/** `app.sendMany` ended early: what yields the calls threw, a call could not be sent, or `onSent` threw. `cause` is what was thrown. */
+export class SendInterrupted extends LovageError {
+  /** How many calls had been taken. Each of them is sent or in `failed`; those from this place on were never asked for. */
+  readonly taken: number;
+  /** How many calls the broker has accepted. */
+  readonly sent: number;
+  /** The calls that were not sent, in order, each with its id and the reason. Empty with `onFailed`, which was told. */
+  readonly failed: readonly { readonly index: number; readonly call: unknown; readonly error: unknown }[];
+  constructor({ taken, sent, failed }: Pick<SendInterrupted, "taken" | "sent" | "failed">, cause: unknown) {
+    const why = cause instanceof Error ? `${cause.name}: ${cause.message}` : String(cause);
+    super(
+      `the sending ended after ${taken} calls, of which ${sent} are sent: ${why}; those that are not can be sent again as they stand in failed`,
+      { cause },
+    );
+    this.taken = taken;
+    this.sent = sent;
+    this.failed = failed;
+  }
+}
+
 // ── what travels ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 /** A value cannot be carried by the serializer. Nothing was sent, or, for a result, FAILURE is stored. */

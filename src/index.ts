@@ -24,6 +24,7 @@ export type { Sendable, Wire } from "./tasks/wire.ts";
 export { chain, chord, group } from "./canvas/canvas.ts";
 export { Signature } from "./canvas/signature.ts";
 export type { SignatureLike } from "./canvas/signature.ts";
+export type { SendManyOptions, SentCalls, UnsentCall } from "./canvas/send-many.ts";
 export { AsyncResult } from "./results/async-result.ts";
 export type { GetOptions } from "./results/async-result.ts";
 export { GroupResult } from "./results/group-result.ts";

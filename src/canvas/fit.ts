@@ -66,6 +66,9 @@ export type SharedArgs<S> = [S] extends [never]
       : never
     : never;
 
+/** Those that cannot be sent as they are: arguments of theirs are still to be given. */
+export type Incomplete<S> = S extends unknown ? ([] extends ArgsOf<S> ? never : S) : never;
+
 export type GroupOf<A extends readonly unknown[], R extends readonly unknown[]> = Signature<
   A,
   R,

@@ -529,6 +529,21 @@ describe("members of a generator", () => {
     expect(most).toBeLessThan(1000);
   });
 
+  test("that come slowly do not wait for each other", async () => {
+    const slow = async function* () {
+      for (let i = 0; i < 3; i++) {
+        yield add.s(i, 0);
+        await new Promise((resolve) => setTimeout(resolve, 1));
+        await new Promise((resolve) => setTimeout(resolve, 1));
+        if (i === 0) expect(await t.drain()).toMatchObject({});
+        expect((await app.result("slow.0").state()) === "SUCCESS").toBe(true);
+      }
+    };
+    const result = await group(slow()).applyAsync([], { taskId: "slow" });
+    await t.drain();
+    expect(await result.get({ timeout: 0 })).toEqual([0, 1, 2]);
+  });
+
   test("may all have ended before the generator does", async () => {
     const early = async function* () {
       for (let i = 0; i < 103; i++) {
@@ -550,7 +565,7 @@ describe("members of a generator", () => {
     };
     await expect(chord(broken(), sum.s().set({ taskId: "never" })).delay()).rejects.toMatchObject({
       name: "GroupInterrupted",
-      sent: 100,
+      sent: 150,
       cause: new Error("no more"),
     });
     await t.drain();

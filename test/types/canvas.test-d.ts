@@ -16,6 +16,32 @@ const all = app.task("all", (...xs: number[]) => xs);
 const bound = app.task("bound", { bind: true }, (_self, x: string) => x);
 const named = app.signature("elsewhere.task");
 
+// ── many calls ──
+
+void app.sendMany([add.s(1, 2), neg.s(1), named, add.si(1, 2), pad.s("x"), chain(add.s(1, 2), text.s())]);
+void app.sendMany(
+  [1, 2].values().map((x) => neg.s(x)),
+  {
+    onSent: (result, index: number) => {
+      expectTypeOf(result).toEqualTypeOf<AsyncResult<number>>();
+      return index;
+    },
+    onFailed: ({ call }) => void expectTypeOf(call).toEqualTypeOf<Signature<[], number>>(),
+  },
+);
+void app.sendMany(
+  (async function* () {
+    yield add.s(1, 2);
+    yield group(add.s(1, 2));
+  })(),
+);
+// @ts-expect-error: one argument is left to be given
+void app.sendMany([add.s(1)]);
+// @ts-expect-error: to one of them
+void app.sendMany([add.s(1, 2), neg.s()]);
+// @ts-expect-error: a promise of a result is no signature
+void app.sendMany([add.delay(1, 2)]);
+
 // ── arguments that are kept, and those still to be given ──
 
 expectTypeOf(add.s(1, 2)).toEqualTypeOf<Signature<[], number>>();
