@@ -8,8 +8,10 @@ import { start } from "./processes.ts";
 
 const SCRIPT = join(import.meta.dirname, "peers", "growth.ts");
 const SOURCE = join(import.meta.dirname, "..", "scripts", "source.ts");
-const KINDS = ["backlog", "group", "results", "schedule"];
-const SIZES = [10, 100, 1000, 10_000, 100_000].filter((size) => size <= Number(process.env["BENCH_GROWTH"] ?? 100_000));
+const KINDS = ["backlog", "group", "calls", "results", "schedule"];
+const SIZES = [10, 100, 1000, 10_000, 100_000, 1_000_000].filter(
+  (size) => size <= Number(process.env["BENCH_GROWTH"] ?? 100_000),
+);
 /** Time for one more, against what one took when there were a tenth of them: above this it is no line. */
 const LINEAR = 1.5;
 
