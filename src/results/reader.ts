@@ -12,7 +12,7 @@ import {
   pendingMeta,
   type ResultTuple,
 } from "../protocol/meta.ts";
-import { parseTime } from "../protocol/time.ts";
+import { formatTime, parseTime } from "../protocol/time.ts";
 import { holdsException, isReady, PENDING, RETRY, REVOKED } from "../states.ts";
 import { AsyncResult, type GetOptions } from "./async-result.ts";
 import { type Backend, groupKey, type Row, taskKey } from "./backend.ts";
@@ -240,7 +240,7 @@ export function createReader(context: ReaderContext): ResultReader {
     async revoke(id, terminate) {
       const { data, traceback } = exceptionToData(new TaskRevokedError(terminate ? "terminated" : "revoked"));
       const result = await encodeMeta(
-        { ...pendingMeta(id), status: REVOKED, result: data, traceback, dateDone: new Date(clock.now()).toISOString() },
+        { ...pendingMeta(id), status: REVOKED, result: data, traceback, dateDone: formatTime(clock.now()) },
         context.codec,
       );
       await applyOne({ type: "revoke", key: taskKey(id), now: clock.now(), ttl: context.ttl(), terminate, result });

@@ -1,4 +1,4 @@
-import { currentTask, ImproperlyConfigured, Lovage, TaskRevokedError } from "lovage";
+import { chain, currentTask, group, ImproperlyConfigured, Lovage, TaskRevokedError } from "lovage";
 import { describe, expect, test } from "vitest";
 import { inMemory, stores } from "./stores.ts";
 
@@ -126,6 +126,58 @@ test("a time limit and a number of retries can be set for one call", async () =>
   await expect(hung.get()).rejects.toThrow("the time limit of 3 s passed");
   await flaky.applyAsync([], { maxRetries: 2 });
   expect((await t.advance({ minutes: 1 })).map(({ state }) => state)).toEqual(["RETRY", "RETRY", "FAILURE"]);
+});
+
+test.each([
+  [
+    { timeLimit: 20 },
+    { softTimeLimit: 20 },
+    {},
+    "softTimeLimit (20 s, of the call) must be below timeLimit (20 s, of its declaration)",
+  ],
+  [
+    { softTimeLimit: 10 },
+    { timeLimit: 5 },
+    {},
+    "softTimeLimit (10 s, of its declaration) must be below timeLimit (5 s, of the call)",
+  ],
+  [
+    {},
+    { softTimeLimit: 40 },
+    { taskTimeLimit: 30 },
+    "softTimeLimit (40 s, of the call) must be below timeLimit (30 s, of taskTimeLimit)",
+  ],
+])(
+  "a task of %j called with %j has a soft limit that never comes, and is refused",
+  async (declared, call, config, message) => {
+    const app = new Lovage("tasks", config);
+    const note = app.task("tasks.note", declared, () => {});
+    const t = inMemory(app);
+    for (const sent of [
+      note.applyAsync([], call),
+      note.s().set(call).delay(),
+      group(note.s(), note.s().set(call)).delay(),
+      note.apply([], call),
+      chain(note.si().set(call), note.si()).apply(),
+    ])
+      await expect(sent).rejects.toThrow(`a call of tasks.note: ${message}`);
+    const streamed = group(
+      (function* () {
+        yield note.s().set(call);
+      })(),
+    ).delay();
+    await expect(streamed).rejects.toMatchObject({ cause: { message: expect.stringContaining(message) } });
+    expect(await t.drain()).toEqual([]);
+  },
+);
+
+test("a soft limit of the call below the hard one of the declaration comes first", async () => {
+  const app = new Lovage("tasks");
+  const note = app.task("tasks.note", { timeLimit: 20 }, () => currentTask()?.request.softTimeLimit);
+  const t = inMemory(app);
+  const result = await note.applyAsync([], { softTimeLimit: 19.5 });
+  await t.drain();
+  expect(await result.get()).toBe(19.5);
 });
 
 test("options of the declaration hold for every call, and a call's own win", async () => {

@@ -1,4 +1,4 @@
-import { Lovage, states, TaskError, TimeoutError } from "lovage";
+import { ImproperlyConfigured, Lovage, states, TaskError, TimeoutError } from "lovage";
 import { describe, expect, test } from "vitest";
 import { inMemory, stores } from "./stores.ts";
 
@@ -169,4 +169,45 @@ test("what is done to the arguments after the call changes nothing that is sent"
   const results = await Promise.all(calls);
   await t.drain();
   expect(await Promise.all(results.map((result) => result.get()))).toEqual([0, 1, 2]);
+});
+
+test("a signature without options, given as null, keeps those that it has", () => {
+  const app = new Lovage("tasks");
+  const add = app.task("tasks.add", (x: number, y: number) => x + y);
+  const late = add.s(1, 2).set({ countdown: 60 });
+  expect(late.set(null as never).toJSON()).toEqual(late.toJSON());
+  expect(late.clone([], null as never).toJSON()).toEqual(late.toJSON());
+});
+
+test.each([
+  [{ countdown: -1 }, /countdown.*given: -1/],
+  [{ countdwon: 1 }, /no such option; did you mean countdown/],
+  [{ soft_time_limit: 1 }, /it is called softTimeLimit here/],
+  [{ softTimeLimit: 9, timeLimit: 9 }, /softTimeLimit.*must be below timeLimit/],
+  [5, /options of a call of tasks\.add must be an object; given: 5/],
+])("%j is refused where a signature gets it, as it is at a call", async (options, message) => {
+  const app = new Lovage("tasks");
+  const add = app.task("tasks.add", (x: number, y: number) => x + y);
+  const given = options as never;
+  await expect(add.applyAsync([1, 2], given)).rejects.toThrow(message);
+  const ways = [
+    () => add.s(1, 2).set(given),
+    () => add.s(1, 2).clone([], given),
+    () => add.signature([1, 2], given),
+    () => app.signature("tasks.add", [1, 2], given),
+  ];
+  for (const way of ways) {
+    expect(way).toThrow(ImproperlyConfigured);
+    expect(way).toThrow(message);
+  }
+});
+
+test("arguments that are no list, and an immutability that is no flag, are refused where a signature gets them", () => {
+  const app = new Lovage("tasks");
+  const add = app.task("tasks.add", (x: number, y: number) => x + y);
+  const args = "12" as never;
+  for (const immutable of [1, "yes"] as unknown[] as true[])
+    expect(() => add.signature([], { immutable })).toThrow(/immutable: must be true or false/);
+  for (const way of [() => add.s().clone(args), () => add.signature(args), () => app.signature("tasks.add", args)])
+    expect(way).toThrow(/the arguments of tasks\.add must be a list; given: "12"/);
 });

@@ -35,6 +35,19 @@ describe.each(stores)("on %s", (_, start) => {
     });
   });
 
+  test("whoever stores an outcome writes its date as Celery does", async () => {
+    const app = new Lovage("tasks");
+    const add = app.task("tasks.add", (x: number, y: number) => x + y);
+    const t = start(app);
+    const revoked = await add.delay(1, 2);
+    await revoked.revoke();
+    await t.drain();
+    expect(JSON.parse(await storedText(app, revoked.id))).toMatchObject({
+      status: "REVOKED",
+      date_done: "2026-01-01T00:00:00+00:00",
+    });
+  });
+
   test("globalKeyprefix stands before the key", async () => {
     const app = new Lovage("tasks", { resultBackendTransportOptions: { globalKeyprefix: "shop" } });
     const add = app.task("tasks.add", (x: number, y: number) => x + y);
