@@ -19,13 +19,15 @@ import { RuntimeSchedule } from "./tasks/beat.ts";
 import { currentScope, type RunningTask } from "./tasks/context.ts";
 import {
   type CallOptions,
+  checkCall,
+  checkSignature,
   checkTaskName,
   checkTaskOptions,
   type TaskClass,
   type TaskOptions,
   type TaskSchema,
 } from "./tasks/options.ts";
-import { checkCall, createCall, send } from "./tasks/publish.ts";
+import { checkLimits, createCall, send } from "./tasks/publish.ts";
 import type { SchemaInput, SchemaOutput } from "./tasks/schema.ts";
 import { Task, type TaskFunction, type TaskRef } from "./tasks/task.ts";
 import type { Wire } from "./tasks/wire.ts";
@@ -159,6 +161,7 @@ export class Lovage implements SignatureApplier {
     if (this.config.taskAlwaysEager) return this.applyEagerly<R>(name, args, options);
     const scope = currentScope();
     scope?.assertOpen(`sending ${name}`);
+    checkLimits(this.engine, name, options);
     const call = await createCall(this.engine, name, args, options);
     await send(this.engine, call, options);
     scope?.children.push([[call.message.id, null], null]);
@@ -217,7 +220,9 @@ export class Lovage implements SignatureApplier {
     options: CallOptions & { readonly immutable?: boolean } = {},
   ): Signature {
     if (typeof task !== "string") return new Signature(this, checkCanvas(task));
-    const { immutable = false, kwargs = {}, ...rest } = options ?? {};
+    const given = options ?? {};
+    checkSignature(task, args, given);
+    const { immutable = false, kwargs = {}, ...rest } = given;
     return new Signature(this, { task, args, kwargs, options: toWireOptions(rest), subtask_type: null, immutable });
   }
 

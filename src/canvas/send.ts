@@ -8,7 +8,7 @@ import { joinKey } from "../results/backend.ts";
 import { GroupResult } from "../results/group-result.ts";
 import type { ResultReader } from "../results/reader.ts";
 import type { Command, Joined } from "../results/record.ts";
-import { createCall, send } from "../tasks/publish.ts";
+import { checkLimits, createCall, send } from "../tasks/publish.ts";
 import { bodyToSend, type Call, countedInLeaves, expand, type Given, type IsOurs, plan } from "./apply.ts";
 import { atEnd, freeze, type ResultNode, type Rules, tupleOf } from "./freeze.ts";
 import { joinRows, leafId, leafTuples, memberHash, membersRow, type RowContext, sizeRow } from "./join-rows.ts";
@@ -33,6 +33,7 @@ export const rulesOf = ({ config, uuid }: Engine, newId: () => string = uuid): R
 /** Sends a canvas with given arguments. Nothing is sent where any message of it would be refused for what it holds. */
 export async function sendCanvas(engine: Engine, signature: SignatureData, given: Given): Promise<ResultNode> {
   const { calls, joins, node } = expand(signature, given, {}, rulesOf(engine), isOurs(engine));
+  for (const call of calls) checkLimits(engine, call.task, call.options);
   const messages = await Promise.all(calls.map((call) => createCall(engine, call.task, call.args, call.options)));
   const rows = (await Promise.all(joins.map((join) => joinRows(join, rowContext(engine))))).flat();
   await write(engine, rows);
@@ -123,6 +124,7 @@ export function openStream(engine: Engine, signature: SignatureData, given: Give
     if (node.members !== undefined || node.id !== derived(index)) others.set(index, node);
     const at = atEnd(own, { group_id: groupId, group_index: index, ...(body === undefined ? {} : { chord: body }) });
     const { calls, joins } = plan(at, { ...given, options }, isOurs(engine));
+    for (const call of calls) checkLimits(engine, call.task, call.options);
     const commands = joins.map((join) => joinRows(join, rowContext(engine)));
     if (isChord) leaf.push(tupleOf(node));
     if (leaf.length === LEAF_SIZE) commands.push(closeLeaf());

@@ -3,7 +3,7 @@ import { ImproperlyConfigured } from "../errors.ts";
 import type { SignatureData } from "../protocol/message.ts";
 import type { AsyncResult } from "../results/async-result.ts";
 import { GroupResult } from "../results/group-result.ts";
-import type { CallOptions } from "../tasks/options.ts";
+import { type CallOptions, checkCall, checkCallOptions } from "../tasks/options.ts";
 import type { ChainOf, IsLinked, ResultOf, Step } from "./fit.ts";
 import {
   chordData,
@@ -92,14 +92,18 @@ export class Signature<
     return new Signature<A, R, H, F>(this.#app, data, this.#members);
   }
 
-  /** Options added to those it has; the new ones win. */
+  /** Options added to those it has; the new ones win. Throws `ImproperlyConfigured` for what no call takes. */
   set(options: CallOptions): Signature<A, R, H, F> {
-    return this.#with({ ...this.#data, options: { ...this.#data.options, ...toWireOptions(options) } });
+    const given = options ?? {};
+    checkCallOptions(this.task, given);
+    return this.#with({ ...this.#data, options: { ...this.#data.options, ...toWireOptions(given) } });
   }
 
   /** A copy with further arguments before its own, unless it is immutable. */
   clone(args: readonly unknown[] = [], options: CallOptions = {}): Signature<readonly unknown[], R, H, F> {
-    const { kwargs, ...rest } = options;
+    const given = options ?? {};
+    checkCall(this.task, args, given);
+    const { kwargs, ...rest } = given;
     const data = withArguments(this.#data, args, kwargs);
     return new Signature<readonly unknown[], R, H, F>(this.#app, data, this.#members).set(rest);
   }

@@ -487,6 +487,27 @@ export function checkCallOptions(task: string, options: CallOptions): void {
   checkCallAt({ prefix: "", of: `a call of ${task}` }, options);
 }
 
+/** The check that every call passes first: name, arguments and options. */
+export function checkCall(name: string, args: unknown, options: CallOptions): void {
+  checkTaskName(name);
+  if (!Array.isArray(args))
+    throw new ImproperlyConfigured("args", `the arguments of ${name} must be a list; given: ${show(args)}`);
+  checkCallOptions(name, options);
+}
+
+/** The same for what a signature is made of, which may be said to be immutable. */
+export function checkSignature(
+  name: string,
+  args: unknown,
+  options: CallOptions & { readonly immutable?: boolean },
+): void {
+  if (typeof options !== "object") return checkCall(name, args, options);
+  const { immutable, ...call } = options;
+  checkCall(name, args, call);
+  const wrong = immutable === undefined ? undefined : flag(immutable, "immutable");
+  if (wrong !== undefined) throw new ImproperlyConfigured("immutable", `${wrong}; given: ${show(immutable)}`);
+}
+
 /** The same for the options of an entry of beat's; `at` is what errors call them. */
 export function checkBeatOptions(task: string, options: CallOptions, at: string): void {
   checkCallAt({ prefix: `${at}.`, of: `a call of ${task}`, refused: OF_BEAT }, options);

@@ -6,7 +6,6 @@ import { type Broker, isFifo, type Outgoing } from "../brokers/broker.ts";
 import type { Outbox } from "../brokers/outbox.ts";
 import type { Router } from "../brokers/routes.ts";
 import { ImproperlyConfigured } from "../errors.ts";
-import { show } from "../parse.ts";
 import { compressionType } from "../protocol/compression.ts";
 import { decodeEnvelope, encodeEnvelope } from "../protocol/envelope.ts";
 import { createMessage, type Message, type SignatureData } from "../protocol/message.ts";
@@ -14,7 +13,7 @@ import { contentTypeOf } from "../protocol/serializers.ts";
 import { formatTime, parseTime } from "../protocol/time.ts";
 import type { Emitter } from "../signals.ts";
 import { currentScope } from "./context.ts";
-import { type CallOptions, checkCallOptions, checkTaskName, type RetryPolicy, type TaskOptions } from "./options.ts";
+import type { CallOptions, RetryPolicy, TaskOptions } from "./options.ts";
 import { checkInput } from "./schema.ts";
 import type { Task } from "./task.ts";
 
@@ -264,10 +263,31 @@ function withoutAbsent<T extends object>(options: T): T {
   return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined && value !== null)) as T;
 }
 
-/** The check that every call passes first. */
-export function checkCall(name: string, args: unknown, options: CallOptions): void {
-  checkTaskName(name);
-  if (!Array.isArray(args))
-    throw new ImproperlyConfigured("args", `the arguments of ${name} must be a list; given: ${show(args)}`);
-  checkCallOptions(name, options);
+/**
+ * Throws `ImproperlyConfigured` where a limit of the call and one that is said elsewhere do not go together: a soft limit
+ * that is not below the hard one never comes into force.
+ */
+export function checkLimits(host: PublishHost, name: string, call: CallOptions): void {
+  if (call.timeLimit === undefined && call.softTimeLimit === undefined) return;
+  const { taskTimeLimit, taskSoftTimeLimit } = host.config;
+  const task = host.task(name);
+  const declared: TaskOptions = task === undefined ? {} : host.optionsOf(task);
+  const hard = limitOf(call.timeLimit, declared.timeLimit, ["taskTimeLimit", taskTimeLimit]);
+  const soft = limitOf(call.softTimeLimit, declared.softTimeLimit, ["taskSoftTimeLimit", taskSoftTimeLimit]);
+  if (hard === undefined || soft === undefined || soft.seconds < hard.seconds) return;
+  throw new ImproperlyConfigured(
+    "softTimeLimit",
+    `a call of ${name}: softTimeLimit (${soft.seconds} s, of ${soft.by}) must be below timeLimit (${hard.seconds} s, of ${hard.by}), or it never comes into force; give the call both`,
+  );
+}
+
+/** The limit in force, and who says it. */
+function limitOf(
+  ofCall: number | undefined,
+  declared: number | undefined,
+  [setting, configured]: readonly [name: string, seconds: number | null | undefined],
+): { readonly seconds: number; readonly by: string } | undefined {
+  if (typeof ofCall === "number") return { seconds: ofCall, by: "the call" };
+  if (declared !== undefined) return { seconds: declared, by: "its declaration" };
+  return typeof configured === "number" ? { seconds: configured, by: setting } : undefined;
 }

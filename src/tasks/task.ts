@@ -6,7 +6,7 @@ import { Signature } from "../canvas/signature.ts";
 import { toWireOptions } from "../canvas/wire-options.ts";
 import type { AsyncResult } from "../results/async-result.ts";
 import { callInPlace } from "./direct.ts";
-import type { CallOptions, Hooks, TaskOptions } from "./options.ts";
+import { type CallOptions, checkSignature, type Hooks, type TaskOptions } from "./options.ts";
 import type { SendableArgs } from "./wire.ts";
 
 type Kwargs = Readonly<Record<string, unknown>>;
@@ -108,7 +108,9 @@ export class Task<P extends readonly unknown[] = readonly unknown[], R = unknown
     args: readonly unknown[] = [],
     options: CallOptions & { readonly immutable?: boolean } = {},
   ): Signature<A, R> {
-    const { immutable = false, kwargs = {}, ...rest } = options ?? {};
+    const given = options ?? {};
+    checkSignature(this.name, args, given);
+    const { immutable = false, kwargs = {}, ...rest } = given;
     return new Signature<A, R>(this.app, {
       task: this.name,
       args,

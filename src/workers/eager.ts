@@ -19,7 +19,7 @@ import { decide } from "../results/record.ts";
 import { FAILURE } from "../states.ts";
 import { currentScope } from "../tasks/context.ts";
 import type { CallOptions } from "../tasks/options.ts";
-import { type Addressed, createCall } from "../tasks/publish.ts";
+import { type Addressed, checkLimits, createCall } from "../tasks/publish.ts";
 import { createRequest } from "../tasks/request.ts";
 import type { Task } from "../tasks/task.ts";
 import { builtinTask } from "./builtins.ts";
@@ -38,6 +38,7 @@ export function applyEagerly(
   options: CallOptions,
 ): Promise<AsyncResult> {
   return runEagerly(app, async (sender) => {
+    checkLimits(app.engine, task.name, options);
     const call = await createCall(app.engine, task.name, args, options);
     await sender.send(call);
     return { id: call.message.id };
@@ -57,6 +58,7 @@ export function applyCanvasEagerly(
     const { kwargs = {}, ...given } = options;
     const whole = withOptions(signature, toWireOptions(given));
     const { calls, joins, node } = expand(whole, { args, kwargs }, {}, rulesOf(engine), isOurs(engine));
+    for (const call of calls) checkLimits(engine, call.task, call.options);
     for (const join of joins) for (const row of await joinRows(join, rowContext(engine))) await sender.apply(row);
     for (const call of calls) await sender.send(await createCall(engine, call.task, call.args, call.options), call);
     return node;
