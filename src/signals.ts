@@ -90,9 +90,18 @@ export class Emitter {
     return (this.#handlers.get(name)?.size ?? 0) > 0;
   }
 
-  /** Calls the handlers in the order of their registration, one after the other. */
-  async emit<N extends SignalName>(name: N, facts: Signals[N]): Promise<void> {
-    for (const handler of this.#handlers.get(name) ?? []) {
+  /** Calls the handlers in the order of their registration, one after the other. Nothing is waited for where nobody listens. */
+  emit<N extends SignalName>(name: N, facts: Signals[N]): Promise<void> | undefined {
+    const handlers = this.#handlers.get(name);
+    return handlers === undefined || handlers.size === 0 ? undefined : this.#call(name, handlers, facts);
+  }
+
+  async #call<N extends SignalName>(
+    name: N,
+    handlers: ReadonlySet<(facts: never) => void | Promise<void>>,
+    facts: Signals[N],
+  ): Promise<void> {
+    for (const handler of handlers) {
       try {
         await (handler as SignalHandler<N>)(facts);
       } catch (error) {

@@ -35,12 +35,11 @@ export function createLambdaLog({ now, write, level }: LogTarget): LambdaLog {
     },
     log(severity, message, fields = {}) {
       const { id, queue, retries, ...rest } = fields;
-      const known = {
-        ...tasks.get(id),
-        ...(queue !== undefined && { queue }),
-        ...(retries !== undefined && { retries }),
-      };
-      if (id !== undefined) tasks.set(id, known);
+      let known = tasks.get(id) ?? {};
+      if (queue !== undefined || (retries !== undefined && retries !== known.retries)) {
+        known = { queue: queue ?? known.queue, retries: retries ?? known.retries };
+        if (id !== undefined) tasks.set(id, known);
+      }
       if (LOG_LEVELS.indexOf(severity) < (lowest ?? 0)) return;
       write(
         JSON.stringify({

@@ -32,23 +32,25 @@ export interface Metrics {
 }
 
 export function createMetrics(isKnown: (task: string) => boolean): Metrics {
-  let series = new Map<
-    string,
-    { readonly QueueName: string; readonly TaskName: string; readonly values: Map<Metric, number[]> }
-  >();
+  /** By queue, then by task. */
+  let series = new Map<string, Map<string, Map<Metric, number[]>>>();
   return {
     add(metric, QueueName, task, value = 1) {
       const TaskName = task !== undefined && isKnown(task) ? task : UNKNOWN_TASK;
-      const key = JSON.stringify([QueueName, TaskName]);
-      const one = series.get(key) ?? { QueueName, TaskName, values: new Map() };
-      series.set(key, one);
-      const values = one.values.get(metric) ?? [];
-      one.values.set(metric, values);
-      if (METRICS[metric] === "Count" && values.length > 0) values[0] = (values[0] as number) + value;
+      const tasks = series.get(QueueName) ?? new Map<string, Map<Metric, number[]>>();
+      series.set(QueueName, tasks);
+      const metrics = tasks.get(TaskName) ?? new Map<Metric, number[]>();
+      tasks.set(TaskName, metrics);
+      const values = metrics.get(metric);
+      if (values === undefined) metrics.set(metric, [value]);
+      else if (METRICS[metric] === "Count") values[0] = (values[0] as number) + value;
       else values.push(value);
     },
     flush(now) {
-      const lines = [...series.values()].flatMap(({ QueueName, TaskName, values }) => {
+      const each = [...series].flatMap(([QueueName, tasks]) =>
+        [...tasks].map(([TaskName, values]) => ({ QueueName, TaskName, values })),
+      );
+      const lines = each.flatMap(({ QueueName, TaskName, values }) => {
         const longest = Math.max(...[...values.values()].map(({ length }) => length));
         return Array.from({ length: Math.ceil(longest / MAX_VALUES) }, (_, at) => {
           const part = [...values]

@@ -95,8 +95,9 @@ export function createWorkerHandler(
     metrics.add("RunTime", sqsName(request.queue), task, Math.round(runtime * 1000)),
   );
 
-  const sqsName = (queue: string) => translateQueueName(prefix(), queue);
   const prefix = () => app.config.brokerTransportOptions.queueNamePrefix;
+  const sqsName = remember((queue) => translateQueueName(prefix(), queue));
+  const queueOf = remember((arn) => queueBehind(app, arn));
 
   return async (event, context) => {
     const started = clock.now();
@@ -108,9 +109,9 @@ export function createWorkerHandler(
     const failures: { readonly itemIdentifier: string }[] = [];
     const deliveries: Delivery[] = [];
     for (const record of event.Records) {
-      const delivery = toDelivery(app, record);
-      if (delivery !== undefined) {
-        deliveries.push(delivery);
+      const queue = queueOf(record.eventSourceARN);
+      if (queue !== undefined) {
+        deliveries.push(toDelivery(record, queue));
         continue;
       }
       // Its own queue's redrive policy takes care of it: nothing of this app could even name that queue.
@@ -258,25 +259,40 @@ export function createWorkerHandler(
     })();
     return {
       async stop() {
-        stopping.abort();
+        // With a reason, so that none is made up: an error with a stack for every batch.
+        stopping.abort("ended");
         await watching;
       },
     };
   }
 }
 
-/** A record as the broker would have handed it out; nothing where its queue is none that this app could name. */
-function toDelivery(app: Lovage, record: SqsRecord): Delivery | undefined {
+/** Asks once for each name: a function serves few queues, and many records. */
+function remember<T>(find: (name: string) => T): (name: string) => T {
+  const known = new Map<string, T>();
+  return (name) => {
+    if (!known.has(name)) known.set(name, find(name));
+    return known.get(name) as T;
+  };
+}
+
+/** The queue of an event source, by the name that the app gives it; nothing where it is none that this app could name. */
+function queueBehind(app: Lovage, arn: string): string | undefined {
   const { taskQueues, brokerTransportOptions } = app.config;
   const prefix = brokerTransportOptions.queueNamePrefix;
-  const name = record.eventSourceARN.slice(record.eventSourceARN.lastIndexOf(":") + 1);
+  const name = arn.slice(arn.lastIndexOf(":") + 1);
   const translated = translateQueueName(prefix, "");
   if (!name.startsWith(translated)) return undefined;
   const declared = Object.keys(taskQueues).find((queue) => translateQueueName(prefix, queue) === name);
+  // A queue that is not declared is served too, under the name that it has on SQS.
+  return declared ?? name.slice(translated.length);
+}
+
+/** A record as the broker would have handed it out. */
+function toDelivery(record: SqsRecord, queue: string): Delivery {
   const { MessageGroupId, MessageDeduplicationId, ApproximateReceiveCount, SentTimestamp } = record.attributes;
   return {
-    // A queue that is not declared is served too, under the name that it has on SQS.
-    queue: declared ?? name.slice(translated.length),
+    queue,
     body: record.body,
     messageId: record.messageId,
     receipt: record.receiptHandle,

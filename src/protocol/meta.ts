@@ -93,28 +93,32 @@ const KNOWN: ReadonlySet<string> = new Set([
 export function encodeMeta(meta: Meta, codec: MetaCodec = {}): MaybePromise<Payload> {
   checkReadable(meta);
   const { extended } = meta;
-  const members: [string, unknown][] = [
-    ["status", meta.status],
+  const members: Record<string, unknown> = {
+    status: meta.status,
     // Python's readers need the key.
-    ["result", meta.result ?? null],
-    ["traceback", meta.traceback],
-    ["children", meta.children],
-    ["date_done", isReady(meta.status) ? meta.dateDone : null],
-  ];
-  if (meta.groupId) members.push(["group_id", meta.groupId]);
-  if (meta.parentId) members.push(["parent_id", meta.parentId]);
+    result: meta.result ?? null,
+    traceback: meta.traceback,
+    children: meta.children,
+    date_done: isReady(meta.status) ? meta.dateDone : null,
+  };
+  if (meta.groupId) members["group_id"] = meta.groupId;
+  if (meta.parentId) members["parent_id"] = meta.parentId;
   if (extended) {
     const { stampedHeaders, stamps, ...fields } = extended;
     for (const name of ["name", "args", "kwargs", "worker", "retries", "queue"] as const) {
-      if (fields[name] !== undefined) members.push([name, fields[name]]);
+      if (fields[name] !== undefined) members[name] = fields[name];
     }
-    if (stampedHeaders) members.push(["stamped_headers", stampedHeaders]);
-    for (const stamp of stampedHeaders ?? []) if (!KNOWN.has(stamp)) members.push([stamp, stamps?.[stamp]]);
+    if (stampedHeaders) members["stamped_headers"] = stampedHeaders;
+    for (const stamp of stampedHeaders ?? []) if (!KNOWN.has(stamp)) put(members, stamp, stamps?.[stamp]);
   }
-  for (const [key, value] of Object.entries(meta.extra ?? {})) if (!KNOWN.has(key)) members.push([key, value]);
-  members.push(["task_id", meta.taskId]);
-  return encodePayload(Object.fromEntries(members), codec);
+  if (meta.extra) for (const [key, value] of Object.entries(meta.extra)) if (!KNOWN.has(key)) put(members, key, value);
+  members["task_id"] = meta.taskId;
+  return encodePayload(members, codec);
 }
+
+/** Sets a member whose name is somebody else's, `__proto__` too. */
+const put = (object: object, name: string, value: unknown): void =>
+  void Object.defineProperty(object, name, { value, enumerable: true, configurable: true, writable: true });
 
 function checkReadable(meta: Meta): void {
   if (holdsException(meta.status) && !(meta.result === null && meta.status === RETRY)) {

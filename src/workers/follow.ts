@@ -60,6 +60,7 @@ export async function follow(sender: Sender, message: Message, queue: string, ro
     return;
   }
   if (replace !== undefined) return sendReplacement(sender, message, replace);
+  if (isAlone(message)) return;
   const meta = row.result.length === 0 ? undefined : await decodeMeta(row.result, sender.engine.codec);
   const attempt = attemptOf(message);
   const origin: Origin = { id: message.id, rootId: message.rootId ?? message.id };
@@ -86,6 +87,10 @@ export async function follow(sender: Sender, message: Message, queue: string, ro
   if (meta?.status === FAILURE || meta?.status === REVOKED) await joinAdded(sender, member, attempt);
   await joinChord(sender, member);
 }
+
+/** Nothing waits for it, whatever its outcome: the row need not even be read. */
+const isAlone = ({ callbacks, errbacks, chain, chord }: Message): boolean =>
+  callbacks.length === 0 && errbacks.length === 0 && chain.length === 0 && chord === null;
 
 interface Successor {
   readonly signature: SignatureData;

@@ -106,6 +106,8 @@ export const clip = (text: string, length: number): string =>
   text.length > length ? `${text.slice(0, length - 1)}…` : text;
 
 function repr(value: unknown): string {
+  // What is clipped anyway need not be written.
+  if (typeof value === "string") return clip(JSON.stringify(value.slice(0, REPR_LENGTH)), REPR_LENGTH);
   try {
     return clip(
       JSON.stringify(value, (_, item) => (typeof item === "bigint" ? String(item) : item)) ?? "null",

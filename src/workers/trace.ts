@@ -36,7 +36,7 @@ import { AsyncResult } from "../results/async-result.ts";
 import { bindTask, callTask } from "../tasks/direct.ts";
 import { checkCallOptions, type TaskOptions } from "../tasks/options.ts";
 import { resolveInput } from "../tasks/schema.ts";
-import type { Task } from "../tasks/task.ts";
+import { Task } from "../tasks/task.ts";
 import { BuiltinTask } from "./builtins.ts";
 import { addToChord, type Member, type Sender } from "./join.ts";
 import {
@@ -153,6 +153,9 @@ export async function trace(attempt: Attempt): Promise<Traced> {
   return { outcome: limits.inTime(outcome), children: scope.children, added: scope.added, runtime };
 }
 
+/** What a task has that nobody wrote a hook for. */
+const NO_HOOKS: Pick<Task, "onSuccess" | "onFailure" | "onRetry" | "afterReturn"> = Task.prototype;
+
 /** Runs the hooks that a stored outcome calls for, in Celery's order. What a hook throws is told to `report` and changes nothing. */
 export async function runHooks(
   attempt: Attempt,
@@ -167,7 +170,8 @@ export async function runHooks(
   const { task, message } = attempt;
   const { id, args, kwargs } = message;
   const scope = openScope(attempt, attempt.abort);
-  const call = async (hook: string, run: () => void | Promise<void>) => {
+  const call = async (hook: keyof typeof NO_HOOKS, run: () => void | Promise<void>) => {
+    if (task[hook] === NO_HOOKS[hook]) return;
     try {
       await storage.run(scope, async () => run());
       await scope.drain();

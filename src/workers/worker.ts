@@ -14,7 +14,7 @@ import { taskKey } from "../results/backend.ts";
 import { PENDING, STARTED } from "../states.ts";
 import { pack } from "../tasks/publish.ts";
 import type { Task } from "../tasks/task.ts";
-import { conclude, describe, factsOf, isHidden, nextOf } from "./conclude.ts";
+import { conclude, describe, type Facts, factsOf, isHidden, nextOf } from "./conclude.ts";
 import { createContext, createJob, type Job, type WorkerContext, type WorkerOptions } from "./context.ts";
 import { builtinTask } from "./builtins.ts";
 import { deadLetter, failedMeta, type Known, storedFate, storeFate } from "./dead-letter.ts";
@@ -190,6 +190,7 @@ async function claim(context: WorkerContext, job: Job): Promise<Admission> {
     return { run: prepare(context, job, undefined) };
   }
   const key = taskKey(message.id);
+  const facts = factsOf(context, job, []);
   const recorded = await context.apply({
     type: "claim",
     key,
@@ -199,8 +200,8 @@ async function claim(context: WorkerContext, job: Job): Promise<Admission> {
     attempt: attemptOf(message),
     lease: context.lease(),
     // What is hidden stays so: an outcome that may yet be shown is claimed in the open, without a state to show.
-    hidden: isHidden(factsOf(context, job, []), true),
-    result: await startedMeta(context, job),
+    hidden: isHidden(facts, true),
+    result: await startedMeta(context, job, facts),
     redrive: redriveOf(delivery),
     next: nextOf(job.place),
   });
@@ -239,11 +240,11 @@ async function claim(context: WorkerContext, job: Job): Promise<Admission> {
   }
 }
 
-async function startedMeta(context: WorkerContext, job: Job) {
+async function startedMeta(context: WorkerContext, job: Job, facts: Facts) {
   const { engine, pid = 0, hostname } = context;
   const tracked = !job.request.ignoreResult && (job.options.trackStarted ?? engine.config.taskTrackStarted);
   const [state, result] = tracked ? [STARTED, { pid, hostname }] : [PENDING, null];
-  return encodeMeta(describe(engine, factsOf(context, job, []), state, result, null), engine.codec);
+  return encodeMeta(describe(engine, facts, state, result, null), engine.codec);
 }
 
 function prepare(context: WorkerContext, job: Job, claimed: Claimed | undefined): Run {
