@@ -208,6 +208,7 @@ export class Lovage implements SignatureApplier {
   ): Promise<AsyncResult<R>> {
     const options = given ?? {};
     checkCall(name, args, options);
+    currentScope()?.assertOpen(`running ${name}`);
     const task = this.engine.tasks.get(name);
     if (task === undefined) throw this.notRegistered(name);
     return (await (await eager(name)).applyEagerly(this, task, args, options)) as AsyncResult<R>;
@@ -250,6 +251,7 @@ export class Lovage implements SignatureApplier {
     options: CallOptions,
   ): Promise<Applied> {
     checkCall(signature.task, args, options);
+    currentScope()?.assertOpen(`running ${signature.task}`);
     return (await eager(signature.task)).applyCanvasEagerly(this, signature, args, options);
   }
 
@@ -259,10 +261,19 @@ export class Lovage implements SignatureApplier {
     const { kwargs = {}, ...given } = options;
     const whole = withOptions(signature, toWireOptions(given));
     if (!this.config.taskAlwaysEager) {
-      currentScope()?.assertOpen(`sending ${signature.task}`);
-      return openStream(this.engine, whole, { args, kwargs }, async (group, body) =>
+      const scope = currentScope();
+      scope?.assertOpen(`sending ${signature.task}`);
+      const stream = openStream(this.engine, whole, { args, kwargs }, async (group, body) =>
         (await eager(signature.task)).completeStreamed(this.engine, group, body),
       );
+      if (scope === undefined) return stream;
+      return {
+        ...stream,
+        async send(members) {
+          scope.assertOpen(`sending ${signature.task}`);
+          await stream.send(members);
+        },
+      };
     }
     const members: SignatureData[] = [];
     return {

@@ -14,6 +14,7 @@ import type { Backend } from "./results/backend.ts";
 import { withKeyPrefix } from "./results/key-prefix.ts";
 import { createReader, type ResultReader } from "./results/reader.ts";
 import { Emitter } from "./signals.ts";
+import { withinRun } from "./tasks/context.ts";
 import type { TaskOptions } from "./tasks/options.ts";
 import type { PublishHost } from "./tasks/publish.ts";
 import type { Task } from "./tasks/task.ts";
@@ -213,6 +214,7 @@ export class Engine implements PublishHost {
       codec: this.codec,
       ttl: () => this.ttl(),
       expires: this.#config.resultExpires,
+      withinRun,
     });
     return this.#opened.reader;
   }

@@ -79,10 +79,12 @@ export interface ReaderContext {
   readonly ttl: () => number | undefined;
   /** Readers take rows older than so many seconds for absent: the setting `resultExpires`. */
   readonly expires: number | undefined;
+  /** What changes something is done by a task only while it runs. */
+  readonly withinRun: <T>(call: string, work: () => Promise<T>) => Promise<T>;
 }
 
 export function createReader(context: ReaderContext): ResultReader {
-  const { clock } = context;
+  const { clock, withinRun } = context;
   const waiters = new Set<Waiter>();
   let wake: AbortController | undefined;
   let looking = false;
@@ -227,24 +229,23 @@ export function createReader(context: ReaderContext): ResultReader {
       if (row === undefined || row.hidden === true) return null;
       return reader.fromTuple(await decodeGroupMeta(row.result, context.codec)) as GroupResult;
     },
-    async saveGroup(tuple) {
-      const result = await encodeGroupMeta(tuple, context.codec);
-      await applyOne({ type: "store", key: groupKey(tuple[0][0]), now: clock.now(), ttl: context.ttl(), result });
-    },
-    async forgetGroup(id) {
-      await applyOne({ type: "forget", key: groupKey(id), now: clock.now() });
-    },
-    async forget(id) {
-      await applyOne({ type: "forget", key: taskKey(id), now: clock.now() });
-    },
-    async revoke(id, terminate) {
-      const { data, traceback } = exceptionToData(new TaskRevokedError(terminate ? "terminated" : "revoked"));
-      const result = await encodeMeta(
-        { ...pendingMeta(id), status: REVOKED, result: data, traceback, dateDone: formatTime(clock.now()) },
-        context.codec,
-      );
-      await applyOne({ type: "revoke", key: taskKey(id), now: clock.now(), ttl: context.ttl(), terminate, result });
-    },
+    saveGroup: (tuple) =>
+      withinRun("save()", async () => {
+        const result = await encodeGroupMeta(tuple, context.codec);
+        await applyOne({ type: "store", key: groupKey(tuple[0][0]), now: clock.now(), ttl: context.ttl(), result });
+      }),
+    forgetGroup: (id) => withinRun("forget()", () => applyOne({ type: "forget", key: groupKey(id), now: clock.now() })),
+    forget: (id) => withinRun("forget()", () => applyOne({ type: "forget", key: taskKey(id), now: clock.now() })),
+    revoke: (id, terminate) =>
+      withinRun("revoke()", async () => {
+        const { data, traceback } = exceptionToData(new TaskRevokedError(terminate ? "terminated" : "revoked"));
+        const dateDone = formatTime(clock.now());
+        const result = await encodeMeta(
+          { ...pendingMeta(id), status: REVOKED, result: data, traceback, dateDone },
+          context.codec,
+        );
+        await applyOne({ type: "revoke", key: taskKey(id), now: clock.now(), ttl: context.ttl(), terminate, result });
+      }),
   };
   return reader;
 

@@ -3,6 +3,7 @@ import type { Lovage } from "../app.ts";
 import { type BeatEntry, type ScheduleEntry, scheduleEntry } from "../beat/schedule.ts";
 import { type BeatStore, type RuntimeEntry, whereOf } from "../beat/store.ts";
 import { ImproperlyConfigured } from "../errors.ts";
+import { withinRun } from "./context.ts";
 import { type CallOptions, checkBeatOptions, checkTaskName } from "./options.ts";
 import { checkInputNow } from "./schema.ts";
 import type { Task } from "./task.ts";
@@ -82,13 +83,15 @@ export class RuntimeSchedule {
     }
     const checked = scheduleEntry(name, entry, where);
     checkEntry(this.#app, checked, where);
-    const store = await this.#store();
-    await store.put({ ...checked, since: engine.clock.now(), zone: config.timezone });
+    await withinRun("beat.put()", async () => {
+      const store = await this.#store();
+      await store.put({ ...checked, since: engine.clock.now(), zone: config.timezone });
+    });
   }
 
   /** Resolves to whether there was one. */
   async remove(name: string): Promise<boolean> {
-    return (await this.#store()).remove(name);
+    return withinRun("beat.remove()", async () => (await this.#store()).remove(name));
   }
 
   /** By name. An entry that will not run again stays until it is removed. */
@@ -111,6 +114,8 @@ export class RuntimeSchedule {
   }
 
   async #setEnabled(name: string, enabled: boolean): Promise<boolean> {
-    return (await this.#store()).setEnabled(name, enabled, this.#app.engine.clock.now());
+    return withinRun(enabled ? "beat.resume()" : "beat.pause()", async () =>
+      (await this.#store()).setEnabled(name, enabled, this.#app.engine.clock.now()),
+    );
   }
 }

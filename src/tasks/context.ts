@@ -117,5 +117,16 @@ export function useScopeStorage(found: ScopeStorage): void {
 /** The engine's view of the task that is running here, if one is. */
 export const currentScope = (): RunScope | undefined => storage?.getStore();
 
+/** Does something that a task may do only while it runs, and that is awaited for it. Throws `ContextSettledError`. */
+export function withinRun<T>(call: string, work: () => Promise<T>): Promise<T> {
+  const scope = currentScope();
+  if (scope === undefined) return work();
+  const doing = async () => {
+    scope.assertOpen(call);
+    return work();
+  };
+  return scope.track(doing());
+}
+
 /** The task that is running here, as `bind: true` would give it; `undefined` outside of a task. */
 export const currentTask = (): RunningTask | undefined => currentScope()?.self;
