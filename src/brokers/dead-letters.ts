@@ -2,6 +2,8 @@
  * Dead letters: looked at, sent back, deleted. Nothing is lost wherever this is interrupted: a letter is deleted after
  * its copy was accepted, and one that was only looked at is hidden for a minute at most.
  */
+import { DecodeError, PayloadTooLarge } from "../errors.ts";
+import { compressionType } from "../protocol/compression.ts";
 import { decodeEnvelope, encodeEnvelope, peekEnvelope } from "../protocol/envelope.ts";
 import { createMessage } from "../protocol/message.ts";
 import { type Broker, type Delivery, deadLetterQueue } from "./broker.ts";
@@ -124,15 +126,20 @@ function matches(letter: DeadLetter, { task, reason, since, id }: DeadLetterFilt
  */
 export async function redrive(broker: Broker, letter: DeadLetter, options: RedriveOptions): Promise<void> {
   const { delivery, queue } = letter;
-  const [refused] = await broker.send([
-    {
-      queue,
-      body: await bodyOf(delivery.body, options),
-      ...(delivery.groupId === undefined ? {} : { groupId: delivery.groupId }),
-      deduplicationId: `redrive-${delivery.messageId}-${options.now}`,
-      attributes: { redrivenAt: String(options.now) },
-    },
-  ]);
+  const copy = {
+    queue,
+    body: await bodyOf(delivery.body, options),
+    ...(delivery.groupId === undefined ? {} : { groupId: delivery.groupId }),
+    deduplicationId: `redrive-${delivery.messageId}-${options.now}`,
+    attributes: { redrivenAt: String(options.now) },
+  };
+  let [refused] = await broker.send([copy]);
+  // A body that fills a message leaves no room to say when it was sent back.
+  if (refused instanceof PayloadTooLarge) {
+    const body = await compressed(copy.body, options.now);
+    // Where no row is to be claimed, the time is not missed.
+    [refused] = await broker.send([body === undefined ? { ...copy, attributes: {} } : { ...copy, body }]);
+  }
   if (refused !== undefined) throw refused;
   await discard(broker, letter);
 }
@@ -143,9 +150,23 @@ export async function discard(broker: Broker, { delivery }: DeadLetter): Promise
   if (refused !== undefined) throw refused;
 }
 
+/** The same message, smaller; nothing where it cannot be read. */
+async function compressed(body: string, now: number): Promise<string | undefined> {
+  try {
+    const message = await decodeEnvelope(body, { accept: READABLE });
+    return await encodeEnvelope(createMessage({ ...message, compression: compressionType("gzip") ?? null }), now);
+  } catch (error) {
+    if (error instanceof DecodeError) return undefined;
+    throw error;
+  }
+}
+
+/** Whatever workers may read. */
+const READABLE = ["json", "yaml", "msgpack"];
+
 async function bodyOf(body: string, { now, args, kwargs }: RedriveOptions): Promise<string> {
   if (args === undefined && kwargs === undefined) return body;
-  const message = await decodeEnvelope(body, { accept: ["json", "yaml", "msgpack"] });
+  const message = await decodeEnvelope(body, { accept: READABLE });
   return encodeEnvelope(
     createMessage({
       ...message,

@@ -22,10 +22,22 @@ export function createLog({ logFormat, loglevel, process: name }: LogOptions): L
     write(
       logFormat === "json"
         ? `${toJson({ time: now.toISOString(), level, process: name, message: line, ...fields })}\n`
-        : `[${localTime(now)}: ${level.toUpperCase()}/${name}] ${line}\n`,
+        : `[${localTime(now)}: ${level.toUpperCase()}/${name}] ${harmless(line)}\n`,
     );
   };
 }
+
+/**
+ * Ids, arguments and errors come from anybody: none of them begins a line that looks like one of ours, or tells a terminal
+ * what to do.
+ */
+const harmless = (line: string): string =>
+  line
+    .replace(CONTROL, (sign) => `\\x${sign.charCodeAt(0).toString(16).padStart(2, "0")}`)
+    .replace(/\n(?=\S)/g, "\n  ");
+
+/** All but tab and line feed. */
+const CONTROL = /[^\t\n\P{Cc}]/gu;
 
 /** `2026-11-24 08:30:00,123` in the machine's own zone, as Python's logging writes it. */
 function localTime(date: Date): string {

@@ -76,8 +76,8 @@ export interface BackendContext {
 
 export type OpenBackend = (url: string, context: BackendContext) => Backend | Promise<Backend>;
 
-/** Celery's key of a task's row. */
-export const taskKey = (id: string): string => `celery-task-meta-${id}`;
+/** Celery's key of a task's row. Half a character, which no store could write, counts as U+FFFD. */
+export const taskKey = (id: string): string => `celery-task-meta-${id.toWellFormed()}`;
 /** Celery's key of a saved group. */
 export const groupKey = (id: string): string => `celery-taskset-meta-${id}`;
 /** Celery's key of a chord's counter. */

@@ -233,7 +233,20 @@ export function open(url: string, context: BackendContext): Backend {
     return new Promise((resolve) => setTimeout(resolve, ms));
   }
 
-  return { maxBytes: MAX_BYTES, apply, read, close };
+  const shortKey = (key: string, hash: string) => `${key.slice(0, 100).toWellFormed()}~${hash}`;
+  return {
+    maxBytes: MAX_BYTES,
+    apply: async (commands) =>
+      apply(
+        await shortened(
+          commands,
+          ({ key }) => keyOf(key),
+          (command, hash) => ({ ...command, key: shortKey(command.key, hash) }),
+        ),
+      ),
+    read: async (keys, options) => read(await shortened(keys, keyOf, shortKey), options),
+    close,
+  };
 }
 
 /**
@@ -329,6 +342,27 @@ function connect(url: string, transportOptions: Readonly<Record<string, unknown>
       opened?.destroy();
     },
   };
+}
+
+/** DynamoDB's limit of a key, in bytes. */
+const MAX_KEY_BYTES = 2048;
+
+/** Replaces keys that are longer than DynamoDB takes by their beginning and their hash. */
+async function shortened<T>(
+  items: readonly T[],
+  spelled: (item: T) => string,
+  shorten: (item: T, suffix: string) => T,
+): Promise<readonly T[]> {
+  const isLong = (text: string) => text.length * 3 > MAX_KEY_BYTES && encoder.encode(text).length > MAX_KEY_BYTES;
+  if (!items.some((item) => isLong(spelled(item)))) return items;
+  return Promise.all(
+    items.map(async (item) => {
+      const text = spelled(item);
+      if (!isLong(text)) return item;
+      const hash = await globalThis.crypto.subtle.digest("SHA-256", encoder.encode(text));
+      return shorten(item, Array.from(new Uint8Array(hash), (byte) => byte.toString(16).padStart(2, "0")).join(""));
+    }),
+  );
 }
 
 const causeOf = (error: unknown): string => (error instanceof Error ? String(error.cause) : "");

@@ -103,6 +103,26 @@ export function backendContract(
         expect(rows.map((row) => row?.owner)).toEqual(["of b", undefined, "of a", "of b"]);
       });
 
+      test("a task's id may be any text of up to 10 KB", async () => {
+        const long = "i".repeat(10_000);
+        const ids = [
+          `it's "so" \\ \``,
+          "one\ntwo\u0000\u001b",
+          "\u{1f49a} \u6f22",
+          "\ud83d",
+          long,
+          `${long}1`,
+          "\u6f22".repeat(2_000),
+        ];
+        const keys = ids.map((id) => `${newKey()} ${taskKey(id)}`);
+        const outcomes = await backend.apply(keys.map((key, index) => claimOf(key, `owner ${index}`)));
+        expect(outcomes.map((outcome) => (outcome instanceof Error ? outcome : outcome.type))).toEqual(
+          keys.map(() => "claimed"),
+        );
+        const rows = await backend.read(keys, { consistent: true });
+        expect(rows.map((row) => row?.owner)).toEqual(keys.map((_, index) => `owner ${index}`));
+      });
+
       test("nothing asked is nothing answered", async () => {
         expect(await backend.read([])).toEqual([]);
         expect(await backend.apply([])).toEqual([]);

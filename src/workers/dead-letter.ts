@@ -1,5 +1,5 @@
 /** Messages that cannot be run: they go to the dead-letter queue unchanged, with what is known of them beside the body. */
-import { type Delivery, deadLetterQueue, type Outgoing } from "../brokers/broker.ts";
+import { type Delivery, deadLetterQueue, type Outgoing, sizeOf } from "../brokers/broker.ts";
 import { dataToError, exceptionToData } from "../protocol/exceptions.ts";
 import { decodeMeta, encodeMeta, type Meta } from "../protocol/meta.ts";
 import { formatTime } from "../protocol/time.ts";
@@ -22,6 +22,24 @@ export interface Known {
   readonly task: string | undefined;
 }
 
+/** What XML cannot say, SQS refuses: control characters but for three, and halves of characters. It refuses an empty text too. */
+const REFUSED = /[^\t\n\r\u0020-\uD7FF\uE000-\uFFFD\u{10000}-\u{10FFFF}]/gu;
+
+const attributeTexts = (texts: Readonly<Record<string, string>>): Readonly<Record<string, string>> =>
+  Object.fromEntries(
+    Object.entries(texts).flatMap(([name, text]) => (text === "" ? [] : [[name, text.replace(REFUSED, "\uFFFD")]])),
+  );
+
+/** The letter with those of its attributes that there is room for, the first ones first. */
+function fitting(letter: Outgoing, attributes: Readonly<Record<string, string>>, maxBytes: number): Outgoing {
+  let fits = letter;
+  for (const [name, text] of Object.entries(attributes)) {
+    const more = { ...fits, attributes: { ...fits.attributes, [name]: text } };
+    if (sizeOf(more) <= maxBytes) fits = more;
+  }
+  return fits;
+}
+
 /** The message becomes a dead letter; its row is somebody else's matter. */
 export async function deadLetter(
   { engine, log }: WorkerContext,
@@ -35,19 +53,19 @@ export async function deadLetter(
     body: delivery.body,
     ...(delivery.groupId === undefined ? {} : { groupId: delivery.groupId }),
   };
-  const attributes = {
-    reason: clip(error.message, REASON_LENGTH),
-    error: error.name,
+  const attributes = attributeTexts({
+    error: clip(error.name, NAME_LENGTH),
     queue: delivery.queue,
-    ...(task ? { task: clip(task, NAME_LENGTH) } : {}),
-    ...(id ? { id: clip(id, NAME_LENGTH) } : {}),
+    task: clip(task ?? "", NAME_LENGTH),
+    id: clip(id ?? "", NAME_LENGTH),
     deliveries: String(delivery.receiveCount),
     sentAt: formatTime(delivery.sentAt),
     deadAt: formatTime(engine.clock.now()),
-  };
+    reason: clip(error.message || error.name, REASON_LENGTH),
+  });
   let [failed] = await broker.send([{ ...letter, attributes }]);
-  // A body that fills a message leaves no room for attributes, and is worth more than they are.
-  if (failed instanceof PayloadTooLarge) [failed] = await broker.send([letter]);
+  // A body that fills a message is worth more than its attributes.
+  if (failed instanceof PayloadTooLarge) [failed] = await broker.send([fitting(letter, attributes, failed.limit)]);
   if (failed !== undefined) throw failed;
   log(
     "error",

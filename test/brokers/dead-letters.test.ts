@@ -9,6 +9,7 @@ import {
   type DeadLetterFilter,
 } from "../../src/brokers/dead-letters.ts";
 import type { Broker } from "../../src/brokers/broker.ts";
+import { envelope } from "../flow/envelopes.ts";
 import { stores } from "../flow/stores.ts";
 
 async function collect(broker: Broker, filter: DeadLetterFilter = {}, queue = "celery"): Promise<DeadLetter[]> {
@@ -37,6 +38,29 @@ describe.each(stores)("on %s", (_, start) => {
     for await (const letter of takeDeadLetters(broker, "celery", {}, { wait: 0 }))
       await redrive(broker, letter, { now, ...more });
   };
+
+  test("a letter that fills a message is sent back too, and runs", async () => {
+    const { app, state, ran, t } = makeApp();
+    const body = (text: string) => envelope({ task: "tasks.refuse", id: "full", args: [1, text] });
+    const full = body("x".repeat(2 ** 20 - body("").length));
+    expect(full).toHaveLength(2 ** 20);
+    await t.put(full);
+    await t.drain();
+    state.broken = false;
+    await redriveAll(await app.engine.broker(), t.clock.now());
+    await t.advance({ minutes: 5 });
+    expect([ran, await app.result("full").state()]).toEqual([[1], "SUCCESS"]);
+  });
+
+  test("one that no worker can read is sent back as it is", async () => {
+    const { app, t } = makeApp();
+    const full = "x".repeat(2 ** 20);
+    await t.put(full);
+    await t.drain();
+    await redriveAll(await app.engine.broker(), t.clock.now());
+    const broker = await app.engine.broker();
+    expect(await broker.receive("celery", { max: 1, wait: 0 })).toMatchObject([{ body: full }]);
+  });
 
   test("letters are found by task, reason, time and id, each once, and are there again afterwards", async () => {
     const { app, refuse, other, t } = makeApp();

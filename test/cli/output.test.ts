@@ -31,6 +31,16 @@ test("JSON takes whole numbers of any size, and nothing for null", () => {
   expect(toJson(undefined)).toBe("null");
 });
 
+test("nothing that is logged begins a line of its own, or tells a terminal what to do", () => {
+  const write = vi.spyOn(process.stdout, "write").mockImplementation(() => true);
+  try {
+    createLog({ logFormat: "text", loglevel: "info", process: "Main" })("info", "a\n[forged]\r\u001b[2Jb\n    at c\td");
+    expect(String(write.mock.calls[0]?.[0])).toMatch(/\] a\n {2}\[forged\]\\x0d\\x1b\[2Jb\n {4}at c\td\n$/);
+  } finally {
+    write.mockRestore();
+  }
+});
+
 test("a line has local time and its level, and one below the least is left out", () => {
   const write = vi.spyOn(process.stdout, "write").mockImplementation(() => true);
   try {
@@ -39,7 +49,9 @@ test("a line has local time and its level, and one below the least is left out",
     log("error", "two\nlines");
     const local = new Date().toLocaleDateString("sv");
     expect(write.mock.calls.map(([text]) => text)).toEqual([
-      expect.stringMatching(new RegExp(`^\\[${local} \\d\\d:\\d\\d:\\d\\d,\\d{3}: ERROR/MainProcess\\] two\nlines\n$`)),
+      expect.stringMatching(
+        new RegExp(`^\\[${local} \\d\\d:\\d\\d:\\d\\d,\\d{3}: ERROR/MainProcess\\] two\n  lines\n$`),
+      ),
     ]);
   } finally {
     write.mockRestore();

@@ -5,6 +5,7 @@ import {
   Lovage,
   NotRegistered,
   PayloadTooLarge,
+  Reject,
   type Task,
 } from "lovage";
 import { describe, expect, test } from "vitest";
@@ -70,6 +71,60 @@ describe.each(stores)("on %s", (_, start) => {
     await t.put(body);
     await t.drain();
     expect(await t.deadLetters()).toMatchObject([{ body, attributes: {} }]);
+  });
+
+  test("of what is said of a dead letter, as much is kept as there is room for", async () => {
+    const { app } = makeApp();
+    app.task("tasks.refuse", () => {
+      throw new Reject("no".repeat(500));
+    });
+    const t = start(app);
+    const rest = envelope({ task: "tasks.refuse", id: "large", args: [""] }).length;
+    await t.put(envelope({ task: "tasks.refuse", id: "large", args: ["x".repeat(2 ** 20 - rest - 300)] }));
+    await t.drain();
+    const [letter] = await t.deadLetters();
+    const names = ["deadAt", "deliveries", "error", "id", "queue", "sentAt", "task"];
+    expect(Object.keys(letter?.attributes ?? {}).sort()).toEqual(names);
+  });
+
+  test("what is said of a dead letter is what a queue service takes, whatever was thrown", async () => {
+    const { app } = makeApp();
+    const refuse = app.task("tasks.refuse", (reason: string) => {
+      throw new Reject(reason);
+    });
+    const t = start(app);
+    for (const reason of ["", "a\u0000b\u001b[2J\ud83d c\n", `${"x".repeat(1022)}\u{1f49a}!`])
+      await refuse.delay(reason);
+    await t.drain();
+    const reasons = (await t.deadLetters()).map(({ attributes }) => attributes["reason"]);
+    expect(reasons).toEqual(["Reject", "a\ufffdb\ufffd[2J\ufffd c\n", `${"x".repeat(1022)}\ufffd…`]);
+  });
+
+  test.each([
+    ["quotes", `it's "quoted" \\ \`so\``],
+    ["lines and control characters", "one\ntwo\u0000\u001b[2J"],
+    ["unicode", "💚 ä ü 漢字"],
+    ["half a character", "\ud83d"],
+    ["10 KB", "i".repeat(10_000)],
+  ])("a task whose id has %s runs, and has its result and its dead letter", async (_, id) => {
+    const { app } = makeApp();
+    app.task("tasks.refuse", () => {
+      throw new Reject("no");
+    });
+    const t = start(app);
+    await t.put(envelope({ task: "tasks.add", id, args: [1, 2] }));
+    await t.put(envelope({ task: "tasks.add", id, args: [1, 2] }));
+    await t.put(envelope({ task: "tasks.refuse", id: `${id}!` }));
+    expect(await t.drain()).toHaveLength(2);
+    expect([await app.result(id).get(), await app.result(`${id}!`).state()]).toEqual([3, "FAILURE"]);
+    expect(await t.deadLetters()).toMatchObject([{ attributes: { id: expect.stringMatching(/^.{1,256}$/su) } }]);
+  });
+
+  test("a call is refused an id of more than 255 characters", async () => {
+    const { app, add } = makeApp();
+    const t = start(app);
+    await expect(add.applyAsync([1, 2], { taskId: "i".repeat(256) })).rejects.toThrow("text of 1 to 255 characters");
+    expect([await t.drain(), await (await app.engine.broker()).queues()]).toEqual([[], expect.anything()]);
   });
 
   test("a task that nobody registered is handed back three times, then becomes a dead letter", async () => {

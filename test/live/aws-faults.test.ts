@@ -331,6 +331,20 @@ describe.skipIf(dynamodbLocal === undefined)("DynamoDB", () => {
     ]);
   });
 
+  test("a key over DynamoDB's 2,048 bytes goes by its beginning and its hash, in Python's spelling too", async () => {
+    const url = emulatorUrl("dynamodb", proxy, "/faults?keys=python");
+    const python = dynamodb.open(url, context);
+    onTestFinished(() => python.close());
+    for (const each of [backend, python]) {
+      const keys = ["a", "b"].map((end) => taskKey(`${randomUUID()}${"\u00fc".repeat(2_000)}${end}`));
+      expect(await each.apply(keys.map((key) => claim(key, key.slice(-1))))).toMatchObject([
+        { type: "claimed" },
+        { type: "claimed" },
+      ]);
+      expect(await each.read(keys)).toMatchObject([{ owner: "a" }, { owner: "b" }]);
+    }
+  });
+
   test("a Python worker's spelling of the keys, for a table that it reads", async () => {
     const id = randomUUID();
     const url = emulatorUrl("dynamodb", proxy, "/faults");
