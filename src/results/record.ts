@@ -194,7 +194,7 @@ const isAlive = (row: Row, now: number): boolean => row.lease !== undefined && n
 const isEnded = (row: Row): boolean => row.done === true || (row.attempt === undefined && holdsReadyMeta(row.result));
 
 /** The outcome stored is that of this attempt, or of all of them. */
-const isOutcomeOf = (row: Row, attempt: number): boolean =>
+export const isOutcomeOf = (row: Row, attempt: number): boolean =>
   row.settled === true && (row.attempt === undefined || row.attempt === attempt);
 
 const isAhead = (row: Row, attempt: number): boolean => row.attempt !== undefined && row.attempt > attempt;

@@ -56,7 +56,7 @@ export async function follow(sender: Sender, message: Message, queue: string, ro
   const { retry, replace } = row.next === undefined ? {} : readNext(row.next);
   if (retry !== undefined) {
     // On a FIFO queue a retry is the message itself, handed back.
-    if (!isFifo(queue)) await sendRetry(sender, message, queue, retry);
+    if (!isInPlace(queue, retry)) await sendRetry(sender, message, queue, retry);
     return;
   }
   if (replace !== undefined) return sendReplacement(sender, message, replace);
@@ -147,10 +147,17 @@ export function successorTuples(message: Message): readonly ResultTuple[] {
   });
 }
 
+/** Whether the message waits for its retry where it is: on a FIFO queue, unless it is to leave that queue. */
+export const isInPlace = (queue: string, { queue: target = queue }: Pick<RetryChange, "queue">): boolean =>
+  isFifo(queue) && target === queue;
+
 /** The message of the attempt after this one: the same task, with what changes. */
 export function retryMessage(message: Message, change: RetryChange): Message {
   return createMessage({
     ...message,
+    // What was said of the arguments holds for those that stay.
+    argsrepr: change.args === undefined ? message.argsrepr : null,
+    kwargsrepr: change.kwargs === undefined ? message.kwargsrepr : null,
     retries: message.retries + 1,
     eta: change.eta,
     args: change.args ?? message.args,

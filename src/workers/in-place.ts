@@ -4,7 +4,7 @@
  */
 import { attemptOf, type Message } from "../protocol/message.ts";
 import type { Row } from "../results/backend.ts";
-import { type InPlace, readNext, retryMessage } from "./follow.ts";
+import { type InPlace, isInPlace, readNext, retryMessage } from "./follow.ts";
 
 export interface InPlaceAttempt {
   readonly message: Message;
@@ -12,9 +12,11 @@ export interface InPlaceAttempt {
 }
 
 /** The attempt that a FIFO queue's message stands for by its row, where that is a later one than the message says. */
-export function attemptInPlace(message: Message, row: Row): InPlaceAttempt | undefined {
+export function attemptInPlace(queue: string, message: Message, row: Row): InPlaceAttempt | undefined {
   if (row.next === undefined) return undefined;
-  const { inPlace, retry } = readNext(row.next);
+  const { inPlace, retry: asked } = readNext(row.next);
+  // One that leaves the queue is sent, and the message stands for the attempt that asked for it.
+  const retry = asked !== undefined && isInPlace(queue, asked) ? asked : undefined;
   const retries = inPlace?.retries ?? message.retries;
   if (retry === undefined && inPlace === undefined) return undefined;
   const change = { eta: null, ...inPlace?.change, ...retry };

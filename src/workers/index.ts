@@ -7,6 +7,7 @@ export {
   type Disposition,
   type Run,
   type RunEnd,
+  type Watch,
   type Worker,
   type WorkerOptions,
 } from "./worker.ts";

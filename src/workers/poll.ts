@@ -219,7 +219,7 @@ export async function startWorker(app: Lovage, options: PollOptions = {}): Promi
     await keep(id, run);
     // The thread is told before the task begins: from then on the event loop may be blocked.
     await undefined;
-    const { disposition, abandoned } = await run.execute();
+    const { disposition, abandoned } = await run.execute((deadline) => hold(id, run, deadline));
     running.delete(id);
     begun++;
     if (abandoned || (config.workerMaxTasksPerChild !== undefined && begun >= config.workerMaxTasksPerChild)) {
@@ -231,13 +231,12 @@ export async function startWorker(app: Lovage, options: PollOptions = {}): Promi
 
   async function keep(id: number, run: Run): Promise<void> {
     const { timeLimit: limit } = run;
-    heartbeat.hold({
-      id,
-      delivery: slim(run.delivery),
-      claim: run.claim,
-      deadline: limit === null ? Number.POSITIVE_INFINITY : clock.now() + limit * 1000,
-      overrun: limit === null ? undefined : await run.overrun(limit),
-    });
+    if (limit === null) hold(id, run, Number.POSITIVE_INFINITY);
+    else hold(id, run, clock.now() + limit * 1000, await run.overrun(limit));
+  }
+
+  function hold(id: number, run: Run, deadline: number, overrun?: Awaited<ReturnType<Run["overrun"]>>): void {
+    heartbeat.hold({ id, delivery: slim(run.delivery), claim: run.claim, deadline, overrun });
   }
 
   async function finish(delivery: Delivery, disposition: Disposition, group: string | undefined): Promise<void> {

@@ -1,15 +1,16 @@
 /** A claimed delivery, from its first line of user code to what may happen to its message. */
-import { isFifo } from "../brokers/broker.ts";
 import { LovageError, PayloadTooLarge, TaskRevokedError, WorkerLostError } from "../errors.ts";
 import { encodeMeta, type MetaCodec } from "../protocol/meta.ts";
 import { parseTime } from "../protocol/time.ts";
+import { attemptOf } from "../protocol/message.ts";
 import { type Row, taskKey } from "../results/backend.ts";
+import { isOutcomeOf } from "../results/record.ts";
 import { type Conclusion, conclude, describe, factsOf } from "./conclude.ts";
 import type { Job, WorkerContext } from "./context.ts";
 import { deadLetter } from "./dead-letter.ts";
 import { DELETE, type Disposition, handBack, LEAVE } from "./disposition.ts";
-import { follow } from "./follow.ts";
-import { dropAdded } from "./join.ts";
+import { follow, isInPlace } from "./follow.ts";
+import { dropAdded, repeating } from "./join.ts";
 import { fieldsOf, nameOf, reportEnd, signalEnd, stackOf } from "./report.ts";
 import { type Attempt, type Outcome, runHooks, trace, type Traced } from "./trace.ts";
 
@@ -28,12 +29,27 @@ export interface RunEnd {
   readonly abandoned: boolean;
 }
 
+/** Is told until when the user's code that runs next may take, in milliseconds since the epoch; `Infinity`: none runs, or without a limit. */
+export type Watch = (deadline: number) => void;
+
+/** A run, for what comes after it. */
+interface Ran {
+  readonly attempt: Attempt;
+  /** Milliseconds since the epoch. */
+  readonly began: number;
+  readonly watch: Watch;
+}
+
+/** Hooks and handlers after a run may take what is left of its time limit, and so long at least, in milliseconds. */
+const AFTER_MIN_MS = 10_000;
+
 /** Runs a job to its end. Throws only where the system failed. */
 export async function runJob(
   context: WorkerContext,
   job: Job,
   claimed: Claimed | undefined,
   abort: AbortSignal,
+  watch: Watch = () => {},
 ): Promise<RunEnd> {
   const { engine } = context;
   const { message, task, request, options } = job;
@@ -52,12 +68,14 @@ export async function runJob(
   const decided = verdict(context, job, claimed);
   if (decided !== undefined) {
     const traced: Traced = { outcome: decided, children: [], added: 0, runtime: 0 };
-    return { disposition: await settle(context, job, claimed, traced, undefined), abandoned: false };
+    return settle(context, job, claimed, traced, undefined);
   }
   await engine.emitter.emit("taskPrerun", { task: message.task, taskId: message.id, request, args: message.args });
+  const began = engine.clock.now();
   const traced = await trace(attempt);
-  const abandoned = traced.outcome.type === "failure" && traced.outcome.abandoned;
-  return { disposition: await settle(context, job, claimed, traced, attempt), abandoned };
+  // Storing takes as long as it takes.
+  watch(Number.POSITIVE_INFINITY);
+  return settle(context, job, claimed, traced, { attempt, began, watch });
 }
 
 /** What makes a task end without being run, if anything does. */
@@ -74,17 +92,18 @@ function verdict({ engine }: WorkerContext, { message }: Job, claimed: Claimed |
   return { type: "failure", error, expected: false, abandoned: false };
 }
 
-/** Makes an outcome durable: the row first, then what follows from it, then the hooks. `attempt` is absent where nothing ran. */
+/** Makes an outcome durable: the row first, then what follows from it, then the hooks. `ran` is absent where nothing ran. */
 async function settle(
   context: WorkerContext,
   job: Job,
   claimed: Claimed | undefined,
   traced: Traced,
-  attempt: Attempt | undefined,
-): Promise<Disposition> {
+  ran: Ran | undefined,
+): Promise<RunEnd> {
   const { engine, log, apply } = context;
   const { delivery, message, owner } = job;
   const { outcome } = traced;
+  const abandoned = outcome.type === "failure" && outcome.abandoned;
   const key = taskKey(message.id);
   const now = engine.clock.now();
   if (outcome.type === "reject" && outcome.error.requeue) {
@@ -94,7 +113,7 @@ async function settle(
       `Task ${nameOf(message)} rejected its message, which is handed back: ${outcome.error.reason}`,
       fieldsOf(message),
     );
-    return handBack(delivery, engine.platform.random);
+    return { disposition: handBack(delivery, engine.platform.random), abandoned };
   }
   if (claimed !== undefined && claimed.runs > 1) await dropAdded(context, message, traced.added);
   const store = async (codec: MetaCodec) => {
@@ -116,34 +135,95 @@ async function settle(
     const isSaid = outcome.type === "failure" && outcome.error instanceof PayloadTooLarge;
     if (!(error instanceof PayloadTooLarge) || isSaid) throw error;
     // No other try would make it smaller: that is how the task ended, and no failure of the system.
-    const failure: Outcome = { type: "failure", error, expected: false, abandoned: false };
-    return settle(context, job, claimed, { ...traced, outcome: failure }, attempt);
+    const failure: Outcome = { type: "failure", error, expected: false, abandoned };
+    return settle(context, job, claimed, { ...traced, outcome: failure }, ran);
   }
   const { conclusion, recorded } = stored;
   const { command } = conclusion;
   if (recorded.type === "refused") {
+    const { row } = recorded;
+    if (claimed === undefined && row !== undefined) return { disposition: await yieldTo(context, job, row), abandoned };
     log(
       "warning",
       `Task ${nameOf(message)} was taken over by another worker: this run changes nothing`,
       fieldsOf(message),
     );
-    return LEAVE;
+    return { disposition: LEAVE, abandoned };
   }
   await follow(context, message, delivery.queue, {
     result: command.result ?? "",
     ...(command.next === undefined ? {} : { next: command.next }),
   });
   reportEnd(context, job, traced, conclusion);
-  if (attempt !== undefined) {
-    await runHooks(attempt, outcome, conclusion, (hook, error) => {
-      log("error", `${hook} of ${nameOf(message)} threw, and the outcome stays: ${stackOf(error)}`, {
-        ...fieldsOf(message),
-        error: stackOf(error),
+  const inTime = await runAfter(context, job, traced, conclusion, ran);
+  return { disposition: await dispose(context, job, outcome, conclusion), abandoned: abandoned || !inTime };
+}
+
+/** A task that does not claim has run although its outcome was there: that one stays, and what follows from it is sent again. */
+async function yieldTo(context: WorkerContext, { delivery, message }: Job, row: Row): Promise<Disposition> {
+  if (isOutcomeOf(row, attemptOf(message))) await follow(repeating(context), message, delivery.queue, row);
+  context.log("info", `Task ${nameOf(message)} had its outcome before: this run changes nothing`, fieldsOf(message));
+  return DELETE;
+}
+
+/**
+ * Hooks and signals: what a user does about a stored outcome. Whether it ended in time: one that never ends would keep
+ * its message, and its place in the worker, for ever.
+ */
+async function runAfter(
+  context: WorkerContext,
+  job: Job,
+  traced: Traced,
+  conclusion: Conclusion,
+  ran: Ran | undefined,
+): Promise<boolean> {
+  const { engine, log } = context;
+  const { message, request } = job;
+  const { clock } = engine;
+  const after = async () => {
+    if (ran !== undefined) {
+      await runHooks(ran.attempt, traced.outcome, conclusion, (hook, error) => {
+        log("error", `${hook} of ${nameOf(message)} threw, and the outcome stays: ${stackOf(error)}`, {
+          ...fieldsOf(message),
+          error: stackOf(error),
+        });
       });
-    });
+    }
+    await signalEnd(context, job, traced, conclusion);
+    return true;
+  };
+  const now = clock.now();
+  const end = afterEnd(context, ran?.began ?? now, request.timeLimit, now);
+  if (end === Number.POSITIVE_INFINITY) return after();
+  let isOver = false;
+  const ending = after().finally(() => {
+    isOver = true;
+  });
+  // Where nobody does anything that waits, it is over by then, and needs no timer.
+  for (let hops = 0; hops < 10 && !isOver; hops++) await undefined;
+  if (isOver) return ending;
+  ran?.watch(end);
+  const stop = new AbortController();
+  const inTime = await Promise.race([ending, clock.sleep(end - now, stop.signal).then(() => false)]);
+  stop.abort("ended");
+  ran?.watch(Number.POSITIVE_INFINITY);
+  if (!inTime) {
+    const seconds = (end - now) / 1000;
+    log(
+      "error",
+      `Hooks or signal handlers of ${nameOf(message)} did not end within ${seconds} s and are given up; the outcome stays`,
+      fieldsOf(message),
+    );
   }
-  await signalEnd(context, job, traced, conclusion);
-  return dispose(context, job, outcome, conclusion);
+  return inTime;
+}
+
+/** Until when hooks may run, in milliseconds since the epoch: on Lambda no later than halfway from the last run to the function's end. */
+function afterEnd(context: WorkerContext, began: number, timeLimit: number | null, now: number): number {
+  const own = timeLimit === null ? Number.POSITIVE_INFINITY : began + timeLimit * 1000;
+  const deadline = context.deadline?.() ?? Number.POSITIVE_INFINITY;
+  const end = Math.max(Math.min(own, deadline), now + AFTER_MIN_MS);
+  return deadline === Number.POSITIVE_INFINITY ? end : Math.max(now, Math.min(end, (deadline + context.lease()) / 2));
 }
 
 async function dispose(
@@ -156,7 +236,7 @@ async function dispose(
     const reason = error instanceof Error ? error : new LovageError(String(error));
     return deadLetter(context, delivery, { id: message.id, task: message.task }, reason);
   }
-  if (outcome.type === "retry" && isFifo(delivery.queue)) {
+  if (outcome.type === "retry" && isInPlace(delivery.queue, outcome.change)) {
     const { eta } = outcome.change;
     return {
       type: "handBack",

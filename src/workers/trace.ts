@@ -5,6 +5,7 @@ import { AsyncLocalStorage } from "node:async_hooks";
 import type { SignatureLike } from "../canvas/signature.ts";
 import { checkCanvas } from "../canvas/shape.ts";
 import { signatureData } from "../canvas/wire-options.ts";
+import { isFifo } from "../brokers/broker.ts";
 import type { Clock } from "../clock.ts";
 import {
   ContextSettledError,
@@ -115,6 +116,8 @@ interface OpenScope extends RunScope {
   readonly self: RunningTask;
   /** Members added to its chord so far. */
   readonly added: number;
+  /** What `retry()` said that it would allow, if it was asked: it holds for an automatic retry of the same attempt too. */
+  readonly retriesAllowed: number | null | undefined;
   /** Waits for all that was sent and not awaited. Throws the first error of it. */
   drain(): Promise<void>;
   close(): void;
@@ -143,7 +146,7 @@ export async function trace(attempt: Attempt): Promise<Traced> {
     return { type: "success", value };
   });
   const outcome = await Promise.race([
-    run.catch((error: unknown) => judgeSafely(attempt, error, limits.signal)),
+    run.catch((error: unknown) => judgeSafely(attempt, error, scope.retriesAllowed, limits.signal)),
     limits.over,
   ]);
   limits.stop();
@@ -196,15 +199,20 @@ const endsWell = (error: unknown): boolean =>
   error instanceof Retry || error instanceof Ignore || error instanceof Replaced;
 
 /** A retry that asks for what cannot be is a failure like any other throw. */
-function judgeSafely(attempt: Attempt, error: unknown, signal: AbortSignal): Outcome {
+function judgeSafely(
+  attempt: Attempt,
+  error: unknown,
+  allowed: number | null | undefined,
+  signal: AbortSignal,
+): Outcome {
   try {
-    return judge(attempt, error, signal);
+    return judge(attempt, error, allowed, signal);
   } catch (wrong) {
     return { type: "failure", error: wrong, expected: false, abandoned: false };
   }
 }
 
-function judge(attempt: Attempt, error: unknown, signal: AbortSignal): Outcome {
+function judge(attempt: Attempt, error: unknown, allowed: number | null | undefined, signal: AbortSignal): Outcome {
   const { options, message, clock, random } = attempt;
   if (error instanceof Retry) return decideRetry(attempt, error);
   if (error instanceof Ignore) return { type: "ignore" };
@@ -213,7 +221,8 @@ function judge(attempt: Attempt, error: unknown, signal: AbortSignal): Outcome {
   // Told to stop, it stopped: whatever it threw on the way out.
   if (signal.aborted && signal.reason instanceof TaskRevokedError) return { type: "revoked", reason: "terminated" };
   if (isAutoretried(error, options)) {
-    const maxRetries = options.retryKwargs?.maxRetries ?? maxRetriesOf(attempt);
+    const own = allowed === undefined ? options.retryKwargs?.maxRetries : allowed;
+    const maxRetries = own === undefined ? maxRetriesOf(attempt) : own;
     if (mayRetry(message.retries, maxRetries)) {
       const countdown = autoretryCountdown(message.retries, options, random);
       return {
@@ -270,6 +279,7 @@ function openScope(attempt: Attempt, signal: AbortSignal): OpenScope {
   const pending = new Set<Promise<unknown>>();
   let open = true;
   let added = 0;
+  let retriesAllowed: number | null | undefined;
   const assertOpen = (call: string) => {
     if (!open) throw new ContextSettledError(message.id, call);
   };
@@ -290,6 +300,7 @@ function openScope(attempt: Attempt, signal: AbortSignal): OpenScope {
       assertOpen("retry()");
       checkRetry(attempt, options);
       const { args, kwargs, countdown, eta, exc, maxRetries, queue, priority, headers, expires } = options;
+      if (maxRetries !== undefined) retriesAllowed = maxRetries;
       const allowed = maxRetries === undefined ? maxRetriesOf(attempt) : maxRetries;
       if (!mayRetry(message.retries, allowed)) throw exhausted(message.task, message.id, message.retries, exc);
       throw new Retry(undefined, {
@@ -338,6 +349,9 @@ function openScope(attempt: Attempt, signal: AbortSignal): OpenScope {
   };
   return {
     self: bindTask(task, context),
+    get retriesAllowed() {
+      return retriesAllowed;
+    },
     message,
     children: [],
     get added() {
@@ -371,7 +385,7 @@ const RETRY_OPTIONS = [
 ] as const satisfies readonly (keyof RetryOptions)[];
 
 /** What a retry asks for is checked where it is asked: later there would be nobody to tell. */
-function checkRetry({ message, task }: Attempt, options: RetryOptions): void {
+function checkRetry({ message, task, request, options: declared }: Attempt, options: RetryOptions): void {
   for (const name of Object.keys(options)) {
     if (!(RETRY_OPTIONS as readonly string[]).includes(name))
       throw new ImproperlyConfigured(
@@ -383,7 +397,15 @@ function checkRetry({ message, task }: Attempt, options: RetryOptions): void {
   if (args !== undefined && !Array.isArray(args))
     throw new ImproperlyConfigured("args", "retry() takes the arguments as a list");
   checkCallOptions(message.task, call);
-  if (call.queue !== undefined) task.app.engine.router(message.task, [], {}, { queue: call.queue });
+  if (call.queue !== undefined) {
+    task.app.engine.router(message.task, [], {}, { queue: call.queue });
+    const delay = call.eta ?? call.countdown ?? declared.defaultRetryDelay ?? DEFAULT_RETRY_DELAY_S;
+    if (isFifo(call.queue) && call.queue !== request.queue && delay !== 0)
+      throw new ImproperlyConfigured(
+        "countdown",
+        `the FIFO queue ${call.queue} takes no delay of a single message; retry with countdown: 0, or on a standard queue`,
+      );
+  }
   stringifyValue(args ?? [], "args");
   stringifyValue(call.kwargs ?? {}, "kwargs");
   stringifyValue(call.headers ?? {}, "headers");

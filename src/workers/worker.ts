@@ -23,14 +23,18 @@ import { follow, type InPlace } from "./follow.ts";
 import { attemptInPlace } from "./in-place.ts";
 import { repeating } from "./join.ts";
 import { fieldsOf, nameOf, reportReceived, stackOf } from "./report.ts";
-import { type Claimed, type RunEnd, runJob, terminated } from "./run.ts";
+import { type Claimed, type RunEnd, runJob, terminated, type Watch } from "./run.ts";
 
 export type { WorkerOptions } from "./context.ts";
 export type { Disposition } from "./disposition.ts";
-export type { RunEnd } from "./run.ts";
+export type { RunEnd, Watch } from "./run.ts";
 
 /** A task nobody knows is handed back so often before it becomes a dead letter: a deploy may be rolling out. */
 const UNKNOWN_TASK_TRIES = 3;
+/** A claim that could not be given up is tried again after so long, and after twice as long each time … */
+const RELEASE_RETRY_MS = 500;
+/** … up to this: half a minute in all. */
+const RELEASE_RETRY_MAX_MS = 16_000;
 /** The claim of another owner is looked at again after this at the earliest. */
 const RUNNING_MIN_MS = 1_000;
 
@@ -46,8 +50,8 @@ export interface Run {
   readonly suspect: boolean;
   /** What stores that it did not end within so many seconds; `undefined` where that cannot be said as JSON, or it does not claim. */
   overrun(seconds: number): Promise<Omit<Final, "now" | "ttl"> | undefined>;
-  /** Runs it to its end. Never throws. */
-  execute(): Promise<RunEnd>;
+  /** Runs it to its end. Never throws. `watch` is told when {@link timeLimit} is over, and how long hooks may take. */
+  execute(watch?: Watch): Promise<RunEnd>;
   /** The task's `signal` aborts: revoked with `terminate`. */
   terminate(): void;
   /** Gives it up without an outcome: another worker takes it at once, and no death is counted. */
@@ -208,7 +212,7 @@ async function claim(context: WorkerContext, job: Job): Promise<Admission> {
   // On a FIFO queue the message itself waits for its retry, and comes back as it was.
   const later =
     isFifo(delivery.queue) && (recorded.type === "settled" || recorded.type === "superseded")
-      ? attemptInPlace(message, recorded.row)
+      ? attemptInPlace(delivery.queue, message, recorded.row)
       : undefined;
   if (later !== undefined) return admitMessage(context, delivery, later.message, job.task, later.place);
   switch (recorded.type) {
@@ -261,13 +265,13 @@ function prepare(context: WorkerContext, job: Job, claimed: Claimed | undefined)
     claim: claimed,
     timeLimit: request.timeLimit,
     suspect: claimed !== undefined && claimed.runs > 1,
-    async execute() {
+    async execute(watch) {
       reportReceived(context, job);
       await context.engine.emitter.emit("taskReceived", { task: message.task, taskId: message.id, request });
       const ended = await guard(context, delivery, () =>
-        runJob(context, job, claimed, abort.signal).catch(async (error: unknown) => {
-          // A system failed, and nobody died: whoever takes it next is not to count a death. Where even that cannot be said, the lease ends by itself.
-          await free().catch(() => undefined);
+        runJob(context, job, claimed, abort.signal, watch).catch(async (error: unknown) => {
+          // A system failed, and nobody died: whoever takes it next is not to count a death.
+          await patiently(context, free);
           throw error;
         }),
       );
@@ -292,6 +296,23 @@ function prepare(context: WorkerContext, job: Job, claimed: Claimed | undefined)
       return { type: "handBack", visibility: 0 };
     },
   };
+}
+
+/**
+ * Gives a claim up. What kept the outcome from being stored may keep this from it too, so it is tried again; where even
+ * that does not help, the lease ends by itself, which looks like a death.
+ */
+async function patiently({ engine, deadline }: WorkerContext, free: () => Promise<void>): Promise<void> {
+  const { clock } = engine;
+  for (let wait = RELEASE_RETRY_MS; ; wait *= 2) {
+    try {
+      return await free();
+    } catch {
+      const isLate = clock.now() + wait > (deadline?.() ?? Number.POSITIVE_INFINITY);
+      if (wait > RELEASE_RETRY_MAX_MS || isLate) return;
+      await clock.sleep(wait);
+    }
+  }
 }
 
 /** A dead letter that was sent back says when. */

@@ -29,6 +29,17 @@ app.task("cli.nap", async (seconds: number) => {
   note("end");
   return "slept";
 });
+app.task(
+  "cli.lateHook",
+  {
+    timeLimit: 0.2,
+    onSuccess: async () => {
+      await sleep(2000);
+      note("hooked");
+    },
+  },
+  () => "done",
+);
 /** Does not let go of its process. */
 app.task("cli.block", () => {
   note("begin");

@@ -28,6 +28,21 @@ test("a task that blocks the event loop beyond its limit has failed, and costs i
   expect(runs()).toHaveLength(1);
 });
 
+test("hooks that take longer than the task's limit cost neither the process nor what runs beside it", async () => {
+  const { worker, app, runs } = place();
+  await worker(["-c", "2"]);
+  const slow = await app.sendTask("cli.lateHook");
+  const beside = await app.sendTask("cli.nap", [2.5]);
+  expect(await slow.get({ timeout })).toBe("done");
+  expect(await beside.get({ timeout })).toBe("slept");
+  await vi.waitUntil(() => runs().some(([, word]) => word === "hooked"), until);
+  expect(
+    runs()
+      .map(([, word]) => word)
+      .sort(),
+  ).toEqual(["begin", "end", "hooked"]);
+});
+
 test("a task that kills its worker three times fails, is kept as a dead letter, and takes no neighbour along", async () => {
   const { worker, app } = place();
   await worker(["-c", "4"]);

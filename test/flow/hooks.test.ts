@@ -115,6 +115,24 @@ describe.each(stores)("on %s", (_, start) => {
     ]);
   });
 
+  test.each([
+    ["what is left of the time limit", { timeLimit: 60 }, 60],
+    ["ten seconds at least", { timeLimit: 1 }, 10],
+  ])("a hook that never ends is given up after %s, and its message is done", async (_, options, seconds) => {
+    const app = new Lovage("tasks");
+    const task = app.task("tasks.task", { ...options, onSuccess: () => new Promise<void>(() => {}) }, () => "done");
+    const next = app.task("tasks.next", () => "next");
+    const t = start(app);
+    const [first, second] = [await task.delay(), await next.delay()];
+    await t.advance({ seconds: seconds - 1 });
+    expect([await first.state(), await second.state()]).toEqual(["SUCCESS", "PENDING"]);
+    await t.advance({ seconds: 1 });
+    expect(await second.get()).toBe("next");
+    const given = t.log.filter(({ level }) => level === "error").map(({ line }) => line);
+    expect(given).toEqual([expect.stringContaining(`did not end within ${seconds} s and are given up`)]);
+    expect(await (await app.engine.broker()).size("celery")).toEqual({ ready: 0, delayed: 0, inFlight: 0 });
+  });
+
   test("hooks are not run again when a message is delivered again", async () => {
     const { app, calls, Noting } = makeApp();
     const add = app.task("tasks.add", { base: Noting }, () => 1);

@@ -1,7 +1,11 @@
 import { randomBytes } from "node:crypto";
 import { Lovage, MaxRetriesExceededError, Retry } from "lovage";
 import { describe, expect, test } from "vitest";
+import { decodeEnvelope } from "../../src/protocol/envelope.ts";
+import { seededRandom } from "../../src/testing/random.ts";
+import { envelope, signature } from "./envelopes.ts";
 import { inMemory, stores } from "./stores.ts";
+import { refused, throttleBackend } from "./throttle.ts";
 
 class Busy extends Error {}
 class Gone extends Busy {}
@@ -63,6 +67,149 @@ describe.each(stores)("on %s", (_, start) => {
       [1, "less", "slow", 2, 1],
       [0, "less", "slow", 1, 2],
     ]);
+  });
+
+  test("all else is kept from one attempt to the next, of a message from anywhere", async () => {
+    const app = new Lovage("tasks");
+    app.task("tasks.flaky", { bind: true, params: ["n", "note"] }, (self) => {
+      const change = self.request.retries === 1 ? { args: [9], kwargs: { note: "new" } } : {};
+      self.retry({ ...change, countdown: 3600, maxRetries: null });
+    });
+    const t = start(app);
+    const foreign = JSON.parse(
+      envelope({
+        task: "tasks.flaky",
+        id: "id",
+        args: [1],
+        kwargs: { note: "old" },
+        headers: {
+          root_id: "root",
+          parent_id: "parent",
+          group: "group",
+          group_index: 3,
+          shadow: "shown",
+          timelimit: [100, 50],
+          expires: "2027-01-01T00:00:00+00:00",
+          retries: 1,
+          argsrepr: "(1,)",
+          kwargsrepr: "{'note': 'old'}",
+          origin: "gen1@host",
+          ignore_result: true,
+          replaced_task_nesting: 2,
+          stamped_headers: ["stamp"],
+          stamps: { stamp: ["value"] },
+          mine: "own",
+        },
+        embed: {
+          callbacks: [signature("tasks.callback", [])],
+          errbacks: [signature("tasks.errback", [])],
+          chain: [signature("tasks.next", [])],
+          chord: signature("tasks.body", []),
+        },
+      }),
+    );
+    foreign.properties = { ...foreign.properties, MessageGroupId: "tenant", reply_to: "reply", priority: 5 };
+    foreign.properties.delivery_info.priority = 5;
+    const accept = { accept: ["json"] };
+    const first = await decodeEnvelope(JSON.stringify(foreign), accept);
+    await t.put(JSON.stringify(foreign));
+    await t.drain();
+    const broker = await app.engine.broker();
+    const due = async () => {
+      t.clock.moveTo(t.clock.now() + 3_600_000);
+      const [delivery] = await broker.receive("celery", { max: 1, wait: 0, visibility: 0 });
+      expect(delivery?.groupId).toBe("tenant");
+      return decodeEnvelope(delivery?.body ?? "", accept);
+    };
+    const second = await due();
+    expect(second).toEqual({
+      ...first,
+      args: [9],
+      kwargs: { note: "new" },
+      // What they said of the arguments is no longer true.
+      argsrepr: null,
+      kwargsrepr: null,
+      retries: 2,
+      eta: "2026-01-01T01:00:00+00:00",
+    });
+    await t.drain();
+    expect(await due()).toEqual({ ...second, retries: 3, eta: "2026-01-01T02:00:00+00:00" });
+  });
+
+  test("no fault of broker or backend uses one up", async () => {
+    const app = new Lovage("tasks");
+    const seen = new Set<number>();
+    const flaky = app.task("tasks.flaky", { bind: true, maxRetries: 2 }, (self) => {
+      seen.add(self.request.retries);
+      if (self.request.retries < 2) self.retry({ countdown: 1 });
+      return self.request.deliveries;
+    });
+    const random = seededRandom(7);
+    let faults = 0;
+    const strikes = () => random() < 0.6 && --faults >= 0;
+    const t = start(app, {
+      broker: (broker) => ({
+        ...broker,
+        send: async (entries) => (strikes() ? entries.map(() => refused) : broker.send(entries)),
+      }),
+    });
+    const result = await flaky.delay();
+    throttleBackend(await app.engine.backend(), strikes);
+    faults = 40;
+    await t.advance({ hours: 12 });
+    expect([[...seen], await result.state()]).toEqual([[0, 1, 2], "SUCCESS"]);
+    expect(faults).toBeLessThan(30);
+  });
+
+  test("a retry may leave a FIFO queue, and its group goes on", async () => {
+    const app = new Lovage("tasks");
+    const seen: unknown[] = [];
+    const flaky = app.task("tasks.flaky", { bind: true }, (self, n: number) => {
+      const { queue, retries } = self.request;
+      seen.push([n, queue, retries]);
+      if (n === 1 && retries === 0) self.retry({ countdown: 10 });
+      if (n === 1 && retries === 1) self.retry({ queue: "slow", countdown: 3600 });
+    });
+    const t = start(app);
+    const results = [];
+    for (const n of [1, 2]) results.push(await flaky.applyAsync([n], { queue: "orders.fifo" }));
+    await t.advance({ hours: 2 });
+    expect(seen).toEqual([
+      [1, "orders.fifo", 0],
+      [1, "orders.fifo", 1],
+      [2, "orders.fifo", 0],
+      [1, "slow", 2],
+    ]);
+    for (const result of results) expect(await result.state()).toBe("SUCCESS");
+    expect(await (await app.engine.broker()).size("orders.fifo")).toEqual({ ready: 0, delayed: 0, inFlight: 0 });
+  });
+
+  test("a retry that leaves a FIFO queue is sent again where its worker died before it could", async () => {
+    const app = new Lovage("tasks");
+    const seen: unknown[] = [];
+    const flaky = app.task("tasks.flaky", { bind: true }, (self) => {
+      const { queue, retries } = self.request;
+      seen.push([queue, retries]);
+      if (retries === 0) self.retry({ countdown: 10 });
+      if (retries === 1) self.retry({ queue: "slow", countdown: 0 });
+    });
+    let isDead = false;
+    const t = start(app, {
+      broker: (broker) => ({ ...broker, send: (entries) => (isDead ? new Promise(() => {}) : broker.send(entries)) }),
+    });
+    const result = await flaky.applyAsync([], { queue: "orders.fifo" });
+    isDead = true;
+    await t.advance({ minutes: 1 });
+    expect(await result.state()).toBe("RETRY");
+    t.crash();
+    isDead = false;
+    await t.advance({ hours: 1 });
+    expect(seen).toEqual([
+      ["orders.fifo", 0],
+      ["orders.fifo", 1],
+      ["slow", 2],
+    ]);
+    expect(await result.state()).toBe("SUCCESS");
   });
 
   test("autoretryFor runs the task again by itself, and not for the exceptions to it", async () => {
@@ -154,6 +301,46 @@ test("maxRetries: null goes on without end; a retry of its own number decides fo
   const results = [await endless.delay(), await own.delay()];
   await t.advance({ minutes: 1 });
   expect(await Promise.all(results.map((result) => result.get()))).toEqual([20, 5]);
+});
+
+test("retryKwargs: maxRetries null goes on without end as well", async () => {
+  const app = new Lovage("tasks");
+  let runs = 0;
+  const options = { autoretryFor: [Busy], retryKwargs: { maxRetries: null, countdown: 1 } };
+  const flaky = app.task("tasks.flaky", options, () => {
+    if (++runs < 20) throw new Busy("still");
+    return runs;
+  });
+  const t = inMemory(app);
+  const result = await flaky.delay();
+  await t.advance({ minutes: 1 });
+  expect(await result.get()).toBe(20);
+});
+
+test("the number that retry() was given holds for the automatic retry of what it throws in the end", async () => {
+  const app = new Lovage("tasks");
+  let runs = 0;
+  const flaky = app.task("tasks.flaky", { bind: true, autoretryFor: [Busy], maxRetries: 5 }, (self) => {
+    runs++;
+    self.retry({ maxRetries: 1, countdown: 1, exc: new Busy("still") });
+  });
+  const t = inMemory(app);
+  const result = await flaky.delay();
+  await t.advance({ hours: 1 });
+  expect([runs, await result.state()]).toEqual([2, "FAILURE"]);
+});
+
+test("a retry that is to wait before it goes to a FIFO queue is refused where it is asked", async () => {
+  const app = new Lovage("tasks");
+  const flaky = app.task("tasks.flaky", { bind: true }, (self, countdown: number) => {
+    if (self.request.queue === "celery") self.retry({ queue: "orders.fifo", countdown });
+    return self.request.queue;
+  });
+  const t = inMemory(app);
+  const [late, atOnce] = [await flaky.delay(5), await flaky.delay(0)];
+  await t.advance({ minutes: 1 });
+  await expect(late.get()).rejects.toThrow("the FIFO queue orders.fifo takes no delay of a single message");
+  expect(await atOnce.get()).toBe("orders.fifo");
 });
 
 test("a retry waits until an instant, and expires by its own time", async () => {

@@ -1,4 +1,4 @@
-import { currentTask, Lovage, SoftTimeLimitExceeded, TimeLimitExceeded } from "lovage";
+import { chain, chord, currentTask, Lovage, SoftTimeLimitExceeded, TimeLimitExceeded } from "lovage";
 import { describe, expect, test } from "vitest";
 import { inMemory, stores } from "./stores.ts";
 
@@ -49,6 +49,56 @@ describe.each(stores)("on %s", (_, start) => {
     expect(error).toMatchObject({ seconds: 90 });
     expect(await next.get()).toBe("after");
     expect(await t.advance({ hours: 1 })).toEqual([]);
+  });
+
+  test("what passes its hard limit has failed for all who wait: errbacks, a chord, the rest of a chain", async () => {
+    const app = new Lovage("tasks");
+    const told: string[] = [];
+    const hang = app.task("tasks.hang", { timeLimit: 10 }, never);
+    const ok = app.task("tasks.ok", () => 1);
+    const count = app.task("tasks.count", (values: readonly unknown[]) => values.length);
+    const tell = app.task("tasks.tell", (id: string) => void told.push(id));
+    const t = start(app, { concurrency: 2 });
+    const alone = await hang.applyAsync([], { linkError: tell.s() });
+    const body = await chord([hang.s(), ok.s()], count.s()).delay();
+    const last = await chain(hang.s(), ok.si()).delay();
+    await t.advance({ minutes: 2 });
+    expect(told).toEqual([alone.id]);
+    await expect(body.get()).rejects.toThrow(/raised TimeLimitExceeded/);
+    await expect(last.get()).rejects.toThrow(TimeLimitExceeded);
+  });
+
+  test("beforeStart counts towards the limit", async () => {
+    const app = new Lovage("tasks");
+    const slow = app.task("tasks.slow", { timeLimit: 10, beforeStart: never }, () => 1);
+    const t = start(app);
+    const result = await slow.delay();
+    await t.advance({ seconds: 10 });
+    await expect(result.get()).rejects.toThrow(TimeLimitExceeded);
+  });
+
+  test("the limits of a call hold for each attempt, from its own beginning", async () => {
+    const app = new Lovage("tasks");
+    const seen: unknown[] = [];
+    const slow = app.task(
+      "tasks.slow",
+      { bind: true, autoretryFor: [SoftTimeLimitExceeded], retryKwargs: { countdown: 1 }, maxRetries: 1 },
+      async (self) => {
+        const { retries, softTimeLimit, timeLimit } = self.request;
+        seen.push([retries, softTimeLimit, timeLimit]);
+        throw await untilTold();
+      },
+    );
+    const t = start(app);
+    const result = await slow.applyAsync([], { softTimeLimit: 7, timeLimit: 20 });
+    await t.advance({ seconds: 14 });
+    expect(await result.state()).toBe("STARTED");
+    await t.advance({ seconds: 1 });
+    await expect(result.get()).rejects.toThrow(SoftTimeLimitExceeded);
+    expect(seen).toEqual([
+      [0, 7, 20],
+      [1, 7, 20],
+    ]);
   });
 
   test("a run that goes on after its limit can do nothing more", async () => {
