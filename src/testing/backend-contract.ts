@@ -21,6 +21,8 @@ export interface ContractBackend {
   advance(ms: number): void;
   /** What Python does: replaces the whole row by one with nothing but these. Absent where Python cannot write. */
   putRaw?(key: string, payload: Payload, timestamp: number): Promise<void> | void;
+  /** The reply to the next write is lost on its way, and whoever asked asks again by itself, as an SDK does. Absent where nothing lies in between. */
+  loseReply?(): void;
   close(): Promise<void> | void;
 }
 
@@ -311,6 +313,196 @@ export function backendContract(
       });
     });
 
+    describe("interleavings", () => {
+      const PAST_LEASE_MS = LEASE_MS + LEASE_MARGIN_MS;
+      const began = (runs = 1) => ({ type: "claimed", runs, revoked: undefined });
+      const wrote = { type: "written", revoked: undefined };
+      const retryOf = (key: string, owner: string, next: string, more: Partial<Final> = {}) =>
+        finalOf(key, owner, { done: false, result: meta("RETRY"), next, ...more });
+
+      test("a retry lost between its row and its message", async () => {
+        const key = newKey();
+        await apply(claimOf(key, "a"));
+        await apply(retryOf(key, "a", "the retry's message"));
+        // Its worker died before it was sent. The message comes again, to two workers.
+        for (const owner of ["b", "c"]) {
+          expect(await apply(claimOf(key, owner))).toMatchObject({
+            type: "settled",
+            row: { settled: true, next: "the retry's message" },
+          });
+        }
+        expect(await apply(claimOf(key, "d", { attempt: 1 }))).toEqual(began());
+        expect(await apply(claimOf(key, "e"))).toMatchObject({ type: "superseded" });
+        expect((await read(key))?.next).toBeUndefined();
+      });
+
+      test("a replacement with the same id", async () => {
+        const key = newKey();
+        await apply(claimOf(key, "a", { attempt: 2 }));
+        await apply(finalOf(key, "a", { attempt: 2, done: false, result: undefined, next: "the replacement" }));
+        expect(await apply(claimOf(key, "b", { attempt: 2 }))).toMatchObject({
+          type: "settled",
+          row: { result: meta("STARTED"), next: "the replacement" },
+        });
+        expect(await apply(claimOf(key, "c", { attempt: REPLACED }))).toEqual(began());
+        expect(await apply(claimOf(key, "d", { attempt: 2 }))).toMatchObject({ type: "superseded" });
+        expect(await apply(finalOf(key, "c", { attempt: REPLACED }))).toEqual(wrote);
+        expect(await apply(claimOf(key, "e", { attempt: 2 }))).toMatchObject({ type: "superseded" });
+        expect(await apply(claimOf(key, "f", { attempt: REPLACED }))).toMatchObject({ type: "settled" });
+      });
+
+      test("a retry that arrives before its row", async () => {
+        const key = newKey();
+        await apply(claimOf(key, "a"));
+        expect(await apply(claimOf(key, "b", { attempt: 1 }))).toEqual(began());
+        expect(await apply(retryOf(key, "a", "late"))).toMatchObject({
+          type: "refused",
+          row: { attempt: 1, owner: "b" },
+        });
+        expect(await apply(finalOf(key, "b", { attempt: 1 }))).toEqual(wrote);
+      });
+
+      test("a second final", async () => {
+        const key = newKey();
+        await apply(claimOf(key, "a"));
+        await apply(finalOf(key, "a"));
+        const before = await read(key);
+        harness.advance(1000);
+        expect(await apply(finalOf(key, "a", { result: meta("FAILURE") }))).toEqual(wrote);
+        expect(await apply(finalOf(key, "b", { result: meta("FAILURE") }))).toMatchObject({ type: "refused" });
+        expect(await read(key)).toEqual(before);
+      });
+
+      test("a claim whose reply is lost", async () => {
+        const key = newKey();
+        await apply(claimOf(key, "a"));
+        harness.advance(1000);
+        // The same owner asks again. It is still its first run, and its lease counts from now.
+        expect(await apply(claimOf(key, "a"))).toEqual(began());
+        expect(await read(key)).toMatchObject({ runs: 1, lease: harness.now() + LEASE_MS });
+        harness.advance(PAST_LEASE_MS);
+        expect(await apply(claimOf(key, "a"))).toEqual(began());
+        expect(await apply(claimOf(key, "b"))).toMatchObject({ type: "running" });
+        expect(await apply(finalOf(key, "a"))).toEqual(wrote);
+      });
+
+      test("a duplicate of a live run", async () => {
+        const key = newKey();
+        await apply(claimOf(key, "a"));
+        const before = await read(key);
+        const until = harness.now() + PAST_LEASE_MS;
+        for (const ms of [0, LEASE_MS, LEASE_MARGIN_MS - 1]) {
+          harness.advance(ms);
+          expect(await apply(claimOf(key, "b"))).toEqual({ type: "running", until });
+        }
+        expect(await read(key)).toEqual(before);
+        harness.advance(1);
+        expect(await apply(claimOf(key, "b"))).toEqual(began(2));
+      });
+
+      test("a take-over and the late loser", async () => {
+        const key = newKey();
+        await apply(claimOf(key, "a"));
+        harness.advance(PAST_LEASE_MS);
+        expect(await apply(claimOf(key, "b"))).toEqual(began(2));
+        const before = await read(key);
+        const now = harness.now();
+        const late: readonly Command[] = [
+          finalOf(key, "a"),
+          retryOf(key, "a", "late"),
+          finalOf(key, "a", { result: undefined }),
+          { type: "update", key, now, owner: "a", result: meta("PROGRESS") },
+          { type: "extend", key, now, owner: "a", lease: now + 10 * LEASE_MS },
+          { type: "release", key, now, owner: "a" },
+        ];
+        for (const command of late)
+          expect(await apply(command)).toMatchObject({ type: "refused", row: { owner: "b", runs: 2 } });
+        expect(await read(key)).toEqual(before);
+        expect(await apply(finalOf(key, "b"))).toEqual(wrote);
+        expect(await apply(finalOf(key, "a", { result: meta("FAILURE") }))).toMatchObject({ type: "refused" });
+      });
+
+      test("an innocent neighbour of a record that kills the process", async () => {
+        const [killer, neighbour] = [newKey(), newKey()];
+        await backend.apply([claimOf(killer, "a"), claimOf(neighbour, "b")]);
+        // Each further worker takes both, gives up the neighbour, and dies of the other.
+        for (let deaths = 1; deaths <= 3; deaths++) {
+          harness.advance(PAST_LEASE_MS);
+          const claims = [claimOf(killer, `a ${deaths}`), claimOf(neighbour, `b ${deaths}`)];
+          expect((await backend.apply(claims)).map(plain)).toEqual([began(deaths + 1), began(2)]);
+          const release = { type: "release", key: neighbour, now: harness.now(), owner: `b ${deaths}` } as const;
+          expect(await apply(release)).toEqual(wrote);
+        }
+        expect(await apply(claimOf(neighbour, "alone"))).toEqual(began(2));
+        expect(await apply(finalOf(neighbour, "alone"))).toEqual(wrote);
+      });
+
+      test("Ignore", async () => {
+        const key = newKey();
+        await apply(claimOf(key, "a"));
+        await apply({ type: "update", key, now: harness.now(), owner: "a", result: meta("PROGRESS", 50) });
+        expect(await apply(finalOf(key, "a", { result: undefined }))).toEqual(wrote);
+        expect(await read(key)).toMatchObject({ result: meta("PROGRESS", 50), settled: true, done: true });
+        expect(await apply(claimOf(key, "b"))).toMatchObject({ type: "settled" });
+      });
+
+      test("Reject, and its dead letter sent back", async () => {
+        const key = newKey();
+        await apply(claimOf(key, "a"));
+        await apply(finalOf(key, "a", { result: meta("FAILURE"), buried: true }));
+        expect(await apply(claimOf(key, "b"))).toMatchObject({ type: "settled", row: { buried: true } });
+        expect(await apply(claimOf(key, "c", { redrive: 1000 }))).toEqual(began());
+        // A second copy of the letter that was sent back, while the first runs, and when it has ended.
+        expect(await apply(claimOf(key, "d", { redrive: 1000 }))).toMatchObject({ type: "running" });
+        await apply(finalOf(key, "c", { result: meta("FAILURE"), buried: true }));
+        expect(await apply(claimOf(key, "d", { redrive: 1000 }))).toMatchObject({ type: "settled" });
+        expect(await apply(claimOf(key, "e", { redrive: 1001 }))).toEqual(began());
+      });
+
+      test("requeue", async () => {
+        const key = newKey();
+        await apply(claimOf(key, "a"));
+        for (const owner of ["a", "b", "c", "d"]) {
+          expect(await apply({ type: "release", key, now: harness.now(), owner })).toEqual(wrote);
+          expect(await apply(claimOf(key, String.fromCharCode(owner.charCodeAt(0) + 1)))).toEqual(began());
+        }
+      });
+
+      test("an expired duplicate of a running task", async () => {
+        const key = newKey();
+        await apply(claimOf(key, "a"));
+        const before = await read(key);
+        expect(await apply(claimOf(key, "late", { result: meta("REVOKED") }))).toMatchObject({ type: "running" });
+        expect(await apply(finalOf(key, "late", { result: meta("REVOKED") }))).toMatchObject({ type: "refused" });
+        expect(await read(key)).toEqual(before);
+        expect(await apply(finalOf(key, "a"))).toEqual(wrote);
+      });
+
+      test("a forgotten row and its duplicate", async () => {
+        const key = newKey();
+        await apply(claimOf(key, "a"));
+        await apply({ type: "forget", key, now: harness.now() });
+        expect(await apply(claimOf(key, "b"))).toMatchObject({ type: "running" });
+        expect(await apply(finalOf(key, "a"))).toEqual(wrote);
+        expect(await read(key)).toMatchObject({ hidden: true, done: true, result: meta("SUCCESS", 3) });
+        expect(await apply(claimOf(key, "b"))).toMatchObject({ type: "settled", row: { hidden: true } });
+        expect(await apply(claimOf(key, "b", { attempt: 1 }))).toMatchObject({ type: "superseded" });
+      });
+
+      test("a Python writer that replaces the item", async () => {
+        if (!harness.putRaw) return;
+        const key = newKey();
+        await apply(claimOf(key, "a"));
+        await harness.putRaw(key, meta("STARTED"), harness.now() / 1000);
+        expect(await apply(finalOf(key, "a"))).toMatchObject({ type: "refused" });
+        expect(await apply(claimOf(key, "b"))).toEqual(began());
+        await harness.putRaw(key, meta("SUCCESS", 9), harness.now() / 1000);
+        expect(await apply(finalOf(key, "b"))).toMatchObject({ type: "refused" });
+        expect(await apply(claimOf(key, "c"))).toMatchObject({ type: "superseded" });
+        expect(await read(key)).toMatchObject({ result: meta("SUCCESS", 9) });
+      });
+    });
+
     describe("joining", () => {
       const hash = (n: number) => `member-${String(n).padStart(4, "0")}`;
       const joinOf = (key: string, more: Partial<Join> = {}): Join => ({
@@ -415,6 +607,7 @@ export function backendContract(
                 const key = keys[draft.key] as string;
                 return toCommand(draft, key, model.get(key), harness.now());
               });
+              if (step.lost) harness.loseReply?.();
               // A reply may be lost, and the commands sent again: everything must stay as the model has it.
               for (let sent = 0; sent < (step.again ? 2 : 1); sent++) {
                 expect([where, plain(await backend.apply(commands))]).toEqual([where, plain(commands.map(decided))]);
@@ -438,7 +631,7 @@ export function backendContract(
 // ── random histories ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 /** Few of each, so that they meet. */
-const KEYS = [0, 1];
+export const KEYS = [0, 1];
 const OWNERS = ["a", "b", "c"];
 const ATTEMPTS = [0, 1, REPLACED];
 const RESULTS: readonly Payload[] = [
@@ -470,25 +663,36 @@ interface Draft {
   readonly terminate: boolean;
 }
 
+/** `again`: applied a second time; `lost`: the reply to a write of it is lost. */
 type Step =
-  | { readonly type: "apply"; readonly commands: readonly Draft[]; readonly again: boolean }
+  | {
+      readonly type: "apply";
+      readonly commands: readonly Draft[];
+      readonly again: boolean;
+      readonly lost: boolean;
+    }
   | { readonly type: "advance"; readonly ms: number }
   | { readonly type: "python"; readonly key: number; readonly result: Payload };
 
-function randomHistory(random: () => number, withPython: boolean): readonly Step[] {
+/** What happens to a few rows, at random: the same for the same numbers. */
+export function randomHistory(random: () => number, withPython: boolean): readonly Step[] {
   const below = (count: number) => Math.floor(random() * count);
   const pick = <T>(...choices: readonly T[]): T => choices[below(choices.length)] as T;
   const seldom = () => below(8) === 0;
+  // One in four is of an attempt that kills worker after worker.
+  const deadly = below(4) === 0;
   const draft = (): Draft => ({
-    type: pick<Draft["type"]>(
-      "claim",
-      "claim",
-      pick("final", "update", "extend"),
-      pick("final", "release", "revoke"),
-      pick("forget", "bury", "store"),
-    ),
+    type: deadly
+      ? pick<Draft["type"]>("claim", "claim", "claim", pick("update", "extend", "release", "final"))
+      : pick<Draft["type"]>(
+          "claim",
+          "claim",
+          pick("final", "update", "extend"),
+          pick("final", "release", "revoke"),
+          pick("forget", "bury", "store"),
+        ),
     key: pick(...KEYS),
-    attempt: pick(...ATTEMPTS),
+    attempt: deadly ? 0 : pick(...ATTEMPTS),
     owner: pick(...OWNERS),
     asHolder: pick(true, false),
     leaseMs: pick(1000, 30_000),
@@ -505,14 +709,17 @@ function randomHistory(random: () => number, withPython: boolean): readonly Step
   });
   const step = (): Step => {
     const kind = below(withPython ? 12 : 11);
-    if (kind < 8) return { type: "apply", commands: Array.from({ length: 1 + below(4) }, draft), again: seldom() };
-    if (kind < 11) return { type: "advance", ms: pick(1, 999, 2000, 3000, 32_000, 61_000) };
+    if (kind < 8)
+      return { type: "apply", commands: Array.from({ length: 1 + below(4) }, draft), again: seldom(), lost: seldom() };
+    const ms = deadly ? pick(2000, 32_000, 61_000) : pick(1, 999, 2000, 3000, 32_000, 61_000);
+    if (kind < 11) return { type: "advance", ms };
     return { type: "python", key: pick(...KEYS), result: pick(...RESULTS) };
   };
   return Array.from({ length: 5 + below(26) }, step);
 }
 
-function toCommand(draft: Draft, key: string, row: Row | undefined, now: number): Command {
+/** The command that a draft is when it is applied. */
+export function toCommand(draft: Draft, key: string, row: Row | undefined, now: number): Command {
   const { type, result, hidden, redrive, done, buried, next, unclaimed, terminate } = draft;
   // A claim of the holder's would only be its own lost reply: its attempt is that of the row, and its owner another.
   const attempt = (draft.asHolder ? row?.attempt : undefined) ?? draft.attempt;

@@ -26,21 +26,25 @@ async function work(what: string): Promise<void> {
   await sleep(Math.random() * 0.2 * NAP_MS);
 }
 
-app.task("chaos.plain", async (n: number) => {
+/** Hooks run between what follows from a task and its acknowledgement: workers are to die there as well. */
+const linger = () => sleep(Math.random() * NAP_MS) as Promise<void>;
+const hooks = { afterReturn: linger, onRetry: linger };
+
+app.task("chaos.plain", hooks, async (n: number) => {
   await work(`plain ${n}`);
   return n;
 });
-app.task("chaos.step", async (n: number) => {
+app.task("chaos.step", hooks, async (n: number) => {
   await work(`step ${n}`);
   return n;
 });
-app.task("chaos.follow", (n: number) => work(`follow ${n}`));
-app.task("chaos.errback", (id: string) => work(`errback ${id.slice(id.lastIndexOf("-") + 1)}`));
-app.task("chaos.fail", async (n: number) => {
+app.task("chaos.follow", hooks, (n: number) => work(`follow ${n}`));
+app.task("chaos.errback", hooks, (id: string) => work(`errback ${id.slice(id.lastIndexOf("-") + 1)}`));
+app.task("chaos.fail", hooks, async (n: number) => {
   await work(`fail ${n}`);
   throw new RangeError("no");
 });
-app.task("chaos.retry", { bind: true }, async (self, n: number) => {
+app.task("chaos.retry", { bind: true, ...hooks }, async (self, n: number) => {
   if (self.request.retries < 2) self.retry({ countdown: Math.random() });
   await work(`retry ${n}`);
   return n;

@@ -58,7 +58,7 @@ export async function chaos(tasks: number, kills: number, seed: number): Promise
   const url = `sqlite:///${join(folder, "lovage.db")}`;
   const app = new Lovage("chaos", { brokerUrl: url });
   // So slow that the work takes about as long as the kills.
-  const nap = (kills * SECONDS_A_KILL * 1000 * WORKERS * CONCURRENCY) / (tasks * 2);
+  const nap = (kills * SECONDS_A_KILL * 1000 * WORKERS * CONCURRENCY) / (tasks * 3);
   const env = {
     ...process.env,
     CHAOS_NAP_MS: String(nap),

@@ -9,6 +9,7 @@ import * as dynamodb from "../../src/results/dynamodb.ts";
 import { describeBackend } from "../contract/backend.ts";
 import { CONTRACT_QUEUES, describeBroker } from "../contract/broker.ts";
 import { emulator, emulatorUrl } from "./emulators.ts";
+import { startFaultProxy } from "./fault-proxy.ts";
 
 const [ministack, dynamodbLocal] = await Promise.all([emulator("ministack"), emulator("dynamodb")]);
 
@@ -39,8 +40,9 @@ function backendOn(name: string, aws: Emulator | undefined): void {
       `DynamoDB on ${name}`,
       async () => {
         const table = `contract-${randomUUID()}`;
-        const url = emulatorUrl("dynamodb", aws, `/${table}`);
-        await dynamodb.createTable(url);
+        await dynamodb.createTable(emulatorUrl("dynamodb", aws, `/${table}`));
+        const proxy = await startFaultProxy(aws.endpoint);
+        const url = emulatorUrl("dynamodb", proxy, `/${table}`);
         const client = new DynamoDBClient({
           endpoint: aws.endpoint,
           region: "us-east-1",
@@ -60,8 +62,14 @@ function backendOn(name: string, aws: Emulator | undefined): void {
             const Item = { id: { S: key }, result: { B: result }, timestamp: { N: String(timestamp) } };
             await client.send(new PutItemCommand({ TableName: table, Item }));
           },
+          loseReply() {
+            proxy.reset();
+            for (const write of ["PutItem", "UpdateItem", "BatchExecuteStatement"])
+              proxy.spoil(write, { loseReply: true });
+          },
           async close() {
             await backend.close();
+            await proxy.close();
             client.destroy();
           },
         };
