@@ -40,6 +40,8 @@ const OPTIONS = ["region", "is_secure", "ttl_seconds", "keys", "read", "write"];
 
 /** DynamoDB's limit of an item, names included, in bytes: 400 KB. */
 const MAX_BYTES = 400 * 1024;
+/** What the row of a join has beside its members, in bytes: key, counter, size, time and the names, generously. */
+const JOIN_OVERHEAD = 1024;
 /** Of one BatchGetItem. */
 const MAX_KEYS = 100;
 /** For one try of a request, in milliseconds. */
@@ -144,6 +146,11 @@ export function open(url: string, context: BackendContext): Backend {
 
   /** Adds to the row of a join if the condition holds, and tells where it stands; else returns what is there. */
   async function join(command: Join, condition: Condition): Promise<Joined | Met> {
+    // Said before the first member is sent, not after the last that fits.
+    const size = (command.size ?? 0) * MEMBER_LENGTH;
+    if (size > MAX_BYTES - JOIN_OVERHEAD) {
+      throw new PayloadTooLarge(`the row ${command.key} of ${command.size} members`, size, MAX_BYTES - JOIN_OVERHEAD);
+    }
     const expression = createExpression();
     const ConditionExpression = condition(expression);
     const UpdateExpression = additions(expression, command);

@@ -140,7 +140,9 @@ export function createReader(context: ReaderContext): ResultReader {
         // Asked for before the rows are read: a change in between is not missed.
         const changed = backend.changed?.(wake.signal);
         const began = clock.now();
-        const due = [...waiters].filter((waiter) => changed !== undefined || waiter.next <= began);
+        // Who comes while the rows are read has not been looked for, and is not told that nothing was found.
+        const known = [...waiters];
+        const due = known.filter((waiter) => changed !== undefined || waiter.next <= began);
         const isFull = began >= all;
         if (isFull) all = began + SAFETY_INTERVAL_MS;
         for (let from = 0; from < due.length; from += LOOK_AT) {
@@ -149,8 +151,8 @@ export function createReader(context: ReaderContext): ResultReader {
           if (found < LOOK_AT / 2 && !isFull && changed !== undefined) break;
         }
         const now = clock.now();
-        for (const waiter of waiters) {
-          if (waiter.deadline <= now)
+        for (const waiter of known) {
+          if (waiter.deadline <= now && waiters.has(waiter))
             waiter.settle(undefined, new TimeoutError(waiter.id, waiter.timeout, waiter.state));
         }
         if (waiters.size === 0) {

@@ -9,7 +9,7 @@ import { idsOf, joinRows, leafId, memberHash } from "../canvas/join-rows.ts";
 import { isOurs, rowContext, rulesOf } from "../canvas/send.ts";
 import { bodyOf, formOf, LEAF_SIZE, signatures, tasksOf } from "../canvas/shape.ts";
 import type { Engine } from "../engine.ts";
-import { ChordError, LovageError, OperationalError, WorkerLostError } from "../errors.ts";
+import { ChordError, LovageError, OperationalError, PayloadTooLarge, WorkerLostError } from "../errors.ts";
 import { attemptOf, type Message, type SignatureData } from "../protocol/message.ts";
 import { decodeGroupMeta, decodeMeta, type Meta, type ResultTuple } from "../protocol/meta.ts";
 import { groupKey, joinKey, type Row, taskKey } from "../results/backend.ts";
@@ -236,7 +236,22 @@ export interface Member extends Origin {
 }
 
 /** Counts a member; the one that completes the chord sends its body, or has it fail. */
-export async function joinChord(sender: Sender, { id, rootId, group, index, body }: Member): Promise<void> {
+export async function joinChord(sender: Sender, member: Member): Promise<void> {
+  try {
+    await joinMember(sender, member);
+  } catch (error) {
+    if (!(error instanceof PayloadTooLarge)) throw error;
+    // No other try would make the row smaller: nobody will ever count to the end, and who waits is told so.
+    const { group, body } = member;
+    await failBody(
+      repeating(sender),
+      body,
+      new ChordError(`the chord ${group} can count no more members: ${error.message}`, { cause: error }),
+    );
+  }
+}
+
+async function joinMember(sender: Sender, { id, rootId, group, index, body }: Member): Promise<void> {
   let member = memberHash(id);
   if (typeof body.options["join_leaves"] === "number" && index !== null) {
     const leaf = leafId(group, Math.floor(index / LEAF_SIZE));

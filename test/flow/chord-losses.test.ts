@@ -1,6 +1,8 @@
 /** Members of chords that never run: nothing may wait for them. */
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { chain, chord, Lovage, OperationalError } from "../../src/index.ts";
+import { chain, chord, Lovage, OperationalError, PayloadTooLarge } from "../../src/index.ts";
+import { openBackend, registerBackend } from "../../src/open.ts";
+import type { Command, Outcome } from "../../src/results/record.ts";
 import { type TestApp, testApp } from "../../src/testing/index.ts";
 
 const app = new Lovage("losses");
@@ -169,4 +171,37 @@ describe("what a member adds to its chord, and does not send", () => {
     await t.drain();
     expect(await result.get({ timeout: 0 })).toBe(106);
   });
+});
+
+test("a chord whose row is full fails, once, and its members are done with", async () => {
+  registerBackend("full", async () => ({
+    async open(url, context) {
+      const backend = await openBackend(url.replace("full:", "memory:"), context);
+      // As DynamoDB's: what does not fit is refused, and nothing is lost of what is there.
+      const isTooMuch = async ({ type, key, member }: Command & { readonly member?: string }) =>
+        type === "join" && member !== undefined && ((await backend.read([key]))[0]?.members ?? "").length >= 22;
+      return {
+        ...backend,
+        apply: async (commands) =>
+          Promise.all(
+            commands.map(async (command) =>
+              (await isTooMuch(command as Command & { readonly member?: string }))
+                ? new PayloadTooLarge(`the row ${command.key}`, 409_601, 409_600)
+                : ((await backend.apply([command]))[0] as Outcome | Error),
+            ),
+          ),
+      };
+    },
+  }));
+  await t.close();
+  t = testApp(app, { config: { resultBackend: "full://chords" } });
+  const members = Array.from({ length: 5 }, (_, n) => add.s(n, n).set({ taskId: `member-${n}` }));
+  const result = await chord(members, sum.s().linkError(tell.s())).delay();
+  await t.advance({ hours: 1 });
+  await expect(result.get({ timeout: 0 })).rejects.toThrow(
+    /^the chord \S+ can count no more members: the row \S+ has 409601/,
+  );
+  expect(told).toEqual([result.id]);
+  for (let n = 0; n < 5; n++) expect(await app.result(`member-${n}`).get({ timeout: 0 })).toBe(2 * n);
+  expect(await (await app.engine.broker()).size("celery")).toEqual({ ready: 0, delayed: 0, inFlight: 0 });
 });

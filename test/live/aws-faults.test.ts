@@ -259,6 +259,13 @@ describe.skipIf(dynamodbLocal === undefined)("DynamoDB", () => {
       expect(await apply(joinOf(key, { member: hash(1) }))).toMatchObject({ count: 1, members: 1 });
     });
 
+    test("of more members than a row can hold is refused before the first of them", async () => {
+      const key = newJoin();
+      expect(await apply(joinOf(key, { size: 40_000 }))).toBeInstanceOf(PayloadTooLarge);
+      expect(await backend.read([key])).toEqual([undefined]);
+      expect(await apply(joinOf(key, { size: 37_000 }))).toMatchObject({ size: 37_000 });
+    });
+
     test("that no longer fits into a row says so", { timeout: 30_000 }, async () => {
       const key = newJoin();
       const members = Array.from({ length: 37_210 }, (_, n) => `${String(n).padStart(10, "0")}x`);
