@@ -33,6 +33,12 @@ import { Task, type TaskFunction, type TaskRef } from "./tasks/task.ts";
 import type { Wire } from "./tasks/wire.ts";
 
 /**
+ * The task that a function becomes. The function is taken as a whole, by a type without parameters: one with them would
+ * give its own to a parameter with a default, `(x: number, y = 2)`, in place of the default's.
+ */
+type TaskOf<F> = F extends (...args: infer P extends readonly unknown[]) => infer R ? Task<P, Wire<Awaited<R>>> : never;
+
+/**
  * An app: a name, a configuration, tasks.
  *
  * ```ts
@@ -82,7 +88,7 @@ export class Lovage implements SignatureApplier {
   }
 
   /** Makes a function a task. Its types flow into `delay` and out of `get`. */
-  task<P extends readonly unknown[], R>(name: string, fn: (...args: P) => R): Task<P, Wire<Awaited<R>>>;
+  task<F extends CallableFunction>(name: string, fn: F): TaskOf<F>;
   /** A task with a schema: its input is what callers give, its output what the function gets. */
   task<S extends TaskSchema, R, B extends TaskClass = typeof Task>(
     name: string,
@@ -100,11 +106,11 @@ export class Lovage implements SignatureApplier {
     options: TaskOptions & { readonly bind: true; readonly base?: B; readonly schema?: undefined },
     fn: (self: RunningTask<InstanceType<B>>, ...args: P) => R,
   ): Task<P, Wire<Awaited<R>>> & MembersOf<B>;
-  task<P extends readonly unknown[], R, B extends TaskClass = typeof Task>(
+  task<F extends CallableFunction, B extends TaskClass = typeof Task>(
     name: string,
     options: TaskOptions & { readonly bind?: false; readonly base?: B; readonly schema?: undefined },
-    fn: (...args: P) => R,
-  ): Task<P, Wire<Awaited<R>>> & MembersOf<B>;
+    fn: F,
+  ): TaskOf<F> & MembersOf<B>;
   task(name: string, optionsOrFn: TaskOptions | TaskFunction | null | undefined, given?: TaskFunction): Task {
     const [options, fn] = typeof optionsOrFn === "function" ? [{}, optionsOrFn] : [optionsOrFn ?? {}, given];
     checkTaskName(name);

@@ -32,6 +32,23 @@ const greet = app.task("greet", (name: string, greeting = "hello") => `${greetin
 void greet.delay("ann");
 void greet.delay("ann", "hi");
 
+// A default's type is the parameter's, with and without options.
+const scale = app.task("scale", (x: number, by = 2) => x * by);
+const late = app.task("late", { queue: "late" }, (x: number, by = 2) => x * by);
+same<typeof scale, Task<[x: number, by?: number], number>>(true);
+void late.delay(1);
+void late.delay(1, 3);
+// @ts-expect-error of another type than the default
+void scale.delay(1, "3");
+// @ts-expect-error of another type than the default
+void late.delay(1, "3");
+// In a bound task it has to be said: what gives `self` its type gives one to a parameter that has none.
+app.task("bound", { bind: true }, (self, x: number, by: number = 2) => x * by + self.request.retries);
+// @ts-expect-error no function
+app.task("nothing", { queue: "late" });
+// @ts-expect-error no function, even where it has a function's words
+app.task("nothing", { apply: 1, bind: 2 });
+
 const sum = app.task("sum", (...numbers: number[]) => numbers.reduce((a, b) => a + b, 0));
 void sum.delay();
 void sum.delay(1, 2, 3);
