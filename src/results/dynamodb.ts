@@ -558,7 +558,13 @@ function expectation(command: Command): Expectation {
     case "release":
       return {
         assumed: { ...ASSUMED, owner: command.owner, lease: 0 },
-        condition: all(isPresent(now), is("owner", command.owner), hasNo("settled"), isUnmarked),
+        condition: all(
+          isPresent(now),
+          is("owner", command.owner),
+          hasNo("settled"),
+          isUnmarked,
+          ...(command.result === undefined ? [] : [hasNo("hidden")]),
+        ),
       };
     case "forget":
     case "revoke":

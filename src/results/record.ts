@@ -73,6 +73,8 @@ export interface Extend extends Addressed {
 export interface Release extends Addressed {
   readonly type: "release";
   readonly owner: string;
+  /** What readers see until the next claim, in place of a run that is none any more. Default: what they saw. Nothing that is hidden is shown. */
+  readonly result?: Payload | undefined;
 }
 
 /** Final where no lease lives; else a mark that the owner sees. */
@@ -303,7 +305,8 @@ function extend(row: Row | undefined, command: Extend): Decision {
 /** The owner stays, so that a final of its own which was only slow still counts if nobody claimed in between. */
 function release(row: Row | undefined, command: Release): Decision {
   if (row === undefined || !isOwn(row, command) || row.settled) return refused(row);
-  return written({ ...row, ttl: command.ttl ?? row.ttl, lease: undefined });
+  const result = row.hidden === true ? row.result : (command.result ?? row.result);
+  return written({ ...row, ttl: command.ttl ?? row.ttl, lease: undefined, result });
 }
 
 function revoke(row: Row | undefined, command: Revoke): Decision {

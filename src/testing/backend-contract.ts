@@ -750,7 +750,7 @@ export function toCommand(draft: Draft, key: string, row: Row | undefined, now: 
     case "extend":
       return { type, ...addressed, owner, lease };
     case "release":
-      return { type, ...addressed, owner };
+      return { type, ...addressed, owner, result: draft.keepsResult ? undefined : result };
     case "revoke":
       return { type, ...addressed, terminate, result };
     case "forget":

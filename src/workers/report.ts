@@ -24,6 +24,16 @@ export function reportReceived({ log }: WorkerContext, { message, delivery }: Jo
   log("info", `Received task: ${nameOf(message)}`, { ...fieldsOf(message), queue: delivery.queue });
 }
 
+/** Names the task that a worker was running when it died, which that worker could not. */
+export function reportDeaths({ log, engine }: WorkerContext, { message, delivery }: Job, deaths: number): void {
+  const { maxDeliveries } = engine.config;
+  log(
+    "warning",
+    `Task ${nameOf(message)} is taken over: ${deaths === 1 ? "a worker" : `${deaths} workers`} died while it ran (maxDeliveries is ${maxDeliveries})`,
+    { ...fieldsOf(message), queue: delivery.queue, deaths },
+  );
+}
+
 /** The line about how a run ended. */
 export function reportEnd(
   { log, engine }: WorkerContext,

@@ -10,7 +10,7 @@ import { attemptOf, type Message } from "../protocol/message.ts";
 import { encodeMeta, type Meta } from "../protocol/meta.ts";
 import { parseTime } from "../protocol/time.ts";
 import type { Final } from "../results/record.ts";
-import { taskKey } from "../results/backend.ts";
+import { type Payload, taskKey } from "../results/backend.ts";
 import { PENDING, STARTED } from "../states.ts";
 import { pack } from "../tasks/publish.ts";
 import type { Task } from "../tasks/task.ts";
@@ -22,7 +22,7 @@ import { DELETE, type Disposition, handBack } from "./disposition.ts";
 import { follow, type InPlace } from "./follow.ts";
 import { attemptInPlace } from "./in-place.ts";
 import { repeating } from "./join.ts";
-import { fieldsOf, nameOf, reportReceived, stackOf } from "./report.ts";
+import { fieldsOf, nameOf, reportDeaths, reportReceived, stackOf } from "./report.ts";
 import { type Claimed, type RunEnd, runJob, terminated, type Watch } from "./run.ts";
 
 export type { WorkerOptions } from "./context.ts";
@@ -244,20 +244,23 @@ async function claim(context: WorkerContext, job: Job): Promise<Admission> {
   }
 }
 
-async function startedMeta(context: WorkerContext, job: Job, facts: Facts) {
+function startedMeta(context: WorkerContext, job: Job, facts: Facts) {
   const { engine, pid = 0, hostname } = context;
   const tracked = !job.request.ignoreResult && (job.options.trackStarted ?? engine.config.taskTrackStarted);
   const [state, result] = tracked ? [STARTED, { pid, hostname }] : [PENDING, null];
   return encodeMeta(describe(engine, facts, state, result, null), engine.codec);
 }
 
+const waitingMeta = (context: WorkerContext, job: Job) =>
+  encodeMeta(describe(context.engine, factsOf(context, job, []), PENDING, null, null), context.engine.codec);
+
 function prepare(context: WorkerContext, job: Job, claimed: Claimed | undefined): Run {
   const abort = new AbortController();
   const { delivery, message, request } = job;
-  const free = async () => {
+  const free = async (result?: Payload) => {
     if (claimed === undefined) return;
     const { key, owner } = claimed;
-    await context.apply({ type: "release", key, owner, now: context.engine.clock.now() });
+    await context.apply({ type: "release", key, owner, now: context.engine.clock.now(), result });
   };
   return {
     delivery,
@@ -267,6 +270,7 @@ function prepare(context: WorkerContext, job: Job, claimed: Claimed | undefined)
     suspect: claimed !== undefined && claimed.runs > 1,
     async execute(watch) {
       reportReceived(context, job);
+      if (claimed !== undefined && claimed.runs > 1) reportDeaths(context, job, claimed.runs - 1);
       await context.engine.emitter.emit("taskReceived", { task: message.task, taskId: message.id, request });
       const ended = await guard(context, delivery, () =>
         runJob(context, job, claimed, abort.signal, watch).catch(async (error: unknown) => {
@@ -292,7 +296,8 @@ function prepare(context: WorkerContext, job: Job, claimed: Claimed | undefined)
     terminate: () => abort.abort(terminated()),
     async release() {
       abort.abort(new LovageError("the worker stops"));
-      await free();
+      // It waits again, and whoever looks is to see so.
+      await free(await waitingMeta(context, job));
       return { type: "handBack", visibility: 0 };
     },
   };

@@ -108,6 +108,7 @@ test("a cold shutdown hands back what runs, and another worker runs it at once",
   first.process.kill("SIGINT");
   expect((await first.exited).code).toBe(1);
   expect(first.stdout()).toContain("worker: Cold shutdown (MainProcess)");
+  expect(await result.state()).toBe("PENDING");
   await worker();
   expect(await result.get({ timeout })).toBe("slept");
   expect(runs().map(([, word]) => word)).toEqual(["begin", "begin", "end"]);
@@ -150,11 +151,12 @@ test("kill -9 ends the process that runs tasks too, and another worker finishes 
   expect(runs().map(([, word]) => word)).toEqual(["begin", "begin", "end"]);
 });
 
-test("a worker outlives a task that calls process.exit", async () => {
+test("a worker outlives a task that calls process.exit, and names it", async () => {
   const { worker, app, runs } = place();
   const { says } = await worker();
   const result = await app.sendTask("cli.exit");
   expect(await result.get({ timeout })).toBe("survived");
+  await says(new RegExp(`Task cli\\.exit\\[${result.id}\\] is taken over: a worker died while it ran`));
   await says(/Process 'pool' pid:\d+ exited with 'exitcode 0'/);
   expect(new Set(runs().map(([pid]) => pid)).size).toBe(2);
 });

@@ -212,6 +212,17 @@ describe("named interleavings", () => {
     expect(task.claim("d")).toEqual(claimed(2));
   });
 
+  test("a hand-back may say what is to be read until the next claim, and shows nothing that is hidden", () => {
+    const task = scene();
+    task.claim("a", { result: "STARTED" });
+    expect(task.release("a", { result: "PENDING" })).toEqual(written());
+    expect(task.row).toMatchObject({ result: "PENDING", owner: "a" });
+    const hidden = scene();
+    hidden.claim("a", { hidden: true, result: "STARTED" });
+    expect(hidden.release("a", { result: "PENDING" })).toEqual(written());
+    expect(hidden.row).toMatchObject({ result: "STARTED", hidden: true });
+  });
+
   test("a heartbeat that comes after the hand-back does not bring the lease back", () => {
     const task = scene();
     task.claim("a");
