@@ -66,6 +66,16 @@ const GET_MANY = `SELECT ${COLUMNS} FROM results WHERE id IN (SELECT value FROM 
 const PUT = `
   INSERT INTO results (${COLUMNS}) VALUES (${COLUMNS.map(() => "?")})
   ON CONFLICT (id) DO UPDATE SET ${COLUMNS.slice(1).map((column) => `${column} = excluded.${column}`)}`;
+/** What `decide` makes of a claim where there is no row: most claims are the first. */
+const CLAIM_NEW = `
+  INSERT INTO results (id, timestamp, ttl, attempt, owner, lease, runs, hidden, redrive, next, result)
+  VALUES (?, ?, ?, ?, ?, ?, 1, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING`;
+/** What `decide` makes of a final whose owner runs the attempt, undisturbed: most finals are so. */
+const SETTLE_OWN = `
+  UPDATE results SET timestamp = ?, ttl = coalesce(?, ttl), lease = NULL, settled = 1, done = ?, buried = ?,
+    hidden = coalesce(?, hidden), next = ?, result = ?
+  WHERE id = ? AND owner = ? AND attempt = ? AND settled IS NULL AND revoked IS NULL AND chord_count IS NULL
+    AND (ttl IS NULL OR ttl * 1000 > ?)`;
 const LAST_OF_SWEEP = `SELECT max(rowid) AS last FROM (SELECT rowid FROM results WHERE rowid > ? ORDER BY rowid LIMIT ${SWEEP_ROWS})`;
 const SWEEP = "DELETE FROM results WHERE rowid > ? AND rowid <= ? AND ttl <= ?";
 
@@ -86,6 +96,8 @@ function create(database: Database, { now }: BackendContext): Backend {
   const get = database.prepare(GET);
   const getMany = database.prepare(GET_MANY);
   const put = database.prepare(PUT);
+  const claimNew = database.prepare(CLAIM_NEW);
+  const settleOwn = database.prepare(SETTLE_OWN);
   const lastOfSweep = database.prepare(LAST_OF_SWEEP);
   const deleteExpired = database.prepare(SWEEP);
   const waits = new Set<() => void>();
@@ -94,6 +106,11 @@ function create(database: Database, { now }: BackendContext): Backend {
   let writesSinceSweep = 0;
 
   function applyOne(command: Command): Outcome {
+    const usual = applyUsual(command);
+    if (usual !== undefined) {
+      writesSinceSweep++;
+      return usual;
+    }
     const stored = get.get(command.key);
     const { write, outcome } = decide(stored && toRow(stored), command);
     if (write !== undefined) {
@@ -103,6 +120,24 @@ function create(database: Database, { now }: BackendContext): Backend {
     return outcome;
   }
 
+  /** The two writes of a task that nobody disturbs: one statement each, and no row is read. `undefined`: `decide` has to. */
+  function applyUsual(command: Command): Outcome | undefined {
+    const { key, now, ttl } = command;
+    if (command.type === "claim") {
+      const { attempt, owner, lease, hidden, redrive, next, result } = command;
+      const values = [hidden ? 1 : null, redrive ?? null, next ?? null, result] as const;
+      const { changes } = claimNew.run(key, now / 1000, ttl ?? null, attempt, owner, lease, ...values);
+      return changes === 0 ? undefined : { type: "claimed", runs: 1, revoked: undefined };
+    }
+    if (command.type === "final" && command.result !== undefined) {
+      const { done, buried, hidden, next, result, owner, attempt } = command;
+      const marks = [done ? 1 : null, buried ? 1 : null, hidden ? 1 : null, next ?? null] as const;
+      const { changes } = settleOwn.run(now / 1000, ttl ?? null, ...marks, result, key, owner, attempt, now);
+      return changes === 0 ? undefined : { type: "written", revoked: undefined };
+    }
+    return undefined;
+  }
+
   function sweep(): void {
     writesSinceSweep = 0;
     const last = lastOfSweep.get(cursor)?.["last"];
@@ -110,20 +145,44 @@ function create(database: Database, { now }: BackendContext): Backend {
     cursor = typeof last === "number" ? last : 0;
   }
 
+  /** `closed` is called when no further command can take part. */
+  async function applyAll(commands: readonly Command[], closed?: () => void): Promise<readonly (Outcome | Error)[]> {
+    try {
+      return await database.write(() => {
+        closed?.();
+        const outcomes = commands.map(applyOne);
+        if (writesSinceSweep >= SWEEP_ROWS) sweep();
+        return outcomes;
+      });
+    } catch (cause) {
+      closed?.();
+      // One transaction for all of them: none was applied. What the system did not cause, one of them did.
+      if (commands.length > 1 && !(cause instanceof OperationalError))
+        return (await Promise.all(commands.map((command) => applyAll([command])))).flat();
+      const error = toOperationalError(cause, database.path);
+      return commands.map(() => error);
+    }
+  }
+
+  /** The commands of one turn share a job: a job of its own for each would need a savepoint of its own. */
+  let gathered: { readonly commands: Command[]; readonly outcomes: Promise<readonly (Outcome | Error)[]> } | undefined;
+
+  function gather(): NonNullable<typeof gathered> {
+    const commands: Command[] = [];
+    const outcomes = applyAll(commands, () => {
+      gathered = undefined;
+    });
+    gathered = { commands, outcomes };
+    return gathered;
+  }
+
   return {
     maxBytes: MAX_BYTES,
     async apply(commands) {
-      try {
-        return await database.write(() => {
-          const outcomes = commands.map(applyOne);
-          if (writesSinceSweep >= SWEEP_ROWS) sweep();
-          return outcomes;
-        });
-      } catch (cause) {
-        // One transaction for all of them: none was applied.
-        const error = toOperationalError(cause, database.path);
-        return commands.map(() => error);
-      }
+      const { commands: all, outcomes } = gathered ?? gather();
+      const from = all.length;
+      for (const command of commands) all.push(command);
+      return (await outcomes).slice(from, from + commands.length);
     },
     async read(keys) {
       const rows = new Map<unknown, Row>();

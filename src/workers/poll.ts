@@ -122,6 +122,8 @@ export async function startWorker(app: Lovage, options: PollOptions = {}): Promi
   }
   /** Acknowledgements under way. They hold up nothing but the end. */
   const leaving = new Set<Promise<void>>();
+  /** Those that wait for one of them to be done. */
+  const crowded: (() => void)[] = [];
   const hide = shareTurn<{ delivery: Delivery; visibility: number }, undefined>(
     (entries) => broker.changeVisibility(entries) as Promise<(undefined | Error)[]>,
   );
@@ -242,12 +244,15 @@ export async function startWorker(app: Lovage, options: PollOptions = {}): Promi
   async function finish(delivery: Delivery, disposition: Disposition, group: string | undefined): Promise<void> {
     const id = ids.get(delivery) as number;
     // What is being acknowledged is still out of its queue: as many as can run may be so, and no more.
-    while (group === undefined && leaving.size >= concurrency) await Promise.race(leaving);
+    while (group === undefined && leaving.size >= concurrency) await new Promise<void>((go) => crowded.push(go));
     ids.delete(delivery);
     heartbeat.drop(id);
     if (group === undefined) {
       // The outcome is durable: the next task need not wait until the message is gone.
-      const left = dispose(delivery, disposition).finally(() => leaving.delete(left));
+      const left = dispose(delivery, disposition).finally(() => {
+        leaving.delete(left);
+        crowded.shift()?.();
+      });
       leaving.add(left);
       return;
     }
