@@ -1,7 +1,8 @@
 /** The thread behind `startHeartbeat`: a broker and a backend of its own, and a beat three times in each lease. */
 import { parentPort, workerData } from "node:worker_threads";
 import { Engine } from "../engine.ts";
-import { beatOnce, type HeartbeatOrder, type HeartbeatSetup, type Holding } from "./heartbeat.ts";
+import { boardReader } from "./board.ts";
+import { beatOnce, type HeartbeatOrder, type HeartbeatSetup, type Holding, readHolding } from "./heartbeat.ts";
 
 /** A process that is so far past the limit of a task does not enforce it: its event loop is blocked … */
 const BLOCKED_MS = 1_000;
@@ -9,15 +10,23 @@ const BLOCKED_MS = 1_000;
 const LOOK_MS = 250;
 
 const setup = workerData as HeartbeatSetup;
-const holdings = new Map<number, Holding>();
+const board = boardReader(setup.board);
+/** Those that the board has no room for. */
+const told = new Map<number, Holding>();
 
-parentPort?.on("message", (order: string) => {
-  // Written by `startThread` alone.
-  const { hold, drop } = JSON.parse(order) as HeartbeatOrder;
-  for (const holding of hold)
-    holdings.set(holding.id, { ...holding, deadline: holding.deadline ?? Number.POSITIVE_INFINITY });
-  for (const id of drop) holdings.delete(id);
+parentPort?.on("message", (order: HeartbeatOrder) => {
+  if ("drop" in order) told.delete(order.drop);
+  else {
+    const holding = readHolding(order.hold);
+    told.set(holding.id, holding);
+  }
 });
+
+/** What the worker has in hand whose deadline is not after this. */
+const inHand = (until = Number.POSITIVE_INFINITY): Holding[] => [
+  ...[...told.values()].filter(({ deadline }) => deadline <= until),
+  ...board.read(until).map(readHolding),
+];
 
 // The config is the one in force: the environment has had its say.
 const engine = new Engine(setup.config, { env: {} });
@@ -26,7 +35,7 @@ const engine = new Engine(setup.config, { env: {} });
 function every(ms: number, job: () => Promise<void>): void {
   let busy = false;
   setInterval(async () => {
-    if (busy || holdings.size === 0) return;
+    if (busy) return;
     busy = true;
     try {
       await job();
@@ -39,8 +48,10 @@ function every(ms: number, job: () => Promise<void>): void {
 }
 
 every(setup.visibility / 3, async () => {
+  const holdings = inHand();
+  if (holdings.length === 0) return;
   const [broker, backend] = await Promise.all([engine.broker(), engine.backend()]);
-  for (const finding of await beatOnce(broker, backend, [...holdings.values()], Date.now(), setup.visibility)) {
+  for (const finding of await beatOnce(broker, backend, holdings, Date.now(), setup.visibility)) {
     parentPort?.postMessage(finding);
   }
 });
@@ -49,7 +60,7 @@ every(setup.visibility / 3, async () => {
 // gets it sends what follows from the row.
 every(LOOK_MS, async () => {
   const now = Date.now();
-  const over = [...holdings.values()].filter(({ deadline }) => now > deadline + BLOCKED_MS);
+  const over = inHand(now - BLOCKED_MS);
   if (over.length === 0) return;
   const commands = over.flatMap(({ overrun }) => (overrun === undefined ? [] : [{ ...overrun, now }]));
   try {

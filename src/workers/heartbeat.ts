@@ -7,6 +7,7 @@ import type { Broker, Delivery } from "../brokers/broker.ts";
 import type { Config } from "../config.ts";
 import type { Backend } from "../results/backend.ts";
 import type { Final } from "../results/record.ts";
+import { type BoardMemory, boardMemory, boardWriter } from "./board.ts";
 
 /** What is kept: a delivery, and the claim on its task where one was made. */
 export interface Holding {
@@ -66,21 +67,27 @@ interface HeartbeatOptions {
   readonly config: Config;
   /** How long a beat keeps things, in milliseconds; a beat comes three times in it. */
   readonly visibility: number;
+  /** About how many holdings there are at most. */
+  readonly capacity: number;
   readonly broker: () => Promise<Broker>;
   readonly backend: () => Promise<Backend>;
   readonly found: (finding: Finding) => void;
   readonly failed: (error: unknown) => void;
 }
 
-/**
- * How a thread is told what to keep, as JSON: once for each turn of the event loop. A text crosses to a thread in a
- * twentieth of the time that the same objects take.
- */
-export interface HeartbeatOrder {
-  /** JSON has no infinity: `null` is a deadline that never comes. */
-  readonly hold: readonly (Omit<Holding, "deadline"> & { readonly deadline: number | null })[];
-  readonly drop: readonly number[];
+/** A holding as JSON, which has no infinity: `null` is a deadline that never comes. */
+type HoldingText = string;
+
+const writeHolding = (holding: Holding): HoldingText => JSON.stringify(holding);
+
+/** Written by {@link writeHolding}, and by nobody else. */
+export function readHolding(text: HoldingText): Holding {
+  const holding = JSON.parse(text) as Omit<Holding, "deadline"> & { readonly deadline: number | null };
+  return { ...holding, deadline: holding.deadline ?? Number.POSITIVE_INFINITY };
 }
+
+/** How the thread is told of a holding for which the board has no room. */
+export type HeartbeatOrder = { readonly hold: HoldingText } | { readonly drop: number };
 
 export interface HeartbeatSetup {
   readonly config: Pick<
@@ -89,7 +96,12 @@ export interface HeartbeatSetup {
   >;
   /** Milliseconds. */
   readonly visibility: number;
+  /** Where the holdings are: a message for each would wake the thread for every task, however short. */
+  readonly board: BoardMemory;
 }
+
+/** A board has room for so many holdings at most; those of larger workers go by message. */
+const MOST_PLACES = 4096;
 
 /** What lives in one process cannot be reached from a thread. */
 const isShared = ({ brokerUrl, resultBackend }: Config): boolean =>
@@ -115,12 +127,14 @@ function startTimer({ visibility, broker, backend, found, failed }: HeartbeatOpt
   };
 }
 
-function startThread({ config, visibility, found, failed }: HeartbeatOptions): Heartbeat {
+function startThread({ config, visibility, capacity, found, failed }: HeartbeatOptions): Heartbeat {
   const { brokerUrl, resultBackend, brokerTransportOptions, resultBackendTransportOptions } = config;
+  const board = boardMemory(Math.min(capacity, MOST_PLACES));
   // Not all of the config: routes may be functions, which cannot be sent to a thread.
   const setup: HeartbeatSetup = {
     config: { brokerUrl, resultBackend, brokerTransportOptions, resultBackendTransportOptions },
     visibility,
+    board,
   };
   // A checkout runs the sources, the package what was made of them.
   const file = import.meta.url.endsWith(".ts") ? "./heartbeat-thread.ts" : "./heartbeat-thread.js";
@@ -132,25 +146,22 @@ function startThread({ config, visibility, found, failed }: HeartbeatOptions): H
   thread.on("error", failed);
   thread.unref();
 
-  let hold: Holding[] = [];
-  let drop: number[] = [];
-  const flush = () => {
-    const order: HeartbeatOrder = { hold, drop };
-    hold = [];
-    drop = [];
-    thread.postMessage(JSON.stringify(order));
-  };
-  const schedule = () => {
-    if (hold.length + drop.length === 1) queueMicrotask(flush);
+  const { put, remove } = boardWriter(board);
+  /** Holdings that the thread was told of by message. */
+  const told = new Set<number>();
+  const tell = (order: HeartbeatOrder) => thread.postMessage(order);
+  const untell = (id: number) => {
+    if (told.delete(id)) tell({ drop: id });
   };
   return {
     hold(holding) {
-      hold.push(holding);
-      schedule();
+      const text = writeHolding(holding);
+      if (put(holding.id, text, holding.deadline)) return untell(holding.id);
+      told.add(holding.id);
+      tell({ hold: text });
     },
     drop(id) {
-      drop.push(id);
-      schedule();
+      if (!remove(id)) untell(id);
     },
     async stop() {
       await thread.terminate();

@@ -60,9 +60,11 @@ export async function startWorker(app: Lovage, options: PollOptions = {}): Promi
   const worker = createWorker(app, { hostname, log, lease: () => clock.now() + visibility, pid: process.pid });
   const stopping = new AbortController();
   const running = new Map<number, Run>();
+  const prefetch = concurrency * config.workerPrefetchMultiplier;
   const heartbeat = startHeartbeat({
     config,
     visibility,
+    capacity: prefetch + concurrency,
     broker: () => engine.broker(),
     backend: () => engine.backend(),
     found: ({ id, finding }) => {
@@ -90,7 +92,6 @@ export async function startWorker(app: Lovage, options: PollOptions = {}): Promi
   let alone = false;
   let idle: (() => void) | undefined;
 
-  const prefetch = concurrency * config.workerPrefetchMultiplier;
   const inHand = () => ids.size;
   /** Fetches that wait for room. */
   let blocked: (() => void)[] = [];
