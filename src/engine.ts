@@ -33,10 +33,19 @@ export interface Platform {
 const systemPlatform = (): Platform => ({
   clock: systemClock,
   random: Math.random,
-  uuid: () => crypto.randomUUID(),
+  uuid: newId,
   // Edge runtimes have no process.
   env: (globalThis as { process?: { env?: Record<string, string | undefined> } }).process?.env ?? {},
 });
+
+/**
+ * A UUID of version 7, which begins with the time: ids made together lie together in a store that keeps them in order.
+ * Celery's are of version 4; nobody reads anything out of either.
+ */
+function newId(): string {
+  const time = Date.now().toString(16).padStart(12, "0");
+  return `${time.slice(0, 8)}-${time.slice(8)}-7${crypto.randomUUID().slice(15)}`;
+}
 
 /** SQS keeps a message for 14 days at most, and a row must outlive it by a day: else a late duplicate would run again. */
 const MIN_ROW_SECONDS = 15 * 86_400;
