@@ -2,7 +2,7 @@
  * The file behind `sqlite://`: one connection for each path and thread, transactions that share a commit, a write lock
  * that processes share fairly, and word from other processes when they have committed.
  */
-import { type FSWatcher, mkdirSync, watch } from "node:fs";
+import { type FSWatcher, mkdirSync, utimesSync, watch } from "node:fs";
 import { dirname, resolve } from "node:path";
 import type { DatabaseSync, StatementSync } from "node:sqlite";
 import { ImproperlyConfigured, OperationalError } from "../errors.ts";
@@ -213,8 +213,19 @@ async function connect(path: string, random: () => number): Promise<Database> {
     // The promises of lost jobs are settled already; a second answer changes nothing.
     for (const answer of answers) answer();
     if (totalChanges() !== before) {
+      tellOthers();
       ownCommit = true;
       checkSoon();
+    }
+  }
+
+  /** Writing the log woke who watches it, before there was a commit to see. Touched now, it wakes them at the right time. */
+  function tellOthers(): void {
+    const now = Date.now() / 1000;
+    try {
+      utimesSync(path + WRITE_AHEAD, now, now);
+    } catch {
+      // They look again by themselves, somewhat later.
     }
   }
 
@@ -285,7 +296,7 @@ async function connect(path: string, random: () => number): Promise<Database> {
     for (const wake of [...waiting]) wake();
   }
 
-  /** The event of a write comes before its commit, by as long as the disk takes to sync: look again, ever later. */
+  /** The event of a write comes before its commit, by as long as the disk takes to sync, and the touch after it may be missed: look again, ever later. */
   function checkAgain(delay: number): void {
     clearTimeout(recheck);
     recheck = undefined;
