@@ -74,6 +74,17 @@ export type BrokerTransportOptions = {
   readonly waitTimeSeconds: number;
   /** URLs of queues by their names on SQS, prefix included. Those that are named are not looked up. */
   readonly predefinedQueues: Readonly<Record<string, PredefinedQueue>>;
+  /**
+   * The role by which EventBridge Scheduler sends what was delayed to a queue, `{queue}` standing for the queue's name on
+   * SQS; `undefined`: long delays are made of several.
+   */
+  readonly schedulerRoleArn: string | undefined;
+  /** The group of Scheduler's entries. */
+  readonly schedulerGroup: string;
+  /** The key of KMS that Scheduler's entries are encrypted with; `undefined`: one of AWS's own. */
+  readonly schedulerKeyArn: string | undefined;
+  /** Seconds of the shortest delay that Scheduler keeps. */
+  readonly schedulerMinDelay: number;
 };
 
 /** Settings of the result backend beyond its URL. */

@@ -9,6 +9,7 @@ export type {
   BrokerContext,
   BrokerLimits,
   Delivery,
+  Due,
   OpenBroker,
   Outgoing,
   QueueSize,

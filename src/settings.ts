@@ -308,6 +308,10 @@ const BROKER_OPTIONS: BrokerTransportOptions = {
   queueNamePrefix: "",
   waitTimeSeconds: 10,
   predefinedQueues: Object.freeze({}),
+  schedulerRoleArn: undefined,
+  schedulerGroup: "default",
+  schedulerKeyArn: undefined,
+  schedulerMinDelay: 3600,
 };
 
 const ONE_ACCOUNT = "all queues are spoken to with the same credentials; access is given by IAM";
@@ -345,6 +349,10 @@ const brokerTransportOptions = shape<BrokerTransportOptions>(
     queueNamePrefix: text,
     waitTimeSeconds: seconds({ min: 0, max: 20 }),
     predefinedQueues,
+    schedulerRoleArn: name,
+    schedulerGroup: name,
+    schedulerKeyArn: name,
+    schedulerMinDelay: integer(75),
   },
   BROKER_OPTIONS,
   {
@@ -420,7 +428,7 @@ export const LIVE: { readonly [K in keyof ParsedConfig]: LiveSetting<ParsedConfi
     celery: {},
     default: Object.freeze(BROKER_OPTIONS),
     parse: brokerTransportOptions,
-    what: "`visibilityTimeout`: seconds that a message stays hidden each time the poller takes or extends it, over 0 to 43,200. `maxDelay`: seconds of the longest single delay, over 0; a longer one is made of several. Default: the broker's own limit, which is 900 on SQS. `waitTimeSeconds`: 0 to 20. `region` and `queueNamePrefix`, which the broker's URL can name as well. `predefinedQueues`: URLs of SQS queues by their names there, prefix included, `{ \"prod-media\": { url } }`; what is named is not looked up (`sqs:GetQueueUrl`), what is not, is.",
+    what: "`visibilityTimeout`: seconds that a message stays hidden each time the poller takes or extends it, over 0 to 43,200. `maxDelay`: seconds of the longest single delay, over 0; a longer one is made of several. Default: the broker's own limit, which is 900 on SQS. `waitTimeSeconds`: 0 to 20. `region` and `queueNamePrefix`, which the broker's URL can name as well. `predefinedQueues`: URLs of SQS queues by their names there, prefix included, `{ \"prod-media\": { url } }`; what is named is not looked up (`sqs:GetQueueUrl`), what is not, is. `schedulerRoleArn`: the role by which EventBridge Scheduler sends to SQS what it has kept, `{queue}` in it standing for the queue's name there; without it long delays are made of several. `schedulerMinDelay`: whole seconds of the shortest delay that is given to Scheduler, from 75. `schedulerGroup`: the group of its entries. `schedulerKeyArn`: the key of KMS that they are encrypted with. These four can stand in the broker's URL as well, in Celery's spelling (`scheduler_role_arn`).",
     why: "Celery's visibility timeout is 1800 s for SQS and has to be longer than any task; here it is extended while the task runs, so that a dead worker's tasks are soon taken over.",
   },
   resultBackendTransportOptions: {

@@ -27,6 +27,10 @@ export const SQS_OPTIONS: readonly string[] = [
   "predefined_queues",
   "visibility_timeout",
   "wait_time_seconds",
+  "scheduler_role_arn",
+  "scheduler_group",
+  "scheduler_key_arn",
+  "scheduler_min_delay",
 ];
 
 const SHAPE = /^\w+:\/\/(?:(?<user>[^@/?]*)@)?(?<host>[^/?]*)(?:\/(?<path>[^?]*))?(?:\?(?<query>.*))?$/s;

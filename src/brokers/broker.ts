@@ -12,6 +12,8 @@ export interface Outgoing {
   readonly body: string;
   /** Seconds, 0 to {@link BrokerLimits.maxDelaySeconds}; may have a fraction where the broker can. Refused on a FIFO queue. */
   readonly delaySeconds?: number;
+  /** Set where `delaySeconds` ends before the text is due: whoever gets it early sends it again for the rest. */
+  readonly due?: Due;
   /** 0 to 255, the higher the sooner, where {@link BrokerLimits.priority} says so; elsewhere it is only carried in the body. */
   readonly priority?: number;
   /** FIFO: the group whose order is kept (`"default"` when absent). Elsewhere: the tenant of a fair queue. */
@@ -20,6 +22,18 @@ export interface Outgoing {
   readonly deduplicationId?: string;
   /** Text attributes beside the body: what a dead letter says about itself. */
   readonly attributes?: Readonly<Record<string, string>>;
+}
+
+/**
+ * When a text is due that a single delay does not reach. A broker with somewhere to keep it may do so in place of the
+ * delay: it hands the text out after `delaySeconds` at the earliest and when it is due at the latest, and counts a second
+ * one of the same `id` and `at` as sent while the first is kept. Any other ignores it, and the text comes by hops.
+ */
+export interface Due {
+  /** In milliseconds since the epoch. */
+  readonly at: number;
+  /** The same for every copy of the text. */
+  readonly id: string;
 }
 
 /** A text handed out by a queue, hidden from others until its visibility ends. */

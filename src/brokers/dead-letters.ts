@@ -89,7 +89,8 @@ export async function* takeDeadLetters(
 }
 
 /** What is known of a dead letter, by its attributes and else by its body. Never throws. */
-export function readDeadLetter(delivery: Delivery, queue: string): DeadLetter {
+export function readDeadLetter(handedOut: Delivery, queue: string): DeadLetter {
+  const delivery = unwrapped(handedOut);
   const { reason, error, deliveries, sentAt, deadAt, ...rest } = delivery.attributes;
   const peeked = rest["id"] === undefined || rest["task"] === undefined ? peekEnvelope(delivery.body) : {};
   return {
@@ -103,6 +104,34 @@ export function readDeadLetter(delivery: Delivery, queue: string): DeadLetter {
     sentAt: sentAt === undefined ? new Date(delivery.sentAt) : toDate(sentAt),
     deadAt: deadAt === undefined ? undefined : toDate(deadAt),
   };
+}
+
+/**
+ * A message that EventBridge Scheduler kept and could not send comes as the request that failed, and why in attributes of
+ * Scheduler's own.
+ */
+function unwrapped(delivery: Delivery): Delivery {
+  const { SCHEDULE_ARN, ERROR_CODE, ERROR_MESSAGE, ...others } = delivery.attributes;
+  if (SCHEDULE_ARN === undefined) return delivery;
+  return {
+    ...delivery,
+    body: messageBodyOf(delivery.body) ?? delivery.body,
+    attributes: {
+      ...others,
+      ...(ERROR_CODE !== undefined && { error: ERROR_CODE }),
+      reason: `EventBridge Scheduler could not send it: ${ERROR_MESSAGE ?? ERROR_CODE ?? "it does not say why"}`,
+    },
+  };
+}
+
+/** The body within a request to SQS. */
+function messageBodyOf(request: string): string | undefined {
+  try {
+    const { MessageBody }: { readonly MessageBody?: unknown } = Object(JSON.parse(request));
+    return typeof MessageBody === "string" ? MessageBody : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 function toDate(text: string): Date | undefined {

@@ -46,6 +46,14 @@ import {
   sizeOf,
 } from "./broker.ts";
 import { translateQueueName } from "./queue-name.ts";
+import { type FarOff, isFarOff, schedulerOf } from "./sqs-delays.ts";
+import type { Entries } from "./sqs-scheduler.ts";
+
+/**
+ * Defined by who bundles for AWS, as `lovage/cdk` does, with esbuild's `define`: `false` leaves EventBridge Scheduler out of
+ * a bundle whose deployment does not have it.
+ */
+declare const LOVAGE_SCHEDULER: boolean;
 
 const LIMITS: BrokerLimits = {
   maxBytes: MAX_BYTES,
@@ -70,6 +78,8 @@ const DAY = 86_400;
 const ENTRY_ATTEMPTS = 4;
 /** The longest wait before its second attempt, in milliseconds; twice as much before each further one. */
 const ENTRY_BACKOFF_MS = 100;
+/** Entries of Scheduler that are made at a time. It takes 250 requests a second of an account in small regions. */
+const MAX_SCHEDULES = 10;
 
 /** Opens the broker. No connection is made and no credentials are read before the first call. */
 export function open(url: string, context: BrokerContext): Broker {
@@ -109,8 +119,46 @@ export function open(url: string, context: BrokerContext): Broker {
 
   async function send(entries: readonly Outgoing[]): Promise<Settled> {
     const settled: (Error | undefined)[] = entries.map((entry) => refusal(entry, LIMITS));
+    const accepted = [...entries.keys()].filter((place) => settled[place] === undefined);
+    const { scheduler } = sqs;
+    if (scheduler === undefined) {
+      await sendAll(entries, accepted, settled);
+      return settled;
+    }
+    const now = context.now();
+    const [far, near] = partition(accepted, (place) => isFarOff(entries[place] as Outgoing, scheduler, now));
+    await Promise.all([
+      sendAll(entries, near, settled),
+      scheduleAll(entries, far, settled).then((hops) => sendAll(entries, hops, settled)),
+    ]);
+    return settled;
+  }
+
+  /** Has texts kept by Scheduler until they are due. Returns the places of those that have to go by hops. */
+  async function scheduleAll(
+    entries: readonly Outgoing[],
+    places: readonly number[],
+    settled: (Error | undefined)[],
+  ): Promise<readonly number[]> {
+    const hops: number[] = [];
+    await inParallel(places, MAX_SCHEDULES, async (place) => {
+      const entry = entries[place] as FarOff;
+      try {
+        const made = await sqs.call(entry.queue, "SendMessage", async (url) => (await sqs.entries())?.make(entry, url));
+        if (!made) hops.push(place);
+      } catch (error) {
+        settled[place] = error as Error;
+      }
+    });
+    return hops;
+  }
+
+  async function sendAll(
+    entries: readonly Outgoing[],
+    accepted: readonly number[],
+    settled: (Error | undefined)[],
+  ): Promise<void> {
     const batches: Batch[] = [];
-    const accepted = entries.keys().filter((place) => settled[place] === undefined);
     for (const [queue, places] of Map.groupBy(accepted, (place) => (entries[place] as Outgoing).queue)) {
       batches.push(
         ...batchesOf(
@@ -127,7 +175,6 @@ export function open(url: string, context: BrokerContext): Broker {
     await inParallel(lanes, MAX_SOCKETS, async (lane) => {
       for (const batch of lane) await sendBatch(batch, report);
     });
-    return settled;
   }
 
   async function sendBatch(batch: Batch, report: (place: number, error: Error) => void): Promise<void> {
@@ -310,7 +357,7 @@ export function open(url: string, context: BrokerContext): Broker {
   async function close(): Promise<void> {
     closing.abort();
     while (pending.size > 0) await Promise.all(pending);
-    sqs.client.destroy();
+    await sqs.close();
   }
 
   return { limits: LIMITS, send, receive, delete: remove, changeVisibility, queues, size, purge, close };
@@ -373,7 +420,17 @@ function connect(url: string, transportOptions: Readonly<Record<string, unknown>
       `wait_time_seconds must be 1 to ${MAX_WAIT_SECONDS}, not ${waitSeconds}`,
     );
   }
+  const scheduler = schedulerOf(parsed);
   let opened: SQSClient | undefined;
+  let entries: Promise<Entries | undefined> | undefined;
+
+  /** What is loaded when a first text is to be kept; nothing where the bundle does without, and then texts go by hops. */
+  async function openEntries(): Promise<Entries | undefined> {
+    const { open }: Partial<typeof import("./sqs-scheduler.ts")> =
+      typeof LOVAGE_SCHEDULER === "undefined" || LOVAGE_SCHEDULER ? await import("./sqs-scheduler.ts") : {};
+    if (scheduler === undefined || open === undefined) return undefined;
+    return open(parsed, await connection.client.config.region(), scheduler);
+  }
 
   /** The URL of a queue, looked up once. */
   function urlOf(name: string): Promise<string> {
@@ -393,6 +450,12 @@ function connect(url: string, transportOptions: Readonly<Record<string, unknown>
     prefix,
     visibilityTimeout,
     waitSeconds,
+    scheduler,
+    entries: () => (entries ??= openEntries()),
+    async close(): Promise<void> {
+      connection.client.destroy();
+      (await entries)?.close();
+    },
     get client(): SQSClient {
       opened ??= new SQSClient({
         // A host of one's own has any region, kombu's by default.
@@ -590,6 +653,13 @@ function unlessAborted(
   for (const signal of signals) signal.addEventListener("abort", onAbort);
   poll.then(resolve, reject).finally(stop);
   return promise;
+}
+
+/** Those of which it is true, and the others. */
+function partition<T>(items: readonly T[], isOne: (item: T) => boolean): readonly [T[], T[]] {
+  const [ones, others]: [T[], T[]] = [[], []];
+  for (const item of items) (isOne(item) ? ones : others).push(item);
+  return [ones, others];
 }
 
 const sleep = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));

@@ -8,7 +8,7 @@ import type { Router } from "../brokers/routes.ts";
 import { ImproperlyConfigured } from "../errors.ts";
 import { compressionType } from "../protocol/compression.ts";
 import { decodeEnvelope, encodeEnvelope } from "../protocol/envelope.ts";
-import { createMessage, type Message, type SignatureData } from "../protocol/message.ts";
+import { attemptOf, createMessage, type Message, type SignatureData } from "../protocol/message.ts";
 import { contentTypeOf } from "../protocol/serializers.ts";
 import { formatTime, parseTime } from "../protocol/time.ts";
 import type { Emitter } from "../signals.ts";
@@ -153,14 +153,15 @@ export async function send(host: PublishHost, addressed: Addressed, options: Pub
 /** A message as the broker takes it: encoded, within its size, delayed until its `eta` or as long as the broker can. */
 export async function pack(host: PublishHost, { message, queue, body }: Addressed): Promise<Outgoing> {
   const broker = await host.broker();
-  const delay = message.eta === null ? 0 : Math.max(0, (parseTime(message.eta) - host.clock.now()) / 1000);
+  const at = message.eta === null ? 0 : parseTime(message.eta);
+  const delay = Math.max(0, (at - host.clock.now()) / 1000);
+  const longest = Math.min(broker.limits.maxDelaySeconds, host.config.brokerTransportOptions.maxDelay);
   const { MessageGroupId, MessageDeduplicationId } = message.properties;
   return {
     queue,
     body: await within(broker.limits.maxBytes, message, body ?? (await encodeEnvelope(message))),
-    ...(delay > 0
-      ? { delaySeconds: Math.min(delay, broker.limits.maxDelaySeconds, host.config.brokerTransportOptions.maxDelay) }
-      : {}),
+    ...(delay > 0 ? { delaySeconds: Math.min(delay, longest) } : {}),
+    ...(delay > longest ? { due: { at, id: `${message.id}\n${attemptOf(message)}` } } : {}),
     ...(message.priority === null ? {} : { priority: message.priority }),
     ...(typeof MessageGroupId === "string" ? { groupId: MessageGroupId } : {}),
     ...(typeof MessageDeduplicationId === "string" ? { deduplicationId: MessageDeduplicationId } : {}),

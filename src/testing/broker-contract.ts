@@ -162,6 +162,19 @@ export function brokerContract(
         expect(await takeOne(plain)).toMatchObject({ body: "later", receiveCount: 1 });
       });
 
+      test("a text that is due after its delay has ended comes after the delay at the earliest", async () => {
+        const { broker, send, glance, advance, takeOne } = await setUp();
+        // The broker's own time, which need not be that of the machine.
+        await send({ queue: plain, body: "clock" });
+        const clock = await takeOne(plain);
+        await broker.delete([clock]);
+        const due = { at: clock.sentAt + 4000, id: "later" };
+        await send({ queue: plain, body: "later", delaySeconds: 2, due });
+        expect(await glance(plain)).toEqual([]);
+        await advance(5000);
+        expect(await takeOne(plain)).toMatchObject({ body: "later", receiveCount: 1 });
+      });
+
       test("a delay beyond the limit, or none at all, is refused for good", async () => {
         const { broker } = await setUp();
         const tooLong = Number.isFinite(broker.limits.maxDelaySeconds) ? broker.limits.maxDelaySeconds + 1 : Number.NaN;

@@ -8,9 +8,9 @@ import {
   type DeadLetter,
   type DeadLetterFilter,
 } from "../../src/brokers/dead-letters.ts";
-import type { Broker } from "../../src/brokers/broker.ts";
+import type { Broker, Delivery } from "../../src/brokers/broker.ts";
 import { envelope } from "../flow/envelopes.ts";
-import { stores } from "../flow/stores.ts";
+import { inMemory, stores } from "../flow/stores.ts";
 
 async function collect(broker: Broker, filter: DeadLetterFilter = {}, queue = "celery"): Promise<DeadLetter[]> {
   const letters: DeadLetter[] = [];
@@ -192,5 +192,51 @@ test("what somebody else put there is told by its body", () => {
     task: "t",
     reason: undefined,
     sentAt: new Date(5),
+  });
+});
+
+describe("what EventBridge Scheduler kept and could not send", () => {
+  const wrapped = (body: string, attributes: Record<string, string> = {}): Delivery => ({
+    queue: "celery-dlq",
+    body,
+    messageId: "m",
+    receipt: "r",
+    receiveCount: 1,
+    sentAt: 0,
+    attributes: {
+      SCHEDULE_ARN: "arn:aws:scheduler:eu-west-1:123456789012:schedule/shop/x",
+      ERROR_CODE: "AWS.SimpleQueueService.NonExistentQueue",
+      ERROR_MESSAGE: "The specified queue does not exist.",
+      ...attributes,
+    },
+  });
+  const message = envelope({ task: "tasks.refuse", id: "late", args: [1] });
+
+  test("is read as the message that it was, with the reason", () => {
+    const letter = readDeadLetter(wrapped(JSON.stringify({ MessageBody: message, QueueUrl: "https://…" })), "celery");
+    expect(letter).toMatchObject({
+      task: "tasks.refuse",
+      id: "late",
+      error: "AWS.SimpleQueueService.NonExistentQueue",
+      reason: "EventBridge Scheduler could not send it: The specified queue does not exist.",
+      delivery: { body: message },
+    });
+  });
+
+  test.each([message, "not JSON", "null"])("is left as it is where it is no request: %s", (body) => {
+    expect(readDeadLetter(wrapped(body), "celery").delivery.body).toBe(body);
+  });
+
+  test("goes back to its queue without the request around it", async () => {
+    const app = new Lovage("tasks");
+    app.task("tasks.refuse", (n: number) => n);
+    const t = inMemory(app);
+    const broker = await app.engine.broker();
+    const { attributes, body } = wrapped(JSON.stringify({ MessageBody: message, QueueUrl: "https://…" }));
+    await broker.send([{ queue: "celery-dlq", body, attributes }]);
+    for await (const letter of takeDeadLetters(broker, "celery", {}, { wait: 0 }))
+      await redrive(broker, letter, { now: t.clock.now() });
+    expect(await t.drain()).toMatchObject([{ id: "late", state: "SUCCESS", result: 1 }]);
+    expect(await t.deadLetters()).toEqual([]);
   });
 });

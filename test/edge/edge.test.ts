@@ -30,7 +30,9 @@ test("a caller's bundle needs nothing of Node and holds no worker, no command an
   expect(imports).toEqual([]);
   expect(holds).toContain("node_modules/lovage/dist/brokers/sqs.js");
   expect(holds.filter((file) => /lovage\/dist\/(workers|cli|cdk|lambda|testing)\/|sqlite/.test(file))).toEqual([]);
-  expect(holds.filter((file) => /node-http-handler|credential-provider|commander/.test(file))).toEqual([]);
+  expect(holds.filter((file) => /node-http-handler|credential-provider|commander|client-scheduler/.test(file))).toEqual(
+    [],
+  );
 });
 
 test("the example service's bundle holds none of the workers' code", async () => {
