@@ -25,6 +25,8 @@ export interface BeatRulesProps {
   readonly enforceSSL: boolean;
   readonly environment: Readonly<Record<string, string>>;
   readonly bundling?: BundlingOptions | undefined;
+  /** Whether the deployment has EventBridge Scheduler: its client is bundled then. */
+  readonly longDelays?: boolean;
 }
 
 const TIMEOUT = Duration.seconds(30);

@@ -35,6 +35,8 @@ export interface TaskFunctionProps extends FunctionOptions {
   readonly reservedConcurrency?: number | undefined;
   readonly deadLetterQueue?: lambda.FunctionProps["deadLetterQueue"];
   readonly bundling?: BundlingOptions | undefined;
+  /** Whether the deployment has EventBridge Scheduler: its client is bundled then. */
+  readonly longDelays?: boolean;
 }
 
 const DEFAULT_MEMORY_MB = 512;
@@ -72,7 +74,7 @@ export function taskFunction(scope: Construct, id: string, props: TaskFunctionPr
     systemLogLevelV2: lambda.SystemLogLevel.WARN,
     ...(props.logLevel === undefined ? {} : { applicationLogLevelV2: props.logLevel }),
     environment: { NODE_OPTIONS: "--enable-source-maps", ...props.environment },
-    bundling: { ...bundlingFor(props.app, "lambda"), ...props.bundling },
+    bundling: { ...bundlingFor(props.app, "lambda", props.longDelays), ...props.bundling },
     ...(props.reservedConcurrency === undefined ? {} : { reservedConcurrentExecutions: props.reservedConcurrency }),
     ...(props.deadLetterQueue === undefined ? {} : { deadLetterQueue: props.deadLetterQueue }),
     ...(props.vpc === undefined ? {} : { vpc: props.vpc }),
@@ -87,8 +89,10 @@ export function taskFunction(scope: Construct, id: string, props: TaskFunctionPr
  * serves a function of yours that calls tasks as well: `new NodejsFunction(this, "Api", { bundling: bundlingFor(app) })`.
  *
  * @param bundle `"lambda"`: the entry makes a handler of `lovage/lambda`, which brings SQS and DynamoDB itself, in less space.
+ * @param longDelays Whether EventBridge Scheduler is bundled too. Default: no; long delays then begin as short ones, and
+ *   the worker that gets the message has it kept.
  */
-export function bundlingFor(app: Lovage, bundle: "aws" | "lambda" = "aws"): BundlingOptions {
+export function bundlingFor(app: Lovage, bundle: "aws" | "lambda" = "aws", longDelays = false): BundlingOptions {
   const { acceptContent, resultAcceptContent, taskSerializer, resultSerializer } = app.config;
   const serializers = [
     ...acceptContent,
@@ -113,6 +117,7 @@ export function bundlingFor(app: Lovage, bundle: "aws" | "lambda" = "aws"): Bund
     banner: "import { createRequire } from 'node:module';const require = createRequire(import.meta.url);",
     define: {
       LOVAGE_BUNDLE: JSON.stringify(bundle),
+      LOVAGE_SCHEDULER: String(longDelays),
       ...(serializers.every((serializer) => serializer === "json") ? { LOVAGE_JSON_ONLY: "true" } : {}),
     },
     esbuildArgs: {

@@ -55,6 +55,8 @@ export interface TaskQueueProps extends TaskQueueOptions {
   readonly removalPolicy: RemovalPolicy;
   readonly enforceSSL: boolean;
   readonly bundling?: BundlingOptions | undefined;
+  /** Whether the deployment has EventBridge Scheduler: its client is bundled then. */
+  readonly longDelays?: boolean;
 }
 
 /** Seconds that a task may run where nothing says more. */

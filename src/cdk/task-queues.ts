@@ -16,6 +16,7 @@ import { ImproperlyConfigured, QueueNotFound } from "../errors.ts";
 import { didYouMean } from "../nearest.ts";
 import { BeatRules, ruleEntries } from "./beat-rules.ts";
 import { taskDashboard } from "./dashboard.ts";
+import { LongDelays } from "./long-delays.ts";
 import { ResultTable } from "./result-table.ts";
 import { TaskQueue, type TaskQueueOptions } from "./task-queue.ts";
 
@@ -40,7 +41,13 @@ export interface TaskQueuesProps {
   readonly encryptionKey?: kms.IKey;
   /** @default RetentionDays.ONE_MONTH */
   readonly logRetention?: RetentionDays;
-  /** What becomes of the table and the dead letters when the stack is destroyed. @default RemovalPolicy.RETAIN */
+  /**
+   * Have EventBridge Scheduler keep messages that are due in an hour or later (`schedulerMinDelay` of the app), each as an
+   * entry that fires once. Without it they go from delay to delay, of 15 minutes at most: a message and a call of the
+   * function each time. @default false
+   */
+  readonly longDelays?: boolean;
+  /** What becomes of the table, the dead letters and the entries of `longDelays` when the stack is destroyed. @default RemovalPolicy.RETAIN */
   readonly removalPolicy?: RemovalPolicy;
   /** Queues refuse requests without TLS. @default true */
   readonly enforceSSL?: boolean;
@@ -69,6 +76,8 @@ export class TaskQueues extends Construct {
   readonly dashboard: cloudwatch.Dashboard;
   /** Absent where neither `beatSchedule` nor `beatEntry` is given. */
   readonly beat: BeatRules | undefined;
+  /** Absent unless they are asked for. */
+  readonly longDelays: LongDelays | undefined;
   readonly #queues = new Map<string, TaskQueue>();
   readonly #keys: readonly kms.IKey[];
   readonly #tableKey: kms.IKey | undefined;
@@ -98,7 +107,6 @@ export class TaskQueues extends Construct {
       });
     this.#tableKey = this.table.encryptionKey;
     const { region } = Stack.of(this);
-    this.brokerUrl = `sqs://${region}${prefix === "" ? "" : `?queue_name_prefix=${encodeURIComponent(prefix)}`}`;
     this.resultBackend = `dynamodb://${region}/${this.table.tableName}${backend.query}`;
 
     const common = {
@@ -108,6 +116,7 @@ export class TaskQueues extends Construct {
       removalPolicy,
       enforceSSL: props.enforceSSL ?? true,
       bundling: props.bundling,
+      longDelays: props.longDelays ?? false,
     };
     for (const queue of Object.values(config.taskQueues)) {
       const options = props.queues?.[queue.name] ?? {};
@@ -130,6 +139,20 @@ export class TaskQueues extends Construct {
         ),
       ),
     ];
+    if (common.longDelays) {
+      const { encryptionKey } = props;
+      this.longDelays = new LongDelays(this, "LongDelays", {
+        prefix,
+        queues: this.#queues,
+        encryptionKey,
+        removalPolicy,
+      });
+    }
+    const query = [
+      ...(prefix === "" ? [] : [`queue_name_prefix=${encodeURIComponent(prefix)}`]),
+      ...(this.longDelays?.query ?? []),
+    ].join("&");
+    this.brokerUrl = `sqs://${region}${query === "" ? "" : `?${query}`}`;
     for (const queue of this.#queues.values()) {
       this.environmentFor(queue.function);
       // A task may send any other: what follows it, what it calls, and itself again.
@@ -176,6 +199,7 @@ export class TaskQueues extends Construct {
    */
   grantSend(grantee: iam.IGrantable, queues: readonly string[] = [...this.#queues.keys()]): iam.Grant {
     for (const key of this.#keys) key.grantEncryptDecrypt(grantee);
+    this.longDelays?.grantDelay(grantee, queues);
     return iam.Grant.addToPrincipal({
       grantee,
       actions: ["sqs:GetQueueUrl", "sqs:SendMessage"],

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { App, Stack } from "aws-cdk-lib";
 import { TaskQueues } from "lovage/cdk";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
 import { app } from "../../functions/tasks.ts";
 import { bundlingFor } from "../../src/cdk/task-function.ts";
 import { FUNCTIONS, shop } from "./deployment.ts";
@@ -52,6 +52,7 @@ test("it carries SQS and DynamoDB, and nothing that a function never uses", () =
     "node_modules/yaml/",
     "@msgpack",
     "client-eventbridge",
+    "client-scheduler",
     "temporal-polyfill",
     "nested-clients",
     "commander",
@@ -96,6 +97,18 @@ test("it loads by itself, as an ES module with a handler, and keeps the names of
 
 test("an app that takes another serializer has it in its bundle", () => {
   const { define } = bundlingFor(shop({ acceptContent: ["json", "yaml"] }));
-  expect(define).toEqual({ LOVAGE_BUNDLE: '"aws"' });
+  expect(define).toEqual({ LOVAGE_BUNDLE: '"aws"', LOVAGE_SCHEDULER: "false" });
   expect(bundlingFor(shop()).define).toHaveProperty("LOVAGE_JSON_ONLY");
+});
+
+test("with long delays it brings Scheduler too, to be loaded when a message is due far off", () => {
+  const outdir = mkdtempSync(join(tmpdir(), "lovage-bundle-"));
+  onTestFinished(() => rmSync(outdir, { recursive: true }));
+  const stack = new Stack(new App({ outdir }), "Bundled");
+  new TaskQueues(stack, "Tasks", { app: shop(), entry: join(FUNCTIONS, "worker.ts"), longDelays: true });
+  const [asset = ""] = readdirSync(outdir).filter((name) => name.startsWith("asset."));
+  const bundled = readFileSync(join(outdir, asset, "index.mjs"), "utf8");
+  expect(bundled).toContain("CreateSchedule");
+  expect(bundled.length - code.length).toBeLessThanOrEqual(50 * 1024);
+  expect(code).not.toContain("CreateSchedule");
 });

@@ -1,13 +1,23 @@
+import { join } from "node:path";
 import { Stack, Validations } from "aws-cdk-lib";
 import * as sqs from "aws-cdk-lib/aws-sqs";
 import { AwsSolutionsChecks } from "cdk-nag";
+import { TaskQueues } from "lovage/cdk";
 import { expect, test } from "vitest";
 import { LovageStack } from "../../infra/stack.ts";
-import { unbundled } from "./deployment.ts";
+import { FUNCTIONS, shop, unbundled } from "./deployment.ts";
 
 test("AWS's Solutions pack finds nothing in the stack", () => {
   const app = unbundled();
   new LovageStack(app, "Lovage");
+  Validations.of(app).addPlugins(new AwsSolutionsChecks(app));
+  expect(() => app.synth()).not.toThrow();
+});
+
+test("nor where long delays are kept by Scheduler", () => {
+  const app = unbundled();
+  const stack = new Stack(app, "Late");
+  new TaskQueues(stack, "Tasks", { app: shop(), entry: join(FUNCTIONS, "worker.ts"), longDelays: true });
   Validations.of(app).addPlugins(new AwsSolutionsChecks(app));
   expect(() => app.synth()).not.toThrow();
 });

@@ -34,15 +34,15 @@ export interface FaultProxy {
 }
 
 /** AWS's way of saying slow down, by its own names. */
-export const throttled = (service: "SQS" | "DynamoDB"): Fault => ({
-  reply: {
-    status: 400,
-    body:
-      service === "SQS"
-        ? { __type: "com.amazon.coral.service#RequestThrottled", message: "Request is throttled." }
-        : { __type: "com.amazonaws.dynamodb.v20120810#ThrottlingException", message: "Rate exceeded" },
-  },
+export const throttled = (service: "SQS" | "DynamoDB" | "Scheduler"): Fault => ({
+  reply: { status: service === "Scheduler" ? 429 : 400, body: THROTTLED[service] },
 });
+
+const THROTTLED = {
+  SQS: { __type: "com.amazon.coral.service#RequestThrottled", message: "Request is throttled." },
+  DynamoDB: { __type: "com.amazonaws.dynamodb.v20120810#ThrottlingException", message: "Rate exceeded" },
+  Scheduler: { __type: "ThrottlingException", Message: "Rate exceeded" },
+};
 
 /** @param target Where requests go on to; none: whatever is not replied to is answered 500. */
 export async function startFaultProxy(target?: string): Promise<FaultProxy> {
@@ -50,7 +50,7 @@ export async function startFaultProxy(target?: string): Promise<FaultProxy> {
   const faults = new Map<string, Fault[]>();
 
   async function serve(incoming: IncomingMessage, outgoing: ServerResponse): Promise<void> {
-    const action = String(incoming.headers["x-amz-target"]).split(".").at(-1) ?? "";
+    const action = actionOf(incoming);
     counts.set(action, (counts.get(action) ?? 0) + 1);
     const fault = faults.get(action)?.shift() ?? {};
     let body = await buffer(incoming);
@@ -96,6 +96,13 @@ export async function startFaultProxy(target?: string): Promise<FaultProxy> {
   };
 }
 
+/** Most services name it in a header; Scheduler by method and path, of which one is used here. */
+function actionOf({ headers, method, url }: IncomingMessage): string {
+  const target = headers["x-amz-target"];
+  if (typeof target === "string") return target.split(".").at(-1) ?? "";
+  return method === "POST" && url?.startsWith("/schedules/") ? "CreateSchedule" : `${method} ${url}`;
+}
+
 function answer(outgoing: ServerResponse, status: number, body: string): void {
   outgoing.writeHead(status, { "content-type": "application/x-amz-json-1.0" }).end(body);
 }
@@ -106,7 +113,7 @@ async function forward(
   body: Buffer,
 ): Promise<{ status: number; answer: string }> {
   const headers = { ...incoming.headers, host: new URL(target).host, "content-length": String(body.length) };
-  const outgoing = httpRequest(target, { method: "POST", headers, agent: false });
+  const outgoing = httpRequest(new URL(incoming.url ?? "/", target), { method: "POST", headers, agent: false });
   outgoing.end(body);
   const [response] = (await once(outgoing, "response")) as [IncomingMessage];
   return { status: response.statusCode ?? 500, answer: await text(response) };

@@ -1,0 +1,151 @@
+/** Delays beyond SQS's own: EventBridge Scheduler's entries, and the roles by which it sends what they hold. */
+import { type RemovalPolicy, Stack, Token, Validations } from "aws-cdk-lib";
+import * as iam from "aws-cdk-lib/aws-iam";
+import type * as kms from "aws-cdk-lib/aws-kms";
+import * as scheduler from "aws-cdk-lib/aws-scheduler";
+import { Construct } from "constructs";
+import { isFifo } from "../brokers/broker.ts";
+import { translateQueueName } from "../brokers/queue-name.ts";
+import { ImproperlyConfigured } from "../errors.ts";
+import type { TaskQueue } from "./task-queue.ts";
+
+export interface LongDelaysProps {
+  readonly prefix: string;
+  /** By their names in the app. */
+  readonly queues: ReadonlyMap<string, TaskQueue>;
+  /** Of the entries. */
+  readonly encryptionKey: kms.IKey | undefined;
+  readonly removalPolicy: RemovalPolicy;
+}
+
+/** IAM's limit of a role's name, and Scheduler's of a group's. */
+const MAX_NAME = 64;
+/** `ap-southeast-1`: where the stack does not say its region, it may be one of these. */
+const LONGEST_REGION = 14;
+const SERVICE = "scheduler.amazonaws.com";
+
+/**
+ * A group for the entries, and a role for each standard queue: who may hand Scheduler the role of one queue can have a
+ * message sent to that queue, and to no other.
+ */
+export class LongDelays extends Construct {
+  readonly group: scheduler.CfnScheduleGroup;
+  readonly #roles = new Map<string, iam.Role>();
+  readonly #key: kms.IKey | undefined;
+  readonly #roleArn: string;
+
+  constructor(scope: Construct, id: string, { prefix, queues, encryptionKey, removalPolicy }: LongDelaysProps) {
+    super(scope, id);
+    const stack = Stack.of(this);
+    const name = groupName(prefix);
+    this.#key = encryptionKey;
+    this.group = new scheduler.CfnScheduleGroup(this, "Group", { name });
+    this.group.applyRemovalPolicy(removalPolicy);
+    const groupArn = stack.formatArn({ service: "scheduler", resource: "schedule-group", resourceName: name });
+    const rolePrefix = `lovage-${stack.region}-`;
+    this.#roleArn = stack.formatArn({
+      service: "iam",
+      region: "",
+      resource: "role",
+      resourceName: `${rolePrefix}{queue}`,
+    });
+    for (const [queueName, { queue, deadLetterQueue }] of queues) {
+      if (isFifo(queueName)) continue;
+      const onSqs = translateQueueName(prefix, queueName);
+      checkRoleName(queueName, onSqs, stack.region);
+      const role = new iam.Role(this, queueName, {
+        roleName: `${rolePrefix}${onSqs}`,
+        description: `EventBridge Scheduler sends delayed messages to ${onSqs}`,
+        assumedBy: new iam.ServicePrincipal(SERVICE, {
+          conditions: {
+            StringEquals: { "aws:SourceAccount": stack.account },
+            ArnEquals: { "aws:SourceArn": groupArn },
+          },
+        }),
+        // Part of the role, and not a policy beside it: what outlives the stack shall be of use.
+        inlinePolicies: {
+          Send: new iam.PolicyDocument({
+            statements: [
+              allow(["sqs:SendMessage"], [queue.queueArn, deadLetterQueue.queueArn]),
+              ...(queue.encryptionMasterKey === undefined
+                ? []
+                : [allow(["kms:Decrypt", "kms:GenerateDataKey"], [queue.encryptionMasterKey.keyArn])]),
+              ...(encryptionKey === undefined ? [] : [allow(["kms:Decrypt"], [encryptionKey.keyArn])]),
+            ],
+          }),
+        },
+      });
+      role.applyRemovalPolicy(removalPolicy);
+      this.#roles.set(queueName, role);
+    }
+    if (this.#roles.size === 0) {
+      throw new ImproperlyConfigured(
+        "longDelays",
+        `is for standard queues, and there is none: a FIFO queue takes no delay of a single message (declared: ${[...queues.keys()].join(", ")})`,
+      );
+    }
+  }
+
+  /** What the URL of the broker says of it. */
+  get query(): readonly string[] {
+    return [
+      `scheduler_group=${this.group.name}`,
+      `scheduler_role_arn=${this.#roleArn}`,
+      ...(this.#key === undefined ? [] : [`scheduler_key_arn=${this.#key.keyArn}`]),
+    ];
+  }
+
+  /** Lets someone have messages to these queues delayed, and to no others. */
+  grantDelay(grantee: iam.IGrantable, queues: readonly string[]): void {
+    const resourceArns = queues.flatMap((name) => this.#roles.get(name)?.roleArn ?? []);
+    if (resourceArns.length === 0) return;
+    iam.Grant.addToPrincipal({
+      grantee,
+      actions: ["iam:PassRole"],
+      resourceArns,
+      conditions: { StringEquals: { "iam:PassedToService": SERVICE } },
+    });
+    const entries = Stack.of(this).formatArn({
+      service: "scheduler",
+      resource: "schedule",
+      resourceName: `${this.group.name}/*`,
+    });
+    iam.Grant.addToPrincipal({ grantee, actions: ["scheduler:CreateSchedule"], resourceArns: [entries] });
+    this.#key?.grant(grantee, "kms:DescribeKey", "kms:GenerateDataKey", "kms:Decrypt");
+    const { grantPrincipal } = grantee;
+    if (Construct.isConstruct(grantPrincipal)) {
+      Validations.of(grantPrincipal).acknowledge({
+        id: `AwsSolutions::AwsSolutions-IAM5[Resource::${shown(Stack.of(this).resolve(entries))}]`,
+        reason: "An entry is named by a hash of its message, and the group has no other entries.",
+      });
+    }
+  }
+}
+
+/** An ARN as cdk-nag shows it. */
+function shown(
+  arn: string | { readonly Ref: string } | { readonly "Fn::Join": readonly [string, readonly never[]] },
+): string {
+  if (typeof arn === "string") return arn;
+  return "Ref" in arn ? `<${arn.Ref}>` : arn["Fn::Join"][1].map(shown).join(arn["Fn::Join"][0]);
+}
+
+const allow = (actions: string[], resources: string[]) => new iam.PolicyStatement({ actions, resources });
+
+function groupName(prefix: string): string {
+  const name = translateQueueName(prefix, "lovage-delays");
+  if (name.length <= MAX_NAME) return name;
+  throw new ImproperlyConfigured(
+    "prefix",
+    `${JSON.stringify(prefix)} is too long for the group of longDelays, whose name has at most ${MAX_NAME} characters; given: ${name} (${name.length})`,
+  );
+}
+
+function checkRoleName(queueName: string, onSqs: string, region: string): void {
+  const longest = MAX_NAME - "lovage--".length - (Token.isUnresolved(region) ? LONGEST_REGION : region.length);
+  if (onSqs.length <= longest) return;
+  throw new ImproperlyConfigured(
+    `taskQueues.${queueName}`,
+    `must have a name of at most ${longest} characters with its prefix, where longDelays makes a role of it; given: ${onSqs} (${onSqs.length})`,
+  );
+}
