@@ -158,6 +158,8 @@ async function connect(path: string, random: () => number): Promise<Database> {
   }
   let queue: Job[] = [];
   let draining: Promise<void> | undefined;
+  /** The event loop has turned since the last transaction. */
+  let turned = true;
 
   /** Runs jobs in one transaction, sets each one's answer aside until the commit has said yes. */
   function transact(): void {
@@ -230,7 +232,8 @@ async function connect(path: string, random: () => number): Promise<Database> {
   }
 
   async function drain(): Promise<void> {
-    await turn();
+    // What is asked for in this turn shares the transaction; between two transactions the event loop turns.
+    await (turned ? endOfTurn() : turn());
     while (queue.length > 0) {
       try {
         await insist(begin, path, random);
@@ -239,6 +242,10 @@ async function connect(path: string, random: () => number): Promise<Database> {
         break;
       }
       transact();
+      turned = false;
+      setImmediate(() => {
+        turned = true;
+      });
       // The lock is free while the event loop turns and the answered promises run: tries 0.2 ms apart find it free often enough.
       if (queue.length > 0) await turn();
     }
@@ -436,6 +443,8 @@ async function insist<T>(attempt: () => T, path: string, random: () => number): 
 }
 
 const turn = () => new Promise<void>((resolve) => setImmediate(resolve));
+/** When nothing is left to do in this turn: a tick that is asked for by a microtask comes after all of these. */
+const endOfTurn = () => new Promise<void>((resolve) => queueMicrotask(() => process.nextTick(resolve)));
 
 const cell = new Int32Array(new SharedArrayBuffer(4));
 function sleep(ms: number): void {
