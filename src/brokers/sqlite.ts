@@ -1,4 +1,5 @@
 /** The broker in a file (`sqlite://`): SQS's model in two tables and a memory of deduplication ids, shared by processes. */
+import type { SQLInputValue } from "node:sqlite";
 import { type Database, openDatabase } from "../sqlite/database.ts";
 import {
   type Broker,
@@ -8,6 +9,7 @@ import {
   isFifo,
   EMBEDDED_LIMITS,
   type Outgoing,
+  type ReceiveOptions,
   refusal,
   type Settled,
   VISIBILITY_MS,
@@ -39,6 +41,7 @@ const SCHEMA = `
   );
   CREATE INDEX IF NOT EXISTS message_ready ON message (queue, priority DESC, id) WHERE ready = 1;
   CREATE INDEX IF NOT EXISTS message_waiting ON message (queue, visible_at) WHERE ready = 0;
+  CREATE INDEX IF NOT EXISTS message_group ON message (queue, group_id, id) WHERE ready = 1 AND group_id IS NOT NULL;
   CREATE INDEX IF NOT EXISTS message_blocking ON message (queue, group_id, visible_at) WHERE ready = 0 AND group_id IS NOT NULL;
   CREATE TABLE IF NOT EXISTS deduplication (
     queue TEXT NOT NULL,
@@ -49,14 +52,15 @@ const SCHEMA = `
   CREATE INDEX IF NOT EXISTS deduplication_expiry ON deduplication (expires_at);
 `;
 
-/** A group of a FIFO queue is blocked while one of it is handed out. Ready ones of a blocked group are walked over, as SQS does. */
-const NOT_BLOCKED = `AND NOT EXISTS (
-  SELECT 1 FROM message b WHERE b.queue = m.queue AND b.group_id = m.group_id AND b.ready = 0 AND b.visible_at > :now
-)`;
+/** A group of a FIFO queue is blocked while one of it is handed out. */
+const BLOCKING =
+  "SELECT 1 FROM message b WHERE b.queue = :queue AND b.ready = 0 AND b.visible_at > :now AND b.group_id =";
 
-const chosen = (fifo: boolean) => `
-  SELECT id FROM message m WHERE queue = :queue AND ready = 1 ${fifo ? NOT_BLOCKED : ""}
-  ORDER BY priority DESC, id LIMIT :max`;
+/**
+ * So many ready messages of a FIFO queue are looked at in the order in which they came. If all of them are of blocked
+ * groups, the search goes on by group: a blocked group is passed in one step, however many wait in it.
+ */
+const OLDEST = 200;
 
 /** The statements; exported for the test that looks at their query plans. */
 export const SQL = {
@@ -68,13 +72,21 @@ export const SQL = {
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
   nextVisible: "SELECT min(visible_at) AS at FROM message WHERE queue = ? AND ready = 0",
   isReady: "SELECT 1 FROM message m WHERE queue = :queue AND ready = 1 LIMIT 1",
-  isReadyFifo: `SELECT 1 FROM message m WHERE queue = :queue AND ready = 1 ${NOT_BLOCKED} LIMIT 1`,
-  becomesReadyFifo: `SELECT 1 FROM message m WHERE queue = :queue AND ready = 0 AND visible_at <= :now ${NOT_BLOCKED} LIMIT 1`,
+  becomesReadyFifo: `SELECT 1 FROM message m WHERE queue = :queue AND ready = 0 AND visible_at <= :now
+    AND NOT EXISTS (${BLOCKING} m.group_id) LIMIT 1`,
   nextVisibleAfter: "SELECT min(visible_at) AS at FROM message WHERE queue = ? AND ready = 0 AND visible_at > ?",
   becomeReady: "UPDATE message SET ready = 1 WHERE queue = ? AND ready = 0 AND visible_at <= ?",
-  take: (fifo: boolean) => `UPDATE message SET ready = 0, visible_at = :until, receive_count = receive_count + 1
-    WHERE id IN (${chosen(fifo)})
-    RETURNING id, priority, receive_count, sent_at, group_id, deduplication_id, attributes, body`,
+  choose: "SELECT id FROM message WHERE queue = :queue AND ready = 1 ORDER BY priority DESC, id LIMIT :max",
+  chooseOldest: `SELECT id FROM (
+      SELECT id, group_id FROM message WHERE queue = :queue AND ready = 1 ORDER BY priority DESC, id LIMIT ${OLDEST}
+    ) m WHERE NOT EXISTS (${BLOCKING} m.group_id) ORDER BY id LIMIT :max`,
+  nextGroup: `SELECT group_id FROM message WHERE queue = ? AND ready = 1 AND group_id > ? ORDER BY group_id LIMIT 1`,
+  isBlocked: `${BLOCKING} :group LIMIT 1`,
+  chooseOfGroup: "SELECT id FROM message WHERE queue = ? AND ready = 1 AND group_id = ? ORDER BY id LIMIT ?",
+  get: `SELECT id, receive_count + 1 AS receive_count, sent_at, group_id, deduplication_id, attributes, body
+    FROM message WHERE id IN (SELECT value FROM json_each(?)) ORDER BY priority DESC, id`,
+  take: `UPDATE message SET ready = 0, visible_at = ?, receive_count = receive_count + 1
+    WHERE id IN (SELECT value FROM json_each(?))`,
   delete: "DELETE FROM message WHERE id = ? AND receive_count = ?",
   changeVisibility: "UPDATE message SET ready = ?, visible_at = ? WHERE id = ? AND receive_count = ?",
   size: `SELECT
@@ -85,16 +97,29 @@ export const SQL = {
   purge: "DELETE FROM message WHERE queue = ?",
 } as const;
 
-/** A row of {@link SQL.take}. */
+/** A row of {@link SQL.get}, as it is about to be handed out. */
 interface Taken {
   readonly id: number;
-  readonly priority: number;
   readonly receive_count: number;
   readonly sent_at: number;
   readonly group_id: string | null;
   readonly deduplication_id: string | null;
   readonly attributes: string | null;
   readonly body: string;
+}
+
+/** A receive that waits. */
+interface Receiver {
+  readonly max: number;
+  /** Milliseconds. */
+  readonly visibility: number;
+  /** Ends the wait, with what was taken for it. */
+  give(deliveries: readonly Delivery[]): void;
+}
+
+interface Gift {
+  readonly receiver: Receiver;
+  readonly deliveries: readonly Delivery[];
 }
 
 /**
@@ -148,36 +173,127 @@ function createBroker(database: Database, now: () => number): Broker {
     );
   }
 
+  /** Of each FIFO queue, the group that was taken from last: the next search by group begins behind it. */
+  const lastGroup = new Map<string, string>();
+
+  /** The ids that a receive may have now, in no order. */
+  function choose(queue: string, max: number, time: number): number[] {
+    const ids = (statement: string, ...values: [Record<string, SQLInputValue>] | SQLInputValue[]) =>
+      // The only column, and its type in the table.
+      prepare(statement)
+        .all(...(values as SQLInputValue[]))
+        .map((row) => row["id"] as number);
+    if (!isFifo(queue)) return ids(SQL.choose, { queue, max });
+    const oldest = ids(SQL.chooseOldest, { queue, max, now: time });
+    if (oldest.length > 0) return oldest;
+    const first = lastGroup.get(queue) ?? "";
+    const groupAfter = (group: string) => prepare(SQL.nextGroup).get(queue, group)?.["group_id"] as string | undefined;
+    let wrapped = first === "";
+    for (let group = groupAfter(first); ; group = groupAfter(group)) {
+      if (group === undefined && !wrapped) {
+        wrapped = true;
+        group = groupAfter("");
+      }
+      if (group === undefined) return [];
+      if (prepare(SQL.isBlocked).get({ queue, now: time, group }) === undefined)
+        return ids(SQL.chooseOfGroup, queue, group, max);
+      if (wrapped && first !== "" && group >= first) return [];
+    }
+  }
+
   /** What a receive finds without writing: something to take, or when there may be something, `Infinity` for nobody knows. */
   function look(queue: string, time: number): "ready" | number {
     return read(() => {
-      const fifo = isFifo(queue);
-      if (!fifo) {
+      if (!isFifo(queue)) {
         if (prepare(SQL.isReady).get({ queue })) return "ready";
         const at = prepare(SQL.nextVisible).get(queue)?.["at"];
         if (typeof at !== "number") return Number.POSITIVE_INFINITY;
         return at <= time ? "ready" : at;
       }
-      const facts = { queue, now: time };
-      if (prepare(SQL.isReadyFifo).get(facts) || prepare(SQL.becomesReadyFifo).get(facts)) return "ready";
+      if (choose(queue, 1, time).length > 0) return "ready";
+      if (prepare(SQL.becomesReadyFifo).get({ queue, now: time })) return "ready";
       const at = prepare(SQL.nextVisibleAfter).get(queue, time)?.["at"];
       return typeof at === "number" ? at : Number.POSITIVE_INFINITY;
     });
   }
 
-  function take(queue: string, max: number, visibility: number): Promise<readonly Delivery[]> {
-    const fifo = isFifo(queue);
-    return write(() => {
-      const time = now();
-      const at = prepare(SQL.nextVisible).get(queue)?.["at"];
-      if (typeof at === "number" && at <= time) prepare(SQL.becomeReady).run(queue, time);
-      const facts = { queue, max, until: visibleAt(time, visibility) };
-      // The columns are those of the RETURNING clause, their types those of the table.
-      const rows = prepare(SQL.take(fifo)).all(fifo ? { ...facts, now: time } : facts) as unknown as Taken[];
-      // RETURNING has no order of its own.
-      rows.sort((a, b) => b.priority - a.priority || a.id - b.id);
-      return rows.map((row) => delivery(queue, row));
+  /** Inside a transaction. */
+  function takeNow(queue: string, max: number, visibility: number): readonly Delivery[] {
+    const time = now();
+    const at = prepare(SQL.nextVisible).get(queue)?.["at"];
+    if (typeof at === "number" && at <= time) prepare(SQL.becomeReady).run(queue, time);
+    const ids = choose(queue, max, time);
+    if (ids.length === 0) return [];
+    const chosen = JSON.stringify(ids);
+    // The columns are those of the statement, their types those of the table.
+    const rows = prepare(SQL.get).all(chosen) as unknown as Taken[];
+    prepare(SQL.take).run(visibleAt(time, visibility), chosen);
+    const group = rows.at(-1)?.group_id;
+    if (isFifo(queue) && typeof group === "string") lastGroup.set(queue, group);
+    return rows.map((row) => delivery(queue, row));
+  }
+
+  /** Receives of this process that wait for something to come, by queue. */
+  const receivers = new Map<string, Set<Receiver>>();
+
+  /**
+   * Inside a transaction that sends: what has come is taken at once for a receive of this process that waits for it, so
+   * that it need not be woken to do so. FIFO queues have more to consider, and are left to it.
+   */
+  function takeForReceivers(queues: Iterable<string>): readonly Gift[] {
+    const gifts: Gift[] = [];
+    for (const queue of queues) {
+      const waiting = receivers.get(queue);
+      const [receiver] = waiting ?? [];
+      if (receiver === undefined) continue;
+      const deliveries = takeNow(queue, receiver.max, receiver.visibility);
+      if (deliveries.length === 0) continue;
+      waiting?.delete(receiver);
+      gifts.push({ receiver, deliveries });
+    }
+    return gifts;
+  }
+
+  async function receive(
+    queue: string,
+    { max, wait, visibility = VISIBILITY_MS, signal }: ReceiveOptions,
+  ): Promise<readonly Delivery[]> {
+    await know(queue);
+    let given: readonly Delivery[] = [];
+    const taken = await longPoll({
+      max,
+      wait,
+      ...(signal && { signal }),
+      now,
+      closing: closing.signal,
+      look: (time) => (given.length > 0 ? "ready" : look(queue, time)),
+      take(most) {
+        const gift = given;
+        given = [];
+        return gift.length > 0 ? gift : write(() => takeNow(queue, most, visibility));
+      },
+      async changed(awake) {
+        const woken = new AbortController();
+        const wake = () => woken.abort();
+        const receiver: Receiver = {
+          max: Math.max(1, Math.floor(max)),
+          visibility,
+          give(deliveries) {
+            given = deliveries;
+            wake();
+          },
+        };
+        awake.addEventListener("abort", wake, { once: true });
+        const waiting = receivers.get(queue) ?? new Set();
+        if (!isFifo(queue)) receivers.set(queue, waiting.add(receiver));
+        await database.changed(woken.signal);
+        waiting.delete(receiver);
+        awake.removeEventListener("abort", wake);
+      },
     });
+    // It was given something just when it was told to end.
+    if (given.length > 0) await hide(given.map((delivery) => ({ delivery, visibility: 0 })));
+    return taken;
   }
 
   return {
@@ -187,33 +303,27 @@ function createBroker(database: Database, now: () => number): Broker {
       const refused = entries.map((entry) => refusal(entry, EMBEDDED_LIMITS));
       const accepted = entries.filter((_, index) => !refused[index]);
       if (accepted.length === 0) return refused;
-      const queues = [...new Set(accepted.map((entry) => entry.queue))].filter((queue) => !known.has(queue));
+      const all = new Set(accepted.map((entry) => entry.queue));
+      const queues = [...all].filter((queue) => !known.has(queue));
+      let gifts: readonly Gift[] = [];
       try {
         await write(() => {
           const sentAt = Math.floor(now());
           for (const queue of queues) prepare(SQL.knowQueue).run(queue);
           for (const entry of accepted) insert(entry, sentAt);
+          gifts = takeForReceivers(all);
         });
+        for (const { receiver, deliveries } of gifts) receiver.give(deliveries);
       } catch (error) {
+        // Nothing was taken, and they look for themselves again.
+        for (const { receiver } of gifts) receiver.give([]);
         return refused.map((reason) => reason ?? asError(error));
       }
       for (const queue of queues) known.add(queue);
       return refused;
     },
 
-    async receive(queue, { max, wait, visibility = VISIBILITY_MS, signal }) {
-      await know(queue);
-      return longPoll({
-        max,
-        wait,
-        ...(signal && { signal }),
-        now,
-        closing: closing.signal,
-        look: (time) => look(queue, time),
-        take: (max) => take(queue, max, visibility),
-        changed: database.changed,
-      });
-    },
+    receive,
 
     delete: (deliveries) =>
       settle(deliveries.length, () => {
@@ -223,14 +333,7 @@ function createBroker(database: Database, now: () => number): Broker {
         }
       }),
 
-    changeVisibility: (entries) =>
-      settle(entries.length, () => {
-        const time = now();
-        for (const { delivery, visibility } of entries) {
-          const [id, count] = parseReceipt(delivery.receipt);
-          prepare(SQL.changeVisibility).run(visibility > 0 ? 0 : 1, visibleAt(time, visibility), id, count);
-        }
-      }),
+    changeVisibility: hide,
 
     async queues() {
       return read(() => prepare(SQL.queues).all()).map((row) => String(row["name"]));
@@ -248,6 +351,16 @@ function createBroker(database: Database, now: () => number): Broker {
       await database.close();
     },
   };
+
+  function hide(entries: Parameters<Broker["changeVisibility"]>[0]): Promise<Settled> {
+    return settle(entries.length, () => {
+      const time = now();
+      for (const { delivery, visibility } of entries) {
+        const [id, count] = parseReceipt(delivery.receipt);
+        prepare(SQL.changeVisibility).run(visibility > 0 ? 0 : 1, visibleAt(time, visibility), id, count);
+      }
+    });
+  }
 
   async function settle(count: number, job: () => void): Promise<Settled> {
     let failure: Error | undefined;
