@@ -8,6 +8,7 @@ export default defineConfig({
   },
   test: {
     include: ["test/**/*.test.ts"],
+    globalSetup: "./test/temporary.ts",
     pool: "forks",
     // Most of what takes long waits for processes and emulators: two at a time also where there are two cores.
     maxWorkers: 2,

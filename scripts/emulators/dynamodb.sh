@@ -32,7 +32,8 @@ run() {
   install
   leash
   cd "$cache/dynamodb-local"
-  exec "$java" -Djava.library.path=DynamoDBLocal_lib -jar DynamoDBLocal.jar -inMemory -sharedDb -disableTelemetry -port "$port"
+  # Each start unpacks a library where Java keeps what is temporary, and leaves it there.
+  exec "$java" -Djava.io.tmpdir="$(scratch)" -Djava.library.path=DynamoDBLocal_lib -jar DynamoDBLocal.jar -inMemory -sharedDb -disableTelemetry -port "$port"
 }
 
 "$1"

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { expect, test, vi } from "vitest";
 import { module, place } from "./run.ts";
 
-vi.setConfig({ testTimeout: 20_000 });
+vi.setConfig({ testTimeout: 60_000 });
 
 /** Runs a command to its end. */
 const run = (args: readonly string[], env?: Record<string, string>) => place().start(args, env).exited;

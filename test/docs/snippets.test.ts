@@ -16,6 +16,7 @@ import { type Command, CommanderError } from "commander";
 import { transform } from "esbuild";
 import { afterAll, describe, expect, test } from "vitest";
 import { createProgram } from "../../src/cli/program.ts";
+import { folderInCheckout } from "../temporary.ts";
 
 const exec = promisify(execFile);
 const root = resolve(import.meta.dirname, "../..");
@@ -130,9 +131,7 @@ function disarm(command: Command, writeErr: (text: string) => void): void {
   for (const below of command.commands) disarm(below, writeErr);
 }
 
-// Inside the checkout, so that packages resolve.
-mkdirSync(join(root, ".cache"), { recursive: true });
-const folder = mkdtempSync(join(root, ".cache/snippets-"));
+const folder = folderInCheckout("snippets-");
 afterAll(() => rmSync(folder, { recursive: true }));
 
 const pages = globSync(["README.md", "ARCHITECTURE.md", "docs/**/*.md"], { cwd: root }).map((name) => ({
@@ -190,7 +189,7 @@ describe("the checks of the documentation can fail", () => {
   });
 
   test("a block that does not compile is named with its page and line", { timeout: 60_000 }, async () => {
-    const bad = mkdtempSync(join(root, ".cache/snippets-"));
+    const bad = folderInCheckout("snippets-");
     try {
       write(bad, [
         page(

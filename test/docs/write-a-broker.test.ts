@@ -1,14 +1,14 @@
 /** The broker of docs/how-to/write-a-broker.md, as it stands there, keeps the contract, and tasks run on it. */
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { Lovage, type OpenBroker, registerBroker } from "lovage";
 import { testApp } from "lovage/testing";
 import { afterAll, expect, test } from "vitest";
+import { folderInCheckout } from "../temporary.ts";
 
 const root = resolve(import.meta.dirname, "../..");
 const page = readFileSync(join(root, "docs/how-to/write-a-broker.md"), "utf8");
-mkdirSync(join(root, ".cache"), { recursive: true });
-const folder = mkdtempSync(join(root, ".cache/broker-"));
+const folder = folderInCheckout("broker-");
 afterAll(() => rmSync(folder, { recursive: true }));
 const write = (title: string) => {
   const code = new RegExp(`\`\`\`ts title="${title}"\\n([\\s\\S]*?)\`\`\``).exec(page)?.[1] ?? "";

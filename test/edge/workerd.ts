@@ -11,6 +11,7 @@ import { text } from "node:stream/consumers";
 import { promisify } from "node:util";
 import { build } from "esbuild";
 import { onTestFinished } from "vitest";
+import { folderInCheckout } from "../temporary.ts";
 
 const root = resolve(import.meta.dirname, "../..");
 const require = createRequire(import.meta.url);
@@ -32,9 +33,7 @@ export interface Bundle {
 
 /** A project in which the package, freshly built, is installed, with these files and folders of the checkout. */
 export async function makeProject(...sources: readonly string[]): Promise<Project> {
-  // Inside the checkout, so that the package's own dependencies resolve.
-  mkdirSync(join(root, ".cache"), { recursive: true });
-  const folder = mkdtempSync(join(root, ".cache/edge-"));
+  const folder = folderInCheckout("edge-");
   const installed = join(folder, "node_modules/lovage");
   mkdirSync(installed, { recursive: true });
   cpSync(join(root, "package.json"), join(installed, "package.json"));

@@ -1,0 +1,29 @@
+/**
+ * All that a run of the tests writes beside the checkout goes below one folder, which is removed when the run ends: the
+ * tests' own folders, those of a test that was cut short, and what others make for themselves, such as the CDK for each
+ * stack. It is what `os.tmpdir()` gives in the tests and in the processes that they start.
+ */
+import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+const CACHE = join(import.meta.dirname, "../.cache");
+const CHECKOUT = "LOVAGE_TESTS_IN_CHECKOUT";
+
+/** Run by Vitest before its workers start, which take the environment over. */
+export default function setup(): () => void {
+  mkdirSync(CACHE, { recursive: true });
+  const folders = [mkdtempSync(join(tmpdir(), "lovage-tests-")), mkdtempSync(join(CACHE, "tests-"))] as const;
+  // What `os.tmpdir()` reads, on POSIX and on Windows.
+  for (const name of ["TMPDIR", "TEMP", "TMP"]) process.env[name] = folders[0];
+  process.env[CHECKOUT] = folders[1];
+  const remove = () => {
+    for (const folder of folders) rmSync(folder, { recursive: true, force: true, maxRetries: 3 });
+  };
+  // A run that is interrupted has no end of its own.
+  process.once("exit", remove);
+  return remove;
+}
+
+/** A new folder from which the packages of the checkout resolve. */
+export const folderInCheckout = (prefix: string): string => mkdtempSync(join(process.env[CHECKOUT] ?? CACHE, prefix));
