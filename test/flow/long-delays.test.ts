@@ -14,6 +14,7 @@ function asOnSqs(now: () => number) {
   const sent: Outgoing[] = [];
   const kept: Due[] = [];
   let isDown = false;
+  let losesReplies = false;
   const wrap = (broker: Broker): Broker => ({
     ...broker,
     limits: { ...broker.limits, maxDelaySeconds: 900 },
@@ -28,13 +29,15 @@ function asOnSqs(now: () => number) {
         if (kept.some(({ id, at }) => id === due.id && at === due.at)) return [];
         kept.push(due);
         const late = (kept.length * 17_000) % 60_000;
-        return [{ ...entry, delaySeconds: (due.at - LEAD + late - now()) / 1000 }];
+        const fired = { ...entry, delaySeconds: (due.at - LEAD + late - now()) / 1000 };
+        // Whoever does not know that the entry was made sends the text by hops.
+        return losesReplies ? [fired, entry] : [fired];
       });
       await broker.send(passed);
       return entries.map(() => undefined);
     },
   });
-  return { sent, kept, wrap, setDown: (down: boolean) => (isDown = down) };
+  return { sent, kept, wrap, setDown: (down: boolean) => (isDown = down), loseReplies: () => (losesReplies = true) };
 }
 
 function makeApp() {
@@ -84,6 +87,18 @@ describe("a delay beyond SQS's own", () => {
     setDown(false);
     await t.advance(DAY - 2 * HOUR + 1);
     expect([kept.length, sent.length]).toEqual([1, 9]);
+    expect(at).toEqual([began + DAY]);
+  });
+
+  test("that is kept and hops too, as nobody was told that it is kept, ends in one run", async () => {
+    const { note, at, start } = makeApp();
+    const { t, began, kept, loseReplies } = start();
+    loseReplies();
+    await note.applyAsync([1], { countdown: 86_400 });
+    await t.advance(HOUR);
+    expect(kept).toHaveLength(1);
+    expect((await (await note.app.engine.broker()).size("celery")).delayed).toBe(1);
+    await t.advance(DAY);
     expect(at).toEqual([began + DAY]);
   });
 
