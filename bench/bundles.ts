@@ -25,7 +25,7 @@ const HANDLERS = join(import.meta.dirname, "handlers");
 
 /** What `lovage/cdk` gives esbuild, as esbuild's own interface has it; the peers get the same but for what is ours alone. */
 function optionsOf(kind: Kind): BuildOptions {
-  const { mainFields, banner, define, esbuildArgs } = bundlingFor(app, "lambda");
+  const { mainFields, banner, define, esbuildArgs } = bundlingFor(app);
   const shared: BuildOptions = {
     format: "esm",
     platform: "node",
@@ -36,9 +36,13 @@ function optionsOf(kind: Kind): BuildOptions {
     banner: { js: banner ?? "" },
   };
   if (kind !== "lovage") return shared;
-  const [from = "", to = ""] = String(esbuildArgs?.["--alias"]).split("=");
-  const own = Object.fromEntries([...sources].map(([name, url]) => [name, new URL(url).pathname]));
-  return { ...shared, define: { ...define }, alias: { ...own, [from]: to } };
+  const aliases = (esbuildArgs?.["--alias"] ?? []) as readonly string[];
+  const own = [...sources].map(([name, url]) => [name, new URL(url).pathname]);
+  return {
+    ...shared,
+    define: { ...define },
+    alias: Object.fromEntries([...own, ...aliases.map((alias) => alias.split("="))]),
+  };
 }
 
 export async function bundle(kind: Kind): Promise<Bundle> {

@@ -14,16 +14,11 @@ import { didYouMean } from "./nearest.ts";
  */
 export type Load<T> = () => Promise<{ readonly open?: T }>;
 
-/**
- * Defined by who bundles for AWS alone, as `lovage/cdk` does, with esbuild's `define`: `"aws"` leaves out what is embedded,
- * `"lambda"` all that is here, for handlers bring what they need.
- */
-declare const LOVAGE_BUNDLE: "aws" | "lambda";
+/** Defined by who bundles for AWS alone, as `lovage/cdk` does, with esbuild's `define`: leaves out what is embedded, and what few functions use. */
+declare const LOVAGE_BUNDLE: "aws";
 
 const BROKERS = new Map<string, Load<OpenBroker>>([
-  ...(typeof LOVAGE_BUNDLE === "undefined" || LOVAGE_BUNDLE !== "lambda"
-    ? ([["sqs", () => import("./brokers/sqs.ts")]] as const)
-    : []),
+  ["sqs", () => import("./brokers/sqs.ts")],
   ...(typeof LOVAGE_BUNDLE === "undefined"
     ? ([
         ["sqlite", () => import("./brokers/sqlite.ts")],
@@ -33,9 +28,7 @@ const BROKERS = new Map<string, Load<OpenBroker>>([
 ]);
 
 const BACKENDS = new Map<string, Load<OpenBackend>>([
-  ...(typeof LOVAGE_BUNDLE === "undefined" || LOVAGE_BUNDLE !== "lambda"
-    ? ([["dynamodb", () => import("./results/dynamodb.ts")]] as const)
-    : []),
+  ["dynamodb", () => import("./results/dynamodb.ts")],
   ...(typeof LOVAGE_BUNDLE === "undefined"
     ? ([
         ["sqlite", () => import("./results/sqlite.ts")],
@@ -46,11 +39,9 @@ const BACKENDS = new Map<string, Load<OpenBackend>>([
 
 /** Entries put at run time are kept beside the queues: by the broker's scheme. */
 const BEAT_STORES = new Map<string, Load<OpenBeatStore>>([
-  ...(typeof LOVAGE_BUNDLE === "undefined" || LOVAGE_BUNDLE !== "lambda"
-    ? ([["sqs", () => import("./beat/eventbridge.ts")]] as const)
-    : []),
   ...(typeof LOVAGE_BUNDLE === "undefined"
     ? ([
+        ["sqs", () => import("./beat/eventbridge.ts")],
         ["sqlite", () => import("./beat/sqlite.ts")],
         ["memory", () => import("./beat/memory.ts")],
       ] as const)

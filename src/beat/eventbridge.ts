@@ -14,7 +14,7 @@ import {
   RemoveTargetsCommand,
   type Rule,
   type Target,
-} from "@aws-sdk/client-eventbridge";
+} from "#aws/eventbridge";
 import { clientConfig, inParallel, parseAwsUrl, SQS_OPTIONS } from "../aws/connection.ts";
 import { translateError } from "../aws/errors.ts";
 import { ImproperlyConfigured, type LovageError, OperationalError, PayloadTooLarge } from "../errors.ts";

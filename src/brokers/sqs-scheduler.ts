@@ -2,7 +2,7 @@
  * Texts that are due far off, each kept by EventBridge Scheduler as an entry that fires once, sends it to its queue, and
  * is gone. Loaded when the first such text is sent.
  */
-import { CreateScheduleCommand, type CreateScheduleCommandInput, SchedulerClient } from "@aws-sdk/client-scheduler";
+import { CreateScheduleCommand, type CreateScheduleCommandInput, SchedulerClient } from "#aws/scheduler";
 import { type AwsUrl, clientConfig } from "../aws/connection.ts";
 import { translateError } from "../aws/errors.ts";
 import { type LovageError, OperationalError } from "../errors.ts";

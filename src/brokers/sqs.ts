@@ -18,7 +18,7 @@ import {
   SendMessageBatchCommand,
   type SendMessageBatchRequestEntry,
   SQSClient,
-} from "@aws-sdk/client-sqs";
+} from "#aws/sqs";
 import {
   clientConfig,
   inParallel,

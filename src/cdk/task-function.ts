@@ -74,7 +74,7 @@ export function taskFunction(scope: Construct, id: string, props: TaskFunctionPr
     systemLogLevelV2: lambda.SystemLogLevel.WARN,
     ...(props.logLevel === undefined ? {} : { applicationLogLevelV2: props.logLevel }),
     environment: { NODE_OPTIONS: "--enable-source-maps", ...props.environment },
-    bundling: { ...bundlingFor(props.app, "lambda", props.longDelays), ...props.bundling },
+    bundling: { ...bundlingFor(props.app, props.longDelays), ...props.bundling },
     ...(props.reservedConcurrency === undefined ? {} : { reservedConcurrentExecutions: props.reservedConcurrency }),
     ...(props.deadLetterQueue === undefined ? {} : { deadLetterQueue: props.deadLetterQueue }),
     ...(props.vpc === undefined ? {} : { vpc: props.vpc }),
@@ -84,15 +84,26 @@ export function taskFunction(scope: Construct, id: string, props: TaskFunctionPr
   });
 }
 
+/** What a bundle has in another's place, and the module that it has there. */
+const REPLACED = {
+  "#aws/dynamodb": "bundled-dynamodb",
+  "#aws/eventbridge": "bundled-eventbridge",
+  "#aws/scheduler": "bundled-scheduler",
+  "#aws/sqs": "bundled-sqs",
+  // For the SDK's clients that tasks of yours may bring along.
+  "@aws-sdk/credential-provider-node": "credentials",
+} as const;
+
 /**
- * How the functions of an app are bundled: one ES module with all that it needs, the AWS SDK too, and nothing else. It
- * serves a function of yours that calls tasks as well: `new NodejsFunction(this, "Api", { bundling: bundlingFor(app) })`.
+ * How the functions of an app are bundled: one ES module with all that it needs and nothing else. It serves a function of
+ * yours that calls tasks as well: `new NodejsFunction(this, "Api", { bundling: bundlingFor(app) })`. SQS, DynamoDB and
+ * EventBridge are spoken to by a client of a few kilobytes, with the credentials of the function's environment; a bundling of
+ * your own without these `esbuildArgs` has the AWS SDK's there, which is 240 KB.
  *
- * @param bundle `"lambda"`: the entry makes a handler of `lovage/lambda`, which brings SQS and DynamoDB itself, in less space.
  * @param longDelays Whether EventBridge Scheduler is bundled too. Default: no; long delays then begin as short ones, and
  *   the worker that gets the message has it kept.
  */
-export function bundlingFor(app: Lovage, bundle: "aws" | "lambda" = "aws", longDelays = false): BundlingOptions {
+export function bundlingFor(app: Lovage, longDelays = false): BundlingOptions {
   const { acceptContent, resultAcceptContent, taskSerializer, resultSerializer } = app.config;
   const serializers = [
     ...acceptContent,
@@ -101,7 +112,10 @@ export function bundlingFor(app: Lovage, bundle: "aws" | "lambda" = "aws", longD
     resultSerializer,
     ...[...app.tasks.values()].map(({ options }) => options.serializer ?? "json"),
   ];
-  const credentials = import.meta.url.endsWith(".ts") ? "../lambda/credentials.ts" : "../lambda/credentials.js";
+  const extension = import.meta.url.endsWith(".ts") ? "ts" : "js";
+  const aliases = Object.entries(REPLACED).map(
+    ([name, module]) => `${name}=${fileURLToPath(new URL(`../aws/${module}.${extension}`, import.meta.url))}`,
+  );
   return {
     format: OutputFormat.ESM,
     target: "node24",
@@ -116,12 +130,10 @@ export function bundlingFor(app: Lovage, bundle: "aws" | "lambda" = "aws", longD
     mainFields: ["module", "main"],
     banner: "import { createRequire } from 'node:module';const require = createRequire(import.meta.url);",
     define: {
-      LOVAGE_BUNDLE: JSON.stringify(bundle),
+      LOVAGE_BUNDLE: '"aws"',
       LOVAGE_SCHEDULER: String(longDelays),
       ...(serializers.every((serializer) => serializer === "json") ? { LOVAGE_JSON_ONLY: "true" } : {}),
     },
-    esbuildArgs: {
-      "--alias": [`@aws-sdk/credential-provider-node=${fileURLToPath(new URL(credentials, import.meta.url))}`],
-    },
+    esbuildArgs: { "--alias": aliases },
   };
 }

@@ -8,7 +8,6 @@ import { besideDeclared } from "../beat/store.ts";
 import { isFifo } from "../brokers/broker.ts";
 import { ImproperlyConfigured } from "../errors.ts";
 import { beatEntries, sendSlot } from "../workers/beat.ts";
-import { registerAws } from "./aws.ts";
 import { createLambdaLog } from "./log.ts";
 import { type HandlerOptions, type LambdaContext, writeLine } from "./worker.ts";
 
@@ -38,7 +37,6 @@ export function createBeatHandler(
   app: Lovage,
   options: HandlerOptions = {},
 ): (event: BeatEvent, context: Pick<LambdaContext, "awsRequestId">) => Promise<void> {
-  registerAws();
   const { clock, platform } = app.engine;
   const { log, begin } = createLambdaLog({
     now: clock.now,

@@ -3,8 +3,9 @@ import { open } from "../beat/eventbridge.ts";
 import { isBeatStoreScheme, registerBeatStore } from "../open.ts";
 
 /**
- * Lets the tasks of a function use `app.beat`: call it in the module of the handler. Most functions never do, so a
- * handler does not bring EventBridge by itself, which is a fifth of a bundle. The right to use it is `grantSchedule`.
+ * Lets a function use `app.beat`, its tasks too: call it in the module of the handler. Most functions never do, so what
+ * `bundlingFor` bundles has neither EventBridge nor the calendar of time zones by itself, which are a quarter of a bundle. The
+ * right to use it is `grantSchedule`.
  *
  * ```ts
  * registerRuntimeSchedule();

@@ -6,7 +6,6 @@ import { translateQueueName } from "../brokers/queue-name.ts";
 import { peekEnvelope } from "../protocol/envelope.ts";
 import { parseTime } from "../protocol/time.ts";
 import { createWorker, type Disposition, type Run } from "../workers/worker.ts";
-import { registerAws } from "./aws.ts";
 import { runTime } from "./deadline.ts";
 import { createLambdaLog } from "./log.ts";
 import { createMetrics } from "./metrics.ts";
@@ -71,7 +70,6 @@ export function createWorkerHandler(
   app: Lovage,
   options: HandlerOptions = {},
 ): (event: SqsEvent, context: LambdaContext) => Promise<BatchResponse> {
-  registerAws();
   const { engine } = app;
   const { clock, platform } = engine;
   const write = options.write ?? writeLine;

@@ -18,7 +18,7 @@ import {
   ResourceInUseException,
   UpdateItemCommand,
   UpdateTimeToLiveCommand,
-} from "@aws-sdk/client-dynamodb";
+} from "#aws/dynamodb";
 import { clientConfig, inParallel, MAX_SOCKETS, numberOption, parseAwsUrl, textOption } from "../aws/connection.ts";
 import { type AwsCall, translateError } from "../aws/errors.ts";
 import { ImproperlyConfigured, LovageError, OperationalError, PayloadTooLarge } from "../errors.ts";

@@ -1,9 +1,10 @@
-/** The worker's bundle as it is deployed, opened. */
+/** The functions' bundles as they are deployed, opened. */
 import { execFileSync } from "node:child_process";
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { App, Stack } from "aws-cdk-lib";
+import { build } from "esbuild";
 import { TaskQueues } from "lovage/cdk";
 import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
 import { app } from "../../functions/tasks.ts";
@@ -13,67 +14,83 @@ import { FUNCTIONS, shop } from "./deployment.ts";
 const outdir = mkdtempSync(join(tmpdir(), "lovage-bundle-"));
 afterAll(() => rmSync(outdir, { recursive: true }));
 
-let folder = "";
-let code = "";
-/** The modules that the bundle is made of. */
-let modules: readonly string[] = [];
+interface Bundle {
+  readonly folder: string;
+  readonly code: string;
+  /** The modules that the bundle is made of, as paths. */
+  readonly modules: readonly string[];
+}
+
+let worker: Bundle;
+let beat: Bundle;
 
 beforeAll(() => {
   const stack = new Stack(new App({ outdir }), "Bundled");
-  new TaskQueues(stack, "Tasks", {
-    app,
-    entry: join(FUNCTIONS, "worker.ts"),
-    // The same function three times over: what is bundled twice would be seen.
-    beatEntry: join(FUNCTIONS, "worker.ts"),
-  });
-  const assets = readdirSync(outdir).filter((name) => name.startsWith("asset."));
-  expect(assets).toHaveLength(1);
-  folder = join(outdir, assets[0] ?? "");
-  code = readFileSync(join(folder, "index.mjs"), "utf8");
-  modules = (JSON.parse(readFileSync(join(folder, "index.mjs.map"), "utf8")) as { sources: string[] }).sources;
+  new TaskQueues(stack, "Tasks", { app, entry: join(FUNCTIONS, "worker.ts"), beatEntry: join(FUNCTIONS, "beat.ts") });
+  const bundles = readdirSync(outdir)
+    .filter((name) => name.startsWith("asset."))
+    .map((name): Bundle => {
+      const folder = join(outdir, name);
+      const map = JSON.parse(readFileSync(join(folder, "index.mjs.map"), "utf8")) as { sources: string[] };
+      return { folder, code: readFileSync(join(folder, "index.mjs"), "utf8"), modules: map.sources };
+    });
+  // The queues of an app have one bundle between them: what is bundled twice would be seen.
+  expect(bundles).toHaveLength(2);
+  const of = (entry: string) => bundles.find(({ modules }) => modules.some((path) => path.endsWith(entry))) as Bundle;
+  worker = of("functions/worker.ts");
+  beat = of("functions/beat.ts");
 }, 60_000);
 
-test("the worker's bundle has at most 500 KB", () => {
-  expect(code.length).toBeLessThanOrEqual(500 * 1024);
+test("the worker's bundle has at most 260 KB, and beat's, with the calendar of all time zones, at most 320", () => {
+  expect(worker.code.length).toBeLessThanOrEqual(260_000);
+  expect(beat.code.length).toBeLessThanOrEqual(320_000);
 });
 
-test("it carries SQS and DynamoDB, and nothing that a function never uses", () => {
-  const has = (part: string) => modules.filter((module) => module.includes(part));
-  expect(has("src/brokers/sqs.ts")).toHaveLength(1);
-  expect(has("src/results/dynamodb.ts")).toHaveLength(1);
-  for (const part of [
-    "sqlite",
-    "brokers/memory",
-    "results/memory",
-    "src/cli/",
-    "src/cdk/",
-    "src/testing/",
-    "aws-cdk-lib",
-    "node_modules/yaml/",
-    "@msgpack",
-    "client-eventbridge",
-    "client-scheduler",
-    "temporal-polyfill",
-    "nested-clients",
-    "commander",
-  ]) {
-    expect(has(part)).toEqual([]);
+/** What no function of an app ever uses. */
+const UNUSED = [
+  "sqlite",
+  "brokers/memory",
+  "results/memory",
+  "src/cli/",
+  "src/cdk/",
+  "src/testing/",
+  "src/beat/loop",
+  "src/workers/poll",
+  "aws-cdk-lib",
+  "node_modules/yaml/",
+  "@msgpack",
+  "@aws-sdk",
+  "@smithy",
+  "eventbridge",
+  "commander",
+];
+
+test("they carry SQS and DynamoDB by clients of their own, and nothing that a function never uses", () => {
+  const parts = ({ modules }: Bundle, part: string) => modules.filter((module) => module.includes(part));
+  for (const bundle of [worker, beat]) {
+    for (const part of ["src/brokers/sqs.ts", "src/results/dynamodb.ts", "bundled-sqs.ts", "bundled-dynamodb.ts"])
+      expect(parts(bundle, part)).toHaveLength(1);
+    expect(bundle.code).not.toContain("node:sqlite");
   }
-  expect(code).not.toContain("node:sqlite");
-  // Of the clients, the commands that are used.
-  expect(has("client-dynamodb/dist-es/commands/Put")).toHaveLength(1);
-  expect(has("client-dynamodb/dist-es/commands/Transact")).toEqual([]);
+  for (const part of [...UNUSED, "temporal-polyfill", "suncalc", "node_modules/"])
+    expect(parts(worker, part)).toEqual([]);
+  for (const part of UNUSED.filter((part) => part !== "eventbridge")) expect(parts(beat, part)).toEqual([]);
 });
 
-test("it has one copy of each package of the SDK", () => {
-  const packages = new Map<string, Set<string>>();
-  for (const module of modules) {
-    const [, place = "", name = ""] = /^(.*node_modules\/)((?:@[^/]+\/)?[^/]+)/.exec(module) ?? [];
-    if (!/^@(aws-sdk|smithy)\//.test(name)) continue;
-    packages.set(name, (packages.get(name) ?? new Set()).add(place));
-  }
-  expect(packages.has("@aws-sdk/client-sqs")).toBe(true);
-  expect([...packages].filter(([, places]) => places.size > 1)).toEqual([]);
+test("a client of the SDK's that a task brings along has the credentials of its environment, and no chain to look for others", async () => {
+  const aliases = bundlingFor(app).esbuildArgs?.["--alias"] as readonly string[];
+  const { metafile } = await build({
+    stdin: { contents: 'export { SQSClient } from "@aws-sdk/client-sqs"', resolveDir: FUNCTIONS },
+    alias: Object.fromEntries(aliases.map((alias) => alias.split("="))),
+    bundle: true,
+    platform: "node",
+    mainFields: ["module", "main"],
+    write: false,
+    metafile: true,
+  });
+  const inputs = Object.keys(metafile.inputs);
+  expect(inputs.filter((path) => path.includes("node_modules/@aws-sdk/client-sqs/"))).not.toEqual([]);
+  expect(inputs.filter((path) => /credential-provider-|nested-clients/.test(path))).toEqual([]);
 });
 
 test("it loads by itself, as an ES module with a handler, and keeps the names of classes", () => {
@@ -87,12 +104,12 @@ test("it loads by itself, as an ES module with a handler, and keeps the names of
     LOVAGE_RESULT_BACKEND: "dynamodb://eu-west-1/celery",
   };
   const answer = execFileSync(process.execPath, ["--input-type=module", "-e", script], {
-    cwd: folder,
+    cwd: worker.folder,
     env,
     encoding: "utf8",
   });
   expect(JSON.parse(answer)).toEqual({ batchItemFailures: [] });
-  expect(code).toContain('"TimeLimitExceeded"');
+  expect(worker.code).toContain('"TimeLimitExceeded"');
 });
 
 test("an app that takes another serializer has it in its bundle", () => {
@@ -109,6 +126,6 @@ test("with long delays it brings Scheduler too, to be loaded when a message is d
   const [asset = ""] = readdirSync(outdir).filter((name) => name.startsWith("asset."));
   const bundled = readFileSync(join(outdir, asset, "index.mjs"), "utf8");
   expect(bundled).toContain("CreateSchedule");
-  expect(bundled.length - code.length).toBeLessThanOrEqual(50 * 1024);
-  expect(code).not.toContain("CreateSchedule");
+  expect(bundled.length - worker.code.length).toBeLessThanOrEqual(8 * 1024);
+  expect(worker.code).not.toContain("CreateSchedule");
 });

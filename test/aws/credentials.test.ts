@@ -1,5 +1,5 @@
 import { afterEach, expect, test, vi } from "vitest";
-import { defaultProvider } from "../../src/lambda/credentials.ts";
+import { defaultProvider } from "../../src/aws/credentials.ts";
 
 afterEach(() => void vi.unstubAllEnvs());
 

@@ -1,0 +1,94 @@
+import { once } from "node:events";
+import { createServer, type IncomingHttpHeaders } from "node:http";
+import type { AddressInfo } from "node:net";
+import { text } from "node:stream/consumers";
+import { DynamoDBClient, PutItemCommand } from "@aws-sdk/client-dynamodb";
+import { CreateScheduleCommand, SchedulerClient } from "@aws-sdk/client-scheduler";
+import { SendMessageBatchCommand, SQSClient } from "@aws-sdk/client-sqs";
+import { expect, test } from "vitest";
+import { createSigner } from "../../src/aws/sign.ts";
+
+const credentials = { accessKeyId: "AKID", secretAccessKey: "secret/+", sessionToken: "token==" };
+
+/** What the SDK's client sends. */
+async function sentBy(
+  send: (endpoint: string) => Promise<unknown>,
+): Promise<{ readonly url: URL; readonly headers: IncomingHttpHeaders; readonly body: string }> {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const endpoint = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const sent = new Promise<{ url: URL; headers: IncomingHttpHeaders; body: string }>((resolve) => {
+    server.on("request", async (request, response) => {
+      resolve({ url: new URL(request.url ?? "", endpoint), headers: request.headers, body: await text(request) });
+      response.setHeader("content-type", "application/x-amz-json-1.0").end("{}");
+    });
+  });
+  await send(endpoint);
+  server.closeAllConnections();
+  server.close();
+  return sent;
+}
+
+/** The same request's headers, signed by us. */
+function signedAgain(service: string, { url, headers, body }: Awaited<ReturnType<typeof sentBy>>) {
+  const { authorization = "", host: _, "x-amz-date": date, "x-amz-security-token": __, ...rest } = headers;
+  const names = /SignedHeaders=([^,]*)/.exec(authorization)?.[1]?.split(";") ?? [];
+  const signed = Object.entries(rest).flatMap(([name, value]) => (names.includes(name) ? [[name, String(value)]] : []));
+  const time = String(date).replace(/^(....)(..)(..T..)(..)(..)Z$/, "$1-$2-$3:$4:$5Z");
+  const sign = createSigner({ service, region: "eu-west-1" });
+  const unsigned = { url, body, headers: Object.fromEntries(signed) as Record<string, string> };
+  return { names, authorization, ours: sign(unsigned, credentials, Date.parse(time))["authorization"] };
+}
+
+test("a request to SQS is signed as the SDK signs it", async () => {
+  const request = await sentBy((endpoint) =>
+    new SQSClient({ endpoint, region: "eu-west-1", credentials }).send(
+      new SendMessageBatchCommand({
+        QueueUrl: "http://x/1/celery",
+        Entries: [{ Id: "0", MessageBody: "übung ✓ \u2028" }],
+      }),
+    ),
+  );
+  const { names, authorization, ours } = signedAgain("sqs", request);
+  expect(names).toEqual(expect.arrayContaining(["host", "x-amz-date", "x-amz-target", "x-amz-security-token"]));
+  expect(ours).toBe(authorization);
+});
+
+test("so is one to DynamoDB, whose endpoint has a path", async () => {
+  const request = await sentBy((endpoint) =>
+    new DynamoDBClient({ endpoint: `${endpoint}/emulated`, region: "eu-west-1", credentials }).send(
+      new PutItemCommand({ TableName: "celery", Item: { id: { S: "a" }, result: { B: new Uint8Array([1, 2]) } } }),
+    ),
+  );
+  expect(request.url.pathname).toMatch(/^\/emulated/);
+  const { authorization, ours } = signedAgain("dynamodb", request);
+  expect(ours).toBe(authorization);
+});
+
+test("so is one to Scheduler, whose operation is a path", async () => {
+  const request = await sentBy((endpoint) =>
+    new SchedulerClient({ endpoint, region: "eu-west-1", credentials }).send(
+      new CreateScheduleCommand({
+        Name: "delay-1",
+        ScheduleExpression: "at(2030-01-01T00:00:00)",
+        FlexibleTimeWindow: { Mode: "OFF" },
+        Target: { Arn: "arn:aws:sqs:eu-west-1:1:a", RoleArn: "arn:aws:iam::1:role/a" },
+      }),
+    ),
+  );
+  expect(request.url.pathname).toBe("/schedules/delay-1");
+  const { authorization, ours } = signedAgain("scheduler", request);
+  expect(ours).toBe(authorization);
+});
+
+test("a key is that of its day and its secret", () => {
+  const sign = createSigner({ service: "sqs", region: "eu-west-1" });
+  const unsigned = { url: new URL("https://sqs.eu-west-1.amazonaws.com"), body: "{}", headers: {} };
+  const at = (now: number, secretAccessKey = "one") =>
+    sign(unsigned, { accessKeyId: "AKID", secretAccessKey }, now)["authorization"];
+  const day = 86_400_000;
+  const first = at(0);
+  expect(first).not.toContain("x-amz-security-token");
+  expect(new Set([first, at(day), at(0, "two")]).size).toBe(3);
+  expect(at(0)).toBe(first);
+});
