@@ -1,6 +1,6 @@
 import { chain, currentTask, group, ImproperlyConfigured, Lovage, TaskRevokedError } from "lovage";
 import { describe, expect, test } from "vitest";
-import { inMemory, stores } from "./stores.ts";
+import { inMemory, everywhere, stores } from "./stores.ts";
 
 function makeApp(config: ConstructorParameters<typeof Lovage>[1] = {}) {
   const app = new Lovage("tasks", config);
@@ -12,7 +12,7 @@ function makeApp(config: ConstructorParameters<typeof Lovage>[1] = {}) {
   return { app, note, ran };
 }
 
-describe.each(stores)("on %s", (_, start) => {
+describe.each(everywhere)("on %s", (_, start) => {
   test("countdown holds a task back for so many seconds", async () => {
     const { app, note } = makeApp();
     const t = start(app);
@@ -31,14 +31,6 @@ describe.each(stores)("on %s", (_, start) => {
     await note.applyAsync([1], { eta });
     expect(await t.advance({ minutes: 9.99 })).toEqual([]);
     expect(await t.advance({ minutes: 0.01 })).toHaveLength(1);
-  });
-
-  test("delays longer than the broker's are made of several", async () => {
-    const { app, note } = makeApp({ brokerTransportOptions: { maxDelay: 60 } });
-    const t = start(app);
-    await note.applyAsync([1], { countdown: 3600 });
-    expect(await t.advance({ seconds: 3599 })).toEqual([]);
-    expect(await t.advance({ seconds: 1 })).toMatchObject([{ args: [1], state: "SUCCESS" }]);
   });
 
   test("a task that has expired ends as REVOKED and does not run", async () => {
@@ -67,28 +59,6 @@ describe.each(stores)("on %s", (_, start) => {
     expect(ran).toEqual([2, 4, 3, 1]);
   });
 
-  test("queue, headers, shadow and taskId arrive", async () => {
-    const app = new Lovage("tasks");
-    const who = app.task("tasks.who", () => {
-      const { id, queue, headers, shadow } = currentTask()?.request ?? {};
-      return { id, queue, headers, shadow };
-    });
-    const t = start(app);
-    const result = await who.applyAsync([], {
-      queue: "media",
-      headers: { trace: "abc" },
-      shadow: "who.me",
-      taskId: "an id",
-    });
-    expect(result.id).toBe("an id");
-    await t.drain();
-    expect(await result.get()).toEqual({ id: "an id", queue: "media", headers: { trace: "abc" }, shadow: "who.me" });
-    expect(t.log.map(({ line }) => line)).toEqual([
-      "Received task: who.me[an id]",
-      expect.stringMatching(/^Task who\.me\[an id\] succeeded in 0\.000s: \{/),
-    ]);
-  });
-
   test("ignoreResult keeps nothing to read, and still runs a task once", async () => {
     const { app, note, ran } = makeApp();
     const t = start(app);
@@ -111,6 +81,38 @@ describe.each(stores)("on %s", (_, start) => {
     await t.drain();
     expect(ran).toEqual([1]);
     expect(await result.get()).toBe(1);
+  });
+});
+
+describe.each(stores)("in the queues themselves, on %s", (_, start) => {
+  test("queue, headers, shadow and taskId arrive", async () => {
+    const app = new Lovage("tasks");
+    const who = app.task("tasks.who", () => {
+      const { id, queue, headers, shadow } = currentTask()?.request ?? {};
+      return { id, queue, headers, shadow };
+    });
+    const t = start(app);
+    const result = await who.applyAsync([], {
+      queue: "media",
+      headers: { trace: "abc" },
+      shadow: "who.me",
+      taskId: "an id",
+    });
+    expect(result.id).toBe("an id");
+    await t.drain();
+    expect(await result.get()).toEqual({ id: "an id", queue: "media", headers: { trace: "abc" }, shadow: "who.me" });
+    expect(t.log.map(({ line }) => line)).toEqual([
+      "Received task: who.me[an id]",
+      expect.stringMatching(/^Task who\.me\[an id\] succeeded in 0\.000s: \{/),
+    ]);
+  });
+
+  test("delays longer than the broker's are made of several", async () => {
+    const { app, note } = makeApp({ brokerTransportOptions: { maxDelay: 60 } });
+    const t = start(app);
+    await note.applyAsync([1], { countdown: 3600 });
+    expect(await t.advance({ seconds: 3599 })).toEqual([]);
+    expect(await t.advance({ seconds: 1 })).toMatchObject([{ args: [1], state: "SUCCESS" }]);
   });
 });
 

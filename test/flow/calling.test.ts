@@ -1,6 +1,6 @@
 import { ImproperlyConfigured, Lovage, states, TaskError, TimeoutError } from "lovage";
 import { describe, expect, test } from "vitest";
-import { inMemory, stores } from "./stores.ts";
+import { inMemory, everywhere } from "./stores.ts";
 
 function makeApp() {
   const app = new Lovage("tasks");
@@ -12,7 +12,7 @@ function makeApp() {
   return { app, add, div };
 }
 
-describe.each(stores)("on %s", (_, start) => {
+describe.each(everywhere)("on %s", (_, start) => {
   test("a task is sent with delay, run by a worker, and its result read by whoever has its id", async () => {
     const { app, add } = makeApp();
     const t = start(app);

@@ -12,38 +12,11 @@ import {
 } from "lovage";
 import { describe, expect, test } from "vitest";
 import { taskKey } from "../../src/results/backend.ts";
-import { inMemory, stores } from "./stores.ts";
+import { inMemory, everywhere, stores } from "./stores.ts";
 
 const never = () => new Promise<never>(() => {});
 
-describe.each(stores)("on %s", (_, start) => {
-  test("of two messages with one id one runs, and the other changes nothing", async () => {
-    const app = new Lovage("tasks");
-    const ran: number[] = [];
-    const note = app.task("tasks.note", (n: number) => {
-      ran.push(n);
-      return n;
-    });
-    const t = start(app, { concurrency: 2 });
-    await note.applyAsync([1], { taskId: "id" });
-    await note.applyAsync([2], { taskId: "id" });
-    await t.advance({ minutes: 5 });
-    expect([ran, await app.result("id").get()]).toEqual([[1], 1]);
-    expect(await (await app.engine.broker()).size("celery")).toEqual({ ready: 0, delayed: 0, inFlight: 0 });
-  });
-
-  test("a task that does not claim runs for every message, and the first outcome stays", async () => {
-    const app = new Lovage("tasks");
-    let runs = 0;
-    const note = app.task("tasks.note", { claim: false }, () => ++runs);
-    const t = start(app);
-    await note.applyAsync([], { taskId: "id" });
-    await note.applyAsync([], { taskId: "id" });
-    await t.advance({ hours: 1 });
-    expect([runs, await app.result("id").get()]).toEqual([2, 1]);
-    expect(await (await app.engine.broker()).size("celery")).toEqual({ ready: 0, delayed: 0, inFlight: 0 });
-  });
-
+describe.each(everywhere)("on %s", (_, start) => {
   test("a task that does not claim, and whose worker died after its outcome was stored, is followed by what follows", async () => {
     const app = new Lovage("tasks");
     const told: unknown[] = [];
@@ -61,20 +34,6 @@ describe.each(stores)("on %s", (_, start) => {
     isDead = false;
     await t.advance({ hours: 1 });
     expect(told).toEqual(["noted"]);
-  });
-
-  test("a task that does not claim runs although it was revoked, stays REVOKED, and its message is gone", async () => {
-    const app = new Lovage("tasks");
-    let runs = 0;
-    const note = app.task("tasks.note", { claim: false }, () => ++runs);
-    const after = app.task("tasks.after", () => "after");
-    const t = start(app);
-    const last = await chain(note.s(), after.si()).delay();
-    const first = last.parent;
-    await first?.revoke();
-    await t.advance({ hours: 1 });
-    expect([runs, await app.result(first?.id ?? "").state(), await last.state()]).toEqual([1, "REVOKED", "REVOKED"]);
-    expect(await (await app.engine.broker()).size("celery")).toEqual({ ready: 0, delayed: 0, inFlight: 0 });
   });
 
   test("when a worker dies, another takes its task over after the lease, and sees that it did", async () => {
@@ -121,28 +80,6 @@ describe.each(stores)("on %s", (_, start) => {
     expect([await result.get(), notes]).toEqual(["run 2", ["run 2"]]);
   });
 
-  test("a task that kills its workers is given up: FAILURE, errbacks, a dead letter", async () => {
-    const app = new Lovage("tasks");
-    const told: unknown[] = [];
-    const tell = app.task("tasks.tell", (id: string) => void told.push(id));
-    let runs = 0;
-    const poison = app.task("tasks.poison", () => {
-      runs++;
-      return never();
-    });
-    const t = start(app);
-    const result = await poison.applyAsync([], { linkError: tell.s() });
-    for (let deaths = 0; deaths < 6; deaths++) {
-      await t.advance({ minutes: 2 });
-      t.crash();
-    }
-    await t.advance({ minutes: 2 });
-    expect(runs).toBe(3);
-    await expect(result.get()).rejects.toThrow(WorkerLostError);
-    expect(told).toEqual([result.id]);
-    expect(await t.deadLetters()).toMatchObject([{ attributes: { id: result.id, error: "WorkerLostError" } }]);
-  });
-
   test("what a task sends and does not await is sent before it ends", async () => {
     const app = new Lovage("tasks");
     const leaf = app.task("tasks.leaf", (n: number) => n);
@@ -176,6 +113,71 @@ describe.each(stores)("on %s", (_, start) => {
     const result = await careless.delay();
     await t.drain();
     expect([ran, await result.state()]).toEqual([[0, 1, 2, 3, 4], "SUCCESS"]);
+  });
+});
+
+describe.each(stores)("in the queues themselves, on %s", (_, start) => {
+  test("a task that does not claim runs although it was revoked, stays REVOKED, and its message is gone", async () => {
+    const app = new Lovage("tasks");
+    let runs = 0;
+    const note = app.task("tasks.note", { claim: false }, () => ++runs);
+    const after = app.task("tasks.after", () => "after");
+    const t = start(app);
+    const last = await chain(note.s(), after.si()).delay();
+    const first = last.parent;
+    await first?.revoke();
+    await t.advance({ hours: 1 });
+    expect([runs, await app.result(first?.id ?? "").state(), await last.state()]).toEqual([1, "REVOKED", "REVOKED"]);
+    expect(await (await app.engine.broker()).size("celery")).toEqual({ ready: 0, delayed: 0, inFlight: 0 });
+  });
+
+  test("a task that kills its workers is given up: FAILURE, errbacks, a dead letter", async () => {
+    const app = new Lovage("tasks");
+    const told: unknown[] = [];
+    const tell = app.task("tasks.tell", (id: string) => void told.push(id));
+    let runs = 0;
+    const poison = app.task("tasks.poison", () => {
+      runs++;
+      return never();
+    });
+    const t = start(app);
+    const result = await poison.applyAsync([], { linkError: tell.s() });
+    for (let deaths = 0; deaths < 6; deaths++) {
+      await t.advance({ minutes: 2 });
+      t.crash();
+    }
+    await t.advance({ minutes: 2 });
+    expect(runs).toBe(3);
+    await expect(result.get()).rejects.toThrow(WorkerLostError);
+    expect(told).toEqual([result.id]);
+    expect(await t.deadLetters()).toMatchObject([{ attributes: { id: result.id, error: "WorkerLostError" } }]);
+  });
+
+  test("of two messages with one id one runs, and the other changes nothing", async () => {
+    const app = new Lovage("tasks");
+    const ran: number[] = [];
+    const note = app.task("tasks.note", (n: number) => {
+      ran.push(n);
+      return n;
+    });
+    const t = start(app, { concurrency: 2 });
+    await note.applyAsync([1], { taskId: "id" });
+    await note.applyAsync([2], { taskId: "id" });
+    await t.advance({ minutes: 5 });
+    expect([ran, await app.result("id").get()]).toEqual([[1], 1]);
+    expect(await (await app.engine.broker()).size("celery")).toEqual({ ready: 0, delayed: 0, inFlight: 0 });
+  });
+
+  test("a task that does not claim runs for every message, and the first outcome stays", async () => {
+    const app = new Lovage("tasks");
+    let runs = 0;
+    const note = app.task("tasks.note", { claim: false }, () => ++runs);
+    const t = start(app);
+    await note.applyAsync([], { taskId: "id" });
+    await note.applyAsync([], { taskId: "id" });
+    await t.advance({ hours: 1 });
+    expect([runs, await app.result("id").get()]).toEqual([2, 1]);
+    expect(await (await app.engine.broker()).size("celery")).toEqual({ ready: 0, delayed: 0, inFlight: 0 });
   });
 });
 

@@ -1,6 +1,6 @@
 import { Lovage, TaskError } from "lovage";
 import { describe, expect, test } from "vitest";
-import { inMemory, stores } from "./stores.ts";
+import { inMemory, everywhere } from "./stores.ts";
 
 class OutOfStock extends Error {}
 
@@ -12,7 +12,7 @@ function makeApp(thrown: () => unknown, options = {}) {
   return { app, order };
 }
 
-describe.each(stores)("on %s", (_, start) => {
+describe.each(everywhere)("on %s", (_, start) => {
   test.each([
     ["an error of a class of one's own", () => new OutOfStock("no pears"), "OutOfStock", "no pears"],
     ["an error with a cause", () => new Error("order", { cause: new RangeError("no pears") }), "Error", "order"],

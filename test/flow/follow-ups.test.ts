@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import { currentTask, Lovage } from "lovage";
 import { describe, expect, test } from "vitest";
 import { envelope, signature } from "./envelopes.ts";
-import { inMemory, stores } from "./stores.ts";
+import { inMemory, everywhere } from "./stores.ts";
 
 function makeApp() {
   const app = new Lovage("tasks");
@@ -18,7 +18,7 @@ function makeApp() {
   return { app, add, note, fail, notes };
 }
 
-describe.each(stores)("on %s", (_, start) => {
+describe.each(everywhere)("on %s", (_, start) => {
   test("link is called with the result, once it is there", async () => {
     const { app, add, note, notes } = makeApp();
     const t = start(app);

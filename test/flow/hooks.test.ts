@@ -1,6 +1,6 @@
 import { Ignore, Lovage, Reject, Task } from "lovage";
 import { describe, expect, test } from "vitest";
-import { inMemory, stores } from "./stores.ts";
+import { inMemory, everywhere, stores } from "./stores.ts";
 
 type Call = readonly [hook: string, ...args: unknown[]];
 
@@ -30,7 +30,7 @@ function makeApp() {
 const stack = expect.stringContaining("hooks.test.ts");
 const names = (calls: readonly Call[]) => calls.map(([hook]) => hook);
 
-describe.each(stores)("on %s", (_, start) => {
+describe.each(everywhere)("on %s", (_, start) => {
   test("a success calls beforeStart, onSuccess and afterReturn, with Celery's arguments", async () => {
     const { app, calls, Noting } = makeApp();
     app.task("tasks.add", { base: Noting, params: ["x", "y"] }, (x: number, y: number) => x + y);
@@ -115,6 +115,19 @@ describe.each(stores)("on %s", (_, start) => {
     ]);
   });
 
+  test("hooks are not run again when a message is delivered again", async () => {
+    const { app, calls, Noting } = makeApp();
+    const add = app.task("tasks.add", { base: Noting }, () => 1);
+    const t = start(app);
+    await add.applyAsync([], { taskId: "id" });
+    await t.drain();
+    await add.applyAsync([], { taskId: "id" });
+    await t.drain();
+    expect(names(calls)).toEqual(["beforeStart", "onSuccess", "afterReturn"]);
+  });
+});
+
+describe.each(stores)("in the queues themselves, on %s", (_, start) => {
   test.each([
     ["what is left of the time limit", { timeLimit: 60 }, 60],
     ["ten seconds at least", { timeLimit: 1 }, 10],
@@ -131,17 +144,6 @@ describe.each(stores)("on %s", (_, start) => {
     const given = t.log.filter(({ level }) => level === "error").map(({ line }) => line);
     expect(given).toEqual([expect.stringContaining(`did not end within ${seconds} s and are given up`)]);
     expect(await (await app.engine.broker()).size("celery")).toEqual({ ready: 0, delayed: 0, inFlight: 0 });
-  });
-
-  test("hooks are not run again when a message is delivered again", async () => {
-    const { app, calls, Noting } = makeApp();
-    const add = app.task("tasks.add", { base: Noting }, () => 1);
-    const t = start(app);
-    await add.applyAsync([], { taskId: "id" });
-    await t.drain();
-    await add.applyAsync([], { taskId: "id" });
-    await t.drain();
-    expect(names(calls)).toEqual(["beforeStart", "onSuccess", "afterReturn"]);
   });
 });
 

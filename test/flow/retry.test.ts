@@ -4,13 +4,13 @@ import { describe, expect, test } from "vitest";
 import { decodeEnvelope } from "../../src/protocol/envelope.ts";
 import { seededRandom } from "../../src/testing/random.ts";
 import { envelope, signature } from "./envelopes.ts";
-import { inMemory, stores } from "./stores.ts";
+import { inMemory, everywhere, stores } from "./stores.ts";
 import { refused, throttleBackend } from "./throttle.ts";
 
 class Busy extends Error {}
 class Gone extends Busy {}
 
-describe.each(stores)("on %s", (_, start) => {
+describe.each(everywhere)("on %s", (_, start) => {
   test("retry runs the task again after its countdown, under the same id", async () => {
     const app = new Lovage("tasks");
     const flaky = app.task("tasks.flaky", { bind: true }, (self) => {
@@ -67,73 +67,6 @@ describe.each(stores)("on %s", (_, start) => {
       [1, "less", "slow", 2, 1],
       [0, "less", "slow", 1, 2],
     ]);
-  });
-
-  test("all else is kept from one attempt to the next, of a message from anywhere", async () => {
-    const app = new Lovage("tasks");
-    app.task("tasks.flaky", { bind: true, params: ["n", "note"] }, (self) => {
-      const change = self.request.retries === 1 ? { args: [9], kwargs: { note: "new" } } : {};
-      self.retry({ ...change, countdown: 3600, maxRetries: null });
-    });
-    const t = start(app);
-    const foreign = JSON.parse(
-      envelope({
-        task: "tasks.flaky",
-        id: "id",
-        args: [1],
-        kwargs: { note: "old" },
-        headers: {
-          root_id: "root",
-          parent_id: "parent",
-          group: "group",
-          group_index: 3,
-          shadow: "shown",
-          timelimit: [100, 50],
-          expires: "2027-01-01T00:00:00+00:00",
-          retries: 1,
-          argsrepr: "(1,)",
-          kwargsrepr: "{'note': 'old'}",
-          origin: "gen1@host",
-          ignore_result: true,
-          replaced_task_nesting: 2,
-          stamped_headers: ["stamp"],
-          stamps: { stamp: ["value"] },
-          mine: "own",
-        },
-        embed: {
-          callbacks: [signature("tasks.callback", [])],
-          errbacks: [signature("tasks.errback", [])],
-          chain: [signature("tasks.next", [])],
-          chord: signature("tasks.body", []),
-        },
-      }),
-    );
-    foreign.properties = { ...foreign.properties, MessageGroupId: "tenant", reply_to: "reply", priority: 5 };
-    foreign.properties.delivery_info.priority = 5;
-    const accept = { accept: ["json"] };
-    const first = await decodeEnvelope(JSON.stringify(foreign), accept);
-    await t.put(JSON.stringify(foreign));
-    await t.drain();
-    const broker = await app.engine.broker();
-    const due = async () => {
-      t.clock.moveTo(t.clock.now() + 3_600_000);
-      const [delivery] = await broker.receive("celery", { max: 1, wait: 0, visibility: 0 });
-      expect(delivery?.groupId).toBe("tenant");
-      return decodeEnvelope(delivery?.body ?? "", accept);
-    };
-    const second = await due();
-    expect(second).toEqual({
-      ...first,
-      args: [9],
-      kwargs: { note: "new" },
-      // What they said of the arguments is no longer true.
-      argsrepr: null,
-      kwargsrepr: null,
-      retries: 2,
-      eta: "2026-01-01T01:00:00+00:00",
-    });
-    await t.drain();
-    expect(await due()).toEqual({ ...second, retries: 3, eta: "2026-01-01T02:00:00+00:00" });
   });
 
   test("no fault of broker or backend uses one up", async () => {
@@ -226,6 +159,75 @@ describe.each(stores)("on %s", (_, start) => {
     const result = await flaky.delay();
     expect((await t.advance({ minutes: 1 })).map(({ state }) => state)).toEqual(["RETRY", "RETRY", "FAILURE"]);
     await expect(result.get()).rejects.toMatchObject({ name: "Gone" });
+  });
+});
+
+describe.each(stores)("in the queues themselves, on %s", (_, start) => {
+  test("all else is kept from one attempt to the next, of a message from anywhere", async () => {
+    const app = new Lovage("tasks");
+    app.task("tasks.flaky", { bind: true, params: ["n", "note"] }, (self) => {
+      const change = self.request.retries === 1 ? { args: [9], kwargs: { note: "new" } } : {};
+      self.retry({ ...change, countdown: 3600, maxRetries: null });
+    });
+    const t = start(app);
+    const foreign = JSON.parse(
+      envelope({
+        task: "tasks.flaky",
+        id: "id",
+        args: [1],
+        kwargs: { note: "old" },
+        headers: {
+          root_id: "root",
+          parent_id: "parent",
+          group: "group",
+          group_index: 3,
+          shadow: "shown",
+          timelimit: [100, 50],
+          expires: "2027-01-01T00:00:00+00:00",
+          retries: 1,
+          argsrepr: "(1,)",
+          kwargsrepr: "{'note': 'old'}",
+          origin: "gen1@host",
+          ignore_result: true,
+          replaced_task_nesting: 2,
+          stamped_headers: ["stamp"],
+          stamps: { stamp: ["value"] },
+          mine: "own",
+        },
+        embed: {
+          callbacks: [signature("tasks.callback", [])],
+          errbacks: [signature("tasks.errback", [])],
+          chain: [signature("tasks.next", [])],
+          chord: signature("tasks.body", []),
+        },
+      }),
+    );
+    foreign.properties = { ...foreign.properties, MessageGroupId: "tenant", reply_to: "reply", priority: 5 };
+    foreign.properties.delivery_info.priority = 5;
+    const accept = { accept: ["json"] };
+    const first = await decodeEnvelope(JSON.stringify(foreign), accept);
+    await t.put(JSON.stringify(foreign));
+    await t.drain();
+    const broker = await app.engine.broker();
+    const due = async () => {
+      t.clock.moveTo(t.clock.now() + 3_600_000);
+      const [delivery] = await broker.receive("celery", { max: 1, wait: 0, visibility: 0 });
+      expect(delivery?.groupId).toBe("tenant");
+      return decodeEnvelope(delivery?.body ?? "", accept);
+    };
+    const second = await due();
+    expect(second).toEqual({
+      ...first,
+      args: [9],
+      kwargs: { note: "new" },
+      // What they said of the arguments is no longer true.
+      argsrepr: null,
+      kwargsrepr: null,
+      retries: 2,
+      eta: "2026-01-01T01:00:00+00:00",
+    });
+    await t.drain();
+    expect(await due()).toEqual({ ...second, retries: 3, eta: "2026-01-01T02:00:00+00:00" });
   });
 });
 

@@ -1,7 +1,7 @@
 import { chain, chord, currentTask, group, Lovage } from "lovage";
 import { describe, expect, test } from "vitest";
 import { envelope } from "./envelopes.ts";
-import { stores } from "./stores.ts";
+import { everywhere } from "./stores.ts";
 
 const NONE = { ready: 0, delayed: 0, inFlight: 0 };
 const untilTold = () =>
@@ -10,7 +10,7 @@ const untilTold = () =>
     signal?.addEventListener("abort", () => resolve(signal.reason));
   });
 
-describe.each(stores)("on %s, by revoke", (_, start) => {
+describe.each(everywhere)("on %s, by revoke", (_, start) => {
   function makeApp() {
     const app = new Lovage("tasks");
     const ran: unknown[] = [];

@@ -1,6 +1,6 @@
 import { Lovage, QueueNotFound } from "lovage";
 import { describe, expect, test } from "vitest";
-import { inMemory, stores } from "./stores.ts";
+import { inMemory, everywhere } from "./stores.ts";
 
 const queues = async (config: ConstructorParameters<typeof Lovage>[1], names: readonly string[]) => {
   const app = new Lovage("tasks", config);
@@ -32,7 +32,7 @@ test("routes may be regular expressions and functions; the first that answers de
   });
 });
 
-describe.each(stores)("on %s", (_, start) => {
+describe.each(everywhere)("on %s", (_, start) => {
   test("a direct exchange brings a message to the queue whose binding has its routing key", async () => {
     const app = new Lovage("tasks", {
       taskDefaultQueue: "default",

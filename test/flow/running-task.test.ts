@@ -1,9 +1,9 @@
 import { currentTask, Lovage, type Request, Task } from "lovage";
 import { describe, expect, test } from "vitest";
 import { envelope } from "./envelopes.ts";
-import { inMemory, stores } from "./stores.ts";
+import { inMemory, everywhere } from "./stores.ts";
 
-describe.each(stores)("on %s", (_, start) => {
+describe.each(everywhere)("on %s", (_, start) => {
   test("a bound task sees the fields of its message", async () => {
     const app = new Lovage("tasks", { taskQueues: { celery: {}, media: { timeLimit: 600 } } });
     let seen: Request | undefined;

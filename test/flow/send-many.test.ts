@@ -3,7 +3,7 @@ import { chain, currentTask, EncodeError, group, Lovage, SendInterrupted, type S
 import type { TestApp } from "lovage/testing";
 import { beforeEach, describe, expect, test } from "vitest";
 import { OperationalError } from "../../src/errors.ts";
-import { inMemory, stores } from "./stores.ts";
+import { inMemory, everywhere } from "./stores.ts";
 
 const makeApp = () => {
   const app = new Lovage("many");
@@ -15,7 +15,7 @@ const numbers = function* (count: number, from = 0) {
   for (let n = from; n < from + count; n++) yield n;
 };
 
-describe.each(stores)("on %s", (_, start) => {
+describe.each(everywhere)("on %s", (_, start) => {
   test("calls of a list and of a generator, sync and async, are all sent", async () => {
     const { app, add } = makeApp();
     const t = start(app);

@@ -1,7 +1,7 @@
 import { ContentDisallowed, ImproperlyConfigured, Lovage } from "lovage";
 import { describe, expect, test } from "vitest";
 import { envelope } from "./envelopes.ts";
-import { inMemory, stores } from "./stores.ts";
+import { inMemory, everywhere } from "./stores.ts";
 
 const value = { text: "é", list: [1, 2.5, true, null], when: new Date(86_400_000), bytes: new Uint8Array([0, 255]) };
 
@@ -15,7 +15,7 @@ function makeApp(config: ConstructorParameters<typeof Lovage>[1] = {}) {
   return { app, echo, seen };
 }
 
-describe.each(stores)("on %s", (_, start) => {
+describe.each(everywhere)("on %s", (_, start) => {
   test.each(["json", "msgpack", "yaml"])("%s carries arguments and results", async (serializer) => {
     const { app, echo, seen } = makeApp({
       taskSerializer: serializer,

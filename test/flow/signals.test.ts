@@ -1,6 +1,6 @@
 import { Ignore, Lovage, type SignalName, Reject } from "lovage";
 import { describe, expect, test } from "vitest";
-import { inMemory, stores } from "./stores.ts";
+import { inMemory, everywhere } from "./stores.ts";
 
 const NAMES: readonly SignalName[] = [
   "beforeTaskPublish",
@@ -22,7 +22,7 @@ function listen(app: Lovage) {
 }
 const names = (heard: readonly (readonly [SignalName, unknown])[]) => heard.map(([name]) => name);
 
-describe.each(stores)("on %s", (_, start) => {
+describe.each(everywhere)("on %s", (_, start) => {
   test("a task is followed from its call to its end", async () => {
     const app = new Lovage("tasks");
     const add = app.task("tasks.add", (x: number, y: number) => x + y);

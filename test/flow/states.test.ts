@@ -1,12 +1,12 @@
 import { currentTask, Lovage, TaskRevokedError } from "lovage";
 import { describe, expect, test } from "vitest";
-import { inMemory, stores } from "./stores.ts";
+import { inMemory, everywhere } from "./stores.ts";
 
 /** Ends when the task is told to stop. */
 const untilTold = () =>
   new Promise<void>((resolve) => currentTask()?.signal.addEventListener("abort", () => resolve(), { once: true }));
 
-describe.each(stores)("on %s", (_, start) => {
+describe.each(everywhere)("on %s", (_, start) => {
   test("updateState shows a state of one's own, with its meta, while the task runs", async () => {
     const app = new Lovage("tasks");
     const upload = app.task("tasks.upload", { bind: true, timeLimit: 60 }, async (self) => {

@@ -1,7 +1,7 @@
 import { Lovage, type Task } from "lovage";
 import { describe, expect, onTestFinished, test } from "vitest";
 import type { Backend } from "../../src/results/backend.ts";
-import { stores } from "./stores.ts";
+import { everywhere } from "./stores.ts";
 
 /** The text that is stored under Celery's key of a task. */
 async function storedText(app: Lovage, id: string): Promise<string> {
@@ -18,7 +18,7 @@ async function openBackend(app: Lovage): Promise<Backend> {
   return backend;
 }
 
-describe.each(stores)("on %s", (_, start) => {
+describe.each(everywhere)("on %s", (_, start) => {
   test("a result is stored as Celery stores it, under Celery's key", async () => {
     const app = new Lovage("tasks");
     const add = app.task("tasks.add", (x: number, y: number) => x + y);
@@ -122,7 +122,7 @@ describe.each(stores)("on %s", (_, start) => {
 });
 
 test("values of the tagged JSON arrive as what they were", async () => {
-  const [[, start] = []] = stores;
+  const [[, start] = []] = everywhere;
   const app = new Lovage("tasks");
   const echo = app.task("tasks.echo", (value: unknown) => value);
   const t = start?.(app);

@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Lovage } from "lovage";
-import { testApp, type TestApp, type TestOptions } from "lovage/testing";
+import { hostileBroker, testApp, type TestApp, type TestOptions } from "lovage/testing";
 import { onTestFinished } from "vitest";
 
 type Start = (app: Lovage, options?: TestOptions) => TestApp;
@@ -26,7 +26,22 @@ const inFile: Start = (app, options = {}) => {
   return t;
 };
 
-export const stores: readonly (readonly [name: string, start: Start])[] = [
+type Stores = readonly (readonly [name: string, start: Start])[];
+
+/** For what is seen in the queues themselves: how many messages or dead letters there are. */
+export const stores: Stores = [
   ["memory", inMemory],
   ["SQLite", inFile],
 ];
+
+const SEED = Number(process.env["LOVAGE_SEED"] ?? 1);
+/** Of what a queue service may do, all that leaves the time of things alone. */
+const DOUBLING = { duplicate: 0.3, stale: 0.3, loseDelete: 0.3, delay: 0, throttle: 0, loseReply: 0 };
+
+const doubling: Start = (app, options = {}) => {
+  const { broker: wrap = (broker) => broker } = options;
+  return inMemory(app, { ...options, broker: (broker) => wrap(hostileBroker(broker, SEED, DOUBLING)) });
+};
+
+/** For what becomes of tasks, which is the same on a queue that duplicates, reorders, and loses acknowledgements. */
+export const everywhere: Stores = [...stores, [`a hostile queue (LOVAGE_SEED=${SEED})`, doubling]];

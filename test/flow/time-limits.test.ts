@@ -1,6 +1,6 @@
 import { chain, chord, currentTask, Lovage, SoftTimeLimitExceeded, TimeLimitExceeded } from "lovage";
 import { describe, expect, test } from "vitest";
-import { inMemory, stores } from "./stores.ts";
+import { inMemory, everywhere } from "./stores.ts";
 
 const never = () => new Promise<never>(() => {});
 /** Ends when the task is told to stop. */
@@ -10,7 +10,7 @@ const untilTold = () =>
     signal?.addEventListener("abort", () => resolve(signal.reason));
   });
 
-describe.each(stores)("on %s", (_, start) => {
+describe.each(everywhere)("on %s", (_, start) => {
   test("the soft limit aborts the task's signal, and the task decides", async () => {
     const app = new Lovage("tasks");
     const tidy = app.task("tasks.tidy", { softTimeLimit: 10, timeLimit: 20 }, async () => {
