@@ -66,6 +66,8 @@ export interface Home {
   readonly platform: Partial<Platform>;
   /** Laid around the broker when it opens. */
   readonly wrapBroker: (broker: Broker) => Broker;
+  /** Laid around the backend when it opens. */
+  readonly wrapBackend?: (backend: Backend) => Backend;
 }
 
 export class Engine implements PublishHost {
@@ -77,6 +79,7 @@ export class Engine implements PublishHost {
   #platform: Platform;
   #opened: Opened = {};
   #wrapBroker: (broker: Broker) => Broker = (broker) => broker;
+  #wrapBackend: (backend: Backend) => Backend = (backend) => backend;
   #options = new WeakMap<Task, TaskOptions>();
 
   constructor(config: ConfigInput, platform: Partial<Platform>) {
@@ -100,7 +103,8 @@ export class Engine implements PublishHost {
    * open before is set aside and found again. For tests, whose tasks are the very objects that the app's modules hold.
    */
   move(home: Home): () => Promise<void> {
-    const [input, platform, opened, wrapBroker] = [this.#input, this.#platform, this.#opened, this.#wrapBroker];
+    const [input, platform, opened] = [this.#input, this.#platform, this.#opened];
+    const [wrapBroker, wrapBackend] = [this.#wrapBroker, this.#wrapBackend];
     this.#platform = { ...platform, ...home.platform };
     try {
       this.configure(home.config);
@@ -110,10 +114,12 @@ export class Engine implements PublishHost {
     }
     this.#opened = {};
     this.#wrapBroker = home.wrapBroker;
+    this.#wrapBackend = home.wrapBackend ?? wrapBackend;
     return async () => {
       const there = this.#opened;
       this.#opened = opened;
       this.#wrapBroker = wrapBroker;
+      this.#wrapBackend = wrapBackend;
       this.#platform = platform;
       this.#input = input;
       this.configure({});
@@ -173,13 +179,14 @@ export class Engine implements PublishHost {
 
   backend(): Promise<Backend> {
     const opened = this.#opened;
+    const wrap = this.#wrapBackend;
     const { globalKeyprefix, ...options } = this.#config.resultBackendTransportOptions;
     opened.backend ??= openBackend(this.#config.resultBackend, {
       now: this.clock.now,
       random: this.platform.random,
       options,
     }).then(
-      (backend) => withKeyPrefix(backend, globalKeyprefix),
+      (backend) => wrap(withKeyPrefix(backend, globalKeyprefix)),
       (error: unknown) => {
         opened.backend = undefined;
         throw error;

@@ -92,6 +92,8 @@ export interface TestApp {
 const QUIET_MS = 10;
 /** The same for a message that is being read and claimed: it hardly ever waits for the clock, but for a disk it does. */
 const ADMISSION_MS = 200;
+/** So long, in real milliseconds, a request to a result backend is waited for, wherever that is. */
+const REQUEST_MS = 5_000;
 /** Turns of the event loop in which what the clock woke comes to do something. */
 const QUIET_TURNS = 10;
 const HOSTNAME = "celery@test";
@@ -118,6 +120,12 @@ export function testApp(app: Lovage, options: TestOptions = {}): TestApp {
   const clock = virtualClock(options.now?.getTime());
   const home = `memory://test-${++apps}`;
   let ids = 0;
+  /** Requests to the backend that are under way. */
+  let requests = 0;
+  const counted = <T>(request: Promise<T>): Promise<T> => {
+    requests++;
+    return request.finally(() => requests--);
+  };
   /** When queues may have something new. */
   const instants = new Set<number>();
   const restore = engine.move({
@@ -128,6 +136,11 @@ export function testApp(app: Lovage, options: TestOptions = {}): TestApp {
       uuid: () => `00000000-0000-4000-8000-${String(++ids).padStart(12, "0")}`,
       env: {},
     },
+    wrapBackend: (backend) => ({
+      ...backend,
+      apply: (commands) => counted(backend.apply(commands)),
+      read: (keys, how) => counted(backend.read(keys, how)),
+    }),
     wrapBroker(broker) {
       const observed = observedBroker(broker, clock.now, (instant) => instants.add(instant));
       return options.broker?.(observed) ?? observed;
@@ -247,7 +260,12 @@ export function testApp(app: Lovage, options: TestOptions = {}): TestApp {
     let ended = false;
     if (isBusy()) void anyDone().then(() => (ended = true));
     const began = performance.now();
-    const isPatient = () => isBusy() && performance.now() - began < (isAdmitting() ? ADMISSION_MS : QUIET_MS);
+    let quiet = began;
+    const isPatient = () => {
+      const now = performance.now();
+      if (requests > 0 && now - began < REQUEST_MS) quiet = now;
+      return isBusy() && now - quiet < (isAdmitting() ? ADMISSION_MS : QUIET_MS);
+    };
     for (let turns = 0; !ended && (turns < QUIET_TURNS || isPatient()); turns++) await turn();
     return ended;
   }

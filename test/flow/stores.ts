@@ -1,4 +1,5 @@
 /** Where the flows run: every feature is the same whatever broker and backend stand behind it. */
+import { randomUUID } from "node:crypto";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -26,13 +27,34 @@ const inFile: Start = (app, options = {}) => {
   return t;
 };
 
+/** Rows apart from those of all other tests. */
+const inTable =
+  (url: string): Start =>
+  (app, options = {}) => {
+    const prefix = `${randomUUID()}-`;
+    const config = {
+      resultBackend: url,
+      resultBackendTransportOptions: { globalKeyprefix: prefix },
+      ...options.config,
+    };
+    return inMemory(app, { ...options, config });
+  };
+
 type Stores = readonly (readonly [name: string, start: Start])[];
 
+/** `test/live/flows.test.ts` has the flows run on a table of an emulator. */
+const table = process.env["LOVAGE_FLOWS_TABLE"];
+/** Whether rows are in a table, which has a limit of its own, under a prefix. */
+export const isTable = table !== undefined;
+
 /** For what is seen in the queues themselves: how many messages or dead letters there are. */
-export const stores: Stores = [
-  ["memory", inMemory],
-  ["SQLite", inFile],
-];
+export const stores: Stores =
+  table === undefined
+    ? [
+        ["memory", inMemory],
+        ["SQLite", inFile],
+      ]
+    : [["DynamoDB", inTable(table)]];
 
 const SEED = Number(process.env["LOVAGE_SEED"] ?? 1);
 /** Of what a queue service may do, all that leaves the time of things alone. */
@@ -44,4 +66,5 @@ const doubling: Start = (app, options = {}) => {
 };
 
 /** For what becomes of tasks, which is the same on a queue that duplicates, reorders, and loses acknowledgements. */
-export const everywhere: Stores = [...stores, [`a hostile queue (LOVAGE_SEED=${SEED})`, doubling]];
+export const everywhere: Stores =
+  table === undefined ? [...stores, [`a hostile queue (LOVAGE_SEED=${SEED})`, doubling]] : stores;

@@ -1,0 +1,39 @@
+/** The flows, unchanged, with their results in DynamoDB. */
+import { describe, vi } from "vitest";
+import * as dynamodb from "../../src/results/dynamodb.ts";
+import { emulator, emulatorUrl } from "./emulators.ts";
+
+const dynamodbLocal = await emulator("dynamodb");
+
+vi.setConfig({ testTimeout: 60_000 });
+
+const FLOWS = [
+  "apply-async",
+  "bad-input",
+  "calling",
+  "delivery",
+  "failure",
+  "follow-ups",
+  "hooks",
+  "ignore-reject",
+  "payloads",
+  "pressure",
+  "retry",
+  "revoke",
+  "routing",
+  "running-task",
+  "serializers",
+  "signals",
+  "states",
+  "stored-row",
+  "time-limits",
+];
+
+describe.skipIf(dynamodbLocal === undefined)("flows on DynamoDB", async () => {
+  if (dynamodbLocal === undefined) return;
+  // The flows' clock is not the emulator's, which would delete rows that have expired by its own.
+  const url = emulatorUrl("dynamodb", dynamodbLocal, "/flows?ttl_seconds=-1");
+  await dynamodb.createTable(url);
+  process.env["LOVAGE_FLOWS_TABLE"] = url;
+  for (const flow of FLOWS) await import(`../flow/${flow}.test.ts`);
+});
