@@ -84,6 +84,8 @@ export interface BrokerLimits {
   readonly priority: boolean;
   /** How long the workers of a broker may need to learn a new task, in seconds: so long a task that none knows is hidden before the next try. SQS: 60, a deploy that rolls out; embedded: 1. */
   readonly rolloutSeconds: number;
+  /** How many texts one receive hands out at most, where there is a limit: what asks for more has to ask several times. SQS: 10. */
+  readonly maxReceive?: number;
   /** Whether the broker itself tries again what failed for a passing reason, so that nobody else need. Default false. */
   readonly retries?: boolean;
 }

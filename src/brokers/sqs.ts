@@ -60,6 +60,7 @@ const LIMITS: BrokerLimits = {
   maxDelaySeconds: 900,
   maxVisibilitySeconds: 43_200,
   priority: false,
+  maxReceive: 10,
   // The AWS SDK does.
   retries: true,
   rolloutSeconds: 60,

@@ -46,10 +46,17 @@ const FIRST_INTERVAL_MS = 20;
 const INTERVAL_GROWTH = 1.25;
 /** … up to this. */
 const LAST_INTERVAL_MS = 1000;
+/** Who is due so soon is looked at with those who are due. */
+const TOGETHER_MS = 15;
 /** Where the backend does tell, a look that found nothing is repeated after this all the same. */
 const SAFETY_INTERVAL_MS = 1000;
-/** Tasks end in about the order in which they were sent: of many that are waited for, so many are looked at first. */
-const LOOK_AT = 200;
+/**
+ * Tasks end in about the order in which they were sent: of many that are waited for, so many are looked at first, and others
+ * only where half of those have ended, or a look at all is due. Where the backend cannot tell of changes, it is as many as
+ * DynamoDB reads in one request, and twice as many each time, as looks take their time.
+ */
+const LOOK_AT = { told: 200, polled: 100 };
+const MOST_AT_ONCE = 3200;
 
 /** Between two looks passes so many times what a look took. */
 const REST = 4;
@@ -88,6 +95,8 @@ export function createReader(context: ReaderContext): ResultReader {
   const waiters = new Set<Waiter>();
   let wake: AbortController | undefined;
   let looking = false;
+  /** Until the next look at those that were passed over, in milliseconds. Short while tasks end. */
+  let pace = FIRST_INTERVAL_MS;
 
   async function toMeta(id: string, row: Row | undefined): Promise<Meta> {
     if (row === undefined || row.hidden === true) return pendingMeta(id);
@@ -124,6 +133,7 @@ export function createReader(context: ReaderContext): ResultReader {
       if (signal?.aborted) return reject(signal.reason);
       signal?.addEventListener("abort", onAbort);
       waiters.add(waiter);
+      pace = FIRST_INTERVAL_MS;
       if (looking) wake?.abort(LOOKED);
       else void look();
     });
@@ -134,25 +144,20 @@ export function createReader(context: ReaderContext): ResultReader {
     looking = true;
     try {
       const backend = await context.backend();
-      let all = clock.now();
+      let all = clock.now() + (backend.changed === undefined ? SAFETY_INTERVAL_MS : 0);
       while (waiters.size > 0) {
         wake = new AbortController();
         // Asked for before the rows are read: a change in between is not missed.
         const changed = backend.changed?.(wake.signal);
         const began = clock.now();
-        // Who comes while the rows are read has not been looked for, and is not told that nothing was found.
-        const known = [...waiters];
-        const due = known.filter((waiter) => changed !== undefined || waiter.next <= began);
         const isFull = began >= all;
         if (isFull) all = began + SAFETY_INTERVAL_MS;
-        for (let from = 0; from < due.length; from += LOOK_AT) {
-          const found = await read(backend, due.slice(from, from + LOOK_AT));
-          // Where the backend tells of changes, a look that finds little among the oldest goes no further, but for one a second.
-          if (found < LOOK_AT / 2 && !isFull && changed !== undefined) break;
-        }
+        const due = dueAt(began, changed !== undefined);
+        await lookAt(backend, due, isFull, changed !== undefined);
         const now = clock.now();
-        for (const waiter of known) {
-          if (waiter.deadline <= now && waiters.has(waiter))
+        // Nobody gives up what has not been looked for: who came while the rows were read, or was passed over.
+        for (const waiter of due.all.slice(0, due.urgent)) {
+          if (waiter.deadline <= began && waiters.has(waiter))
             waiter.settle(undefined, new TimeoutError(waiter.id, waiter.timeout, waiter.state));
         }
         if (waiters.size === 0) {
@@ -167,6 +172,39 @@ export function createReader(context: ReaderContext): ResultReader {
       looking = false;
       wake = undefined;
     }
+  }
+
+  /** Who is to be looked at: those with a time of their own first, and how many they are. */
+  function dueAt(now: number, isTold: boolean): { readonly all: readonly Waiter[]; readonly urgent: number } {
+    const urgent: Waiter[] = [];
+    const others: Waiter[] = [];
+    for (const waiter of waiters) {
+      if (waiter.deadline <= now || (waiter.fixed !== undefined && waiter.next <= now)) urgent.push(waiter);
+      else if (isTold || waiter.next <= now + TOGETHER_MS) others.push(waiter);
+    }
+    return { all: [...urgent, ...others], urgent: urgent.length };
+  }
+
+  /** Reads from the front until few of those read have ended, or all where it `isFull`. */
+  async function lookAt(
+    backend: Backend,
+    { all, urgent }: ReturnType<typeof dueAt>,
+    isFull: boolean,
+    isTold: boolean,
+  ): Promise<void> {
+    const first = isTold ? LOOK_AT.told : LOOK_AT.polled;
+    let ended = 0;
+    let from = 0;
+    for (let size = Math.max(first, urgent); from < all.length; ) {
+      const found = await read(backend, all.slice(from, from + size));
+      from += size;
+      ended += found;
+      if (found < size / 2 && !isFull) break;
+      if (!isTold) size = Math.min(MOST_AT_ONCE, Math.max(first, size * 2));
+    }
+    pace = ended > 0 ? FIRST_INTERVAL_MS : Math.min(LAST_INTERVAL_MS, pace * INTERVAL_GROWTH);
+    const next = clock.now() + pace;
+    for (const waiter of all.slice(from)) if (waiter.fixed === undefined) waiter.next = next;
   }
 
   /** Reads the rows of some who wait, and settles those that are done. How many there were. */

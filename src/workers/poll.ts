@@ -35,9 +35,12 @@ export interface PollingWorker {
 }
 
 /** A message that is done with waits so long, in milliseconds, for others to be deleted with … */
-const DELETE_MS = 20;
+const DELETE_MS = 50;
 /** … or until there are so many: SQS takes ten in a request. */
 const DELETE_BATCH = 10;
+
+/** A queue that has more than one request brings is asked by so many more at the same time, where there is room for what they bring. */
+const MOST_MORE = 10;
 
 /** After a fetch that failed, the next comes after this, doubled each time up to a minute. */
 const FETCH_RETRY_MS = 500;
@@ -92,6 +95,8 @@ export async function startWorker(app: Lovage, options: PollOptions = {}): Promi
   let alone = false;
   let idle: (() => void) | undefined;
 
+  /** What those of {@link fetchMore} may still bring. */
+  let expected = 0;
   const inHand = () => ids.size;
   /** Fetches that wait for room. */
   let blocked: (() => void)[] = [];
@@ -106,17 +111,19 @@ export async function startWorker(app: Lovage, options: PollOptions = {}): Promi
   );
   /** Deletes that wait for others to share a request with; each resolves when it may go. */
   let done: (() => void)[] = [];
-  const removeDone = () => {
-    const ready = done;
+  const removeDone = (waiting = done) => {
+    // They have gone already, and others wait now.
+    if (waiting !== done) return;
     done = [];
-    for (const go of ready) go();
+    for (const go of waiting) go();
   };
   async function remove(delivery: Delivery): Promise<void> {
-    if (!stopping.signal.aborted) {
+    // On a FIFO queue the next of its group waits for it.
+    if (!stopping.signal.aborted && !isFifo(delivery.queue)) {
       await new Promise<void>((go) => {
-        done.push(go);
-        if (done.length >= Math.min(DELETE_BATCH, concurrency)) removeDone();
-        else if (done.length === 1) void clock.sleep(DELETE_MS, stopping.signal).then(removeDone);
+        const waiting = done;
+        if (waiting.push(go) === Math.min(DELETE_BATCH, concurrency)) removeDone();
+        else if (waiting.length === 1) void clock.sleep(DELETE_MS, stopping.signal).then(() => removeDone(waiting));
       });
     }
     await removeNow(delivery);
@@ -290,20 +297,51 @@ export async function startWorker(app: Lovage, options: PollOptions = {}): Promi
     if (active === 0) idle?.();
   }
 
+  const hasRoom = () => inHand() + expected < Math.max(concurrency, prefetch / 2);
+  const room = () => Math.max(1, Math.floor((prefetch - inHand() - expected) / queues.length));
+
+  /** Takes from a queue once, and says whether there may be more than one request brings. */
+  async function fetchOnce(queue: string, max: number, wait: number): Promise<boolean> {
+    const deliveries = await broker.receive(queue, { max, wait, visibility, signal: stopping.signal });
+    take(deliveries);
+    return deliveries.length === broker.limits.maxReceive;
+  }
+
+  /** Takes, beside {@link fetch}, what one request at a time would not bring fast enough: until the queue is empty or there is no room. */
+  async function fetchMore(queue: string): Promise<void> {
+    const { maxReceive = 1 } = broker.limits;
+    for (let hasMore = true; hasMore && hasRoom() && !stopping.signal.aborted; ) {
+      // Those that wait for messages may bring as many at any time.
+      const max = Math.min(maxReceive, room() - maxReceive);
+      if (max < 1) break;
+      expected += max;
+      // Where it fails, the one that goes on fetching meets that too, and says so.
+      hasMore = await fetchOnce(queue, max, 0).catch(() => false);
+      expected -= max;
+    }
+    unblock();
+  }
+
+  /** Fetches beside those that wait for messages. */
+  const more = new Set<Promise<void>>();
+
   /** Fetches from one queue until the worker stops. */
   async function fetch(queue: string): Promise<void> {
     let failures = 0;
     while (!stopping.signal.aborted) {
       // Many at a time, not one for each that ends: a fetch is a request, or a transaction.
-      if (inHand() >= Math.max(concurrency, prefetch / 2)) {
+      if (!hasRoom()) {
         await new Promise<void>((resolve) => blocked.push(resolve));
         continue;
       }
       try {
         const wait = config.brokerTransportOptions.waitTimeSeconds * 1000;
-        const max = Math.max(1, Math.floor((prefetch - inHand()) / queues.length));
-        take(await broker.receive(queue, { max, wait, visibility, signal: stopping.signal }));
+        const hasMore = await fetchOnce(queue, room(), wait);
         failures = 0;
+        while (hasMore && more.size < MOST_MORE && hasRoom()) {
+          const fetching = fetchMore(queue).finally(() => more.delete(fetching));
+          more.add(fetching);
+        }
       } catch (error) {
         const delay = Math.min(FETCH_RETRY_MAX_MS, FETCH_RETRY_MS * 2 ** failures++);
         log("error", `Queue ${queue} could not be read: ${String(error)}; next try in ${delay / 1000} s`, { queue });
@@ -320,6 +358,7 @@ export async function startWorker(app: Lovage, options: PollOptions = {}): Promi
       unblock();
       // A queue that cannot be read was told of by then.
       await fetching.catch(() => {});
+      await Promise.all(more);
       await handBackRest();
       while (active > 0) {
         await new Promise<void>((resolve) => {

@@ -14,3 +14,89 @@ test("a worker whose queue is gone says so and stops", async () => {
   expect(await worker.ended).toBe("stopped");
   expect(lines.join("\n")).toMatch(/Queue celery could not be read[\s\S]*The worker stops/);
 });
+
+/** A worker of a broker that hands out ten at most, as SQS does. Every request is kept. */
+async function onTens(concurrency: number, tasks: number) {
+  const app = new Lovage("tens", { brokerUrl: `memory://tens-${crypto.randomUUID()}` });
+  const sum = { ran: 0 };
+  // They end at different times, as tasks do.
+  const count = app.task("count", async () => {
+    await new Promise((resolve) => setTimeout(resolve, sum.ran++ % 7));
+  });
+  const broker = await app.engine.broker();
+  Object.assign(broker, { limits: { ...broker.limits, maxReceive: 10 } });
+  const { receive, delete: remove } = broker;
+  const receives = { open: 0, most: 0, long: 0, mostLong: 0 };
+  const deletes: number[] = [];
+  let out = 0;
+  let mostOut = 0;
+  broker.receive = async (queue, options) => {
+    expect(options.max).toBeLessThanOrEqual(10 * concurrency);
+    const isLong = options.wait > 0;
+    receives.most = Math.max(receives.most, ++receives.open);
+    if (isLong) receives.mostLong = Math.max(receives.mostLong, ++receives.long);
+    // The network's share, so that requests overlap where they can.
+    await new Promise((resolve) => setTimeout(resolve, 2));
+    const deliveries = await receive(queue, { ...options, max: Math.min(options.max, 10) });
+    receives.open--;
+    if (isLong) receives.long--;
+    out += deliveries.length;
+    mostOut = Math.max(mostOut, out);
+    return deliveries;
+  };
+  broker.delete = (deliveries) => {
+    deletes.push(deliveries.length);
+    out -= deliveries.length;
+    return remove(deliveries);
+  };
+  const results = await Promise.all(Array.from({ length: tasks }, () => count.delay()));
+  const from = performance.now();
+  const worker = await startWorker(app, { concurrency });
+  await Promise.all(results.map((result) => result.get({ timeout: 20 })));
+  await worker.stop();
+  const ms = performance.now() - from;
+  const left = await broker.size("celery");
+  await app.close();
+  return { ran: sum.ran, receives, deletes, mostOut, left, ms };
+}
+
+test("a queue that has more than a request brings is asked several times at once, and an idle one by one poll", async () => {
+  const { ran, receives, mostOut } = await onTens(20, 500);
+  expect(ran).toBe(500);
+  expect(receives.most).toBeGreaterThan(2);
+  expect(receives.mostLong).toBe(1);
+  // No more is taken than is prefetched, but for what is being acknowledged.
+  expect(mostOut).toBeLessThanOrEqual(20 * 4 + 10 + 20);
+});
+
+test("messages of tasks that end about the same time are deleted together", async () => {
+  const { ran, deletes, left, ms } = await onTens(20, 1000);
+  expect(ran).toBe(1000);
+  expect(deletes.reduce((a, b) => a + b)).toBe(1000);
+  const requests = deletes.reduce((sum, count) => sum + Math.ceil(count / 10), 0);
+  // Full ones, and what had waited for 50 ms.
+  expect(requests).toBeLessThanOrEqual(100 + ms / 50 + 2);
+  expect(left).toEqual({ ready: 0, delayed: 0, inFlight: 0 });
+});
+
+test("the next of a FIFO group begins as soon as the message before it is deleted, whoever else ends", async () => {
+  // Time stands still: whatever waits for it waits for ever.
+  const clock = {
+    now: Date.now,
+    sleep: (_: number, signal?: AbortSignal) =>
+      new Promise<void>((resolve) => signal?.addEventListener("abort", () => resolve())),
+  };
+  const config = { brokerUrl: "memory://fifo-poll", taskQueues: ["orders.fifo"], taskDefaultQueue: "orders.fifo" };
+  const app = new Lovage("fifo", config, { clock });
+  const { promise: all, resolve } = Promise.withResolvers<void>();
+  const ran: number[] = [];
+  const order = app.task("order", (n: number) => {
+    if (ran.push(n) === 20) resolve();
+  });
+  for (let n = 0; n < 20; n++) await order.delay(n);
+  const worker = await startWorker(app, { concurrency: 2 });
+  await all;
+  await worker.stop();
+  await app.close();
+  expect(ran).toEqual(Array.from({ length: 20 }, (_, n) => n));
+});

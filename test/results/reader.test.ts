@@ -1,0 +1,161 @@
+/** How often the store is asked while results are waited for, where it cannot tell of changes itself. */
+import { describe, expect, test } from "vitest";
+import type { Backend } from "../../src/results/backend.ts";
+import { taskKey } from "../../src/results/backend.ts";
+import { waitForAll } from "../../src/results/group-result.ts";
+import { open } from "../../src/results/memory.ts";
+import { createReader } from "../../src/results/reader.ts";
+import { virtualClock } from "../../src/testing/clock.ts";
+
+/** A reader of a store that is asked by polls, each of which is kept: when, and how many keys. */
+function setUp() {
+  const clock = virtualClock(0);
+  const store = open(`memory://reader-${crypto.randomUUID()}`, {
+    now: clock.now,
+    random: () => 0,
+    options: {},
+  }) as Backend;
+  const reads: { readonly at: number; readonly keys: number }[] = [];
+  const { changed: _, ...polled } = store;
+  const backend: Backend = {
+    ...polled,
+    read(keys) {
+      reads.push({ at: clock.now(), keys: keys.length });
+      return store.read(keys);
+    },
+  };
+  const reader = createReader({
+    backend: async () => backend,
+    clock,
+    codec: { serializer: "json", compression: undefined },
+    ttl: () => undefined,
+    expires: undefined,
+    withinRun: (_, work) => work(),
+  });
+  const finish = (...ids: string[]) =>
+    store.apply(
+      ids.map((id) => ({
+        type: "store",
+        key: taskKey(id),
+        now: clock.now(),
+        ttl: undefined,
+        result: JSON.stringify({ status: "SUCCESS", result: id, task_id: id, children: [], traceback: null }),
+      })),
+    );
+  const turns = async () => {
+    for (let turn = 0; turn < 5; turn++) await new Promise((resolve) => setImmediate(resolve));
+  };
+  /** Lets so many milliseconds pass; `each` is called whenever the clock has moved. */
+  async function pass(ms: number, each: () => unknown = () => {}) {
+    const until = clock.now() + ms;
+    for (await turns(); (clock.next() ?? until + 1) <= until; await turns()) {
+      clock.moveTo(clock.next() as number);
+      await each();
+    }
+    clock.moveTo(until);
+    await turns();
+  }
+  return { clock, reader, reads, finish, pass };
+}
+const names = (count: number, from = 0) => Array.from({ length: count }, (_, index) => `task-${from + index}`);
+
+describe("one result", () => {
+  test("is looked for at once, soon again, and less often as the task ages", async () => {
+    const { reader, reads, pass, finish } = setUp();
+    const waiting = reader.wait("task-0", {});
+    await pass(10_000);
+    expect(reads.slice(0, 4).map(({ at }) => at)).toEqual([0, 20, 45, 76.25]);
+    const gaps = reads.slice(1).map(({ at }, index) => at - (reads[index]?.at ?? 0));
+    expect(gaps).toEqual(gaps.toSorted((a, b) => a - b));
+    expect(gaps.at(-1)).toBe(1000);
+    expect(reads.length).toBeLessThan(30);
+    await finish("task-0");
+    await pass(1000);
+    expect(await waiting).toMatchObject({ status: "SUCCESS", result: "task-0" });
+  });
+
+  test("is looked for as often as interval says", async () => {
+    const { reader, reads, pass, finish } = setUp();
+    const waiting = reader.wait("task-0", { interval: 0.5 });
+    await pass(2000);
+    expect(reads.map(({ at }) => at)).toEqual([0, 500, 1000, 1500, 2000]);
+    await finish("task-0");
+    await pass(500);
+    expect((await waiting).status).toBe("SUCCESS");
+  });
+});
+
+describe("many results", () => {
+  test("share their reads", async () => {
+    const { reader, reads, pass, finish } = setUp();
+    const waiting = Promise.all(names(60).map((id) => reader.wait(id, {})));
+    await pass(100);
+    expect(new Set(reads.map(({ keys }) => keys))).toEqual(new Set([60]));
+    expect(reads.length).toBeLessThan(6);
+    await finish(...names(60));
+    await pass(1000);
+    expect(await waiting).toHaveLength(60);
+  });
+
+  test("of a group of 1,000 that ends bit by bit are not asked for again and again", async () => {
+    const { clock, reader, reads, pass, finish } = setUp();
+    const waiting = waitForAll(reader, names(1000), {}, null);
+    let done = 0;
+    // A thousand in a second, in the order in which they were sent, as far as the clock has come.
+    const work = async () => {
+      const due = Math.min(1000, Math.floor(clock.now()));
+      if (due > done) await finish(...names(due - done, done));
+      done = due;
+    };
+    await pass(1200, work);
+    expect(await waiting).toHaveLength(1000);
+    const requests = reads.reduce((sum, { keys }) => sum + Math.ceil(keys / 100), 0);
+    expect(requests).toBeLessThan(80);
+    expect(reads.reduce((sum, { keys }) => sum + keys, 0)).toBeLessThan(7000);
+    // The last came a moment after it was done.
+    expect(reads.at(-1)?.at).toBeLessThan(1060);
+  });
+
+  test("of a group of 1,000 that has ended are read once each, in few steps", async () => {
+    const { reader, reads, pass, finish } = setUp();
+    await finish(...names(1000));
+    const waiting = waitForAll(reader, names(1000), {}, null);
+    await pass(0);
+    expect(await waiting).toHaveLength(1000);
+    expect(reads.map(({ keys }) => keys)).toEqual([100, 200, 400, 300]);
+  });
+
+  test("behind others that take long are found within a second", async () => {
+    const { reader, reads, pass, finish } = setUp();
+    const slow = Promise.all(names(200).map((id) => reader.wait(id, {})));
+    const quick = Promise.all(names(10, 200).map((id) => reader.wait(id, {})));
+    await finish(...names(10, 200));
+    await pass(1100);
+    expect(await Promise.race([quick, Promise.resolve(undefined)])).toHaveLength(10);
+    await pass(20_000);
+    // Each of those that take long is looked at once a second.
+    const last = reads.filter(({ at }) => at > 11_100).reduce((sum, { keys }) => sum + keys, 0);
+    expect(last).toBeLessThanOrEqual(200 * 11);
+    await finish(...names(200));
+    await pass(1100);
+    expect(await slow).toHaveLength(200);
+  });
+
+  test("are each looked at before their time is over, and as often as an interval of their own says", async () => {
+    const { reader, reads, pass, finish } = setUp();
+    const slow = Promise.all(names(500).map((id) => reader.wait(id, {})));
+    slow.catch(() => {});
+    await pass(50);
+    await finish("task-500", "task-501");
+    const before = reads.length;
+    const now = reader.wait("task-500", { timeout: 0 });
+    const never = reader.wait("task-502", { timeout: 0 }).catch((error: Error) => error.name);
+    await pass(1);
+    expect((await now).status).toBe("SUCCESS");
+    expect(await never).toBe("TimeoutError");
+    expect(reads.length).toBe(before + 1);
+    const fixed = reader.wait("task-501", { interval: 0.1 });
+    await pass(1);
+    expect((await fixed).status).toBe("SUCCESS");
+  });
+});
