@@ -9,6 +9,8 @@ const app = new Lovage("bench", {
   resultBackend: `dynamodb://test:test@${host}/lovage`,
   taskQueues: { lovage: {} },
   taskDefaultQueue: "lovage",
+  // As the peer's, and as soon at its end.
+  brokerTransportOptions: { waitTimeSeconds: 1 },
 });
 const add = app.task("bench.add", (x: number, y: number) => x + y);
 const tell = (event: string, more: object = {}) => console.log(JSON.stringify({ event, ...more }));
@@ -23,8 +25,14 @@ async function round(count: number) {
 }
 
 if (role === "worker") {
-  await startWorker(app, { concurrency: 20 });
+  const worker = await startWorker(app, { concurrency: 20 });
   tell("ready");
+  // A poll that is broken off may still be answered, by messages of the next round.
+  process.once("SIGTERM", async () => {
+    await worker.stop();
+    await app.close();
+    process.exit(0);
+  });
 } else {
   await round(10);
   tell("begin");
