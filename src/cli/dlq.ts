@@ -124,7 +124,8 @@ function redriveLetters(dlq: Command): void {
     .addHelpText(
       "after",
       `${EXIT_HELP} One that could not be sent back stays, and makes it 1.
-It can be interrupted at any point: what was not sent back yet stays a dead letter.
+What comes back while it runs stays, too. It can be interrupted at any point: what was not sent back yet stays a dead letter.
+After Ctrl-C (130) it is there at once, after a kill within a minute.
 
 Examples:
   $ lovage dlq redrive -A ./tasks.ts --dry-run
@@ -134,9 +135,14 @@ Examples:
       await using app = await loadSharedApp(options.app);
       const broker = await app.engine.broker();
       const { args, kwargs } = options;
-      await each(app, options, { doing: "Sending back", done: "Sent back", would: "Would send back" }, (letter) =>
-        redrive(broker, letter, { now: Date.now(), args, kwargs }),
-      );
+      const words = { doing: "Sending back", done: "Sent back", would: "Would send back" };
+      const sentBack = new Set<string>();
+      await each(app, options, words, async (letter) => {
+        const what = letter.id ?? letter.delivery.body;
+        if (sentBack.has(what)) throw new LovageError("it was sent back, and has come again");
+        await redrive(broker, letter, { now: Date.now(), args, kwargs });
+        sentBack.add(what);
+      });
     });
 }
 
@@ -188,10 +194,13 @@ async function each(
   });
   console.log(`${options.dryRun ? words.would : words.done} ${count} ${count === 1 ? "dead letter" : "dead letters"}.`);
   for (const failure of failures) console.error(`lovage: stays a dead letter: ${failure}`);
-  if (failures.length > 0) process.exitCode = EXIT.failure;
+  if (failures.length > 0) process.exitCode ??= EXIT.failure;
 }
 
-/** Goes through the letters that are meant. On a terminal a line says how far it has come. */
+/**
+ * Goes through the letters that are meant. On a terminal a line says how far it has come. Ctrl-C ends it behind the letter
+ * in hand, so that the others are there again at once.
+ */
 async function walk(
   app: Lovage,
   options: Chosen,
@@ -200,15 +209,29 @@ async function walk(
 ): Promise<void> {
   const broker = await app.engine.broker();
   let count = 0;
+  let interrupted = false;
+  const interrupt = () => {
+    interrupted = true;
+  };
   const work = async () => {
     for (const queue of await queuesOf(app, options)) {
       for await (const letter of takeDeadLetters(broker, queue, options)) {
+        if (interrupted) return;
         count++;
         await visit(letter);
       }
     }
   };
-  await withProgress((seconds) => `${doing} dead letters: ${count}, ${seconds} s`, work());
+  // The second one is the system's own, and kills.
+  process.once("SIGINT", interrupt);
+  try {
+    await withProgress((seconds) => `${doing} dead letters: ${count}, ${seconds} s`, work());
+  } finally {
+    process.off("SIGINT", interrupt);
+  }
+  if (!interrupted) return;
+  console.error("lovage: interrupted; the rest was not looked at");
+  process.exitCode = EXIT.interrupted;
 }
 
 /** The queues whose dead letters are meant. */

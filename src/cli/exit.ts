@@ -7,6 +7,8 @@ export const EXIT = {
   failure: 1,
   /** What was asked cannot be done as it was asked: a wrong option, module, setting, task or queue. */
   usage: 2,
+  /** Ctrl-C ended it before it was through: 128 and the signal's number, as shells have it. */
+  interrupted: 130,
 } as const;
 
 export const EXIT_HELP = `

@@ -39,6 +39,7 @@ app.task("chaos.step", hooks, async (n: number) => {
   return n;
 });
 app.task("chaos.follow", hooks, (n: number) => work(`follow ${n}`));
+app.task("chaos.body", hooks, ([n]: readonly number[]) => work(`follow ${n}`));
 app.task("chaos.errback", hooks, (id: string) => work(`errback ${id.slice(id.lastIndexOf("-") + 1)}`));
 app.task("chaos.fail", hooks, async (n: number) => {
   await work(`fail ${n}`);

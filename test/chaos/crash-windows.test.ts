@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { virtualClock } from "lovage/testing";
 import { afterAll } from "vitest";
-import { describeCrashWindows } from "./crash-windows.ts";
+import { describeCrashWindows, describeRedrive, type Windows } from "./crash-windows.ts";
 import { bear, createLife, type Ground, groundOf } from "./mortal.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "lovage-crash-"));
@@ -20,8 +20,11 @@ const embedded = async (url: string): Promise<readonly Ground[]> => {
 };
 
 let stores = 0;
-describeCrashWindows("memory", { grounds: () => embedded(`memory://crash-${++stores}`), everywhere: true });
-describeCrashWindows("SQLite", {
-  grounds: () => embedded(`sqlite:///${join(folder, `crash-${++stores}.db`)}`),
-  everywhere: true,
-});
+for (const [name, url] of [
+  ["memory", () => `memory://crash-${++stores}`],
+  ["SQLite", () => `sqlite:///${join(folder, `crash-${++stores}.db`)}`],
+] as const) {
+  const windows: Windows = { grounds: () => embedded(url()), everywhere: true };
+  describeCrashWindows(name, windows);
+  describeRedrive(name, windows);
+}

@@ -3,8 +3,10 @@
  * one it would have been, everything that follows from it is done once, and the message is gone. One suite, for every
  * broker and backend.
  */
+import { Reject } from "lovage";
 import { describe, expect, test } from "vitest";
 import { deadLetterQueue } from "../../src/brokers/broker.ts";
+import { redrive, takeDeadLetters } from "../../src/brokers/dead-letters.ts";
 import { addTasks, type Ledger, type Scenario, scenarios } from "./crash-scenarios.ts";
 import { bear, createLife, type Death, type Ground, type Life, serve, type Step } from "./mortal.ts";
 
@@ -111,6 +113,71 @@ async function live(ground: Ground, scenario: Scenario, death: Death | undefined
     const { ready, delayed, inFlight } = await broker.size(queue);
     expect([where, ready + delayed + inFlight]).toEqual([where, 0]);
   }
+  await Promise.all([dying.bury(), living.bury()]);
+  return first;
+}
+
+/** Letters that are sent back together. */
+const LETTERS = 4;
+/** So long letters stay hidden that a process had in hand when it died. */
+const HIDDEN_MS = 61_000;
+
+/** `lovage dlq redrive` dies anywhere, on every ground, and is started again. */
+export function describeRedrive(name: string, { grounds, everywhere }: Windows): void {
+  test(`on ${name}, a redrive of dead letters dies anywhere: each runs once, and none is lost`, {
+    timeout: 120_000,
+  }, async () => {
+    const places = await grounds();
+    const [home] = places as readonly [Ground, ...Ground[]];
+    const unharmed = await redriveTwice(home, undefined);
+    const deaths = [...deathsIn(unharmed.steps, everywhere)];
+    expect(deaths.length).toBeGreaterThan(2 * LETTERS);
+    await Promise.all(
+      places.map(async (ground) => {
+        for (let death = deaths.shift(); death !== undefined; death = deaths.shift()) await redriveTwice(ground, death);
+      }),
+    );
+  });
+}
+
+async function redriveTwice(ground: Ground, death: Death | undefined): Promise<Life> {
+  const run = `run-${++runs}`;
+  const [first, second] = [createLife(death), createLife(undefined)];
+  const [dying, living] = [bear(ground, first), bear(ground, second)];
+  const { app } = living;
+  const ran: string[] = [];
+  let broken = true;
+  app.task("refuse", (id: string) => {
+    if (broken) throw new Reject("no room");
+    ran.push(id);
+    return id;
+  });
+  const ids = Array.from({ length: LETTERS }, (_, n) => `${run}-${n}`);
+  for (const id of ids) await app.sendTask("refuse", [id], { taskId: id });
+  await serve(app, ground.clock, ["celery"]);
+  broken = false;
+
+  const sendBack = async ({ app }: typeof dying) => {
+    const broker = await app.engine.broker();
+    for await (const letter of takeDeadLetters(broker, "celery", {}, { wait: 0 }))
+      await redrive(broker, letter, { now: ground.clock.now() });
+  };
+  const has = await Promise.race([
+    sendBack(dying).then(() => "ended" as const),
+    first.died.then(() => "died" as const),
+  ]);
+  await first.atRest();
+  const where = `${run}: ${death?.when} step ${death?.step} of ${first.steps.map(({ name }) => name).join(", ")}`;
+  expect([where, has]).toEqual([where, death === undefined ? "ended" : "died"]);
+  ground.clock.moveTo(ground.clock.now() + HIDDEN_MS);
+  await sendBack(living);
+  await serve(app, ground.clock, ["celery"]);
+
+  expect([where, ran.toSorted()]).toEqual([where, ids]);
+  for (const id of ids) expect([where, await app.result(id).state()]).toEqual([where, "SUCCESS"]);
+  const broker = await app.engine.broker();
+  const { ready, inFlight } = await broker.size(deadLetterQueue("celery"));
+  expect([where, ready + inFlight]).toEqual([where, 0]);
   await Promise.all([dying.bury(), living.bury()]);
   return first;
 }

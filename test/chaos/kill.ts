@@ -6,6 +6,7 @@ import { join, resolve } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Lovage } from "../../src/app.ts";
+import { chord } from "../../src/canvas/canvas.ts";
 import { taskKey } from "../../src/results/backend.ts";
 import { seededRandom } from "../../src/testing/random.ts";
 
@@ -44,7 +45,7 @@ const PATIENCE_MS = 20 * 60_000;
 const here = import.meta.dirname;
 const launcher = resolve(here, "../../bin/lovage.js");
 
-const KINDS = ["plain", "link", "retry", "fail", "steps"] as const;
+const KINDS = ["plain", "link", "retry", "fail", "steps", "chord"] as const;
 
 export async function chaos(tasks: number, kills: number, seed: number): Promise<Figures> {
   const random = seededRandom(seed);
@@ -108,6 +109,8 @@ export async function chaos(tasks: number, kills: number, seed: number): Promise
       if (performance.now() - began > PATIENCE_MS) break;
       await sleep(20 + random() * 200);
       await sendUntil(Math.floor(tasks * (0.8 + 0.2 * Math.min(1, struck / Math.max(1, kills)))));
+      // One whose tasks' process was killed before it was ready for the first time gives up: whoever runs it starts it again.
+      for (const [index, { main }] of keepers.entries()) if (main.exitCode !== null) keepers[index] = start();
       if (struck >= kills) continue;
       const index = Math.floor(random() * keepers.length);
       const keeper = keepers[index] as Keeper;
@@ -195,6 +198,10 @@ async function send(app: Lovage, n: number): Promise<void> {
       const step = app.signature("chaos.step", [], { link: follow.set({ taskId: `${taskId}-last` }) });
       return void (await app.sendTask("chaos.plain", [n], { taskId, link: step }));
     }
+    case "chord": {
+      const members = [app.signature("chaos.plain", [n]).set({ taskId }), app.signature("chaos.step", [n])];
+      return void (await chord(members, app.signature("chaos.body")).delay());
+    }
     default:
       return void (await app.sendTask("chaos.plain", [n], { taskId }));
   }
@@ -209,6 +216,7 @@ function effectsOf(n: number): readonly string[] {
     case "fail":
       return [`fail ${n}`, `errback ${n}`];
     case "steps":
+    case "chord":
       return [`plain ${n}`, `step ${n}`, `follow ${n}`];
     default:
       return [`plain ${n}`];

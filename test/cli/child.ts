@@ -1,7 +1,7 @@
 /** What the workers of these tests run. `RUNS` names a file that gets a line for everything that happens. */
 import { appendFileSync, readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
-import { Lovage } from "lovage";
+import { Lovage, Reject } from "lovage";
 
 const { RUNS = "", VISIBILITY = "1" } = process.env;
 const note = (...words: unknown[]) => appendFileSync(RUNS, `${[process.pid, ...words].join(" ")}\n`);
@@ -22,6 +22,9 @@ app.task("cli.note", async (word: unknown) => {
 });
 app.task("cli.fail", () => {
   throw new RangeError("too far");
+});
+app.task("cli.reject", () => {
+  throw new Reject("no room");
 });
 app.task("cli.nap", async (seconds: number) => {
   note("begin");

@@ -64,4 +64,18 @@ describe("lovage dlq", { timeout: 30_000 }, () => {
     expect((await dlq("purge", "--task", "cli.add", "-f")).stdout).toBe("Deleted 2 dead letters.\n");
     expect(await sizes()).toEqual([0, 1]);
   });
+
+  test("redrive sends back each once, also where a worker makes dead letters of them at once", async () => {
+    const { dlq, sizes, broker, worker } = await withLetters();
+    await broker.purge("celery-dlq");
+    await broker.send(
+      [1, 2, 3].map((n) => ({ queue: "celery-dlq", body: envelope({ task: "cli.reject", id: `again-${n}` }) })),
+    );
+    await worker();
+    const { code, stdout, stderr } = await dlq("redrive");
+    expect([code, stdout]).toEqual([expect.any(Number), "Sent back 3 dead letters.\n"]);
+    await expect.poll(sizes, { timeout: 10_000 }).toEqual([0, 3]);
+    // Who came again before the command had seen all is named.
+    expect([code, stderr]).toEqual(code === 0 ? [0, ""] : [1, expect.stringContaining("and has come again")]);
+  });
 });

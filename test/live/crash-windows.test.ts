@@ -5,7 +5,7 @@ import { afterAll, describe } from "vitest";
 import * as sqs from "../../src/brokers/sqs.ts";
 import * as dynamodb from "../../src/results/dynamodb.ts";
 import { byClock } from "../chaos/by-clock.ts";
-import { describeCrashWindows, QUEUES } from "../chaos/crash-windows.ts";
+import { describeCrashWindows, describeRedrive, QUEUES, type Windows } from "../chaos/crash-windows.ts";
 import type { Ground } from "../chaos/mortal.ts";
 import { emulator, emulatorUrl } from "./emulators.ts";
 
@@ -44,12 +44,14 @@ describe.skipIf(ministack === undefined || dynamodbLocal === undefined)("SQS and
   }
 
   let made: Promise<readonly Ground[]> | undefined;
-  describeCrashWindows("SQS and DynamoDB", {
+  const windows: Windows = {
     grounds: () =>
       (made ??= (async () => {
         await dynamodb.createTable(table);
         return Promise.all(Array.from({ length: AT_A_TIME }, makeGround));
       })()),
     everywhere: false,
-  });
+  };
+  describeCrashWindows("SQS and DynamoDB", windows);
+  describeRedrive("SQS and DynamoDB", windows);
 });
