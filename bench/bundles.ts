@@ -1,7 +1,7 @@
 /** The functions that are compared, each one file as it would be deployed, and the AWS that they talk to. */
 import { once } from "node:events";
 import { copyFileSync, mkdirSync } from "node:fs";
-import { createServer } from "node:http";
+import { createServer } from "node:https";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { buffer } from "node:stream/consumers";
@@ -10,6 +10,7 @@ import { bundlingFor } from "../src/cdk/task-function.ts";
 import { sources } from "../scripts/source.ts";
 import { CACHE, nodePeersFolder } from "./cache.ts";
 import { app } from "./handlers/lovage.ts";
+import type { Certificate } from "./tls.ts";
 
 export type Kind = "lovage" | "bare" | "powertools";
 
@@ -84,9 +85,9 @@ export interface FakeAws {
 }
 
 /** A DynamoDB that has no rows, lets every condition pass and answers at once: what is left is the caller's own work. */
-export async function startFakeAws(): Promise<FakeAws> {
+export async function startFakeAws({ key, cert, file }: Certificate): Promise<FakeAws> {
   let counts = new Map<string, number>();
-  const server = createServer(async (request, response) => {
+  const server = createServer({ key, cert }, async (request, response) => {
     const action = String(request.headers["x-amz-target"]).split(".").at(-1) ?? "";
     const body = await buffer(request);
     counts.set(action, (counts.get(action) ?? 0) + 1);
@@ -99,7 +100,11 @@ export async function startFakeAws(): Promise<FakeAws> {
   }).listen(0, "127.0.0.1");
   await once(server, "listening");
   return {
-    env: { ...ENV, AWS_ENDPOINT_URL: `http://127.0.0.1:${(server.address() as AddressInfo).port}` },
+    env: {
+      ...ENV,
+      AWS_ENDPOINT_URL: `https://127.0.0.1:${(server.address() as AddressInfo).port}`,
+      NODE_EXTRA_CA_CERTS: file,
+    },
     take() {
       const taken = counts;
       counts = new Map();

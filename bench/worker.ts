@@ -15,7 +15,6 @@ function contender(name: string, { file, kind }: Bundle, size: number): Contende
       const child = start(process.execPath, [INVOKE, file, kind, String(BATCHES), String(size)], {
         env: { ...ENV, BENCH_WIRE: "none" },
       });
-      await child.next("cold");
       const { cpu, batchMs, requests } = await child.next("warm");
       await child.stop();
       check(Number(requests) > 0, "no request was made");

@@ -49,5 +49,6 @@ function answerAll(chunks) {
   return JSON.stringify({ Responses: Statements.map(() => ({ TableName: "results" })) });
 }
 
-for (const module of [http, https]) module.request = (options, answer) => new FakeRequest(options, answer);
+// A URL may stand before the options.
+for (const module of [http, https]) module.request = (...given) => new FakeRequest(...given.slice(-2));
 syncBuiltinESMExports();
