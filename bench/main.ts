@@ -6,6 +6,7 @@ const BENCHES: Readonly<Record<string, () => Promise<() => Promise<void>>>> = {
   cold: async () => (await import("./cold.ts")).cold,
   worker: async () => (await import("./worker.ts")).worker,
   growth: async () => (await import("./growth.ts")).growth,
+  writers: async () => (await import("./writers.ts")).writers,
   embedded: async () => (await import("./embedded.ts")).embedded,
   canvas: async () => (await import("./canvas.ts")).canvas,
   sqs: async () => (await import("./sqs.ts")).sqs,

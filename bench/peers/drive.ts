@@ -20,7 +20,7 @@ export interface Sides {
 }
 
 /** Before anything is measured: connections are made, code is compiled. */
-const WARM_UP = 500;
+const WARM_UP = 2000;
 /** At a light load, one task so often. */
 const EVERY_MS = 20;
 

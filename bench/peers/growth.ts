@@ -81,6 +81,24 @@ const KINDS: Readonly<Record<string, () => Promise<() => Promise<boolean>>>> = {
       return values.every((value, index) => value === index + 1);
     };
   },
+  /** So many wait behind a blocked group of a FIFO queue, and others come and go beside them, a tenth as many. */
+  async fifo() {
+    const broker = await app.engine.broker();
+    const queue = "growth.fifo";
+    const long = Array.from({ length: CHUNK }, () => ({ queue, body: "waits", groupId: "long" }));
+    return async () => {
+      for (let sent = 0; sent < size; sent += CHUNK) await broker.send(long.slice(0, size - sent));
+      const [blocking] = await broker.receive(queue, { max: 1, wait: 0 });
+      let right = blocking?.body === "waits";
+      for (let index = 0; index < size / 10; index++) {
+        await broker.send([{ queue, body: `${index}`, groupId: `${index}` }]);
+        const found = await broker.receive(queue, { max: 10, wait: 0 });
+        right &&= found.length === 1 && found[0]?.body === `${index}`;
+        await broker.delete(found);
+      }
+      return right;
+    };
+  },
   /** Beat looks once at so many entries. */
   async schedule() {
     const now = 1_767_225_600_000;
@@ -101,9 +119,13 @@ if (prepare === undefined) throw new Error(`there is no ${kind}`);
 const work = await prepare();
 const before = process.memoryUsage().rss;
 const from = performance.now();
+const cpu = process.cpuUsage();
 const right = await work();
 const ms = performance.now() - from - lookedMs;
+const { user, system } = process.cpuUsage(cpu);
 const bytes = most ?? process.memoryUsage().rss - before;
-console.log(JSON.stringify({ event: "grown", ms, right, megabytes: bytes / 2 ** 20 }));
+console.log(
+  JSON.stringify({ event: "grown", ms, cpuMs: (user + system) / 1000 - lookedMs, right, megabytes: bytes / 2 ** 20 }),
+);
 await app.close();
 process.exit(0);

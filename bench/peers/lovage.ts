@@ -9,6 +9,9 @@ const add = app.task("bench.add", (x: number, y: number) => x + y);
 const increment = app.task("bench.increment", (x: number) => x + 1);
 const total = app.task("bench.total", (numbers: number[]) => numbers.reduce((sum, number) => sum + number, 0));
 
+/** Calls that are made at once, as with the peers. */
+const CHUNK = 1000;
+
 await drive({
   async worker() {
     const worker = await startWorker(app, { concurrency: 100 });
@@ -20,8 +23,13 @@ await drive({
   async submit() {
     return {
       async bulk(count) {
-        const sent = await Promise.all(Array.from({ length: count }, (_, index) => add.delay(index, 1)));
-        return Promise.all(sent.map((result) => result.get()));
+        const results: Promise<number>[] = [];
+        for (let from = 0; from < count; from += CHUNK) {
+          const length = Math.min(CHUNK, count - from);
+          const sent = await Promise.all(Array.from({ length }, (_, index) => add.delay(from + index, 1)));
+          for (const result of sent) results.push(result.get());
+        }
+        return Promise.all(results);
       },
       async one(x, y) {
         const result = await add.delay(x, y);
