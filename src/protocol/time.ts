@@ -53,6 +53,12 @@ export const isPythonTime = (ms: number): boolean => ms >= FIRST_MS && ms <= LAS
 
 /** Milliseconds since the epoch as Python's `isoformat()` writes them in UTC: no fraction where it is zero, else six digits. */
 export function formatTime(ms: number): string {
-  const iso = new Date(ms).toISOString();
-  return ms % 1000 === 0 ? `${iso.slice(0, -5)}+00:00` : `${iso.slice(0, -1)}000+00:00`;
+  if (ms !== formatted.ms) {
+    const iso = new Date(ms).toISOString();
+    formatted = { ms, text: ms % 1000 === 0 ? `${iso.slice(0, -5)}+00:00` : `${iso.slice(0, -1)}000+00:00` };
+  }
+  return formatted.text;
 }
+
+/** The last one: the rows of a batch are written in the same millisecond. */
+let formatted = { ms: 0, text: "1970-01-01T00:00:00+00:00" };

@@ -75,15 +75,37 @@ interface HeartbeatOptions {
   readonly failed: (error: unknown) => void;
 }
 
-/** A holding as JSON, which has no infinity: `null` is a deadline that never comes. */
+/** A holding as JSON: a list, which is written twice for each task. */
 type HoldingText = string;
 
-const writeHolding = (holding: Holding): HoldingText => JSON.stringify(holding);
+type HoldingList = readonly [
+  id: number,
+  queue: string,
+  receipt: string,
+  messageId: string,
+  claim: Holding["claim"] | null,
+  /** JSON has no infinity: `null` is a deadline that never comes. */
+  deadline: number | null,
+  overrun?: Holding["overrun"],
+];
+
+function writeHolding({ id, delivery: { queue, receipt, messageId }, claim, deadline, overrun }: Holding): HoldingText {
+  const owned = claim === undefined ? null : { key: claim.key, owner: claim.owner };
+  const end = deadline === Number.POSITIVE_INFINITY ? null : deadline;
+  const list: HoldingList = [id, queue, receipt, messageId, owned, end];
+  return JSON.stringify(overrun === undefined ? list : [...list, overrun]);
+}
 
 /** Written by {@link writeHolding}, and by nobody else. */
 export function readHolding(text: HoldingText): Holding {
-  const holding = JSON.parse(text) as Omit<Holding, "deadline"> & { readonly deadline: number | null };
-  return { ...holding, deadline: holding.deadline ?? Number.POSITIVE_INFINITY };
+  const [id, queue, receipt, messageId, claim, deadline, overrun] = JSON.parse(text) as HoldingList;
+  return {
+    id,
+    delivery: { queue, receipt, messageId },
+    claim: claim ?? undefined,
+    deadline: deadline ?? Number.POSITIVE_INFINITY,
+    overrun,
+  };
 }
 
 /** How the thread is told of a holding for which the board has no room. */
