@@ -36,7 +36,8 @@ export async function longPoll(poll: LongPoll): Promise<readonly Delivery[]> {
 
 async function sleep(ms: number, poll: LongPoll): Promise<void> {
   const awake = new AbortController();
-  const wake = () => awake.abort();
+  // With a reason, so that none is made up: an error with a stack for every wait.
+  const wake = () => awake.abort("woken");
   const signals = [poll.closing, ...(poll.signal ? [poll.signal] : [])];
   const timer = setTimeout(wake, Math.min(Math.ceil(ms), LONGEST_TIMER_MS));
   for (const signal of signals) signal.addEventListener("abort", wake, { once: true });

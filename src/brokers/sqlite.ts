@@ -19,6 +19,9 @@ import { longPoll } from "./long-poll.ts";
 /** The far end of a delay without end: what SQLite and JavaScript both hold exactly. */
 const NEVER = Number.MAX_SAFE_INTEGER;
 
+/** Why a wait ends. */
+const WOKEN = "woken";
+
 /**
  * A message is `ready` (1: to be had now) or waits for its `visible_at` (0: delayed, or handed out). Each kind has an
  * index of its own in the order it is looked for, so that neither 100,000 delayed nor 100,000 ready ones slow a receive.
@@ -274,7 +277,8 @@ function createBroker(database: Database, now: () => number): Broker {
       },
       async changed(awake) {
         const woken = new AbortController();
-        const wake = () => woken.abort();
+        // With a reason, so that none is made up: an error with a stack for every wait.
+        const wake = () => woken.abort(WOKEN);
         const receiver: Receiver = {
           max: Math.max(1, Math.floor(max)),
           visibility,

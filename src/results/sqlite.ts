@@ -200,7 +200,7 @@ function create(database: Database, { now }: BackendContext): Backend {
     changed(signal) {
       // The file may stay open for others, whose waits go on; close() must end those of this backend all the same.
       const wait = new AbortController();
-      const stop = () => wait.abort();
+      const stop = () => wait.abort("stopped");
       if (signal.aborted || isClosed) stop();
       signal.addEventListener("abort", stop);
       waits.add(stop);
