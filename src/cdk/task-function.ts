@@ -118,7 +118,8 @@ export function bundlingFor(app: Lovage, longDelays = false): BundlingOptions {
   );
   return {
     format: OutputFormat.ESM,
-    target: "node24",
+    // Functions of yours may run on either of Lambda's; those of TaskQueues run on 24.
+    target: "node22",
     // What Lambda has of the SDK is older than what was tested, and loads slower than what a bundle has.
     externalModules: [],
     minify: true,

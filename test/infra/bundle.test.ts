@@ -4,7 +4,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { App, Stack } from "aws-cdk-lib";
-import { build } from "esbuild";
+import { build, transform } from "esbuild";
 import { TaskQueues } from "lovage/cdk";
 import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
 import { app } from "../../functions/tasks.ts";
@@ -110,6 +110,12 @@ test("it loads by itself, as an ES module with a handler, and keeps the names of
   });
   expect(JSON.parse(answer)).toEqual({ batchItemFailures: [] });
   expect(worker.code).toContain('"TimeLimitExceeded"');
+});
+
+test("what is bundled runs on Lambda's Node 22 too, which knows no `using`", async () => {
+  const { target = "" } = bundlingFor(app);
+  const { code } = await transform("{ using file = open(); }", { target });
+  expect(code).not.toContain("using file");
 });
 
 test("an app that takes another serializer has it in its bundle", () => {
