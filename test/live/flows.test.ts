@@ -16,6 +16,7 @@ const FLOWS = [
   "follow-ups",
   "hooks",
   "ignore-reject",
+  "interleavings",
   "payloads",
   "pressure",
   "retry",
