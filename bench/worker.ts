@@ -8,12 +8,12 @@ const INVOKE = join(import.meta.dirname, "handlers", "invoke.js");
 const BATCHES = 300;
 const SIZES = [100, 10_000];
 
-function contender(name: string, { file, kind }: Bundle, size: number): Contender {
+function contender(name: string, { file, kind }: Bundle, size: number, env: Record<string, string> = {}): Contender {
   return {
     name,
     async round() {
       const child = start(process.execPath, [INVOKE, file, kind, String(BATCHES), String(size)], {
-        env: { ...ENV, BENCH_WIRE: "none" },
+        env: { ...ENV, BENCH_WIRE: "none", ...env },
       });
       const { cpu, batchMs, requests } = await child.next("warm");
       await child.stop();
@@ -36,6 +36,7 @@ export async function worker(): Promise<void> {
       },
       contenders: [
         contender("Lovage", ours, size),
+        contender("Lovage, row by row", ours, size, { BENCH_STATEMENTS: "refused" }),
         contender("Powertools", powertools, size),
         contender("bare handler", bare, size),
       ],

@@ -10,6 +10,10 @@ import { Readable } from "node:stream";
 
 export const requests = { count: 0 };
 
+/** Statements are refused, as by a role without PartiQL: what would be one request is then one for each of them. */
+const REFUSES = process.env.BENCH_STATEMENTS === "refused";
+const REFUSAL = JSON.stringify({ __type: "com.amazon.coral.service#AccessDeniedException", message: "not here" });
+
 class FakeRequest extends EventEmitter {
   #answer;
   #chunks = [];
@@ -34,20 +38,25 @@ class FakeRequest extends EventEmitter {
   end(chunk) {
     if (chunk !== undefined) this.#chunks.push(chunk);
     requests.count++;
-    const text = this.#target.endsWith("BatchExecuteStatement") ? answerAll(this.#chunks) : "{}";
+    const isBatch = this.#target.endsWith("BatchExecuteStatement");
+    const text = isBatch ? (REFUSES ? REFUSAL : answerAll(this.#chunks)) : "{}";
     const response = Readable.from([Buffer.from(text)], { objectMode: false });
-    response.statusCode = 200;
+    response.statusCode = isBatch && REFUSES ? 400 : 200;
     response.headers = { "content-type": "application/x-amz-json-1.0", "content-length": String(text.length) };
     setImmediate(() => this.#answer(response));
     return this;
   }
 }
 
-/** Each statement of a batch has an answer of its own. */
+/** Each statement of a batch has an answer of its own. They are counted, not read: that would be the service's work. */
 function answerAll(chunks) {
-  const { Statements } = JSON.parse(Buffer.concat(chunks.map((chunk) => Buffer.from(chunk))).toString());
-  return JSON.stringify({ Responses: Statements.map(() => ({ TableName: "results" })) });
+  const body = Buffer.concat(chunks.map((chunk) => Buffer.from(chunk)));
+  let count = 0;
+  for (let at = body.indexOf(STATEMENT); at !== -1; at = body.indexOf(STATEMENT, at + 1)) count++;
+  return JSON.stringify({ Responses: Array.from({ length: count }, () => ({ TableName: "results" })) });
 }
+
+const STATEMENT = Buffer.from('"Statement":');
 
 // A URL may stand before the options.
 for (const module of [http, https]) module.request = (...given) => new FakeRequest(...given.slice(-2));

@@ -157,7 +157,14 @@ export class TaskQueues extends Construct {
       this.environmentFor(queue.function);
       // A task may send any other: what follows it, what it calls, and itself again.
       this.grantSend(queue);
-      this.#grantTable(queue, ["dynamodb:BatchGetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"]);
+      // A batch's claims and outcomes are statements of PartiQL, which have rights of their own.
+      this.#grantTable(queue, [
+        "dynamodb:BatchGetItem",
+        "dynamodb:PartiQLInsert",
+        "dynamodb:PartiQLUpdate",
+        "dynamodb:PutItem",
+        "dynamodb:UpdateItem",
+      ]);
     }
 
     if (scheduled.length > 0 || props.beatEntry !== undefined) {

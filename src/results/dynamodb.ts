@@ -5,14 +5,18 @@
  * Each command is one conditional write. It is written for the row that the command ordinarily meets, and its condition
  * says just that; what it writes is what `decide` makes of such a row. When the condition fails, DynamoDB brings the row
  * that was met instead, `decide` says what to do with it, and a second write is pinned to all that was seen of it.
+ *
+ * Claims and finals of one turn of the event loop share a request, as statements of PartiQL, each with its own condition.
+ * One that does not succeed is written again by itself, in the way above: no command minds being done twice.
  */
 import {
-  type AttributeValue,
+  BatchExecuteStatementCommand,
   BatchGetItemCommand,
   ConditionalCheckFailedException,
   CreateTableCommand,
   DescribeTableCommand,
   DynamoDBClient,
+  type DynamoDBClientConfig,
   type KeysAndAttributes,
   PutItemCommand,
   ResourceInUseException,
@@ -22,9 +26,20 @@ import {
 import { clientConfig, inParallel, MAX_SOCKETS, numberOption, parseAwsUrl, textOption } from "../aws/connection.ts";
 import { type AwsCall, translateError } from "../aws/errors.ts";
 import { ImproperlyConfigured, LovageError, OperationalError, PayloadTooLarge } from "../errors.ts";
-import type { Backend, BackendContext, Payload, Row } from "./backend.ts";
+import { gatherTurn } from "../turn.ts";
+import type { Backend, BackendContext, Row } from "./backend.ts";
 import {
-  addedTo,
+  additions,
+  changes,
+  type Condition,
+  createExpression,
+  expectation,
+  pinnedTo,
+  type Statement,
+  statementOf,
+} from "./dynamodb-expression.ts";
+import { isSame, type Item, sizeOf, toItem, toRow } from "./dynamodb-item.ts";
+import {
   type Command,
   decide,
   isExpired,
@@ -44,6 +59,12 @@ const MAX_BYTES = 400 * 1024;
 const JOIN_OVERHEAD = 1024;
 /** Of one BatchGetItem. */
 const MAX_KEYS = 100;
+/** Of one BatchExecuteStatement. */
+const MAX_STATEMENTS = 25;
+/** Of all rows of one BatchExecuteStatement, in bytes; AWS names no limit of such a request. Beyond it a further request costs little. */
+const MAX_SHARED_BYTES = 512 * 1024;
+/** Errors that tell of no row: the policy, or an emulator, has no PartiQL, or not ours. */
+const NO_PARTIQL = /^(AccessDenied|UnknownOperation|NotImplemented|Validation)/;
 /** For one try of a request, in milliseconds. */
 const REQUEST_TIMEOUT_MS = 5000;
 /** How often a command meets a row that changed again before it gives up. Each means that someone else got on. */
@@ -59,17 +80,85 @@ export function open(url: string, context: BackendContext): Backend {
   const { table, ttlSeconds, keyOf, call, close } = connect(url, context.options);
   const target = { TableName: table, ReturnValuesOnConditionCheckFailure: "ALL_OLD" } as const;
 
+  /** Until DynamoDB says that it does not take statements. */
+  let isSharing = true;
+  const gather = gatherTurn<Waiting>((turn) => void inParallel(planOf(turn), MAX_SOCKETS, (run) => run()));
+
   async function apply(commands: readonly Command[]): Promise<readonly (Outcome | Error)[]> {
-    const outcomes: (Outcome | Error)[] = [];
-    const rows = [...Map.groupBy(commands.keys(), (place) => (commands[place] as Command).key).values()];
-    await inParallel(rows, MAX_SOCKETS, async (places) => {
-      for (const place of places) {
-        outcomes[place] = await applyOne(withTtl(commands[place] as Command, ttlSeconds)).catch(
-          (error: Error) => error,
-        );
+    return Promise.all(
+      commands.map(
+        (command) =>
+          new Promise<Outcome | Error>((settle) => gather({ command: withTtl(command, ttlSeconds), settle })),
+      ),
+    );
+  }
+
+  /** The requests of a turn, each of which settles what it carries. What is for one row is done one after the other. */
+  function planOf(turn: readonly Waiting[]): readonly (() => Promise<void>)[] {
+    const rows = new Map<string, Waiting[]>();
+    for (const waiting of turn) {
+      const sameRow = rows.get(waiting.command.key);
+      if (sameRow === undefined) rows.set(waiting.command.key, [waiting]);
+      else sameRow.push(waiting);
+    }
+    const plan: (() => Promise<void>)[] = [];
+    let batch: Shared[] = [];
+    let size = 0;
+    const close = () => {
+      const [first, ...more] = batch;
+      const closed = batch;
+      if (first !== undefined) plan.push(() => (more.length === 0 ? settleOne(first) : settleTogether(closed)));
+      batch = [];
+      size = 0;
+    };
+    for (const sameRow of rows.values()) {
+      const [waiting] = sameRow;
+      const statement =
+        waiting !== undefined && sameRow.length === 1 && rows.size > 1 && isSharing
+          ? statementOf(table, keyOf(waiting.command.key), waiting.command)
+          : undefined;
+      if (waiting === undefined || statement === undefined || statement.size > MAX_BYTES) {
+        plan.push(async () => {
+          for (const one of sameRow) await settleOne(one);
+        });
+        continue;
       }
+      if (batch.length === MAX_STATEMENTS || size + statement.size > MAX_SHARED_BYTES) close();
+      batch.push({ ...waiting, statement });
+      size += statement.size;
+    }
+    close();
+    return plan;
+  }
+
+  const settleOne = async ({ command, settle }: Waiting) =>
+    settle(await applyOne(command).catch((error: Error) => error));
+
+  /** Statements fail each by itself: whatever the reason, what is to be said of it is found by the write by itself. */
+  async function settleTogether(batch: readonly Shared[]): Promise<void> {
+    const Statements = batch.map(({ statement }) => statement.request);
+    const done = await call("BatchExecuteStatement", (client) =>
+      client.send(new BatchExecuteStatementCommand({ Statements })),
+    ).then(
+      ({ Responses = [] }) =>
+        batch.map(({ statement }, at) => {
+          const { Error: error } = Responses[at] ?? { Error: {} };
+          if (error === undefined) return statement.outcome;
+          if (NO_PARTIQL.test(error.Code ?? "")) isSharing = false;
+          return undefined;
+        }),
+      (error: LovageError) => {
+        if (!(error.cause instanceof Error && NO_PARTIQL.test(error.cause.name))) return batch.map(() => error);
+        isSharing = false;
+        return [];
+      },
+    );
+    await inParallel([...batch.keys()], MAX_SOCKETS, async (at) => {
+      const waiting = batch[at] as Shared;
+      const answer = done[at];
+      if (answer === undefined) await settleOne(waiting);
+      else waiting.settle(answer);
     });
-    return outcomes;
   }
 
   async function applyOne(command: Command): Promise<Outcome> {
@@ -115,19 +204,20 @@ export function open(url: string, context: BackendContext): Backend {
     assumed: Row | undefined,
   ): Promise<"written" | Met> {
     const id = keyOf(key);
-    const size = sizeOf(id, row);
+    const item = toItem(row);
+    const size = sizeOf(id, item);
     if (size > MAX_BYTES) throw new PayloadTooLarge(`the row ${key}`, size, MAX_BYTES);
 
     const expression = createExpression();
     const ConditionExpression = condition(expression);
     return unlessMet(key, size, async () => {
       if (assumed === undefined) {
-        const Item = { id: { S: id }, ...toItem(row) };
+        const Item = { id: { S: id }, ...item };
         await call("PutItem", (client) =>
           client.send(new PutItemCommand({ ...target, Item, ConditionExpression, ...expression.parts() })),
         );
       } else {
-        const UpdateExpression = changes(expression, assumed, row);
+        const UpdateExpression = changes(expression, assumed, row, item);
         await call("UpdateItem", (client) =>
           client.send(
             new UpdateItemCommand({
@@ -256,6 +346,25 @@ export function open(url: string, context: BackendContext): Backend {
   };
 }
 
+/** A command, and who waits for its outcome. */
+interface Waiting {
+  readonly command: Command;
+  readonly settle: (outcome: Outcome | Error) => void;
+}
+
+interface Shared extends Waiting {
+  readonly statement: Statement;
+}
+
+interface Met {
+  /** What the failed condition found; nothing where there is no row. */
+  readonly item: Item | undefined;
+  /** It was not the SDK's first try of this write. */
+  readonly repeated: boolean;
+}
+
+const isOutcome = (answer: Outcome | Met): answer is Outcome => "type" in answer;
+
 /**
  * Makes the table as Celery would, with TTL on, and waits until it can be used; for tests and emulators. One that exists
  * is left alone, but for its TTL. Pays per request, unless the URL has Celery's `read` and `write` (units of capacity).
@@ -331,7 +440,7 @@ function connect(url: string, transportOptions: Readonly<Record<string, unknown>
       // Celery's region for a host of one's own.
       const region = parsed.endpoint === undefined ? {} : { region: "us-east-1" };
       try {
-        opened ??= new DynamoDBClient({ ...region, ...clientConfig(parsed, REQUEST_TIMEOUT_MS) });
+        opened ??= createClient({ ...region, ...clientConfig(parsed, REQUEST_TIMEOUT_MS) });
         return await request(opened);
       } catch (error) {
         if (error instanceof ConditionalCheckFailedException) throw error;
@@ -372,6 +481,15 @@ async function shortened<T>(
   );
 }
 
+function createClient(config: DynamoDBClientConfig): DynamoDBClient {
+  const client = new DynamoDBClient(config);
+  // It makes a copy of every request and answer, to tell a logger that there is none of.
+  client.middlewareStack.remove("loggerMiddleware");
+  return client;
+}
+
+const encoder = new TextEncoder();
+
 const causeOf = (error: unknown): string => (error instanceof Error ? String(error.cause) : "");
 
 /**
@@ -381,7 +499,7 @@ const causeOf = (error: unknown): string => (error instanceof Error ? String(err
 export function pythonBytes(key: string): string {
   const quote = key.includes("'") && !key.includes('"') ? '"' : "'";
   let text = "";
-  for (const byte of new TextEncoder().encode(key)) {
+  for (const byte of encoder.encode(key)) {
     const sign = String.fromCharCode(byte);
     if (sign === "\\" || sign === quote) text += `\\${sign}`;
     else if (sign === "\t") text += "\\t";
@@ -398,334 +516,4 @@ function withTtl(command: Command, seconds: number | undefined): Command {
   if (seconds === undefined) return command;
   if (seconds < 0) return { ...command, ttl: undefined };
   return { ...command, ttl: Math.max(command.ttl ?? 0, Math.ceil(command.now / 1000) + seconds) };
-}
-
-// ── conditions ───────────────────────────────────────────────────────────────────────────────────────────────────────
-
-type Item = Record<string, AttributeValue>;
-
-interface Met {
-  /** What the failed condition found; nothing where there is no row. */
-  readonly item: Item | undefined;
-  /** It was not the SDK's first try of this write. */
-  readonly repeated: boolean;
-}
-
-const isOutcome = (answer: Outcome | Met): answer is Outcome => "type" in answer;
-
-type Condition = (expression: Expression) => string;
-
-/** Names and values that an expression refers to. Names are never written plainly: half of ours are reserved words. */
-interface Expression {
-  name(attribute: keyof Row | "id"): string;
-  value(value: AttributeValue): string;
-  parts(): {
-    readonly ExpressionAttributeNames: Record<string, string>;
-    readonly ExpressionAttributeValues?: Record<string, AttributeValue>;
-  };
-}
-
-function createExpression(): Expression {
-  const names: Record<string, string> = {};
-  const values: Record<string, AttributeValue> = {};
-  return {
-    name(attribute) {
-      names[`#${attribute}`] = attribute;
-      return `#${attribute}`;
-    },
-    value(value) {
-      const name = `:${Object.keys(values).length}`;
-      values[name] = value;
-      return name;
-    },
-    // DynamoDB refuses an empty map of values.
-    parts: () => ({
-      ExpressionAttributeNames: names,
-      ...(Object.keys(values).length > 0 && { ExpressionAttributeValues: values }),
-    }),
-  };
-}
-
-const has =
-  (attribute: keyof Row | "id"): Condition =>
-  (e) =>
-    `attribute_exists(${e.name(attribute)})`;
-const hasNo =
-  (attribute: keyof Row | "id"): Condition =>
-  (e) =>
-    `attribute_not_exists(${e.name(attribute)})`;
-const compare =
-  (operator: "=" | "<" | ">" | "<=") =>
-  <A extends keyof Row>(attribute: A, value: NonNullable<Row[A]>): Condition =>
-  (e) =>
-    `${e.name(attribute)} ${operator} ${e.value(toAttribute(attribute, value))}`;
-const is = compare("=");
-const isBelow = compare("<");
-const isAbove = compare(">");
-const isAtMost = compare("<=");
-/** A set, a list or a text that holds the value; a missing one holds nothing. */
-const hasNot =
-  (attribute: keyof Row, value: string): Condition =>
-  (e) =>
-    `NOT contains(${e.name(attribute)}, ${e.value({ S: value })})`;
-const any =
-  (...conditions: readonly Condition[]): Condition =>
-  (e) =>
-    conditions.map((condition) => condition(e)).join(" OR ");
-/** Two conditions at least. AND goes before OR, and DynamoDB refuses parentheses that change nothing. */
-const all =
-  (...conditions: readonly Condition[]): Condition =>
-  (e) =>
-    conditions
-      .map((condition) => condition(e))
-      .map((text) => (text.includes(" OR ") ? `(${text})` : text))
-      .join(" AND ");
-
-/** There is no row, or it has expired and DynamoDB has not got to deleting it. */
-const isAbsent = (now: number): Condition => any(hasNo("id"), isAtMost("ttl", now / 1000));
-/** There is no row, or one that counts. */
-const isNotExpired = (now: number): Condition => any(hasNo("ttl"), isAbove("ttl", now / 1000));
-const isPresent = (now: number): Condition => all(has("id"), isNotExpired(now));
-
-/** The very item that was seen, in every attribute that is ours. */
-function pinnedTo(item: Item | undefined): Condition {
-  if (item === undefined) return hasNo("id");
-  return all(
-    ...ATTRIBUTES.map((attribute): Condition => {
-      const value = item[attribute];
-      return value === undefined ? hasNo(attribute) : (e) => `${e.name(attribute)} = ${e.value(value)}`;
-    }),
-  );
-}
-
-// ── the ordinary case of each command ────────────────────────────────────────────────────────────────────────────────
-
-interface Expectation {
-  /** The row that is changed; `undefined`: a whole row is written, whatever there was. */
-  readonly assumed: Row | undefined;
-  /** Under it, what `decide` makes of the assumed row is what it would make of the actual one. */
-  readonly condition: Condition;
-}
-
-function expectation(command: Command): Expectation {
-  const { now } = command;
-  // What an outcome tells, or a whole new row would have to keep, is only known when the row was seen.
-  const isUnmarked = hasNo("revoked");
-  switch (command.type) {
-    case "claim": {
-      const nothingToKeep = all(
-        isUnmarked,
-        hasNo("redrive"),
-        ...(command.hidden ? [] : [hasNo("hidden")]),
-        ...(command.ttl === undefined ? [hasNo("ttl")] : []),
-      );
-      const isBehind = all(isBelow("attempt", command.attempt), hasNo("done"));
-      const isMineOrReleased = all(
-        is("attempt", command.attempt),
-        hasNo("settled"),
-        is("runs", 1),
-        any(is("owner", command.owner), hasNo("lease")),
-      );
-      return { assumed: undefined, condition: any(isAbsent(now), all(nothingToKeep, any(isBehind, isMineOrReleased))) };
-    }
-    case "final": {
-      // What is stored already is hidden by moving it, and so has to be seen.
-      if (command.unclaimed || (command.hidden && command.result === undefined))
-        return { assumed: undefined, condition: isAbsent(now) };
-      const isMine = all(
-        is("owner", command.owner),
-        is("attempt", command.attempt),
-        hasNo("settled"),
-        ...(command.hidden ? [] : [hasNo("hidden")]),
-      );
-      return {
-        assumed: { ...ASSUMED, next: "", attempt: command.attempt, owner: command.owner, lease: 0, runs: 1 },
-        condition: all(isPresent(now), isMine, isUnmarked),
-      };
-    }
-    case "update":
-    case "extend":
-      return {
-        assumed: { ...ASSUMED, owner: command.owner, lease: 0 },
-        condition: all(
-          isPresent(now),
-          is("owner", command.owner),
-          has("lease"),
-          isUnmarked,
-          ...(command.type === "update" ? [hasNo("hidden")] : []),
-        ),
-      };
-    case "release":
-      return {
-        assumed: { ...ASSUMED, owner: command.owner, lease: 0 },
-        condition: all(
-          isPresent(now),
-          is("owner", command.owner),
-          hasNo("settled"),
-          isUnmarked,
-          ...(command.result === undefined ? [] : [hasNo("hidden")]),
-        ),
-      };
-    case "forget":
-    case "revoke":
-    case "bury":
-    case "store":
-      return { assumed: undefined, condition: isAbsent(now) };
-    case "join": {
-      const { member, added, size } = command;
-      const isNews = [
-        ...(member === undefined ? [] : [hasNot("members", member)]),
-        ...(added === undefined ? [] : [hasNot("added", added)]),
-      ];
-      // Who brings no member may still bring the size, or make the row.
-      const isNew = isNews.length > 0 ? isNews : [hasNo(size === undefined ? "id" : "size")];
-      return { assumed: undefined, condition: all(isNotExpired(now), ...isNew) };
-    }
-    default:
-      return command satisfies never;
-  }
-}
-
-/** Values that no command writes, so that what a decision sets is seen as a change. */
-const ASSUMED: Row = { result: "", timestamp: Number.NEGATIVE_INFINITY };
-
-function changes(expression: Expression, before: Row, after: Row): string {
-  const changed = ATTRIBUTES.filter((attribute) => before[attribute] !== after[attribute]);
-  const item = toItem(after);
-  const set: string[] = [];
-  const remove: string[] = [];
-  for (const attribute of changed) {
-    const value = item[attribute];
-    if (value === undefined) remove.push(expression.name(attribute));
-    else set.push(`${expression.name(attribute)} = ${expression.value(value)}`);
-  }
-  return [set.length > 0 ? `SET ${set.join(", ")}` : "", remove.length > 0 ? `REMOVE ${remove.join(", ")}` : ""]
-    .join(" ")
-    .trim();
-}
-
-/** What `decide` makes of a join, said so that it is true of every row that the condition lets through. */
-function additions(e: Expression, { now, ttl, member, size, added }: Join): string {
-  const first = (attribute: keyof Row, value: AttributeValue) =>
-    `${e.name(attribute)} = if_not_exists(${e.name(attribute)}, ${e.value(value)})`;
-  const set = [`${e.name("timestamp")} = ${e.value({ N: String(now / 1000) })}`];
-  if (ttl !== undefined) set.push(`${e.name("ttl")} = ${e.value({ N: String(ttl) })}`);
-  if (size !== undefined) set.push(first("size", { N: String(size) }));
-  if (added !== undefined) {
-    const before = `if_not_exists(${e.name("added")}, ${e.value({ L: [] })})`;
-    set.push(`${e.name("added")} = list_append(${before}, ${e.value({ L: [{ S: added }] })})`);
-  }
-  if (member === undefined) return `SET ${[...set, first("chord_count", { N: "0" })].join(", ")}`;
-  const one = `${e.name("chord_count")} ${e.value({ N: "1" })}`;
-  return `SET ${set.join(", ")} ADD ${one}, ${e.name("members")} ${e.value({ SS: [member] })}`;
-}
-
-// ── rows and items ───────────────────────────────────────────────────────────────────────────────────────────────────
-
-/**
- * Every attribute of a row, with its type in DynamoDB. `result`, `timestamp` and `ttl` are Celery's. A row that is hidden has
- * its result in `hidden`, and an empty one in its place: Python then reads that there is none. A join has its members as a
- * set and those added as a list, so that they can be added to unseen.
- */
-const TYPES = {
-  result: "B",
-  timestamp: "N",
-  ttl: "N",
-  attempt: "N",
-  owner: "S",
-  lease: "N",
-  runs: "N",
-  settled: "BOOL",
-  done: "BOOL",
-  revoked: "S",
-  next: "S",
-  hidden: "B",
-  buried: "BOOL",
-  redrive: "N",
-  chord_count: "N",
-  members: "SS",
-  size: "N",
-  added: "L",
-} as const satisfies Record<keyof Row, "B" | "N" | "S" | "BOOL" | "SS" | "L">;
-const ATTRIBUTES = Object.keys(TYPES) as (keyof Row)[];
-
-const encoder = new TextEncoder();
-const decoder = new TextDecoder();
-const bytesOf = (payload: Payload): Uint8Array => (typeof payload === "string" ? encoder.encode(payload) : payload);
-const OPENING_BRACE = 0x7b;
-
-function toAttribute(attribute: keyof Row, value: NonNullable<Row[keyof Row]>): AttributeValue {
-  if (typeof value === "number") return { N: String(value) };
-  if (typeof value === "boolean") return { BOOL: value };
-  return typeof value === "string" && TYPES[attribute] === "S" ? { S: value } : { B: bytesOf(value) };
-}
-
-function toItem(row: Row): Item {
-  const item: Item = {};
-  for (const attribute of ATTRIBUTES) {
-    const value = row[attribute];
-    if (value !== undefined) item[attribute] = toAttribute(attribute, value);
-  }
-  if (row.members !== undefined) item["members"] = { SS: hashesIn(row.members) };
-  if (row.added !== undefined) item["added"] = { L: addedTo(row).map((id) => ({ S: id })) };
-  if (row.hidden) {
-    item["hidden"] = { B: bytesOf(row.result) };
-    item["result"] = { B: new Uint8Array() };
-  }
-  return item;
-}
-
-const hashesIn = (members: string): string[] =>
-  Array.from({ length: members.length / MEMBER_LENGTH }, (_, at) =>
-    members.slice(at * MEMBER_LENGTH, (at + 1) * MEMBER_LENGTH),
-  );
-
-/** The row in an item. One without a result in bytes is none of ours, but for Celery's counter of a chord. */
-function toRow(item: Item | undefined): Row | undefined {
-  const result =
-    item?.["hidden"]?.B ?? item?.["result"]?.B ?? (item?.["chord_count"] === undefined ? undefined : new Uint8Array());
-  if (item === undefined || result === undefined) return undefined;
-  const row: Record<string, unknown> = {
-    result: result.length === 0 || result[0] === OPENING_BRACE ? decoder.decode(result) : result,
-    timestamp: 0,
-  };
-  for (const attribute of ATTRIBUTES) {
-    const value = item[attribute];
-    if (attribute === "result" || value === undefined) continue;
-    const type = TYPES[attribute];
-    if (type === "N" && value.N !== undefined) row[attribute] = Number(value.N);
-    if (type === "S" && value.S !== undefined) row[attribute] = value.S;
-    if (type === "SS" && value.SS !== undefined) row[attribute] = value.SS.join("");
-    if (type === "L" && value.L !== undefined) row[attribute] = JSON.stringify(value.L.map(({ S }) => S));
-    if ((type === "BOOL" && value.BOOL) || (attribute === "hidden" && value.B !== undefined)) row[attribute] = true;
-  }
-  // Each attribute that a row has was read by its type in the table above.
-  return row as unknown as Row;
-}
-
-function isSame(row: Row, written: Row | undefined): boolean {
-  if (written === undefined) return false;
-  return ATTRIBUTES.every((attribute) =>
-    attribute === "result" ? isSamePayload(row.result, written.result) : row[attribute] === written[attribute],
-  );
-}
-
-function isSamePayload(a: Payload, b: Payload): boolean {
-  const x = bytesOf(a);
-  const y = bytesOf(b);
-  return x.length === y.length && x.every((byte, at) => byte === y[at]);
-}
-
-/** What DynamoDB counts, in bytes: names in UTF-8, texts and bytes as they are, a number by its digits (21 at most), 1 for a truth value. */
-function sizeOf(id: string, row: Row): number {
-  let size = "id".length + encoder.encode(id).length;
-  for (const attribute of ATTRIBUTES) {
-    const value = row[attribute];
-    if (value === undefined) continue;
-    size += attribute.length;
-    if (typeof value === "number") size += 21;
-    else if (typeof value === "boolean") size += 1;
-    else size += bytesOf(value).length;
-  }
-  return size;
 }

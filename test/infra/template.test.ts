@@ -240,6 +240,8 @@ test("a worker may do what it does, and no more", () => {
   const deployment = deploy(shop({ taskQueues: { celery: {}, media: {} } }));
   expect(allowed(deployment, roleOf(deployment.tasks.queue("media").function))).toEqual([
     "dynamodb:BatchGetItem Results",
+    "dynamodb:PartiQLInsert Results",
+    "dynamodb:PartiQLUpdate Results",
     "dynamodb:PutItem Results",
     "dynamodb:UpdateItem Results",
     "logs:CreateLogStream mediaWorkerLogs",

@@ -9,9 +9,9 @@ import * as sqs from "../../src/brokers/sqs.ts";
 import { OperationalError, PayloadTooLarge, QueueNotFound } from "../../src/errors.ts";
 import { type Backend, joinKey, taskKey } from "../../src/results/backend.ts";
 import * as dynamodb from "../../src/results/dynamodb.ts";
-import type { Claim, Command, Final, Join, Joined } from "../../src/results/record.ts";
+import type { Claim, Command, Final, Join, Joined, Outcome } from "../../src/results/record.ts";
 import { emulator, emulatorUrl } from "./emulators.ts";
-import { type FaultProxy, startFaultProxy, throttled } from "./fault-proxy.ts";
+import { type Fault, type FaultProxy, startFaultProxy, throttled } from "./fault-proxy.ts";
 
 const [ministack, dynamodbLocal] = await Promise.all([emulator("ministack"), emulator("dynamodb")]);
 
@@ -273,6 +273,181 @@ describe.skipIf(dynamodbLocal === undefined)("DynamoDB", () => {
       let last: unknown;
       for (let n = 0; n < 30 && !(last instanceof Error); n++) last = await apply(joinOf(key, { member: hash(n) }));
       expect(last).toBeInstanceOf(PayloadTooLarge);
+    });
+  });
+
+  describe("claims and finals of one turn", () => {
+    /** DynamoDB's own answer, with an error in place of what it says of one statement. */
+    const failing = (at: number, Code: string): Fault => ({
+      response: (body) => ({
+        ...body,
+        Responses: (body["Responses"] as unknown[]).map((one, index) =>
+          index === at ? { Error: { Code, Message: "as AWS says" } } : one,
+        ),
+      }),
+    });
+    const denied: Fault = { reply: { status: 400, body: { __type: "x#AccessDeniedException", message: "no" } } };
+    const ten = () => Array.from({ length: 10 }, newKey);
+    const claimed = { type: "claimed", runs: 1, revoked: undefined };
+    const written = { type: "written", revoked: undefined };
+    /** One that knows nothing of what others were told. */
+    const another = () => {
+      const other = dynamodb.open(emulatorUrl("dynamodb", proxy, "/faults"), context);
+      onTestFinished(() => other.close());
+      return other;
+    };
+
+    test("share a request, whoever gives them", async () => {
+      const keys = ten();
+      expect(await Promise.all(keys.map((key) => apply(claim(key, key))))).toEqual(keys.map(() => claimed));
+      expect(proxy.count("BatchExecuteStatement")).toBe(1);
+      expect(await Promise.all(keys.map((key) => apply(final(key, key))))).toEqual(keys.map(() => written));
+      expect(proxy.count("BatchExecuteStatement")).toBe(2);
+      expect(proxy.count()).toBe(2);
+    });
+
+    test("leave the rows that writes by themselves would have left", async () => {
+      const shapes: readonly [Partial<Claim>, Partial<Final>][] = [
+        [{}, {}],
+        [{ ttl: undefined }, { ttl: undefined }],
+        [{ next: "{}" }, { next: "{}", done: false }],
+        [{ hidden: true }, { hidden: true }],
+        [{}, { result: new Uint8Array([0, 1, 255]), buried: true }],
+        [{ result: new Uint8Array() }, { hidden: true }],
+        [{}, { result: undefined }],
+      ];
+      const now = Date.now();
+      const told = async (together: boolean) => {
+        const commands = shapes.map(([first, last]) => {
+          const key = newKey();
+          return [claim(key, "a", { now, lease: now + 1000, ...first }), final(key, "a", { now, ...last })] as const;
+        });
+        const rows = [];
+        for (const at of [0, 1] as const) {
+          const given = commands.map((pair) => pair[at]);
+          if (together) await backend.apply(given);
+          else for (const command of given) await apply(command);
+          rows.push(
+            await backend.read(
+              given.map(({ key }) => key),
+              { consistent: true },
+            ),
+          );
+        }
+        return rows;
+      };
+      expect(await told(true)).toEqual(await told(false));
+    });
+
+    test("fill requests of 25, and of half a megabyte", async () => {
+      const many = Array.from({ length: 60 }, newKey);
+      expect(await backend.apply(many.map((key) => claim(key, "a")))).toEqual(many.map(() => claimed));
+      expect(proxy.count("BatchExecuteStatement")).toBe(3);
+      proxy.reset();
+      const large = JSON.stringify("x".repeat(200_000));
+      const few = many.slice(0, 5);
+      expect(await backend.apply(few.map((key) => final(key, "a", { result: large })))).toEqual(few.map(() => written));
+      expect([proxy.count("BatchExecuteStatement"), proxy.count("UpdateItem")]).toEqual([2, 1]);
+    });
+
+    test("are written alone where they are alone, or meet the row of an attempt before", async () => {
+      const keys = ten();
+      await backend.apply(keys.map((key) => claim(key, "a")));
+      await backend.apply(keys.map((key) => final(key, "a", { done: false, next: "{}" })));
+      proxy.reset();
+      expect(await backend.apply(keys.map((key) => claim(key, "b", { attempt: 1 })))).toEqual(keys.map(() => claimed));
+      expect([proxy.count("PutItem"), proxy.count()]).toEqual([10, 10]);
+    });
+
+    test("keep their order where two are for one row", async () => {
+      const [key, other] = [newKey(), newKey()];
+      const outcomes = await backend.apply([claim(key, "a"), claim(other, "a"), final(key, "a"), claim(key, "b")]);
+      expect(outcomes).toMatchObject([claimed, claimed, written, { type: "settled", row: { owner: "a" } }]);
+    });
+
+    test("that meet another row are told so, and no other is", async () => {
+      const keys = ten();
+      const [taken, settled, revoked, lost] = keys as [string, string, string, string];
+      await apply(claim(taken, "b"));
+      await apply(claim(settled, "b"));
+      await apply(final(settled, "b"));
+      await apply({ type: "revoke", key: revoked, now: Date.now(), terminate: false, result: success });
+      const outcomes = await backend.apply(keys.map((key) => claim(key, "a")));
+      expect(outcomes.slice(0, 3)).toMatchObject([{ type: "running" }, { type: "settled" }, { type: "settled" }]);
+      expect(outcomes.slice(3)).toEqual(keys.slice(3).map(() => claimed));
+
+      await apply({ type: "revoke", key: keys[4] as string, now: Date.now(), terminate: true, result: success });
+      await backend.apply([{ type: "release", key: lost, now: Date.now(), owner: "a" }]);
+      await apply(claim(lost, "c"));
+      const finals = await backend.apply(keys.map((key) => final(key, "a")));
+      expect(finals.map((outcome) => (outcome as Outcome).type)).toEqual([
+        ...["refused", "refused", "refused", "refused"],
+        ...keys.slice(4).map(() => "written"),
+      ]);
+      expect(finals[4]).toEqual({ type: "written", revoked: "terminate" });
+    });
+
+    test.each(["ThrottlingError", "ProvisionedThroughputExceeded", "InternalServerError", "TransactionConflict"])(
+      "of which one fails by %s: it is written by itself, and counted once",
+      async (code) => {
+        const keys = ten();
+        // It may have been written all the same.
+        proxy.spoil("BatchExecuteStatement", failing(3, code));
+        expect(await backend.apply(keys.map((key) => claim(key, "a")))).toEqual(keys.map(() => claimed));
+        proxy.spoil("BatchExecuteStatement", failing(3, code));
+        expect(await backend.apply(keys.map((key) => final(key, "a")))).toEqual(keys.map(() => written));
+        expect([proxy.count("BatchExecuteStatement"), proxy.count()]).toEqual([2, 4]);
+        const rows = await backend.read(keys, { consistent: true });
+        expect(rows).toMatchObject(keys.map(() => ({ owner: "a", runs: 1, done: true, result: success })));
+      },
+    );
+
+    test("settle while one of them is still throttled", async () => {
+      const keys = ten();
+      proxy.spoil("BatchExecuteStatement", failing(0, "ThrottlingError"));
+      const { promise: held, resolve: letGo } = Promise.withResolvers<void>();
+      proxy.spoil("PutItem", { before: () => held });
+      const [slow, ...rest] = keys.map((key) => apply(claim(key, "a")));
+      expect(await Promise.all(rest)).toEqual(rest.map(() => claimed));
+      letGo();
+      expect(await slow).toEqual(claimed);
+    });
+
+    test("whose reply is lost meet themselves, and are written once", async () => {
+      const keys = ten();
+      proxy.spoil("BatchExecuteStatement", { loseReply: true });
+      expect(await backend.apply(keys.map((key) => claim(key, "a")))).toEqual(keys.map(() => claimed));
+      proxy.spoil("BatchExecuteStatement", { loseReply: true });
+      expect(await backend.apply(keys.map((key) => final(key, "a", { next: "{}" })))).toEqual(keys.map(() => written));
+      const rows = await backend.read(keys, { consistent: true });
+      expect(rows).toMatchObject(keys.map(() => ({ owner: "a", runs: 1, done: true, next: "{}" })));
+      expect(proxy.count("BatchExecuteStatement")).toBe(4);
+    });
+
+    test("fail together where the request does, as what passes", async () => {
+      proxy.spoil("BatchExecuteStatement", throttled("DynamoDB"), 20);
+      const outcomes = await backend.apply([claim(newKey(), "a"), claim(newKey(), "a")]);
+      expect(outcomes).toMatchObject(outcomes.map(() => ({ name: "OperationalError", retryable: true })));
+      proxy.reset();
+      expect(await backend.apply([claim(newKey(), "a"), claim(newKey(), "a")])).toEqual([claimed, claimed]);
+      expect(proxy.count()).toBe(1);
+    });
+
+    test.each([
+      ["as a whole", denied],
+      [
+        "as a whole, since there is no such action",
+        { reply: { status: 400, body: { __type: "x#UnknownOperationException" } } },
+      ],
+      ["one by one", failing(1, "AccessDenied")],
+    ])("are written by themselves, for good, where statements are refused %s", async (_, fault) => {
+      const other = another();
+      proxy.spoil("BatchExecuteStatement", fault);
+      const claims = () => ten().map((key) => claim(key, "a"));
+      expect(await other.apply(claims())).toEqual(ten().map(() => claimed));
+      proxy.reset();
+      expect(await other.apply(claims())).toEqual(ten().map(() => claimed));
+      expect([proxy.count("PutItem"), proxy.count()]).toEqual([10, 10]);
     });
   });
 
