@@ -15,7 +15,9 @@ export type {
   QueueSize,
   ReceiveOptions,
 } from "./brokers/broker.ts";
-export type { Backend, BackendContext, OpenBackend, Row } from "./results/backend.ts";
+export type { Backend, BackendContext, OpenBackend, Payload, Row } from "./results/backend.ts";
+export { decide, isExpired } from "./results/record.ts";
+export type { Command, Decision, Outcome } from "./results/record.ts";
 export { Task } from "./tasks/task.ts";
 export type { TaskRef } from "./tasks/task.ts";
 export { currentTask } from "./tasks/context.ts";
