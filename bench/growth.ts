@@ -64,10 +64,10 @@ export async function growth(): Promise<void> {
         megabytes: median(each.map(({ megabytes }) => megabytes)) ?? Number.NaN,
       };
       points.push(point);
-      const bent = Math.min(bend(points, "ms") ?? Number.NaN, bend(points, "cpuMs") ?? Number.NaN);
-      const verdict = Number.isNaN(bent)
-        ? ""
-        : `${bent.toFixed(2)} × as long for one more${bent > LINEAR ? ": NOT LINEAR" : ""}`;
+      const none = Number.POSITIVE_INFINITY;
+      const bent = Math.min(bend(points, "ms") ?? none, bend(points, "cpuMs") ?? none);
+      const verdict =
+        bent === none ? "" : `${bent.toFixed(2)} × as long for one more${bent > LINEAR ? ": NOT LINEAR" : ""}`;
       console.log(
         `  ${String(size).padStart(7)} ${point.ms.toFixed(1).padStart(10)} ms ${((point.ms * 1000) / size).toFixed(1).padStart(9)} µs each, CPU ${point.cpuMs.toFixed(1).padStart(9)} ms ${point.megabytes.toFixed(0).padStart(6)} MB   ${verdict}`,
       );

@@ -29,10 +29,17 @@ const collect = runInNewContext("gc") as () => void;
 const LOOKS = 5;
 let most: number | undefined;
 let lookedMs = 0;
+let lookedCpuMs = 0;
+const cpuSince = (before?: NodeJS.CpuUsage): number => {
+  const { user, system } = process.cpuUsage(before);
+  return (user + system) / 1000;
+};
 function held(): number {
   const from = performance.now();
+  const cpu = process.cpuUsage();
   collect();
   lookedMs += performance.now() - from;
+  lookedCpuMs += cpuSince(cpu);
   return process.memoryUsage().heapUsed;
 }
 
@@ -122,10 +129,8 @@ const from = performance.now();
 const cpu = process.cpuUsage();
 const right = await work();
 const ms = performance.now() - from - lookedMs;
-const { user, system } = process.cpuUsage(cpu);
+const cpuMs = cpuSince(cpu) - lookedCpuMs;
 const bytes = most ?? process.memoryUsage().rss - before;
-console.log(
-  JSON.stringify({ event: "grown", ms, cpuMs: (user + system) / 1000 - lookedMs, right, megabytes: bytes / 2 ** 20 }),
-);
+console.log(JSON.stringify({ event: "grown", ms, cpuMs, right, megabytes: bytes / 2 ** 20 }));
 await app.close();
 process.exit(0);
