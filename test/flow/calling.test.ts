@@ -211,3 +211,41 @@ test("arguments that are no list, and an immutability that is no flag, are refus
   for (const way of [() => add.s().clone(args), () => add.signature(args), () => app.signature("tasks.add", args)])
     expect(way).toThrow(/the arguments of tasks\.add must be a list; given: "12"/);
 });
+
+describe("what is asked of the broker", () => {
+  const asked = async () => {
+    const { app, add } = makeApp();
+    const sends: number[] = [];
+    inMemory(app, {
+      broker: (broker) => ({
+        ...broker,
+        send(entries) {
+          sends.push(entries.length);
+          return broker.send(entries);
+        },
+      }),
+    });
+    // The first call opens it.
+    await add.delay(0, 0);
+    sends.length = 0;
+    return { app, add, sends };
+  };
+
+  test("calls of one turn share one request, in whatever way they are made", async () => {
+    const { app, add, sends } = await asked();
+    await Promise.all([
+      ...Array.from({ length: 250 }, (_, n) => add.delay(n, 1)),
+      add.applyAsync([1, 2], { countdown: 5 }),
+      app.sendTask("elsewhere", [1]),
+    ]);
+    expect(sends).toEqual([252]);
+  });
+
+  test("a lone call waits for no other: it is asked for before the turn is over", async () => {
+    const { add, sends } = await asked();
+    const sending = add.delay(1, 2);
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(sends).toEqual([1]);
+    await sending;
+  });
+});
