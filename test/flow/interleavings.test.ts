@@ -41,7 +41,9 @@ function scene() {
     options,
     held: held.promise,
     wake: held.resolve,
-    lose: (which: typeof lose) => void (lose = which),
+    lose: (which: typeof lose) => {
+      lose = which;
+    },
   };
 }
 
