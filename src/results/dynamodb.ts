@@ -16,7 +16,6 @@ import {
   CreateTableCommand,
   DescribeTableCommand,
   DynamoDBClient,
-  type DynamoDBClientConfig,
   type KeysAndAttributes,
   PutItemCommand,
   ResourceInUseException,
@@ -440,7 +439,7 @@ function connect(url: string, transportOptions: Readonly<Record<string, unknown>
       // Celery's region for a host of one's own.
       const region = parsed.endpoint === undefined ? {} : { region: "us-east-1" };
       try {
-        opened ??= createClient({ ...region, ...clientConfig(parsed, REQUEST_TIMEOUT_MS) });
+        opened ??= new DynamoDBClient({ ...region, ...clientConfig(parsed, REQUEST_TIMEOUT_MS) });
         return await request(opened);
       } catch (error) {
         if (error instanceof ConditionalCheckFailedException) throw error;
@@ -479,13 +478,6 @@ async function shortened<T>(
       return shorten(item, Array.from(new Uint8Array(hash), (byte) => byte.toString(16).padStart(2, "0")).join(""));
     }),
   );
-}
-
-function createClient(config: DynamoDBClientConfig): DynamoDBClient {
-  const client = new DynamoDBClient(config);
-  // It makes a copy of every request and answer, to tell a logger that there is none of.
-  client.middlewareStack.remove("loggerMiddleware");
-  return client;
 }
 
 const encoder = new TextEncoder();
