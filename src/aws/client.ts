@@ -7,7 +7,7 @@ import type { Agent, IncomingMessage } from "node:http";
 import { defaultProvider } from "./credentials.ts";
 import { type AwsCredentials, type clientConfig, MAX_SOCKETS } from "./connection.ts";
 import { endpointOf } from "./endpoint.ts";
-import { createSigner } from "./sign.ts";
+import { type Scope, signed } from "./sign.ts";
 
 /** How a service of AWS's is spoken to. */
 export interface Service {
@@ -94,10 +94,9 @@ export interface Client {
 
 /** What is there from the first request on. */
 interface Connection {
-  readonly region: string;
   readonly url: URL;
   readonly agent: Agent;
-  readonly sign: ReturnType<typeof createSigner>;
+  readonly scope: Scope;
 }
 
 /** Makes the class of a service's client, to be used as the SDK's are. */
@@ -116,7 +115,7 @@ export const clientOf = (service: Service): (new (config: ClientConfig, chance?:
     }
 
     get config() {
-      return { region: async () => this.#connection.region };
+      return { region: async () => this.#connection.scope.region };
     }
 
     async send(asked: Command, options: { readonly requestTimeout?: number } = {}): Promise<Metadata & object> {
@@ -158,7 +157,7 @@ export const clientOf = (service: Service): (new (config: ClientConfig, chance?:
       const scope = { service: service.service, region };
       const url = new URL(this.#config.endpoint ?? endpointOf(service.name, scope, env));
       const agent = new (http(url).Agent)({ keepAlive: true, maxSockets: MAX_SOCKETS });
-      this.#connected = { region, url, agent, sign: createSigner(scope) };
+      this.#connected = { scope, url, agent };
       return this.#connected;
     }
 
@@ -168,13 +167,13 @@ export const clientOf = (service: Service): (new (config: ClientConfig, chance?:
       credentials: AwsCredentials,
       { requestTimeout = this.#config.requestHandler.requestTimeout }: { readonly requestTimeout?: number },
     ): Promise<object> {
-      const { agent, sign, url: endpoint } = this.#connection;
+      const { agent, scope, url: endpoint } = this.#connection;
       const url = path === undefined ? endpoint : new URL(path, endpoint);
       const unsigned = {
         "content-type": service.contentType,
         ...(service.target !== undefined && { "x-amz-target": `${service.target}.${operation}` }),
       };
-      const headers = sign({ url, body, headers: unsigned }, credentials, this.#chance.now());
+      const headers = await signed({ url, body, headers: unsigned }, scope, credentials, this.#chance.now());
       headers["content-length"] = String(Buffer.byteLength(body));
       headers["user-agent"] = "lovage";
       const trace = traceId(this.#chance.env);

@@ -1,11 +1,12 @@
-/** AWS's signature of a request, version 4, over what the JSON services need: a body, a path without a query, a few headers. */
+/** Signs what is sent to AWS: by AWS's own signer, the one that the SDK's clients have. */
 import { createHash, createHmac } from "node:crypto";
+import { SignatureV4 } from "@smithy/signature-v4";
 import type { AwsCredentials } from "./connection.ts";
 
 export interface Unsigned {
   readonly url: URL;
   readonly body: string;
-  /** Names in small letters, without `host`, which is the URL's. All of them are signed. */
+  /** Names in small letters, without `host`, which is the URL's. */
   readonly headers: Readonly<Record<string, string>>;
 }
 
@@ -15,46 +16,46 @@ export interface Scope {
   readonly region: string;
 }
 
-const ALGORITHM = "AWS4-HMAC-SHA256";
-const hashOf = (text: string): string => createHash("sha256").update(text).digest("hex");
-const seal = (key: string | Buffer, text: string): Buffer => createHmac("sha256", key).update(text).digest();
+type Bytes = string | ArrayBuffer | ArrayBufferView;
 
-/** Makes the headers that a request of one scope is sent with. The key of a day is derived once. */
-export function createSigner({ service, region }: Scope) {
-  let known: { readonly secret: string; readonly day: string; readonly key: Buffer } | undefined;
-
-  function keyOf(secret: string, day: string): Buffer {
-    if (known?.secret !== secret || known.day !== day) {
-      const key = [day, region, service, "aws4_request"].reduce<string | Buffer>(seal, `AWS4${secret}`) as Buffer;
-      known = { secret, day, key };
-    }
-    return known.key;
+/** SHA-256 by Node's own, or with a secret HMAC, as the signer asks for it. */
+class Sha256 {
+  readonly #hash;
+  constructor(secret?: Bytes) {
+    this.#hash = secret === undefined ? createHash("sha256") : createHmac("sha256", fed(secret));
   }
+  update(data: Bytes): void {
+    this.#hash.update(fed(data));
+  }
+  async digest(): Promise<Uint8Array> {
+    return this.#hash.digest();
+  }
+  reset(): never {
+    throw new Error("each hash is taken once");
+  }
+}
 
-  /** @param now In milliseconds since the epoch. */
-  return function sign(
-    { url, body, headers }: Unsigned,
-    { accessKeyId, secretAccessKey, sessionToken }: AwsCredentials,
-    now: number,
-  ): Record<string, string> {
-    const time = new Date(now).toISOString().replace(/[-:]|\.\d+/g, "");
-    const day = time.slice(0, 8);
-    const signed: Record<string, string> = {
-      ...headers,
-      host: url.host,
-      "x-amz-date": time,
-      ...(sessionToken && { "x-amz-security-token": sessionToken }),
-    };
-    const names = Object.keys(signed).sort();
-    const list = names.join(";");
-    const canonical = `POST\n${url.pathname}\n\n${names.map((name) => `${name}:${signed[name]}\n`).join("")}\n${list}\n${hashOf(body)}`;
-    const scope = `${day}/${region}/${service}/aws4_request`;
-    const signature = seal(
-      keyOf(secretAccessKey, day),
-      `${ALGORITHM}\n${time}\n${scope}\n${hashOf(canonical)}`,
-    ).toString("hex");
-    signed["authorization"] =
-      `${ALGORITHM} Credential=${accessKeyId}/${scope}, SignedHeaders=${list}, Signature=${signature}`;
-    return signed;
-  };
+function fed(data: Bytes): string | Uint8Array {
+  if (typeof data === "string") return data;
+  return ArrayBuffer.isView(data)
+    ? new Uint8Array(data.buffer, data.byteOffset, data.byteLength)
+    : new Uint8Array(data);
+}
+
+/**
+ * The headers that a request of one scope is sent with.
+ *
+ * @param now In milliseconds since the epoch.
+ */
+export async function signed(
+  { url, body, headers }: Unsigned,
+  { service, region }: Scope,
+  credentials: AwsCredentials,
+  now: number,
+): Promise<Record<string, string>> {
+  // It keeps the keys that it derives by itself, for all signers.
+  const signer = new SignatureV4({ service, region, credentials, sha256: Sha256 });
+  const { protocol, host, hostname, pathname: path } = url;
+  const request = { method: "POST", protocol, hostname, path, headers: { ...headers, host }, body };
+  return (await signer.sign(request, { signingDate: new Date(now) })).headers;
 }
