@@ -97,7 +97,7 @@ const REPLACED = {
 /**
  * How the functions of an app are bundled: one ES module with all that it needs and nothing else. It serves a function of
  * yours that calls tasks as well: `new NodejsFunction(this, "Api", { bundling: bundlingFor(app) })`. SQS, DynamoDB and
- * EventBridge are spoken to by a client of a few kilobytes, with the credentials of the function's environment; a bundling of
+ * EventBridge are spoken to by a client of 25 KB, with the credentials of the function's environment; a bundling of
  * your own without these `esbuildArgs` has the AWS SDK's there, which is 240 KB.
  *
  * @param longDelays Whether EventBridge Scheduler is bundled too. Default: no; long delays then begin as short ones, and
