@@ -37,10 +37,10 @@ function create(database: Database, app: string): BeatStore {
     },
     async put(entry) {
       const text = stringifyEntry(entry);
-      await database.write(() => put.run(app, entry.name, text));
+      await database.write(() => put.run(app, entry.name, text), "entries");
     },
     remove(name) {
-      return database.write(() => Number(remove.run(app, name).changes) > 0);
+      return database.write(() => Number(remove.run(app, name).changes) > 0, "entries");
     },
     setEnabled(name, enabled, since) {
       return database.write(() => {
@@ -48,9 +48,9 @@ function create(database: Database, app: string): BeatStore {
         if (typeof stored !== "string") return false;
         put.run(app, name, stringifyEntry({ ...parseEntry(stored), enabled, since }));
         return true;
-      });
+      }, "entries");
     },
-    changed: (signal) => database.changed(AbortSignal.any([signal, closing.signal])),
+    changed: (signal) => database.changed(AbortSignal.any([signal, closing.signal]), "entries"),
     async close() {
       closing.abort();
       await database.close();

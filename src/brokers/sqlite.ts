@@ -1,6 +1,6 @@
 /** The broker in a file (`sqlite://`): SQS's model in two tables and a memory of deduplication ids, shared by processes. */
 import type { SQLInputValue } from "node:sqlite";
-import { type Database, openDatabase } from "../sqlite/database.ts";
+import { type Database, openDatabase, type Subject } from "../sqlite/database.ts";
 import {
   type Broker,
   type BrokerContext,
@@ -273,7 +273,7 @@ function createBroker(database: Database, now: () => number): Broker {
       take(most) {
         const gift = given;
         given = [];
-        return gift.length > 0 ? gift : write(() => takeNow(queue, most, visibility));
+        return gift.length > 0 ? gift : write(() => takeNow(queue, most, visibility), "messages");
       },
       async changed(awake) {
         const woken = new AbortController();
@@ -290,7 +290,7 @@ function createBroker(database: Database, now: () => number): Broker {
         awake.addEventListener("abort", wake, { once: true });
         const waiting = receivers.get(queue) ?? new Set();
         if (!isFifo(queue)) receivers.set(queue, waiting.add(receiver));
-        await database.changed(woken.signal);
+        await database.changed(woken.signal, "messages");
         waiting.delete(receiver);
         awake.removeEventListener("abort", wake);
       },
@@ -316,7 +316,7 @@ function createBroker(database: Database, now: () => number): Broker {
           for (const queue of queues) prepare(SQL.knowQueue).run(queue);
           for (const entry of accepted) insert(entry, sentAt);
           gifts = takeForReceivers(all);
-        });
+        }, "messages");
         for (const { receiver, deliveries } of gifts) receiver.give(deliveries);
       } catch (error) {
         // Nothing was taken, and they look for themselves again.
@@ -330,12 +330,17 @@ function createBroker(database: Database, now: () => number): Broker {
     receive,
 
     delete: (deliveries) =>
-      settle(deliveries.length, () => {
-        for (const { receipt } of deliveries) {
-          const [id, count] = parseReceipt(receipt);
-          prepare(SQL.delete).run(id, count);
-        }
-      }),
+      settle(
+        deliveries.length,
+        () => {
+          for (const { receipt } of deliveries) {
+            const [id, count] = parseReceipt(receipt);
+            prepare(SQL.delete).run(id, count);
+          }
+        },
+        // The next of its group can be had.
+        deliveries.some(({ queue }) => isFifo(queue)) ? "messages" : undefined,
+      ),
 
     changeVisibility: hide,
 
@@ -348,7 +353,7 @@ function createBroker(database: Database, now: () => number): Broker {
       return { ready: Number(row?.["ready"]), delayed: Number(row?.["delayed"]), inFlight: Number(row?.["inFlight"]) };
     },
 
-    purge: (queue) => write(() => Number(prepare(SQL.purge).run(queue).changes)),
+    purge: (queue) => write(() => Number(prepare(SQL.purge).run(queue).changes), "messages"),
 
     async close() {
       closing.abort();
@@ -357,19 +362,23 @@ function createBroker(database: Database, now: () => number): Broker {
   };
 
   function hide(entries: Parameters<Broker["changeVisibility"]>[0]): Promise<Settled> {
-    return settle(entries.length, () => {
-      const time = now();
-      for (const { delivery, visibility } of entries) {
-        const [id, count] = parseReceipt(delivery.receipt);
-        prepare(SQL.changeVisibility).run(visibility > 0 ? 0 : 1, visibleAt(time, visibility), id, count);
-      }
-    });
+    return settle(
+      entries.length,
+      () => {
+        const time = now();
+        for (const { delivery, visibility } of entries) {
+          const [id, count] = parseReceipt(delivery.receipt);
+          prepare(SQL.changeVisibility).run(visibility > 0 ? 0 : 1, visibleAt(time, visibility), id, count);
+        }
+      },
+      "messages",
+    );
   }
 
-  async function settle(count: number, job: () => void): Promise<Settled> {
+  async function settle(count: number, job: () => void, about: Subject | undefined): Promise<Settled> {
     let failure: Error | undefined;
     if (count > 0)
-      await write(job).catch((error: unknown) => {
+      await write(job, about).catch((error: unknown) => {
         failure = asError(error);
       });
     return Array.from({ length: count }, () => failure);

@@ -153,7 +153,7 @@ function create(database: Database, { now }: BackendContext): Backend {
         const outcomes = commands.map(applyOne);
         if (writesSinceSweep >= SWEEP_ROWS) sweep();
         return outcomes;
-      });
+      }, "rows");
     } catch (cause) {
       closed?.();
       // One transaction for all of them: none was applied. What the system did not cause, one of them did.
@@ -204,7 +204,7 @@ function create(database: Database, { now }: BackendContext): Backend {
       if (signal.aborted || isClosed) stop();
       signal.addEventListener("abort", stop);
       waits.add(stop);
-      return database.changed(wait.signal).finally(() => {
+      return database.changed(wait.signal, "rows").finally(() => {
         signal.removeEventListener("abort", stop);
         waits.delete(stop);
       });

@@ -30,6 +30,9 @@ const POLL_MS = 250;
 
 const WRITE_AHEAD = "-wal";
 
+/** What a commit may be about, as far as anybody waits for it: a commit of this process wakes nobody else. Another's may be about anything. */
+export type Subject = "messages" | "rows" | "entries";
+
 /** A file that several parts of an app share. */
 export interface Database {
   readonly path: string;
@@ -37,18 +40,20 @@ export interface Database {
    * Runs `job` inside BEGIN IMMEDIATE … COMMIT and resolves when it is committed. Jobs of the same turn of the event loop
    * share one transaction; one that throws is rolled back alone, and its error is thrown here as it is, unless it is one
    * of SQLite's, which becomes an `OperationalError`. A job is synchronous and is run once at most.
+   *
+   * @param about Who of this process is woken. Default: nobody, as after an acknowledgement, which brings nothing to anyone.
    */
-  write<T>(job: (db: DatabaseSync) => T): Promise<T>;
+  write<T>(job: (db: DatabaseSync) => T, about?: Subject): Promise<T>;
   /** Runs a read outside of any write transaction. */
   read<T>(job: (db: DatabaseSync) => T): T;
   /** The prepared statement of a text, made once. Lists go in as JSON (`json_each(?)`), so that the texts are few. */
   prepare(sql: string): StatementSync;
   /**
-   * Resolves when a commit of any process, this one's included, may have changed the file since the last turn of the
-   * event loop, or the signal aborts. Call it in the turn of the read that found nothing, and no commit is missed.
-   * While it waits the process stays alive.
+   * Resolves when a commit of another process, or one of this process about the same, may have changed the file since the
+   * last turn of the event loop, or the signal aborts. Call it in the turn of the read that found nothing, and no commit is
+   * missed. While it waits the process stays alive.
    */
-  changed(signal: AbortSignal): Promise<void>;
+  changed(signal: AbortSignal, about: Subject): Promise<void>;
   /** Waits for the writes under way, ends waits, and closes the file with its last user. */
   close(): Promise<void>;
 }
@@ -153,6 +158,7 @@ async function connect(path: string, random: () => number): Promise<Database> {
 
   interface Job {
     readonly run: (db: DatabaseSync) => unknown;
+    readonly about: Subject | undefined;
     readonly resolve: (value: never) => void;
     readonly reject: (error: unknown) => void;
   }
@@ -216,8 +222,8 @@ async function connect(path: string, random: () => number): Promise<Database> {
     for (const answer of answers) answer();
     if (totalChanges() !== before) {
       tellOthers();
-      ownCommit = true;
-      checkSoon();
+      for (const { about } of done) if (about !== undefined) own.add(about);
+      if (own.size > 0) checkSoon();
     }
   }
 
@@ -252,10 +258,10 @@ async function connect(path: string, random: () => number): Promise<Database> {
     draining = undefined;
   }
 
-  function write<T>(run: (db: DatabaseSync) => T): Promise<T> {
+  function write<T>(run: (db: DatabaseSync) => T, about?: Subject): Promise<T> {
     return new Promise<T>((resolve, reject) => {
       if (!db.isOpen) return reject(new OperationalError(`${path} is closed already`, { retryable: false }));
-      queue.push({ run, resolve, reject });
+      queue.push({ run, about, resolve, reject });
       draining ??= drain();
     });
   }
@@ -275,12 +281,13 @@ async function connect(path: string, random: () => number): Promise<Database> {
 
   const dataVersion = prepare("PRAGMA data_version");
   const version = () => read(() => dataVersion.get()?.["data_version"]);
-  const waiting = new Set<() => void>();
+  const waiting = new Map<() => void, Subject>();
   let watcher: FSWatcher | undefined;
   let poll: NodeJS.Timeout | undefined;
   let recheck: NodeJS.Timeout | undefined;
   let soon: NodeJS.Immediate | undefined;
-  let ownCommit = false;
+  /** What this process has committed since it last looked. */
+  const own = new Set<Subject>();
   /** When the watcher last told of a write, of a commit that may still be under way. */
   let writtenAt = Number.NEGATIVE_INFINITY;
   let seen = version();
@@ -297,10 +304,11 @@ async function connect(path: string, random: () => number): Promise<Database> {
       // Who waits reads next, and meets the error where it can be told.
       now = undefined;
     }
-    if (now === seen && now !== undefined && !ownCommit) return;
+    const isOthers = now !== seen || now === undefined;
+    if (!isOthers && own.size === 0) return;
     seen = now;
-    ownCommit = false;
-    for (const wake of [...waiting]) wake();
+    for (const [wake, about] of [...waiting]) if (isOthers || own.has(about)) wake();
+    own.clear();
   }
 
   /** The event of a write comes before its commit, by as long as the disk takes to sync, and the touch after it may be missed: look again, ever later. */
@@ -330,7 +338,7 @@ async function connect(path: string, random: () => number): Promise<Database> {
     }
   }
 
-  function changed(signal: AbortSignal): Promise<void> {
+  function changed(signal: AbortSignal, about: Subject): Promise<void> {
     return new Promise((resolve) => {
       if (signal.aborted || !db.isOpen) return resolve();
       const wake = () => {
@@ -343,7 +351,7 @@ async function connect(path: string, random: () => number): Promise<Database> {
         }
         resolve();
       };
-      waiting.add(wake);
+      waiting.set(wake, about);
       signal.addEventListener("abort", wake, { once: true });
       if (!watcher) startWatching();
       poll ??= setInterval(check, POLL_MS);
@@ -354,7 +362,7 @@ async function connect(path: string, random: () => number): Promise<Database> {
   async function close(): Promise<void> {
     while (draining) await draining;
     clearImmediate(soon);
-    for (const wake of [...waiting]) wake();
+    for (const wake of [...waiting.keys()]) wake();
     watcher?.close();
     db.close();
   }

@@ -175,18 +175,20 @@ async function settle() {
   for (let n = 0; n < 5; n++) await new Promise((resolve) => setImmediate(resolve));
 }
 
-test("a wait ends with a commit of its own process, and not with a read or a transaction that changed nothing", async () => {
+test("a wait ends with a commit of its own process about the same, and not with a read or a transaction that changed nothing", async () => {
   const { database, insert, stored } = await setUp();
   await settle();
   let woken = false;
-  const waiting = database.changed(new AbortController().signal).then(() => {
+  const waiting = database.changed(new AbortController().signal, "rows").then(() => {
     woken = true;
   });
   stored();
-  await database.write((db) => db.exec("DELETE FROM t WHERE n = 5"));
+  await database.write((db) => db.exec("DELETE FROM t WHERE n = 5"), "rows");
+  await database.write(() => insert(2), "messages");
+  await database.write(() => insert(3));
   await settle();
   expect(woken).toBe(false);
-  await database.write(() => insert(1));
+  await database.write(() => insert(1), "rows");
   await waiting;
 });
 
@@ -194,32 +196,32 @@ test("a wait ends with a commit of another connection, also of one made between 
   const { database, stranger } = await setUp();
   await settle();
   const other = stranger();
-  const before = database.changed(new AbortController().signal);
+  const before = database.changed(new AbortController().signal, "rows");
   other.exec("INSERT INTO t VALUES (1)");
   await before;
   other.exec("INSERT INTO t VALUES (2)");
-  await database.changed(new AbortController().signal);
+  await database.changed(new AbortController().signal, "rows");
 });
 
 test("a commit that shares a transaction with the read that missed it still ends the wait", async () => {
   const { database, insert, stored } = await setUp();
   await settle();
   const looked = database.write(() => stored().length);
-  const written = database.write(() => insert(1));
+  const written = database.write(() => insert(1), "rows");
   expect(await looked).toBe(0);
-  await Promise.all([database.changed(new AbortController().signal), written]);
+  await Promise.all([database.changed(new AbortController().signal, "rows"), written]);
 });
 
 test("a wait ends when its signal aborts, and when the file is closed", async () => {
   const { database } = await setUp();
   await settle();
   const controller = new AbortController();
-  const waiting = database.changed(controller.signal);
+  const waiting = database.changed(controller.signal, "rows");
   controller.abort();
   await waiting;
-  await database.changed(AbortSignal.abort());
+  await database.changed(AbortSignal.abort(), "rows");
   let ended = false;
-  void database.changed(new AbortController().signal).then(() => {
+  void database.changed(new AbortController().signal, "rows").then(() => {
     ended = true;
   });
   await database.close();

@@ -28,9 +28,9 @@ async function setUp() {
 
 test("where the file cannot be watched, a commit of this process ends a wait at once all the same", async () => {
   const { database } = await setUp();
-  const waiting = database.changed(new AbortController().signal);
+  const waiting = database.changed(new AbortController().signal, "rows");
   const from = performance.now();
-  await database.write((db) => db.exec("INSERT INTO t VALUES (1)"));
+  await database.write((db) => db.exec("INSERT INTO t VALUES (1)"), "rows");
   await waiting;
   expect(performance.now() - from).toBeLessThan(150);
 });
@@ -39,7 +39,7 @@ test("where the file cannot be watched, a commit of another process is noticed b
   const { path, database } = await setUp();
   const other = new DatabaseSync(path);
   onTestFinished(() => other.close());
-  const waiting = database.changed(new AbortController().signal);
+  const waiting = database.changed(new AbortController().signal, "rows");
   await new Promise((resolve) => setImmediate(resolve));
   other.exec("INSERT INTO t VALUES (1)");
   const from = performance.now();
