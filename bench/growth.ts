@@ -17,6 +17,8 @@ const SIZES = [10, 100, 1000, 10_000, 100_000, 1_000_000].filter(
  * and by the processor's time as well. Others on the machine stretch the one, the compiler of Node the other.
  */
 const LINEAR = 1.5;
+/** Milliseconds. Ten times the work that took less than so much longer says nothing of what one more takes. */
+const TELLING_MS = 20;
 
 interface Point {
   readonly size: number;
@@ -32,8 +34,8 @@ function bend(points: readonly Point[], key: "ms" | "cpuMs"): number | undefined
   if (before === undefined || last === undefined || point === undefined) return undefined;
   // What it takes to begin weighs on the small ones: what counts is what one more takes.
   const slope = (point[key] - last[key]) / (point.size - last.size);
-  const former = (last[key] - before[key]) / (last.size - before.size);
-  return former > 0 ? slope / former : undefined;
+  const longer = last[key] - before[key];
+  return longer < TELLING_MS ? undefined : slope / (longer / (last.size - before.size));
 }
 
 async function measure(kind: string, size: number): Promise<Point> {
@@ -68,6 +70,7 @@ export async function growth(): Promise<void> {
       const bent = Math.min(bend(points, "ms") ?? none, bend(points, "cpuMs") ?? none);
       const verdict =
         bent === none ? "" : `${bent.toFixed(2)} × as long for one more${bent > LINEAR ? ": NOT LINEAR" : ""}`;
+      if (bent !== none && bent > LINEAR) process.exitCode = 1;
       console.log(
         `  ${String(size).padStart(7)} ${point.ms.toFixed(1).padStart(10)} ms ${((point.ms * 1000) / size).toFixed(1).padStart(9)} µs each, CPU ${point.cpuMs.toFixed(1).padStart(9)} ms ${point.megabytes.toFixed(0).padStart(6)} MB   ${verdict}`,
       );
