@@ -33,6 +33,12 @@ function brokerOn(name: string, aws: Emulator | undefined): void {
   });
 }
 
+/**
+ * Requests between two steps whose replies are lost, one of each kind of write. The SDK pays for a second try of each with
+ * 14 of 500 tokens and gets one back for a request that succeeds: without any it does not try again, and says so.
+ */
+const PAID_BACK = 3 * 14;
+
 function backendOn(name: string, aws: Emulator | undefined): void {
   describe.skipIf(aws === undefined)("DynamoDB", () => {
     if (aws === undefined) return;
@@ -63,6 +69,7 @@ function backendOn(name: string, aws: Emulator | undefined): void {
             await client.send(new PutItemCommand({ TableName: table, Item }));
           },
           loseReply() {
+            if (proxy.count() < PAID_BACK) return;
             proxy.reset();
             for (const write of ["PutItem", "UpdateItem", "BatchExecuteStatement"])
               proxy.spoil(write, { loseReply: true });
