@@ -16,7 +16,7 @@ import { AsyncResult } from "./results/async-result.ts";
 import type { GroupResult } from "./results/group-result.ts";
 import type { SignalHandler, SignalName } from "./signals.ts";
 import { RuntimeSchedule } from "./tasks/beat.ts";
-import { currentScope, type RunningTask } from "./tasks/context.ts";
+import { currentScope, type RunningTask, tracked } from "./tasks/context.ts";
 import {
   type CallOptions,
   checkCall,
@@ -157,9 +157,7 @@ export class Lovage implements SignatureApplier {
     args: readonly unknown[] = [],
     options: CallOptions = {},
   ): Promise<AsyncResult<R>> {
-    const sending = this.#send<R>(name, args, options ?? {});
-    // Within a task the run answers for what it sends, awaited or not.
-    return currentScope()?.track(sending) ?? sending;
+    return tracked(this.#send<R>(name, args, options ?? {}));
   }
 
   async #send<R>(name: string, args: readonly unknown[], options: CallOptions): Promise<AsyncResult<R>> {
@@ -188,8 +186,7 @@ export class Lovage implements SignatureApplier {
     calls: (Iterable<S> | AsyncIterable<S>) & ([Incomplete<S>] extends [never] ? unknown : Misfit<Incomplete<S>>),
     options: SendManyOptions<S> = {},
   ): Promise<SentCalls> {
-    const sending = this.#sendMany<S>(calls, options);
-    return currentScope()?.track(sending) ?? sending;
+    return tracked(this.#sendMany<S>(calls, options));
   }
 
   async #sendMany<S extends Step>(
@@ -235,8 +232,7 @@ export class Lovage implements SignatureApplier {
 
   /** Sends what a signature says: given arguments before its own, given options over its own. */
   applySignature(signature: SignatureData, args: readonly unknown[], options: CallOptions): Promise<Applied> {
-    const sending = this.#sendCanvas(signature, args, options ?? {});
-    return currentScope()?.track(sending) ?? sending;
+    return tracked(this.#sendCanvas(signature, args, options ?? {}));
   }
 
   async #sendCanvas(signature: SignatureData, args: readonly unknown[], options: CallOptions): Promise<Applied> {

@@ -43,16 +43,9 @@ const systemPlatform = (): Platform => ({
  * Celery's are of version 4; nobody reads anything out of either.
  */
 function newId(): string {
-  const now = Date.now();
-  if (now !== idTime.ms) {
-    const time = now.toString(16).padStart(12, "0");
-    idTime = { ms: now, text: `${time.slice(0, 8)}-${time.slice(8)}-7` };
-  }
-  return idTime.text + crypto.randomUUID().slice(15);
+  const time = Date.now().toString(16).padStart(12, "0");
+  return `${time.slice(0, 8)}-${time.slice(8)}-7${crypto.randomUUID().slice(15)}`;
 }
-
-/** What the ids of a millisecond begin with. */
-let idTime = { ms: 0, text: "00000000-0000-7" };
 
 /** SQS keeps a message for 14 days at most, and a row must outlive it by a day: else a late duplicate would run again. */
 const MIN_ROW_SECONDS = 15 * 86_400;

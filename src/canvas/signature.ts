@@ -3,7 +3,7 @@ import { ImproperlyConfigured } from "../errors.ts";
 import type { SignatureData } from "../protocol/message.ts";
 import type { AsyncResult } from "../results/async-result.ts";
 import { GroupResult } from "../results/group-result.ts";
-import { currentScope } from "../tasks/context.ts";
+import { tracked } from "../tasks/context.ts";
 import { type CallOptions, checkCall, checkCallOptions } from "../tasks/options.ts";
 import type { ChainOf, IsLinked, ResultOf, Step } from "./fit.ts";
 import {
@@ -156,8 +156,7 @@ export class Signature<
       this.#members = undefined;
       const used = this.#data;
       this.#data = { ...used, kwargs: { ...used.kwargs, [formOf(used) === "group" ? "tasks" : "header"]: SENT } };
-      const sending = sendStream(members, this.#app, used, args, options);
-      return (await (currentScope()?.track(sending) ?? sending)) as H;
+      return (await tracked(sendStream(members, this.#app, used, args, options))) as H;
     }
     if (this.#isNothing()) return GroupResult.empty() as H;
     // What `chain`, `group`, `chord` and `s` give `H` as is what the app gives for such a form.

@@ -117,6 +117,9 @@ export function useScopeStorage(found: ScopeStorage): void {
 /** The engine's view of the task that is running here, if one is. */
 export const currentScope = (): RunScope | undefined => storage?.getStore();
 
+/** Within a task the run answers for what it sends, awaited or not. Gives the promise back. */
+export const tracked = <T>(sending: Promise<T>): Promise<T> => currentScope()?.track(sending) ?? sending;
+
 /** Does something that a task may do only while it runs, and that is awaited for it. Throws `ContextSettledError`. */
 export function withinRun<T>(call: string, work: () => Promise<T>): Promise<T> {
   const scope = currentScope();

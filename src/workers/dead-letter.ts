@@ -96,6 +96,10 @@ export async function storeFate(
   });
 }
 
+/** Whether what follows from a fate is ours to send: it was stored just now, or by who buried the same message before. */
+export const isOurFate = (recorded: Recorded): boolean =>
+  recorded.type === "written" || (recorded.type === "refused" && recorded.row?.buried === true);
+
 /** Why a buried row is, by the row itself. */
 export async function storedFate(engine: Engine, id: string, result: Payload): Promise<Error> {
   const meta = await decodeMeta(result, engine.codec);

@@ -17,7 +17,7 @@ import type { Command, Joined, Outcome as Recorded } from "../results/record.ts"
 import { stableId } from "../stable-id.ts";
 import { FAILURE, isReady, SUCCESS } from "../states.ts";
 import { type Addressed, createCall, send } from "../tasks/publish.ts";
-import { failedMeta, storeFate } from "./dead-letter.ts";
+import { failedMeta, isOurFate, storeFate } from "./dead-letter.ts";
 import type { Log } from "./log.ts";
 import { messageOf, stackOf } from "./report.ts";
 
@@ -330,7 +330,7 @@ export async function dropAdded(sender: Sender, message: Message, again: number)
       groupId: group,
       parentId: id,
     });
-    if (recorded.type === "written" || (recorded.type === "refused" && recorded.row?.buried === true))
+    if (isOurFate(recorded))
       await joinChord(sender, { id: dropped, rootId: message.rootId ?? id, group, index: null, body });
   }
 }

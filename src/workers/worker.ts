@@ -17,7 +17,7 @@ import type { Task } from "../tasks/task.ts";
 import { conclude, describe, type Facts, factsOf, isHidden, nextOf } from "./conclude.ts";
 import { createContext, createJob, type Job, type WorkerContext, type WorkerOptions } from "./context.ts";
 import { builtinTask } from "./builtins.ts";
-import { deadLetter, failedMeta, type Known, storedFate, storeFate } from "./dead-letter.ts";
+import { deadLetter, failedMeta, isOurFate, type Known, storedFate, storeFate } from "./dead-letter.ts";
 import { DELETE, type Disposition, handBack } from "./disposition.ts";
 import { follow, type InPlace } from "./follow.ts";
 import { attemptInPlace } from "./in-place.ts";
@@ -123,7 +123,7 @@ async function bury(
     const meta = failedMeta(engine, id, error);
     const recorded = await storeFate(context, id, meta);
     // Its outcome is another's, or it runs: what follows from it is not ours to send.
-    const isOurs = recorded.type === "written" || (recorded.type === "refused" && recorded.row?.buried === true);
+    const isOurs = isOurFate(recorded);
     if (message !== undefined && isOurs) {
       const { result } = recorded.type === "refused" && recorded.row ? recorded.row : await rowOf(context, meta);
       const sender = recorded.type === "written" ? context : repeating(context);
