@@ -6,10 +6,6 @@ export const EventBridgeClient = clientOf({
   service: "events",
   target: "AWSEvents",
   contentType: "application/x-amz-json-1.1",
-  attempts: 3,
-  backoff: 50,
-  stringify: JSON.stringify,
-  parse: JSON.parse,
 });
 
 export const DeleteRuleCommand = command("DeleteRule");

@@ -5,11 +5,8 @@ export const SchedulerClient = clientOf({
   name: "SCHEDULER",
   service: "scheduler",
   contentType: "application/json",
-  attempts: 3,
-  backoff: 50,
   // By the token a try whose predecessor's reply was lost is told from another entry of the same name.
   stringify: (input) => JSON.stringify({ ClientToken: crypto.randomUUID(), ...(input as object), Name: undefined }),
-  parse: JSON.parse,
 });
 
 export const CreateScheduleCommand = command(

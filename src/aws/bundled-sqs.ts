@@ -6,10 +6,6 @@ export const SQSClient = clientOf({
   service: "sqs",
   target: "AmazonSQS",
   contentType: "application/x-amz-json-1.0",
-  attempts: 3,
-  backoff: 50,
-  stringify: JSON.stringify,
-  parse: JSON.parse,
 });
 
 export const ChangeMessageVisibilityBatchCommand = command("ChangeMessageVisibilityBatch");

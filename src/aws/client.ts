@@ -99,8 +99,16 @@ interface Connection {
   readonly scope: Scope;
 }
 
+type ClientClass = new (config: ClientConfig, chance?: Chance) => Client;
+
+/** What the SDK has for all services but DynamoDB. */
+const STANDARD = { attempts: 3, backoff: 50, stringify: JSON.stringify, parse: JSON.parse };
+
 /** Makes the class of a service's client, to be used as the SDK's are. */
-export const clientOf = (service: Service): (new (config: ClientConfig, chance?: Chance) => Client) =>
+export const clientOf = (service: Omit<Service, keyof typeof STANDARD> & Partial<Service>): ClientClass =>
+  classOf({ ...STANDARD, ...service });
+
+const classOf = (service: Service): ClientClass =>
   class implements Client {
     readonly #config: ClientConfig;
     readonly #chance: Chance;
