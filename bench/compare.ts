@@ -86,18 +86,15 @@ export async function compare({
     }
   }
 
+  writeReport(name, { work, summary, rounds: Object.fromEntries(measured) });
+}
+
+/** Writes what was measured as JSON. */
+export function writeReport(name: string, measured: object): void {
   const folder = join(CACHE, "results");
   mkdirSync(folder, { recursive: true });
-  const file = join(folder, `${name.replaceAll(/[^\w-]+/g, "-")}.json`);
-  const report = {
-    name,
-    work,
-    at: new Date().toISOString(),
-    machine: machine(),
-    summary,
-    rounds: Object.fromEntries(measured),
-  };
-  writeFileSync(file, `${JSON.stringify(report, null, 2)}\n`);
+  const report = { name, at: new Date().toISOString(), machine: machine(), ...measured };
+  writeFileSync(join(folder, `${name.replaceAll(/[^\w-]+/g, "-")}.json`), `${JSON.stringify(report, null, 2)}\n`);
 }
 
 /** How many times as good as theirs ours is; above 1 we are ahead. */

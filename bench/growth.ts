@@ -1,9 +1,8 @@
 /** Ten times the work, four times over: whether time and memory keep to a line. */
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { CACHE } from "./cache.ts";
-import { check, median, rounds } from "./compare.ts";
+import { check, median, rounds, writeReport } from "./compare.ts";
 import { start } from "./processes.ts";
 
 const SCRIPT = join(import.meta.dirname, "peers", "growth.ts");
@@ -77,10 +76,5 @@ export async function growth(): Promise<void> {
     }
     report[kind] = points;
   }
-  const folder = join(CACHE, "results");
-  mkdirSync(folder, { recursive: true });
-  writeFileSync(
-    join(folder, "growth.json"),
-    `${JSON.stringify({ name: "growth", at: new Date().toISOString(), report }, null, 2)}\n`,
-  );
+  writeReport("growth", { report });
 }

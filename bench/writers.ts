@@ -1,9 +1,8 @@
 /** Three processes that write to one file in a loop, beside one that writes now and then: the share that each gets. */
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { CACHE } from "./cache.ts";
-import { median, rounds } from "./compare.ts";
+import { median, rounds, writeReport } from "./compare.ts";
 import { start } from "./processes.ts";
 
 const SCRIPT = join(import.meta.dirname, "peers", "writer.ts");
@@ -60,8 +59,5 @@ export async function writers(): Promise<void> {
   );
   console.log(`  writes that came in time   ${percent(of("paced"))}${verdict(of("paced"), LEAST_PACED)}`);
   if (of("share") < LEAST_SHARE || of("paced") < LEAST_PACED) process.exitCode = 1;
-  const folder = join(CACHE, "results");
-  mkdirSync(folder, { recursive: true });
-  const report = { name: "writers", at: new Date().toISOString(), rounds: each };
-  writeFileSync(join(folder, "writers.json"), `${JSON.stringify(report, null, 2)}\n`);
+  writeReport("writers", { rounds: each });
 }
