@@ -1,16 +1,31 @@
 /** Emulators for test files: each file starts its own, on a free port, and ends it. */
-import { afterAll } from "vitest";
-import { type Emulator, type EmulatorKind, RequirementMissing, startEmulator } from "../../scripts/emulator.ts";
+import { afterAll, expect } from "vitest";
+import {
+  type Emulator,
+  type EmulatorKind,
+  emulatorEnv,
+  RequirementMissing,
+  startEmulator,
+} from "../../scripts/emulator.ts";
+import { SERVICES, modelOf } from "../judge/model.ts";
+import { startJudgingProxy } from "../judge/proxy.ts";
 
 /**
- * Starts an emulator for the file that calls this at its top level. Where the machine lacks what it needs, the file's tests
- * are to be skipped (`describe.skipIf(!emulator)`), which is said aloud; in CI that is a failure.
+ * Starts an emulator for the file that calls this at its top level, behind a proxy that holds each request against AWS's own
+ * models: emulators take what AWS refuses, and a file that sent such a request fails. Where the machine lacks what it needs,
+ * the file's tests are to be skipped (`describe.skipIf(!emulator)`), which is said aloud; in CI that is a failure.
  */
 export async function emulator(kind: EmulatorKind): Promise<Emulator | undefined> {
   try {
+    for (const service of SERVICES) modelOf(service);
     const started = await startEmulator(kind);
-    afterAll(() => started.stop());
-    return started;
+    const proxy = await startJudgingProxy(started.endpoint);
+    afterAll(async () => {
+      await proxy.close();
+      await started.stop();
+      expect(proxy.faults(), "requests that AWS would refuse").toEqual([]);
+    });
+    return { ...started, endpoint: proxy.endpoint, env: emulatorEnv(proxy.endpoint) };
   } catch (error) {
     if (!(error instanceof RequirementMissing) || process.env["CI"]) throw error;
     process.stderr.write(`\nSKIPPED: the tests on ${kind} did not run. ${error.message}\n\n`);

@@ -1,0 +1,169 @@
+/** Holds a request against AWS's own model of the service: whoever sends what AWS would refuse learns it here, not there. */
+import type { IncomingHttpHeaders } from "node:http";
+import { LIMITS } from "./limits.ts";
+import { type Model, modelOf, type Operation, type Service, SERVICES } from "./model.ts";
+import { faultsOf } from "./shape.ts";
+
+export interface SentRequest {
+  readonly method: string;
+  /** Path and query. */
+  readonly url: string;
+  readonly headers: IncomingHttpHeaders;
+  readonly body: Buffer;
+}
+
+export interface Judgement {
+  /** `SQS.SendMessageBatch`; `undefined` where the request is for none of the services that are judged. */
+  readonly operation: string | undefined;
+  /** The rules that it breaks, each with the place. */
+  readonly faults: readonly string[];
+}
+
+const NOT_JUDGED: Judgement = { operation: undefined, faults: [] };
+
+/** The services by the name that a request is signed for. */
+const SIGNED: ReadonlyMap<string, Service> = new Map([
+  ...SERVICES.map((service) => [service, service] as const),
+  ["monitoring", "cloudwatch"],
+]);
+
+/** By what a target begins with. */
+const TARGETS: ReadonlyMap<string, Service> = new Map([
+  ["AmazonSQS", "sqs"],
+  ["DynamoDB_20120810", "dynamodb"],
+  ["AWSEvents", "events"],
+]);
+
+/** How the limits call the services. */
+const NAMES: Readonly<Partial<Record<Service, string>>> = { sqs: "SQS", dynamodb: "DynamoDB", events: "AWSEvents" };
+
+export function judge(request: SentRequest): Judgement {
+  const scope = scopeOf(request.headers.authorization);
+  const target = request.headers["x-amz-target"];
+  if (typeof target === "string") {
+    const [prefix = "", name = ""] = target.split(".");
+    const service = TARGETS.get(prefix);
+    // A target that nobody has is a fault only where the request is signed for a service that is judged.
+    const meant = service ?? (scope === undefined ? undefined : SIGNED.get(scope.service));
+    return meant === undefined ? NOT_JUDGED : judgeJson(meant, prefix, name, request, scope);
+  }
+  const service = scope === undefined ? undefined : SIGNED.get(scope.service);
+  if (service === undefined) return NOT_JUDGED;
+  return modelOf(service).metadata.protocol === "rest-json" ? judgeRest(service, request, scope) : NOT_JUDGED;
+}
+
+function judgeJson(
+  service: Service,
+  prefix: string,
+  name: string,
+  request: SentRequest,
+  scope: Scope | undefined,
+): Judgement {
+  const model = modelOf(service);
+  const { targetPrefix, jsonVersion } = model.metadata;
+  const operation = model.operations[name];
+  const label = `${NAMES[service] ?? service}.${name}`;
+  if (operation === undefined || prefix !== targetPrefix)
+    return { operation: label, faults: [`x-amz-target: ${prefix}.${name} is no operation of ${service}`] };
+  const faults = [...common(model, request, scope)];
+  if (request.method !== "POST" || request.url !== "/") faults.push(`${request.method} ${request.url}: must be POST /`);
+  const type = `application/x-amz-json-${jsonVersion}`;
+  if (request.headers["content-type"] !== type)
+    faults.push(`content-type: ${request.headers["content-type"]}, must be ${type}`);
+  return { operation: label, faults: [...faults, ...judgeInput(model, label, operation, jsonOf(request.body))] };
+}
+
+function judgeRest(service: Service, request: SentRequest, scope: Scope | undefined): Judgement {
+  const model = modelOf(service);
+  const { pathname, searchParams } = new URL(request.url, "http://aws");
+  const found = Object.values(model.operations).flatMap((operation) => {
+    const named = operation.http.method === request.method ? matchPath(operation.http.requestUri, pathname) : undefined;
+    return named === undefined ? [] : [{ operation, named }];
+  });
+  // The most literal of the paths that fit.
+  const [best] = found.sort((a, b) => Object.keys(a.named).length - Object.keys(b.named).length);
+  if (best === undefined)
+    return { operation: `${service}.?`, faults: [`${request.method} ${pathname} is no operation of ${service}`] };
+  const { operation, named } = best;
+  const label = `${service}.${operation.name}`;
+  const body = request.body.length === 0 ? {} : jsonOf(request.body);
+  const shape = model.shapes[operation.input?.shape ?? ""];
+  const members = Object.entries(shape?.members ?? {});
+  const placed: Record<string, unknown> = {};
+  const faults = [...common(model, request, scope)];
+  for (const [name, { location, locationName = name, shape: type }] of members) {
+    if (location === "uri" && named[locationName] !== undefined) placed[name] = named[locationName];
+    const asked = location === "querystring" ? searchParams.get(locationName) : null;
+    if (asked !== null) placed[name] = /^(integer|long)$/.test(model.shapes[type]?.type ?? "") ? Number(asked) : asked;
+    if (location !== undefined && typeof body === "object" && body !== null && name in body)
+      faults.push(`${name}: belongs into the ${location}, not into the body`);
+  }
+  const known = new Set(members.flatMap(([name, { locationName }]) => [name, locationName]));
+  for (const name of searchParams.keys()) if (!known.has(name)) faults.push(`?${name}: the model has no such member`);
+  const input = typeof body === "object" && body !== null ? { ...body, ...placed } : body;
+  return { operation: label, faults: [...faults, ...judgeInput(model, label, operation, input)] };
+}
+
+function judgeInput(model: Model, label: string, operation: Operation, input: unknown): string[] {
+  if (input === undefined) return ["the body is no JSON"];
+  const shape = operation.input?.shape;
+  if (shape === undefined) return [];
+  const faults = faultsOf(model, shape, input, operation.name);
+  // A limit speaks of what the model has found to be there.
+  if (faults.length > 0) return faults;
+  return LIMITS.filter((limit) => limit.operation === label && limit.broken(input)).map(
+    ({ rule, page }) => `${rule} (${page})`,
+  );
+}
+
+interface Scope {
+  readonly region: string;
+  readonly service: string;
+  readonly signed: readonly string[];
+}
+
+/** What a request is signed for: `AWS4-HMAC-SHA256 Credential=<key>/<day>/<region>/<service>/aws4_request, SignedHeaders=…`. */
+function scopeOf(authorization: string | undefined): Scope | undefined {
+  const found =
+    /^AWS4-HMAC-SHA256 Credential=[^/]+\/\d{8}\/([^/]+)\/([^/]+)\/aws4_request, ?SignedHeaders=([^,]+), ?Signature=[0-9a-f]{64}$/.exec(
+      authorization ?? "",
+    );
+  const [, region, service, signed] = found ?? [];
+  if (region === undefined || service === undefined || signed === undefined) return undefined;
+  return { region, service, signed: signed.split(";") };
+}
+
+function common({ metadata }: Model, { headers }: SentRequest, scope: Scope | undefined): string[] {
+  if (scope === undefined) return ["authorization: is no signature of version 4"];
+  const faults: string[] = [];
+  const name = metadata.signingName ?? metadata.endpointPrefix;
+  if (scope.service !== name) faults.push(`authorization: signed for ${scope.service}, must be ${name}`);
+  const wanted = ["host", ...Object.keys(headers).filter((header) => header.startsWith("x-amz-"))];
+  for (const header of wanted)
+    if (!scope.signed.includes(header)) faults.push(`authorization: ${header} is not signed`);
+  if (!/^\d{8}T\d{6}Z$/.test(String(headers["x-amz-date"]))) faults.push("x-amz-date: must be YYYYMMDDTHHMMSSZ");
+  return faults;
+}
+
+/** `/schedules/{Name}` against a path: what stands in its places, decoded. */
+function matchPath(template: string, path: string): Record<string, string> | undefined {
+  const [wanted = ""] = template.split("?");
+  const named: Record<string, string> = {};
+  const [parts, given] = [wanted.split("/"), path.split("/")];
+  if (parts.length !== given.length) return undefined;
+  for (const [index, part] of parts.entries()) {
+    const place = /^\{([^}+]+)\+?\}$/.exec(part)?.[1];
+    const text = given[index] ?? "";
+    if (place === undefined && part !== text) return undefined;
+    if (place !== undefined) named[place] = decodeURIComponent(text);
+  }
+  return named;
+}
+
+function jsonOf(body: Buffer): unknown {
+  try {
+    return JSON.parse(body.toString("utf8"));
+  } catch {
+    return undefined;
+  }
+}
