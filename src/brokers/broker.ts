@@ -86,6 +86,11 @@ export interface BrokerLimits {
   readonly rolloutSeconds: number;
   /** How many texts one receive hands out at most, where there is a limit: what asks for more has to ask several times. SQS: 10. */
   readonly maxReceive?: number;
+  /**
+   * How often a text is handed out before the service itself makes it a dead letter, without a word to anybody. Where there
+   * is such a number, a worker ends a task by itself before that. SQS: 1000, its largest `maxReceiveCount`.
+   */
+  readonly maxReceives?: number;
   /** Whether the broker itself tries again what failed for a passing reason, so that nobody else need. Default false. */
   readonly retries?: boolean;
 }
@@ -117,6 +122,9 @@ export interface Broker {
 
 /** SQS's limit of a message, its attributes included, in bytes: 1 MiB. */
 export const MAX_BYTES = 1024 * 1024;
+
+/** The largest `maxReceiveCount` of SQS. */
+export const MAX_RECEIVES = 1000;
 
 /** The limits of a broker on this machine: SQS's size, so that what is sent here can be sent there, and no other. */
 export const EMBEDDED_LIMITS: BrokerLimits = {

@@ -38,6 +38,7 @@ import {
   deadLetterQueue,
   isFifo,
   MAX_BYTES,
+  MAX_RECEIVES,
   type Outgoing,
   type QueueSize,
   type ReceiveOptions,
@@ -61,6 +62,7 @@ const LIMITS: BrokerLimits = {
   maxVisibilitySeconds: 43_200,
   priority: false,
   maxReceive: 10,
+  maxReceives: MAX_RECEIVES,
   // The AWS SDK does.
   retries: true,
   rolloutSeconds: 60,

@@ -9,7 +9,7 @@ import type { RetentionDays } from "aws-cdk-lib/aws-logs";
 import * as sqs from "aws-cdk-lib/aws-sqs";
 import { Construct } from "constructs";
 import type { Lovage } from "../app.ts";
-import { deadLetterQueue, isFifo } from "../brokers/broker.ts";
+import { deadLetterQueue, isFifo, MAX_RECEIVES } from "../brokers/broker.ts";
 import { checkQueueName } from "../brokers/queue-name.ts";
 import type { QueueConfig } from "../config.ts";
 import { ImproperlyConfigured } from "../errors.ts";
@@ -23,7 +23,7 @@ export interface TaskQueueOptions extends FunctionOptions {
   readonly batchSize?: number;
   /** How long to wait until a batch is full, 0 to 300 seconds; not on a FIFO queue. @default - `maxBatchingWindow` of the queue, or no wait */
   readonly maxBatchingWindow?: Duration;
-  /** Invocations at a time at most, 2 to 1,000. @default - `maxConcurrency` of the queue, or 100 */
+  /** Invocations at a time at most, 2 to 1,000. @default - `maxConcurrency` of the queue, or 5: a new AWS account has 10 in all */
   readonly maxConcurrency?: number;
   /**
    * Event pollers that are kept for the queue (Lambda's provisioned mode), instead of `maxConcurrency`: they cost by the
@@ -62,11 +62,15 @@ export interface TaskQueueProps extends TaskQueueOptions {
 /** Seconds that a task may run where nothing says more. */
 const DEFAULT_TIME_LIMIT_S = 60;
 const DEFAULT_BATCH_SIZE = 10;
-const DEFAULT_MAX_CONCURRENCY = 100;
-/** AWS's advice: a batch that comes back while its function still runs would run beside itself. */
-const VISIBILITY_TIMEOUTS = 6;
-/** The last guard only. Retries are counted in the message and deaths in the row; throttling must not use either up. */
-const MAX_RECEIVE_COUNT = 100;
+/** An account may have no more than ten invocations at a time in all, as new ones have: a queue takes half of that. */
+const DEFAULT_MAX_CONCURRENCY = 5;
+/**
+ * So much longer than it waits for its batch and its function runs a message is hidden, in seconds: until the claim on its
+ * task ends too. Lambda refuses less than the function's timeout. AWS's advice is six timeouts, so that no message comes
+ * back while an invocation that was throttled still has it; here the claim turns that one away, and six timeouts are what
+ * the neighbours of a dead function would wait.
+ */
+const VISIBILITY_MARGIN_S = 5;
 const RETENTION = Duration.days(7);
 /** A message that is moved keeps its age. */
 const DEAD_LETTER_RETENTION = Duration.days(14);
@@ -107,9 +111,9 @@ export class TaskQueue extends Construct implements iam.IGrantable {
           }
         : {}),
       queueName,
-      visibilityTimeout: Duration.seconds(timeout * VISIBILITY_TIMEOUTS),
+      visibilityTimeout: Duration.seconds(settings.maxBatchingWindow + timeout + VISIBILITY_MARGIN_S),
       retentionPeriod: props.retentionPeriod ?? RETENTION,
-      deadLetterQueue: { queue: this.deadLetterQueue, maxReceiveCount: MAX_RECEIVE_COUNT },
+      deadLetterQueue: { queue: this.deadLetterQueue, maxReceiveCount: MAX_RECEIVES },
       removalPolicy: RemovalPolicy.DESTROY,
     });
     this.function = taskFunction(this, "Worker", {

@@ -31,7 +31,11 @@ export interface Metrics {
   flush(now: number): readonly string[];
 }
 
-export function createMetrics(isKnown: (task: string) => boolean): Metrics {
+/**
+ * @param lowest Lambda's name of the lowest level that it lets through, as in `AWS_LAMBDA_LOG_LEVEL`: a line of JSON that has
+ *   no level and time of its own counts as INFO there, and above that Lambda would drop it.
+ */
+export function createMetrics(isKnown: (task: string) => boolean, lowest?: string): Metrics {
   /** By queue, then by task. */
   let series = new Map<string, Map<string, Map<Metric, number[]>>>();
   return {
@@ -57,6 +61,7 @@ export function createMetrics(isKnown: (task: string) => boolean): Metrics {
             .map(([metric, all]) => [metric, all.slice(at * MAX_VALUES, (at + 1) * MAX_VALUES)] as const)
             .filter(([, some]) => some.length > 0);
           return JSON.stringify({
+            ...(lowest === undefined ? {} : { timestamp: new Date(now).toISOString(), level: lowest }),
             _aws: {
               Timestamp: now,
               CloudWatchMetrics: [

@@ -73,8 +73,9 @@ export function createWorkerHandler(
   const { engine } = app;
   const { clock, platform } = engine;
   const write = options.write ?? writeLine;
-  const { log, begin } = createLambdaLog({ now: clock.now, write, level: platform.env["AWS_LAMBDA_LOG_LEVEL"] });
-  const metrics = createMetrics((task) => app.tasks.has(task));
+  const level = platform.env["AWS_LAMBDA_LOG_LEVEL"];
+  const { log, begin } = createLambdaLog({ now: clock.now, write, level });
+  const metrics = createMetrics((task) => app.tasks.has(task), level);
   let invocation: Invocation = { end: 0, deadline: 0 };
 
   const worker = createWorker(app, {

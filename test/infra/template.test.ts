@@ -58,22 +58,40 @@ const roleOf = (fn: lambda.IFunction): iam.IRole => {
   return fn.role;
 };
 
-test("each declared queue is there under its name, with its dead letters after 100 deliveries", () => {
+test("each declared queue is there under its name, with its dead letters after as many deliveries as SQS allows", () => {
   const template = deploy(shop({ taskQueues: { celery: {}, "media.large": {} } }), { prefix: "shop-" }).template();
   for (const name of ["shop-celery", "shop-media-large"]) {
     const [deadLetters] = queueNamed(template, `${name}-dlq`);
     const [, queue] = queueNamed(template, name);
     expect(queue.Properties["RedrivePolicy"]).toEqual({
       deadLetterTargetArn: { "Fn::GetAtt": [deadLetters, "Arn"] },
-      maxReceiveCount: 100,
+      maxReceiveCount: 1000,
     });
   }
 });
 
-test("a message stays hidden for six timeouts of its function, which are the time limit and ten seconds", () => {
-  const template = deploy(shop({ taskQueues: { celery: { timeLimit: 45 } } })).template();
-  expect(queueNamed(template, "celery")[1].Properties["VisibilityTimeout"]).toBe(6 * 55);
-  template.hasResourceProperties("AWS::Lambda::Function", { Timeout: 55 });
+test.each([
+  [45, 0],
+  [60, 300],
+  [600, 20],
+])(
+  "a message of a %d s task stays hidden for its batching window of %d s and its function's timeout, and hardly longer",
+  (timeLimit, maxBatchingWindow) => {
+    const app = shop({ taskQueues: { celery: { timeLimit, maxBatchingWindow } } });
+    const template = deploy(app).template();
+    const visibility = Number(queueNamed(template, "celery")[1].Properties["VisibilityTimeout"]);
+    const timeout = timeLimit + 10;
+    template.hasResourceProperties("AWS::Lambda::Function", { Timeout: timeout });
+    // The claim ends two seconds after the function does.
+    expect(visibility).toBeGreaterThan(maxBatchingWindow + timeout + 2);
+    expect(visibility).toBeLessThanOrEqual(maxBatchingWindow + timeout + 10);
+  },
+);
+
+test("a queue that says nothing leaves room in an account of ten invocations", () => {
+  deploy(shop())
+    .template()
+    .hasResourceProperties("AWS::Lambda::EventSourceMapping", { ScalingConfig: { MaximumConcurrency: 5 } });
 });
 
 test("a task that may run longer than its queue says makes its function's timeout longer", () => {

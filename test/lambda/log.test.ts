@@ -45,6 +45,18 @@ test("a line of metrics has at most a hundred values of each, and counts are sum
   expect(metrics.flush(0)).toEqual([]);
 });
 
+test("metrics pass a log level above INFO, and say nothing of a level where there is none", () => {
+  const flushed = (level?: string) => {
+    const metrics = createMetrics(() => true, level);
+    metrics.add("Received", "q", "t");
+    return JSON.parse(metrics.flush(0)[0] ?? "") as Record<string, unknown>;
+  };
+  // Lambda reads both, and takes a line that lacks either for INFO.
+  expect(flushed("WARN")).toMatchObject({ level: "WARN", timestamp: "1970-01-01T00:00:00.000Z" });
+  expect(flushed("FATAL")).toMatchObject({ level: "FATAL" });
+  expect(Object.keys(flushed())).toEqual(["_aws", "QueueName", "TaskName", "Received"]);
+});
+
 test("five seconds of a function are kept for storing outcomes, and a fifth of a short one", () => {
   expect(runTime(70_000)).toBe(65_000);
   expect(runTime(10_000)).toBe(8_000);

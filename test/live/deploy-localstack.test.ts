@@ -25,7 +25,7 @@ describe.skipIf(localstack === undefined)("on LocalStack", () => {
     expect(JSON.parse(Attributes["RedrivePolicy"] ?? "")).toMatchObject({
       deadLetterTargetArn: expect.stringMatching(/:media-dlq$/),
     });
-    expect(Number(Attributes["VisibilityTimeout"])).toBe(6 * 610);
+    expect(Number(Attributes["VisibilityTimeout"])).toBe(610 + 5);
     sqs.destroy();
   });
 
