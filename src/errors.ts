@@ -93,6 +93,13 @@ export class TaskRevokedError extends LovageError {
   }
 }
 
+/** The worker stops: the reason with which the `signal` of a running task aborts then. Whatever a task throws after it, another worker runs the task again. */
+export class WorkerShutdown extends LovageError {
+  constructor() {
+    super("the worker stops; the task is handed back, and runs again on another one");
+  }
+}
+
 /** The worker died while it ran the task, more often than `maxDeliveries` allows. */
 export class WorkerLostError extends LovageError {}
 

@@ -47,6 +47,8 @@ export interface HandlerOptions {
 
 /** Tasks that run at a time in one invocation, unless `workerConcurrency` says: SQS's batch where nothing else was asked for. */
 const CONCURRENCY = 10;
+/** What is left of an invocation after it has begun, and claimed quickly, at least. */
+const MOST_OF_IT = 0.9;
 /** A run is looked after every so often, in milliseconds, from this age on: whether it was revoked with `terminate`. */
 const HEARTBEAT_MS = 10_000;
 
@@ -144,12 +146,15 @@ export function createWorkerHandler(
     const { deadline } = invocation;
     const running = new Map<Run, number>();
     const postponed: (readonly Delivery[])[] = [];
-    let ended = 0;
 
-    /** Whether a run gets the time that it may take. One cut short because others ran before it would fail for no fault of its own. */
+    /**
+     * Whether a run gets the time that it may take. One cut short because others ran before it, or because its claim was slow,
+     * would fail for no fault of its own. One that may take longer than the function itself has to do with what there is.
+     */
     function hasTime(run: Run): boolean {
-      if (ended === 0) return true;
-      const wanted = run.timeLimit === null ? (deadline - started) / 2 : run.timeLimit * 1000;
+      if (run.decided) return true;
+      const whole = deadline - started;
+      const wanted = run.timeLimit === null ? whole / 2 : Math.min(run.timeLimit * 1000, whole * MOST_OF_IT);
       return deadline - clock.now() >= wanted;
     }
 
@@ -163,7 +168,6 @@ export function createWorkerHandler(
       // A run that was abandoned may go on in here until Lambda freezes the process; its context refuses everything by then.
       const { disposition } = await run.execute();
       running.delete(run);
-      ended++;
       return disposition;
     }
 

@@ -25,6 +25,11 @@ export interface Row {
   readonly lease?: number;
   /** How often the attempt was begun: 1, and one more for each owner that died. Absent where the task does not claim. */
   readonly runs?: number;
+  /**
+   * The owner whose death is accounted for. Another than {@link owner}: the one that was counted last in `runs`, and may yet
+   * say that it lives. {@link owner} itself: it was told to stop, and its end will not be counted.
+   */
+  readonly accounted?: string;
   /** The attempt's outcome is stored here: what follows from it can be sent again by anybody who meets the row. */
   readonly settled?: boolean;
   /** The outcome is the task's last. Nothing is claimed over it, but a redriven message over a `buried` one. `done` is never without `settled`. */

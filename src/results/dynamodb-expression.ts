@@ -166,7 +166,15 @@ export function expectation(command: Command): Expectation {
         ...(command.hidden ? [] : [hasNo("hidden")]),
       );
       return {
-        assumed: { ...ASSUMED, next: "", attempt: command.attempt, owner: command.owner, lease: 0, runs: 1 },
+        assumed: {
+          ...ASSUMED,
+          next: "",
+          attempt: command.attempt,
+          owner: command.owner,
+          lease: 0,
+          runs: 1,
+          accounted: "",
+        },
         condition: all(isMine, isUnmarked, isKept(command)),
       };
     }
@@ -183,6 +191,8 @@ export function expectation(command: Command): Expectation {
         ),
       };
     case "release":
+      // Of what is counted on, the number before has to be seen.
+      if (command.died) return { assumed: undefined, condition: isAbsent(now) };
       return {
         assumed: { ...ASSUMED, owner: command.owner, lease: 0 },
         condition: all(

@@ -18,6 +18,7 @@ const TYPES = {
   owner: "S",
   lease: "N",
   runs: "N",
+  accounted: "S",
   settled: "BOOL",
   done: "BOOL",
   revoked: "S",

@@ -2,8 +2,11 @@
  * Who may write a result, and when: the state machine of one row, pure. Every backend obeys it.
  *
  *   (no row) ──claim──▶ running ──final──▶ settled (RETRY: a later attempt may claim) ──▶ … ──▶ done
- *                          │  lease over: another owner takes over, runs + 1
+ *                          │  lease over: another owner takes over, runs + 1, unless the one before was excused
  *                          └─ release: the message was handed back, the next owner is no take-over
+ *
+ * An owner whose lease ended must be taken to have died of its run. It is charged with one death, and takes that back when
+ * it says anything after all.
  *
  * `revoke` and `bury` end a row that nobody runs. Such an end has no attempt and no owner: every message of the task
  * that still comes is told it, so that what follows from it is sent, and a late owner cannot take it for its own.
@@ -67,6 +70,8 @@ export interface Extend extends Addressed {
   readonly type: "extend";
   readonly owner: string;
   readonly lease: number;
+  /** Its process was told to stop: if nothing more is heard of it, that is no death. */
+  readonly excused?: boolean | undefined;
 }
 
 /** The owner hands its message back without an outcome: the next claim is no take-over and counts no death. */
@@ -75,6 +80,8 @@ export interface Release extends Addressed {
   readonly owner: string;
   /** What readers see until the next claim, in place of a run that is none any more. Default: what they saw. Nothing that is hidden is shown. */
   readonly result?: Payload | undefined;
+  /** Its process is known to have died of the run: that is counted, and nobody waits for the lease. */
+  readonly died?: boolean | undefined;
 }
 
 /** Final where no lease lives; else a mark that the owner sees. */
@@ -259,14 +266,28 @@ function claim(row: Row | undefined, command: Claim): Decision {
   // Its own claim again: the first reply was lost on the way.
   if (isOwn(row, command) || isReleased(row)) return begin(row.runs ?? 1);
   if (isAlive(row, command.now)) return unchanged({ type: "running", until: (row.lease ?? 0) + LEASE_MARGIN_MS });
-  return begin((row.runs ?? 1) + 1);
+  if (row.accounted === row.owner) return begin(row.runs ?? 1);
+  const runs = (row.runs ?? 1) + 1;
+  return claimed({ ...begun(row, command, runs), accounted: row.owner }, runs);
+}
+
+/** It does not own the row (any more). If its death was counted there, it was none. */
+function turnAway(
+  row: Row | undefined,
+  { owner, ttl }: { readonly owner: string; readonly ttl?: number | undefined },
+): Decision {
+  if (row?.accounted !== owner || row.owner === owner || row.runs === undefined) return refused(row);
+  const pardoned: Row = { ...row, ttl: ttl ?? row.ttl, runs: row.runs - 1, accounted: undefined };
+  return { write: pardoned, outcome: { type: "refused", row: pardoned } };
 }
 
 function final(row: Row | undefined, command: Final): Decision {
   const isMine = row !== undefined && isOwn(row, command) && row.attempt === command.attempt;
   if (isMine && row.settled) return unchanged({ type: "written", revoked: row.revoked });
   if (isMine) return settle(row, command, row.runs);
-  return command.unclaimed && mayStoreUnclaimed(row, command) ? settle(row, command, undefined) : refused(row);
+  return command.unclaimed && mayStoreUnclaimed(row, command)
+    ? settle(row, command, undefined)
+    : turnAway(row, command);
 }
 
 function mayStoreUnclaimed(row: Row | undefined, { attempt }: Final): boolean {
@@ -293,20 +314,23 @@ function settle(row: Row | undefined, command: Final, runs: number | undefined):
 }
 
 function update(row: Row | undefined, command: Update): Decision {
-  if (row === undefined || !isRunBy(row, command)) return refused(row);
+  if (row === undefined || !isRunBy(row, command)) return turnAway(row, command);
   return written({ ...row, ...stamped(row, command), result: command.result });
 }
 
 function extend(row: Row | undefined, command: Extend): Decision {
-  if (row === undefined || !isRunBy(row, command)) return refused(row);
-  return written({ ...row, ttl: command.ttl ?? row.ttl, lease: command.lease });
+  if (row === undefined || !isRunBy(row, command)) return turnAway(row, command);
+  const accounted = command.excused ? command.owner : row.accounted;
+  return written({ ...row, ttl: command.ttl ?? row.ttl, lease: command.lease, accounted });
 }
 
 /** The owner stays, so that a final of its own which was only slow still counts if nobody claimed in between. */
 function release(row: Row | undefined, command: Release): Decision {
-  if (row === undefined || !isOwn(row, command) || row.settled) return refused(row);
+  if (row === undefined || !isOwn(row, command) || row.settled) return turnAway(row, command);
   const result = row.hidden === true ? row.result : (command.result ?? row.result);
-  return written({ ...row, ttl: command.ttl ?? row.ttl, lease: undefined, result });
+  // Said twice, it is counted once.
+  const runs = command.died && !isReleased(row) ? (row.runs ?? 1) + 1 : row.runs;
+  return written({ ...row, ttl: command.ttl ?? row.ttl, lease: undefined, runs, result });
 }
 
 function revoke(row: Row | undefined, command: Revoke): Decision {

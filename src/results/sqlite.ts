@@ -24,6 +24,7 @@ const COLUMNS = [
   "owner",
   "lease",
   "runs",
+  "accounted",
   "settled",
   "done",
   "revoked",
@@ -47,6 +48,7 @@ const TABLE = `
     owner TEXT,
     lease INTEGER,
     runs INTEGER,
+    accounted TEXT,
     settled INTEGER,
     done INTEGER,
     revoked TEXT,
@@ -60,7 +62,7 @@ const TABLE = `
     next TEXT,
     result NOT NULL
   )`;
-const HAS_TABLE = "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'results'";
+const COLUMNS_THERE = "SELECT name FROM pragma_table_info('results')";
 const GET = `SELECT ${COLUMNS} FROM results WHERE id = ?`;
 const GET_MANY = `SELECT ${COLUMNS} FROM results WHERE id IN (SELECT value FROM json_each(?))`;
 const PUT = `
@@ -72,7 +74,7 @@ const CLAIM_NEW = `
   VALUES (?, ?, ?, ?, ?, ?, 1, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING`;
 /** What `decide` makes of a final whose owner runs the attempt, undisturbed: most finals are so. */
 const SETTLE_OWN = `
-  UPDATE results SET timestamp = ?, ttl = coalesce(?, ttl), lease = NULL, settled = 1, done = ?, buried = ?,
+  UPDATE results SET timestamp = ?, ttl = coalesce(?, ttl), lease = NULL, accounted = NULL, settled = 1, done = ?, buried = ?,
     hidden = coalesce(?, hidden), next = ?, result = ?
   WHERE id = ? AND owner = ? AND attempt = ? AND settled IS NULL AND revoked IS NULL AND chord_count IS NULL
     AND (ttl IS NULL OR ttl * 1000 > ?)`;
@@ -83,8 +85,15 @@ const SWEEP = "DELETE FROM results WHERE rowid > ? AND rowid <= ? AND ttl <= ?";
 export async function open(url: string, context: BackendContext): Promise<Backend> {
   const database = await openDatabase(url, context);
   try {
-    if (database.read(() => database.prepare(HAS_TABLE).get()) === undefined)
-      await database.write((db) => db.exec(TABLE));
+    const there = database.prepare(COLUMNS_THERE);
+    const isComplete = () => database.read(() => there.all()).some(({ name }) => name === "accounted");
+    if (!isComplete()) {
+      await database.write((db) => {
+        db.exec(TABLE);
+        // A file that was made before there was this column.
+        if (!isComplete()) db.exec("ALTER TABLE results ADD COLUMN accounted TEXT");
+      });
+    }
   } catch (error) {
     await database.close();
     throw error;
@@ -235,6 +244,7 @@ function toValues(key: string, row: Row): SQLInputValue[] {
     row.owner ?? null,
     row.lease ?? null,
     row.runs ?? null,
+    row.accounted ?? null,
     row.settled ? 1 : null,
     row.done ? 1 : null,
     row.revoked ?? null,
@@ -266,6 +276,7 @@ function toRow(stored: Record<string, SQLOutputValue>): Row {
     owner: values.owner ?? undefined,
     lease: values.lease ?? undefined,
     runs: values.runs ?? undefined,
+    accounted: values.accounted ?? undefined,
     settled: values.settled ? true : undefined,
     done: values.done ? true : undefined,
     revoked: values.revoked ?? undefined,

@@ -245,7 +245,33 @@ export function backendContract(
         await apply(claimOf(key, "a"));
         harness.advance(LEASE_MS + LEASE_MARGIN_MS);
         expect(await apply(claimOf(key, "b"))).toEqual({ type: "claimed", runs: 2, revoked: undefined });
-        expect(await apply(finalOf(key, "a"))).toMatchObject({ type: "refused", row: { owner: "b", runs: 2 } });
+        expect(await apply(finalOf(key, "a"))).toMatchObject({ type: "refused", row: { owner: "b", runs: 1 } });
+      });
+
+      test("an owner that was told to stop, and is heard of no more, has not died of its run", async () => {
+        const key = newKey();
+        await apply(claimOf(key, "told"));
+        const now = harness.now();
+        const told: Command = { type: "extend", key, now, owner: "told", lease: now + LEASE_MS, excused: true };
+        expect(await apply(told)).toMatchObject({ type: "written" });
+        expect(await apply(claimOf(key, "b"))).toMatchObject({ type: "running" });
+        harness.advance(LEASE_MS + LEASE_MARGIN_MS);
+        expect(await apply(claimOf(key, "b"))).toEqual({ type: "claimed", runs: 1, revoked: undefined });
+        // That one was not told.
+        harness.advance(LEASE_MS + LEASE_MARGIN_MS);
+        expect(await apply(claimOf(key, "c"))).toEqual({ type: "claimed", runs: 2, revoked: undefined });
+        expect(await apply(finalOf(key, "c"))).toMatchObject({ type: "written" });
+        expect((await read(key))?.accounted).toBeUndefined();
+      });
+
+      test("an owner that is known to have died is counted once, and waited for by nobody", async () => {
+        const key = newKey();
+        await apply(claimOf(key, "a"));
+        for (let said = 0; said < 2; said++)
+          expect(await apply({ type: "release", key, now: harness.now(), owner: "a", died: true })).toMatchObject({
+            type: "written",
+          });
+        expect(await apply(claimOf(key, "b"))).toEqual({ type: "claimed", runs: 2, revoked: undefined });
       });
 
       test("commands for one row are applied in their order, and each sees what the one before it did", async () => {
@@ -416,8 +442,9 @@ export function backendContract(
           { type: "release", key, now, owner: "a" },
         ];
         for (const command of late)
-          expect(await apply(command)).toMatchObject({ type: "refused", row: { owner: "b", runs: 2 } });
-        expect(await read(key)).toEqual(before);
+          expect(await apply(command)).toMatchObject({ type: "refused", row: { owner: "b", runs: 1 } });
+        // It lives, so its death was none.
+        expect(await read(key)).toEqual({ ...before, runs: 1, accounted: undefined });
         expect(await apply(finalOf(key, "b"))).toEqual(wrote);
         expect(await apply(finalOf(key, "a", { result: meta("FAILURE") }))).toMatchObject({ type: "refused" });
       });
@@ -661,6 +688,8 @@ interface Draft {
   readonly next: string | undefined;
   readonly unclaimed: boolean;
   readonly terminate: boolean;
+  /** Of an `extend`, that it is excused; of a `release`, that its owner died. */
+  readonly telling: boolean;
 }
 
 /** `again`: applied a second time; `lost`: the reply to a write of it is lost. */
@@ -679,11 +708,11 @@ export function randomHistory(random: () => number, withPython: boolean): readon
   const below = (count: number) => Math.floor(random() * count);
   const pick = <T>(...choices: readonly T[]): T => choices[below(choices.length)] as T;
   const seldom = () => below(8) === 0;
-  // One in four is of an attempt that kills worker after worker.
-  const deadly = below(4) === 0;
+  // One in two is of an attempt that kills worker after worker.
+  const deadly = below(2) === 0;
   const draft = (): Draft => ({
     type: deadly
-      ? pick<Draft["type"]>("claim", "claim", "claim", pick("update", "extend", "release", "final"))
+      ? pick<Draft["type"]>("claim", "extend", pick("update", "extend", "release", seldom() ? "final" : "extend"))
       : pick<Draft["type"]>(
           "claim",
           "claim",
@@ -691,9 +720,9 @@ export function randomHistory(random: () => number, withPython: boolean): readon
           pick("final", "release", "revoke"),
           pick("forget", "bury", "store"),
         ),
-    key: pick(...KEYS),
+    key: deadly ? 0 : pick(...KEYS),
     attempt: deadly ? 0 : pick(...ATTEMPTS),
-    owner: pick(...OWNERS),
+    owner: pick(...(deadly ? OWNERS.slice(1) : OWNERS)),
     asHolder: pick(true, false),
     leaseMs: pick(1000, 30_000),
     ttlSeconds: pick(undefined, undefined, undefined, undefined, 60, 600, 600),
@@ -706,12 +735,13 @@ export function randomHistory(random: () => number, withPython: boolean): readon
     next: pick(undefined, '{"retries": 1}'),
     unclaimed: seldom(),
     terminate: pick(true, false),
+    telling: pick(true, false),
   });
   const step = (): Step => {
     const kind = below(withPython ? 12 : 11);
-    if (kind < 8)
+    if (kind < (deadly ? 6 : 8))
       return { type: "apply", commands: Array.from({ length: 1 + below(4) }, draft), again: seldom(), lost: seldom() };
-    const ms = deadly ? pick(2000, 32_000, 61_000) : pick(1, 999, 2000, 3000, 32_000, 61_000);
+    const ms = deadly ? pick(32_000, 61_000) : pick(1, 999, 2000, 3000, 32_000, 61_000);
     if (kind < 11) return { type: "advance", ms };
     return { type: "python", key: pick(...KEYS), result: pick(...RESULTS) };
   };
@@ -748,9 +778,9 @@ export function toCommand(draft: Draft, key: string, row: Row | undefined, now: 
     case "update":
       return { type, ...addressed, owner, result };
     case "extend":
-      return { type, ...addressed, owner, lease };
+      return { type, ...addressed, owner, lease, excused: draft.telling };
     case "release":
-      return { type, ...addressed, owner, result: draft.keepsResult ? undefined : result };
+      return { type, ...addressed, owner, result: draft.keepsResult ? undefined : result, died: draft.telling };
     case "revoke":
       return { type, ...addressed, terminate, result };
     case "forget":

@@ -8,6 +8,7 @@ import type { Applied } from "../canvas/signature.ts";
 import { withOptions } from "../canvas/shape.ts";
 import { toWireOptions } from "../canvas/wire-options.ts";
 import type { Engine } from "../engine.ts";
+import { WorkerShutdown } from "../errors.ts";
 import type { SignatureData } from "../protocol/message.ts";
 import { decodeMeta, type Meta, pendingMeta } from "../protocol/meta.ts";
 import { parseTime } from "../protocol/time.ts";
@@ -137,28 +138,29 @@ async function runToEnd(app: Lovage, sender: Sender, call: Addressed): Promise<v
       // Nobody else can look at it before it has ended.
       updateState: async () => {},
     };
-    const expired = message.expires !== null && parseTime(message.expires) < clock.now();
-    const traced = expired
-      ? { outcome: { type: "revoked", reason: "expired" } as const, children: [], runtime: 0 }
+    const isExpired = message.expires !== null && parseTime(message.expires) < clock.now();
+    const { outcome, children } = isExpired
+      ? { outcome: { type: "revoked", reason: "expired" } as const, children: [] }
       : await trace(attempt);
+    if (outcome.type === "released") throw new WorkerShutdown();
     const facts: Facts = {
       message,
       queue: call.queue,
       hostname: "",
       owner: "",
-      children: traced.children,
+      children,
       ignoreResult: false,
       storeErrorsEvenIfIgnored: true,
       place: undefined,
     };
-    const conclusion = await conclude(engine, facts, traced.outcome);
-    if (!expired) {
-      await runHooks(attempt, traced.outcome, conclusion, (hook, error) => {
+    const conclusion = await conclude(engine, facts, outcome);
+    if (!isExpired) {
+      await runHooks(attempt, outcome, conclusion, (hook, error) => {
         console.error(`${hook} of ${task.name}[${message.id}] threw:`, error);
       });
     }
-    if (traced.outcome.type === "retry") {
-      message = retryMessage(message, traced.outcome.change);
+    if (outcome.type === "retry") {
+      message = retryMessage(message, outcome.change);
       continue;
     }
     const { command } = conclusion;

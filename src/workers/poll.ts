@@ -226,10 +226,10 @@ export async function startWorker(app: Lovage, options: PollOptions = {}): Promi
 
   async function execute(id: number, run: Run): Promise<Disposition> {
     running.set(id, run);
-    await keep(id, run);
-    // The thread is told before the task begins: from then on the event loop may be blocked.
-    await undefined;
-    const { disposition, abandoned } = await run.execute((deadline) => hold(id, run, deadline));
+    const { timeLimit: limit } = run;
+    const overrun = limit === null ? undefined : await run.overrun(limit);
+    hold(id, run, Number.POSITIVE_INFINITY);
+    const { disposition, abandoned } = await run.execute((deadline) => hold(id, run, deadline, overrun));
     running.delete(id);
     begun++;
     if (abandoned || (config.workerMaxTasksPerChild !== undefined && begun >= config.workerMaxTasksPerChild)) {
@@ -237,12 +237,6 @@ export async function startWorker(app: Lovage, options: PollOptions = {}): Promi
       void stop();
     }
     return disposition;
-  }
-
-  async function keep(id: number, run: Run): Promise<void> {
-    const { timeLimit: limit } = run;
-    if (limit === null) hold(id, run, Number.POSITIVE_INFINITY);
-    else hold(id, run, clock.now() + limit * 1000, await run.overrun(limit));
   }
 
   function hold(id: number, run: Run, deadline: number, overrun?: Awaited<ReturnType<Run["overrun"]>>): void {

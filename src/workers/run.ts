@@ -5,6 +5,7 @@ import { parseTime } from "../protocol/time.ts";
 import { attemptOf } from "../protocol/message.ts";
 import { type Row, taskKey } from "../results/backend.ts";
 import { isOutcomeOf } from "../results/record.ts";
+import { PENDING } from "../states.ts";
 import { type Conclusion, conclude, describe, factsOf } from "./conclude.ts";
 import type { Job, WorkerContext } from "./context.ts";
 import { deadLetter } from "./dead-letter.ts";
@@ -29,7 +30,7 @@ export interface RunEnd {
   readonly abandoned: boolean;
 }
 
-/** Is told until when the user's code that runs next may take, in milliseconds since the epoch; `Infinity`: none runs, or without a limit. */
+/** Is told, just before it begins, until when the user's code that runs next may take, in milliseconds since the epoch; `Infinity`: none runs, or without a limit. */
 export type Watch = (deadline: number) => void;
 
 /** A run, for what comes after it. */
@@ -71,15 +72,38 @@ export async function runJob(
     return settle(context, job, claimed, traced, undefined);
   }
   await engine.emitter.emit("taskPrerun", { task: message.task, taskId: message.id, request, args: message.args });
+  // A claim or a handler that was slow has not used up the task's own time.
   const began = engine.clock.now();
-  const traced = await trace(attempt);
+  watch(request.timeLimit === null ? Number.POSITIVE_INFINITY : began + request.timeLimit * 1000);
+  const { outcome, ...traced } = await trace(attempt);
   // Storing takes as long as it takes.
   watch(Number.POSITIVE_INFINITY);
-  return settle(context, job, claimed, traced, { attempt, began, watch });
+  if (outcome.type === "released") return { disposition: await letGo(context, job, claimed), abandoned: false };
+  return settle(context, job, claimed, { ...traced, outcome }, { attempt, began, watch });
 }
 
+/** The run ended because its worker stops: the message is anybody's, and whoever looks sees that it waits. */
+async function letGo(context: WorkerContext, job: Job, claimed: Claimed | undefined): Promise<Disposition> {
+  const { message } = job;
+  if (claimed !== undefined) {
+    const { key, owner } = claimed;
+    const result = await waitingMeta(context, job);
+    await context.apply({ type: "release", key, owner, now: context.engine.clock.now(), result });
+  }
+  context.log("info", `Task ${nameOf(message)} is handed back: its worker stops`, fieldsOf(message));
+  return { type: "handBack", visibility: 0 };
+}
+
+/** What is read of a task that waits (again). */
+export const waitingMeta = (context: WorkerContext, job: Job) =>
+  encodeMeta(describe(context.engine, factsOf(context, job, []), PENDING, null, null), context.engine.codec);
+
 /** What makes a task end without being run, if anything does. */
-function verdict({ engine }: WorkerContext, { message }: Job, claimed: Claimed | undefined): Outcome | undefined {
+export function verdict(
+  { engine }: WorkerContext,
+  { message }: Pick<Job, "message">,
+  claimed: Claimed | undefined,
+): Outcome | undefined {
   const { runs, revoked } = claimed ?? { runs: 1, revoked: undefined };
   if (revoked !== undefined) return { type: "revoked", reason: revoked === "terminate" ? "terminated" : "revoked" };
   if (message.expires !== null && parseTime(message.expires) < engine.clock.now())
@@ -87,7 +111,7 @@ function verdict({ engine }: WorkerContext, { message }: Job, claimed: Claimed |
   const { maxDeliveries } = engine.config;
   if (runs <= maxDeliveries) return undefined;
   const error = new WorkerLostError(
-    `${runs - 1} workers died while they ran ${message.task}[${message.id}]; maxDeliveries is ${maxDeliveries}`,
+    `${runs - 1 === 1 ? "a worker" : `${runs - 1} workers`} died while it ran ${message.task}[${message.id}]; maxDeliveries is ${maxDeliveries}`,
   );
   return { type: "failure", error, expected: false, abandoned: false };
 }

@@ -17,6 +17,7 @@ import {
   SoftTimeLimitExceeded,
   TaskRevokedError,
   TimeLimitExceeded,
+  WorkerShutdown,
 } from "../errors.ts";
 import { didYouMean } from "../nearest.ts";
 import { attemptOf, type Message, type SignatureData } from "../protocol/message.ts";
@@ -76,6 +77,11 @@ export type Outcome =
   | { readonly type: "reject"; readonly error: Reject }
   | { readonly type: "replace"; readonly signature: SignatureData };
 
+/** It ended because its worker stops: that is no outcome. */
+export interface Released {
+  readonly type: "released";
+}
+
 /** One attempt, and everything it needs. */
 export interface Attempt {
   readonly task: Task;
@@ -86,15 +92,15 @@ export interface Attempt {
   readonly random: () => number;
   /** When the run must have ended, in milliseconds since the epoch, whatever its limits say: the function's deadline. */
   readonly deadline: number;
-  /** Aborts with `TaskRevokedError` when the task is revoked with `terminate`, or with another reason when the run is given up. */
+  /** Aborts with `TaskRevokedError` when the task is revoked with `terminate`, and with `WorkerShutdown` when its worker stops. */
   readonly abort: AbortSignal;
   /** Sends on what the task adds to its chord. */
   readonly sender: Sender;
   updateState(state: string, meta: unknown): Promise<void>;
 }
 
-export interface Traced {
-  readonly outcome: Outcome;
+export interface Traced<O = Outcome> {
+  readonly outcome: O;
   /** The results of what it sent. */
   readonly children: readonly ResultTuple[];
   /** How many members it added to its chord. */
@@ -124,7 +130,7 @@ interface OpenScope extends RunScope {
 }
 
 /** Runs one attempt and says how it ended. Never throws: what the task throws is an outcome too. */
-export async function trace(attempt: Attempt): Promise<Traced> {
+export async function trace(attempt: Attempt): Promise<Traced<Outcome | Released>> {
   const { clock, task, message } = attempt;
   const began = clock.now();
   const limits = startLimits(attempt);
@@ -204,7 +210,7 @@ function judgeSafely(
   error: unknown,
   allowed: number | null | undefined,
   signal: AbortSignal,
-): Outcome {
+): Outcome | Released {
   try {
     return judge(attempt, error, allowed, signal);
   } catch (wrong) {
@@ -212,12 +218,19 @@ function judgeSafely(
   }
 }
 
-function judge(attempt: Attempt, error: unknown, allowed: number | null | undefined, signal: AbortSignal): Outcome {
+function judge(
+  attempt: Attempt,
+  error: unknown,
+  allowed: number | null | undefined,
+  signal: AbortSignal,
+): Outcome | Released {
   const { options, message, clock, random } = attempt;
-  if (error instanceof Retry) return decideRetry(attempt, error);
   if (error instanceof Ignore) return { type: "ignore" };
   if (error instanceof Reject) return { type: "reject", error };
   if (error instanceof Replaced) return { type: "replace", signature: error.signature };
+  // The worker told it to stop, and it stopped: another one takes it, and no retry is used up.
+  if (signal.aborted && signal.reason instanceof WorkerShutdown) return { type: "released" };
+  if (error instanceof Retry) return decideRetry(attempt, error);
   // Told to stop, it stopped: whatever it threw on the way out.
   if (signal.aborted && signal.reason instanceof TaskRevokedError) return { type: "revoked", reason: "terminated" };
   if (isAutoretried(error, options)) {
@@ -417,7 +430,7 @@ interface Limits {
   /** Resolves at the hard limit, with the outcome. */
   readonly over: Promise<Outcome>;
   /** The outcome, unless the run blocked the event loop beyond its hard limit and only now let the timer fire. */
-  inTime(outcome: Outcome): Outcome;
+  inTime<O extends Outcome | Released>(outcome: O): O | Outcome;
   stop(): void;
 }
 
@@ -453,7 +466,7 @@ function startLimits({ request, clock, deadline, abort }: Attempt): Limits {
     signal: controller.signal,
     over,
     inTime: (outcome) =>
-      clock.now() - began > hard && outcome.type !== "failure"
+      clock.now() - began > hard && outcome.type !== "failure" && outcome.type !== "released"
         ? { type: "failure", error: new TimeLimitExceeded(hard / 1000), expected: false, abandoned: false }
         : outcome,
     stop() {

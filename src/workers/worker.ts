@@ -4,12 +4,12 @@
  */
 import type { Lovage } from "../app.ts";
 import { type Delivery, isFifo } from "../brokers/broker.ts";
-import { DecodeError, LovageError, OperationalError, TimeLimitExceeded } from "../errors.ts";
+import { DecodeError, LovageError, OperationalError, TimeLimitExceeded, WorkerShutdown } from "../errors.ts";
 import { decodeEnvelope, peekEnvelope, salvageMessage } from "../protocol/envelope.ts";
 import { attemptOf, type Message } from "../protocol/message.ts";
 import { encodeMeta, type Meta } from "../protocol/meta.ts";
 import { parseTime } from "../protocol/time.ts";
-import type { Final } from "../results/record.ts";
+import type { Command, Final } from "../results/record.ts";
 import { type Payload, taskKey } from "../results/backend.ts";
 import { PENDING, STARTED } from "../states.ts";
 import { pack } from "../tasks/publish.ts";
@@ -18,12 +18,12 @@ import { conclude, describe, type Facts, factsOf, isHidden, nextOf } from "./con
 import { createContext, createJob, type Job, type WorkerContext, type WorkerOptions } from "./context.ts";
 import { builtinTask } from "./builtins.ts";
 import { deadLetter, failedMeta, isOurFate, type Known, storedFate, storeFate } from "./dead-letter.ts";
-import { DELETE, type Disposition, handBack } from "./disposition.ts";
+import { DELETE, type Disposition, handBack, LEAVE } from "./disposition.ts";
 import { follow, type InPlace } from "./follow.ts";
 import { attemptInPlace } from "./in-place.ts";
 import { repeating } from "./join.ts";
 import { fieldsOf, nameOf, reportDeaths, reportReceived, stackOf } from "./report.ts";
-import { type Claimed, type RunEnd, runJob, terminated, type Watch } from "./run.ts";
+import { type Claimed, type RunEnd, runJob, terminated, verdict, waitingMeta, type Watch } from "./run.ts";
 
 export type { WorkerOptions } from "./context.ts";
 export type { Disposition } from "./disposition.ts";
@@ -35,6 +35,8 @@ const UNKNOWN_TASK_TRIES = 3;
 const RELEASE_RETRY_MS = 500;
 /** … up to this: half a minute in all. */
 const RELEASE_RETRY_MAX_MS = 16_000;
+/** From so many runs on, the first among them, a task is a suspect. */
+const SUSPECT_RUNS = 3;
 /** The claim of another owner is looked at again after this at the earliest. */
 const RUNNING_MIN_MS = 1_000;
 
@@ -46,16 +48,28 @@ export interface Run {
   readonly claim: { readonly key: string; readonly owner: string } | undefined;
   /** Seconds that it may take; `null`: no limit. */
   readonly timeLimit: number | null;
-  /** A worker died of it: it runs last, and alone, so that it cannot take others along. */
+  /** So many workers died while they ran it. */
+  readonly deaths: number;
+  /**
+   * It is to run where it can take no other along: two workers died of it, which is no bad luck any more, or one more death
+   * would be its last.
+   */
   readonly suspect: boolean;
+  /** How it ends is known without running it: it was revoked, has expired, or too many workers died of it. */
+  readonly decided: boolean;
   /** What stores that it did not end within so many seconds; `undefined` where that cannot be said as JSON, or it does not claim. */
   overrun(seconds: number): Promise<Omit<Final, "now" | "ttl"> | undefined>;
   /** Runs it to its end. Never throws. `watch` is told when {@link timeLimit} is over, and how long hooks may take. */
   execute(watch?: Watch): Promise<RunEnd>;
   /** The task's `signal` aborts: revoked with `terminate`. */
   terminate(): void;
-  /** Gives it up without an outcome: another worker takes it at once, and no death is counted. */
-  release(): Promise<Disposition>;
+  /** The task's `signal` aborts, as its worker stops. Where it ends by throwing, {@link execute} hands it back. */
+  abort(): void;
+  /**
+   * Gives it up without an outcome, and aborts it: another worker takes it at once, and no death is counted, unless `died`
+   * says that this was one. What {@link execute} then says of its message is to leave it.
+   */
+  release(died?: boolean): Promise<Disposition>;
 }
 
 export type Admission = { readonly disposition: Disposition } | { readonly run: Run };
@@ -195,7 +209,7 @@ async function claim(context: WorkerContext, job: Job): Promise<Admission> {
   }
   const key = taskKey(message.id);
   const facts = factsOf(context, job, []);
-  const recorded = await context.apply({
+  const asked: Command = {
     type: "claim",
     key,
     owner,
@@ -208,6 +222,19 @@ async function claim(context: WorkerContext, job: Job): Promise<Admission> {
     result: await startedMeta(context, job, facts),
     redrive: redriveOf(delivery),
     next: nextOf(job.place),
+  };
+  const recorded = await context.apply(asked).catch(async (error: unknown) => {
+    // It may have been applied, and its answer lost. Nothing began, so nobody is to count a death.
+    await patiently(context, async () => {
+      await context.apply({
+        type: "release",
+        key,
+        owner,
+        now: engine.clock.now(),
+        result: await waitingMeta(context, job),
+      });
+    });
+    throw error;
   });
   // On a FIFO queue the message itself waits for its retry, and comes back as it was.
   const later =
@@ -251,26 +278,28 @@ function startedMeta(context: WorkerContext, job: Job, facts: Facts) {
   return encodeMeta(describe(engine, facts, state, result, null), engine.codec);
 }
 
-const waitingMeta = (context: WorkerContext, job: Job) =>
-  encodeMeta(describe(context.engine, factsOf(context, job, []), PENDING, null, null), context.engine.codec);
-
 function prepare(context: WorkerContext, job: Job, claimed: Claimed | undefined): Run {
   const abort = new AbortController();
   const { delivery, message, request } = job;
-  const free = async (result?: Payload) => {
+  const { maxDeliveries } = context.engine.config;
+  const runs = claimed?.runs ?? 1;
+  let isReleased = false;
+  const free = async (result?: Payload, died?: boolean) => {
     if (claimed === undefined) return;
     const { key, owner } = claimed;
-    await context.apply({ type: "release", key, owner, now: context.engine.clock.now(), result });
+    await context.apply({ type: "release", key, owner, now: context.engine.clock.now(), result, died });
   };
   return {
     delivery,
     message,
     claim: claimed,
     timeLimit: request.timeLimit,
-    suspect: claimed !== undefined && claimed.runs > 1,
+    deaths: runs - 1,
+    suspect: runs > 1 && runs >= Math.min(maxDeliveries, SUSPECT_RUNS),
+    decided: verdict(context, job, claimed) !== undefined,
     async execute(watch) {
       reportReceived(context, job);
-      if (claimed !== undefined && claimed.runs > 1) reportDeaths(context, job, claimed.runs - 1);
+      if (runs > 1) reportDeaths(context, job, runs - 1);
       await context.engine.emitter.emit("taskReceived", { task: message.task, taskId: message.id, request });
       const ended = await guard(context, delivery, () =>
         runJob(context, job, claimed, abort.signal, watch).catch(async (error: unknown) => {
@@ -279,7 +308,7 @@ function prepare(context: WorkerContext, job: Job, claimed: Claimed | undefined)
           throw error;
         }),
       );
-      return { abandoned: false, ...ended };
+      return { abandoned: false, ...ended, ...(isReleased && { disposition: LEAVE }) };
     },
     async overrun(seconds) {
       if (claimed === undefined) return undefined;
@@ -294,10 +323,12 @@ function prepare(context: WorkerContext, job: Job, claimed: Claimed | undefined)
       return typeof command.result === "string" ? { type: "final", key: claimed.key, ...command } : undefined;
     },
     terminate: () => abort.abort(terminated()),
-    async release() {
-      abort.abort(new LovageError("the worker stops"));
+    abort: () => abort.abort(new WorkerShutdown()),
+    async release(died) {
+      isReleased = true;
+      abort.abort(new WorkerShutdown());
       // It waits again, and whoever looks is to see so.
-      await free(await waitingMeta(context, job));
+      await free(await waitingMeta(context, job), died);
       return { type: "handBack", visibility: 0 };
     },
   };

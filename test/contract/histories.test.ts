@@ -23,6 +23,7 @@ test("forty random histories have several owners, leases that end, lost replies,
     "a second final of the owner's": 0,
     "a late writer that is refused": 0,
     "a hand-back": 0,
+    "a death that is known": 0,
     "a mark to revoke that is told": 0,
     "a forgotten row that guards": 0,
     "commands that are sent again": 0,
@@ -77,6 +78,7 @@ test("forty random histories have several owners, leases that end, lost replies,
             count("a late writer that is refused", outcome.type === "refused" && row?.owner !== undefined && !own);
             count("an outcome of the owner's", command.type === "final" && own && write !== undefined);
             count("a second final of the owner's", command.type === "final" && outcome.type === "written" && !write);
+            count("a death that is known", command.type === "release" && (write?.runs ?? 1) > (row?.runs ?? 1));
             count("a hand-back", command.type === "release" && write !== undefined);
           }
           if (write !== undefined) rows.set(key, write);

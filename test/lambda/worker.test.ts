@@ -181,7 +181,7 @@ test("a task is not begun in less time than it may take, and no death is counted
   expect(row?.runs).toBe(1);
 });
 
-test("a task that a worker died of runs last, and alone", async () => {
+test("a task that two workers died of runs last, and alone", async () => {
   const app = new Lovage("shop");
   const ran: string[] = [];
   const note = app.task("shop.note", async (what: string) => {
@@ -191,15 +191,19 @@ test("a task that a worker died of runs last, and alone", async () => {
   });
   const fn = testFunction(app);
   await note.delay("suspect");
-  const [delivery] = await fn.receive();
-  if (delivery === undefined) throw new Error("nothing was received");
-  const dying = createWorker(app, { hostname: "celery@gone", log: silent, lease: () => fn.clock.now() + 1000 });
-  await dying.admit(delivery);
-  fn.clock.moveTo(fn.clock.now() + 400_000);
+  let id: string | undefined;
+  for (let deaths = 0; deaths < 2; deaths++) {
+    const [delivery] = await fn.receive();
+    if (delivery === undefined) throw new Error("nothing was received");
+    id = delivery.messageId;
+    const dying = createWorker(app, { hostname: "celery@gone", log: silent, lease: () => fn.clock.now() + 1000 });
+    await dying.admit(delivery);
+    fn.clock.moveTo(fn.clock.now() + 400_000);
+  }
   await note.delay("one");
   await note.delay("two");
   const deliveries = await fn.receive();
-  expect(deliveries[0]?.messageId).toBe(delivery.messageId);
+  expect(deliveries[0]?.messageId).toBe(id);
   expect(await fn.invoke(deliveries)).toEqual({ batchItemFailures: [] });
   expect(ran).toEqual(["one begins", "two begins", "one ends", "two ends", "suspect begins", "suspect ends"]);
 });

@@ -181,12 +181,14 @@ describe("named interleavings", () => {
     for (const late of [task.final("a"), task.retry("a"), task.update("a"), task.extend("a"), task.release("a")]) {
       expect(late).toMatchObject({ type: "refused", row: { owner: "b" } });
     }
-    expect(task.row).toBe(before);
+    // It is heard of, so it has not died.
+    expect(task.row).toEqual({ ...before, runs: 1, accounted: undefined });
     task.advance(LEASE_MS + LEASE_MARGIN_MS);
-    expect(task.claim("c")).toEqual(claimed(3));
+    expect(task.claim("c")).toEqual(claimed(2));
     expect(task.final("c")).toEqual(written());
-    expect(task.row).toMatchObject({ runs: 3, owner: "c", done: true });
+    expect(task.row).toMatchObject({ runs: 2, owner: "c", done: true });
     expect(task.final("b")).toMatchObject({ type: "refused", row: { owner: "c" } });
+    expect(task.row).toMatchObject({ runs: 2, done: true });
   });
 
   test("a loser of whom nobody took over is late, and still the owner", () => {

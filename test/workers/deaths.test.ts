@@ -1,0 +1,144 @@
+/** What counts as a death, step by step: the poller and a function stand on these. */
+import { Lovage, OperationalError, type RunningTask } from "lovage";
+import { testApp } from "lovage/testing";
+import { expect, onTestFinished, test } from "vitest";
+import type { Delivery } from "../../src/brokers/broker.ts";
+import { taskKey } from "../../src/results/backend.ts";
+import { silent } from "../../src/workers/log.ts";
+import { createWorker, type Run } from "../../src/workers/worker.ts";
+
+const VISIBILITY_MS = 30_000;
+
+/** An app, and a worker of it that is led by hand. */
+function scene(app: Lovage) {
+  const t = testApp(app);
+  onTestFinished(() => t.close());
+  const worker = createWorker(app, {
+    hostname: "celery@test",
+    log: silent,
+    lease: () => t.clock.now() + VISIBILITY_MS,
+  });
+  const receive = async (): Promise<Delivery> => {
+    const broker = await app.engine.broker();
+    const [delivery] = await broker.receive("celery", { max: 1, wait: 0, visibility: VISIBILITY_MS });
+    if (delivery === undefined) throw new Error("nothing was received");
+    return delivery;
+  };
+  const admit = async (delivery: Delivery): Promise<Run> => {
+    const admission = await worker.admit(delivery);
+    if (!("run" in admission)) throw new Error(`not admitted: ${admission.disposition.type}`);
+    return admission.run;
+  };
+  const row = async (id: string) => (await (await app.engine.backend()).read([taskKey(id)]))[0];
+  return { t, receive, admit, row };
+}
+
+const reasonOf = (signal: AbortSignal) =>
+  new Promise<never>((_, reject) => signal.addEventListener("abort", () => reject(signal.reason)));
+
+const ends: readonly (readonly [string, (self: RunningTask) => Promise<unknown>])[] = [
+  ["throws its signal's reason", (self) => reasonOf(self.signal)],
+  [
+    "throws what it makes of that",
+    (self) => reasonOf(self.signal).catch((cause) => Promise.reject(new TypeError("terminated", { cause }))),
+  ],
+  ["asks for a retry", (self) => reasonOf(self.signal).catch(() => self.retry())],
+];
+test.each(ends)(
+  "a task that its worker aborts, and that %s, waits again: no outcome, no retry, no death",
+  async (_, end) => {
+    const app = new Lovage("tasks");
+    let runs = 0;
+    const { t, receive, admit, row } = scene(app);
+    const work = app.task("tasks.work", { bind: true, autoretryFor: [Error] }, async (self) =>
+      ++runs === 1 ? end(self) : self.request.retries,
+    );
+    const result = await work.delay();
+    const run = await admit(await receive());
+    const executed = run.execute();
+    for (let hops = 0; hops < 50; hops++) await undefined;
+    run.abort();
+    expect(await executed).toEqual({ disposition: { type: "handBack", visibility: 0 }, abandoned: false });
+    expect(await result.state()).toBe("PENDING");
+    expect(await row(result.id)).toMatchObject({ runs: 1, lease: undefined });
+    t.clock.moveTo(t.clock.now() + VISIBILITY_MS);
+    await t.drain();
+    expect(await result.get()).toBe(0);
+  },
+);
+
+test("a task that its worker aborts, and that ends all the same, has ended", async () => {
+  const app = new Lovage("tasks");
+  const { receive, admit } = scene(app);
+  const work = app.task("tasks.work", { bind: true }, (self) => reasonOf(self.signal).catch(() => "in time"));
+  const result = await work.delay();
+  const run = await admit(await receive());
+  const executed = run.execute();
+  for (let hops = 0; hops < 50; hops++) await undefined;
+  run.abort();
+  expect((await executed).disposition).toEqual({ type: "delete" });
+  expect(await result.get()).toBe("in time");
+});
+
+test("a task that was given up cannot hand its message back a second time", async () => {
+  const app = new Lovage("tasks");
+  const { receive, admit } = scene(app);
+  const work = app.task("tasks.work", { bind: true }, (self) => reasonOf(self.signal));
+  await work.delay();
+  const run = await admit(await receive());
+  const executed = run.execute();
+  for (let hops = 0; hops < 50; hops++) await undefined;
+  expect(await run.release()).toEqual({ type: "handBack", visibility: 0 });
+  expect((await executed).disposition).toEqual({ type: "leave" });
+});
+
+test("a claim whose answer is lost, time and again, is no death", async () => {
+  const app = new Lovage("tasks", { maxDeliveries: 1 });
+  const { t } = scene(app);
+  let lost = 0;
+  const add = app.task("tasks.add", (a: number, b: number) => a + b);
+  const backend = await app.engine.backend();
+  const { apply } = backend;
+  backend.apply = async (commands) => {
+    const outcomes = await apply(commands);
+    return outcomes.map((outcome, at) =>
+      commands[at]?.type === "claim" && lost < 6 && ++lost > 0
+        ? new OperationalError("no answer", { retryable: true })
+        : outcome,
+    );
+  };
+  const result = await add.delay(1, 2);
+  await t.advance({ hours: 1 });
+  expect([lost, await result.state(), await t.deadLetters()]).toEqual([6, "SUCCESS", []]);
+});
+
+test("what comes before a task begins takes nothing of its time", async () => {
+  const app = new Lovage("tasks");
+  const { t, receive, admit } = scene(app);
+  const work = app.task("tasks.work", { timeLimit: 10 }, () => "in time");
+  app.on("taskPrerun", async () => void t.clock.moveTo(t.clock.now() + 60_000));
+  const result = await work.delay();
+  const deadlines: number[] = [];
+  await (await admit(await receive())).execute((deadline) => deadlines.push(deadline));
+  expect(deadlines[0]).toBe(t.clock.now() + 10_000);
+  expect(await result.get()).toBe("in time");
+});
+
+test("a suspect is what two workers died of, or what one more death would end", async () => {
+  for (const [maxDeliveries, suspects] of [
+    [1, [false, true]],
+    [2, [false, true, true]],
+    [4, [false, false, true, true, true]],
+  ] as const) {
+    const app = new Lovage("tasks", { maxDeliveries });
+    const { t, receive, admit } = scene(app);
+    await app.task("tasks.work", () => {}).delay();
+    const seen: Run[] = [];
+    for (let death = 0; death <= maxDeliveries; death++) {
+      seen.push(await admit(await receive()));
+      t.clock.moveTo(t.clock.now() + 2 * VISIBILITY_MS);
+    }
+    expect(seen.map(({ suspect }) => suspect)).toEqual(suspects);
+    expect(seen.map(({ decided }) => decided)).toEqual([...Array<boolean>(maxDeliveries).fill(false), true]);
+  }
+});
