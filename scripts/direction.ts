@@ -13,7 +13,7 @@ export interface Import {
 }
 
 /** Modules that anyone may import; they import nothing but each other. */
-const ground = ["errors.ts", "states.ts", "nearest.ts", "parse.ts", "clock.ts", "turn.ts", "stable-id.ts"];
+const ground = ["errors.ts", "states.ts", "nearest.ts", "parse.ts", "clock.ts", "turn.ts", "stable-id.ts", "glob.ts"];
 
 /** The app and what it is made of. It knows what a broker and a result backend are, but none in particular. */
 const house = [
@@ -41,8 +41,11 @@ const mayImport: readonly (readonly [place: string, ...allowed: string[]])[] = [
   ["aws/", "aws/", ...ground],
   ["sqlite/", "sqlite/", ...ground],
   ["brokers/", "brokers/", "protocol/", "aws/", "sqlite/", ...ground],
-  ["results/", "results/", "protocol/", "aws/", "sqlite/", ...ground],
-  ...house.map((place) => [place, ...house, "brokers/", "results/", "beat/", "protocol/", ...ground] as const),
+  ["journal/", "journal/", "protocol/", "aws/", "sqlite/", ...ground],
+  ["results/", "results/", "journal/", "protocol/", "aws/", "sqlite/", ...ground],
+  ...house.map(
+    (place) => [place, ...house, "brokers/", "results/", "journal/", "beat/", "protocol/", ...ground] as const,
+  ),
   ["cli/", ""],
   ["testing/", ""],
   ["lambda/", ""],
@@ -51,14 +54,14 @@ const mayImport: readonly (readonly [place: string, ...allowed: string[]])[] = [
 
 /** One service's way of being a broker or a result backend: a port and the house must do without. */
 const implementation =
-  /^(aws|sqlite)\/|^brokers\/(sqs|sqlite|memory)|^results\/(dynamodb|sqlite|memory)|^beat\/(eventbridge|sqlite|memory)/;
+  /^(aws|sqlite)\/|^brokers\/(sqs|sqlite|memory)|^(results|journal)\/(dynamodb|sqlite|memory)|^beat\/(eventbridge|sqlite|memory)/;
 
 /** Who may import an implementation beside another one; the opener only with `import()`, when a URL first names it. */
 const opener = "open.ts";
 const onTop = ["cli/", "testing/", "lambda/"];
 
 /** The only modules that import the AWS SDK, by `#aws/…` where a function's bundle has something else in its place. */
-const aws = ["aws/", "brokers/sqs", "results/dynamodb", "beat/eventbridge"];
+const aws = ["aws/", "brokers/sqs", "results/dynamodb", "journal/dynamodb", "beat/eventbridge"];
 
 const under = (file: string, prefixes: readonly string[]) => prefixes.some((prefix) => file.startsWith(prefix));
 

@@ -6,10 +6,13 @@ import { childOf, openStream, sendCanvas, toResult } from "./canvas/send.ts";
 import { checkCanvas, formOf, withOptions } from "./canvas/shape.ts";
 import { type Applied, type Misfit, type OpenStream, Signature, type SignatureApplier } from "./canvas/signature.ts";
 import { toWireOptions } from "./canvas/wire-options.ts";
+import { readWorkflow } from "./canvas/workflow.ts";
 import type { Config, ConfigInput } from "./config.ts";
 import { configFromObject } from "./config-object.ts";
 import { Engine, type Platform } from "./engine.ts";
 import { AlreadyRegistered, ImproperlyConfigured, NotRegistered } from "./errors.ts";
+import { createJournal, type Journal } from "./journal/journal.ts";
+import type { Workflow } from "./journal/workflow.ts";
 import { nearest } from "./nearest.ts";
 import type { SignatureData } from "./protocol/message.ts";
 import { AsyncResult } from "./results/async-result.ts";
@@ -54,6 +57,12 @@ export class Lovage implements SignatureApplier {
 
   /** Entries put at run time, beside those of `beatSchedule`. */
   readonly beat: RuntimeSchedule = new RuntimeSchedule(this);
+
+  /** What has happened: attempts that ended, failures, and how long everything took. */
+  readonly journal: Journal = createJournal(
+    () => this.engine.journal(),
+    () => this.engine.clock.now(),
+  );
 
   /** Throws `ImproperlyConfigured` for a setting that does not exist or is out of its range. */
   constructor(name: string, config: ConfigInput = {}, platform: Partial<Platform> = {}) {
@@ -299,6 +308,14 @@ export class Lovage implements SignatureApplier {
   groupResult(id: string): Promise<GroupResult | null> {
     if (typeof id !== "string" || id === "") throw new ImproperlyConfigured("id", "a group is asked for by its id");
     return this.engine.reader.group(id);
+  }
+
+  /**
+   * All below a task, by its id, or in a group: what each comes after, its state and times. It is put together from the
+   * journal and the rows that are still there. Throws `ImproperlyConfigured` where no journal is kept.
+   */
+  workflow(id: string): Promise<Workflow> {
+    return readWorkflow(this.engine, id);
   }
 
   /** Listens to a signal. Returns the function that stops listening. */

@@ -132,6 +132,10 @@ export interface ConfigInput extends AcceptedInput {
   readonly resultCompression?: string;
   /** How long results can be read, in seconds or parts (`{ days: 1 }`); 0: for ever. Default: a day. */
   readonly resultExpires?: number | Duration;
+  /** Keeps what has happened, to be asked with `app.journal`. Default `true`. */
+  readonly journal?: boolean;
+  /** How long that is kept, in seconds or parts (`{ days: 7 }`): a minute to 366 days. Default: 7 days. */
+  readonly journalExpires?: number | Duration;
   /** Stores name, arguments, worker, queue and retries beside a result. Default `false`. */
   readonly resultExtended?: boolean;
   /** Queue of tasks that no route and no option sends elsewhere. Default `"celery"`. */
@@ -207,6 +211,9 @@ export interface Config {
   readonly resultCompression: Compression | undefined;
   /** Seconds; `Infinity`: for ever. */
   readonly resultExpires: number;
+  readonly journal: boolean;
+  /** Seconds. */
+  readonly journalExpires: number;
   readonly resultExtended: boolean;
   readonly taskDefaultQueue: string;
   readonly taskDefaultExchange: string;

@@ -4,10 +4,14 @@
  */
 import type { BeatStore } from "./beat/store.ts";
 import type { Broker } from "./brokers/broker.ts";
+import { translateQueueName } from "./brokers/queue-name.ts";
 import { createOutbox, type Outbox } from "./brokers/outbox.ts";
 import { createRouter, type Router } from "./brokers/routes.ts";
 import { type Clock, systemClock } from "./clock.ts";
 import { type Config, type ConfigInput, resolveConfig } from "./config.ts";
+import { ImproperlyConfigured } from "./errors.ts";
+import type { JournalEntry } from "./journal/entry.ts";
+import type { JournalOptions, JournalStore } from "./journal/store.ts";
 import { hasBeatStore, openBackend, openBeatStore, openBroker } from "./open.ts";
 import type { MetaCodec } from "./protocol/meta.ts";
 import type { Backend } from "./results/backend.ts";
@@ -50,6 +54,9 @@ function newId(): string {
 /** SQS keeps a message for 14 days at most, and a row must outlive it by a day: else a late duplicate would run again. */
 const MIN_ROW_SECONDS = 15 * 86_400;
 
+/** What goes wrong with the journal is told so often at most, in milliseconds. */
+const WARN_MS = 60_000;
+
 /** What an app has open; together, so that all of it is closed or set aside at once. */
 interface Opened {
   broker?: Promise<Broker> | undefined;
@@ -81,6 +88,9 @@ export class Engine implements PublishHost {
   #wrapBroker: (broker: Broker) => Broker = (broker) => broker;
   #wrapBackend: (backend: Backend) => Backend = (backend) => backend;
   #options = new WeakMap<Task, TaskOptions>();
+  #warned = Number.NEGATIVE_INFINITY;
+  /** Where warnings go that concern no call: a worker has them in its log. */
+  warn: (message: string) => void = (message) => console.warn(message);
 
   constructor(config: ConfigInput, platform: Partial<Platform>) {
     this.#platform = { ...systemPlatform(), ...platform };
@@ -185,6 +195,7 @@ export class Engine implements PublishHost {
       now: this.clock.now,
       random: this.platform.random,
       options,
+      journal: this.#journalOptions(globalKeyprefix),
     }).then(
       (backend) => wrap(withKeyPrefix(backend, globalKeyprefix)),
       (error: unknown) => {
@@ -193,6 +204,44 @@ export class Engine implements PublishHost {
       },
     );
     return opened.backend;
+  }
+
+  #journalOptions(scope: string): JournalOptions | undefined {
+    const { journal, journalExpires, brokerTransportOptions } = this.#config;
+    if (!journal) return undefined;
+    const table = translateQueueName(brokerTransportOptions.queueNamePrefix, "journal");
+    return { expires: journalExpires, table, scope, failed: (error) => this.#journalFailed(error) };
+  }
+
+  #journalFailed(error: unknown): void {
+    const now = this.clock.now();
+    if (now < this.#warned + WARN_MS) return;
+    this.#warned = now;
+    this.warn(
+      `The journal misses entries, and tasks run on: ${error instanceof Error ? error.message : String(error)}`,
+    );
+  }
+
+  /** Where what has happened is kept. Throws `ImproperlyConfigured` where it is not. */
+  async journal(): Promise<JournalStore> {
+    if (!this.#config.journal)
+      throw new ImproperlyConfigured("journal", "is off, so that nothing is kept of what has happened; set it to true");
+    const { journal } = await this.backend();
+    if (journal !== undefined) return journal;
+    throw new ImproperlyConfigured(
+      "resultBackend",
+      "keeps no journal; those of Lovage do: SQLite, DynamoDB and memory",
+    );
+  }
+
+  /** Tells the journal of what belongs to no row. Never throws: nothing depends on it. */
+  async note(entry: JournalEntry): Promise<void> {
+    if (!this.#config.journal) return;
+    try {
+      await (await this.backend()).journal?.append([entry]);
+    } catch (error) {
+      this.#journalFailed(error);
+    }
   }
 
   get outbox(): Outbox {

@@ -15,6 +15,13 @@ export type {
   QueueSize,
   ReceiveOptions,
 } from "./brokers/broker.ts";
+export type { JournalEntry, JournalError, JournalKind } from "./journal/entry.ts";
+export type { FailureGroup } from "./journal/failures.ts";
+export type { Journal } from "./journal/journal.ts";
+export type { FailuresQuery, JournalFilter, JournalQuery, JournalSpan, SummaryQuery } from "./journal/query.ts";
+export type { JournalOptions, JournalRange, JournalStore } from "./journal/store.ts";
+export type { Percentiles, SummaryStep } from "./journal/summary.ts";
+export type { Workflow, WorkflowGroup, WorkflowTask } from "./journal/workflow.ts";
 export type { Backend, BackendContext, OpenBackend, Payload, Row } from "./results/backend.ts";
 export { decide, isExpired } from "./results/record.ts";
 export type { Command, Decision, Outcome } from "./results/record.ts";

@@ -89,6 +89,20 @@ export function shape<T extends object>(
   };
 }
 
+/** The options of a call: an object, `null` or nothing. A key that is `null` counts as not given, as Celery's `timeout=None`. */
+export function options<T>(parse: Parse<T>, value: unknown, at: string, example: string): T {
+  const some = value ?? {};
+  if (!isPlain(some)) {
+    throw new ImproperlyConfigured(at, `takes an object of options, such as ${example} (given: ${show(value)})`);
+  }
+  return parse(Object.fromEntries(Object.entries(some).filter(([, inner]) => inner !== null)), at);
+}
+
+export const signal: Parse<AbortSignal> = (value, at) =>
+  typeof value === "object" && value !== null && "aborted" in value && "addEventListener" in value
+    ? (value as AbortSignal)
+    : fail(at, "an AbortSignal", value);
+
 /** Reasons for which known keys of Celery's are refused, by their name in camelCase. */
 export type Hints = Readonly<Record<string, string>>;
 

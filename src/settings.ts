@@ -301,6 +301,9 @@ const beatSchedule: Parse<Readonly<Record<string, BeatEntry>>> = (value, at) => 
   return Object.freeze({ ...entries });
 };
 
+/** Who asks for all that is kept has a table looked through day by day. */
+const MAX_JOURNAL_SECONDS = 366 * 86_400;
+
 const BROKER_OPTIONS: BrokerTransportOptions = {
   visibilityTimeout: 30,
   maxDelay: Number.POSITIVE_INFINITY,
@@ -494,6 +497,16 @@ export const LIVE: { readonly [K in keyof ParsedConfig]: LiveSetting<ParsedConfi
     default: 86_400,
     parse: (value, at) => duration(value, at) || Infinity,
     what: "How long results can be read, in seconds or parts (`{ days: 1 }`); 0: for ever.",
+  },
+  journal: {
+    default: true,
+    parse: boolean,
+    what: "Keeps what has happened beside the results, to be asked with `app.journal`: an entry for each attempt that ended, and for dead letters, revokes, slots of beat and chords that were joined. On AWS in a table of its own, `<prefix>journal`.",
+  },
+  journalExpires: {
+    default: 604_800,
+    parse: (value, at) => seconds({ min: 60, max: MAX_JOURNAL_SECONDS })(duration(value, at), at),
+    what: "How long that is kept, in seconds or parts (`{ days: 7 }`), from a minute to 366 days. In a SQLite file the newest 200,000 entries of failures, and as many of all the rest, at most; in memory 100,000.",
   },
   resultExtended: {
     celery: false,

@@ -21,6 +21,7 @@ export const BatchGetItemCommand = command("BatchGetItem");
 export const CreateTableCommand = command("CreateTable");
 export const DescribeTableCommand = command("DescribeTable");
 export const PutItemCommand = command("PutItem");
+export const QueryCommand = command("Query");
 export const UpdateItemCommand = command("UpdateItem");
 export const UpdateTimeToLiveCommand = command("UpdateTimeToLive");
 

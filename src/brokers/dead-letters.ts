@@ -3,11 +3,11 @@
  * its copy was accepted, and one that was only looked at is hidden for a minute at most.
  */
 import { DecodeError, PayloadTooLarge } from "../errors.ts";
+import { globPattern } from "../glob.ts";
 import { compressionType } from "../protocol/compression.ts";
 import { decodeEnvelope, encodeEnvelope, peekEnvelope } from "../protocol/envelope.ts";
 import { createMessage } from "../protocol/message.ts";
 import { type Broker, type Delivery, deadLetterQueue } from "./broker.ts";
-import { globPattern } from "./routes.ts";
 
 /** A dead letter, and what is known of it. What a worker did not write, as when SQS moved it itself, is not there. */
 export interface DeadLetter {

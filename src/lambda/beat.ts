@@ -90,7 +90,7 @@ export function createBeatHandler(
     const { queue } = app.engine.router(task, entry.args, entry.kwargs, own, app.tasks.get(task));
     // A FIFO queue takes no delay. Its entries have their slots on the minute, which has begun by now.
     const delayed = slot > now && !isFifo(queue) && own["countdown"] === undefined && own["eta"] === undefined;
-    await sendSlot(app, delayed ? { ...entry, options: { ...own, eta: new Date(slot) } } : entry, id);
+    await sendSlot(app, delayed ? { ...entry, options: { ...own, eta: new Date(slot) } } : entry, slot, id);
     log("info", `${entry.name}: sent ${task} for ${new Date(slot).toISOString()}`, {
       task,
       id,

@@ -242,6 +242,7 @@ export function createWorkerHandler(
         await clock.sleep(HEARTBEAT_MS, stopping.signal);
         if (stopping.signal.aborted) return;
         const now = clock.now();
+        await Promise.all([...running.keys()].map((run) => run.noteRunning()));
         const long = [...running].flatMap(([run, began]) =>
           run.claim !== undefined && now - began >= HEARTBEAT_MS ? [{ run, claim: run.claim }] : [],
         );

@@ -3,6 +3,7 @@
  * command does to a row is decided in `record.ts`, which is pure; memory and SQLite run that code in a transaction,
  * DynamoDB says the same as a condition on the write. `test/contract/backend.ts` holds all of them to one suite.
  */
+import type { JournalOptions, JournalStore } from "../journal/store.ts";
 import type { Payload } from "../protocol/meta.ts";
 import type { Command, Outcome } from "./record.ts";
 
@@ -68,6 +69,8 @@ export interface Backend {
   read(keys: readonly string[], options?: { readonly consistent?: boolean }): Promise<readonly (Row | undefined)[]>;
   /** Resolves when rows may have changed since the call, or the signal aborts. Absent where the store cannot tell: readers poll. */
   changed?(signal: AbortSignal): Promise<void>;
+  /** The journal that it keeps beside its rows, where it was given {@link BackendContext.journal}. Absent: it keeps none, and leaves `entry` of commands alone. */
+  readonly journal?: JournalStore | undefined;
   /** Ends waits and closes what is open. The backend is not used afterwards. */
   close(): Promise<void>;
 }
@@ -77,6 +80,8 @@ export interface BackendContext {
   readonly random: () => number;
   /** The setting `resultBackendTransportOptions`. */
   readonly options: Readonly<Record<string, unknown>>;
+  /** How a journal is kept. Absent: none is. */
+  readonly journal?: JournalOptions | undefined;
 }
 
 export type OpenBackend = (url: string, context: BackendContext) => Backend | Promise<Backend>;

@@ -7,7 +7,8 @@
  * that was met instead, `decide` says what to do with it, and a second write is pinned to all that was seen of it.
  *
  * Claims and finals of one turn of the event loop share a request, as statements of PartiQL, each with its own condition.
- * One that does not succeed is written again by itself, in the way above: no command minds being done twice.
+ * One that does not succeed is written again by itself, in the way above: no command minds being done twice. What the journal
+ * is told of outcomes goes along with them, see `journal/dynamodb.ts`.
  */
 import {
   BatchExecuteStatementCommand,
@@ -17,7 +18,9 @@ import {
   DescribeTableCommand,
   DynamoDBClient,
   type KeysAndAttributes,
+  type KeyType,
   PutItemCommand,
+  QueryCommand,
   ResourceInUseException,
   UpdateItemCommand,
   UpdateTimeToLiveCommand,
@@ -25,6 +28,8 @@ import {
 import { clientConfig, inParallel, MAX_SOCKETS, numberOption, parseAwsUrl, textOption } from "../aws/connection.ts";
 import { type AwsCall, translateError } from "../aws/errors.ts";
 import { ImproperlyConfigured, LovageError, OperationalError, PayloadTooLarge } from "../errors.ts";
+import { MOST_STATEMENTS, openTableJournal, type Ride, type TableRequests } from "../journal/dynamodb.ts";
+import type { JournalEntry } from "../journal/entry.ts";
 import { gatherTurn } from "../turn.ts";
 import type { Backend, BackendContext, Row } from "./backend.ts";
 import {
@@ -41,7 +46,9 @@ import { isSame, type Item, sizeOf, toItem, toRow } from "./dynamodb-item.ts";
 import {
   type Command,
   decide,
+  type Decision,
   isExpired,
+  isNews,
   type Join,
   type Joined,
   joinedOf,
@@ -78,6 +85,8 @@ const MAX_BACKOFF_MS = 1000;
 export function open(url: string, context: BackendContext): Backend {
   const { table, ttlSeconds, keyOf, call, close } = connect(url, context.options);
   const target = { TableName: table, ReturnValuesOnConditionCheckFailure: "ALL_OLD" } as const;
+  const journal =
+    context.journal && openTableJournal(context.journal, journalRequests(context.journal.table, call), context);
 
   /** Until DynamoDB says that it does not take statements. */
   let isSharing = true;
@@ -106,14 +115,18 @@ export function open(url: string, context: BackendContext): Backend {
     const close = () => {
       const [first, ...more] = batch;
       const closed = batch;
-      if (first !== undefined) plan.push(() => (more.length === 0 ? settleOne(first) : settleTogether(closed)));
+      if (first !== undefined)
+        plan.push(() => (more.length === 0 && !isRideDue(closed) ? settleOne(first) : settleTogether(closed)));
       batch = [];
       size = 0;
     };
+    for (const { command } of turn)
+      if (command.type === "final" || command.type === "release") journal?.ended(command.key);
     for (const sameRow of rows.values()) {
       const [waiting] = sameRow;
+      const isOneOfMany = rows.size > 1 || (waiting !== undefined && isRideDue([waiting]));
       const statement =
-        waiting !== undefined && sameRow.length === 1 && rows.size > 1 && isSharing
+        waiting !== undefined && sameRow.length === 1 && isOneOfMany && isSharing
           ? statementOf(table, keyOf(waiting.command.key), waiting.command)
           : undefined;
       if (waiting === undefined || statement === undefined || statement.size > MAX_BYTES) {
@@ -122,7 +135,9 @@ export function open(url: string, context: BackendContext): Backend {
         });
         continue;
       }
-      if (batch.length === MAX_STATEMENTS || size + statement.size > MAX_SHARED_BYTES) close();
+      // What the journal is told goes along.
+      const room = waiting.command.entry === undefined ? MAX_STATEMENTS : MAX_STATEMENTS - MOST_STATEMENTS;
+      if (batch.length >= room || size + statement.size > MAX_SHARED_BYTES) close();
       batch.push({ ...waiting, statement });
       size += statement.size;
     }
@@ -130,48 +145,97 @@ export function open(url: string, context: BackendContext): Backend {
     return plan;
   }
 
-  const settleOne = async ({ command, settle }: Waiting) =>
-    settle(await applyOne(command).catch((error: Error) => error));
+  /** Whether the journal has something to be written along with these. */
+  const isRideDue = (waiting: readonly Waiting[]) => isSharing && journal?.isDue(newsOf(waiting)) === true;
+
+  async function settleOne(waiting: Waiting): Promise<void> {
+    const { answer, isTold } = await writeAlone(waiting.command);
+    // What does not wait is written before anybody goes on: a function is frozen as soon as it has answered.
+    await journal?.hold(isTold ? newsOf([waiting]) : []);
+    tell(waiting, answer);
+  }
+
+  /**
+   * What a command comes to by itself, and whether the journal is told of it. `repeated`: it may have been written by an
+   * earlier try of this very call, whose reply was lost.
+   */
+  async function writeAlone(command: Command, repeated = false): Promise<Answer> {
+    const decision = await applyOne(command).catch((error: Error) => error);
+    if (decision instanceof Error) return { answer: decision, isTold: false };
+    const isOurs = decision.outcome.type === "written" && (repeated || decision.repeated);
+    return { answer: decision.outcome, isTold: isOurs || isNews(command, decision) };
+  }
+
+  function tell({ command, settle }: Waiting, answer: Outcome | Error): void {
+    if (!(answer instanceof Error) && answer.type === "claimed") journal?.begun(command.key);
+    settle(answer);
+  }
 
   /** Statements fail each by itself: whatever the reason, what is to be said of it is found by the write by itself. */
   async function settleTogether(batch: readonly Shared[]): Promise<void> {
-    const Statements = batch.map(({ statement }) => statement.request);
-    const done = await call("BatchExecuteStatement", (client) =>
-      client.send(new BatchExecuteStatementCommand({ Statements })),
-    ).then(
-      ({ Responses = [] }) =>
-        batch.map(({ statement }, at) => {
-          const { Error: error } = Responses[at] ?? { Error: {} };
-          if (error === undefined) return statement.outcome;
-          if (NO_PARTIQL.test(error.Code ?? "")) isSharing = false;
-          return undefined;
-        }),
-      (error: LovageError) => {
-        if (!(error.cause instanceof Error && NO_PARTIQL.test(error.cause.name))) return batch.map(() => error);
-        isSharing = false;
-        return [];
-      },
-    );
+    const ride = isRideDue(batch) ? await journal?.ride(newsOf(batch)) : undefined;
+    const { done, repeated } = await ask(batch, ride);
+    const told: Waiting[] = [];
+    const untold: Waiting[] = [];
     await inParallel([...batch.keys()], MAX_SOCKETS, async (at) => {
       const waiting = batch[at] as Shared;
-      const answer = done[at];
-      if (answer === undefined) await settleOne(waiting);
-      else waiting.settle(answer);
+      const known = done[at];
+      const { answer, isTold } =
+        known === undefined
+          ? await writeAlone(waiting.command, repeated)
+          : { answer: known, isTold: !(known instanceof Error) };
+      (isTold ? told : untold).push(waiting);
+      tell(waiting, answer);
     });
+    if (ride === undefined) await journal?.hold(newsOf(told));
+    else if (untold.length > 0) await ride.takeBack(newsOf(untold));
   }
 
-  async function applyOne(command: Command): Promise<Outcome> {
+  /** One request for all of them. */
+  async function ask(batch: readonly Shared[], ride: Ride | undefined): Promise<Answers> {
+    const Statements = [...batch.map(({ statement }) => statement.request), ...(ride?.statements ?? [])];
+    try {
+      const { Responses = [], $metadata } = await call("BatchExecuteStatement", (client) =>
+        client.send(new BatchExecuteStatementCommand({ Statements })),
+      );
+      ride?.arrived(Responses.slice(batch.length).map(({ Error: error }) => error));
+      const done = batch.map(({ statement }, at) => {
+        const { Error: error } = Responses[at] ?? { Error: {} };
+        if (error === undefined) return statement.outcome;
+        if (NO_PARTIQL.test(error.Code ?? "")) isSharing = false;
+        return undefined;
+      });
+      return { done, repeated: ($metadata.attempts ?? 1) > 1 };
+    } catch (cause) {
+      // `call` throws nothing else.
+      const error = cause as LovageError;
+      const name = error.cause instanceof Error ? error.cause.name : "";
+      if (ride !== undefined && (NO_PARTIQL.test(name) || name === "ResourceNotFoundException")) {
+        // It may be the journal's table that is missing, or may not be written: no outcome is to suffer from that.
+        ride.missed(error, false);
+        return ask(batch, undefined);
+      }
+      ride?.missed(error, true);
+      if (!NO_PARTIQL.test(name)) return { done: batch.map(() => error), repeated: false };
+      isSharing = false;
+      return { done: [], repeated: false };
+    }
+  }
+
+  async function applyOne(command: Command): Promise<Decision & { readonly repeated: boolean }> {
     const { assumed, condition } = expectation(command);
     let decision = decide(assumed, command);
     let met: "written" | Met;
+    let repeated = false;
     if (command.type === "join") {
       const answer = await join(command, condition);
-      if (isOutcome(answer)) return answer;
+      if (isOutcome(answer)) return { write: undefined, outcome: answer, repeated };
       met = answer;
     } else if (decision.write === undefined) met = await look(command.key);
     else met = await write(command.key, decision.write, condition, assumed);
     for (let round = 0; met !== "written"; round++) {
       const row = toRow(met.item);
+      repeated ||= met.repeated;
       // A reply was lost, the SDK tried again, and met what it had written.
       if (met.repeated && row !== undefined && isSame(row, decision.write)) break;
       decision = decide(row, command);
@@ -184,7 +248,7 @@ export function open(url: string, context: BackendContext): Backend {
       if (round > 0) await backOff(round);
       met = await write(command.key, decision.write, pinnedTo(met.item), undefined);
     }
-    return decision.outcome;
+    return { ...decision, repeated };
   }
 
   /** For the one command that ordinarily writes nothing: an `Ignore` of a task that does not claim. */
@@ -341,9 +405,38 @@ export function open(url: string, context: BackendContext): Backend {
         ),
       ),
     read: async (keys, options) => read(await shortened(keys, keyOf, shortKey), options),
-    close,
+    journal,
+    async close() {
+      await journal?.close();
+      await close();
+    },
   };
 }
+
+/** What the journal is told of these, where they come about. */
+const newsOf = (waiting: readonly Waiting[]): readonly JournalEntry[] =>
+  waiting.flatMap(({ command }) => command.entry ?? []);
+
+/** What the journal asks by itself: reads, and what does not go along with outcomes. */
+const journalRequests = (TableName: string, call: ReturnType<typeof connect>["call"]): TableRequests => ({
+  put: (Item) => call("PutItem", (client) => client.send(new PutItemCommand({ TableName, Item })), TableName),
+  query: (bucket, { first, last }, ExclusiveStartKey) =>
+    call(
+      "Query",
+      (client) =>
+        client.send(
+          new QueryCommand({
+            TableName,
+            KeyConditionExpression: "#bucket = :bucket AND #at BETWEEN :first AND :last",
+            ExpressionAttributeNames: { "#bucket": "bucket", "#at": "at" },
+            ExpressionAttributeValues: { ":bucket": { S: bucket }, ":first": { S: first }, ":last": { S: last } },
+            ScanIndexForward: false,
+            ExclusiveStartKey,
+          }),
+        ),
+      TableName,
+    ),
+});
 
 /** A command, and who waits for its outcome. */
 interface Waiting {
@@ -353,6 +446,19 @@ interface Waiting {
 
 interface Shared extends Waiting {
   readonly statement: Statement;
+}
+
+interface Answer {
+  readonly answer: Outcome | Error;
+  readonly isTold: boolean;
+}
+
+/** What became of each of several writes in one request. */
+interface Answers {
+  /** An outcome, an error for all, or nothing for what has to be written by itself. */
+  readonly done: readonly (Outcome | LovageError | undefined)[];
+  /** It was not the SDK's first try. */
+  readonly repeated: boolean;
 }
 
 interface Met {
@@ -369,15 +475,37 @@ const isOutcome = (answer: Outcome | Met): answer is Outcome => "type" in answer
  * is left alone, but for its TTL. Pays per request, unless the URL has Celery's `read` and `write` (units of capacity).
  */
 export async function createTable(url: string): Promise<void> {
-  const { table, ttlSeconds, capacity, call, close } = connect(url, {});
+  const { table, ttlSeconds } = connect(url, {});
+  await makeTable(url, table, [["id", "HASH"]], ttlSeconds === undefined || ttlSeconds > 0);
+}
+
+/** Makes the journal's table of this name beside the result table of a URL, in the same way. */
+export const createJournalTable = (url: string, name: string): Promise<void> =>
+  makeTable(
+    url,
+    name,
+    [
+      ["bucket", "HASH"],
+      ["at", "RANGE"],
+    ],
+    true,
+  );
+
+async function makeTable(
+  url: string,
+  TableName: string,
+  key: readonly (readonly [name: string, type: KeyType])[],
+  Enabled: boolean,
+): Promise<void> {
+  const { capacity, call, close } = connect(url, {});
   try {
     await call("CreateTable", async (client) => {
       await client
         .send(
           new CreateTableCommand({
-            TableName: table,
-            KeySchema: [{ AttributeName: "id", KeyType: "HASH" }],
-            AttributeDefinitions: [{ AttributeName: "id", AttributeType: "S" }],
+            TableName,
+            KeySchema: key.map(([AttributeName, KeyType]) => ({ AttributeName, KeyType })),
+            AttributeDefinitions: key.map(([AttributeName]) => ({ AttributeName, AttributeType: "S" })),
             ...(capacity === undefined ? { BillingMode: "PAY_PER_REQUEST" } : { ProvisionedThroughput: capacity }),
           }),
         )
@@ -385,15 +513,13 @@ export async function createTable(url: string): Promise<void> {
           if (!(error instanceof ResourceInUseException)) throw error;
         });
     });
-    const status = () => call("DescribeTable", (client) => client.send(new DescribeTableCommand({ TableName: table })));
+    const status = () => call("DescribeTable", (client) => client.send(new DescribeTableCommand({ TableName })));
     while ((await status()).Table?.TableStatus !== "ACTIVE") await new Promise((resolve) => setTimeout(resolve, 200));
-    const TimeToLiveSpecification = { AttributeName: "ttl", Enabled: ttlSeconds === undefined || ttlSeconds > 0 };
+    const TimeToLiveSpecification = { AttributeName: "ttl", Enabled };
     await call("UpdateTimeToLive", (client) =>
-      client
-        .send(new UpdateTimeToLiveCommand({ TableName: table, TimeToLiveSpecification }))
-        .catch((error: unknown) => {
-          if (!/already (en|dis)abled/i.test(String(error))) throw error;
-        }),
+      client.send(new UpdateTimeToLiveCommand({ TableName, TimeToLiveSpecification })).catch((error: unknown) => {
+        if (!/already (en|dis)abled/i.test(String(error))) throw error;
+      }),
     );
   } finally {
     await close();
@@ -435,7 +561,8 @@ function connect(url: string, transportOptions: Readonly<Record<string, unknown>
       read === undefined && write === undefined
         ? undefined
         : { ReadCapacityUnits: read ?? 1, WriteCapacityUnits: write ?? 1 },
-    async call<T>(operation: string, request: (client: DynamoDBClient) => Promise<T>): Promise<T> {
+    /** @param named The table that errors name. */
+    async call<T>(operation: string, request: (client: DynamoDBClient) => Promise<T>, named = table): Promise<T> {
       // Celery's region for a host of one's own.
       const region = parsed.endpoint === undefined ? {} : { region: "us-east-1" };
       try {
@@ -443,10 +570,10 @@ function connect(url: string, transportOptions: Readonly<Record<string, unknown>
         return await request(opened);
       } catch (error) {
         if (error instanceof ConditionalCheckFailedException) throw error;
-        const asked: AwsCall = { action: `dynamodb:${operation}`, resource: `the table ${table}` };
+        const asked: AwsCall = { action: `dynamodb:${operation}`, resource: `the table ${named}` };
         if (error instanceof Error && error.name === "ResourceNotFoundException") {
           throw new OperationalError(
-            `${asked.action}: there is no table ${JSON.stringify(table)} in this region and account; deploy it (cdk deploy), or see whether the URL of resultBackend is right`,
+            `${asked.action}: there is no table ${JSON.stringify(named)} in this region and account; deploy it (cdk deploy), or see whether the URL of resultBackend${named === table ? "" : " and queue_name_prefix"} is right`,
             { retryable: false, cause: error },
           );
         }

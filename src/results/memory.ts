@@ -1,7 +1,8 @@
 /** Results inside one process: `memory://name` is one store for all who open that name, as long as one of them is open. */
 import { ImproperlyConfigured, OperationalError } from "../errors.ts";
+import { type JournalMemory, journalMemory, openMemoryJournal } from "../journal/memory.ts";
 import type { Backend, BackendContext, Row } from "./backend.ts";
-import { type Command, decide, isExpired, type Outcome } from "./record.ts";
+import { type Command, decide, isExpired, isNews, type Outcome } from "./record.ts";
 
 /** After so many writes, as many rows are looked at, and those that have expired are dropped. */
 const SWEEP_ROWS = 256;
@@ -9,6 +10,7 @@ const SWEEP_ROWS = 256;
 interface Store {
   readonly rows: Map<string, Row>;
   readonly waiting: Set<() => void>;
+  readonly journal: JournalMemory;
   users: number;
   /** Where the next sweep goes on. A Map's iterator lives through changes of the Map. */
   cursor: Iterator<[string, Row]>;
@@ -26,15 +28,17 @@ export function open(url: string, context: BackendContext): Backend {
   const store = stores.get(name) ?? create();
   stores.set(name, store);
   store.users++;
+  const journal = context.journal && openMemoryJournal(store.journal, context.journal, context.now);
   let isOpen = true;
 
   function apply(command: Command): Outcome {
-    const { write, outcome } = decide(store.rows.get(command.key), command);
-    if (write !== undefined) {
-      store.rows.set(command.key, write);
+    const decision = decide(store.rows.get(command.key), command);
+    if (decision.write !== undefined) {
+      store.rows.set(command.key, decision.write);
       store.writesSinceSweep++;
     }
-    return outcome;
+    if (command.entry !== undefined && isNews(command, decision)) journal?.put([command.entry]);
+    return decision.outcome;
   }
 
   function mustBeOpen(): void {
@@ -69,6 +73,7 @@ export function open(url: string, context: BackendContext): Backend {
         signal.addEventListener("abort", wake);
       });
     },
+    journal,
     async close() {
       if (!isOpen) return;
       isOpen = false;
@@ -81,7 +86,7 @@ export function open(url: string, context: BackendContext): Backend {
 
 function create(): Store {
   const rows = new Map<string, Row>();
-  return { rows, waiting: new Set(), users: 0, cursor: rows.entries(), writesSinceSweep: 0 };
+  return { rows, waiting: new Set(), journal: journalMemory(), users: 0, cursor: rows.entries(), writesSinceSweep: 0 };
 }
 
 function sweep(store: Store, now: number): void {

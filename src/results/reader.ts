@@ -284,7 +284,9 @@ export function createReader(context: ReaderContext): ResultReader {
           { ...pendingMeta(id), status: REVOKED, result: data, traceback, dateDone },
           context.codec,
         );
-        await applyOne({ type: "revoke", key: taskKey(id), now: clock.now(), ttl: context.ttl(), terminate, result });
+        const now = clock.now();
+        const entry = { time: now, kind: "revoke", id, state: REVOKED, ...(terminate && { terminate }) } as const;
+        await applyOne({ type: "revoke", key: taskKey(id), now, ttl: context.ttl(), terminate, result, entry });
       }),
   };
   return reader;

@@ -11,6 +11,7 @@
  * `revoke` and `bury` end a row that nobody runs. Such an end has no attempt and no owner: every message of the task
  * that still comes is told it, so that what follows from it is sent, and a late owner cannot take it for its own.
  */
+import type { JournalEntry } from "../journal/entry.ts";
 import { isReady } from "../states.ts";
 import type { Payload, Row } from "./backend.ts";
 
@@ -23,6 +24,8 @@ interface Addressed {
   readonly now: number;
   /** `ttl` of the row when the command writes it, in whole seconds since the epoch. */
   readonly ttl?: number | undefined;
+  /** What the journal is told where the command is written, if the backend keeps one ({@link isNews}). */
+  readonly entry?: JournalEntry | undefined;
 }
 
 /** A delivery is about to run: make it the one owner of this attempt. */
@@ -189,6 +192,14 @@ export function decide(stored: Row | undefined, command: Command): Decision {
       return command satisfies never;
   }
 }
+
+/**
+ * Whether the journal is told the command's `entry`: it was written, and had not been written before. An unclaimed task that
+ * ended without a result has no row to be written.
+ */
+export const isNews = (command: Command, { write, outcome }: Decision): boolean =>
+  outcome.type === "written" &&
+  (write !== undefined || (command.type === "final" && command.unclaimed === true && command.result === undefined));
 
 // ── what a row says ──────────────────────────────────────────────────────────────────────────────────────────────────
 

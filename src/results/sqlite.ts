@@ -1,9 +1,11 @@
 /** Results in a SQLite file, the embedded default: one table, keyed as Celery keys its rows, in the file that the broker uses too. */
 import type { SQLInputValue, SQLOutputValue } from "node:sqlite";
 import { OperationalError } from "../errors.ts";
+import type { JournalEntry } from "../journal/entry.ts";
+import { openSqliteJournal, type SqliteJournal } from "../journal/sqlite.ts";
 import { type Database, openDatabase } from "../sqlite/database.ts";
 import type { Backend, BackendContext, Row } from "./backend.ts";
-import { type Command, decide, isExpired, type Outcome } from "./record.ts";
+import { type Command, decide, type Decision, isExpired, isNews, type Outcome } from "./record.ts";
 
 /** SQLite takes 1 GB. A worker, a reader and the heartbeat's process all hold a result in memory, so that far less is more than enough. */
 const MAX_BYTES = 64 * 1024 * 1024;
@@ -94,14 +96,15 @@ export async function open(url: string, context: BackendContext): Promise<Backen
         if (!isComplete()) db.exec("ALTER TABLE results ADD COLUMN accounted TEXT");
       });
     }
+    const journal = context.journal && (await openSqliteJournal(database, context.journal, context.now));
+    return create(database, context, journal);
   } catch (error) {
     await database.close();
     throw error;
   }
-  return create(database, context);
 }
 
-function create(database: Database, { now }: BackendContext): Backend {
+function create(database: Database, { now }: BackendContext, journal: SqliteJournal | undefined): Backend {
   const get = database.prepare(GET);
   const getMany = database.prepare(GET_MANY);
   const put = database.prepare(PUT);
@@ -114,19 +117,22 @@ function create(database: Database, { now }: BackendContext): Backend {
   let cursor = 0;
   let writesSinceSweep = 0;
 
-  function applyOne(command: Command): Outcome {
+  /** @param told What the journal is told of is added to these. */
+  function applyOne(command: Command, told: JournalEntry[]): Outcome {
     const usual = applyUsual(command);
     if (usual !== undefined) {
       writesSinceSweep++;
+      if (command.entry !== undefined) told.push(command.entry);
       return usual;
     }
     const stored = get.get(command.key);
-    const { write, outcome } = decide(stored && toRow(stored), command);
-    if (write !== undefined) {
-      put.run(...toValues(command.key, write));
+    const decision: Decision = decide(stored && toRow(stored), command);
+    if (decision.write !== undefined) {
+      put.run(...toValues(command.key, decision.write));
       writesSinceSweep++;
     }
-    return outcome;
+    if (command.entry !== undefined && isNews(command, decision)) told.push(command.entry);
+    return decision.outcome;
   }
 
   /** The two writes of a task that nobody disturbs: one statement each, and no row is read. `undefined`: `decide` has to. */
@@ -157,9 +163,11 @@ function create(database: Database, { now }: BackendContext): Backend {
   /** `closed` is called when no further command can take part. */
   async function applyAll(commands: readonly Command[], closed?: () => void): Promise<readonly (Outcome | Error)[]> {
     try {
-      return await database.write(() => {
+      return await database.write((db) => {
         closed?.();
-        const outcomes = commands.map(applyOne);
+        const told: JournalEntry[] = [];
+        const outcomes = commands.map((command) => applyOne(command, told));
+        if (told.length > 0) journal?.put(db, told);
         if (writesSinceSweep >= SWEEP_ROWS) sweep();
         return outcomes;
       }, "rows");
@@ -218,6 +226,7 @@ function create(database: Database, { now }: BackendContext): Backend {
         waits.delete(stop);
       });
     },
+    journal,
     async close() {
       isClosed = true;
       for (const stop of [...waits]) stop();

@@ -318,6 +318,7 @@ export function testApp(app: Lovage, options: TestOptions = {}): TestApp {
       claim: run?.claim,
       deadline: Number.POSITIVE_INFINITY,
     }));
+    await Promise.all([...inHand.values()].map(({ run }) => run?.noteRunning()));
     const findings = await beatOnce(await engine.broker(), await engine.backend(), holdings, lastBeat, visibility);
     const told = findings.filter(({ finding }) => finding === "terminate");
     for (const { id } of told) inHand.get(id)?.run?.terminate();
@@ -376,7 +377,9 @@ function createBeat(app: Lovage, clock: VirtualClock) {
     async send(): Promise<void> {
       const step = tick(entries, timezone, state, clock.now());
       state = step.state;
-      await Promise.all(step.due.map(({ entry, slot }) => sendSlot(app, entry, slotId(app.name, entry.name, slot))));
+      await Promise.all(
+        step.due.map(({ entry, slot }) => sendSlot(app, entry, slot, slotId(app.name, entry.name, slot))),
+      );
     },
   };
 }

@@ -31,12 +31,12 @@ export async function beat(app: Lovage, options: { readonly log: Log; readonly s
       warn: (message) => log("warning", message),
       error: (message, error) => log("error", `${message}: ${String(error)}`),
     },
-    send: (entry, _slot, id) => sendSlot(app, entry, id),
+    send: (entry, slot, id) => sendSlot(app, entry, slot, id),
   });
 }
 
-/** Sends the task of a slot under its id. */
-export async function sendSlot(app: Lovage, entry: ScheduleEntry, id: string): Promise<void> {
+/** Sends the task of a slot, in milliseconds since the epoch, under its id. */
+export async function sendSlot(app: Lovage, entry: ScheduleEntry, slot: number, id: string): Promise<void> {
   const options = { ...entryOptions(entry), taskId: id };
   if (app.config.taskAlwaysEager) {
     await app.sendTask(entry.task, entry.args, options);
@@ -46,6 +46,8 @@ export async function sendSlot(app: Lovage, entry: ScheduleEntry, id: string): P
   const call = await createCall(engine, entry.task, entry.args, options);
   // The claim keeps a slot from running twice; where the broker can drop the second copy, it need not even travel.
   await send(engine, call, { ...options, deduplicationId: id });
+  const { task, name } = entry;
+  await engine.note({ time: engine.clock.now(), kind: "slot", id, task, queue: call.queue, entry: name, slot });
 }
 
 /** The entries put at run time, where a loop is what sends them: EventBridge calls the beat function for its own. */

@@ -4,7 +4,7 @@
  */
 
 /** Longer texts do not go on the board. A claim without a time limit takes about 350 bytes. */
-const PLACE_BYTES = 1024;
+const PLACE_BYTES = 2048;
 
 /** Of each place: how often it was written (odd while it is), and the length of its text; 0: nothing. */
 const WORDS = 2;

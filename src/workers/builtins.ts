@@ -113,7 +113,7 @@ async function unlockChord(self: RunningTask<Task>, args: readonly unknown[], kw
         maxRetries: typeof maxRetries === "number" ? maxRetries : null,
       });
     case "failed":
-      await failBody(sender, body, joined.error);
+      await failBody(sender, group, body, { id: self.request.id, rootId: self.request.rootId }, joined.error);
       return null;
     case "complete":
       await sendBody(sender, group, body, joined.values, { id: self.request.id, rootId: self.request.rootId });

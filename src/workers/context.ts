@@ -31,6 +31,7 @@ export interface WorkerContext extends WorkerOptions, Sender {
 
 export function createContext(app: Lovage, options: WorkerOptions): WorkerContext {
   const { engine } = app;
+  engine.warn = (message) => options.log("warning", message);
   return { ...options, app, ...senderOf(engine, options.log) };
 }
 

@@ -4,6 +4,7 @@ import { dataToError, exceptionToData } from "../protocol/exceptions.ts";
 import { decodeMeta, encodeMeta, type Meta } from "../protocol/meta.ts";
 import { formatTime } from "../protocol/time.ts";
 import { type Payload, taskKey } from "../results/backend.ts";
+import type { JournalEntry } from "../journal/entry.ts";
 import type { Outcome as Recorded } from "../results/record.ts";
 import { FAILURE } from "../states.ts";
 import { PayloadTooLarge } from "../errors.ts";
@@ -86,6 +87,7 @@ export async function storeFate(
   { engine, apply }: Pick<WorkerContext, "engine" | "apply">,
   id: string,
   meta: Meta,
+  entry?: JournalEntry,
 ): Promise<Recorded> {
   return apply({
     type: "bury",
@@ -93,6 +95,7 @@ export async function storeFate(
     now: engine.clock.now(),
     ttl: engine.ttl(),
     result: await encodeMeta(meta, engine.codec),
+    entry,
   });
 }
 

@@ -86,6 +86,8 @@ async function runEagerly(app: Lovage, begin: (sender: Sender) => Promise<Result
     async send(message) {
       queue.push(message);
     },
+    // What runs in its caller is told of by its caller.
+    async note() {},
   };
   const node = await begin(sender);
   currentScope()?.children.push(childOf(node));

@@ -56,13 +56,20 @@ every(setup.visibility / 3, async () => {
   }
 });
 
+/** What stores that a run has not ended: until now. */
+const endingAt = (now: number, { entry, ...overrun }: NonNullable<Holding["overrun"]>) => ({
+  ...overrun,
+  now,
+  ...(entry !== undefined && { entry: { ...entry, time: now } }),
+});
+
 // The run cannot be stopped from here; the process can. Its outcome is stored first: the message comes back, and whoever
 // gets it sends what follows from the row.
 every(LOOK_MS, async () => {
   const now = Date.now();
   const over = inHand(now - BLOCKED_MS);
   if (over.length === 0) return;
-  const commands = over.flatMap(({ overrun }) => (overrun === undefined ? [] : [{ ...overrun, now }]));
+  const commands = over.flatMap(({ overrun }) => (overrun === undefined ? [] : [endingAt(now, overrun)]));
   try {
     await (await engine.backend()).apply(commands);
   } finally {

@@ -114,7 +114,12 @@ export type HeartbeatOrder = { readonly hold: HoldingText } | { readonly drop: n
 export interface HeartbeatSetup {
   readonly config: Pick<
     Config,
-    "brokerUrl" | "resultBackend" | "brokerTransportOptions" | "resultBackendTransportOptions"
+    | "brokerUrl"
+    | "resultBackend"
+    | "brokerTransportOptions"
+    | "resultBackendTransportOptions"
+    | "journal"
+    | "journalExpires"
   >;
   /** Milliseconds. */
   readonly visibility: number;
@@ -151,10 +156,18 @@ function startTimer({ visibility, broker, backend, found, failed }: HeartbeatOpt
 
 function startThread({ config, visibility, capacity, found, failed }: HeartbeatOptions): Heartbeat {
   const { brokerUrl, resultBackend, brokerTransportOptions, resultBackendTransportOptions } = config;
+  const { journal, journalExpires } = config;
   const board = boardMemory(Math.min(capacity, MOST_PLACES));
   // Not all of the config: routes may be functions, which cannot be sent to a thread.
   const setup: HeartbeatSetup = {
-    config: { brokerUrl, resultBackend, brokerTransportOptions, resultBackendTransportOptions },
+    config: {
+      brokerUrl,
+      resultBackend,
+      brokerTransportOptions,
+      resultBackendTransportOptions,
+      journal,
+      journalExpires,
+    },
     visibility,
     board,
   };

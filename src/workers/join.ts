@@ -10,6 +10,7 @@ import { isOurs, rowContext, rulesOf } from "../canvas/send.ts";
 import { bodyOf, formOf, LEAF_SIZE, signatures, tasksOf } from "../canvas/shape.ts";
 import type { Engine } from "../engine.ts";
 import { ChordError, LovageError, OperationalError, PayloadTooLarge, WorkerLostError } from "../errors.ts";
+import type { JournalEntry } from "../journal/entry.ts";
 import { attemptOf, type Message, type SignatureData } from "../protocol/message.ts";
 import { decodeGroupMeta, decodeMeta, type Meta, type ResultTuple } from "../protocol/meta.ts";
 import { groupKey, joinKey, type Row, taskKey } from "../results/backend.ts";
@@ -19,6 +20,7 @@ import { FAILURE, isReady, SUCCESS } from "../states.ts";
 import { type Addressed, createCall, send } from "../tasks/publish.ts";
 import { failedMeta, isOurFate, storeFate } from "./dead-letter.ts";
 import type { Log } from "./log.ts";
+import { joinEntry, unsentEntry } from "./note.ts";
 import { messageOf, stackOf } from "./report.ts";
 
 /** What sending on needs: a worker has it, and so has a task that runs in its caller. */
@@ -29,6 +31,8 @@ export interface Sender {
   /** Rows, with all that was written before. */
   read(keys: readonly string[]): Promise<readonly (Row | undefined)[]>;
   send(message: Addressed, call?: Call): Promise<void>;
+  /** Tells the journal, where one is kept. Never throws. */
+  note(entry: JournalEntry): Promise<void>;
 }
 
 /** Sends on by the app's own broker and backend. */
@@ -43,6 +47,7 @@ export const senderOf = (engine: Engine, log: Log): Sender => ({
   },
   read: async (keys) => (await engine.backend()).read(keys, { consistent: true }),
   send: (message, call) => send(engine, message, call?.options),
+  note: (entry) => engine.note(entry),
 });
 
 /**
@@ -71,7 +76,7 @@ const isPassing = (error: unknown): boolean => error instanceof OperationalError
 
 /**
  * Sends a canvas on. A passing error is thrown: whoever asked does it again. What cannot be sent for a lasting reason has
- * failed, and who waits for it is told.
+ * failed, and who waits for it is told. Returns the ids of the tasks that it begins with.
  */
 export async function sendOn(
   sender: Sender,
@@ -79,7 +84,7 @@ export async function sendOn(
   given: Given,
   place: Place,
   idParts: IdParts,
-): Promise<void> {
+): Promise<readonly string[]> {
   const { engine } = sender;
   let ids = 0;
   const rules = rulesOf(engine, () => stableId(...idParts, ids++));
@@ -94,14 +99,16 @@ export async function sendOn(
       ...(id === undefined ? {} : { task_id: id }),
       chain: given.chain,
     };
-    return refused(sender, { ...signature, subtask_type: null, task: "", options }, signature.task, error);
+    await refused(sender, { ...signature, subtask_type: null, task: "", options }, signature.task, error);
+    return [];
   }
   try {
     for (const join of expanded.joins) {
       for (const row of await joinRows(join, rowContext(engine))) await sender.apply(row);
     }
   } catch (error) {
-    return refused(sender, expanded.signature, signature.task, error);
+    await refused(sender, expanded.signature, signature.task, error);
+    return [];
   }
   await all(
     expanded.calls.map(async (call) => {
@@ -112,6 +119,7 @@ export async function sendOn(
       }
     }),
   );
+  return expanded.calls.flatMap(({ signature: sent }) => idOf(sent) ?? []);
 }
 
 /** Waits for all of them, also where one throws: what has begun shall not go on behind the back of who handles the error. */
@@ -124,26 +132,32 @@ async function refused(sender: Sender, signature: SignatureData, what: string, e
   if (isPassing(error)) throw error;
   const id = idOf(signature);
   sender.log("error", `${what}[${id ?? ""}] could not be sent: ${messageOf(error)}`, { id, error: stackOf(error) });
-  await fail(sender, signature, failedMeta(sender.engine, id ?? "", error));
+  const entry = unsentEntry(sender.engine, id, what, rootOf(signature), error);
+  await fail(sender, signature, failedMeta(sender.engine, id ?? "", error), entry);
 }
 
 // ── what will not run ────────────────────────────────────────────────────────────────────────────────────────────────
 
-/** A frozen canvas will not run: the task that it ends in has failed, its errbacks are called once, and so on. */
-export async function fail(sender: Sender, signature: SignatureData, meta: Meta): Promise<void> {
+/**
+ * A frozen canvas will not run: the task that it ends in has failed, its errbacks are called once, and so on. `entry`: what
+ * the journal is told with the first row that is stored of it.
+ */
+export async function fail(sender: Sender, signature: SignatureData, meta: Meta, entry?: JournalEntry): Promise<void> {
   const form = formOf(signature);
   switch (form) {
     case "group":
-      return all(tasksOf(signature).map((member) => fail(sender, member, meta)));
+      return all(
+        tasksOf(signature).map((member, index) => fail(sender, member, meta, index === 0 ? entry : undefined)),
+      );
     case "chord": {
       const rest = signatures(signature.options["chain"]);
-      return all([fail(sender, bodyOf(signature), meta), ...rest.map((step) => mark(sender, step, meta))]);
+      return all([fail(sender, bodyOf(signature), meta, entry), ...rest.map((step) => mark(sender, step, meta))]);
     }
     case "task":
     case "chain": {
       const id = endOf(signature);
       const origin = { id, rootId: rootOf(signature) ?? id };
-      return all([mark(sender, signature, meta), callErrbacks(sender, errbacksOf(signature), origin, 0)]);
+      return all([mark(sender, signature, meta, entry), callErrbacks(sender, errbacksOf(signature), origin, 0)]);
     }
     default:
       return form satisfies never;
@@ -151,28 +165,28 @@ export async function fail(sender: Sender, signature: SignatureData, meta: Meta)
 }
 
 /** A frozen canvas will not run, because of what came before it: its tasks share that outcome, and count in their chords. */
-export async function mark(sender: Sender, signature: SignatureData, meta: Meta): Promise<void> {
+export async function mark(sender: Sender, signature: SignatureData, meta: Meta, entry?: JournalEntry): Promise<void> {
   const { chain, chord, group_id: group, group_index: index } = signature.options;
   const rest = signatures(chain).map((step) => mark(sender, step, meta));
   const form = formOf(signature);
   switch (form) {
     case "chain":
     case "group":
-      return all([...tasksOf(signature).map((task) => mark(sender, task, meta)), ...rest]);
+      return all([
+        ...tasksOf(signature).map((task, index) => mark(sender, task, meta, index === 0 ? entry : undefined)),
+        ...rest,
+      ]);
     case "chord":
-      return all([mark(sender, bodyOf(signature), meta), ...rest]);
+      return all([mark(sender, bodyOf(signature), meta, entry), ...rest]);
     case "task": {
       const id = idOf(signature);
-      if (id === undefined) return all(rest);
+      if (id === undefined) {
+        if (entry !== undefined) await sender.note(entry);
+        return all(rest);
+      }
       const groupId = typeof group === "string" ? group : undefined;
-      await storeFate(sender, id, {
-        ...meta,
-        taskId: id,
-        children: [],
-        parentId: undefined,
-        groupId,
-        extended: undefined,
-      });
+      const fate = { ...meta, taskId: id, children: [], parentId: undefined, groupId, extended: undefined };
+      await storeFate(sender, id, fate, entry);
       if (chord !== undefined && chord !== null && groupId !== undefined) {
         const [body] = signatures(chord);
         const member = {
@@ -199,10 +213,10 @@ export async function callErrbacks(
 ): Promise<void> {
   const group = stableId("errbacks", id, attempt);
   await all(
-    errbacks.map((errback, index) => {
+    errbacks.map(async (errback, index) => {
       const parts: IdParts = ["errback", id, attempt, index];
       const place = { defaultId: stableId(...parts), options: { group_id: group, group_index: index } };
-      return sendOn(sender, errback, { args: [id], options: { parent_id: id, root_id: rootId } }, place, parts);
+      await sendOn(sender, errback, { args: [id], options: { parent_id: id, root_id: rootId } }, place, parts);
     }),
   );
 }
@@ -245,7 +259,9 @@ export async function joinChord(sender: Sender, member: Member): Promise<void> {
     const { group, body } = member;
     await failBody(
       repeating(sender),
+      group,
       body,
+      member,
       new ChordError(`the chord ${group} can count no more members: ${error.message}`, { cause: error }),
     );
   }
@@ -359,11 +375,13 @@ export async function completeChord(
       if (state.members < size) return;
       return failBody(
         sender,
+        group,
         body,
+        origin,
         joined.error ?? new ChordError(`Dependency ${joined.id} has ended and its result is gone`),
       );
     case "failed":
-      return failBody(sender, body, joined.error);
+      return failBody(sender, group, body, origin, joined.error);
     case "complete":
       return sendBody(sender, group, body, joined.values, origin);
     default:
@@ -381,11 +399,28 @@ export async function sendBody(
 ): Promise<void> {
   const parts: IdParts = ["body", group];
   const place = { defaultId: stableId(...parts) };
-  await sendOn(sender, body, { args: [values], options: { parent_id: id, root_id: rootId } }, place, parts);
+  const known = { id: idOf(body) ?? place.defaultId, task: taskOf(body) };
+  const given: Given = { args: [values], options: { parent_id: id, root_id: rootId } };
+  const begins = await sendOn(sender, body, given, place, parts);
+  await sender.note(joinEntry(sender.engine, group, known, { id, rootId }, { begins }));
 }
 
-export const failBody = (sender: Sender, body: SignatureData, error: ChordError): Promise<void> =>
-  fail(sender, body, failedMeta(sender.engine, idOf(body) ?? "", error));
+/** Has the body of a chord fail. `from`: the member that ended last. */
+export async function failBody(
+  sender: Sender,
+  group: string,
+  body: SignatureData,
+  from: Origin,
+  error: ChordError,
+): Promise<void> {
+  const known = { id: idOf(body), task: taskOf(body) };
+  const entry = joinEntry(sender.engine, group, known, from, { error });
+  await fail(sender, body, failedMeta(sender.engine, known.id ?? "", error), entry);
+}
+
+/** The name of the task that a canvas begins with, or that of a form. */
+const taskOf = (signature: SignatureData): string =>
+  formOf(signature) === "chain" ? (tasksOf(signature)[0]?.task ?? signature.task) : signature.task;
 
 /** Results in the header of a chord, those of its leaves put together. */
 async function readHeader({ read, engine }: Sender, group: string): Promise<readonly ResultTuple[] | undefined> {

@@ -10,7 +10,7 @@ import { ImproperlyConfigured, OperationalError, QueueNotFound } from "../errors
 import { shareTurn } from "../turn.ts";
 import { startHeartbeat } from "./heartbeat.ts";
 import { type Log, silent } from "./log.ts";
-import { createWorker, type Disposition, type Run } from "./worker.ts";
+import { createWorker, type Disposition, LONG_RUN_MS, type Run } from "./worker.ts";
 
 export interface PollOptions {
   /** Default: all of `taskQueues`. */
@@ -79,6 +79,10 @@ export async function startWorker(app: Lovage, options: PollOptions = {}): Promi
     },
     failed: (error) => log("warning", `Messages in hand could not be kept for longer: ${String(error)}`),
   });
+
+  const noting = setInterval(() => {
+    for (const run of running.values()) void run.noteRunning();
+  }, LONG_RUN_MS).unref();
 
   /** Fetched, not begun. */
   const waiting: Delivery[] = [];
@@ -361,6 +365,7 @@ export async function startWorker(app: Lovage, options: PollOptions = {}): Promi
         await handBackRest();
       }
       await Promise.all(leaving);
+      clearInterval(noting);
       await heartbeat.stop();
       await engine.emitter.emit("workerShutdown", { hostname });
       end(recycle ? "recycle" : "stopped");
@@ -382,6 +387,7 @@ export async function startWorker(app: Lovage, options: PollOptions = {}): Promi
       }),
     );
     await Promise.all(leaving);
+    clearInterval(noting);
     await heartbeat.stop();
     end("stopped");
   }

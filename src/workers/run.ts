@@ -12,6 +12,7 @@ import { deadLetter } from "./dead-letter.ts";
 import { DELETE, type Disposition, handBack, LEAVE } from "./disposition.ts";
 import { follow, isInPlace } from "./follow.ts";
 import { dropAdded, repeating } from "./join.ts";
+import { attemptEntry, isKept } from "./note.ts";
 import { fieldsOf, nameOf, reportEnd, signalEnd, stackOf } from "./report.ts";
 import { type Attempt, type Outcome, runHooks, trace, type Traced } from "./trace.ts";
 
@@ -143,9 +144,11 @@ async function settle(
   const store = async (codec: MetaCodec) => {
     const conclusion = await conclude(engine, factsOf(context, job, traced.children), outcome, codec);
     const unclaimed = claimed === undefined;
+    const ended = { outcome, conclusion, began: ran?.began, runtime: traced.runtime, runs: claimed?.runs ?? 1 };
+    const entry = isKept(engine) ? attemptEntry(context, job, ended) : undefined;
     return {
       conclusion,
-      recorded: await apply({ type: "final", key, now, ttl: engine.ttl(), ...conclusion.command, unclaimed }),
+      recorded: await apply({ type: "final", key, now, ttl: engine.ttl(), ...conclusion.command, unclaimed, entry }),
     };
   };
   let stored: Awaited<ReturnType<typeof store>>;

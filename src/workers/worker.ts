@@ -22,6 +22,7 @@ import { DELETE, type Disposition, handBack, LEAVE } from "./disposition.ts";
 import { follow, type InPlace } from "./follow.ts";
 import { attemptInPlace } from "./in-place.ts";
 import { repeating } from "./join.ts";
+import { attemptEntry, deadLetterEntry, isKept, runningEntry } from "./note.ts";
 import { fieldsOf, nameOf, reportDeaths, reportReceived, stackOf } from "./report.ts";
 import { type Claimed, type RunEnd, runJob, terminated, verdict, waitingMeta, type Watch } from "./run.ts";
 
@@ -39,6 +40,9 @@ const RELEASE_RETRY_MAX_MS = 16_000;
 const SUSPECT_RUNS = 3;
 /** The claim of another owner is looked at again after this at the earliest. */
 const RUNNING_MIN_MS = 1_000;
+
+/** A run that has taken so long, in milliseconds, is told of while it goes on, so that what runs now can be listed. */
+export const LONG_RUN_MS = 5_000;
 
 /** A delivery that is to be run. */
 export interface Run {
@@ -61,6 +65,8 @@ export interface Run {
   overrun(seconds: number): Promise<Omit<Final, "now" | "ttl"> | undefined>;
   /** Runs it to its end. Never throws. `watch` is told when {@link timeLimit} is over, and how long hooks may take. */
   execute(watch?: Watch): Promise<RunEnd>;
+  /** Tells the journal that it runs, once it has done so for {@link LONG_RUN_MS}. To be called now and then. Never throws. */
+  noteRunning(): Promise<void>;
   /** The task's `signal` aborts: revoked with `terminate`. */
   terminate(): void;
   /** The task's `signal` aborts, as its worker stops. Where it ends by throwing, {@link execute} hands it back. */
@@ -133,9 +139,10 @@ async function bury(
   error: Error,
 ): Promise<Disposition> {
   const { engine, log } = context;
+  const entry = isKept(engine) ? deadLetterEntry(context, delivery.queue, { id, task, message }, error) : undefined;
   if (id) {
     const meta = failedMeta(engine, id, error);
-    const recorded = await storeFate(context, id, meta);
+    const recorded = await storeFate(context, id, meta, entry);
     // Its outcome is another's, or it runs: what follows from it is not ours to send.
     const isOurs = isOurFate(recorded);
     if (message !== undefined && isOurs) {
@@ -147,6 +154,8 @@ async function bury(
       });
     }
   }
+  // Where there is no id there is no row that it could be told with.
+  else if (entry !== undefined) await context.note(entry);
   return deadLetter(context, delivery, { id, task }, error);
 }
 
@@ -281,6 +290,8 @@ function startedMeta(context: WorkerContext, job: Job, facts: Facts) {
 function prepare(context: WorkerContext, job: Job, claimed: Claimed | undefined): Run {
   const abort = new AbortController();
   const { delivery, message, request } = job;
+  let began: number | undefined;
+  let isNoted = false;
   const { maxDeliveries } = context.engine.config;
   const runs = claimed?.runs ?? 1;
   let isReleased = false;
@@ -298,6 +309,7 @@ function prepare(context: WorkerContext, job: Job, claimed: Claimed | undefined)
     suspect: runs > 1 && runs >= Math.min(maxDeliveries, SUSPECT_RUNS),
     decided: verdict(context, job, claimed) !== undefined,
     async execute(watch) {
+      began = context.engine.clock.now();
       reportReceived(context, job);
       if (runs > 1) reportDeaths(context, job, runs - 1);
       await context.engine.emitter.emit("taskReceived", { task: message.task, taskId: message.id, request });
@@ -318,9 +330,20 @@ function prepare(context: WorkerContext, job: Job, claimed: Claimed | undefined)
         expected: false,
         abandoned: true,
       } as const;
-      const { command } = await conclude(context.engine, factsOf(context, job, []), outcome);
+      const { engine } = context;
+      const conclusion = await conclude(engine, factsOf(context, job, []), outcome);
+      const { command } = conclusion;
       // It is told to a thread as JSON.
-      return typeof command.result === "string" ? { type: "final", key: claimed.key, ...command } : undefined;
+      if (typeof command.result !== "string") return undefined;
+      const ended = { outcome, conclusion, began: engine.clock.now(), runtime: seconds, runs: claimed.runs };
+      const entry = isKept(engine) ? attemptEntry(context, job, ended) : undefined;
+      return { type: "final", key: claimed.key, ...command, entry };
+    },
+    async noteRunning() {
+      const { clock } = context.engine;
+      if (isNoted || began === undefined || clock.now() - began < LONG_RUN_MS || !isKept(context.engine)) return;
+      isNoted = true;
+      await context.note(runningEntry(context, job, began));
     },
     terminate: () => abort.abort(terminated()),
     abort: () => abort.abort(new WorkerShutdown()),

@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { createRouter, globPattern } from "../../src/brokers/routes.ts";
+import { createRouter } from "../../src/brokers/routes.ts";
+import { globPattern } from "../../src/glob.ts";
 import { type ConfigInput, resolveConfig, type TaskRoutes } from "../../src/config.ts";
 import { ImproperlyConfigured, QueueNotFound } from "../../src/errors.ts";
 

@@ -41,6 +41,8 @@ describe("defaults", () => {
       taskCompression: undefined,
       resultCompression: undefined,
       resultExpires: 86_400,
+      journal: true,
+      journalExpires: 604_800,
       resultExtended: false,
       taskDefaultQueue: "celery",
       taskDefaultExchange: "",

@@ -8,6 +8,7 @@ import * as sqs from "../../src/brokers/sqs.ts";
 import * as dynamodb from "../../src/results/dynamodb.ts";
 import { describeBackend } from "../contract/backend.ts";
 import { CONTRACT_QUEUES, describeBroker } from "../contract/broker.ts";
+import { describeJournal } from "../contract/journal.ts";
 import { emulator, emulatorUrl } from "./emulators.ts";
 import { startFaultProxy } from "./fault-proxy.ts";
 
@@ -86,7 +87,37 @@ function backendOn(name: string, aws: Emulator | undefined): void {
   });
 }
 
+const EXPIRES_S = 3600;
+
+function journalOn(name: string, aws: Emulator | undefined): void {
+  describe.skipIf(aws === undefined)("the journal in DynamoDB", () => {
+    if (aws === undefined) return;
+    describeJournal(`DynamoDB on ${name}`, async () => {
+      const url = emulatorUrl("dynamodb", aws, `/contract-${randomUUID()}`);
+      const table = `journal-${randomUUID()}`;
+      await Promise.all([dynamodb.createTable(url), dynamodb.createJournalTable(url, table)]);
+      // Ahead of the emulator's own clock, as above, and just after midnight in UTC.
+      let now = Date.UTC(2040, 0, 1, 0, 0, 30);
+      const failed = (error: unknown) => {
+        throw error;
+      };
+      const journal = { expires: EXPIRES_S, table, scope: "", failed };
+      const backend = dynamodb.open(url, { now: () => now, random: Math.random, options: {}, journal });
+      return {
+        backend,
+        now: () => now,
+        advance(ms) {
+          now += ms;
+        },
+        expires: EXPIRES_S,
+        close: () => backend.close(),
+      };
+    });
+  });
+}
+
 // LocalStack honours receipts of earlier deliveries, as SQS itself may, and the contract says that they do nothing.
 brokerOn("ministack", ministack);
 backendOn("ministack", ministack);
 backendOn("DynamoDB Local", dynamodbLocal);
+journalOn("DynamoDB Local", dynamodbLocal);

@@ -27,12 +27,12 @@ test("a full board takes no more, until something is taken down", () => {
   expect(reader.read(ALWAYS).sort()).toEqual(["2", "3"]);
 });
 
-test("a text of more than 1 KiB is not taken, and nothing stays up under its id", () => {
+test("a text of more than 2 KiB is not taken, and nothing stays up under its id", () => {
   const { writer, reader } = makeBoard(2);
-  expect(writer.put(1, "x".repeat(1024), ALWAYS)).toBe(true);
-  expect(writer.put(2, "é".repeat(512), ALWAYS)).toBe(true);
-  expect(writer.put(1, "x".repeat(1025), ALWAYS)).toBe(false);
-  expect(reader.read(ALWAYS)).toEqual(["é".repeat(512)]);
+  expect(writer.put(1, "x".repeat(2048), ALWAYS)).toBe(true);
+  expect(writer.put(2, "é".repeat(1024), ALWAYS)).toBe(true);
+  expect(writer.put(1, "x".repeat(2049), ALWAYS)).toBe(false);
+  expect(reader.read(ALWAYS)).toEqual(["é".repeat(1024)]);
 });
 
 test("only what is due is read", () => {

@@ -380,7 +380,7 @@ export const CASES: Readonly<Record<string, Case>> = {
     async lovage(app, run, _, id) {
       const entry = beatEntries(app).find(({ name }) => name === run);
       if (entry === undefined) throw new Error("there is no such entry");
-      await sendSlot(app, entry, id);
+      await sendSlot(app, entry, app.engine.clock.now(), id);
       return app.result(id).get(WAIT);
     },
     expected: () => 3,

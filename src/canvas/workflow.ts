@@ -1,0 +1,119 @@
+/** `app.workflow`: what the journal tells of a workflow, and the rows of what has not run yet. */
+import type { Engine } from "../engine.ts";
+import { ImproperlyConfigured } from "../errors.ts";
+import type { JournalEntry } from "../journal/entry.ts";
+import { rootOf } from "../journal/query.ts";
+import { isAbout, type Workflow, workflowOf } from "../journal/workflow.ts";
+import { decodeGroupMeta, decodeMeta, type ResultTuple } from "../protocol/meta.ts";
+import { groupKey, taskKey } from "../results/backend.ts";
+import { idsOf, leafId } from "./join-rows.ts";
+
+/** So many tasks are looked for at most. */
+const MOST_TASKS = 10_000;
+/** The clock that an id was made by may have been so far ahead, in milliseconds. */
+const SKEW_MS = 300_000;
+
+/** The graph of all below a task or a group. Throws `ImproperlyConfigured`, and `OperationalError` where it cannot be read. */
+export async function readWorkflow(engine: Engine, id: string): Promise<Workflow> {
+  if (typeof id !== "string" || id === "")
+    throw new ImproperlyConfigured("id", "a workflow is asked for by the id of its first task");
+  const own = await search(engine, id, (entry) => isAbout(id, entry));
+  // Below a task that is not the first, or in a group: what follows is told under the root of all of it.
+  const roots = new Set(own.map(rootOf).filter((root) => root !== id));
+  const entries =
+    roots.size === 0 ? own : await search(engine, id, (entry) => roots.has(rootOf(entry)) || isAbout(id, entry));
+  return readRows(engine, id, entries);
+}
+
+async function search(engine: Engine, id: string, matches: (entry: JournalEntry) => boolean): Promise<JournalEntry[]> {
+  const journal = await engine.journal();
+  const found: JournalEntry[] = [];
+  const range = { failures: false, from: timeOf(id) - SKEW_MS, to: Number.POSITIVE_INFINITY };
+  for await (const page of journal.read(range)) {
+    found.push(...page.filter(matches));
+    // Each task has some, of its retries. They are read newest first, and the beginning would be missing.
+    if (found.length > MOST_TASKS * 10) break;
+  }
+  return found;
+}
+
+/** When an id was made, where it says so: nothing of its workflow is older. */
+function timeOf(id: string): number {
+  const [, high = "", low = ""] = /^([0-9a-f]{8})-([0-9a-f]{4})-7/.exec(id) ?? [];
+  return high === "" ? 0 : Number.parseInt(high + low, 16);
+}
+
+/** The rows of all that is known, and of what these tell of. */
+async function readRows(engine: Engine, id: string, entries: readonly JournalEntry[]): Promise<Workflow> {
+  const backend = await engine.backend();
+  const states = new Map<string, string>();
+  const children = new Map<string, readonly string[]>();
+  const members = new Map<string, readonly string[]>();
+  /** A large header has rows of a hundred members each: whose they are. */
+  const leaves = new Map<string, string>();
+  const tasks = new Set([id]);
+  const groups = new Set([id]);
+  for (const { id: of, group, chord, kind } of entries) {
+    if (of !== undefined && kind !== "control") tasks.add(of);
+    if (chord !== undefined) tasks.add(chord);
+    if (group !== undefined) groups.add(group);
+  }
+  let truncated = tasks.size > MOST_TASKS;
+  let [newTasks, newGroups] = [[...tasks].slice(0, MOST_TASKS), [...groups].slice(0, MOST_TASKS)];
+  while (newTasks.length > 0 || newGroups.length > 0) {
+    const rows = await backend.read([...newTasks.map(taskKey), ...newGroups.map(groupKey)]);
+    const found = new Set<string>();
+    for (const [index, of] of newTasks.entries()) {
+      const row = rows[index];
+      if (row === undefined || row.hidden === true || row.result.length === 0) continue;
+      // What cannot be read has a state that is not known.
+      const meta = await orNothing(async () => decodeMeta(row.result, engine.codec));
+      if (meta === undefined) continue;
+      states.set(of, meta.status);
+      const sent = idsOf(tuplesOf(meta.children));
+      if (sent.length > 0) children.set(of, sent);
+      for (const child of sent) found.add(child);
+    }
+    const newLeaves: string[] = [];
+    for (const [index, of] of newGroups.entries()) {
+      const row = rows[newTasks.length + index];
+      if (row === undefined || row.result.length === 0) continue;
+      const [, header] = (await orNothing(async () => decodeGroupMeta(row.result, engine.codec))) ?? [];
+      const group = leaves.get(of) ?? of;
+      for (const [at, [[leaf], inner]] of (header ?? []).entries()) {
+        if (inner?.length !== 0 || leaf !== leafId(group, at)) continue;
+        leaves.set(leaf, group);
+        newLeaves.push(leaf);
+      }
+      const all = idsOf(header ?? []);
+      members.set(group, [...(members.get(group) ?? []), ...all]);
+      for (const member of all) found.add(member);
+    }
+    newGroups = newLeaves;
+    newTasks = [...found].filter((one) => !tasks.has(one));
+    if (tasks.size + newTasks.length > MOST_TASKS) {
+      truncated = true;
+      newTasks = newTasks.slice(0, Math.max(0, MOST_TASKS - tasks.size));
+    }
+    for (const one of newTasks) tasks.add(one);
+  }
+  return workflowOf(id, entries, { states, children, members }, truncated);
+}
+
+/** What is stored in a form that cannot be read has nothing to tell. */
+async function orNothing<T>(read: () => Promise<T>): Promise<T | undefined> {
+  try {
+    return await read();
+  } catch {
+    return undefined;
+  }
+}
+
+/** What a Celery of its own may have written as children is not to end the search. */
+const tuplesOf = (children: unknown): readonly ResultTuple[] =>
+  Array.isArray(children)
+    ? children.filter(
+        (child: unknown): child is ResultTuple =>
+          Array.isArray(child) && Array.isArray(child[0]) && typeof child[0][0] === "string",
+      )
+    : [];

@@ -1,0 +1,113 @@
+/**
+ * One thing that has happened, as the journal keeps it. An entry is a plain object of JSON: what a later version adds to
+ * it is kept by an earlier one, and shown.
+ */
+import { FAILURE } from "../states.ts";
+
+/**
+ * What an entry tells of:
+ * - `task`: an attempt ended. `state` says how: `SUCCESS`, `FAILURE`, `RETRY`, `REVOKED`, `IGNORED` or `REPLACED`.
+ * - `running`: a run that has taken some seconds and still runs; `runtime` says how many.
+ * - `deadLetter`: a message that was not run went to the dead letters.
+ * - `unsent`: what was to follow from a task could not be sent, and has failed.
+ * - `revoke`: somebody revoked a task.
+ * - `slot`: beat sent the task of an entry of its schedule.
+ * - `join`: the members of a chord have ended. `state` is `SUCCESS` where its body was sent, else `FAILURE`.
+ * - `control`: somebody steered the app: `action` says what was done.
+ */
+export type JournalKind = "task" | "running" | "deadLetter" | "unsent" | "revoke" | "slot" | "join" | "control";
+
+export interface JournalEntry {
+  /** When it happened, in milliseconds since the epoch. */
+  readonly time: number;
+  /** A later version may have further ones. */
+  readonly kind: JournalKind;
+  /** Of the task; of a `join`, that of the chord's body. */
+  readonly id?: string;
+  /** The task's name. */
+  readonly task?: string;
+  readonly queue?: string;
+  readonly state?: string;
+  /** Attempts before this one that asked for another. Absent: none. */
+  readonly retries?: number;
+  /** How often this attempt was begun: one more for each worker that died of it. Absent: once. */
+  readonly runs?: number;
+  /** Seconds that the task's own code took. Absent where it did not run. */
+  readonly runtime?: number;
+  /** Seconds from when it was due, or was sent, to its start. */
+  readonly waited?: number;
+  /** The worker's name. */
+  readonly worker?: string;
+  readonly error?: JournalError;
+  /** The id of the task that all of its workflow began with. Absent: it began with this one. */
+  readonly root?: string;
+  /** The id of the task that sent it. */
+  readonly parent?: string;
+  /** The id of the group, or the header of a chord, that it is a member of. */
+  readonly group?: string;
+  /** The id of the body of the chord that it is a member of. */
+  readonly chord?: string;
+  /** Positional arguments, shortened; what the caller gave as `argsrepr`, where it gave that. */
+  readonly args?: string;
+  /** The same of keyword arguments and `kwargsrepr`. */
+  readonly kwargs?: string;
+  /** The message went to the dead letters as well. */
+  readonly deadLetter?: boolean;
+  /** Of a `revoke`: a run that is under way is to be aborted. */
+  readonly terminate?: boolean;
+  /** Of a `join`: the ids of the tasks that the body begins with, where that is not the body's own. */
+  readonly begins?: readonly string[];
+  /** Of a `slot`: the name of the entry of the schedule. */
+  readonly entry?: string;
+  /** Of a `slot`: the instant that it stands for, in milliseconds since the epoch. */
+  readonly slot?: number;
+  /** Of a `control`: what was done. */
+  readonly action?: string;
+  /** Of a `control` or `revoke`: who did it. */
+  readonly by?: string;
+  /** What a later version of Lovage wrote. */
+  readonly [field: string]: unknown;
+}
+
+export interface JournalError {
+  /** The error's class, by the name that is stored with the result. */
+  readonly type: string;
+  /** The first line of its message, shortened. */
+  readonly message: string;
+}
+
+/** Such entries are kept apart from the rest, to be found over weeks without reading what went well. */
+export const isFailure = ({ kind, state }: JournalEntry): boolean =>
+  state === FAILURE || kind === "deadLetter" || kind === "unsent";
+
+/** Most characters of an error's message. */
+const LINE_LENGTH = 300;
+
+/** The first line of a text, with at most so many characters. */
+export function shortened(text: string, length = LINE_LENGTH): string {
+  const end = text.slice(0, length + 1).search(/[\r\n\u2028\u2029]/);
+  const line = end === -1 ? text : text.slice(0, end);
+  return line.length <= length ? line : `${line.slice(0, length - 1).toWellFormed()}…`;
+}
+
+/** Entries as they are stored. */
+export const writeEntries = (entries: readonly JournalEntry[]): string => JSON.stringify(entries);
+
+/** Entries as they were stored, by whatever version. What is none is left out. */
+export function readEntries(text: string): readonly JournalEntry[] {
+  let stored: unknown;
+  try {
+    stored = JSON.parse(text);
+  } catch {
+    return [];
+  }
+  return Array.isArray(stored) ? stored.filter(isEntry) : [];
+}
+
+const isEntry = (value: unknown): value is JournalEntry =>
+  typeof value === "object" &&
+  value !== null &&
+  "time" in value &&
+  typeof value.time === "number" &&
+  "kind" in value &&
+  typeof value.kind === "string";
