@@ -327,7 +327,9 @@ describe.each(stores)("the journal on %s", (_, start) => {
       expect([one?.after, two?.after]).toEqual([[id], [id]]);
       expect(body?.after.toSorted()).toEqual([one?.id, two?.id].toSorted());
       expect(end).toMatchObject({ id: result.id, after: [body?.id] });
-      expect(groups).toEqual([{ id: one?.group, members: expect.arrayContaining([one?.id, two?.id]), body: result.id }]);
+      expect(groups).toEqual([
+        { id: one?.group, members: expect.arrayContaining([one?.id, two?.id]), body: result.id },
+      ]);
       const below = await app.workflow(body?.id ?? "");
       expect(below.tasks.map(({ task }) => task)).toEqual(["shop.sum", "shop.last"]);
     });
