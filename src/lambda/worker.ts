@@ -5,7 +5,10 @@ import { type Delivery, isFifo } from "../brokers/broker.ts";
 import { translateQueueName } from "../brokers/queue-name.ts";
 import { peekEnvelope } from "../protocol/envelope.ts";
 import { parseTime } from "../protocol/time.ts";
-import { createWorker, type Disposition, type Run } from "../workers/worker.ts";
+import { ImproperlyConfigured } from "../errors.ts";
+import { LEASE_MARGIN_MS } from "../results/record.ts";
+import { LEAVE } from "../workers/disposition.ts";
+import { type Admission, createWorker, type Disposition, type Run } from "../workers/worker.ts";
 import { runTime } from "./deadline.ts";
 import { createLambdaLog } from "./log.ts";
 import { createMetrics } from "./metrics.ts";
@@ -51,6 +54,10 @@ const CONCURRENCY = 10;
 const MOST_OF_IT = 0.9;
 /** A run is looked after every so often, in milliseconds, from this age on: whether it was revoked with `terminate`. */
 const HEARTBEAT_MS = 10_000;
+/** What a dead function had in hand is taken up by others within so long, in milliseconds. */
+const TAKEN_UP_MS = 60_000;
+/** For so long a batch is kept, in milliseconds, each time that it is: five heartbeats. */
+const KEPT_MS = 50_000;
 
 const HAND_BACK: Disposition = { type: "handBack", visibility: 0 };
 
@@ -59,6 +66,8 @@ interface Invocation {
   readonly end: number;
   /** When the tasks must have ended. */
   readonly deadline: number;
+  /** Until when others leave its batch alone: its end, or the last heartbeat and {@link KEPT_MS}. */
+  kept: number;
 }
 
 /**
@@ -66,7 +75,11 @@ interface Invocation {
  *
  * Records run side by side, as many as `workerConcurrency` says (10 by default); those of a FIFO group one after the
  * other, and the first that is not done sends the rest of its group back. A run that goes past the function's timeout
- * ends as FAILURE `TimeLimitExceeded` before Lambda can kill it, and what was not begun until then is handed back.
+ * ends as FAILURE `TimeLimitExceeded` before Lambda can kill it, and what was not begun until then is handed back. A task
+ * that a function died of before runs first and alone; the rest of its batch is handed back at once.
+ *
+ * An event of a plugin that keeps functions warm, or of a schedule, does nothing. Rejects with `ImproperlyConfigured` for
+ * an event that is none of SQS.
  */
 export function createWorkerHandler(
   app: Lovage,
@@ -78,12 +91,12 @@ export function createWorkerHandler(
   const level = platform.env["AWS_LAMBDA_LOG_LEVEL"];
   const { log, begin } = createLambdaLog({ now: clock.now, write, level });
   const metrics = createMetrics((task) => app.tasks.has(task), level);
-  let invocation: Invocation = { end: 0, deadline: 0 };
+  let invocation: Invocation = { end: 0, deadline: 0, kept: 0 };
 
   const worker = createWorker(app, {
     hostname: `celery@${platform.env["AWS_LAMBDA_FUNCTION_NAME"] ?? "lambda"}`,
     log,
-    lease: () => invocation.end,
+    lease: () => Math.min(invocation.end, invocation.kept - LEASE_MARGIN_MS),
     deadline: () => invocation.deadline,
     pid: process.pid,
   });
@@ -103,13 +116,18 @@ export function createWorkerHandler(
   return async (event, context) => {
     const started = clock.now();
     const remaining = context.getRemainingTimeInMillis();
-    invocation = { end: started + remaining, deadline: started + runTime(remaining) };
+    invocation = { end: started + remaining, deadline: started + runTime(remaining), kept: Number.POSITIVE_INFINITY };
     begin(context.awsRequestId);
+    if (isWarmUp(event)) {
+      log("info", "Called to be kept warm, and not by a queue: there is nothing to do");
+      return { batchItemFailures: [] };
+    }
+    const records = recordsOf(event);
 
     const dispositions = new Map<Delivery, Disposition>();
     const failures: { readonly itemIdentifier: string }[] = [];
     const deliveries: Delivery[] = [];
-    for (const record of event.Records) {
+    for (const record of records) {
       const queue = queueOf(record.eventSourceARN);
       if (queue !== undefined) {
         deliveries.push(toDelivery(record, queue));
@@ -124,16 +142,13 @@ export function createWorkerHandler(
     }
 
     await runBatch(deliveries, dispositions, started);
-    const returned = deliveries.flatMap((delivery) => {
-      const disposition = dispositions.get(delivery) ?? HAND_BACK;
-      return disposition.type === "delete" ? [] : [{ delivery, disposition }];
-    });
-    for (const { delivery } of returned) failures.push({ itemIdentifier: delivery.messageId });
-    await hide(
-      returned.flatMap(({ delivery, disposition }) =>
-        disposition.type === "handBack" ? [{ delivery, visibility: disposition.visibility }] : [],
-      ),
+    await giveBack(
+      deliveries.filter((delivery) => dispositions.get(delivery)?.type !== "leave"),
+      dispositions,
     );
+    for (const delivery of deliveries) {
+      if (dispositions.get(delivery)?.type !== "delete") failures.push({ itemIdentifier: delivery.messageId });
+    }
     for (const line of metrics.flush(clock.now())) write(line);
     return { batchItemFailures: failures };
   };
@@ -145,16 +160,18 @@ export function createWorkerHandler(
   ): Promise<void> {
     const { deadline } = invocation;
     const running = new Map<Run, number>();
-    const postponed: (readonly Delivery[])[] = [];
+    /** Read and claimed before anything runs. */
+    const admitted = new Map<Delivery, Admission>();
+    const concurrency = app.config.workerConcurrency ?? CONCURRENCY;
 
     /**
-     * Whether a run gets the time that it may take. One cut short because others ran before it, or because its claim was slow,
-     * would fail for no fault of its own. One that may take longer than the function itself has to do with what there is.
+     * Whether a run gets the time that it may take, or all but all that this function has. One cut short because others ran
+     * before it, or its claim was slow, would fail for no fault of its own.
      */
     function hasTime(run: Run): boolean {
       if (run.decided) return true;
-      const whole = deadline - started;
-      const wanted = run.timeLimit === null ? whole / 2 : Math.min(run.timeLimit * 1000, whole * MOST_OF_IT);
+      const all = deadline - started;
+      const wanted = run.timeLimit === null ? all / 2 : Math.min(run.timeLimit * 1000, all * MOST_OF_IT);
       return deadline - clock.now() >= wanted;
     }
 
@@ -171,31 +188,71 @@ export function createWorkerHandler(
       return disposition;
     }
 
+    async function work(delivery: Delivery, isAlone: boolean): Promise<Disposition> {
+      const admission = admitted.get(delivery) ?? (await worker.admit(delivery));
+      const run = "run" in admission ? admission.run : undefined;
+      // Others run beside it, or have run: it comes back, and is then the first.
+      if (run !== undefined && isSuspect(run) && !isAlone) return release(run);
+      metrics.add("Received", sqsName(delivery.queue), run?.message.task ?? peekEnvelope(delivery.body).task);
+      return "run" in admission ? execute(admission.run) : admission.disposition;
+    }
+
     /** One after the other, up to the first that is not done. */
-    async function runLane(lane: readonly Delivery[], alone: boolean): Promise<void> {
-      for (const [index, delivery] of lane.entries()) {
+    async function runLane(lane: readonly Delivery[]): Promise<void> {
+      for (const delivery of lane) {
         if (clock.now() >= deadline) return;
-        const admission = await worker.admit(delivery);
-        const run = "run" in admission ? admission.run : undefined;
-        if (run?.suspect && !alone) {
-          // Its claim is given up until it can be alone: if the process dies before that, it did not die of this one.
-          await release(run);
-          postponed.push(lane.slice(index));
-          return;
-        }
-        metrics.add("Received", sqsName(delivery.queue), run?.message.task ?? peekEnvelope(delivery.body).task);
-        const disposition = "run" in admission ? await execute(admission.run) : admission.disposition;
+        const disposition = await work(delivery, false);
         dispositions.set(delivery, disposition);
         if (disposition.type !== "delete") return;
       }
     }
 
-    const watch = startWatch(running);
-    await inParallel([...lanesOf(deliveries)], app.config.workerConcurrency ?? CONCURRENCY, (lane) =>
-      runLane(lane, false),
-    );
-    for (const lane of postponed) await runLane(lane, true);
+    /** What a function died of runs first and alone: nothing that it could take along, nothing that takes its time. */
+    async function runSuspect(suspect: Delivery): Promise<void> {
+      await inParallel([...admitted], concurrency, async ([delivery, admission]) => {
+        if (delivery === suspect) return;
+        const isRun = "run" in admission;
+        // A verdict needs no run: it is stored here and now.
+        if (!isRun || admission.run.decided) dispositions.set(delivery, await work(delivery, false));
+        else dispositions.set(delivery, await release(admission.run));
+      });
+      // At once, and not when this invocation ends: others have room for them.
+      await giveBack(
+        deliveries.filter((delivery) => delivery !== suspect),
+        dispositions,
+      );
+      await watch.keepToEnd(suspect, claimOf(admitted.get(suspect)));
+      dispositions.set(suspect, await work(suspect, true));
+    }
+
+    // What was handed back most often goes first, so that each gets its turn.
+    const lanes = [...lanesOf(deliveries)].sort(([a], [b]) => (b?.receiveCount ?? 0) - (a?.receiveCount ?? 0));
+    const watch = await startWatch(deliveries, dispositions, running);
+    // Nobody died of what comes for the first time; and nothing is claimed here that would not be run at once.
+    const again = lanes
+      .slice(0, concurrency)
+      .flatMap(([head]) => (head !== undefined && head.receiveCount > 1 && started < deadline ? [head] : []));
+    await inParallel(again, concurrency, async (delivery) => {
+      admitted.set(delivery, await worker.admit(delivery));
+    });
+    const suspect = again.find((delivery) => {
+      const admission = admitted.get(delivery);
+      return admission !== undefined && "run" in admission && isSuspect(admission.run);
+    });
+    if (suspect !== undefined) await runSuspect(suspect);
+    else await inParallel(lanes, concurrency, runLane);
     await watch.stop();
+  }
+
+  /** Hands back what is not done. What was handed back before is somebody else's by now, and left alone. */
+  async function giveBack(deliveries: readonly Delivery[], dispositions: Map<Delivery, Disposition>): Promise<void> {
+    const back: { readonly delivery: Delivery; readonly visibility: number }[] = [];
+    for (const delivery of deliveries) {
+      const disposition = await worker.handBack(delivery, dispositions.get(delivery) ?? HAND_BACK);
+      dispositions.set(delivery, disposition.type === "handBack" ? LEAVE : disposition);
+      if (disposition.type === "handBack") back.push({ delivery, visibility: disposition.visibility });
+    }
+    await hide(back);
   }
 
   async function giveUp(run: Run): Promise<Disposition> {
@@ -234,34 +291,89 @@ export function createWorkerHandler(
     }
   }
 
-  /** Asks the rows of long runs now and then whether the task was revoked with `terminate`. Short runs cost nothing. */
-  function startWatch(running: ReadonlyMap<Run, number>): { stop(): Promise<void> } {
+  /**
+   * Asks the rows of long runs now and then whether the task was revoked with `terminate`. Where a dead function would keep
+   * its neighbours from others for longer than {@link TAKEN_UP_MS}, it keeps the batch as well: for a short time, again and
+   * again. A batch of one has no neighbours, and is kept to the function's end, as is one that ends soon: they cost nothing.
+   */
+  async function startWatch(
+    deliveries: readonly Delivery[],
+    dispositions: ReadonlyMap<Delivery, Disposition>,
+    running: ReadonlyMap<Run, number>,
+  ): Promise<Watch> {
     const stopping = new AbortController();
+    let isKept = deliveries.length > 1 && invocation.end - clock.now() > TAKEN_UP_MS;
+
+    async function keep(): Promise<void> {
+      const now = clock.now();
+      if (now > invocation.kept) {
+        log(
+          "warning",
+          `The event loop was blocked for more than ${KEPT_MS / 1000} s, and others may have taken over what ran: tasks that do so belong on a queue with batchSize 1`,
+        );
+      }
+      invocation.kept = now + KEPT_MS;
+      // Those done are kept too: SQS deletes them when the function answers.
+      await hold(
+        deliveries.filter((delivery) => dispositions.get(delivery)?.type !== "leave"),
+        KEPT_MS,
+      );
+    }
+
+    async function hold(held: readonly Delivery[], visibility: number): Promise<void> {
+      const broker = await engine.broker();
+      const settled = await broker.changeVisibility(held.map((delivery) => ({ delivery, visibility })));
+      for (const error of settled) if (error !== undefined) throw error;
+    }
+
+    async function look(): Promise<void> {
+      const now = clock.now();
+      const long = [...running].flatMap(([run, began]) =>
+        run.claim !== undefined && now - began >= HEARTBEAT_MS ? [{ run, claim: run.claim }] : [],
+      );
+      if (long.length === 0) return;
+      const lease = Math.min(invocation.end, invocation.kept - LEASE_MARGIN_MS);
+      const backend = await engine.backend();
+      const outcomes = await backend.apply(long.map(({ claim }) => ({ type: "extend", ...claim, now, lease })));
+      for (const [index, outcome] of outcomes.entries()) {
+        if (!(outcome instanceof Error) && outcome.type === "written" && outcome.revoked === "terminate")
+          long[index]?.run.terminate();
+      }
+    }
+
+    const trying = (keeping: Promise<unknown>) =>
+      keeping.catch((error: unknown) =>
+        log("warning", `What this function has in hand could not be kept for longer: ${String(error)}`),
+      );
+    if (isKept) await trying(keep());
     const watching = (async () => {
       for (;;) {
         await clock.sleep(HEARTBEAT_MS, stopping.signal);
         if (stopping.signal.aborted) return;
-        const now = clock.now();
-        await Promise.all([...running.keys()].map((run) => run.noteRunning()));
-        const long = [...running].flatMap(([run, began]) =>
-          run.claim !== undefined && now - began >= HEARTBEAT_MS ? [{ run, claim: run.claim }] : [],
-        );
-        if (long.length === 0) continue;
-        try {
-          const backend = await engine.backend();
-          const outcomes = await backend.apply(
-            long.map(({ claim }) => ({ type: "extend", ...claim, now, lease: invocation.end })),
-          );
-          for (const [index, outcome] of outcomes.entries()) {
-            if (!(outcome instanceof Error) && outcome.type === "written" && outcome.revoked === "terminate")
-              long[index]?.run.terminate();
-          }
-        } catch (error) {
-          log("warning", `Whether a running task was revoked could not be seen: ${String(error)}`);
-        }
+        await Promise.all([
+          ...[...running.keys()].map((run) => run.noteRunning()),
+          isKept ? trying(keep()) : undefined,
+          look().catch((error: unknown) =>
+            log("warning", `Whether a running task was revoked could not be seen: ${String(error)}`),
+          ),
+        ]);
       }
     })();
     return {
+      async keepToEnd(delivery, claim) {
+        if (!isKept) return;
+        isKept = false;
+        invocation.kept = Number.POSITIVE_INFINITY;
+        const now = clock.now();
+        const extend = async () => {
+          if (claim === undefined) return;
+          const [outcome] = await (await engine.backend()).apply([
+            { type: "extend", ...claim, now, lease: invocation.end },
+          ]);
+          if (outcome instanceof Error) throw outcome;
+        };
+        await trying(Promise.all([hold([delivery], invocation.end - now + LEASE_MARGIN_MS), extend()]));
+      },
       async stop() {
         // With a reason, so that none is made up: an error with a stack for every batch.
         stopping.abort("ended");
@@ -271,6 +383,18 @@ export function createWorkerHandler(
   }
 }
 
+interface Watch {
+  /** From now on it is the only one in hand: it is kept to the function's end, also where it blocks the event loop until then. */
+  keepToEnd(delivery: Delivery, claim: Run["claim"]): Promise<void>;
+  stop(): Promise<void>;
+}
+
+/** A function died while it ran, of it or of a neighbour. In a process of their own there are no neighbours to take along. */
+const isSuspect = (run: Run): boolean => run.deaths > 0 && !run.decided;
+
+const claimOf = (admission: Admission | undefined): Run["claim"] =>
+  admission !== undefined && "run" in admission ? admission.run.claim : undefined;
+
 /** Asks once for each name: a function serves few queues, and many records. */
 function remember<T>(find: (name: string) => T): (name: string) => T {
   const known = new Map<string, T>();
@@ -279,6 +403,32 @@ function remember<T>(find: (name: string) => T): (name: string) => T {
     return known.get(name) as T;
   };
 }
+
+/** Called for no message: by a plugin that keeps functions warm, or by a schedule that somebody made for that. */
+export function isWarmUp(event: unknown): boolean {
+  const { source, warmer }: { readonly source?: unknown; readonly warmer?: unknown } =
+    typeof event === "object" && event !== null ? event : {};
+  return source === "serverless-plugin-warmup" || source === "aws.events" || warmer === true;
+}
+
+/** The records of an event. Throws `ImproperlyConfigured` where it is none of SQS. */
+function recordsOf(event: unknown): readonly SqsRecord[] {
+  const records = typeof event === "object" && event !== null && "Records" in event ? event.Records : undefined;
+  if (Array.isArray(records) && records.every(isRecord)) return records;
+  throw new ImproperlyConfigured(
+    "event",
+    `is none of an SQS event source: a worker's function was given ${JSON.stringify(event)?.slice(0, 200)}; remove whatever else calls it, or make that call a task with delay()`,
+  );
+}
+
+const isRecord = (record: unknown): record is SqsRecord =>
+  typeof record === "object" &&
+  record !== null &&
+  "body" in record &&
+  typeof record.body === "string" &&
+  "receiptHandle" in record &&
+  "eventSourceARN" in record &&
+  typeof record.eventSourceARN === "string";
 
 /** The queue of an event source, by the name that the app gives it; nothing where it is none that this app could name. */
 function queueBehind(app: Lovage, arn: string): string | undefined {

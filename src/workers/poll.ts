@@ -140,7 +140,8 @@ export async function startWorker(app: Lovage, options: PollOptions = {}): Promi
     (entries) => broker.changeVisibility(entries) as Promise<(undefined | Error)[]>,
   );
 
-  async function dispose(delivery: Delivery, disposition: Disposition): Promise<void> {
+  async function dispose(delivery: Delivery, given: Disposition): Promise<void> {
+    const disposition = await worker.handBack(delivery, given);
     try {
       switch (disposition.type) {
         case "delete":

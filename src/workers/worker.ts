@@ -32,6 +32,8 @@ export type { RunEnd, Watch } from "./run.ts";
 
 /** A task nobody knows is handed back so often before it becomes a dead letter: a deploy may be rolling out. */
 const UNKNOWN_TASK_TRIES = 3;
+/** Before the broker's last delivery a worker ends a task so many deliveries early: a function may die in those. */
+const RECEIVES_LEFT = 10;
 /** A claim that could not be given up is tried again after so long, and after twice as long each time … */
 const RELEASE_RETRY_MS = 500;
 /** … up to this: half a minute in all. */
@@ -83,11 +85,23 @@ export type Admission = { readonly disposition: Disposition } | { readonly run: 
 export interface Worker {
   /** Reads a message and claims its task. Never throws. */
   admit(delivery: Delivery): Promise<Admission>;
+  /**
+   * What becomes of a message that was not done: the same, or a dead letter whose row says why, where the broker would soon
+   * make it one without a word. Never throws.
+   */
+  handBack(delivery: Delivery, disposition: Disposition): Promise<Disposition>;
 }
 
 export function createWorker(app: Lovage, options: WorkerOptions): Worker {
   const context = createContext(app, options);
-  return { admit: (delivery) => guard(context, delivery, () => admit(context, delivery)) };
+  return {
+    admit: (delivery) => guard(context, delivery, () => admit(context, delivery)),
+    async handBack(delivery, disposition) {
+      // The first deliveries are all but all of them, and need no broker to be looked at.
+      if (disposition.type !== "handBack" || delivery.receiveCount <= RECEIVES_LEFT) return disposition;
+      return (await guard(context, delivery, () => endInTime(context, delivery, disposition))).disposition;
+    },
+  };
 }
 
 /** Runs a step whose failure is the system's: the message is handed back, and nobody waits for its full visibility. */
@@ -137,12 +151,14 @@ async function bury(
   delivery: Delivery,
   { id, task, message }: Known & { readonly message: Message | undefined },
   error: Error,
+  whileRunning?: Disposition,
 ): Promise<Disposition> {
   const { engine, log } = context;
   const entry = isKept(engine) ? deadLetterEntry(context, delivery.queue, { id, task, message }, error) : undefined;
   if (id) {
     const meta = failedMeta(engine, id, error);
     const recorded = await storeFate(context, id, meta, entry);
+    if (whileRunning !== undefined && recorded.type === "refused" && recorded.row?.done !== true) return whileRunning;
     // Its outcome is another's, or it runs: what follows from it is not ours to send.
     const isOurs = isOurFate(recorded);
     if (message !== undefined && isOurs) {
@@ -158,6 +174,25 @@ async function bury(
   else if (entry !== undefined) await context.note(entry);
   return deadLetter(context, delivery, { id, task }, error);
 }
+
+/** Ends a task whose message was handed back as often as its broker allows. */
+async function endInTime(
+  context: WorkerContext,
+  delivery: Delivery,
+  disposition: Disposition,
+): Promise<{ readonly disposition: Disposition }> {
+  const { maxReceives = Number.POSITIVE_INFINITY } = (await context.engine.broker()).limits;
+  if (delivery.receiveCount <= maxReceives - RECEIVES_LEFT) return { disposition };
+  const { id, task } = peekEnvelope(delivery.body);
+  const message = await salvageMessage(delivery.body);
+  const error = new OperationalError(
+    `the message was handed out ${delivery.receiveCount} times in ${formatSpan(context.engine.clock.now() - delivery.sentAt)} and came back each time; the log of the workers of ${delivery.queue} says why. \`lovage dlq redrive\` tries again`,
+    { retryable: false },
+  );
+  return { disposition: await bury(context, delivery, { id, task, message }, error, disposition) };
+}
+
+const formatSpan = (ms: number): string => `${Math.max(0, Math.round(ms / 60_000))} minutes`;
 
 const rowOf = async ({ engine }: WorkerContext, meta: Meta) => ({ result: await encodeMeta(meta, engine.codec) });
 

@@ -181,31 +181,115 @@ test("a task is not begun in less time than it may take, and no death is counted
   expect(row?.runs).toBe(1);
 });
 
-test("a task that two workers died of runs last, and alone", async () => {
+test("a claim that is slow takes no task's time: what has too little of it left is handed back", async () => {
+  const app = new Lovage("shop", { taskTimeLimit: 60 });
+  let slow = true;
+  const nap = app.task("shop.nap", (): Promise<void> => app.engine.clock.sleep(50_000));
+  const fn = testFunction(app);
+  const result = await nap.delay();
+  const backend = await app.engine.backend();
+  const apply = backend.apply.bind(backend);
+  Object.assign(backend, {
+    async apply(commands: Parameters<typeof apply>[0]) {
+      if (slow && commands.some(({ type }) => type === "claim")) await app.engine.clock.sleep(30_000);
+      return apply(commands);
+    },
+  });
+  const deliveries = await fn.receive();
+  const first = fn.invoke(deliveries, 70_000);
+  await settle();
+  fn.clock.moveTo(fn.clock.now() + 30_000);
+  expect((await first).batchItemFailures).toHaveLength(1);
+  expect(await result.state()).toBe("PENDING");
+  slow = false;
+  const second = fn.invoke(await fn.receive(), 70_000);
+  await settle();
+  fn.clock.moveTo(fn.clock.now() + 50_000);
+  await second;
+  expect(await result.state()).toBe("SUCCESS");
+});
+
+test("a task that a worker died of runs first and alone, and the rest of its batch is free for others at once", async () => {
   const app = new Lovage("shop");
   const ran: string[] = [];
   const note = app.task("shop.note", async (what: string) => {
     ran.push(`${what} begins`);
-    await settle();
+    if (what === "suspect") await app.engine.clock.sleep(20_000);
     ran.push(`${what} ends`);
   });
   const fn = testFunction(app);
   await note.delay("suspect");
-  let id: string | undefined;
-  for (let deaths = 0; deaths < 2; deaths++) {
-    const [delivery] = await fn.receive();
-    if (delivery === undefined) throw new Error("nothing was received");
-    id = delivery.messageId;
-    const dying = createWorker(app, { hostname: "celery@gone", log: silent, lease: () => fn.clock.now() + 1000 });
-    await dying.admit(delivery);
-    fn.clock.moveTo(fn.clock.now() + 400_000);
-  }
+  const [delivery] = await fn.receive();
+  if (delivery === undefined) throw new Error("nothing was received");
+  const dying = createWorker(app, { hostname: "celery@gone", log: silent, lease: () => fn.clock.now() + 1000 });
+  await dying.admit(delivery);
+  fn.clock.moveTo(fn.clock.now() + 400_000);
   await note.delay("one");
   await note.delay("two");
   const deliveries = await fn.receive();
-  expect(deliveries[0]?.messageId).toBe(id);
-  expect(await fn.invoke(deliveries)).toEqual({ batchItemFailures: [] });
-  expect(ran).toEqual(["one begins", "two begins", "one ends", "two ends", "suspect begins", "suspect ends"]);
+  const invocation = fn.invoke([...deliveries].reverse(), 70_000);
+  await settle();
+  expect(ran).toEqual(["suspect begins"]);
+  // Another invocation has them while this one still runs.
+  const rest = await fn.receive();
+  expect(ids(rest).sort()).toEqual(ids(deliveries.slice(1)).sort());
+  expect(await fn.invoke(rest)).toEqual({ batchItemFailures: [] });
+  fn.clock.moveTo(fn.clock.now() + 20_000);
+  const { batchItemFailures } = await invocation;
+  expect(batchItemFailures.map(({ itemIdentifier }) => itemIdentifier).sort()).toEqual(ids(rest).sort());
+  expect(ran).toEqual(["suspect begins", "one begins", "one ends", "two begins", "two ends", "suspect ends"]);
+  expect(await fn.receive()).toEqual([]);
+});
+
+test.each([
+  [{}, /none of an SQS event source/],
+  [{ Records: [{ EventSource: "aws:sns", Sns: { Message: "x" } }] }, /none of an SQS event source.*aws:sns/],
+  [null, /none of an SQS event source/],
+  ["text", /none of an SQS event source.*"text"/],
+])("an event that is none of SQS is refused, and says what it was: %j", async (event, message) => {
+  const fn = testFunction(new Lovage("shop"));
+  await expect(fn.handle(event as never)).rejects.toThrow(message);
+});
+
+test.each([{ source: "serverless-plugin-warmup" }, { warmer: true }, { source: "aws.events", detail: {} }])(
+  "a call to keep the function warm does nothing, and says so: %j",
+  async (event) => {
+    const app = new Lovage("shop");
+    const fn = testFunction(app);
+    expect(await fn.handle(event as never)).toEqual({ batchItemFailures: [] });
+    expect(fn.lines).toMatchObject([{ level: "INFO", message: expect.stringContaining("kept warm") }]);
+    expect(app.engine.isOpen).toBe(false);
+  },
+);
+
+test("before SQS would make a message a dead letter without a word, its row and the letter say what happened", async () => {
+  const app = new Lovage("shop");
+  const told: unknown[] = [];
+  const add = app.task("shop.add", (x: number) => x + 1);
+  app.task("shop.tell", (id: string) => void told.push(id));
+  const fn = testFunction(app, {
+    broker: (broker) => ({ ...broker, limits: { ...broker.limits, maxReceives: 1000 } }),
+  });
+  const result = await add.applyAsync([1], { linkError: app.signature("shop.tell", [], { immutable: false }) });
+  const [delivery] = await fn.receive();
+  if (delivery === undefined) throw new Error("nothing was received");
+  // What is not begun goes back, however often: no time is left.
+  const early = {
+    ...toRecord(delivery),
+    attributes: { ...toRecord(delivery).attributes, ApproximateReceiveCount: "900" },
+  };
+  expect((await fn.handle({ Records: [early] }, 0)).batchItemFailures).toHaveLength(1);
+  expect(await result.state()).toBe("PENDING");
+  const late = {
+    ...toRecord(delivery),
+    attributes: { ...toRecord(delivery).attributes, ApproximateReceiveCount: "995" },
+  };
+  expect((await fn.handle({ Records: [late] }, 0)).batchItemFailures).toEqual([]);
+  expect(await result.state()).toBe("FAILURE");
+  await expect(result.get()).rejects.toThrow(/handed out 995 times.*came back each time/);
+  expect((await fn.deadLetters())[0]?.attributes["reason"]).toContain("handed out 995 times");
+  await fn.invoke(await fn.receive());
+  expect(told).toEqual([result.id]);
 });
 
 test("a message whose task runs elsewhere is hidden for the rest of the lease", async () => {
