@@ -5,7 +5,7 @@ import { TaskQueues } from "lovage/cdk";
 import { app } from "../functions/tasks.ts";
 
 export interface LovageStackProps extends StackProps {
-  /** Put before all names. @default - none */
+  /** Put before all names. @default - the name of the stack and a `-` */
   readonly prefix?: string | undefined;
   /** Whether table and dead letters go with the stack. @default false */
   readonly removeData?: boolean;
@@ -28,7 +28,7 @@ export class LovageStack extends Stack {
       entry: fileURLToPath(new URL("../functions/worker.ts", import.meta.url)),
       beatEntry: fileURLToPath(new URL("../functions/beat.ts", import.meta.url)),
       enforceSSL,
-      removalPolicy: removeData ? RemovalPolicy.DESTROY : RemovalPolicy.RETAIN,
+      removalPolicy: removeData ? RemovalPolicy.DESTROY : RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE,
       ...(prefix === undefined ? {} : { prefix }),
     });
   }

@@ -178,7 +178,7 @@ function same(given: unknown, wanted: unknown): void {
     throw new Error(`got ${JSON.stringify(given)} in place of ${JSON.stringify(wanted)}`);
 }
 
-/** What a stack of `TaskQueues` says about itself, by the end of an output's name. */
+/** What a stack of `TaskQueues` says about itself, by an output's name. */
 async function outputsOfStack(given: string | undefined): Promise<(name: string) => string> {
   let file = given;
   if (file === undefined) {
@@ -188,10 +188,10 @@ async function outputsOfStack(given: string | undefined): Promise<(name: string)
     if (!existsSync(file)) throw new Error(`there is no deployment on ${aws.endpoint}; first: npm run deploy:local`);
   }
   const stacks = JSON.parse(readFileSync(file, "utf8")) as Readonly<Record<string, Readonly<Record<string, string>>>>;
-  const all = Object.values(stacks).flatMap((stack) => Object.entries(stack));
+  const all: Readonly<Record<string, string>> = Object.assign({}, ...Object.values(stacks));
   return (name) => {
-    const found = all.find(([key]) => key.replace(/[0-9A-F]{8}$/, "").endsWith(name));
-    if (found === undefined) throw new Error(`${file} has no output ${name}`);
-    return found[1];
+    const found = all[`Lovage${name}`];
+    if (found === undefined) throw new Error(`${file} has no output Lovage${name}`);
+    return found;
   };
 }

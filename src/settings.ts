@@ -135,10 +135,40 @@ export const duration: Parse<number> = (value, at) => {
   }, 0);
 };
 
-const environment: Parse<Readonly<Record<string, string>>> = (value, at) =>
-  Object.freeze(
-    Object.fromEntries(Object.entries(object(value, at)).map(([key, inner]) => [key, text(inner, `${at}.${key}`)])),
+const environment: Parse<Readonly<Record<string, string>>> = (value, at) => {
+  const given = Object.fromEntries(
+    Object.entries(object(value, at)).map(([key, inner]) => [key, text(inner, `${at}.${key}`)]),
   );
+  checkEnvironment(given, at);
+  return Object.freeze(given);
+};
+
+/** Lambda's limit of names and values together, in bytes. */
+const MAX_ENVIRONMENT = 4096;
+/** What the deployment sets, and what Lambda sets and lets nobody else set. */
+const OURS = ["LOVAGE_BROKER_URL", "LOVAGE_RESULT_BACKEND", "LOVAGE_BEAT_FUNCTION"];
+const LAMBDAS =
+  /^(AWS_(REGION|DEFAULT_REGION|EXECUTION_ENV|ACCESS_KEY|ACCESS_KEY_ID|SECRET_ACCESS_KEY|SESSION_TOKEN|LAMBDA_(FUNCTION_(NAME|MEMORY_SIZE|VERSION)|INITIALIZATION_TYPE|LOG_(GROUP|STREAM)_NAME|RUNTIME_API))|LAMBDA_(TASK_ROOT|RUNTIME_DIR))$/;
+
+/** Refuses what no function of Lambda takes as its environment. Throws `ImproperlyConfigured`. */
+export function checkEnvironment(variables: Readonly<Record<string, string>>, at: string): void {
+  for (const key of Object.keys(variables)) {
+    const refused = (why: string) => new ImproperlyConfigured(`${at}.${key}`, why);
+    if (OURS.includes(key)) throw refused("is set by the deployment, and may not be given another value");
+    if (LAMBDAS.test(key)) throw refused("is set by Lambda, which takes no other value");
+    if (!/^[A-Za-z]\w+$/.test(key)) {
+      throw refused(
+        `is not a name that Lambda takes: at least two letters, digits and "_", beginning with a letter; given: ${show(key)}`,
+      );
+    }
+  }
+  const bytes = new TextEncoder().encode(Object.entries(variables).flat().join("")).length;
+  if (bytes <= MAX_ENVIRONMENT) return;
+  throw new ImproperlyConfigured(
+    at,
+    `must have at most ${MAX_ENVIRONMENT} bytes, names and values together, on Lambda; given: ${bytes}. Larger values are better read by the task, from Parameter Store for example`,
+  );
+}
 
 const QUEUE_HINTS: Hints = {
   exchangeType: 'only exchanges of the type "direct" exist; SQS has neither topics nor bindings by pattern',

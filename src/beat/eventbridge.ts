@@ -57,7 +57,7 @@ export function open(url: string, context: BeatStoreContext): BeatStore {
   if (beatFunction === undefined) {
     throw new ImproperlyConfigured(
       "beatFunction",
-      "has to be the ARN of the beat function for entries put at run time: environmentFor() of TaskQueues gives it to a function as LOVAGE_BEAT_FUNCTION, and the stack has it as the output BeatFunction",
+      "has to be the ARN of the beat function for entries put at run time: environmentFor() of TaskQueues gives it to a function as LOVAGE_BEAT_FUNCTION, and the stack has it as the output LovageBeatFunction",
     );
   }
   const prefix = rulePrefix(context.prefix, "runtime");

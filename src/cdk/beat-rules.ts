@@ -135,8 +135,10 @@ export class BeatRules extends Construct {
       }),
     });
     for (const entry of ruleEntries(app)) {
-      new events.Rule(this, `Rule-${entry.name}`, {
-        ruleName: ruleName(deployed, entry.name),
+      const name = ruleName(deployed, entry.name);
+      // Its id is of the name of the rule, which no other has: the CDK takes names that differ by a slash for one.
+      new events.Rule(this, `Rule-${name}`, {
+        ruleName: name,
         description: `${app.name}: ${entry.task} by the entry ${entry.name} of beatSchedule`.slice(0, 512),
         schedule: events.Schedule.expression(cronExpression(ruleOf(entry.schedule, app.config.timezone))),
         targets: [target(entry.name)],

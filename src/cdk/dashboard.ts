@@ -6,7 +6,8 @@ import { type Metric, NAMESPACE } from "../lambda/metrics.ts";
 import type { TaskQueue } from "./task-queue.ts";
 
 interface TaskDashboardProps {
-  readonly queues: readonly TaskQueue[];
+  /** By their names in the app. */
+  readonly queues: ReadonlyMap<string, TaskQueue>;
   readonly alarms: readonly cloudwatch.Alarm[];
 }
 
@@ -22,7 +23,7 @@ export function taskDashboard(
   dashboard.addWidgets(
     new cloudwatch.AlarmStatusWidget({ title: "Alarms", alarms: [...alarms], width: 3 * WIDTH, height: 3 }),
   );
-  for (const { queue, deadLetterQueue, function: fn } of queues) {
+  for (const [name, { queue, deadLetterQueue, function: fn }] of queues) {
     const metric = (metricName: Metric, statistic: string, label: string = metricName) =>
       new cloudwatch.Metric({
         namespace: NAMESPACE,
@@ -32,7 +33,6 @@ export function taskDashboard(
         period: Duration.minutes(1),
         dimensionsMap: { QueueName: queue.queueName },
       });
-    const name = queue.node.scope?.node.id ?? queue.node.id;
     dashboard.addWidgets(
       new cloudwatch.GraphWidget({
         title: `${name}: waiting`,

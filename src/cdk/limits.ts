@@ -1,4 +1,5 @@
 /** What AWS takes, checked before anything is deployed: each refusal names the limit and the value given. */
+import { Token } from "aws-cdk-lib";
 import { ImproperlyConfigured } from "../errors.ts";
 
 interface Range {
@@ -31,5 +32,6 @@ export const INVOCATIONS_OF_POLLER = 10;
 /** Throws `ImproperlyConfigured` where a number is out of its range. */
 export function checkRange(setting: string, value: number | undefined, { min, max, unit }: Range): void {
   if (value === undefined || (Number.isInteger(value) && value >= min && value <= max)) return;
-  throw new ImproperlyConfigured(setting, `must be a whole number from ${min} to ${max} ${unit}; given: ${value}`);
+  const given = Token.isUnresolved(value) ? "a value that is known at deployment only" : value;
+  throw new ImproperlyConfigured(setting, `must be a whole number from ${min} to ${max} ${unit}; given: ${given}`);
 }

@@ -53,7 +53,7 @@ export class LongDelays extends Construct {
       if (isFifo(queueName)) continue;
       const onSqs = translateQueueName(prefix, queueName);
       checkRoleName(queueName, onSqs, stack.region);
-      const role = new iam.Role(this, queueName, {
+      const role = new iam.Role(this, `Role-${queueName}`, {
         roleName: `${rolePrefix}${onSqs}`,
         description: `EventBridge Scheduler sends delayed messages to ${onSqs}`,
         assumedBy: new iam.ServicePrincipal(SERVICE, {

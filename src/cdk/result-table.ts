@@ -4,6 +4,7 @@ import * as dynamodb from "aws-cdk-lib/aws-dynamodb";
 import type * as kms from "aws-cdk-lib/aws-kms";
 import type { Construct } from "constructs";
 import { ImproperlyConfigured } from "../errors.ts";
+import { checkLiteral } from "./names.ts";
 
 export interface ResultTableProps {
   /** 3 to 255 letters, digits, `_`, `-` and `.`. */
@@ -12,13 +13,14 @@ export interface ResultTableProps {
   readonly encryptionKey?: kms.IKey | undefined;
   /** Reads and writes a second that the table can take from its first second on. @default - DynamoDB's own */
   readonly warmThroughput?: dynamodb.WarmThroughput | undefined;
-  /** @default RemovalPolicy.RETAIN */
+  /** @default RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE */
   readonly removalPolicy?: RemovalPolicy;
 }
 
 /** Pays per request, forgets rows past their `ttl`, and can be restored to any second of the last 35 days. */
 export class ResultTable extends dynamodb.Table {
   constructor(scope: Construct, id: string, props: ResultTableProps) {
+    checkLiteral("tableName", props.tableName);
     if (!/^[\w.-]{3,255}$/.test(props.tableName)) {
       throw new ImproperlyConfigured(
         "tableName",
@@ -31,7 +33,7 @@ export class ResultTable extends dynamodb.Table {
       billingMode: dynamodb.BillingMode.PAY_PER_REQUEST,
       timeToLiveAttribute: "ttl",
       pointInTimeRecoverySpecification: { pointInTimeRecoveryEnabled: true },
-      removalPolicy: props.removalPolicy ?? RemovalPolicy.RETAIN,
+      removalPolicy: props.removalPolicy ?? RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE,
       ...(props.warmThroughput === undefined ? {} : { warmThroughput: props.warmThroughput }),
       ...(props.encryptionKey === undefined
         ? {}

@@ -14,6 +14,7 @@ import { checkQueueName } from "../brokers/queue-name.ts";
 import type { QueueConfig } from "../config.ts";
 import { ImproperlyConfigured } from "../errors.ts";
 import { MAX_FUNCTION_TIMEOUT_S, TIMEOUT_MARGIN_S } from "../lambda/deadline.ts";
+import { checkEnvironment } from "../settings.ts";
 import { checkRange, INVOCATIONS_OF_POLLER, LIMITS, MAX_BATCH_WITHOUT_WINDOW } from "./limits.ts";
 import { type FunctionOptions, taskFunction } from "./task-function.ts";
 
@@ -88,6 +89,8 @@ export class TaskQueue extends Construct implements iam.IGrantable {
   constructor(scope: Construct, id: string, props: TaskQueueProps) {
     super(scope, id);
     const settings = settingsOf(props);
+    const environment = { ...props.queue.environment, ...props.environment };
+    checkEnvironment(environment, `taskQueues.${props.queue.name}.environment`);
     const { queueName, timeout, pollers } = settings;
     const common = {
       ...(isFifo(queueName) ? { fifo: true } : {}),
@@ -119,7 +122,7 @@ export class TaskQueue extends Construct implements iam.IGrantable {
     this.function = taskFunction(this, "Worker", {
       ...props,
       ...(settings.memorySize === undefined ? {} : { memorySize: settings.memorySize }),
-      environment: { ...props.queue.environment, ...props.environment },
+      environment,
       timeout: Duration.seconds(timeout),
       reservedConcurrency: settings.reservedConcurrency,
     });

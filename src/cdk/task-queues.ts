@@ -1,4 +1,5 @@
 /** An app on AWS: its queues with their workers, its results, its beat. */
+import { createHash } from "node:crypto";
 import { CfnOutput, RemovalPolicy, Stack } from "aws-cdk-lib";
 import type * as cloudwatch from "aws-cdk-lib/aws-cloudwatch";
 import type * as dynamodb from "aws-cdk-lib/aws-dynamodb";
@@ -9,14 +10,16 @@ import type { BundlingOptions } from "aws-cdk-lib/aws-lambda-nodejs";
 import { RetentionDays } from "aws-cdk-lib/aws-logs";
 import { Construct } from "constructs";
 import type { Lovage } from "../app.ts";
-import { isFifo } from "../brokers/broker.ts";
-import { translateQueueName } from "../brokers/queue-name.ts";
+import { rulePrefix } from "../beat/rule-name.ts";
+import { deadLetterQueue, isFifo } from "../brokers/broker.ts";
+import { checkQueueName, translateQueueName } from "../brokers/queue-name.ts";
 import { createRouter, type Route } from "../brokers/routes.ts";
 import { ImproperlyConfigured, QueueNotFound } from "../errors.ts";
 import { didYouMean } from "../nearest.ts";
 import { BeatRules, ruleEntries } from "./beat-rules.ts";
 import { taskDashboard } from "./dashboard.ts";
 import { LongDelays } from "./long-delays.ts";
+import { checkLiteral, defaultPrefix, takeNames } from "./names.ts";
 import { ResultTable } from "./result-table.ts";
 import { TaskQueue, type TaskQueueOptions } from "./task-queue.ts";
 
@@ -27,7 +30,10 @@ export interface TaskQueuesProps {
   readonly entry: string;
   /** The module of beat: exports `handler`, made by `createBeatHandler(app)`. @default - none; needed where the app has a `beatSchedule`, or puts entries at run time */
   readonly beatEntry?: string;
-  /** Put before the names of queues, table and rules, so that two deployments can be side by side. @default - `queue_name_prefix` of the app's broker */
+  /**
+   * Put before the names of queues, table and rules, so that two deployments can be side by side. `""`: nothing, as Python's
+   * Celery has it. @default - `queue_name_prefix` of the app's broker, or the name of the stack and a `-`
+   */
   readonly prefix?: string;
   /** What a queue's deployment is told beyond its declaration, by the queue's name. @default - none */
   readonly queues?: Readonly<Record<string, TaskQueueOptions>>;
@@ -47,7 +53,11 @@ export interface TaskQueuesProps {
    * function each time. @default false
    */
   readonly longDelays?: boolean;
-  /** What becomes of the table, the dead letters and the entries of `longDelays` when the stack is destroyed. @default RemovalPolicy.RETAIN */
+  /**
+   * What becomes of the table, the dead letters and the entries of `longDelays` when the stack is destroyed. With `RETAIN`
+   * they stay after a first deployment that failed, too, and the next one finds their names taken.
+   * @default RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE
+   */
   readonly removalPolicy?: RemovalPolicy;
   /** Queues refuse requests without TLS. @default true */
   readonly enforceSSL?: boolean;
@@ -86,8 +96,10 @@ export class TaskQueues extends Construct {
     super(scope, id);
     const { app, entry } = props;
     const { config } = app;
-    const prefix = props.prefix ?? config.brokerTransportOptions.queueNamePrefix;
-    const removalPolicy = props.removalPolicy ?? RemovalPolicy.RETAIN;
+    checkLiteral("prefix", props.prefix);
+    checkLiteral("queue_name_prefix", config.brokerTransportOptions.queueNamePrefix);
+    const prefix = props.prefix ?? (config.brokerTransportOptions.queueNamePrefix || defaultPrefix(this));
+    const removalPolicy = props.removalPolicy ?? RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE;
     checkDeclaration(props);
     const scheduled = ruleEntries(app);
     const backend = parseBackend(config.resultBackend);
@@ -95,8 +107,14 @@ export class TaskQueues extends Construct {
       throw new ImproperlyConfigured("warmThroughput", "is for a new table: say it where the table given is made");
     }
 
-    const tableName =
-      props.table?.tableName ?? props.tableName ?? backend.table ?? translateQueueName(prefix, "celery");
+    const tableName = props.tableName ?? backend.table ?? translateQueueName(prefix, "celery");
+    const queueNames = Object.keys(config.taskQueues).map((name) => checkQueueName("taskQueues", prefix, name, true));
+    const hasBeat = scheduled.length > 0 || props.beatEntry !== undefined;
+    takeNames(this, {
+      queue: [...queueNames, ...queueNames.map(deadLetterQueue)],
+      table: props.table === undefined ? [tableName] : [],
+      rule: hasBeat ? [`${rulePrefix(prefix, "deployed")}*`] : [],
+    });
     this.table =
       props.table ??
       new ResultTable(this, "Results", {
@@ -123,7 +141,8 @@ export class TaskQueues extends Construct {
       const key = options.encryptionKey ?? props.encryptionKey;
       this.#queues.set(
         queue.name,
-        new TaskQueue(this, queue.name, {
+        // Below an id of its own kind: a queue may be called Results, Dashboard or Default.
+        new TaskQueue(this, `Queue-${queue.name}`, {
           ...common,
           ...options,
           queue,
@@ -167,7 +186,7 @@ export class TaskQueues extends Construct {
       ]);
     }
 
-    if (scheduled.length > 0 || props.beatEntry !== undefined) {
+    if (hasBeat) {
       if (props.beatEntry === undefined) {
         throw new ImproperlyConfigured(
           "beatEntry",
@@ -188,7 +207,7 @@ export class TaskQueues extends Construct {
     const alarms = [...this.#queues.values()].flatMap((queue) => queue.alarms);
     if (this.beat !== undefined) alarms.push(this.beat.alarm);
     for (const alarm of alarms) alarm.addAlarmAction(...(props.alarmActions ?? []));
-    this.dashboard = taskDashboard(this, "Dashboard", { queues: [...this.#queues.values()], alarms });
+    this.dashboard = taskDashboard(this, "Dashboard", { queues: this.#queues, alarms });
     this.#addOutputs();
   }
 
@@ -248,31 +267,46 @@ export class TaskQueues extends Construct {
     return iam.Grant.addToPrincipal({ grantee, actions, resourceArns: [this.table.tableArn] });
   }
 
+  /** By ids without the CDK's hash, which stay as they are: scripts and `lovage env` look for them. */
   #addOutputs(): void {
-    for (const [name, { queue }] of this.#queues) {
-      new CfnOutput(this, `QueueUrl-${name}`, { value: queue.queueUrl, description: `The queue ${name}` });
-    }
-    new CfnOutput(this, "TableName", { value: this.table.tableName, description: "The results" });
-    const { region } = Stack.of(this);
-    new CfnOutput(this, "DashboardUrl", {
-      value: `https://${region}.console.aws.amazon.com/cloudwatch/home?region=${region}#dashboards/dashboard/${this.dashboard.dashboardName}`,
-      description: "Queues, tasks and alarms at a glance",
-    });
-    if (this.beat !== undefined) {
-      new CfnOutput(this, "BeatFunction", {
-        value: this.beat.function.functionArn,
-        description: "LOVAGE_BEAT_FUNCTION",
-      });
-    }
-    new CfnOutput(this, "BrokerUrl", { value: this.brokerUrl, description: "LOVAGE_BROKER_URL" });
-    new CfnOutput(this, "ResultBackend", { value: this.resultBackend, description: "LOVAGE_RESULT_BACKEND" });
+    const stack = Stack.of(this);
+    // A second TaskQueues of a stack says of each whose it is.
+    const whose = named.has(stack) ? this.node.path.slice(stack.node.path.length).replace(NOT_IN_IDS, "") : "";
+    named.add(stack);
+    const output = (name: string, value: string, description: string) =>
+      new CfnOutput(this, name, { value, description }).overrideLogicalId(`${whose}Lovage${name}`);
+    for (const [name, { queue }] of this.#queues) output(`QueueUrl${idOf(name)}`, queue.queueUrl, `The queue ${name}`);
+    output("TableName", this.table.tableName, "The results");
+    const { region } = stack;
+    output(
+      "DashboardUrl",
+      `https://${region}.console.aws.amazon.com/cloudwatch/home?region=${region}#dashboards/dashboard/${this.dashboard.dashboardName}`,
+      "Queues, tasks and alarms at a glance",
+    );
+    if (this.beat !== undefined) output("BeatFunction", this.beat.function.functionArn, "LOVAGE_BEAT_FUNCTION");
+    output("BrokerUrl", this.brokerUrl, "LOVAGE_BROKER_URL");
+    output("ResultBackend", this.resultBackend, "LOVAGE_RESULT_BACKEND");
   }
+}
+
+/** Stacks that have outputs of one of these. */
+const named = new WeakSet<Stack>();
+
+const NOT_IN_IDS = /[^A-Za-z0-9]/g;
+
+/** A queue's name in the id of an output. What had to be left out is made up for by a hash. */
+function idOf(name: string): string {
+  const plain = name.replace(NOT_IN_IDS, "");
+  return plain === name ? name : `${plain}${createHash("sha256").update(name).digest("hex").slice(0, 8)}`;
 }
 
 /** What the app says about queues has to name queues that will be there. */
 function checkDeclaration({ app, queues = {} }: TaskQueuesProps): void {
   const { config } = app;
   const declared = Object.keys(config.taskQueues);
+  for (const name of declared) checkLiteral("taskQueues", name);
+  for (const name of Object.keys(config.beatSchedule)) checkLiteral("beatSchedule", name);
+  checkLiteral("resultBackend", config.resultBackend);
   const mustExist = (setting: string, queue: string) => {
     if (declared.includes(queue)) return;
     const twin = isFifo(queue) ? queue.slice(0, -".fifo".length) : `${queue}.fifo`;

@@ -2,6 +2,7 @@
 import { Command } from "commander";
 import { beatCommand } from "./beat.ts";
 import { dlqCommand } from "./dlq.ts";
+import { envCommand } from "./env.ts";
 import { EXIT_HELP } from "./exit.ts";
 import { purgeCommand, queuesCommand } from "./queues.ts";
 import { callCommand, inspectCommand, resultCommand } from "./tasks.ts";
@@ -31,6 +32,7 @@ Examples:
   queuesCommand(program);
   purgeCommand(program);
   dlqCommand(program);
+  envCommand(program);
   inspectCommand(program);
   childCommand(program);
   return program;

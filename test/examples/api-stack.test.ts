@@ -25,5 +25,5 @@ test("the example service is a function behind a URL that may do what a caller d
     "dynamodb:PutItem",
     "dynamodb:UpdateItem",
   ]);
-  expect(JSON.stringify(statements[0])).toContain("TasksreportsQueue");
+  expect(JSON.stringify(statements[0])).toContain("TasksQueuereportsQueue");
 });

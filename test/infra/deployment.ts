@@ -28,6 +28,8 @@ export function deploy(
     app,
     entry: join(FUNCTIONS, "worker.ts"),
     beatEntry: join(FUNCTIONS, "beat.ts"),
+    // Tests speak of names as the app does; template.test.ts has one of the prefix that a stack gives.
+    prefix: "",
     ...(typeof props === "function" ? props(stack) : props),
   });
   let template: Template | undefined;

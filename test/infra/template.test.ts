@@ -50,7 +50,7 @@ function allowed({ stack, template }: Deployment, role: iam.IRole): readonly str
 
 function nameOf(resource: unknown): string {
   const [id] = (resource as { "Fn::GetAtt"?: [string] })["Fn::GetAtt"] ?? [JSON.stringify(resource)];
-  return id.replace(/^Tasks/, "").replace(/[0-9A-F]{8}$/, "");
+  return id.replace(/^Tasks(Queue(?=[a-z]))?/, "").replace(/[0-9A-F]{8}$/, "");
 }
 
 const roleOf = (fn: lambda.IFunction): iam.IRole => {
@@ -184,7 +184,8 @@ test("the table is Celery's, pays per request, forgets by ttl and can be restore
   deploy(shop(), { prefix: "shop-" })
     .template()
     .hasResource("AWS::DynamoDB::Table", {
-      DeletionPolicy: "Retain",
+      DeletionPolicy: "RetainExceptOnCreate",
+      UpdateReplacePolicy: "Retain",
       Properties: {
         TableName: "shop-celery",
         KeySchema: [{ AttributeName: "id", KeyType: "HASH" }],
@@ -210,15 +211,15 @@ test("the table and the options of the app's own resultBackend are kept", () => 
   });
 });
 
-test("table and dead letters outlive the stack, unless it is told otherwise", () => {
+test("table and dead letters outlive the stack, but not a first deployment that failed, unless it is told otherwise", () => {
   const kept = (stack: LovageStack) => {
     const template = Template.fromStack(stack);
     return ["AWS::DynamoDB::Table", "AWS::SQS::Queue"]
       .flatMap((type) => Object.values(resources(template, type)))
-      .filter(({ DeletionPolicy }) => DeletionPolicy === "Retain")
+      .filter(({ DeletionPolicy }) => DeletionPolicy === "RetainExceptOnCreate")
       .map(({ Properties }) => Properties["QueueName"] ?? Properties["TableName"] ?? "beat");
   };
-  expect(kept(new LovageStack(unbundled(), "A"))).toEqual(["celery", "celery-dlq", "media-dlq", "beat"]);
+  expect(kept(new LovageStack(unbundled(), "A"))).toEqual(["A-celery", "A-celery-dlq", "A-media-dlq", "beat"]);
   expect(kept(new LovageStack(unbundled(), "B", { removeData: true }))).toEqual([]);
 });
 
@@ -541,7 +542,10 @@ test("workers, and functions that ask for it, are told the beat function; its AR
   const told = template().findResources("AWS::Lambda::Function", {
     Properties: { Environment: { Variables: Match.objectLike({ LOVAGE_BEAT_FUNCTION }) } },
   });
-  expect(Object.keys(told).map((id) => id.replace(/[0-9A-F]{8}$/, ""))).toEqual(["TasksceleryWorkerFunction", "Api"]);
+  expect(Object.keys(told).map((id) => id.replace(/[0-9A-F]{8}$/, ""))).toEqual([
+    "TasksQueueceleryWorkerFunction",
+    "Api",
+  ]);
   template().hasOutput("*", { Value: LOVAGE_BEAT_FUNCTION });
 });
 
@@ -575,13 +579,16 @@ test("a beat function without a schedule is there for entries put at run time", 
   template().resourceCountIs("AWS::Events::Rule", 0);
 });
 
-test("the outputs name queues, table and dashboard", () => {
-  const outputs = Object.keys(
-    deploy(shop({ taskQueues: { celery: {}, media: {} } }))
-      .template()
-      .findOutputs("*"),
-  );
-  for (const name of ["QueueUrlcelery", "QueueUrlmedia", "TableName", "DashboardUrl", "BrokerUrl", "ResultBackend"]) {
-    expect(outputs.filter((output) => output.includes(name))).toHaveLength(1);
-  }
+test("the outputs are called by names that stay: queues, table, dashboard and what a process needs", () => {
+  const outputs = (config: Parameters<typeof shop>[0]) => Object.keys(deploy(shop(config)).template().findOutputs("*"));
+  expect(outputs({ taskQueues: { celery: {}, media: {}, "media.large": {} } }).sort()).toEqual([
+    "LovageBeatFunction",
+    "LovageBrokerUrl",
+    "LovageDashboardUrl",
+    "LovageQueueUrlcelery",
+    "LovageQueueUrlmedia",
+    expect.stringMatching(/^LovageQueueUrlmedialarge[0-9a-f]{8}$/),
+    "LovageResultBackend",
+    "LovageTableName",
+  ]);
 });

@@ -31,7 +31,7 @@ describe.skipIf(localstack === undefined)("on LocalStack", () => {
 
   test("the deployed table forgets rows whose ttl has passed", async () => {
     const dynamodb = new DynamoDBClient(client);
-    const TableName = "celery";
+    const TableName = "Lovage-celery";
     const { TimeToLiveDescription } = await dynamodb.send(new DescribeTimeToLiveCommand({ TableName }));
     expect(TimeToLiveDescription).toEqual({ AttributeName: "ttl", TimeToLiveStatus: "ENABLED" });
     const id = { S: "celery-task-meta-expired" };

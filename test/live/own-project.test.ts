@@ -89,12 +89,6 @@ describe.skipIf(ministack === undefined)("a project of one's own", () => {
       "outputs.json",
       "--no-notices",
     ]);
-    const { Shop = {} } = JSON.parse(readFileSync(join(project, "outputs.json"), "utf8")) as Record<
-      string,
-      Record<string, string>
-    >;
-    const output = (name: string) => Object.entries(Shop).find(([key]) => key.includes(name))?.[1] ?? "";
-    const urls = { LOVAGE_BROKER_URL: output("BrokerUrl"), LOVAGE_RESULT_BACKEND: output("ResultBackend") };
-    expect(await inProject(process.execPath, ["main.ts"], urls)).toBe("3\n");
+    expect(await inProject("sh", ["-c", 'eval "$(npx lovage env outputs.json)" && node main.ts'])).toBe("3\n");
   });
 });

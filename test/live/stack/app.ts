@@ -7,7 +7,11 @@ import { app } from "./tasks.ts";
 const cdk = new App();
 const context = (name: string): string => String(cdk.node.tryGetContext(name) ?? "");
 const stack = new Stack(cdk, "Live");
-const tasks = new TaskQueues(stack, "Tasks", { app, entry: fileURLToPath(new URL("worker.ts", import.meta.url)) });
+const tasks = new TaskQueues(stack, "Tasks", {
+  app,
+  prefix: "",
+  entry: fileURLToPath(new URL("worker.ts", import.meta.url)),
+});
 for (const name of Object.keys(app.config.taskQueues)) {
   const { function: fn } = tasks.queue(name);
   fn.addEnvironment("LIVE_VERSION", `v${context("version")}`);

@@ -8,6 +8,7 @@ const cdk = new App();
 const path = (file: string) => fileURLToPath(new URL(file, import.meta.url));
 const tasks = new TaskQueues(new Stack(cdk, "Ticks"), "Tasks", {
   app,
+  prefix: "",
   entry: path("beat-worker.ts"),
   beatEntry: path("beat.ts"),
 });

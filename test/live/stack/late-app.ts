@@ -8,6 +8,7 @@ import { app } from "./late-tasks.ts";
 const stack = new Stack(new App(), "Late", { synthesizer: new CliCredentialsStackSynthesizer() });
 const tasks = new TaskQueues(stack, "Tasks", {
   app,
+  prefix: "",
   entry: fileURLToPath(new URL("late-worker.ts", import.meta.url)),
   longDelays: true,
   enforceSSL: false,

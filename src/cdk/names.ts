@@ -1,0 +1,54 @@
+/** Names of what is deployed: known when the app is synthesized, and each taken once in an account and region. */
+import { Stack, Token } from "aws-cdk-lib";
+import type { Construct, IConstruct } from "constructs";
+import { ImproperlyConfigured } from "../errors.ts";
+
+/**
+ * Refuses a value that is known at deployment only. A name that is cut, translated or put into a URL would be made of the
+ * placeholder's own text, which changes with the rest of the app: everything named so would then be replaced, with what is
+ * in it.
+ */
+export function checkLiteral(setting: string, value: string | undefined): void {
+  if (value === undefined || !Token.isUnresolved(value)) return;
+  throw new ImproperlyConfigured(
+    setting,
+    "must be known at synth, and is a value of the deployment (a CfnParameter, an attribute of a resource, the name of a nested stack): give text, such as a value of the CDK's context",
+  );
+}
+
+/** `Shop-`, after the stack that is deployed: a nested one is part of that. */
+export function defaultPrefix(scope: Construct): string {
+  let stack = Stack.of(scope);
+  while (stack.nestedStackParent !== undefined) stack = stack.nestedStackParent;
+  checkLiteral("stackName", stack.stackName);
+  return `${stack.stackName}-`;
+}
+
+const taken = new WeakMap<IConstruct, Map<string, string>>();
+
+/**
+ * Takes names for what a construct makes. Throws `ImproperlyConfigured` where another of the same CDK app makes one of
+ * that name in the same account and region. Stacks that name neither are taken to be deployed to the same.
+ *
+ * @param names By what they are the names of: `queue`.
+ */
+export function takeNames(scope: Construct, names: Readonly<Record<string, readonly string[]>>): void {
+  const { root, path } = scope.node;
+  const all = taken.get(root) ?? new Map<string, string>();
+  taken.set(root, all);
+  const { account, region } = Stack.of(scope);
+  const place = [account, region].map((part) => (Token.isUnresolved(part) ? "" : part)).join("/");
+  for (const [kind, each] of Object.entries(names)) {
+    for (const name of each) {
+      const key = `${place}\n${kind}\n${name}`;
+      const other = all.get(key);
+      if (other !== undefined) {
+        throw new ImproperlyConfigured(
+          "prefix",
+          `the ${kind} ${name} of ${path} is made by ${other} already, in the same account and region: give one of them a prefix of its own, or their stacks an env`,
+        );
+      }
+      all.set(key, path);
+    }
+  }
+}

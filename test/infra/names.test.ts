@@ -1,0 +1,168 @@
+/** What things are called once they are deployed. */
+import { join } from "node:path";
+import { App, CfnParameter, Lazy, NestedStack, RemovalPolicy, Stack } from "aws-cdk-lib";
+import { Template } from "aws-cdk-lib/assertions";
+import type { Lovage } from "lovage";
+import { TaskQueues, type TaskQueuesProps } from "lovage/cdk";
+import { expect, test } from "vitest";
+import { deploy, FUNCTIONS, shop, unbundled } from "./deployment.ts";
+
+const entries = { entry: join(FUNCTIONS, "worker.ts"), beatEntry: join(FUNCTIONS, "beat.ts") };
+const often = { task: "shop.add", schedule: 60 };
+const namesOf = (stack: Stack, type: string, property: string) =>
+  Object.values(Template.fromStack(stack).findResources(type)).flatMap(({ Properties }) => Properties[property] ?? []);
+
+test("everything is called after its stack, unless a prefix is given or the app has one", () => {
+  const of = (app: Lovage, props: Partial<TaskQueuesProps> = {}) => {
+    const stack = new Stack(unbundled(), "Shop");
+    new TaskQueues(stack, "Tasks", { app, ...entries, ...props });
+    return [
+      ["AWS::SQS::Queue", "QueueName"],
+      ["AWS::DynamoDB::Table", "TableName"],
+      ["AWS::Events::Rule", "Name"],
+    ].flatMap(([type = "", property = ""]) => namesOf(stack, type, property));
+  };
+  const names = (prefix: string) => [
+    `${prefix}celery-dlq`,
+    `${prefix}celery`,
+    `${prefix}celery`,
+    `${prefix}beat-often`,
+  ];
+  const beatSchedule = { often };
+  expect(of(shop({ beatSchedule }))).toEqual(names("Shop-"));
+  expect(of(shop({ beatSchedule }), { prefix: "prod-" })).toEqual(names("prod-"));
+  expect(of(shop({ beatSchedule }), { prefix: "" })).toEqual(names(""));
+  const brokerTransportOptions = { queueNamePrefix: "own-" };
+  expect(of(shop({ beatSchedule, brokerTransportOptions }))).toEqual(names("own-"));
+});
+
+test("in a nested stack it is called after the stack that is deployed", () => {
+  const nested = new NestedStack(new Stack(unbundled(), "Shop"), "Part");
+  new TaskQueues(nested, "Tasks", { app: shop(), ...entries });
+  expect(namesOf(nested, "AWS::SQS::Queue", "QueueName")).toContain("Shop-celery");
+});
+
+const REFUSED = /must be known at synth/;
+
+test.each<[string, (stack: Stack, token: string) => void]>([
+  ["a prefix", (stack, token) => new TaskQueues(stack, "Tasks", { app: shop(), ...entries, prefix: `${token}-` })],
+  ["a table's name", (stack, token) => new TaskQueues(stack, "Tasks", { app: shop(), ...entries, tableName: token })],
+  ["a queue's name", (stack, token) => tasksOf(stack, { taskQueues: { celery: {}, [`q${token}`]: {} } })],
+  ["an entry's name", (stack, token) => tasksOf(stack, { beatSchedule: { [`e${token}`]: often } })],
+  [
+    "the app's own prefix",
+    (stack, token) => tasksOf(stack, { brokerTransportOptions: { queueNamePrefix: `${token}-` } }),
+  ],
+  ["the app's own table", (stack, token) => tasksOf(stack, { resultBackend: `dynamodb://eu-west-1/${token}` })],
+])("%s that is known at deployment only is refused", (_, make) => {
+  const stack = new Stack(unbundled(), "Shop");
+  expect(() => make(stack, new CfnParameter(stack, "Env").valueAsString)).toThrow(REFUSED);
+});
+
+function tasksOf(stack: Stack, config: ConstructorParameters<typeof Lovage>[1]): TaskQueues {
+  return new TaskQueues(stack, "Tasks", { app: shop(config), ...entries });
+}
+
+test("a number that is known at deployment only is called so", () => {
+  expect(() => deploy(shop(), { queues: { celery: { memorySize: Lazy.number({ produce: () => 512 }) } } })).toThrow(
+    /memorySize: .*given: a value that is known at deployment only/,
+  );
+});
+
+test("two that would meet are refused, each naming the other", () => {
+  const stack = new Stack(unbundled(), "Shop");
+  new TaskQueues(stack, "One", { app: shop(), ...entries });
+  expect(() => new TaskQueues(stack, "Two", { app: shop(), ...entries })).toThrow(
+    /prefix: the queue Shop-celery of Shop\/Two is made by Shop\/One already.* a prefix of its own/,
+  );
+});
+
+test("so are two in two stacks of one account and region, and not those in two", () => {
+  const env = (account: string) => ({ env: { account, region: "eu-west-1" } });
+  const app = unbundled();
+  const make = (id: string, account: string, props: Partial<TaskQueuesProps> = { prefix: "shop-" }) =>
+    new TaskQueues(new Stack(app, id, env(account)), "Tasks", { app: shop(), ...entries, ...props });
+  make("A", "111111111111");
+  make("B", "222222222222");
+  expect(() => make("C", "111111111111")).toThrow(/the queue shop-celery of C\/Tasks is made by A\/Tasks already/);
+  expect(() => make("D", "111111111111", { prefix: "d-", tableName: "shop-celery" })).toThrow(
+    /the table shop-celery of D\/Tasks is made by A\/Tasks/,
+  );
+});
+
+test("two in a stack, with prefixes of their own, are two, and their outputs say whose they are", () => {
+  const stack = new Stack(unbundled(), "Shop");
+  for (const prefix of ["one", "two"]) {
+    new TaskQueues(stack, prefix, { app: shop({ beatSchedule: { often } }), ...entries, prefix: `${prefix}-` });
+  }
+  expect(namesOf(stack, "AWS::Events::Rule", "Name")).toEqual(["one-beat-often", "two-beat-often"]);
+  const outputs = Object.keys(Template.fromStack(stack).findOutputs("*")).filter((name) => name.endsWith("Url"));
+  expect(outputs.filter((name) => name.endsWith("BrokerUrl"))).toEqual(["LovageBrokerUrl", "twoLovageBrokerUrl"]);
+});
+
+test("a queue may be called as anything that the deployment makes", () => {
+  const taken = ["Results", "Dashboard", "Default", "Resource", "BeatRules", "LongDelays", "TableName", "Tasks"];
+  const { template } = deploy(
+    shop({ taskQueues: Object.fromEntries(["celery", ...taken].map((name) => [name, {}])) }),
+    { longDelays: true },
+  );
+  template().resourceCountIs("AWS::SQS::Queue", 2 * 9 + 1);
+});
+
+test("entries may be called as anybody likes: each has its rule, whose name is its own", () => {
+  const names = ["a/b", "a--b", "a-b", "a b", "Default", "Resource", "утро", "晚上", "a.b", "x".repeat(200), " "];
+  const { template } = deploy(
+    shop({ beatSchedule: Object.fromEntries(names.map((name) => [name, { task: "shop.add", schedule: 60 }])) }),
+  );
+  const rules = Object.values(template().findResources("AWS::Events::Rule")).map(({ Properties }) => Properties.Name);
+  expect(new Set(rules).size).toBe(names.length);
+});
+
+test.each([
+  ["A-B", /environment\.A-B: is not a name that Lambda takes.*given: "A-B"/],
+  ["A", /environment\.A: is not a name that Lambda takes/],
+  ["1ST", /is not a name/],
+  ["AWS_REGION", /environment\.AWS_REGION: is set by Lambda/],
+  ["LOVAGE_BROKER_URL", /is set by the deployment/],
+])("the environment variable %s is refused where the app is made, and where it is deployed", (name, message) => {
+  expect(() => shop({ taskQueues: { celery: { environment: { [name]: "x" } } } })).toThrow(message);
+  expect(() => deploy(shop(), { queues: { celery: { environment: { [name]: "x" } } } })).toThrow(message);
+});
+
+test("an environment above 4 KB is refused, also where declaration and options have it together", () => {
+  const half = (name: string) => ({ [name]: "é".repeat(1020) });
+  expect(() =>
+    shop({ taskQueues: { celery: { environment: { ...half("ONE"), ...half("TWO"), X1: "xxxxxxxxxxxxxx" } } } }),
+  ).toThrow(/environment: must have at most 4096 bytes.*given: 4102/);
+  expect(() =>
+    deploy(shop({ taskQueues: { celery: { environment: half("ONE") } } }), {
+      queues: { celery: { environment: { ...half("TWO"), THREE: "xxxxxxxxxxxxxx" } } },
+    }),
+  ).toThrow(/environment: must have at most 4096 bytes/);
+});
+
+test("what was deployed for the first time, and failed, is gone, and its names are free again", () => {
+  const stack = new Stack(unbundled(), "Shop");
+  new TaskQueues(stack, "Tasks", { app: shop({ beatSchedule: { often } }), ...entries, longDelays: true });
+  const { Resources } = Template.fromStack(stack).toJSON() as {
+    Resources: Record<string, { DeletionPolicy?: string; UpdateReplacePolicy?: string }>;
+  };
+  const policies = Object.values(Resources).map(({ DeletionPolicy }) => DeletionPolicy);
+  expect(policies).not.toContain("Retain");
+  expect(policies.filter((policy) => policy === "RetainExceptOnCreate").length).toBe(5);
+});
+
+test("two syntheses of an app are the same to the byte", () => {
+  const text = () => {
+    const app = new App({ context: { "aws:cdk:bundling-stacks": [] } });
+    const stack = new Stack(app, "Shop");
+    new TaskQueues(stack, "Tasks", {
+      app: shop({ taskQueues: { celery: {}, media: {} }, beatSchedule: { often, "a b": often } }),
+      ...entries,
+      longDelays: true,
+      removalPolicy: RemovalPolicy.DESTROY,
+    });
+    return JSON.stringify(Template.fromStack(stack).toJSON());
+  };
+  expect(text()).toBe(text());
+});
