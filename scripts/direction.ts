@@ -13,7 +13,17 @@ export interface Import {
 }
 
 /** Modules that anyone may import; they import nothing but each other. */
-const ground = ["errors.ts", "states.ts", "nearest.ts", "parse.ts", "clock.ts", "turn.ts", "stable-id.ts", "glob.ts"];
+const ground = [
+  "errors.ts",
+  "states.ts",
+  "nearest.ts",
+  "parse.ts",
+  "brief.ts",
+  "clock.ts",
+  "turn.ts",
+  "stable-id.ts",
+  "glob.ts",
+];
 
 /** The app and what it is made of. It knows what a broker and a result backend are, but none in particular. */
 const house = [

@@ -3,7 +3,7 @@
  * its copy was accepted, and one that was only looked at is hidden for a minute at most.
  */
 import { DecodeError, PayloadTooLarge } from "../errors.ts";
-import { globPattern } from "../glob.ts";
+import { matchGlob } from "../glob.ts";
 import { compressionType } from "../protocol/compression.ts";
 import { decodeEnvelope, encodeEnvelope, peekEnvelope } from "../protocol/envelope.ts";
 import { createMessage } from "../protocol/message.ts";
@@ -140,7 +140,7 @@ function toDate(text: string): Date | undefined {
 }
 
 function matches(letter: DeadLetter, { task, reason, since, id }: DeadLetterFilter): boolean {
-  if (task !== undefined && !(letter.task !== undefined && globPattern(task).test(letter.task))) return false;
+  if (task !== undefined && !(letter.task !== undefined && matchGlob(task)(letter.task))) return false;
   const said = `${letter.error ?? ""} ${letter.reason ?? ""}`.toLowerCase();
   if (reason !== undefined && !said.includes(reason.toLowerCase())) return false;
   if (since !== undefined && (letter.deadAt ?? letter.sentAt ?? new Date(0)).getTime() < since) return false;

@@ -1,6 +1,6 @@
 /** What the journal is asked: filters, in the same words wherever there are any. */
 import { ImproperlyConfigured } from "../errors.ts";
-import { globPattern } from "../glob.ts";
+import { matchGlob } from "../glob.ts";
 import { fail, integer, names, options, type Parse, seconds, shape, signal, text } from "../parse.ts";
 import { FAILURE } from "../states.ts";
 import type { JournalEntry, JournalKind } from "./entry.ts";
@@ -174,12 +174,12 @@ function matcher({ text: part, task, root, ...rest }: Filter): Matches {
     const values = rest[field];
     return values === undefined ? [] : [[field, new Set<unknown>(values)] as const];
   });
-  const patterns = task?.map(globPattern);
+  const patterns = task?.map(matchGlob);
   const sought = part?.toLowerCase();
   return (entry) =>
     wanted.every(([field, values]) => values.has(entry[field])) &&
     (root === undefined || root.includes(rootOf(entry) ?? "")) &&
-    (patterns === undefined || patterns.some((pattern) => pattern.test(entry.task ?? ""))) &&
+    (patterns === undefined || patterns.some((matches) => matches(entry.task ?? ""))) &&
     (sought === undefined || textOf(entry).includes(sought));
 }
 

@@ -3,9 +3,12 @@
  * a runtime with nothing but `CompressionStream` does gzip.
  */
 import { DecodeError, ImproperlyConfigured } from "../errors.ts";
+import { roomForValue } from "./room.ts";
 
-/** The largest size that anything may have once it is decompressed, in bytes, unless its reader says otherwise: 64 MiB. */
+/** The largest size that anything may have once it is decompressed, in bytes, unless its reader says otherwise: 64 MiB … */
 const MAX_INFLATED_BYTES = 64 * 1024 * 1024;
+/** … and no more than there is room for, as bytes, as text, and as what is read of that. */
+const maxInflatedBytes = (): number => Math.min(MAX_INFLATED_BYTES, Math.floor(roomForValue() / 4));
 
 const GZIP = "application/x-gzip";
 const BROTLI = "application/x-brotli";
@@ -80,9 +83,9 @@ export async function compress(bytes: Uint8Array, name: string): Promise<Uint8Ar
 
 /**
  * Undoes a compression. Throws `DecodeError` for one that is not known or not to be had here, for damaged bytes, and as
- * soon as the result would be larger than `maxBytes`.
+ * soon as the result would be larger than `maxBytes`. Default 64 MiB, less in a process with less than 2 GiB of memory.
  */
-export async function decompress(bytes: Uint8Array, name: string, maxBytes = MAX_INFLATED_BYTES): Promise<Uint8Array> {
+export async function decompress(bytes: Uint8Array, name: string, maxBytes = maxInflatedBytes()): Promise<Uint8Array> {
   const type = compressionType(name);
   const reason = type === undefined ? "it is not a compression that kombu knows" : whyNot(type);
   if (type === undefined || reason !== undefined)

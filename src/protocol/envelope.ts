@@ -6,6 +6,7 @@ import type { Message, SignatureData } from "./message.ts";
 import { createMessage } from "./message.ts";
 import {
   acceptedSerializer,
+  checkRoomForText,
   type MaybePromise,
   type Payload,
   SERIALIZERS,
@@ -13,6 +14,7 @@ import {
   whenReady,
 } from "./serializers.ts";
 import { parseTime } from "./time.ts";
+import { brief } from "../brief.ts";
 import { parseValue, stringifyValue } from "./values.ts";
 
 type Fields = Readonly<Record<string, unknown>>;
@@ -185,7 +187,7 @@ function legal(text: string): string {
 export interface DecodeOptions {
   /** Serializers that are taken, by name or MIME type: the setting `acceptContent`. */
   readonly accept: readonly string[];
-  /** The largest size of a body that was compressed, in bytes. Default 64 MiB. */
+  /** The largest size of a body that was compressed, in bytes. Default 64 MiB, less in a process with less than 2 GiB of memory. */
   readonly maxInflatedBytes?: number | undefined;
 }
 
@@ -285,7 +287,7 @@ function toMessage(
   const facts: Fields =
     old === undefined ? headers : { ...old, ...("taskset" in old ? { group: old.taskset } : {}), ...headers };
   const id = requiredText(facts.id, "id");
-  const task = requiredText(facts.task, "task");
+  const task = taskName(requiredText(facts.task, "task"));
   const [args, kwargs, embed] =
     old === undefined ? threeElements(body) : [old.args ?? [], old.kwargs ?? {}, { ...old, chain: null }];
   if (!Array.isArray(args)) throw new DecodeError("args is not a list");
@@ -303,15 +305,15 @@ function toMessage(
     chord: follow.chord === null || follow.chord === undefined ? null : signature(follow.chord, "chord"),
     eta: time(facts.eta, "eta"),
     expires: time(facts.expires, "expires"),
-    retries: count(facts.retries, "retries"),
+    retries: count(facts.retries, "retries", MAX_RETRIES),
     timelimit: timelimit(facts.timelimit),
     ignoreResult: typeof facts.ignore_result === "boolean" ? facts.ignore_result : null,
     ...present("rootId", text(facts.root_id)),
     parentId: text(facts.parent_id) ?? null,
-    group: text(facts.group) ?? null,
+    group: textOrNull(facts.group, "group"),
     groupIndex:
       facts.group_index === null || facts.group_index === undefined ? null : count(facts.group_index, "group_index"),
-    replacedTaskNesting: count(facts.replaced_task_nesting, "replaced_task_nesting"),
+    replacedTaskNesting: count(facts.replaced_task_nesting, "replaced_task_nesting", MAX_NESTED_REPLACEMENTS),
     stampedHeaders: Array.isArray(facts.stamped_headers)
       ? facts.stamped_headers.filter((name) => typeof name === "string")
       : null,
@@ -324,7 +326,7 @@ function toMessage(
     headers: without(headers, HEADERS),
     ...present("correlationId", text(properties.correlation_id)),
     replyTo: text(properties.reply_to) || null,
-    priority: typeof properties.priority === "number" ? properties.priority : null,
+    priority: priority(properties.priority),
     deliveryInfo: deliveryInfo(properties.delivery_info),
     properties: without(
       properties.delivery_mode === DELIVERY_MODE ? { ...properties, delivery_mode: undefined } : properties,
@@ -341,9 +343,8 @@ function threeElements(body: unknown): readonly unknown[] {
   return body;
 }
 
-/** A value of somebody's message in an error's text: it may hold whole numbers that JSON itself refuses to write. */
-const show = (value: unknown): string | undefined =>
-  JSON.stringify(value, (_, item: unknown) => (typeof item === "bigint" ? String(item) : item));
+/** A value of somebody's message in an error's text. */
+const show = (value: unknown): string => brief(value, 200);
 
 function isObject(value: unknown): value is Fields {
   if (typeof value !== "object" || value === null) return false;
@@ -383,31 +384,56 @@ function time(value: unknown, name: string): string | null {
   return given;
 }
 
-function count(value: unknown, name: string): number {
+/** The attempt's number is made of both: the retries have its lower 32 bits, and it has 53. One more of either is to have room. */
+const MAX_RETRIES = 2 ** 32 - 2;
+const MAX_NESTED_REPLACEMENTS = 2 ** 21 - 2;
+
+function count(value: unknown, name: string, max = Number.MAX_SAFE_INTEGER): number {
   if (value === null || value === undefined) return 0;
-  if (typeof value === "number" && Number.isSafeInteger(value) && value >= 0) return value;
-  throw new DecodeError(`${name} is not a whole number`);
+  if (typeof value === "number" && Number.isSafeInteger(value) && value >= 0 && value <= max) return value;
+  throw new DecodeError(`${name} is not a whole number from 0 to ${max} (${show(value)})`);
 }
+
+/** A wish, which decides nothing: what is out of its range counts as the end of it, and what is no number as none. */
+function priority(value: unknown): number | null {
+  if (typeof value !== "number" || Number.isNaN(value)) return null;
+  return Math.min(255, Math.max(0, Math.round(value)));
+}
+
+/** A hundred years: a longer limit is none, and some clocks cannot wait for it. */
+const MAX_LIMIT_S = 100 * 365 * 86_400;
 
 function timelimit(value: unknown): readonly [number | null, number | null] {
   if (value === null || value === undefined) return [null, null];
   const [hard = null, soft = null] = Array.isArray(value) ? (value as unknown[]) : [undefined, undefined];
   const limit = (seconds: unknown): seconds is number | null =>
-    seconds === null || (typeof seconds === "number" && Number.isFinite(seconds));
+    seconds === null || (typeof seconds === "number" && seconds >= 0 && seconds <= MAX_LIMIT_S);
   if (Array.isArray(value) && limit(hard) && limit(soft)) return [hard, soft];
-  throw new DecodeError("timelimit is not a pair of seconds or nulls");
+  throw new DecodeError(`timelimit is ${show(value)}, not a pair of seconds from 0 to ${MAX_LIMIT_S}, or nulls`);
 }
+
+/** Registered names have no more, and routes look at each character. */
+const MAX_NAME_LENGTH = 255;
+
+function taskName(name: string): string {
+  if (name.length <= MAX_NAME_LENGTH) return name;
+  throw new DecodeError(`the task's name has ${name.length} characters, and may have ${MAX_NAME_LENGTH}`);
+}
+
+// ── canvases in a message ───────────────────────────────────────────────────────────────────────────────────────────
+// All of it is looked at before the task runs: afterwards, what cannot be sent would keep its message coming back.
 
 function signatures(value: unknown, name: string): readonly SignatureData[] {
   if (value === null || value === undefined) return [];
   return (Array.isArray(value) ? value : [value]).map((item) => signature(item, name));
 }
 
-/** Python needs no more of a signature than its task. */
+/** Python needs no more of a signature than its task. Those in it stay as they are. */
 function signature(value: unknown, name: string): SignatureData {
-  if (!isObject(value) || typeof value.task !== "string")
-    throw new DecodeError(`${name} holds something that is not a signature: it names no task`);
+  if (!isObject(value) || typeof value.task !== "string" || value.task === "")
+    throw new DecodeError(`${name} holds something that is not a signature: it names no task (${show(value)})`);
   const { args, kwargs, options } = value;
+  const task = taskName(value.task);
   const wrong =
     (args ?? null) !== null && !Array.isArray(args)
       ? "args"
@@ -415,16 +441,59 @@ function signature(value: unknown, name: string): SignatureData {
         ? undefined
         : "kwargs or options";
   if (wrong !== undefined)
-    throw new DecodeError(`${name} holds a signature of ${JSON.stringify(value.task)} whose ${wrong} cannot be used`);
-  return {
+    throw new DecodeError(`${name} holds a signature of ${JSON.stringify(task)} whose ${wrong} cannot be used`);
+  const read: SignatureData = {
     ...value,
-    task: value.task,
+    task,
     args: Array.isArray(args) ? args : [],
     kwargs: isObject(kwargs) ? kwargs : {},
     options: isObject(options) ? options : {},
     subtask_type: text(value.subtask_type) ?? null,
     immutable: value.immutable === true,
   };
+  checkParts(read, name);
+  checkOptions(read.options, name);
+  return read;
+}
+
+/** What a canvas is made of, as Celery writes it. */
+function checkParts({ task, subtask_type, kwargs }: SignatureData, name: string): void {
+  switch (`celery.${(subtask_type ?? task).replace(/^celery\./, "")}`) {
+    case "celery.chain":
+    case "celery.group":
+      if (!Array.isArray(kwargs.tasks)) throw new DecodeError(`${name} holds a ${task} without a list of its tasks`);
+      signatures(kwargs.tasks, name);
+      break;
+    case "celery.chord":
+      if (!Array.isArray(kwargs.header)) signature(kwargs.header, `the header of a chord in ${name}`);
+      signatures(kwargs.header, name);
+      signature(kwargs.body, `the body of a chord in ${name}`);
+      break;
+    case "celery.chunks": {
+      const size = kwargs.n;
+      if (typeof size !== "number" || !Number.isSafeInteger(size) || size < 1 || !Array.isArray(kwargs.it))
+        throw new DecodeError(`${name} holds ${task} without a list and a size of 1 or more`);
+      signature(kwargs.task, name);
+      break;
+    }
+    default:
+  }
+}
+
+/** Those that say where a call stands among others. The rest are checked as any call's, when it is sent. */
+function checkOptions(options: SignatureData["options"], name: string): void {
+  for (const key of ["link", "link_error", "chain"]) signatures(options[key], `${key} in ${name}`);
+  if (options.chord !== null && options.chord !== undefined) signature(options.chord, `the chord in ${name}`);
+  for (const key of ["task_id", "group_id", "root_id", "parent_id"]) textOrNull(options[key], `${key} in ${name}`);
+  count(options.group_index, `group_index in ${name}`);
+  count(options.replaced_task_nesting, `replaced_task_nesting in ${name}`, MAX_NESTED_REPLACEMENTS);
+  count(options.retries, `retries in ${name}`, MAX_RETRIES);
+}
+
+function textOrNull(value: unknown, name: string): string | null {
+  if (value === null || value === undefined) return null;
+  if (typeof value === "string") return value;
+  throw new DecodeError(`${name} is ${show(value)}, not a text`);
 }
 
 function deliveryInfo(value: unknown): Message["deliveryInfo"] {
@@ -484,17 +553,22 @@ export async function salvageMessage(source: string): Promise<Message | undefine
     const follow = isObject(embed) ? embed : {};
     const id = named(facts).id;
     if (id === undefined) return undefined;
-    const wholeNumber = (value: unknown) => attempt(() => count(value, "")) ?? 0;
+    const wholeNumber = (value: unknown, max?: number) => attempt(() => count(value, "", max)) ?? 0;
+    // Each by itself: those beside one that cannot be read are told all the same.
+    const readable = (value: unknown) =>
+      (Array.isArray(value) ? (value as unknown[]) : [value]).flatMap(
+        (item) => attempt(() => signatures(item, "")) ?? [],
+      );
     return createMessage({
       id,
       task: named(facts).task ?? "",
-      errbacks: attempt(() => signatures(follow.errbacks, "")) ?? [],
-      chain: attempt(() => signatures(follow.chain, "")) ?? [],
-      chord: attempt(() => signatures(follow.chord, "")[0]) ?? null,
+      errbacks: readable(follow.errbacks),
+      chain: readable(follow.chain),
+      chord: readable(follow.chord)[0] ?? null,
       group: text(facts.group) ?? null,
       groupIndex: typeof facts.group_index === "number" ? wholeNumber(facts.group_index) : null,
-      retries: wholeNumber(facts.retries),
-      replacedTaskNesting: wholeNumber(facts.replaced_task_nesting),
+      retries: wholeNumber(facts.retries, MAX_RETRIES),
+      replacedTaskNesting: wholeNumber(facts.replaced_task_nesting, MAX_NESTED_REPLACEMENTS),
       parentId: text(facts.parent_id) ?? null,
       ...present("rootId", text(facts.root_id)),
     });
@@ -518,9 +592,14 @@ async function salvageBody(envelope: Fields, headers: Fields): Promise<unknown> 
   }
 }
 
-/** JSON with its tags where all of them are known, else as it stands. */
+/** JSON with its tags where all of them are known, else as it stands. Nothing that there is no room for. */
 function reread(json: string): unknown {
-  return attempt(() => parseValue(json)) ?? (JSON.parse(json) as unknown);
+  return attempt(() => SERIALIZERS.json.loads(json)) ?? readPlain(json);
+}
+
+function readPlain(json: string): unknown {
+  checkRoomForText(json);
+  return JSON.parse(json);
 }
 
 function attempt<T>(read: () => T): T | undefined {

@@ -64,7 +64,7 @@ export interface MetaCodec {
   readonly serializer?: SerializerName | undefined;
   /** One of kombu's names, or a MIME type. Default: none. Celery reads compressed results from 5.7 on. */
   readonly compression?: string | undefined;
-  /** For reading: the largest size of a result that was compressed, in bytes. Default 64 MiB. */
+  /** For reading: the largest size of a result that was compressed, in bytes. Default 64 MiB, less in a process with less than 2 GiB of memory. */
   readonly maxInflatedBytes?: number | undefined;
 }
 
@@ -89,8 +89,24 @@ const KNOWN: ReadonlySet<string> = new Set([
 /**
  * A meta as Celery stores it, its keys in Celery's order. Throws `EncodeError` for what cannot travel, and for what would
  * make Python's readers throw: an outcome that holds no exception in a state that must, children that are no tuples.
+ * What is stored beside the outcome is worth less than that: arguments that cannot be written are left out.
  */
 export function encodeMeta(meta: Meta, codec: MetaCodec = {}): MaybePromise<Payload> {
+  const without = (error: unknown): MaybePromise<Payload> => {
+    const { extended } = meta;
+    if (!(error instanceof EncodeError) || extended === undefined) throw error;
+    const { args: _, kwargs: __, stamps: ___, stampedHeaders: ____, ...rest } = extended;
+    return encodeWhole({ ...meta, extended: rest }, codec);
+  };
+  try {
+    const payload = encodeWhole(meta, codec);
+    return payload instanceof Promise ? payload.catch(without) : payload;
+  } catch (error) {
+    return without(error);
+  }
+}
+
+function encodeWhole(meta: Meta, codec: MetaCodec): MaybePromise<Payload> {
   checkReadable(meta);
   const { extended } = meta;
   const members: Record<string, unknown> = {

@@ -1,9 +1,11 @@
 /** How a body or a result becomes text or bytes. JSON is always there; the others load when they are first needed. */
 import { bytesToText, textToBytes } from "./bytes.ts";
 import { ContentDisallowed, DecodeError, EncodeError, LovageError } from "../errors.ts";
-import type { ScalarTag } from "yaml";
 import { isTag, MAX_NESTING, parseJson } from "./json.ts";
-import { parseValue, readTag, stringifyValue } from "./values.ts";
+import { checkMsgpack } from "./msgpack.ts";
+import { checkRoom, ITEM_BYTES, SMALL_BYTES } from "./room.ts";
+import { isPythonTime } from "./time.ts";
+import { dateText, parseValue, readTag, stringifyValue } from "./values.ts";
 
 export type SerializerName = "json" | "msgpack" | "yaml";
 
@@ -27,8 +29,8 @@ interface Serializer {
   readonly contentEncoding: "utf-8" | "binary";
   /** `path` names the value in an `EncodeError`, `depth` counts the brackets around it. */
   readonly dumps: (value: unknown, path?: string, depth?: number) => MaybePromise<Payload>;
-  /** Throws `DecodeError`. */
-  readonly loads: (data: Payload) => MaybePromise<unknown>;
+  /** Throws `DecodeError`. `room`: how many bytes of memory the value may take, by default what this process has for one. */
+  readonly loads: (data: Payload, room?: number) => MaybePromise<unknown>;
 }
 
 /** Defined by who bundles for an app that has JSON alone (esbuild's `--define:LOVAGE_JSON_ONLY=true`): the others are then left out. */
@@ -37,7 +39,10 @@ declare const LOVAGE_JSON_ONLY: unknown;
 const loadPackage = {
   msgpack: () =>
     typeof LOVAGE_JSON_ONLY === "undefined" ? import("@msgpack/msgpack") : leftOut("application/x-msgpack"),
-  yaml: () => (typeof LOVAGE_JSON_ONLY === "undefined" ? import("yaml") : leftOut("application/x-yaml")),
+  yaml: async () =>
+    typeof LOVAGE_JSON_ONLY === "undefined"
+      ? { yaml: await import("yaml"), ...(await import("./yaml.ts")) }
+      : leftOut("application/x-yaml"),
 };
 
 function leftOut(contentType: string): never {
@@ -52,7 +57,7 @@ export const SERIALIZERS: Readonly<Record<SerializerName, Serializer>> = {
     contentType: "application/json",
     contentEncoding: "utf-8",
     dumps: stringifyValue,
-    loads: (data) => parseValue(toText(data)),
+    loads: loadJson,
   },
   msgpack: { contentType: "application/x-msgpack", contentEncoding: "binary", dumps: dumpMsgpack, loads: loadMsgpack },
   yaml: { contentType: "application/x-yaml", contentEncoding: "utf-8", dumps: dumpYaml, loads: loadYaml },
@@ -98,6 +103,30 @@ function toText(data: Payload): string {
   return text;
 }
 
+function loadJson(data: Payload, room?: number): unknown {
+  const text = toText(data);
+  checkRoomForText(text, room);
+  return parseValue(text);
+}
+
+/** Throws `DecodeError` where the value of a JSON text would take more memory than there is for one. */
+export function checkRoomForText(text: string, room?: number): void {
+  // As bytes, as text, and as the texts in it, which may have two bytes a character.
+  if (text.length > SMALL_BYTES || room !== undefined)
+    checkRoom(4 * text.length + ITEM_BYTES * countOf(text, JSON_MARKS), room);
+}
+
+/** What begins a value in JSON, or goes before one. */
+const JSON_MARKS = "[{,:";
+
+/** How often any of the signs stands in a text. */
+function countOf(text: string, signs: string): number {
+  const wanted = new Set(Array.from(signs, (sign) => sign.charCodeAt(0)));
+  let count = 0;
+  for (let i = 0; i < text.length; i++) if (wanted.has(text.charCodeAt(i))) count++;
+  return count;
+}
+
 // ── msgpack and YAML ────────────────────────────────────────────────────────────────────────────────────────────────
 // Both carry what JSON carries, by the same rules. Dates and bytes they have forms of their own for; all else keeps
 // kombu's tag, which only Lovage reads back.
@@ -112,7 +141,11 @@ function toTree(value: unknown, path: string | undefined, depth: number | undefi
 function fromTree(value: unknown, depth = 0): unknown {
   if (typeof value === "bigint")
     return BigInt.asIntN(54, value) === value && value !== -(2n ** 53n) ? Number(value) : value;
-  if (typeof value !== "object" || value === null || value instanceof Date) return value;
+  if (typeof value !== "object" || value === null) return value;
+  if (value instanceof Date) {
+    if (isPythonTime(value.getTime()) || dateText(value) !== undefined) return value;
+    throw new DecodeError("the data holds a date outside of the years 1 to 9999");
+  }
   // A copy: what the libraries give is a Buffer, or a view of the whole message.
   if (value instanceof Uint8Array) return new Uint8Array(value);
   if (depth >= MAX_NESTING) throw new DecodeError(`the data is nested more than ${MAX_NESTING} levels deep`);
@@ -147,6 +180,12 @@ function widen(value: unknown, path: string | undefined): unknown {
   }
   if (typeof value === "number" && Number.isSafeInteger(value) && Math.abs(value) >= 2 ** 31 && !Object.is(value, -0))
     return BigInt(value);
+  // The zone that brought it within is not written.
+  if (value instanceof Date && !isPythonTime(value.getTime()))
+    throw new EncodeError(
+      path ?? "",
+      "has a date outside of the years 1 to 9999 in UTC, which msgpack cannot carry; use JSON",
+    );
   if (typeof value !== "object" || value === null || value instanceof Date || value instanceof Uint8Array) return value;
   if (Array.isArray(value)) return value.map((item) => widen(item, path));
   return Object.fromEntries(Object.entries(value).map(([key, member]) => [key, widen(member, path)]));
@@ -157,56 +196,26 @@ async function dumpMsgpack(value: unknown, path?: string, depth?: number): Promi
   return encode(widen(toTree(value, path, depth), path), { useBigInt64: true, maxDepth: MAX_NESTING + 1 });
 }
 
-async function loadMsgpack(data: Payload): Promise<unknown> {
+async function loadMsgpack(data: Payload, room?: number): Promise<unknown> {
   const { decode } = await loadPackage.msgpack();
-  return decoded("msgpack", () => decode(typeof data === "string" ? textToBytes(data) : data, { useBigInt64: true }));
-}
-
-// Version 1.1 is PyYAML's: "yes" and "12:30" are quoted, since it would read them as something else.
-const YAML = { version: "1.1" } as const;
-
-/** Floats as PyYAML takes them for floats: with a point always, so that 2^60 is no integer and 1e21 no text. */
-const YAML_FLOAT: ScalarTag = {
-  tag: "tag:yaml.org,2002:float",
-  default: true,
-  identify: (value) =>
-    typeof value === "number" && Number.isFinite(value) && (!Number.isSafeInteger(value) || Object.is(value, -0)),
-  // For writing only: the version's own tags read.
-  test: /^\b$/,
-  resolve: Number,
-  stringify({ value }) {
-    const text = Object.is(value, -0) ? "-0" : String(value);
-    const [mantissa = "", exponent] = text.split("e");
-    const pointed = mantissa.includes(".") ? mantissa : `${mantissa}.0`;
-    return exponent === undefined ? pointed : `${pointed}e${exponent}`;
-  },
-};
-
-/** Two texts that mean something to PyYAML where they stand bare: "merge" and "default value". */
-const YAML_QUOTED: ScalarTag = {
-  tag: "tag:yaml.org,2002:str",
-  default: true,
-  identify: (value) => value === "<<" || value === "=",
-  // For writing only, like the one above.
-  test: /^\b$/,
-  resolve: String,
-  stringify: ({ value }) => JSON.stringify(value),
-};
-
-async function dumpYaml(value: unknown, path?: string, depth?: number): Promise<Payload> {
-  const { stringify } = await loadPackage.yaml();
-  return stringify(toTree(value, path, depth), {
-    ...YAML,
-    aliasDuplicateObjects: false,
-    customTags: (tags) => [
-      YAML_FLOAT,
-      YAML_QUOTED,
-      ...tags.filter((tag) => typeof tag === "string" || tag.tag !== "tag:yaml.org,2002:merge"),
-    ],
+  return decoded("msgpack", () => {
+    const bytes = typeof data === "string" ? textToBytes(data) : data;
+    // Twice: as the library makes it, and the copy of that.
+    checkRoom(2 * bytes.length + 2 * ITEM_BYTES * checkMsgpack(bytes), room);
+    return decode(bytes, { useBigInt64: true });
   });
 }
 
-async function loadYaml(data: Payload): Promise<unknown> {
-  const { parse: read } = await loadPackage.yaml();
-  return decoded("YAML", () => read(toText(data), { ...YAML, intAsBigInt: true, logLevel: "error" }));
+async function dumpYaml(value: unknown, path?: string, depth?: number): Promise<Payload> {
+  const { yaml, writeYaml } = await loadPackage.yaml();
+  return writeYaml(yaml, toTree(value, path, depth));
+}
+
+async function loadYaml(data: Payload, room?: number): Promise<unknown> {
+  const { yaml, readYaml, YAML_ITEM_BYTES, YAML_MARKS } = await loadPackage.yaml();
+  return decoded("YAML", () => {
+    const text = toText(data);
+    checkRoom(4 * text.length + YAML_ITEM_BYTES * countOf(text, YAML_MARKS), room);
+    return readYaml(yaml, text);
+  });
 }

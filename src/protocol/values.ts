@@ -60,7 +60,7 @@ export class PlainTime {
 export class Decimal {
   readonly text: string;
   constructor(text: string) {
-    if (!/^[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?|inf(?:inity)?|s?nan\d*)$/i.test(text)) {
+    if (!/^[+-]?(?:(?:\d+(?:\.\d*)?|\.\d+)(?:e[+-]?\d+)?|inf(?:inity)?|s?nan\d*)$/i.test(text)) {
       throw new RangeError(`${JSON.stringify(text)} is not a decimal number, such as 1.10`);
     }
     this.text = text;
@@ -118,11 +118,12 @@ function readDate(value: unknown): Date {
   return date;
 }
 
-/** Python <= 3.10 reads no `Z`, and fractions of three or six digits only. */
-function dateText(date: Date): string {
+/** The text of a date; `undefined` where Python cannot hold it, unless it came from there: its own zone may bring it within. */
+export function dateText(date: Date): string | undefined {
   const original = originalText.get(date);
   if (original?.ms === date.getTime()) return original.text;
-  return `${date.toISOString().slice(0, -1)}+00:00`;
+  // Python <= 3.10 reads no `Z`, and fractions of three or six digits only.
+  return isPythonTime(date.getTime()) ? `${date.toISOString().slice(0, -1)}+00:00` : undefined;
 }
 
 function expectText(value: unknown): string {
@@ -340,8 +341,8 @@ function writeNested(value: object, place: Place): string {
   }
   if (kind === "Date") {
     const date = value as Date; // the engine's own tag: no class of a user's has it
-    if (!isPythonTime(date.getTime())) refuse(place, "is no date that Python can hold (the years 1 to 9999)");
-    return tag("datetime", JSON.stringify(dateText(date)));
+    const text = dateText(date) ?? refuse(place, "is no date that Python can hold (the years 1 to 9999)");
+    return tag("datetime", JSON.stringify(text));
   }
   if (value instanceof PlainDate) return tag("date", JSON.stringify(value));
   if (value instanceof PlainTime) return tag("time", JSON.stringify(value));

@@ -1,4 +1,5 @@
 /** Messages that cannot be run: they go to the dead-letter queue unchanged, with what is known of them beside the body. */
+import { clip } from "../brief.ts";
 import { type Delivery, deadLetterQueue, type Outgoing, sizeOf } from "../brokers/broker.ts";
 import { dataToError, exceptionToData } from "../protocol/exceptions.ts";
 import { decodeMeta, encodeMeta, type Meta } from "../protocol/meta.ts";
@@ -11,7 +12,6 @@ import { PayloadTooLarge } from "../errors.ts";
 import type { Engine } from "../engine.ts";
 import type { WorkerContext } from "./context.ts";
 import { DELETE, type Disposition } from "./disposition.ts";
-import { clip } from "./report.ts";
 
 /** Attributes are short: they are read in a console, and count towards the message's size. */
 const REASON_LENGTH = 1024;

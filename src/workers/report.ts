@@ -1,4 +1,5 @@
 /** What is told of a run: a line in Celery's words, and the signals. */
+import { brief, clip } from "../brief.ts";
 import { exceptionToData } from "../protocol/exceptions.ts";
 import type { Message } from "../protocol/message.ts";
 import { parseTime } from "../protocol/time.ts";
@@ -9,9 +10,12 @@ import type { Traced } from "./trace.ts";
 
 /** Celery shows as many characters of a result. */
 const REPR_LENGTH = 1024;
+/** A foreign id, or the name that a caller gives a call, has any length. */
+const NAME_LENGTH = 255;
 
 /** `tasks.add[id]`, or the name that the caller gave it to be logged by. */
-export const nameOf = (message: Message): string => `${message.shadow ?? message.task}[${message.id}]`;
+export const nameOf = (message: Message): string =>
+  `${clip(message.shadow ?? message.task, NAME_LENGTH)}[${clip(message.id, NAME_LENGTH)}]`;
 
 /** Facts that every line about a task carries. */
 export const fieldsOf = (message: Message): Record<string, unknown> => ({
@@ -112,21 +116,7 @@ export async function signalEnd(
   await emitter.emit("taskPostrun", { ...facts, state: status ?? "IGNORED", result, runtime });
 }
 
-export const clip = (text: string, length: number): string =>
-  text.length > length ? `${text.slice(0, length - 1)}…` : text;
-
-function repr(value: unknown): string {
-  // What is clipped anyway need not be written.
-  if (typeof value === "string") return clip(JSON.stringify(value.slice(0, REPR_LENGTH)), REPR_LENGTH);
-  try {
-    return clip(
-      JSON.stringify(value, (_, item) => (typeof item === "bigint" ? String(item) : item)) ?? "null",
-      REPR_LENGTH,
-    );
-  } catch {
-    return clip(String(value), REPR_LENGTH);
-  }
-}
+const repr = (value: unknown): string => brief(value, REPR_LENGTH);
 
 export const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 export const stackOf = (error: unknown): string =>

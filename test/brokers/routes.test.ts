@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { createRouter } from "../../src/brokers/routes.ts";
-import { globPattern } from "../../src/glob.ts";
+import { matchGlob } from "../../src/glob.ts";
 import { type ConfigInput, resolveConfig, type TaskRoutes } from "../../src/config.ts";
 import { ImproperlyConfigured, QueueNotFound } from "../../src/errors.ts";
 
@@ -57,7 +57,7 @@ describe("patterns", () => {
   });
 });
 
-describe("globPattern", () => {
+describe("matchGlob", () => {
   // As Python's fnmatch has it.
   it.each([
     ["a*", "abc", true],
@@ -80,15 +80,15 @@ describe("globPattern", () => {
     ["[\\]*", "\\", true],
     ["a+(b)|$^{c}*", "a+(b)|$^{c}", true],
   ])("%s and %s: %s", (glob, name, expected) => {
-    expect(globPattern(glob).test(name)).toBe(expected);
+    expect(matchGlob(glob)(name)).toBe(expected);
   });
 
   it("matches every text to itself between stars, and makes of no text a broken expression", () => {
     fc.assert(
       fc.property(fc.string({ unit: "binary" }), fc.string(), (text, around) => {
-        globPattern(`*${text}*`);
+        matchGlob(`*${text}*`);
         const literal = text.replace(/[*?[\]]/g, "x");
-        expect(globPattern(`*${literal}*`).test(around + literal + around)).toBe(true);
+        expect(matchGlob(`*${literal}*`)(around + literal + around)).toBe(true);
       }),
     );
   });

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { ContentDisallowed, DecodeError, EncodeError, ImproperlyConfigured } from "../../src/errors.ts";
-import { decodeEnvelope, encodeEnvelope, peekEnvelope } from "../../src/protocol/envelope.ts";
+import { decodeEnvelope, encodeEnvelope, peekEnvelope, salvageMessage } from "../../src/protocol/envelope.ts";
 import { createMessage, type Message, type SignatureData } from "../../src/protocol/message.ts";
 
 const ALL = { accept: ["json", "msgpack", "yaml"] };
@@ -242,6 +242,18 @@ describe("what is read", () => {
     ["headers that are a list", (e) => (e.headers = [] as never), /headers is not an object/],
     ["a time that is none", (e) => (e.headers.expires = "never"), /expires cannot be read/],
     ["retries below zero", (e) => (e.headers.retries = -1), /retries is not a whole number/],
+    ["retries that have no room for one more", (e) => (e.headers.retries = 2 ** 32 - 1), /retries is not/],
+    [
+      "a nesting that makes the attempt's number inexact",
+      (e) => (e.headers.replaced_task_nesting = 1e15),
+      /nesting is not/,
+    ],
+    ["a nesting that is no whole number", (e) => (e.headers.replaced_task_nesting = 0.5), /nesting is not/],
+    ["a place in its group that is text", (e) => (e.headers.group_index = "1"), /group_index is not/],
+    ["a group that is a number", (e) => (e.headers.group = 1), /group is 1, not a text/],
+    ["a time limit below zero", (e) => (e.headers.timelimit = [-1, null]), /timelimit is \[-1,null\]/],
+    ["a time limit that no clock can wait for", (e) => (e.headers.timelimit = [null, 1e300]), /timelimit/],
+    ["a name that no task can have", (e) => (e.headers.task = "a.b.".repeat(1000)), /name has 4000 characters/],
     ["a time limit that is text", (e) => (e.headers.timelimit = "10"), /timelimit/],
     ["an unknown compression", (e) => (e.headers.compression = "zip"), /compression "zip"/],
     ["damaged compressed data", (e) => Object.assign(e.headers, { compression: "gzip" }), /damaged/],
@@ -257,6 +269,71 @@ describe("what is read", () => {
     const reading = (async () => decodeEnvelope(await changed(change), ALL))();
     await expect(reading).rejects.toThrow(DecodeError);
     await expect(reading).rejects.toThrow(reason);
+  });
+
+  const part = (task: string, kwargs: object = {}, options: object = {}, subtask_type: string | null = null) => ({
+    task,
+    args: [],
+    kwargs,
+    options,
+    subtask_type,
+    immutable: false,
+  });
+  const good = part("tasks.next");
+  test.each<[string, unknown, RegExp]>([
+    ["a chain without its tasks", part("celery.chain", {}, {}, "chain"), /celery.chain without a list of its tasks/],
+    ["a group of what is no list", part("celery.group", { tasks: good }, {}, "group"), /without a list of its tasks/],
+    ["a group of a text", part("celery.group", { tasks: ["not a signature"] }, {}, "group"), /names no task/],
+    ["a chord without a body", part("celery.chord", { header: [] }, {}, "chord"), /the body of a chord/],
+    ["a chord without a header", part("celery.chord", { body: good }, {}, "chord"), /the header of a chord/],
+    ["a chord by its name alone", part("celery.chord", { header: [good, 1], body: good }), /names no task/],
+    ["chunks of no size", part("celery.chunks", { task: good, it: [[1]], n: 0 }), /a list and a size/],
+    ["chunks of nothing", part("celery.chunks", { task: good, n: 1 }), /a list and a size/],
+    ["a callback of a step that is none", part("t", {}, { link: [{ args: [] }] }), /link in .*names no task/],
+    ["an errback of a step that is none", part("t", {}, { link_error: 5 }), /link_error in .*names no task/],
+    ["a rest of a chain that is none", part("t", {}, { chain: ["x"] }), /chain in .*names no task/],
+    ["a chord's body in an option that is none", part("t", {}, { chord: [] }), /chord in .*names no task/],
+    ["an id that is a number", part("t", {}, { task_id: 5 }), /task_id in .* not a text/],
+    ["a place that is none", part("t", {}, { group_index: -1 }), /group_index in .* not a whole number/],
+    ["a name of 300 characters", part("a".repeat(300)), /name has 300 characters/],
+    ["no name", part(""), /names no task/],
+    [
+      "something deep within",
+      part("celery.chain", {
+        tasks: [good, part("celery.group", { tasks: [good, part("celery.chord", { header: [good], body: 1 })] })],
+      }),
+      /the body of a chord/,
+    ],
+  ])("is refused with %s, wherever a signature can stand", async (_, wrong, reason) => {
+    for (const embed of [
+      { callbacks: [good, wrong] },
+      { errbacks: [wrong] },
+      { chain: [wrong, good] },
+      { chord: wrong },
+    ]) {
+      const text = await changed((e) => (e.body = JSON.stringify([[], {}, embed])));
+      const reading = (async () => decodeEnvelope(text, ALL))();
+      await expect(reading).rejects.toThrow(DecodeError);
+      await expect(reading).rejects.toThrow(reason);
+      // Those beside it are told of the failure all the same.
+      const salvaged = await salvageMessage(text);
+      if (embed.callbacks === undefined && embed.errbacks === undefined && embed.chord === undefined)
+        expect(salvaged?.chain).toMatchObject([{ task: "tasks.next" }]);
+    }
+  });
+
+  test.each([
+    [Number.NaN, null],
+    [1e300, 255],
+    [-5, 0],
+    [4.4, 4],
+    ["9", null],
+  ])("a priority of %j is a wish for %j", async (given, read) => {
+    const text = (await changed((e) => (e.properties.priority = "here"))).replace(
+      '"here"',
+      given === "9" ? '"9"' : String(given),
+    );
+    expect(await decodeEnvelope(text, ALL)).toMatchObject({ priority: read });
   });
 
   test.each(["", "x", "{", "[]", "null", "AAAA", "[[1], {}, {}]"])("%j is refused", (text) => {
@@ -301,7 +378,7 @@ const signature: fc.Arbitrary<SignatureData> = fc.record({
   args: fc.array(json, { maxLength: 2 }),
   kwargs: object,
   options: object,
-  subtask_type: fc.constantFrom(null, "chain", "group"),
+  subtask_type: fc.constantFrom(null, "tasks.of-another-kind"),
   immutable: fc.boolean(),
 });
 const signatures = fc.array(signature, { maxLength: 2 });
