@@ -1,4 +1,4 @@
-/** The table of results, one row a task: Celery's table, with what Lovage keeps beside. */
+/** The tables: of results, one row a task, which is Celery's with what Lovage keeps beside; and of what has happened. */
 import { RemovalPolicy } from "aws-cdk-lib";
 import * as dynamodb from "aws-cdk-lib/aws-dynamodb";
 import type * as kms from "aws-cdk-lib/aws-kms";
@@ -28,16 +28,31 @@ export class ResultTable extends dynamodb.Table {
       );
     }
     super(scope, id, {
-      tableName: props.tableName,
+      ...tableProps(props),
       partitionKey: { name: "id", type: dynamodb.AttributeType.STRING },
-      billingMode: dynamodb.BillingMode.PAY_PER_REQUEST,
-      timeToLiveAttribute: "ttl",
-      pointInTimeRecoverySpecification: { pointInTimeRecoveryEnabled: true },
-      removalPolicy: props.removalPolicy ?? RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE,
       ...(props.warmThroughput === undefined ? {} : { warmThroughput: props.warmThroughput }),
-      ...(props.encryptionKey === undefined
-        ? {}
-        : { encryption: dynamodb.TableEncryption.CUSTOMER_MANAGED, encryptionKey: props.encryptionKey }),
     });
   }
 }
+
+export type JournalTableProps = Omit<ResultTableProps, "warmThroughput">;
+
+/** Pays per request, and forgets entries past their `ttl`. An item is what some tasks had to tell, compressed. */
+export class JournalTable extends dynamodb.Table {
+  constructor(scope: Construct, id: string, props: JournalTableProps) {
+    super(scope, id, {
+      ...tableProps(props),
+      partitionKey: { name: "bucket", type: dynamodb.AttributeType.STRING },
+      sortKey: { name: "at", type: dynamodb.AttributeType.STRING },
+    });
+  }
+}
+
+const tableProps = ({ tableName, encryptionKey, removalPolicy }: JournalTableProps) => ({
+  tableName,
+  billingMode: dynamodb.BillingMode.PAY_PER_REQUEST,
+  timeToLiveAttribute: "ttl",
+  pointInTimeRecoverySpecification: { pointInTimeRecoveryEnabled: true },
+  removalPolicy: removalPolicy ?? RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE,
+  ...(encryptionKey === undefined ? {} : { encryption: dynamodb.TableEncryption.CUSTOMER_MANAGED, encryptionKey }),
+});

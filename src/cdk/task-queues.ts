@@ -20,7 +20,7 @@ import { BeatRules, ruleEntries } from "./beat-rules.ts";
 import { taskDashboard } from "./dashboard.ts";
 import { LongDelays } from "./long-delays.ts";
 import { checkLiteral, defaultPrefix, takeNames } from "./names.ts";
-import { ResultTable } from "./result-table.ts";
+import { JournalTable, ResultTable } from "./result-table.ts";
 import { TaskQueue, type TaskQueueOptions } from "./task-queue.ts";
 
 export interface TaskQueuesProps {
@@ -43,7 +43,7 @@ export interface TaskQueuesProps {
   readonly tableName?: string;
   /** What the new table can take from its first second on; to be raised before a rise of load that is known. Each unit above DynamoDB's own is paid once. @default - DynamoDB's own: 4,000 writes and 12,000 reads a second, then twice the highest load so far */
   readonly warmThroughput?: dynamodb.WarmThroughput;
-  /** Encrypts queues and table. @default - keys of SQS's and DynamoDB's own */
+  /** Encrypts queues and tables. @default - keys of SQS's and DynamoDB's own */
   readonly encryptionKey?: kms.IKey;
   /** @default RetentionDays.ONE_MONTH */
   readonly logRetention?: RetentionDays;
@@ -54,7 +54,7 @@ export interface TaskQueuesProps {
    */
   readonly longDelays?: boolean;
   /**
-   * What becomes of the table, the dead letters and the entries of `longDelays` when the stack is destroyed. With `RETAIN`
+   * What becomes of the tables, the dead letters and the entries of `longDelays` when the stack is destroyed. With `RETAIN`
    * they stay after a first deployment that failed, too, and the next one finds their names taken.
    * @default RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE
    */
@@ -79,6 +79,8 @@ export interface TaskQueuesProps {
 export class TaskQueues extends Construct {
   /** The result table. */
   readonly table: dynamodb.ITable;
+  /** The table of what has happened; absent where the app keeps no journal (`journal: false`). Who asks `app.journal` needs `dynamodb:Query` on it. */
+  readonly journal: dynamodb.Table | undefined;
   /** `LOVAGE_BROKER_URL` of all that talks to the queues. */
   readonly brokerUrl: string;
   /** `LOVAGE_RESULT_BACKEND` of all that reads results. */
@@ -108,11 +110,12 @@ export class TaskQueues extends Construct {
     }
 
     const tableName = props.tableName ?? backend.table ?? translateQueueName(prefix, "celery");
+    const journalName = translateQueueName(prefix, "journal");
     const queueNames = Object.keys(config.taskQueues).map((name) => checkQueueName("taskQueues", prefix, name, true));
     const hasBeat = scheduled.length > 0 || props.beatEntry !== undefined;
     takeNames(this, {
       queue: [...queueNames, ...queueNames.map(deadLetterQueue)],
-      table: props.table === undefined ? [tableName] : [],
+      table: [...(props.table === undefined ? [tableName] : []), ...(config.journal ? [journalName] : [])],
       rule: hasBeat ? [`${rulePrefix(prefix, "deployed")}*`] : [],
     });
     this.table =
@@ -124,6 +127,13 @@ export class TaskQueues extends Construct {
         warmThroughput: props.warmThroughput,
       });
     this.#tableKey = this.table.encryptionKey;
+    if (config.journal) {
+      this.journal = new JournalTable(this, "Journal", {
+        tableName: journalName,
+        encryptionKey: props.encryptionKey,
+        removalPolicy,
+      });
+    }
     const { region } = Stack.of(this);
     this.resultBackend = `dynamodb://${region}/${this.table.tableName}${backend.query}`;
 
@@ -184,6 +194,8 @@ export class TaskQueues extends Construct {
         "dynamodb:PutItem",
         "dynamodb:UpdateItem",
       ]);
+      // What it has to tell goes along with the outcomes, or by itself.
+      this.#grantJournal(queue, ["dynamodb:PartiQLInsert", "dynamodb:PutItem"]);
     }
 
     if (hasBeat) {
@@ -200,6 +212,7 @@ export class TaskQueues extends Construct {
       });
       // To any queue: what is put at run time is known then only.
       this.grantSend(this.beat.function);
+      this.#grantJournal(this.beat.function, ["dynamodb:PutItem"]);
       for (const { function: worker } of this.#queues.values()) {
         worker.addEnvironment("LOVAGE_BEAT_FUNCTION", this.beat.function.functionArn);
       }
@@ -240,6 +253,7 @@ export class TaskQueues extends Construct {
 
   /** Lets someone `revoke()` and `forget()` tasks. */
   grantRevoke(grantee: iam.IGrantable): iam.Grant {
+    this.#grantJournal(grantee, ["dynamodb:PutItem"]);
     return this.#grantTable(grantee, ["dynamodb:PutItem", "dynamodb:UpdateItem"]);
   }
 
@@ -265,6 +279,12 @@ export class TaskQueues extends Construct {
   #grantTable(grantee: iam.IGrantable, actions: string[]): iam.Grant {
     this.#tableKey?.grantEncryptDecrypt(grantee);
     return iam.Grant.addToPrincipal({ grantee, actions, resourceArns: [this.table.tableArn] });
+  }
+
+  #grantJournal(grantee: iam.IGrantable, actions: string[]): void {
+    if (this.journal === undefined) return;
+    this.journal.encryptionKey?.grantEncryptDecrypt(grantee);
+    iam.Grant.addToPrincipal({ grantee, actions, resourceArns: [this.journal.tableArn] });
   }
 
   /** By ids without the CDK's hash, which stay as they are: scripts and `lovage env` look for them. */

@@ -23,6 +23,7 @@ test("the example service is a function behind a URL that may do what a caller d
     "dynamodb:BatchGetItem",
     "dynamodb:GetItem",
     "dynamodb:PutItem",
+    "dynamodb:PutItem",
     "dynamodb:UpdateItem",
   ]);
   expect(JSON.stringify(statements[0])).toContain("TasksQueuereportsQueue");

@@ -26,6 +26,7 @@ test("everything is called after its stack, unless a prefix is given or the app 
     `${prefix}celery-dlq`,
     `${prefix}celery`,
     `${prefix}celery`,
+    `${prefix}journal`,
     `${prefix}beat-often`,
   ];
   const beatSchedule = { often };
@@ -149,7 +150,7 @@ test("what was deployed for the first time, and failed, is gone, and its names a
   };
   const policies = Object.values(Resources).map(({ DeletionPolicy }) => DeletionPolicy);
   expect(policies).not.toContain("Retain");
-  expect(policies.filter((policy) => policy === "RetainExceptOnCreate").length).toBe(5);
+  expect(policies.filter((policy) => policy === "RetainExceptOnCreate").length).toBe(6);
 });
 
 test("two syntheses of an app are the same to the byte", () => {

@@ -53,6 +53,9 @@ function nameOf(resource: unknown): string {
   return id.replace(/^Tasks(Queue(?=[a-z]))?/, "").replace(/[0-9A-F]{8}$/, "");
 }
 
+const tablesOf = (template: Template): readonly unknown[] =>
+  Object.values(resources(template, "AWS::DynamoDB::Table")).map(({ Properties }) => Properties["TableName"]);
+
 const roleOf = (fn: lambda.IFunction): iam.IRole => {
   if (fn.role === undefined) throw new Error("the function has no role");
   return fn.role;
@@ -211,7 +214,7 @@ test("the table and the options of the app's own resultBackend are kept", () => 
   });
 });
 
-test("table and dead letters outlive the stack, but not a first deployment that failed, unless it is told otherwise", () => {
+test("tables and dead letters outlive the stack, but not a first deployment that failed, unless it is told otherwise", () => {
   const kept = (stack: LovageStack) => {
     const template = Template.fromStack(stack);
     return ["AWS::DynamoDB::Table", "AWS::SQS::Queue"]
@@ -219,7 +222,13 @@ test("table and dead letters outlive the stack, but not a first deployment that 
       .filter(({ DeletionPolicy }) => DeletionPolicy === "RetainExceptOnCreate")
       .map(({ Properties }) => Properties["QueueName"] ?? Properties["TableName"] ?? "beat");
   };
-  expect(kept(new LovageStack(unbundled(), "A"))).toEqual(["A-celery", "A-celery-dlq", "A-media-dlq", "beat"]);
+  expect(kept(new LovageStack(unbundled(), "A"))).toEqual([
+    "A-celery",
+    "A-journal",
+    "A-celery-dlq",
+    "A-media-dlq",
+    "beat",
+  ]);
   expect(kept(new LovageStack(unbundled(), "B", { removeData: true }))).toEqual([]);
 });
 
@@ -259,8 +268,10 @@ test("a worker may do what it does, and no more", () => {
   const deployment = deploy(shop({ taskQueues: { celery: {}, media: {} } }));
   expect(allowed(deployment, roleOf(deployment.tasks.queue("media").function))).toEqual([
     "dynamodb:BatchGetItem Results",
+    "dynamodb:PartiQLInsert Journal",
     "dynamodb:PartiQLInsert Results",
     "dynamodb:PartiQLUpdate Results",
+    "dynamodb:PutItem Journal",
     "dynamodb:PutItem Results",
     "dynamodb:UpdateItem Results",
     "logs:CreateLogStream mediaWorkerLogs",
@@ -284,6 +295,7 @@ test("beat may send to all queues, as entries put at run time may name any, and 
   const { beat } = deployment.tasks;
   if (beat === undefined) throw new Error("there is no beat");
   expect(allowed(deployment, roleOf(beat.function))).toEqual([
+    "dynamodb:PutItem Journal",
     "logs:CreateLogStream BeatRulesBeatLogs",
     "logs:PutLogEvents BeatRulesBeatLogs",
     "sqs:GetQueueUrl celeryQueue",
@@ -311,8 +323,42 @@ test("each grant allows what its name says and nothing else", () => {
     "sqs:SendMessage mediaQueue",
   ]);
   expect(allowed(deployment, reader)).toEqual(["dynamodb:BatchGetItem Results", "dynamodb:GetItem Results"]);
-  expect(allowed(deployment, revoker)).toEqual(["dynamodb:PutItem Results", "dynamodb:UpdateItem Results"]);
+  expect(allowed(deployment, revoker)).toEqual([
+    "dynamodb:PutItem Journal",
+    "dynamodb:PutItem Results",
+    "dynamodb:UpdateItem Results",
+  ]);
   expect(() => tasks.grantSend(sender, ["medai"])).toThrow('there is no queue "medai"');
+});
+
+test("the journal is a table of the deployment's own, that forgets", () => {
+  const { template, tasks } = deploy(shop(), { prefix: "shop-" });
+  template().hasResourceProperties("AWS::DynamoDB::Table", {
+    TableName: "shop-journal",
+    KeySchema: [
+      { AttributeName: "bucket", KeyType: "HASH" },
+      { AttributeName: "at", KeyType: "RANGE" },
+    ],
+    TimeToLiveSpecification: { AttributeName: "ttl", Enabled: true },
+    BillingMode: "PAY_PER_REQUEST",
+  });
+  expect(tasks.journal?.tableName).toBeDefined();
+});
+
+test("without a journal there is neither its table nor a right on it", () => {
+  const deployment = deploy(shop({ journal: false, beatSchedule: { tick: { task: "shop.resize", schedule: 60 } } }));
+  const { tasks, template } = deployment;
+  expect(tablesOf(template())).toEqual(["celery"]);
+  expect(tasks.journal).toBeUndefined();
+  expect(allowed(deployment, roleOf(tasks.queue("celery").function)).join()).not.toContain("Journal");
+});
+
+test("a key of one's own encrypts the journal too, and who writes it may use the key", () => {
+  const deployment = deploy(shop(), (stack) => ({ encryptionKey: new kms.Key(stack, "Key") }));
+  deployment.template().hasResourceProperties("AWS::DynamoDB::Table", {
+    TableName: "journal",
+    SSESpecification: { SSEEnabled: true, SSEType: "KMS" },
+  });
 });
 
 test("a queue is a grantee: its function gets the right", () => {
@@ -388,7 +434,7 @@ test("a table that exists already is used and not made", () => {
   const { template } = deploy(shop(), (stack) => ({
     table: dynamodb.Table.fromTableName(stack, "Python", "celery-python"),
   }));
-  template().resourceCountIs("AWS::DynamoDB::Table", 0);
+  expect(tablesOf(template())).toEqual(["journal"]);
   template().hasResourceProperties("AWS::Lambda::Function", {
     Environment: {
       Variables: Match.objectLike({
