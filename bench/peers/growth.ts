@@ -116,7 +116,7 @@ const KINDS: Readonly<Record<string, () => Promise<() => Promise<boolean>>>> = {
       ]),
     );
     const entries = scheduleEntries(beatSchedule);
-    const state = beatState(entries, "UTC", now);
+    const state = beatState(entries, "UTC", { covered: now });
     return async () => tick(entries, "UTC", state, now + 60_000).due.length > 0;
   },
 };

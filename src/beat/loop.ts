@@ -1,14 +1,14 @@
 import type { Clock } from "../clock.ts";
 import type { ScheduleEntry } from "./schedule.ts";
 import { slotId } from "./slot-id.ts";
-import { beatState, type DueSlot, tick, wanted } from "./tick.ts";
+import { beatState, type Covered, type DueSlot, tick, wanted } from "./tick.ts";
 
 /** Where a beat loop remembers what it has covered, so that `catchUp` works across a restart. */
 export interface BeatMemory {
   /** What was last saved; `undefined` where nothing was. */
-  load(): Promise<number | undefined>;
-  /** All slots up to and including this instant, in milliseconds since the epoch, need no second look. */
-  save(covered: number): Promise<void>;
+  load(): Promise<Covered | undefined>;
+  /** What needs no second look. */
+  save(covered: Covered): Promise<void>;
 }
 
 /** Where a beat loop says what it does; `console` is one. */
@@ -59,6 +59,9 @@ export const MAX_SLEEP_MS = 30_000;
  * file changes all the time.
  */
 export const SETTLE_MS = 250;
+
+/** A clock that is kept right by NTP goes back by milliseconds, and nobody needs to hear of it. */
+const SLEW_MS = 1_000;
 
 /** How soon a send that failed is tried again. */
 const RETRY_MS = 5_000;
@@ -117,13 +120,16 @@ export async function runBeat(options: BeatOptions): Promise<void> {
   const loaded = await memory?.load();
   const coming = follow(options);
   let entries = options.entries;
-  let state = beatState(entries, zone, loaded ?? clock.now());
+  let state = beatState(entries, zone, loaded ?? { covered: clock.now() });
   let unsent: readonly DueSlot[] = [];
+  /** The clock is behind, which was said. */
+  let isBehind = false;
 
   async function remember() {
     const first = Math.min(...unsent.map(({ slot }) => slot));
     try {
-      await memory?.save(Math.min(state.covered, first - 1));
+      const covered = Math.min(state.covered, first - 1);
+      await memory?.save({ covered, gapless: Math.min(state.gapless, covered), ahead: state.ahead });
     } catch (error) {
       log?.error(
         "beat could not save how far it has come; a restart may send some slots again, under the same ids",
@@ -137,12 +143,17 @@ export async function runBeat(options: BeatOptions): Promise<void> {
     if (await coming.update()) {
       entries = [...options.entries, ...coming.entries()];
       // What is new counts from its own `since`: a slot between that and this moment is due, and not missed.
-      state = beatState(entries, zone, state.covered);
+      state = beatState(entries, zone, state);
     }
     const now = clock.now();
     const step = tick(entries, zone, state, now);
     state = step.state;
-    if (step.restarted) log?.warn("the clock was set back by more than a day; beat starts again from the present");
+    if (step.behind > SLEW_MS && !isBehind) {
+      log?.warn(
+        `the clock is ${(step.behind / 1000).toFixed(0)} s behind the last slots that were looked at, of ${new Date(now + step.behind).toISOString()}: it was set back, or beat ran with a clock that was ahead; ${step.restarted ? "beat goes on from the present, and leaves out the slots that it sent by then" : "beat goes on when that time has come"}`,
+      );
+    }
+    isBehind = step.behind > 0 && !step.restarted;
     for (const { entry, slot } of step.missed) {
       log?.warn(
         `${entry.name}: slots from ${new Date(slot).toISOString()} on were missed and are not sent (catchUp: "${entry.catchUp}")`,

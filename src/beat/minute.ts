@@ -52,12 +52,22 @@ const LATE_EVENT_MS = 300_000;
 
 /**
  * Of the slots that an event stands for those that are to be sent: all of them, or those that the entry's `catchUp` wants
- * where the event is late. What is the last late slot is counted from the schedule, so that of many late events exactly
+ * where the event is late; the others are missed. What is the last late slot is counted from the schedule, so that of many late events exactly
  * one finds it.
  */
-export function dueSlots(entry: ScheduleEntry, zone: string, eventTime: number, now: number): MinuteSlot[] {
+export function dueSlots(
+  entry: ScheduleEntry,
+  zone: string,
+  eventTime: number,
+  now: number,
+): { readonly due: readonly MinuteSlot[]; readonly missed: readonly MinuteSlot[] } {
   const found = minuteSlots(entry, zone, eventTime, now).filter(({ slot }) => slot > (entry.since ?? slot - 1));
-  if (now - eventTime <= LATE_EVENT_MS) return found;
+  if (now - eventTime <= LATE_EVENT_MS) return { due: found, missed: [] };
+  const due = stillDue(entry, zone, found, now);
+  return { due, missed: found.filter((slot) => !due.includes(slot)) };
+}
+
+function stillDue(entry: ScheduleEntry, zone: string, found: readonly MinuteSlot[], now: number): MinuteSlot[] {
   const kept = found.filter(({ slot }) => slot >= now - entry.within * 1000);
   switch (entry.catchUp) {
     case "skip":

@@ -1,10 +1,18 @@
-import { nextSlots, slots } from "./due.ts";
+import { nextSlots, slots, type Window } from "./due.ts";
 import type { ScheduleEntry } from "./schedule.ts";
 
-/** What a beat loop knows between two steps. Times in milliseconds since the epoch. */
-export interface BeatState {
+/** How far a beat has come. Times in milliseconds since the epoch. */
+export interface Covered {
   /** Every slot up to and including this instant has been handed out or given up. */
   readonly covered: number;
+  /** Every slot after this instant and up to `covered` has been handed out: none was given up. */
+  readonly gapless: number;
+  /** Slots to come that were handed out before, by a clock that was ahead of the present one. */
+  readonly ahead: readonly Window[];
+}
+
+/** What a beat loop knows between two steps. */
+export interface BeatState extends Covered {
   /** The next slot of each entry after `covered`, in the order of the entries; `undefined` where there is none. */
   readonly upcoming: readonly (number | undefined)[];
 }
@@ -25,7 +33,9 @@ export interface Tick {
   readonly state: BeatState;
   /** The instant of the next slot; `undefined` where no entry has any. */
   readonly next: number | undefined;
-  /** The clock was set back by more than {@link MAX_STEP_BACK_MS}, and beat began anew. */
+  /** The clock is so far behind what is covered, in milliseconds: it was set back, or beat ran with one that was ahead. 0: it is not. */
+  readonly behind: number;
+  /** That is more than {@link MAX_STEP_BACK_MS}, and beat began anew. */
   readonly restarted: boolean;
 }
 
@@ -33,24 +43,31 @@ export interface Tick {
 const GRACE_MS = 60_000;
 
 /**
- * The largest step back of the clock that beat waits out, since all slots until `covered` have been sent. A clock that
- * goes further back was wrong before: beat starts again from the present, rather than be silent until it has caught up.
- * A slot sent twice by that has one id.
+ * The largest step back of the clock that beat waits out. Where it goes further back, now or with a restart, beat goes on
+ * from the present, rather than be silent until it has caught up, and leaves out what was handed out already.
  */
-const MAX_STEP_BACK_MS = 86_400_000;
+const MAX_STEP_BACK_MS = GRACE_MS;
 
 /** Where a loop begins: all slots up to `covered` are behind it. */
-export function beatState(entries: readonly ScheduleEntry[], zone: string, covered: number): BeatState {
-  return { covered, upcoming: entries.map((entry) => upcoming(entry, zone, covered)) };
+export function beatState(
+  entries: readonly ScheduleEntry[],
+  zone: string,
+  { covered, gapless = covered, ahead = [] }: Partial<Covered> & Pick<Covered, "covered">,
+): BeatState {
+  return { covered, gapless, ahead, upcoming: entries.map((entry) => upcoming(entry, zone, covered)) };
 }
 
 /** One step of a beat loop, without a clock or a timer: what is due at `now`, and when to look again. */
 export function tick(entries: readonly ScheduleEntry[], zone: string, state: BeatState, now: number): Tick {
-  if (now < state.covered - MAX_STEP_BACK_MS) {
-    const anew = beatState(entries, zone, now);
-    return { due: [], missed: [], state: anew, next: earliest(anew.upcoming), restarted: true };
+  const behind = Math.max(0, state.covered - now);
+  if (behind > MAX_STEP_BACK_MS) {
+    const sent = { from: state.gapless, to: state.covered };
+    const ahead = union([...state.ahead, sent].filter(({ from, to }) => to > Math.max(from, now)));
+    const anew = beatState(entries, zone, { covered: now, ahead });
+    return { due: [], missed: [], state: anew, next: earliest(anew.upcoming), behind, restarted: true };
   }
-  if (now <= state.covered) return { due: [], missed: [], state, next: earliest(state.upcoming), restarted: false };
+  if (now <= state.covered)
+    return { due: [], missed: [], state, next: earliest(state.upcoming), behind, restarted: false };
 
   const due: DueSlot[] = [];
   const missed: DueSlot[] = [];
@@ -63,12 +80,21 @@ export function tick(entries: readonly ScheduleEntry[], zone: string, state: Bea
       to: now,
     });
     const send = wanted(entry, found, now);
-    for (const slot of send) due.push({ entry, slot });
-    if (send[0] !== first) missed.push({ entry, slot: first });
+    for (const slot of send) if (!isIn(state.ahead, slot)) due.push({ entry, slot });
+    if (send[0] !== first && !isIn(state.ahead, first)) missed.push({ entry, slot: first });
     return upcoming(entry, zone, now);
   });
   due.sort((a, b) => a.slot - b.slot);
-  return { due, missed, state: { covered: now, upcoming: after }, next: earliest(after), restarted: false };
+  const gapless = missed.length > 0 ? Math.max(state.gapless, now - GRACE_MS) : state.gapless;
+  const ahead = state.ahead.filter(({ to }) => to > now);
+  return {
+    due,
+    missed,
+    state: { covered: now, gapless, ahead, upcoming: after },
+    next: earliest(after),
+    behind: 0,
+    restarted: false,
+  };
 }
 
 /**
@@ -89,6 +115,21 @@ export function wanted(entry: ScheduleEntry, passed: readonly number[], now: num
       return entry.catchUp satisfies never;
   }
 }
+
+/** The same instants, in as few windows as they need. */
+function union(windows: readonly Window[]): Window[] {
+  const made: Window[] = [];
+  for (const window of windows.toSorted((a, b) => a.from - b.from)) {
+    const last = made.at(-1);
+    if (last !== undefined && window.from <= last.to)
+      made[made.length - 1] = { from: last.from, to: Math.max(last.to, window.to) };
+    else made.push(window);
+  }
+  return made;
+}
+
+const isIn = (windows: readonly Window[], slot: number): boolean =>
+  windows.some(({ from, to }) => slot > from && slot <= to);
 
 function earliestWanted(entry: ScheduleEntry, now: number): number {
   return now - Math.max(GRACE_MS, entry.catchUp === "skip" ? 0 : entry.within * 1000);

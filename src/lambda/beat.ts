@@ -9,7 +9,7 @@ import { isFifo } from "../brokers/broker.ts";
 import { ImproperlyConfigured } from "../errors.ts";
 import { beatEntries, sendSlot } from "../workers/beat.ts";
 import { createLambdaLog } from "./log.ts";
-import { type HandlerOptions, type LambdaContext, writeLine } from "./worker.ts";
+import { isWarmUp, type HandlerOptions, type LambdaContext, writeLine } from "./worker.ts";
 
 /** What a rule gives the beat function: one of `TaskQueues` the entry's name, one of `app.beat.put` the entry itself. */
 export type BeatEvent = (
@@ -47,11 +47,23 @@ export function createBeatHandler(
 
   return async (event, context) => {
     begin(context.awsRequestId);
+    if (isWarmUp(event)) {
+      log("info", "Called to be kept warm, and not by a rule: there is nothing to do");
+      return;
+    }
     const found = find(event);
     if (found === undefined) return;
     const { entry, zone, time } = found;
     const now = clock.now();
-    const due = dueSlots(entry, zone, time, now);
+    const { due, missed } = dueSlots(entry, zone, time, now);
+    for (const { slot } of missed) {
+      const late = Math.round((now - slot) / 1000);
+      log(
+        "warning",
+        `${entry.name}: the slot of ${new Date(slot).toISOString()} came ${late} s late and is not sent (catchUp: "${entry.catchUp}")`,
+        { task: entry.task, entry: entry.name },
+      );
+    }
     const sent = await Promise.allSettled(due.map(({ slot }) => send(entry, slot, now)));
     const failed = sent.flatMap((result) => (result.status === "rejected" ? [result.reason] : []));
     if (failed.length > 0)

@@ -405,7 +405,7 @@ function remember<T>(find: (name: string) => T): (name: string) => T {
 }
 
 /** Called for no message: by a plugin that keeps functions warm, or by a schedule that somebody made for that. */
-function isWarmUp(event: unknown): boolean {
+export function isWarmUp(event: unknown): boolean {
   const { source, warmer }: { readonly source?: unknown; readonly warmer?: unknown } =
     typeof event === "object" && event !== null ? event : {};
   return source === "serverless-plugin-warmup" || source === "aws.events" || warmer === true;

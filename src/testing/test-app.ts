@@ -359,7 +359,7 @@ function createBeat(app: Lovage, clock: VirtualClock) {
   const { timezone } = app.config;
   const declared = beatEntries(app);
   let entries = declared;
-  let state: BeatState = beatState(entries, timezone, clock.now());
+  let state: BeatState = beatState(entries, timezone, { covered: clock.now() });
   return {
     /** Takes up what was put at run time since the last look. */
     async update(): Promise<void> {
@@ -367,7 +367,7 @@ function createBeat(app: Lovage, clock: VirtualClock) {
       if (coming === undefined || (coming.length === 0 && entries === declared)) return;
       entries = [...declared, ...coming];
       // An entry counts from its own `since`, and what has been sent is covered.
-      state = beatState(entries, timezone, state.covered);
+      state = beatState(entries, timezone, state);
     },
     next: (): number | undefined =>
       state.upcoming.reduce(

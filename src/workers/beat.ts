@@ -2,6 +2,7 @@
 import type { Lovage } from "../app.ts";
 import { type BeatMemory, type ComingEntries, runBeat } from "../beat/loop.ts";
 import { type ScheduleEntry, scheduleEntries } from "../beat/schedule.ts";
+import type { Covered } from "../beat/tick.ts";
 import { besideDeclared } from "../beat/store.ts";
 import { checkEntry, entryOptions } from "../tasks/beat.ts";
 import { createCall, send } from "../tasks/publish.ts";
@@ -67,12 +68,11 @@ function createMemory(app: Lovage): BeatMemory {
     async load() {
       const [row] = await (await engine.backend()).read([key], { consistent: true });
       if (typeof row?.result !== "string") return undefined;
-      const stored: unknown = JSON.parse(row.result);
-      const covered = typeof stored === "object" && stored !== null && "covered" in stored ? stored.covered : undefined;
-      return typeof covered === "number" ? covered : undefined;
+      // Written below, and by nobody else.
+      return JSON.parse(row.result) as Covered;
     },
     async save(covered) {
-      const result = JSON.stringify({ covered });
+      const result = JSON.stringify(covered);
       const backend = await engine.backend();
       const [outcome] = await backend.apply([
         { type: "store", key, now: engine.clock.now(), ttl: engine.ttl(), result },

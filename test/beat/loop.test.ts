@@ -49,8 +49,68 @@ function beat(
 
 function memory(covered?: number): BeatMemory & { readonly saved: number[] } {
   const saved: number[] = [];
-  return { saved, load: async () => covered, save: async (ms) => void saved.push(ms) };
+  return {
+    saved,
+    load: async () => (covered === undefined ? undefined : { covered, gapless: covered, ahead: [] }),
+    save: async (state) => void saved.push(state.covered),
+  };
 }
+
+describe("a clock that was wrong", () => {
+  const HOUR = 3_600_000;
+
+  test("and ahead does not silence the beat after it: it is said at once, and the slots go on", async () => {
+    const store = memory(START + 12 * HOUR);
+    const run = beat({ a: { schedule: 20 } }, 60, { memory: store });
+    await run.done;
+    expect(run.sent).toEqual(["a 20 at 20", "a 40 at 40", "a 60 at 60"]);
+    expect(run.lines).toEqual([expect.stringMatching(/clock is 43200 s behind.*goes on from the present/)]);
+    // The next one begins where this one was.
+    expect(store.saved[0]).toBe(START);
+  });
+
+  test.each([90, 12 * 3600, 30 * 86_400])(
+    "and is set back by %d s while beat runs: each slot of the time that comes is sent once",
+    async (seconds) => {
+      const start = START + seconds * 1000;
+      let now = start;
+      let isSet = false;
+      const run = beat({ a: { schedule: 20 } }, Number.POSITIVE_INFINITY, {
+        clock: {
+          now: () => now,
+          async sleep(ms) {
+            now += ms;
+            if (now > start + 60_000 && !isSet) {
+              isSet = true;
+              now = START;
+            }
+            if (now > START + 200_000 && isSet) run.stop.abort();
+          },
+        },
+      });
+      await run.done;
+      expect(run.lines).toEqual([expect.stringMatching(/from the present, and leaves out/)]);
+      const slots = run.sent.map((line) => Number(line.split(" ")[1]));
+      const wrong = [seconds + 20, seconds + 40, seconds + 60].map((slot) => Math.floor(slot / 20) * 20);
+      expect(slots.slice(0, 3)).toEqual(wrong);
+      const right = [20, 40, 60, 80, 100, 120, 140, 160, 180, 200];
+      expect(slots.slice(3)).toEqual(right.filter((slot) => !wrong.includes(slot)));
+    },
+  );
+
+  test("and is set back by less than a minute: what was sent is not sent again, and the silence is announced", async () => {
+    const run = beat({ a: { schedule: 20 } }, 100, { memory: memory(START + 45_000) });
+    await run.done;
+    expect(run.sent).toEqual(["a 60 at 60", "a 80 at 80", "a 100 at 100"]);
+    expect(run.lines).toEqual([expect.stringMatching(/clock is 45 s behind.*when that time has come/)]);
+  });
+
+  test("and by a few milliseconds, as NTP does it: nobody hears of it", async () => {
+    const run = beat({ a: { schedule: 20 } }, 40, { memory: memory(START + 500) });
+    await run.done;
+    expect(run.lines).toEqual([]);
+  });
+});
 
 describe("the loop", () => {
   test("sends each slot when it comes, and sleeps from slot to slot", async () => {
@@ -178,7 +238,10 @@ describe("the memory", () => {
 
   test("that cannot save is logged and does not stop the loop", async () => {
     const run = beat({ a: { schedule: 20 } }, 40, {
-      memory: { load: async () => START, save: () => Promise.reject(new Error("disk full")) },
+      memory: {
+        load: async () => ({ covered: START, gapless: START, ahead: [] }),
+        save: () => Promise.reject(new Error("disk full")),
+      },
     });
     await run.done;
     expect(run.sent).toHaveLength(2);
@@ -313,7 +376,8 @@ describe("entries that come and go", () => {
   test("wall times are those of the zone that an entry was put in", () => {
     const [entry] = scheduleEntries({ a: { task: "t", schedule: crontab({ hour: 11, minute: 30 }) } });
     if (entry === undefined) throw new Error("no entry");
-    const at = (zone?: string) => beatState([{ ...entry, ...(zone !== undefined && { zone }) }], "UTC", START).upcoming;
+    const at = (zone?: string) =>
+      beatState([{ ...entry, ...(zone !== undefined && { zone }) }], "UTC", { covered: START }).upcoming;
     expect(at()).toEqual([Date.parse("2026-05-01T11:30:00Z")]);
     expect(at("Europe/Berlin")).toEqual([Date.parse("2026-05-01T09:30:00Z")]);
   });

@@ -16,7 +16,7 @@ const entriesOf = (given: Record<string, Partial<BeatEntry>>) =>
 /** One step from `covered` to `now`, with what is due as "name time". */
 function step(given: Record<string, Partial<BeatEntry>>, covered: string, now: string) {
   const entries = entriesOf(given);
-  const made = tick(entries, "UTC", beatState(entries, "UTC", utc(covered)), utc(now));
+  const made = tick(entries, "UTC", beatState(entries, "UTC", { covered: utc(covered) }), utc(now));
   return {
     due: made.due.map(({ entry, slot }) => `${entry.name} ${clock(slot)}`),
     missed: made.missed.map(({ entry, slot }) => `${entry.name} ${clock(slot)}`),
@@ -112,20 +112,27 @@ describe("a clock that goes back", () => {
   const start = utc("2026-05-01T09:00:00Z");
 
   test("by a little makes the loop wait for it, and sends nothing twice", () => {
-    const { state } = tick(entries, "UTC", beatState(entries, "UTC", start), start + 45_000);
+    const { state } = tick(entries, "UTC", beatState(entries, "UTC", { covered: start }), start + 45_000);
     const back = tick(entries, "UTC", state, start + 20_000);
-    expect(back).toEqual({ due: [], missed: [], state, next: start + 60_000, restarted: false });
+    expect(back).toEqual({
+      due: [],
+      missed: [],
+      state,
+      next: start + 60_000,
+      behind: 25_000,
+      restarted: false,
+    });
     expect(tick(entries, "UTC", back.state, start + 60_000).due.map(({ slot }) => slot)).toEqual([start + 60_000]);
   });
 
-  test("by more than a day was wrong before, and the loop starts again from the present", () => {
-    const back = tick(entries, "UTC", beatState(entries, "UTC", start), start - 86_400_001);
-    expect(back).toMatchObject({ due: [], restarted: true, next: start - 86_400_000 });
-    expect(back.state.covered).toBe(start - 86_400_001);
+  test("by more than a minute was wrong before, and the loop starts again from the present", () => {
+    const back = tick(entries, "UTC", beatState(entries, "UTC", { covered: start }), start - 60_001);
+    expect(back).toMatchObject({ due: [], restarted: true, next: start - 60_000 });
+    expect(back.state.covered).toBe(start - 60_001);
   });
 });
 
-test("whatever a clock does within a day, no slot is given twice, and none is lost while steps stay within the grace", () => {
+test("whatever a clock does, no slot is given twice, and none is lost while steps stay within the grace", () => {
   const entries = entriesOf({
     a: { schedule: 30 },
     b: { schedule: crontab({ minute: "*/2" }) },
@@ -133,26 +140,38 @@ test("whatever a clock does within a day, no slot is given twice, and none is lo
     d: { schedule: 7, catchUp: "last" },
   });
   fc.assert(
-    fc.property(fc.array(fc.integer({ min: -40_000, max: 60_000 }), { maxLength: 60 }), (moves) => {
-      const start = utc("2026-03-08T06:30:00Z");
-      let state: BeatState = beatState(entries, "America/New_York", start);
-      let now = start;
-      let latest = start;
-      const given: string[] = [];
-      for (const move of moves) {
-        now += move;
-        // A leap of the clock past all it has shown is the one thing that can make slots late.
-        if (now > latest + 60_000) now = latest + 60_000;
-        latest = Math.max(latest, now);
-        const made = tick(entries, "America/New_York", state, now);
-        state = made.state;
-        for (const { entry, slot } of made.due) given.push(`${entry.name} ${slot}`);
-      }
-      const expected = entries.flatMap((entry) =>
-        slots(entry.schedule, "America/New_York", { from: start, to: latest }).map((slot) => `${entry.name} ${slot}`),
-      );
-      expect(given.toSorted()).toEqual(expected.toSorted());
-    }),
+    fc.property(
+      fc.array(fc.oneof(fc.integer({ min: -40_000, max: 60_000 }), fc.integer({ min: -600_000, max: 60_000 })), {
+        maxLength: 25,
+      }),
+      (moves) => {
+        const start = utc("2026-03-08T06:30:00Z");
+        let state: BeatState = beatState(entries, "America/New_York", { covered: start });
+        let now = start;
+        let latest = start;
+        // Where it goes back behind the beginning by more than the grace, that is where the beat begins.
+        let earliest = start;
+        const given: string[] = [];
+        const go = (move: number) => {
+          // A leap of the clock past all it has shown is the one thing that can make slots late.
+          now = Math.min(now + move, latest + 60_000);
+          latest = Math.max(latest, now);
+          const made = tick(entries, "America/New_York", state, now);
+          state = made.state;
+          if (made.restarted) earliest = Math.min(earliest, now);
+          for (const { entry, slot } of made.due) given.push(`${entry.name} ${slot}`);
+        };
+        for (const move of moves) go(move);
+        // In the end it has caught up.
+        while (now < latest) go(60_000);
+        const expected = entries.flatMap((entry) =>
+          slots(entry.schedule, "America/New_York", { from: earliest, to: latest }).map(
+            (slot) => `${entry.name} ${slot}`,
+          ),
+        );
+        expect(given.toSorted()).toEqual(expected.toSorted());
+      },
+    ),
     { numRuns: 60 },
   );
 });

@@ -94,6 +94,15 @@ test("a slot that could not be sent fails the invocation, so that Lambda brings 
   await expect(t.fire("often", "2026-03-01T10:00:00Z")).rejects.toThrow("could not be sent");
 });
 
+test("a call to keep the function warm sends nothing, and says so", async () => {
+  const { app } = every30();
+  const t = testBeat(app, "2026-03-01T10:00:12Z");
+  const handler = createBeatHandler(app, { write: (line) => t.lines.push(JSON.parse(line)) });
+  await handler(event({ source: "serverless-plugin-warmup" }), context);
+  expect(t.lines).toMatchObject([{ level: "INFO", message: expect.stringContaining("kept warm") }]);
+  expect(await t.drain()).toEqual([]);
+});
+
 const event = (given: object) => given as Parameters<ReturnType<typeof createBeatHandler>>[0];
 const context = { awsRequestId: "request-1" };
 
@@ -134,5 +143,10 @@ test.each([
   const t = testBeat(app, "2026-03-01T10:08:30Z");
   for (const minute of ["10:01", "10:02", "10:03"]) await t.fire("a", `2026-03-01T${minute}:00Z`);
   const minutes = t.lines.map(({ message }) => / for \d+-\d+-\d+T(\d+:\d+)/.exec(String(message))?.[1]);
-  expect(minutes).toEqual(expected);
+  expect(minutes.filter((minute) => minute !== undefined)).toEqual(expected);
+  // What is not sent is said, slot by slot.
+  const missed = t.lines.filter(({ level }) => level === "WARN").map(({ message }) => String(message));
+  expect(missed).toHaveLength(3 - expected.length);
+  for (const line of missed)
+    expect(line).toMatch(/^a: the slot of .* came \d+ s late and is not sent \(catchUp: "\w+"\)$/);
 });
