@@ -23,6 +23,7 @@ const ground = [
   "turn.ts",
   "stable-id.ts",
   "glob.ts",
+  "file-url.ts",
 ];
 
 /** The app and what it is made of. It knows what a broker and a result backend are, but none in particular. */

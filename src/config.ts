@@ -194,6 +194,8 @@ export interface ConfigInput extends AcceptedInput {
   readonly include?: readonly string[] | string;
   /** Tasks after which a worker's process makes room for a fresh one. Default: no limit. */
   readonly workerMaxTasksPerChild?: number;
+  /** Seconds that a worker which is told to stop gives to what runs, before `signal`s abort and it is handed back. 0: without end. Default 20. */
+  readonly workerSoftShutdownTimeout?: number;
 }
 
 /** The settings in force: everything checked, everything filled in. Made by {@link resolveConfig}. */
@@ -247,6 +249,8 @@ export interface Config {
   readonly imports: readonly string[];
   readonly include: readonly string[];
   readonly workerMaxTasksPerChild: number | undefined;
+  /** Seconds that a worker which is told to stop gives to what runs, before `signal`s abort. 0: without end. Default 20. */
+  readonly workerSoftShutdownTimeout: number;
 }
 
 /**

@@ -16,6 +16,7 @@ import { hasBeatStore, openBackend, openBeatStore, openBroker } from "./open.ts"
 import type { MetaCodec } from "./protocol/meta.ts";
 import type { Backend } from "./results/backend.ts";
 import { withKeyPrefix } from "./results/key-prefix.ts";
+import { anchorUrl } from "./file-url.ts";
 import { createReader, type ResultReader } from "./results/reader.ts";
 import { Emitter } from "./signals.ts";
 import { withinRun } from "./tasks/context.ts";
@@ -91,6 +92,8 @@ export class Engine implements PublishHost {
   #warned = Number.NEGATIVE_INFINITY;
   /** Where warnings go that concern no call: a worker has them in its log. */
   warn: (message: string) => void = (message) => console.warn(message);
+  /** Where relative paths of its URLs begin: a task may go elsewhere. Edge runtimes have no folders. */
+  readonly #folder = (globalThis as { process?: { cwd?: () => string } }).process?.cwd?.();
 
   constructor(config: ConfigInput, platform: Partial<Platform>) {
     this.#platform = { ...systemPlatform(), ...platform };
@@ -146,6 +149,11 @@ export class Engine implements PublishHost {
   get config(): Config {
     return this.#config;
   }
+  /** The settings of the same names, with absolute paths. */
+  get urls(): Pick<Config, "brokerUrl" | "resultBackend"> {
+    const { brokerUrl, resultBackend } = this.#config;
+    return { brokerUrl: anchorUrl(brokerUrl, this.#folder), resultBackend: anchorUrl(resultBackend, this.#folder) };
+  }
   get clock(): Clock {
     return this.platform.clock;
   }
@@ -175,7 +183,7 @@ export class Engine implements PublishHost {
     const wrap = this.#wrapBroker;
     // How long a delay may be is decided here, see `pack`; a broker knows only what it is able to.
     const { maxDelay: _, ...options } = this.#config.brokerTransportOptions;
-    opened.broker ??= openBroker(this.#config.brokerUrl, {
+    opened.broker ??= openBroker(this.urls.brokerUrl, {
       now: this.clock.now,
       random: this.platform.random,
       options,
@@ -191,7 +199,7 @@ export class Engine implements PublishHost {
     const opened = this.#opened;
     const wrap = this.#wrapBackend;
     const { globalKeyprefix, ...options } = this.#config.resultBackendTransportOptions;
-    opened.backend ??= openBackend(this.#config.resultBackend, {
+    opened.backend ??= openBackend(this.urls.resultBackend, {
       now: this.clock.now,
       random: this.platform.random,
       options,

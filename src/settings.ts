@@ -721,6 +721,13 @@ export const LIVE: { readonly [K in keyof ParsedConfig]: LiveSetting<ParsedConfi
     parse: integer(1),
     what: "Tasks after which a polling worker's process makes room for a fresh one.",
   },
+  workerSoftShutdownTimeout: {
+    celery: 0,
+    default: 20,
+    parse: seconds({ max: 86_400 }),
+    what: "Seconds that a worker which is told to stop gives to the tasks that run; `lovage worker --grace` overrides it. Then their `signal`s abort, and what has not ended five seconds later is handed back and runs again elsewhere. `0`: as long as they take.",
+    why: "Docker on ECS, Kubernetes and Heroku kill after 30 s. Celery waits without end by default, and is killed.",
+  },
 };
 
 /** A setting of Celery's that has one value here, or none. */
@@ -767,7 +774,8 @@ const NO_AMQP = "it is RabbitMQ's; SQS and SQLite queues have one kind";
 const NO_SIGNING = "messages are not signed; access to the queues is what IAM gives";
 const NO_RESULT_EXCHANGE = "it belongs to the rpc backend; results are rows here (resultBackend)";
 const ACKS = "a message is acknowledged after the outcome is stored, whatever the outcome; throw Reject to refuse one";
-const SHUTDOWN = "a worker that is told to stop hands back what it has not begun, and a second signal ends it";
+const SHUTDOWN =
+  "an idle worker that is told to stop has nothing to wait for; what is to come later waits in the queue";
 
 export const FIXED = {
   enableUtc: {
@@ -1023,8 +1031,7 @@ export const FIXED = {
     accepts: [],
     instead: "there is no connection that could be lost; a run whose lease went to another worker stores nothing",
   },
-  workerSoftShutdownTimeout: { celery: 0, accepts: [], instead: SHUTDOWN },
-  workerEnableSoftShutdownOnIdle: { celery: false, accepts: [], instead: SHUTDOWN },
+  workerEnableSoftShutdownOnIdle: { celery: false, accepts: [false], instead: SHUTDOWN },
   workerDetectQuorumQueues: { celery: true, accepts: [], instead: NO_AMQP },
 
   ...group(

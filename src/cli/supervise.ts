@@ -3,14 +3,26 @@ import { type ChildProcess, fork } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { systemClock } from "../clock.ts";
 import { LovageError } from "../errors.ts";
+import type { Delivery } from "../brokers/broker.ts";
+import type { Run } from "../workers/worker.ts";
 import type { Log } from "../workers/log.ts";
 import { EXIT } from "./exit.ts";
+
+/** Who stops a service sends one of these: a supervisor, a terminal by Ctrl-C or by closing, nodemon. */
+export const STOP_SIGNALS = ["SIGTERM", "SIGINT", "SIGHUP", "SIGUSR2"] as const;
 
 /** What a kept process is told: finish what runs, or give it up. */
 export type Order = "warm" | "cold";
 
 /** What it says: that it has begun, and before it ends by itself, how. */
-export type Report = "ready" | "stopped" | "recycle";
+export type Report =
+  | "ready"
+  | "stopped"
+  | "recycle"
+  /** It has in hand what it was given … */
+  | "taken"
+  /** … and has claimed its task: now it runs. */
+  | { readonly claim: Run["claim"] };
 
 /** A process that lives shorter than this, once it was ready, is restarted with a pause … */
 const SHORT_LIFE_MS = 1_000;
@@ -19,7 +31,8 @@ const FIRST_PAUSE_MS = 1_000;
 /** … up to this. */
 const LAST_PAUSE_MS = 60_000;
 
-const LAUNCHER = fileURLToPath(new URL("../../bin/lovage.js", import.meta.url));
+/** The command, to be started anew. */
+export const LAUNCHER = fileURLToPath(new URL("../../bin/lovage.js", import.meta.url));
 
 export interface Kept {
   /** Resolves with true when it is ready for the first time, with false when it ended before. */
@@ -73,6 +86,8 @@ export function keep(kind: "pool" | "beat", options: object, log: Log): Kept {
       });
       const end = (code: number | null, signal: string | null) => {
         child = undefined;
+        // What its tasks started would go on beside their next attempt.
+        if (code !== EXIT.ok) killGroup(started.pid);
         const lived = isReady ? performance.now() - since : 0;
         resolve({ wasReady: isReady, lived, last, pid: started.pid, code, signal });
       };
@@ -127,6 +142,15 @@ export function keep(kind: "pool" | "beat", options: object, log: Log): Kept {
   };
 }
 
+/** It leads a group of its own, of which nobody else may be left. */
+export function killGroup(leader: number | undefined): void {
+  try {
+    if (leader !== undefined) process.kill(-leader, "SIGKILL");
+  } catch {
+    // Nobody is left.
+  }
+}
+
 const wayOfEnd = ({ code, signal }: Life): string => (signal === null ? `exitcode ${code}` : `signal ${signal}`);
 
 /** The other end: what a kept process hears and says. */
@@ -134,6 +158,8 @@ export interface Keeper {
   /** Resolves with the first order; `second` with the one after it. */
   readonly first: Promise<Order>;
   readonly second: Promise<Order>;
+  /** Resolves with the one delivery that it is to run, where that is all that it is there for. */
+  readonly only: Promise<Delivery>;
   /** Resolves when the keeper has heard it. */
   say(report: Report): Promise<void>;
 }
@@ -144,11 +170,13 @@ export function keeper(): Keeper {
   // As if killed, without handing back: the leases of what runs here end by themselves.
   process.on("disconnect", () => process.kill(process.pid, "SIGKILL"));
   // A supervisor of services may signal the whole group. The keeper says what is to be done.
-  for (const signal of ["SIGTERM", "SIGINT"] as const) process.on(signal, () => {});
+  for (const signal of STOP_SIGNALS) process.on(signal, () => {});
   const first = Promise.withResolvers<Order>();
   const second = Promise.withResolvers<Order>();
+  const only = Promise.withResolvers<Delivery>();
   let orders = 0;
-  process.on("message", (order: Order) => {
+  process.on("message", (order: Order | { readonly only: Delivery }) => {
+    if (typeof order === "object") return only.resolve(order.only);
     orders++;
     if (orders === 1) first.resolve(order);
     else second.resolve(order);
@@ -156,6 +184,7 @@ export function keeper(): Keeper {
   return {
     first: first.promise,
     second: second.promise,
+    only: only.promise,
     say: (report) => new Promise((resolve) => process.send?.(report, () => resolve())),
   };
 }

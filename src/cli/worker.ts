@@ -5,13 +5,14 @@ import type { Lovage } from "../app.ts";
 import { parseUrl } from "../sqlite/database.ts";
 import { beatEntries } from "../workers/beat.ts";
 import type { Log, LogLevel } from "../workers/log.ts";
-import { type PollingWorker, startWorker } from "../workers/poll.ts";
+import { type PollingWorker, startPoller } from "../workers/poll.ts";
 import { type BeatCommandOptions, startBeat } from "./beat.ts";
 import { EXIT, report } from "./exit.ts";
 import { loadSharedApp } from "./load.ts";
-import { appOption, listOption, logOptions, parseCount } from "./options.ts";
+import { appOption, listOption, logOptions, parseCount, parseSeconds } from "./options.ts";
 import { createLog, type LogFormat, redirectPrints } from "./output.ts";
-import { keep, keeper, type Kept, type Order } from "./supervise.ts";
+import { apartBy } from "./apart.ts";
+import { keep, keeper, type Kept, type Order, STOP_SIGNALS } from "./supervise.ts";
 import { VERSION } from "./version.ts";
 
 interface WorkerCommandOptions extends BeatCommandOptions {
@@ -19,7 +20,11 @@ interface WorkerCommandOptions extends BeatCommandOptions {
   readonly hostname: string;
   readonly concurrency?: number;
   readonly beat: boolean;
+  readonly grace?: number;
 }
+
+/** One Ctrl-C comes twice where a package manager passes on what the terminal has sent already: within this, in milliseconds, it is one. */
+const ONE_SIGNAL_MS = 500;
 
 export function workerCommand(program: Command): void {
   const command = program.command("worker").description("run tasks until told to stop");
@@ -39,16 +44,22 @@ export function workerCommand(program: Command): void {
       "tasks at a time (default: workerConcurrency, else the number of CPUs)",
       parseCount,
     )
+    .option(
+      "--grace <seconds>",
+      "for what runs when the worker is told to stop; 0: as long as it takes (default: workerSoftShutdownTimeout, 20)",
+      parseSeconds,
+    )
     .option("-B, --beat", "run beat too, in a process beside the worker", false)
     .addHelpText(
       "after",
       `
 Signals:
-  SIGTERM, Ctrl-C   warm shutdown: takes nothing more, finishes what runs, hands back the rest
-  a second one      cold shutdown: hands back what runs too; another worker takes it at once
+  SIGTERM, Ctrl-C,  warm shutdown: takes nothing more, hands back what waits, and lets what runs end; after the grace the
+  SIGHUP, SIGUSR2   signals of tasks abort, and what does not end within 5 s is handed back: another worker takes it at once
+  a second one      cold shutdown: the same without the grace (Ctrl-C twice within half a second is one)
   a third, SIGQUIT  ends at once; what ran is taken over when its lease ends
 
-Exit codes: 0 after a warm shutdown, 1 after a cold one or a fault, 2 asked wrongly (option, module, setting or queue).
+Exit codes: 0 after a warm shutdown, 1 after a second signal or a fault, 2 asked wrongly (option, module, setting or queue).
 
 Examples:
   $ lovage worker -A ./tasks.ts -l info
@@ -64,8 +75,8 @@ Examples:
 export function childCommand(program: Command): void {
   program
     .command("child <kind> <options>", { hidden: true })
-    .action((kind: "pool" | "beat", options: string) =>
-      kind === "pool" ? runPool(JSON.parse(options)) : runBeatChild(JSON.parse(options)),
+    .action((kind: "pool" | "beat" | "suspect", options: string) =>
+      ({ pool: runPool, beat: runBeatChild, suspect: runSuspect })[kind](JSON.parse(options)),
     );
 }
 
@@ -84,8 +95,14 @@ async function main(options: WorkerCommandOptions): Promise<number> {
     process.exit(EXIT.failure);
   };
   process.on("SIGQUIT", end);
-  for (const signal of ["SIGTERM", "SIGINT"] as const) {
+  let last = Number.NEGATIVE_INFINITY;
+  for (const signal of STOP_SIGNALS) {
     process.on(signal, () => {
+      if (signal === "SIGINT") {
+        const now = performance.now();
+        if (now - last < ONE_SIGNAL_MS) return;
+        last = now;
+      }
       if (orders.length === 0) {
         if (signal === "SIGINT") say("worker: Hitting Ctrl+C again will give up all running tasks!");
         say("worker: Warm shutdown (MainProcess)");
@@ -117,22 +134,63 @@ async function runPool(options: WorkerCommandOptions & { readonly first: boolean
     // Before anything runs: beat itself comes later, and would say the same.
     if (options.beat) beatEntries(app);
     const lines = holdBack(log);
-    const worker = await startWorker(app, {
+    const apart = apartBy(options, log);
+    const worker = await startPoller(app, {
       queues: options.queues,
       concurrency: options.concurrency,
+      grace: options.grace,
       hostname: nodeName(options.hostname, machineName()),
       log: lines.log,
+      ownsProcess: true,
+      leadsGroup: true,
+      apart,
     });
     if (options.first) banner(app, worker, options, log);
     log("info", `${worker.hostname} ready.`);
     lines.release();
-    void parent.first.then((order) => (order === "warm" ? worker.stop() : worker.abort()));
-    void parent.second.then(() => worker.abort());
+    const obey = (order: Order) => {
+      apart.order(order);
+      void (order === "warm" ? worker.stop() : worker.abort());
+    };
+    void parent.first.then(obey);
+    void parent.second.then(() => obey("cold"));
     await parent.say("ready");
     const how = await worker.ended;
     await app.close();
     await parent.say(how);
     // A task that was given up may still be running.
+    process.exit(EXIT.ok);
+  } catch (error) {
+    process.exit(report(error, options.loglevel === "debug"));
+  }
+}
+
+/** The process that runs one task, which has killed others. */
+async function runSuspect(options: WorkerCommandOptions): Promise<void> {
+  const parent = keeper();
+  const log = createLog({ ...options, process: "MainProcess" });
+  if (options.logFormat === "json") redirectPrints(log);
+  try {
+    const app = await loadSharedApp(options.app);
+    await parent.say("ready");
+    const only = await parent.only;
+    const worker = await startPoller(app, {
+      queues: [only.queue],
+      concurrency: 1,
+      grace: options.grace,
+      hostname: nodeName(options.hostname, machineName()),
+      log,
+      ownsProcess: true,
+      leadsGroup: true,
+      only,
+      claimed: ({ claim }) => void parent.say({ claim }),
+    });
+    await parent.say("taken");
+    void parent.first.then((order) => (order === "warm" ? worker.stop() : worker.abort()));
+    void parent.second.then(() => worker.abort());
+    await worker.ended;
+    await app.close();
+    await parent.say("stopped");
     process.exit(EXIT.ok);
   } catch (error) {
     process.exit(report(error, options.loglevel === "debug"));

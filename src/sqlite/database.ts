@@ -6,6 +6,7 @@ import { type FSWatcher, mkdirSync, utimesSync, watch } from "node:fs";
 import { dirname, resolve } from "node:path";
 import type { DatabaseSync, StatementSync } from "node:sqlite";
 import { ImproperlyConfigured, OperationalError } from "../errors.ts";
+import { DEFAULT_FILE } from "../file-url.ts";
 
 /** Written into the file (`PRAGMA user_version`). A file of a later version is refused. */
 export const SCHEMA_VERSION = 1;
@@ -92,7 +93,7 @@ export function parseUrl(url: string): Location {
       throw bad(`synchronous is full or normal, not ${JSON.stringify(value)}`);
     synchronous = value;
   }
-  return { path: resolve(file || ".lovage/lovage.db"), synchronous };
+  return { path: resolve(file || DEFAULT_FILE), synchronous };
 }
 
 /** The connections of this thread, with the number of their users. */

@@ -100,6 +100,10 @@ export interface RunScope {
   readonly children: ResultTuple[];
   /** Throws `ContextSettledError` once the run is over. */
   assertOpen(call: string): void;
+  /** Whether the run is not over. */
+  readonly isOpen: boolean;
+  /** Ends the run with an error that was thrown where nobody could catch it. */
+  fail(error: unknown): void;
 }
 
 /** Where the running task is looked up: async local storage, on platforms that run tasks. */

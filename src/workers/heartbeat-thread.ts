@@ -1,18 +1,32 @@
 /** The thread behind `startHeartbeat`: a broker and a backend of its own, and a beat three times in each lease. */
+import { statSync } from "node:fs";
 import { parentPort, workerData } from "node:worker_threads";
+import type { Delivery } from "../brokers/broker.ts";
 import { Engine } from "../engine.ts";
+import { fileOf } from "../file-url.ts";
 import { boardReader } from "./board.ts";
-import { beatOnce, type HeartbeatOrder, type HeartbeatSetup, type Holding, readHolding } from "./heartbeat.ts";
+import {
+  beatOnce,
+  type HeartbeatOrder,
+  type HeartbeatReport,
+  type HeartbeatSetup,
+  type Holding,
+  monotonic,
+  readHolding,
+} from "./heartbeat.ts";
 
 /** A process that is so far past the limit of a task does not enforce it: its event loop is blocked … */
 const BLOCKED_MS = 1_000;
 /** … which is looked for so often. */
 const LOOK_MS = 250;
+/** Before the process is ended, what else it has in hand is given back within this. */
+const LAST_WORDS_MS = 3_000;
 
 const setup = workerData as HeartbeatSetup;
 const board = boardReader(setup.board);
 /** Those that the board has no room for. */
 const told = new Map<number, Holding>();
+const report = (message: HeartbeatReport) => parentPort?.postMessage(message);
 
 parentPort?.on("message", (order: HeartbeatOrder) => {
   if ("drop" in order) told.delete(order.drop);
@@ -31,6 +45,25 @@ const inHand = (until = Number.POSITIVE_INFINITY): Holding[] => [
 // The config is the one in force: the environment has had its say.
 const engine = new Engine(setup.config, { env: {} });
 
+/** The files that everything is in, and which they were at first. */
+const files = new Map(
+  [setup.config.brokerUrl, setup.config.resultBackend]
+    .flatMap((url) => fileOf(url) ?? [])
+    .map((path) => [path, undefined as string | undefined]),
+);
+
+/** Throws where a file is another than it was: what is written to the one that was removed, nobody else sees. */
+function checkFiles(): void {
+  for (const [path, before] of files) {
+    const stat = statSync(path, { throwIfNoEntry: false });
+    const now = stat === undefined ? "nothing" : `${stat.dev}:${stat.ino}`;
+    if (before !== undefined && now !== before) {
+      report({ gone: `the file ${path} was removed or replaced while the worker used it` });
+      files.delete(path);
+    } else files.set(path, now);
+  }
+}
+
 /** Does something every so often, and never twice at a time. */
 function every(ms: number, job: () => Promise<void>): void {
   let busy = false;
@@ -40,21 +73,22 @@ function every(ms: number, job: () => Promise<void>): void {
     try {
       await job();
     } catch (error) {
-      parentPort?.postMessage({ error: String(error) });
+      report({ error: String(error) });
     } finally {
       busy = false;
     }
   }, ms);
 }
 
-every(setup.visibility / 3, async () => {
+async function beat(): Promise<void> {
+  checkFiles();
   const holdings = inHand();
-  if (holdings.length === 0) return;
   const [broker, backend] = await Promise.all([engine.broker(), engine.backend()]);
-  for (const finding of await beatOnce(broker, backend, holdings, Date.now(), setup.visibility)) {
-    parentPort?.postMessage(finding);
-  }
-});
+  for (const finding of await beatOnce(broker, backend, holdings, Date.now(), setup.visibility)) report(finding);
+}
+
+/** Runs that blocked the process beyond their time and whose outcome was stored, where that is all that may be done. */
+const overrun = new Set<number>();
 
 /** What stores that a run has not ended: until now. */
 const endingAt = (now: number, { entry, ...overrun }: NonNullable<Holding["overrun"]>) => ({
@@ -64,15 +98,50 @@ const endingAt = (now: number, { entry, ...overrun }: NonNullable<Holding["overr
 });
 
 // The run cannot be stopped from here; the process can. Its outcome is stored first: the message comes back, and whoever
-// gets it sends what follows from the row.
-every(LOOK_MS, async () => {
-  const now = Date.now();
-  const over = inHand(now - BLOCKED_MS);
+// gets it sends what follows from the row. What stands beside it has no part in that, and is anybody's at once.
+async function endBlocked(): Promise<void> {
+  const over = inHand(monotonic() - BLOCKED_MS).filter(({ id }) => !overrun.has(id));
   if (over.length === 0) return;
-  const commands = over.flatMap(({ overrun }) => (overrun === undefined ? [] : [endingAt(now, overrun)]));
-  try {
-    await (await engine.backend()).apply(commands);
-  } finally {
-    process.kill(process.pid, "SIGKILL");
+  const now = Date.now();
+  const finals = over.flatMap(({ overrun: final }) => (final === undefined ? [] : [endingAt(now, final)]));
+  if (!setup.ownsProcess) {
+    await (await engine.backend()).apply(finals);
+    for (const { id } of over) {
+      overrun.add(id);
+      report({ id, finding: "overrun" });
+    }
+    return;
   }
-});
+  try {
+    await Promise.race([handBackAll(), new Promise((resolve) => setTimeout(resolve, LAST_WORDS_MS))]);
+  } finally {
+    endProcess();
+  }
+
+  async function handBackAll(): Promise<void> {
+    const [broker, backend] = await Promise.all([engine.broker(), engine.backend()]);
+    const all = inHand();
+    const beside = all.flatMap(({ id, claim }) =>
+      claim === undefined || over.some((run) => run.id === id) ? [] : claim,
+    );
+    await backend.apply([...finals, ...beside.map((claim) => ({ type: "release" as const, ...claim, now }))]);
+    await broker.changeVisibility(all.map(({ delivery }) => ({ delivery: delivery as Delivery, visibility: 0 })));
+  }
+}
+
+/** With what its tasks have started: that would go on beside the next attempt. */
+function endProcess(): void {
+  if (setup.leadsGroup) {
+    try {
+      process.kill(-process.pid, "SIGKILL");
+    } catch {
+      // It leads no group after all.
+    }
+  }
+  process.kill(process.pid, "SIGKILL");
+}
+
+await beat();
+report({ ready: true });
+every(setup.visibility / 3, beat);
+every(LOOK_MS, endBlocked);

@@ -1,15 +1,19 @@
 /**
  * The long-lived worker: fetches from its queues, runs up to `concurrency` tasks at a time, keeps what it has in hand,
- * and stops in two steps, as Celery's does: warm (finish what runs, hand back the rest), then cold.
+ * and stops as Celery's does: warm (hand back what waits, let what runs end), for as long as the grace is, then cold.
  */
 import { availableParallelism, hostname as machineName } from "node:os";
 import type { Lovage } from "../app.ts";
 import { type Broker, type Delivery, isFifo } from "../brokers/broker.ts";
+import type { Command } from "../results/record.ts";
 import { checkQueueName } from "../brokers/queue-name.ts";
 import { ImproperlyConfigured, OperationalError, QueueNotFound } from "../errors.ts";
 import { shareTurn } from "../turn.ts";
-import { startHeartbeat } from "./heartbeat.ts";
+import { monotonic, startHeartbeat } from "./heartbeat.ts";
 import { type Log, silent } from "./log.ts";
+import { LEAVE } from "./disposition.ts";
+import { watchFaults } from "./faults.ts";
+import { fieldsOf, nameOf, stackOf } from "./report.ts";
 import { createWorker, type Disposition, LONG_RUN_MS, type Run } from "./worker.ts";
 
 export interface PollOptions {
@@ -20,19 +24,46 @@ export interface PollOptions {
   /** Default `celery@<machine>`. */
   readonly hostname?: string | undefined;
   readonly log?: Log | undefined;
+  /** Seconds that what runs has to end when the worker is told to stop; 0: without end. Default: `workerSoftShutdownTimeout`. */
+  readonly grace?: number | undefined;
+  /**
+   * The process is the worker's own, as that of `lovage worker` is: it may be ended where a task blocks it beyond its time
+   * limit. Default false: in a web server, say, such a task is told of, and its outcome is stored, and that is all.
+   */
+  readonly ownsProcess?: boolean | undefined;
 }
+
+/** What a process that is kept for it does for the worker. */
+export interface Apart {
+  /** Runs a delivery in a process of its own. `taken` is called when that process has it in hand. */
+  run(delivery: Delivery, taken: () => void): Promise<ApartEnd>;
+}
+
+export type ApartEnd =
+  /** It has said itself what may happen to the message. */
+  | { readonly type: "ended" }
+  /** It was told to stop, or never began. */
+  | { readonly type: "stopped" }
+  /** `undefined`: before it had claimed the task, or after its outcome. */
+  | { readonly type: "died"; readonly claim: Run["claim"] };
 
 export interface PollingWorker {
   readonly hostname: string;
   readonly queues: readonly string[];
   readonly concurrency: number;
-  /** Warm shutdown: takes nothing more, finishes what runs, hands back the rest. Resolves when it is done. */
+  /**
+   * Warm shutdown: takes nothing more, hands back what waits, and lets what runs end. After the grace
+   * (`workerSoftShutdownTimeout`) the `signal`s of what still runs abort, and what does not end then is handed back: other
+   * workers take it at once, and no death is counted. Resolves when it is done.
+   */
   stop(): Promise<void>;
-  /** Cold shutdown: gives up what runs as well; other workers take it at once. */
+  /** Cold shutdown: the same without the grace. */
   abort(): Promise<void>;
   /** Resolves when the worker has ended: `recycle` where its process should make room for a fresh one. */
   readonly ended: Promise<"stopped" | "recycle">;
 }
+
+const HAND_BACK: Disposition = { type: "handBack", visibility: 0 };
 
 /** A message that is done with waits so long, in milliseconds, for others to be deleted with … */
 const DELETE_MS = 50;
@@ -42,6 +73,14 @@ const DELETE_BATCH = 10;
 /** A queue that has more than one request brings is asked by so many more at the same time, where there is room for what they bring. */
 const MOST_MORE = 10;
 
+/** After the grace, what runs has so long, in milliseconds, to end by itself once its `signal` aborts … */
+const ABORTED_MS = 5_000;
+/** … and so long where it was told to end at once. */
+const COLD_MS = 500;
+
+/** From so many receives on, a message is read where it can take nothing along: what dies before a claim is counted by nobody else. */
+const SUSPECT_RECEIVES = 20;
+
 /** After a fetch that failed, the next comes after this, doubled each time up to a minute. */
 const FETCH_RETRY_MS = 500;
 const FETCH_RETRY_MAX_MS = 60_000;
@@ -49,7 +88,19 @@ const FETCH_RETRY_MAX_MS = 60_000;
 /**
  * Starts a worker in this process. Throws `ImproperlyConfigured` or `QueueNotFound` for queues and numbers that cannot be.
  */
-export async function startWorker(app: Lovage, options: PollOptions = {}): Promise<PollingWorker> {
+export const startWorker = (app: Lovage, options: PollOptions = {}): Promise<PollingWorker> =>
+  startPoller(app, options);
+
+/** The same for those who can run a task in a process of its own, or are that process and have `only` one delivery. */
+export async function startPoller(
+  app: Lovage,
+  options: PollOptions & {
+    readonly apart?: Apart;
+    readonly only?: Delivery;
+    readonly leadsGroup?: boolean;
+    readonly claimed?: (run: Run) => void;
+  },
+): Promise<PollingWorker> {
   const { engine } = app;
   const { config, clock } = engine;
   const log = options.log ?? silent;
@@ -65,8 +116,17 @@ export async function startWorker(app: Lovage, options: PollOptions = {}): Promi
   const running = new Map<number, Run>();
   const prefetch = concurrency * config.workerPrefetchMultiplier;
   const heartbeat = startHeartbeat({
-    config,
+    config: { ...config, ...engine.urls },
     visibility,
+    ownsProcess: options.ownsProcess ?? false,
+    leadsGroup: options.leadsGroup ?? false,
+    dead: (error) => {
+      log(
+        "error",
+        `The heartbeat cannot be kept up, so the worker stops, and hands back what it has: ${String(error)}`,
+      );
+      void abort();
+    },
     capacity: prefetch + concurrency,
     broker: () => engine.broker(),
     backend: () => engine.backend(),
@@ -75,7 +135,12 @@ export async function startWorker(app: Lovage, options: PollOptions = {}): Promi
       // It ended while the beat was under way.
       if (run === undefined) return;
       if (finding === "terminate") run.terminate();
-      else log("warning", `Task ${run.message.task}[${run.message.id}] was taken over by another worker`);
+      else if (finding === "overrun")
+        log("error", `${nameOf(run.message)} blocks this process beyond its time limit, and cannot be stopped`);
+      else if (!lost.has(id)) {
+        lost.add(id);
+        log("warning", `Task ${nameOf(run.message)} was taken over by another worker`);
+      }
     },
     failed: (error) => log("warning", `Messages in hand could not be kept for longer: ${String(error)}`),
   });
@@ -86,7 +151,9 @@ export async function startWorker(app: Lovage, options: PollOptions = {}): Promi
 
   /** Fetched, not begun. */
   const waiting: Delivery[] = [];
-  /** A worker died of these, or beside these: each runs when nothing else does. */
+  /** Runs that another worker has taken over, by their id. */
+  const lost = new Set<number>();
+  /** Workers died of these, and there is no process of their own for them: each runs when nothing else does. */
   const suspects: Delivery[] = [];
   const ids = new Map<Delivery, number>();
   /** FIFO groups of which a message is being worked on, or was handed back since its queue was last empty here. */
@@ -164,6 +231,11 @@ export async function startWorker(app: Lovage, options: PollOptions = {}): Promi
   const clampVisibility = (ms: number) => Math.min(ms, broker.limits.maxVisibilitySeconds * 1000);
 
   function take(deliveries: readonly Delivery[]): void {
+    if (suspects.length > 0 || alone) {
+      // It came while a suspect waits, or runs: others need not wait for that.
+      for (const delivery of deliveries) void dispose(delivery, HAND_BACK);
+      return;
+    }
     for (const delivery of deliveries) {
       const id = nextId++;
       ids.set(delivery, id);
@@ -196,28 +268,69 @@ export async function startWorker(app: Lovage, options: PollOptions = {}): Promi
 
   async function work(delivery: Delivery, group: string | undefined): Promise<void> {
     active++;
-    const id = ids.get(delivery) as number;
-    const admission = await worker.admit(delivery);
-    if ("run" in admission && admission.run.suspect && !alone) {
-      await putAside(admission.run);
-      active--;
-      settleDown();
-      return;
-    }
-    const disposition = "run" in admission ? await execute(id, admission.run) : admission.disposition;
-    await finish(delivery, disposition, group);
+    const disposition = await admitAndRun(delivery);
+    if (disposition !== undefined) await finish(delivery, disposition, group);
     active--;
     settleDown();
   }
 
-  /** Gives up the claim until the suspect can be alone: if the process dies before that, it did not die of this one. */
-  async function putAside(run: Run): Promise<void> {
+  /** What may happen to the message; `undefined`: it waits until it can be alone. */
+  async function admitAndRun(delivery: Delivery): Promise<Disposition | undefined> {
+    const { apart, only } = options;
+    if (apart !== undefined && delivery.receiveCount > SUSPECT_RECEIVES) return runApart(apart, delivery);
+    const admission = await worker.admit(delivery);
+    if (!("run" in admission)) return admission.disposition;
+    const { run } = admission;
+    options.claimed?.(run);
+    // Told to stop meanwhile: it has not begun.
+    if (stopping.signal.aborted && only === undefined) return giveBack(run);
+    if (!run.suspect || run.decided || only !== undefined || alone) return execute(ids.get(delivery) as number, run);
+    // If this process dies, it did not die of this one.
+    const back = await giveBack(run);
+    const how = apart === undefined ? "alone, when nothing else runs here" : "in a process of its own";
+    log("warning", `Task ${nameOf(run.message)} is to run ${how}: ${run.deaths} of its workers died while they ran it`);
+    if (apart !== undefined) return runApart(apart, delivery);
+    if (stopping.signal.aborted) return back;
+    suspects.push(delivery);
+    await handBackFrom(waiting);
+    return undefined;
+  }
+
+  async function giveBack(run: Run): Promise<Disposition> {
     try {
-      await run.release();
+      return await run.release();
     } catch (error) {
-      log("warning", `The claim of ${run.message.task}[${run.message.id}] could not be given up: ${String(error)}`);
+      log("warning", `The claim of ${nameOf(run.message)} could not be given up: ${String(error)}`);
+      return HAND_BACK;
     }
-    suspects.push(run.delivery);
+  }
+
+  /** Deaths in processes of their own, of messages that had not been claimed by then. */
+  const unread = new Map<string, number>();
+  const runningApart = new Set<Promise<unknown>>();
+
+  async function runApart(apart: Apart, delivery: Delivery): Promise<Disposition> {
+    const id = ids.get(delivery) as number;
+    const running = apart.run(delivery, () => heartbeat.drop(id));
+    runningApart.add(running);
+    const end = await running.finally(() => runningApart.delete(running));
+    if (end.type === "ended") {
+      unread.delete(delivery.messageId);
+      return LEAVE;
+    }
+    if (end.type === "stopped") return HAND_BACK;
+    if (end.claim !== undefined) {
+      const died: Command = { type: "release", ...end.claim, now: clock.now(), died: true };
+      const [told] = await (await engine.backend()).apply([died]).catch((error: unknown) => [error as Error]);
+      // Without that the lease ends by itself, and is counted then.
+      if (told instanceof Error) log("warning", `A death could not be written down: ${told.message}`);
+      else if (told?.type === "written") return HAND_BACK;
+    }
+    const deaths = (unread.get(delivery.messageId) ?? 0) + 1;
+    unread.set(delivery.messageId, deaths);
+    if (deaths < config.maxDeliveries) return HAND_BACK;
+    unread.delete(delivery.messageId);
+    return worker.giveUp(delivery, deaths);
   }
 
   async function runSuspect(): Promise<void> {
@@ -236,15 +349,16 @@ export async function startWorker(app: Lovage, options: PollOptions = {}): Promi
     hold(id, run, Number.POSITIVE_INFINITY);
     const { disposition, abandoned } = await run.execute((deadline) => hold(id, run, deadline, overrun));
     running.delete(id);
+    lost.delete(id);
     begun++;
-    if (abandoned || (config.workerMaxTasksPerChild !== undefined && begun >= config.workerMaxTasksPerChild)) {
-      recycle = true;
-      void stop();
-    }
+    if (abandoned || (config.workerMaxTasksPerChild !== undefined && begun >= config.workerMaxTasksPerChild))
+      makeRoom();
     return disposition;
   }
 
-  function hold(id: number, run: Run, deadline: number, overrun?: Awaited<ReturnType<Run["overrun"]>>): void {
+  function hold(id: number, run: Run, end: number, overrun?: Awaited<ReturnType<Run["overrun"]>>): void {
+    // A clock that is set must not end it.
+    const deadline = end === Number.POSITIVE_INFINITY ? end : monotonic() + end - clock.now();
     heartbeat.hold({ id, delivery: slim(run.delivery), claim: run.claim, deadline, overrun });
   }
 
@@ -285,7 +399,7 @@ export async function startWorker(app: Lovage, options: PollOptions = {}): Promi
       back.map((delivery) => {
         heartbeat.drop(ids.get(delivery) as number);
         ids.delete(delivery);
-        return dispose(delivery, { type: "handBack", visibility: 0 });
+        return dispose(delivery, HAND_BACK);
       }),
     );
   }
@@ -294,9 +408,10 @@ export async function startWorker(app: Lovage, options: PollOptions = {}): Promi
     pump();
     unblock();
     if (active === 0) idle?.();
+    if (active === 0 && options.only !== undefined) void shutDown();
   }
 
-  const hasRoom = () => inHand() + expected < Math.max(concurrency, prefetch / 2);
+  const hasRoom = () => suspects.length === 0 && !alone && inHand() + expected < Math.max(concurrency, prefetch / 2);
   const room = () => Math.max(1, Math.floor((prefetch - inHand() - expected) / queues.length));
 
   /** Takes from a queue once, and says whether there may be more than one request brings. */
@@ -350,54 +465,144 @@ export async function startWorker(app: Lovage, options: PollOptions = {}): Promi
     }
   }
 
-  let stopped: Promise<void> | undefined;
-  function stop(): Promise<void> {
-    stopped ??= (async () => {
+  const over = new AbortController();
+  /** Aborts where what runs is to have no more time. */
+  const hurry = new AbortController();
+  /** Resolves when what ran was given up. */
+  const gaveUp = Promise.withResolvers<void>();
+  let isCold = false;
+
+  let shutdown: Promise<void> | undefined;
+  /** Takes nothing more, and waits until all has ended, or was given up. */
+  function shutDown(): Promise<void> {
+    shutdown ??= (async () => {
       stopping.abort();
       unblock();
-      // A queue that cannot be read was told of by then.
-      await fetching.catch(() => {});
-      await Promise.all(more);
-      await handBackRest();
-      while (active > 0) {
-        await new Promise<void>((resolve) => {
-          idle = resolve;
-        });
-        await handBackRest();
-      }
-      await Promise.all(leaving);
+      await Promise.race([ending(), gaveUp.promise]);
+      over.abort("ended");
+      if (isCold) await Promise.all(leaving);
       clearInterval(noting);
       await heartbeat.stop();
-      await engine.emitter.emit("workerShutdown", { hostname });
-      end(recycle ? "recycle" : "stopped");
+      unwatch();
+      if (!isCold) await engine.emitter.emit("workerShutdown", { hostname });
+      end(recycle && !isCold ? "recycle" : "stopped");
     })();
-    return stopped;
+    return shutdown;
   }
 
-  async function abort(): Promise<void> {
-    stopping.abort();
-    unblock();
+  async function ending(): Promise<void> {
+    // A queue that cannot be read was told of by then.
+    await fetching.catch(() => {});
+    await Promise.all(more);
     await handBackRest();
-    await Promise.all(
-      [...running].map(async ([, run]) => {
+    while (active > 0) {
+      await new Promise<void>((resolve) => {
+        idle = resolve;
+      });
+      await handBackRest();
+    }
+    await Promise.all(leaving);
+  }
+
+  /** A fresh process is to take its place; nobody hurries it. */
+  function makeRoom(): void {
+    recycle = true;
+    void shutDown();
+  }
+
+  let isTold = false;
+  function stop(): Promise<void> {
+    if (!isTold) void limitTime();
+    isTold = true;
+    return shutDown();
+  }
+
+  /** Whoever told it to stop will kill it: what runs gets the grace, then its `signal` aborts, then it is handed back. */
+  async function limitTime(): Promise<void> {
+    const grace = (options.grace ?? config.workerSoftShutdownTimeout) * 1000;
+    void excuse();
+    await clock.sleep(grace === 0 ? Number.POSITIVE_INFINITY : grace, AbortSignal.any([hurry.signal, over.signal]));
+    if (over.signal.aborted) return;
+    isCold = hurry.signal.aborted;
+    for (const run of running.values()) {
+      log("warning", `Task ${nameOf(run.message)} is aborted: the worker stops`);
+      run.abort();
+    }
+    await clock.sleep(
+      isCold ? COLD_MS : ABORTED_MS,
+      isCold ? over.signal : AbortSignal.any([hurry.signal, over.signal]),
+    );
+    if (over.signal.aborted) return;
+    isCold = true;
+    await giveUp();
+    gaveUp.resolve();
+  }
+
+  /** If it is killed before it is done, nobody has died of what runs. */
+  async function excuse(): Promise<void> {
+    const claims = [...running.values()].flatMap(({ claim }) => claim ?? []);
+    if (claims.length === 0) return;
+    const now = clock.now();
+    try {
+      await (await engine.backend()).apply(
+        claims.map((claim) => ({ type: "extend", ...claim, now, lease: now + visibility, excused: true })),
+      );
+    } catch (error) {
+      log("warning", `Rows could not be told that the worker stops: ${String(error)}`);
+    }
+  }
+
+  async function giveUp(): Promise<void> {
+    await Promise.all([
+      handBackRest(),
+      // They are told to stop too.
+      Promise.race([Promise.allSettled(runningApart), clock.sleep(2 * COLD_MS, over.signal)]),
+      ...[...running.values()].map(async (run) => {
         try {
           await dispose(run.delivery, await run.release());
         } catch (error) {
-          log("warning", `Task ${run.message.task}[${run.message.id}] could not be handed back: ${String(error)}`);
+          log("warning", `Task ${nameOf(run.message)} could not be handed back: ${String(error)}`);
         }
       }),
-    );
-    await Promise.all(leaving);
-    clearInterval(noting);
-    await heartbeat.stop();
-    end("stopped");
+    ]);
   }
+
+  async function abort(): Promise<void> {
+    hurry.abort();
+    await stop();
+  }
+
+  // Nothing is taken that could not be kept.
+  await heartbeat.ready.catch(async (error: unknown) => {
+    await heartbeat.stop();
+    throw error;
+  });
+  const unwatch = watchFaults({
+    app,
+    ofTask(kind, error, { message, isOpen, fail }) {
+      const what =
+        kind === "unhandledRejection"
+          ? "left a promise that rejected and that nobody awaited"
+          : "threw where nobody could catch it";
+      const when = isOpen ? "" : ", after it had ended";
+      log("error", `Task ${nameOf(message)} ${what}${when}: ${stackOf(error)}`, {
+        ...fieldsOf(message),
+        error: stackOf(error),
+      });
+      // What it waits for may never come now.
+      if (isOpen && kind === "uncaughtException") fail(error);
+      if (options.ownsProcess) makeRoom();
+    },
+    ofProcess: abort,
+  });
 
   let end: (how: "stopped" | "recycle") => void = () => {};
   const ended = new Promise<"stopped" | "recycle">((resolve) => {
     end = resolve;
   });
-  const fetching = Promise.all(queues.map(fetch));
+  const { only } = options;
+  if (only !== undefined) take([only]);
+  const fetching = only === undefined ? Promise.all(queues.map(fetch)) : Promise.resolve();
   fetching.catch((error: unknown) => {
     log("error", `The worker stops: ${String(error)}`);
     void stop();

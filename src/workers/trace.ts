@@ -6,7 +6,7 @@ import type { SignatureLike } from "../canvas/signature.ts";
 import { checkCanvas } from "../canvas/shape.ts";
 import { signatureData } from "../canvas/wire-options.ts";
 import { isFifo } from "../brokers/broker.ts";
-import type { Clock } from "../clock.ts";
+import { type Clock, elapsedOf } from "../clock.ts";
 import {
   ContextSettledError,
   Ignore,
@@ -124,6 +124,8 @@ interface OpenScope extends RunScope {
   readonly added: number;
   /** What `retry()` said that it would allow, if it was asked: it holds for an automatic retry of the same attempt too. */
   readonly retriesAllowed: number | null | undefined;
+  /** Resolves with the error that the run was ended with from outside. */
+  readonly failed: Promise<{ readonly error: unknown }>;
   /** Waits for all that was sent and not awaited. Throws the first error of it. */
   drain(): Promise<void>;
   close(): void;
@@ -132,7 +134,7 @@ interface OpenScope extends RunScope {
 /** Runs one attempt and says how it ended. Never throws: what the task throws is an outcome too. */
 export async function trace(attempt: Attempt): Promise<Traced<Outcome | Released>> {
   const { clock, task, message } = attempt;
-  const began = clock.now();
+  const began = elapsedOf(clock);
   const limits = startLimits(attempt);
   const scope = openScope(attempt, limits.signal);
   const run = storage.run(scope, async (): Promise<Outcome> => {
@@ -154,11 +156,15 @@ export async function trace(attempt: Attempt): Promise<Traced<Outcome | Released
   const outcome = await Promise.race([
     run.catch((error: unknown) => judgeSafely(attempt, error, scope.retriesAllowed, limits.signal)),
     limits.over,
+    scope.failed.then(({ error }): Outcome | Released => {
+      const outcome = judgeSafely(attempt, error, scope.retriesAllowed, limits.signal);
+      // Its code may wait for ever for what was thrown past it.
+      return outcome.type === "failure" ? { ...outcome, abandoned: true } : outcome;
+    }),
   ]);
   limits.stop();
   scope.close();
-  // Never below 0: the clock may have been set back meanwhile.
-  const runtime = Math.max(0, clock.now() - began) / 1000;
+  const runtime = (elapsedOf(clock) - began) / 1000;
   return { outcome: limits.inTime(outcome), children: scope.children, added: scope.added, runtime };
 }
 
@@ -290,6 +296,7 @@ function decideRetry(attempt: Attempt, retry: Retry): Outcome {
 function openScope(attempt: Attempt, signal: AbortSignal): OpenScope {
   const { task, message, request } = attempt;
   const pending = new Set<Promise<unknown>>();
+  const failed = Promise.withResolvers<{ readonly error: unknown }>();
   let open = true;
   let added = 0;
   let retriesAllowed: number | null | undefined;
@@ -378,6 +385,11 @@ function openScope(attempt: Attempt, signal: AbortSignal): OpenScope {
       while (pending.size > 0) failed ??= (await Promise.allSettled(pending)).find((end) => end.status === "rejected");
       if (failed !== undefined) throw failed.reason;
     },
+    failed: failed.promise,
+    get isOpen() {
+      return open;
+    },
+    fail: (error) => failed.resolve({ error }),
     close() {
       open = false;
     },
@@ -446,6 +458,7 @@ function startLimits({ request, clock, deadline, abort }: Attempt): Limits {
     });
   };
   const began = clock.now();
+  const since = elapsedOf(clock);
   const forward = () => controller.abort(abort.reason);
   if (abort.aborted) forward();
   else abort.addEventListener("abort", forward, { once: true });
@@ -466,7 +479,7 @@ function startLimits({ request, clock, deadline, abort }: Attempt): Limits {
     signal: controller.signal,
     over,
     inTime: (outcome) =>
-      clock.now() - began > hard && outcome.type !== "failure" && outcome.type !== "released"
+      elapsedOf(clock) - since > hard && outcome.type !== "failure" && outcome.type !== "released"
         ? { type: "failure", error: new TimeLimitExceeded(hard / 1000), expected: false, abandoned: false }
         : outcome,
     stop() {

@@ -4,7 +4,14 @@
  */
 import type { Lovage } from "../app.ts";
 import { type Delivery, isFifo } from "../brokers/broker.ts";
-import { DecodeError, LovageError, OperationalError, TimeLimitExceeded, WorkerShutdown } from "../errors.ts";
+import {
+  DecodeError,
+  LovageError,
+  OperationalError,
+  TimeLimitExceeded,
+  WorkerLostError,
+  WorkerShutdown,
+} from "../errors.ts";
 import { decodeEnvelope, peekEnvelope, salvageMessage } from "../protocol/envelope.ts";
 import { attemptOf, type Message } from "../protocol/message.ts";
 import { encodeMeta, type Meta } from "../protocol/meta.ts";
@@ -34,6 +41,8 @@ export type { RunEnd, Watch } from "./run.ts";
 const UNKNOWN_TASK_TRIES = 3;
 /** Before the broker's last delivery a worker ends a task so many deliveries early: a function may die in those. */
 const RECEIVES_LEFT = 10;
+/** SQS gives a message out so often at most (`maxReceiveCount`). The last time it is buried here, so that its row says why. */
+const MOST_RECEIVES = 1_000;
 /** A claim that could not be given up is tried again after so long, and after twice as long each time … */
 const RELEASE_RETRY_MS = 500;
 /** … up to this: half a minute in all. */
@@ -90,6 +99,8 @@ export interface Worker {
    * make it one without a word. Never throws.
    */
   handBack(delivery: Delivery, disposition: Disposition): Promise<Disposition>;
+  /** So many workers died before they could claim its task, or after its outcome: it becomes a dead letter, unread. Never throws. */
+  giveUp(delivery: Delivery, deaths: number): Promise<Disposition>;
 }
 
 export function createWorker(app: Lovage, options: WorkerOptions): Worker {
@@ -100,6 +111,13 @@ export function createWorker(app: Lovage, options: WorkerOptions): Worker {
       // The first deliveries are all but all of them, and need no broker to be looked at.
       if (disposition.type !== "handBack" || delivery.receiveCount <= RECEIVES_LEFT) return disposition;
       return (await guard(context, delivery, () => endInTime(context, delivery, disposition))).disposition;
+    },
+    async giveUp(delivery, deaths) {
+      const error = new WorkerLostError(`${deaths} workers died of this message, before or after its task ran`);
+      const ended = await guard(context, delivery, async () => ({
+        disposition: await buryUnread(context, delivery, error),
+      }));
+      return ended.disposition;
     },
   };
 }
@@ -128,6 +146,12 @@ async function guard<T>(
 
 async function admit(context: WorkerContext, delivery: Delivery): Promise<Admission> {
   const { engine } = context;
+  if (delivery.receiveCount >= MOST_RECEIVES) {
+    const error = new WorkerLostError(
+      `the message was received ${delivery.receiveCount} times, which is as often as a queue gives one out, and has not ended; what it met is in the workers' logs`,
+    );
+    return { disposition: await buryUnread(context, delivery, error) };
+  }
   let message: Message;
   try {
     message = await decodeEnvelope(delivery.body, { accept: engine.config.acceptContent });
@@ -193,6 +217,12 @@ async function endInTime(
 }
 
 const formatSpan = (ms: number): string => `${Math.max(0, Math.round(ms / 60_000))} minutes`;
+
+/** Of a message that is too dangerous to be decoded no more is read than its name and its id. */
+function buryUnread(context: WorkerContext, delivery: Delivery, error: Error): Promise<Disposition> {
+  const { id, task } = peekEnvelope(delivery.body);
+  return bury(context, delivery, { id, task, message: undefined }, error);
+}
 
 const rowOf = async ({ engine }: WorkerContext, meta: Meta) => ({ result: await encodeMeta(meta, engine.codec) });
 

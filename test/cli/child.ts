@@ -26,6 +26,28 @@ app.task("cli.fail", () => {
 app.task("cli.reject", () => {
   throw new Reject("no room");
 });
+/** Does what it is asked to when its signal aborts: as `fetch` does, or nothing. */
+app.task("cli.heed", { bind: true }, async (self, heeds: boolean) => {
+  note("begin", heeds);
+  await sleep(self.request.deliveries > 1 ? 10 : 20_000, undefined, heeds ? { signal: self.signal } : {});
+  return self.request.retries;
+});
+app.task("cli.leak", (ms: number) => {
+  void sleep(ms).then(() => Promise.reject(new Error("nobody waits for this")));
+});
+app.task(
+  "cli.throw",
+  () =>
+    new Promise(() =>
+      setTimeout(() => {
+        throw new RangeError("past everybody");
+      }, 10),
+    ),
+);
+app.task("cli.poison", () => {
+  note("kill");
+  process.kill(process.pid, "SIGKILL");
+});
 app.task("cli.nap", async (seconds: number) => {
   note("begin");
   await sleep(seconds * 1000);

@@ -1,6 +1,7 @@
 import { writeFileSync } from "node:fs";
 import { hostname } from "node:os";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { expect, test, vi } from "vitest";
 import { nodeName, showUrl } from "../../src/cli/worker.ts";
 import { isAlive, place } from "./run.ts";
@@ -105,6 +106,10 @@ test("a cold shutdown hands back what runs, and another worker runs it at once",
   await vi.waitUntil(() => runs().length === 1, until);
   first.process.kill("SIGINT");
   await first.says(/Warm shutdown/);
+  // What a package manager passes on of the same Ctrl-C.
+  first.process.kill("SIGINT");
+  await sleep(600);
+  expect(first.stdout()).not.toContain("Cold");
   first.process.kill("SIGINT");
   expect((await first.exited).code).toBe(1);
   expect(first.stdout()).toContain("worker: Cold shutdown (MainProcess)");

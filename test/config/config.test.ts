@@ -71,6 +71,7 @@ describe("defaults", () => {
       imports: [],
       include: [],
       workerMaxTasksPerChild: undefined,
+      workerSoftShutdownTimeout: 20,
     });
   });
 

@@ -1,0 +1,70 @@
+/** Tasks that have killed workers run each in a process of its own: if it dies, it takes nobody along. */
+import { fork } from "node:child_process";
+import type { Delivery } from "../brokers/broker.ts";
+import type { Log } from "../workers/log.ts";
+import type { Apart, ApartEnd } from "../workers/poll.ts";
+import { killGroup, LAUNCHER, type Order, type Report } from "./supervise.ts";
+
+export interface ApartProcesses extends Apart {
+  /** Tells those that run what this process was told. */
+  order(order: Order): void;
+}
+
+/** Starts `lovage child suspect <options>` for each. */
+export function apartBy(options: object, log: Log): ApartProcesses {
+  const orders = new Set<(order: Order) => void>();
+
+  function run(delivery: Delivery, taken: () => void): Promise<ApartEnd> {
+    const { promise, resolve } = Promise.withResolvers<ApartEnd>();
+    // In a group of its own: what it has started ends with it, and nothing else.
+    const child = fork(LAUNCHER, ["child", "suspect", JSON.stringify(options)], {
+      detached: true,
+      stdio: ["ignore", "inherit", "inherit", "ipc"],
+    });
+    let claim: (ApartEnd & { readonly type: "died" })["claim"];
+    let hasTaken = false;
+    let isTold = false;
+    let last: Report | undefined;
+    const tell = (order: Order) => {
+      isTold = true;
+      // What has nothing in hand has nothing to hand back.
+      if (hasTaken && child.connected) child.send(order);
+      else child.kill("SIGKILL");
+    };
+    orders.add(tell);
+    child.on("message", (message) => {
+      last = message as Report;
+      if (typeof last === "object") claim = last.claim;
+      else if (last === "ready") child.send({ only: delivery });
+      else if (last === "taken") {
+        hasTaken = true;
+        taken();
+      }
+    });
+    const end = (how: string) => {
+      orders.delete(tell);
+      killGroup(child.pid);
+      if (last === "stopped") return resolve({ type: "ended" });
+      if (isTold) return resolve({ type: "stopped" });
+      log(
+        "error",
+        `The process of its own, pid:${child.pid}, that ran message ${delivery.messageId} of ${delivery.queue} exited with '${how}'`,
+      );
+      // It could not even load the app: that is nothing that the message did.
+      if (last === undefined) return resolve({ type: "stopped" });
+      resolve({ type: "died", claim });
+    };
+    child.once("exit", (code, signal) => end(signal === null ? `exitcode ${code}` : `signal ${signal}`));
+    child.once("error", (error) => {
+      if (child.pid === undefined) end(error.message);
+    });
+    return promise;
+  }
+
+  return {
+    run,
+    order: (order) => {
+      for (const tell of orders) tell(order);
+    },
+  };
+}

@@ -1,0 +1,23 @@
+/** `sqlite://` URLs as text: which file one means, wherever the process goes (`process.chdir`). Needs nothing of Node. */
+
+/** The file of `sqlite://`, in the working folder. */
+export const DEFAULT_FILE = ".lovage/lovage.db";
+
+const SQLITE = /^sqlite:\/\/(?:\/([^?#]*))?(\?[^#]*)?$/;
+
+/** The URL with its path made absolute by the folder that it was written for; any other URL, or one that is none, as it is. */
+export function anchorUrl(url: string, folder: string | undefined): string {
+  const match = SQLITE.exec(url);
+  if (match === null || folder === undefined) return url;
+  const [, path = "", query = ""] = match;
+  // In four slashes the second path begins; a drive of Windows is absolute too. What is refused is refused as it was given.
+  if (/^(\/|[A-Za-z]:|%2f|:memory:)/i.test(path) || path.endsWith("/")) return url;
+  const at = folder.replace(/[%?#]/g, (sign) => encodeURIComponent(sign)).replace(/[/\\]$/, "");
+  return `sqlite:///${at}/${path || DEFAULT_FILE}${query}`;
+}
+
+/** The file of an absolute `sqlite://` URL. */
+export function fileOf(url: string): string | undefined {
+  const path = SQLITE.exec(url)?.[1];
+  return path === undefined ? undefined : decodeURIComponent(path);
+}

@@ -1,0 +1,60 @@
+/**
+ * Errors that nobody caught. The task that one came from is named by its async context, and pays alone: Node would end the
+ * process, and with it all that runs beside.
+ */
+import type { Lovage } from "../app.ts";
+import { currentScope, type RunScope } from "../tasks/context.ts";
+
+/** How it came: a promise that rejected and that nobody awaited, or a throw out of a timer or an event. */
+export type FaultKind = "unhandledRejection" | "uncaughtException";
+
+export interface FaultWatcher {
+  readonly app: Lovage;
+  /** A task of the app left it; the task may have ended long ago. */
+  ofTask(kind: FaultKind, error: unknown, scope: RunScope): void;
+  /** It came from elsewhere, and the process ends of it, as it would without a worker. Resolves when that may happen. */
+  ofProcess(): Promise<void>;
+}
+
+/** What is in hand is given back within this, in milliseconds, before the process ends. */
+const LAST_WORDS_MS = 5_000;
+
+const watchers = new Set<FaultWatcher>();
+
+/** Watches for as long as a worker runs; returns what ends it. */
+export function watchFaults(watcher: FaultWatcher): () => void {
+  if (watchers.size === 0) {
+    process.on("unhandledRejection", onRejection);
+    process.on("uncaughtException", onException);
+  }
+  watchers.add(watcher);
+  return () => {
+    watchers.delete(watcher);
+    if (watchers.size > 0) return;
+    process.off("unhandledRejection", onRejection);
+    process.off("uncaughtException", onException);
+  };
+}
+
+function isOfTask(kind: FaultKind, error: unknown): boolean {
+  const scope = currentScope();
+  const watcher = [...watchers].find(({ app }) => app === scope?.self.app);
+  if (scope === undefined || watcher === undefined) return false;
+  watcher.ofTask(kind, error, scope);
+  return true;
+}
+
+function onRejection(error: unknown): void {
+  if (isOfTask("unhandledRejection", error) || process.listenerCount("unhandledRejection") > 1) return;
+  // As Node does where nobody listens.
+  throw error;
+}
+
+function onException(error: unknown): void {
+  // Whoever else listens has its own way.
+  if (isOfTask("uncaughtException", error) || process.listenerCount("uncaughtException") > 1) return;
+  console.error(error);
+  const end = () => process.exit(1);
+  setTimeout(end, LAST_WORDS_MS);
+  void Promise.allSettled([...watchers].map((watcher) => watcher.ofProcess())).then(end);
+}

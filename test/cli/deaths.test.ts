@@ -1,0 +1,78 @@
+/** What is charged to whom when processes end, as seen from outside. */
+import { setTimeout as sleep } from "node:timers/promises";
+import { expect, test, vi } from "vitest";
+import { taskKey } from "../../src/results/backend.ts";
+import { place } from "./run.ts";
+
+const timeout = 25;
+const until = { timeout: 20_000, interval: 20 };
+
+const rowOf = async (app: ReturnType<typeof place>["app"], id: string) =>
+  (await (await app.engine.backend()).read([taskKey(id)], { consistent: true }))[0];
+
+test("after the grace a task that heeds its signal waits again, and has used up nothing", async () => {
+  const { worker, app, runs } = place();
+  const { process: main, exited, stdout } = await worker(["--grace", "0.3"], { VISIBILITY: "60" });
+  const result = await app.sendTask("cli.heed", [true]);
+  await vi.waitUntil(() => runs().length === 1, until);
+  const from = performance.now();
+  main.kill("SIGHUP");
+  expect((await exited).code).toBe(0);
+  expect(performance.now() - from).toBeLessThan(4_000);
+  expect(stdout()).toMatch(/is aborted: the worker stops\n.*is handed back: its worker stops/);
+  expect(await result.state()).toBe("PENDING");
+  expect(await rowOf(app, result.id)).toMatchObject({ runs: 1 });
+  await worker();
+  expect(await result.get({ timeout })).toBe(0);
+});
+
+test("deploys that kill a worker in its grace are no deaths of a long task", { timeout: 40_000 }, async () => {
+  const { worker, app, runs } = place();
+  const result = await app.sendTask("cli.nap", [1.5]);
+  for (let deploy = 1; deploy <= 2; deploy++) {
+    const { process: main } = await worker();
+    await vi.waitUntil(() => runs().length === deploy, until);
+    main.kill("SIGTERM");
+    await sleep(200);
+    main.kill("SIGKILL");
+  }
+  await worker();
+  expect(await result.get({ timeout })).toBe("slept");
+  expect(await rowOf(app, result.id)).toMatchObject({ runs: 1 });
+});
+
+test("a forgotten await is named, and takes nobody along", async () => {
+  const { worker, app, runs } = place();
+  const { says } = await worker(["-c", "4"]);
+  const innocent = await app.sendTask("cli.nap", [1]);
+  await vi.waitUntil(() => runs().length === 1, until);
+  const leak = await app.sendTask("cli.leak", [100]);
+  await says(
+    new RegExp(
+      `Task cli\\.leak\\[${leak.id}\\] left a promise .* nobody awaited, after it had ended: Error: nobody waits`,
+    ),
+  );
+  await says(/makes room for a fresh one/);
+  expect(await innocent.get({ timeout })).toBe("slept");
+  expect(runs().map(([, word]) => word)).toEqual(["begin", "end"]);
+  const thrown = await app.sendTask("cli.throw");
+  await expect(thrown.get({ timeout })).rejects.toThrow("past everybody");
+  expect(await (await app.sendTask("cli.add", [1, 2])).get({ timeout })).toBe(3);
+});
+
+test("what has killed two workers runs in a process of its own, and nobody waits for it", {
+  timeout: 40_000,
+}, async () => {
+  const { worker, app, runs } = place();
+  const { says, stdout } = await worker(["-c", "4"]);
+  const poison = await app.sendTask("cli.poison");
+  await says(/is to run in a process of its own: 2 of its workers died while they ran it/);
+  const innocents = await Promise.all([1, 2, 3].map(() => app.sendTask("cli.nap", [0.5])));
+  await expect(poison.get({ timeout })).rejects.toThrow(/3 workers died while/);
+  for (const innocent of innocents) {
+    expect(await innocent.get({ timeout })).toBe("slept");
+    expect(await rowOf(app, innocent.id)).toMatchObject({ runs: 1 });
+  }
+  expect(runs().filter(([, word]) => word === "kill")).toHaveLength(3);
+  expect(stdout()).toMatch(/The process of its own, pid:\d+, .* exited with 'signal SIGKILL'/);
+});
