@@ -1,6 +1,7 @@
 /**
  * In a checkout the package's own name means its source: `node --import <path to this file> script.ts` resolves
- * `lovage`, `lovage/testing` and so on to src/, so that examples and documentation run without a build.
+ * `lovage`, `lovage/testing` and so on to src/, so that examples and documentation run without a build. So are `#aws/sqs`
+ * and the other names that the package has for itself.
  */
 import { readFileSync } from "node:fs";
 import { registerHooks } from "node:module";
@@ -8,16 +9,19 @@ import { registerHooks } from "node:module";
 const manifest = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")) as {
   readonly name: string;
   readonly exports: Readonly<Record<string, string | { readonly default: string }>>;
+  readonly imports: Readonly<Record<string, string>>;
 };
 
-/** What others may import, and the source file's URL behind it. */
-export const sources: ReadonlyMap<string, string> = new Map(
-  Object.entries(manifest.exports).flatMap(([subpath, target]) => {
-    if (typeof target === "string") return [];
-    const file = target.default.replace("./dist/", "../src/").replace(/\.js$/, ".ts");
-    return [[manifest.name + subpath.slice(1), new URL(file, import.meta.url).href] as const];
-  }),
-);
+const sourceOf = (built: string): string =>
+  new URL(built.replace("./dist/", "../src/").replace(/\.js$/, ".ts"), import.meta.url).href;
+
+/** What others may import, and what the package has a name of its own for, with the source file's URL behind it. */
+export const sources: ReadonlyMap<string, string> = new Map([
+  ...Object.entries(manifest.exports).flatMap(([subpath, target]) =>
+    typeof target === "string" ? [] : [[manifest.name + subpath.slice(1), sourceOf(target.default)] as const],
+  ),
+  ...Object.entries(manifest.imports).map(([name, built]) => [name, sourceOf(built)] as const),
+]);
 
 registerHooks({
   resolve(specifier, context, nextResolve) {

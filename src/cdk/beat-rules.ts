@@ -3,7 +3,7 @@ import { ArnFormat, Duration, type RemovalPolicy, Stack } from "aws-cdk-lib";
 import * as cloudwatch from "aws-cdk-lib/aws-cloudwatch";
 import * as events from "aws-cdk-lib/aws-events";
 import * as iam from "aws-cdk-lib/aws-iam";
-import type { BundlingOptions, NodejsFunction } from "aws-cdk-lib/aws-lambda-nodejs";
+import type { NodejsFunction } from "aws-cdk-lib/aws-lambda-nodejs";
 import type { RetentionDays } from "aws-cdk-lib/aws-logs";
 import * as sqs from "aws-cdk-lib/aws-sqs";
 import { Construct } from "constructs";
@@ -14,7 +14,7 @@ import type { ScheduleEntry } from "../beat/schedule.ts";
 import { isFifo } from "../brokers/broker.ts";
 import { ImproperlyConfigured } from "../errors.ts";
 import { beatEntries } from "../workers/beat.ts";
-import { taskFunction } from "./task-function.ts";
+import { taskFunction, type TaskBundling } from "./task-function.ts";
 
 export interface BeatRulesProps {
   readonly app: Lovage;
@@ -24,7 +24,7 @@ export interface BeatRulesProps {
   readonly removalPolicy: RemovalPolicy;
   readonly enforceSSL: boolean;
   readonly environment: Readonly<Record<string, string>>;
-  readonly bundling?: BundlingOptions | undefined;
+  readonly bundling?: TaskBundling | undefined;
   /** Whether the deployment has EventBridge Scheduler: its client is bundled then. */
   readonly longDelays?: boolean;
 }

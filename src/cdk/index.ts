@@ -2,6 +2,6 @@
 export { BeatRules, type BeatRulesProps } from "./beat-rules.ts";
 export { LongDelays, type LongDelaysProps } from "./long-delays.ts";
 export { ResultTable, type ResultTableProps } from "./result-table.ts";
-export { bundlingFor, type FunctionOptions } from "./task-function.ts";
+export { bundlingFor, type FunctionBundling, type FunctionOptions, type TaskBundling } from "./task-function.ts";
 export { TaskQueue, type TaskQueueOptions, type TaskQueueProps } from "./task-queue.ts";
 export { TaskQueues, type TaskQueuesProps } from "./task-queues.ts";

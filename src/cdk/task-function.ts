@@ -34,7 +34,7 @@ export interface TaskFunctionProps extends FunctionOptions {
   readonly logRetention: logs.RetentionDays;
   readonly reservedConcurrency?: number | undefined;
   readonly deadLetterQueue?: lambda.FunctionProps["deadLetterQueue"];
-  readonly bundling?: BundlingOptions | undefined;
+  readonly bundling?: TaskBundling | undefined;
   /** Whether the deployment has EventBridge Scheduler: its client is bundled then. */
   readonly longDelays?: boolean;
 }
@@ -74,7 +74,7 @@ export function taskFunction(scope: Construct, id: string, props: TaskFunctionPr
     systemLogLevelV2: lambda.SystemLogLevel.WARN,
     ...(props.logLevel === undefined ? {} : { applicationLogLevelV2: props.logLevel }),
     environment: { NODE_OPTIONS: "--enable-source-maps", ...props.environment },
-    bundling: { ...bundlingFor(props.app, props.longDelays), ...props.bundling },
+    bundling: bundlingFor(props.app, { ...props.bundling, longDelays: props.longDelays ?? false }),
     ...(props.reservedConcurrency === undefined ? {} : { reservedConcurrentExecutions: props.reservedConcurrency }),
     ...(props.deadLetterQueue === undefined ? {} : { deadLetterQueue: props.deadLetterQueue }),
     ...(props.vpc === undefined ? {} : { vpc: props.vpc }),
@@ -94,16 +94,39 @@ const REPLACED = {
   "@aws-sdk/credential-provider-node": "credentials",
 } as const;
 
+/** How functions are bundled: the CDK's options, which go over ours, and what is said of AWS's clients. */
+export interface TaskBundling extends BundlingOptions {
+  /**
+   * Whether the bundle has the AWS SDK's clients, 240 KB, for SQS, DynamoDB and EventBridge. The client that it has in their
+   * place has 25 KB, and the credentials of the function's environment. @default false
+   */
+  readonly awsSdk?: boolean;
+}
+
+export interface FunctionBundling extends TaskBundling {
+  /**
+   * Whether EventBridge Scheduler is bundled too. Without it long delays begin as short ones, and the worker that gets the
+   * message has it kept. @default false
+   */
+  readonly longDelays?: boolean;
+}
+
+/** Dependencies that are CommonJS, the SDK among them, require Node's modules, which an ES module has to be given a way to. */
+const REQUIRE =
+  "import { createRequire as createRequireOfBundle } from 'node:module';const require = createRequireOfBundle(import.meta.url);";
+
+/** What else they have, and an ES module does not: said only where it is used and not declared. */
+const COMMONJS = { __dirname: "import.meta.dirname", __filename: "import.meta.filename" };
+
 /**
  * How the functions of an app are bundled: one ES module with all that it needs and nothing else. It serves a function of
- * yours that calls tasks as well: `new NodejsFunction(this, "Api", { bundling: bundlingFor(app) })`. SQS, DynamoDB and
- * EventBridge are spoken to by a client of 25 KB, with the credentials of the function's environment; a bundling of
- * your own without these `esbuildArgs` has the AWS SDK's there, which is 240 KB.
+ * yours that calls tasks as well: `new NodejsFunction(this, "Api", { bundling: bundlingFor(app) })`.
  *
- * @param longDelays Whether EventBridge Scheduler is bundled too. Default: no; long delays then begin as short ones, and
- *   the worker that gets the message has it kept.
+ * Options of yours go over these; a banner, definitions and aliases of yours are added to these. With
+ * `format: OutputFormat.CJS` the bundle is CommonJS.
  */
-export function bundlingFor(app: Lovage, longDelays = false): BundlingOptions {
+export function bundlingFor(app: Lovage, options: FunctionBundling = {}): BundlingOptions {
+  const { longDelays = false, awsSdk = false, ...own } = options;
   const { acceptContent, resultAcceptContent, taskSerializer, resultSerializer } = app.config;
   const serializers = [
     ...acceptContent,
@@ -116,6 +139,8 @@ export function bundlingFor(app: Lovage, longDelays = false): BundlingOptions {
   const aliases = Object.entries(REPLACED).map(
     ([name, module]) => `${name}=${fileURLToPath(new URL(`../aws/${module}.${extension}`, import.meta.url))}`,
   );
+  const isModule = own.format !== OutputFormat.CJS;
+  const banner = [isModule ? REQUIRE : "", own.banner ?? ""].filter((text) => text !== "").join("\n");
   return {
     format: OutputFormat.ESM,
     // Functions of yours may run on either of Lambda's; those of TaskQueues run on 24.
@@ -127,14 +152,20 @@ export function bundlingFor(app: Lovage, longDelays = false): BundlingOptions {
     keepNames: true,
     sourceMap: true,
     sourcesContent: false,
-    // The SDK as ES modules can be shaken; and it requires Node's modules, which an ES module has to be given a way to.
+    // The SDK as ES modules can be shaken.
     mainFields: ["module", "main"],
-    banner: "import { createRequire } from 'node:module';const require = createRequire(import.meta.url);",
+    ...own,
+    ...(banner === "" ? {} : { banner }),
     define: {
       LOVAGE_BUNDLE: '"aws"',
       LOVAGE_SCHEDULER: String(longDelays),
       ...(serializers.every((serializer) => serializer === "json") ? { LOVAGE_JSON_ONLY: "true" } : {}),
+      ...(isModule ? COMMONJS : {}),
+      ...own.define,
     },
-    esbuildArgs: { "--alias": aliases },
+    esbuildArgs: {
+      ...own.esbuildArgs,
+      "--alias": [...(awsSdk ? [] : aliases), ...[own.esbuildArgs?.["--alias"] ?? []].flat().map(String)],
+    },
   };
 }

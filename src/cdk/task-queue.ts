@@ -4,7 +4,7 @@ import * as cloudwatch from "aws-cdk-lib/aws-cloudwatch";
 import * as iam from "aws-cdk-lib/aws-iam";
 import type * as kms from "aws-cdk-lib/aws-kms";
 import * as lambda from "aws-cdk-lib/aws-lambda";
-import type { BundlingOptions, NodejsFunction } from "aws-cdk-lib/aws-lambda-nodejs";
+import type { NodejsFunction } from "aws-cdk-lib/aws-lambda-nodejs";
 import type { RetentionDays } from "aws-cdk-lib/aws-logs";
 import * as sqs from "aws-cdk-lib/aws-sqs";
 import { Construct } from "constructs";
@@ -16,7 +16,7 @@ import { ImproperlyConfigured } from "../errors.ts";
 import { MAX_FUNCTION_TIMEOUT_S, TIMEOUT_MARGIN_S } from "../lambda/deadline.ts";
 import { checkEnvironment } from "../settings.ts";
 import { checkRange, INVOCATIONS_OF_POLLER, LIMITS, MAX_BATCH_WITHOUT_WINDOW } from "./limits.ts";
-import { type FunctionOptions, taskFunction } from "./task-function.ts";
+import { type FunctionOptions, taskFunction, type TaskBundling } from "./task-function.ts";
 
 /** What the deployment of a queue may be told beyond its declaration in `taskQueues`; what both name, this decides. */
 export interface TaskQueueOptions extends FunctionOptions {
@@ -55,7 +55,7 @@ export interface TaskQueueProps extends TaskQueueOptions {
   readonly logRetention: RetentionDays;
   readonly removalPolicy: RemovalPolicy;
   readonly enforceSSL: boolean;
-  readonly bundling?: BundlingOptions | undefined;
+  readonly bundling?: TaskBundling | undefined;
   /** Whether the deployment has EventBridge Scheduler: its client is bundled then. */
   readonly longDelays?: boolean;
 }

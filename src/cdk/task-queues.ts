@@ -6,7 +6,6 @@ import type * as dynamodb from "aws-cdk-lib/aws-dynamodb";
 import * as iam from "aws-cdk-lib/aws-iam";
 import type * as kms from "aws-cdk-lib/aws-kms";
 import type * as lambda from "aws-cdk-lib/aws-lambda";
-import type { BundlingOptions } from "aws-cdk-lib/aws-lambda-nodejs";
 import { RetentionDays } from "aws-cdk-lib/aws-logs";
 import { Construct } from "constructs";
 import type { Lovage } from "../app.ts";
@@ -21,6 +20,7 @@ import { taskDashboard } from "./dashboard.ts";
 import { LongDelays } from "./long-delays.ts";
 import { checkLiteral, defaultPrefix, takeNames } from "./names.ts";
 import { JournalTable, ResultTable } from "./result-table.ts";
+import type { TaskBundling } from "./task-function.ts";
 import { TaskQueue, type TaskQueueOptions } from "./task-queue.ts";
 
 export interface TaskQueuesProps {
@@ -63,8 +63,8 @@ export interface TaskQueuesProps {
   readonly enforceSSL?: boolean;
   /** Told when an alarm goes off. @default - nobody; the alarms are there to be seen */
   readonly alarmActions?: readonly cloudwatch.IAlarmAction[];
-  /** Bundling of the functions, over Lovage's own. @default - one minified ES module with source maps */
-  readonly bundling?: BundlingOptions;
+  /** Bundling of the functions, over Lovage's own (`bundlingFor`). @default - one minified ES module with source maps, without the AWS SDK */
+  readonly bundling?: TaskBundling;
 }
 
 /**

@@ -1,61 +1,21 @@
-/**
- * The package as a stranger gets it: packed from a copy of the source by its own `prepack`, and installed, alone, in an
- * empty folder.
- */
-import { execFile, spawn } from "node:child_process";
+/** What a stranger does with the package in its folder: the command, the tutorial, the demo, each export. */
+import { spawn } from "node:child_process";
 import { once } from "node:events";
-import {
-  cpSync,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync,
-} from "node:fs";
-import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
-import { promisify } from "node:util";
+import { cpSync, existsSync, readdirSync, symlinkSync } from "node:fs";
+import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { env, exec, installPacked, manifest, root } from "./packed.ts";
 
-const exec = promisify(execFile);
-const root = resolve(import.meta.dirname, "../..");
-const manifest = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as {
-  readonly name: string;
-  readonly version: string;
-  readonly exports: Readonly<Record<string, unknown>>;
-  readonly peerDependencies: Readonly<Record<string, string>>;
-};
-const folder = mkdtempSync(join(tmpdir(), "lovage-install-"));
-const user = join(folder, "user");
-
-// npm hands its own settings to the scripts it runs; the npm that is run here is to find a user's.
-const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("npm_")));
-// The Node of this run first: its folder is where `node` is found by npm, by npx and by the launcher's first line.
-env.PATH = `${resolve(process.execPath, "..")}:${env.PATH}`;
-
+let user: string;
+let lovage: string;
+let remove: () => void;
 beforeAll(async () => {
-  const copy = join(folder, "copy");
-  mkdirSync(copy);
-  for (const name of readdirSync(root)) {
-    if (/^(package\.json|tsconfig.*\.json|src|bin|LICENSE|.*\.md)$/.test(name)) {
-      cpSync(join(root, name), join(copy, name), { recursive: true });
-    }
-  }
-  symlinkSync(join(root, "node_modules"), join(copy, "node_modules"));
-  mkdirSync(user);
-  await exec("npm", ["pack", "--pack-destination", folder], { cwd: copy, env });
-  const [tarball = ""] = readdirSync(folder).filter((name) => name.endsWith(".tgz"));
-  writeFileSync(join(user, "package.json"), JSON.stringify({ private: true, type: "module" }));
-  await exec("npm", ["install", "--no-audit", "--no-fund", join(folder, tarball)], { cwd: user, env });
+  ({ user, remove } = await installPacked());
+  lovage = join(user, "node_modules/.bin/lovage");
 }, 120_000);
-
-afterAll(() => rmSync(folder, { recursive: true }));
+afterAll(() => remove());
 
 const tutorial = join(root, "examples/tutorial");
-const lovage = join(user, "node_modules/.bin/lovage");
 
 test("the installed command names its version", async () => {
   expect((await exec(lovage, ["--version"], { cwd: user, env })).stdout).toBe(`${manifest.version}\n`);

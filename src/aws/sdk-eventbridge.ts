@@ -1,0 +1,2 @@
+/** The SDK's client, as `#aws/eventbridge`: named from here, so that a bundler that keeps `@aws-sdk/*` out keeps all of it out. */
+export * from "@aws-sdk/client-eventbridge";

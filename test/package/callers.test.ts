@@ -1,0 +1,141 @@
+/**
+ * A Lambda function that calls tasks, bundled as people bundle: it runs with the SDK that it finds on Lambda, of whatever
+ * age, and with none where it brought its own.
+ */
+import { once } from "node:events";
+import { existsSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { join } from "node:path";
+import { text } from "node:stream/consumers";
+import { type BuildOptions, build } from "esbuild";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { env, exec, installPacked, root } from "./packed.ts";
+
+/** Of a year and of a month ago, as Lambda's own may be, or older. */
+const SDKS = ["3.940.0", "3.1158.0"] as const;
+const CLIENTS = ["sqs", "dynamodb", "eventbridge", "scheduler"];
+
+interface Caller {
+  readonly options: BuildOptions;
+  /** Whether it needs the SDK that Lambda has. */
+  readonly external: boolean;
+}
+
+const EXTERNAL = ["@aws-sdk/*", "@smithy/*"];
+const CALLERS: Readonly<Record<string, Caller>> = {
+  "NodejsFunction as it comes": { options: { format: "cjs", external: EXTERNAL }, external: true },
+  "NodejsFunction as an ES module": {
+    options: { format: "esm", mainFields: ["module", "main"], external: EXTERNAL },
+    external: true,
+  },
+  "SAM's --external:@aws-sdk/*": { options: { format: "cjs", minify: true, external: ["@aws-sdk/*"] }, external: true },
+  "esbuild, all in one file": { options: { format: "cjs" }, external: false },
+  "esbuild, all in one ES module": {
+    options: {
+      format: "esm",
+      mainFields: ["module", "main"],
+      banner: {
+        js: "import { createRequire as requireOf } from 'node:module';const require = requireOf(import.meta.url);",
+      },
+    },
+    external: false,
+  },
+};
+
+let user: string;
+let remove: () => void;
+let out: string;
+beforeAll(async () => {
+  ({ user, remove } = await installPacked());
+  out = mkdtempSync(join(user, "..", "out-"));
+  writeFileSync(
+    join(user, "function.ts"),
+    `import { Lovage } from "lovage";
+     const app = new Lovage("shop");
+     const add = app.task("shop.add", (x: number, y: number) => x + y);
+     export const handler = async () => {
+       const result = await add.delay(2, 3);
+       const state = await result.state();
+       await app.close();
+       return state;
+     };`,
+  );
+  await Promise.all(SDKS.map(installSdk));
+}, 180_000);
+afterAll(() => remove());
+
+const sdkFolder = (version: string) => join(root, ".cache", `sdk-${version}`);
+
+async function installSdk(version: string): Promise<void> {
+  const folder = sdkFolder(version);
+  if (existsSync(join(folder, "ready"))) return;
+  rmSync(folder, { recursive: true, force: true });
+  mkdirSync(folder, { recursive: true });
+  writeFileSync(join(folder, "package.json"), "{}");
+  const packages = CLIENTS.map((name) => `@aws-sdk/client-${name}@${version}`);
+  await exec("npm", ["install", "--no-audit", "--no-fund", ...packages], { cwd: folder, env });
+  writeFileSync(join(folder, "ready"), "");
+}
+
+/** What AWS answers to the three requests that a call and a look at its state are. */
+const ANSWERS: Readonly<Record<string, (asked: { readonly Entries?: readonly { readonly Id: string }[] }) => unknown>> =
+  {
+    GetQueueUrl: () => ({ QueueUrl: "https://sqs.eu-west-1.amazonaws.com/123456789012/celery" }),
+    SendMessageBatch: ({ Entries = [] }) => ({
+      Successful: Entries.map(({ Id }) => ({ Id, MessageId: "m" })),
+      Failed: [],
+    }),
+    BatchGetItem: () => ({ Responses: {}, UnprocessedKeys: {} }),
+  };
+
+/** Runs a bundle's handler as Lambda would, in a folder that has nothing but this SDK beside it. */
+async function run(file: string): Promise<{ readonly said: string; readonly asked: readonly string[] }> {
+  const asked: string[] = [];
+  const server = createServer(async (request, response) => {
+    const action = String(request.headers["x-amz-target"]).split(".").at(-1) ?? "";
+    asked.push(action);
+    const answer = ANSWERS[action]?.(JSON.parse(await text(request)));
+    response.writeHead(200, { "content-type": "application/x-amz-json-1.0" }).end(JSON.stringify(answer));
+  }).listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const script = `
+    const loaded = await import(${JSON.stringify(file)});
+    console.log(await (loaded.handler ?? loaded.default.handler)());`;
+  const { stdout } = await exec(process.execPath, ["--input-type=module", "-e", script], {
+    cwd: join(file, ".."),
+    env: {
+      AWS_ENDPOINT_URL: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+      AWS_REGION: "eu-west-1",
+      AWS_ACCESS_KEY_ID: "key",
+      AWS_SECRET_ACCESS_KEY: "secret",
+      LOVAGE_BROKER_URL: "sqs://eu-west-1",
+      LOVAGE_RESULT_BACKEND: "dynamodb://eu-west-1/celery",
+    },
+  }).finally(() => server.close());
+  return { said: stdout.trim(), asked };
+}
+
+describe.each(Object.entries(CALLERS))("%s", (name, { options, external }) => {
+  const extension = options.format === "esm" ? "mjs" : "cjs";
+  const bundle = (folder: string) => {
+    const outfile = join(out, folder, `${Object.keys(CALLERS).indexOf(name)}.${extension}`);
+    const entry = { entryPoints: [join(user, "function.ts")], absWorkingDir: user, outfile };
+    // A CommonJS bundle has no import.meta; what asks for it serves workers and the command line.
+    const quiet: BuildOptions = { logLevel: "error", bundle: true, platform: "node", target: "node22" };
+    return build({ ...quiet, ...entry, ...options }).then(() => outfile);
+  };
+
+  test.each(external ? SDKS : ["none"])("runs with the SDK %s", { timeout: 30_000 }, async (version) => {
+    const file = await bundle(version);
+    const beside = join(file, "..", "node_modules");
+    if (version !== "none" && !existsSync(beside)) symlinkSync(join(sdkFolder(version), "node_modules"), beside);
+    expect(await run(file)).toEqual({ said: "PENDING", asked: ["GetQueueUrl", "SendMessageBatch", "BatchGetItem"] });
+  });
+
+  // The other bundles have all that they need.
+  if (!external) return;
+  test("says which package is missing where there is none", { timeout: 30_000 }, async () => {
+    await expect(run(await bundle("none"))).rejects.toThrow(/Cannot find (module|package) '@aws-sdk\/client-/);
+  });
+});

@@ -1,0 +1,39 @@
+/** The package as a stranger gets it: packed from a copy of the source by its own `prepack`, and installed in an empty folder. */
+import { execFile } from "node:child_process";
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { promisify } from "node:util";
+
+export const exec = promisify(execFile);
+export const root = resolve(import.meta.dirname, "../..");
+export const manifest = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as {
+  readonly name: string;
+  readonly version: string;
+  readonly exports: Readonly<Record<string, unknown>>;
+  readonly peerDependencies: Readonly<Record<string, string>>;
+};
+
+// npm hands its own settings to the scripts it runs; the npm that is run here is to find a user's.
+export const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("npm_")));
+// The Node of this run first: its folder is where `node` is found by npm, by npx and by the launcher's first line.
+env["PATH"] = `${resolve(process.execPath, "..")}:${env["PATH"]}`;
+
+/** Packs the package, and installs it in an empty folder, which is given. */
+export async function installPacked(): Promise<{ readonly user: string; remove(): void }> {
+  const folder = mkdtempSync(join(tmpdir(), "lovage-install-"));
+  const [copy, user] = [join(folder, "copy"), join(folder, "user")];
+  mkdirSync(copy);
+  for (const name of readdirSync(root)) {
+    if (/^(package\.json|tsconfig.*\.json|src|bin|LICENSE|.*\.md)$/.test(name)) {
+      cpSync(join(root, name), join(copy, name), { recursive: true });
+    }
+  }
+  symlinkSync(join(root, "node_modules"), join(copy, "node_modules"));
+  mkdirSync(user);
+  await exec("npm", ["pack", "--pack-destination", folder], { cwd: copy, env });
+  const [tarball = ""] = readdirSync(folder).filter((name) => name.endsWith(".tgz"));
+  writeFileSync(join(user, "package.json"), JSON.stringify({ private: true, type: "module" }));
+  await exec("npm", ["install", "--no-audit", "--no-fund", join(folder, tarball)], { cwd: user, env });
+  return { user, remove: () => rmSync(folder, { recursive: true }) };
+}
