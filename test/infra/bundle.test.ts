@@ -43,9 +43,9 @@ beforeAll(() => {
   beat = of("functions/beat.ts");
 }, 60_000);
 
-test("the worker's bundle has below 300 KB, and beat's, with the calendar of all time zones, at most 345", () => {
+test("the worker's bundle has below 300 KB, and beat's, with the calendar of all time zones, at most 355", () => {
   expect(worker.code.length).toBeLessThan(300_000);
-  expect(beat.code.length).toBeLessThanOrEqual(345_000);
+  expect(beat.code.length).toBeLessThanOrEqual(355_000);
 });
 
 /** What no function of an app ever uses. */
