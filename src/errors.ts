@@ -207,7 +207,7 @@ export class ValidationError extends LovageError {
   }
 }
 
-/** The task has ended, or another worker has taken it over: its context can do nothing more. */
+/** The task has ended: its context (`self`) can do nothing more. Nor can anything that it does after it was given up at its time limit. */
 export class ContextSettledError extends LovageError {
   readonly taskId: string;
   constructor(taskId: string, call: string) {

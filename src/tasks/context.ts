@@ -104,6 +104,8 @@ export interface RunScope {
   readonly isOpen: boolean;
   /** Ends the run with an error that was thrown where nobody could catch it. */
   fail(error: unknown): void;
+  /** The run has ended by itself. What still happens in its async context is no part of it: a timer, or a pool, that it made for all. */
+  readonly hasEnded: boolean;
 }
 
 /** Where the running task is looked up: async local storage, on platforms that run tasks. */
@@ -118,13 +120,22 @@ export function useScopeStorage(found: ScopeStorage): void {
   storage = found;
 }
 
-/** The engine's view of the task that is running here, if one is. */
-export const currentScope = (): RunScope | undefined => storage?.getStore();
+/** The run that this async context began in, if any: it may have ended long ago. */
+export const originScope = (): RunScope | undefined => storage?.getStore();
+
+/**
+ * The engine's view of the task that is running here, if one is; also of one that was given up at its limit, whose code may
+ * still be at work.
+ */
+export function currentScope(): RunScope | undefined {
+  const scope = originScope();
+  return scope?.hasEnded ? undefined : scope;
+}
 
 /** Within a task the run answers for what it sends, awaited or not. Gives the promise back. */
 export const tracked = <T>(sending: Promise<T>): Promise<T> => currentScope()?.track(sending) ?? sending;
 
-/** Does something that a task may do only while it runs, and that is awaited for it. Throws `ContextSettledError`. */
+/** Does something that is awaited for the task that runs here. Throws `ContextSettledError` where that was given up. */
 export function withinRun<T>(call: string, work: () => Promise<T>): Promise<T> {
   const scope = currentScope();
   if (scope === undefined) return work();

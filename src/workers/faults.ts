@@ -3,7 +3,7 @@
  * process, and with it all that runs beside.
  */
 import type { Lovage } from "../app.ts";
-import { currentScope, type RunScope } from "../tasks/context.ts";
+import { originScope, type RunScope } from "../tasks/context.ts";
 
 /** How it came: a promise that rejected and that nobody awaited, or a throw out of a timer or an event. */
 export type FaultKind = "unhandledRejection" | "uncaughtException";
@@ -37,7 +37,7 @@ export function watchFaults(watcher: FaultWatcher): () => void {
 }
 
 function isOfTask(kind: FaultKind, error: unknown): boolean {
-  const scope = currentScope();
+  const scope = originScope();
   const watcher = [...watchers].find(({ app }) => app === scope?.self.app);
   if (scope === undefined || watcher === undefined) return false;
   watcher.ofTask(kind, error, scope);

@@ -128,7 +128,8 @@ interface OpenScope extends RunScope {
   readonly failed: Promise<{ readonly error: unknown }>;
   /** Waits for all that was sent and not awaited. Throws the first error of it. */
   drain(): Promise<void>;
-  close(): void;
+  /** @param hasEnded It ended by itself, and was not given up while its code was at work. */
+  close(hasEnded: boolean): void;
 }
 
 /** Runs one attempt and says how it ended. Never throws: what the task throws is an outcome too. */
@@ -153,8 +154,13 @@ export async function trace(attempt: Attempt): Promise<Traced<Outcome | Released
     await scope.drain();
     return { type: "success", value };
   });
+  let hasEnded = false;
   const outcome = await Promise.race([
-    run.catch((error: unknown) => judgeSafely(attempt, error, scope.retriesAllowed, limits.signal)),
+    run
+      .catch((error: unknown) => judgeSafely(attempt, error, scope.retriesAllowed, limits.signal))
+      .finally(() => {
+        hasEnded = true;
+      }),
     limits.over,
     scope.failed.then(({ error }): Outcome | Released => {
       const outcome = judgeSafely(attempt, error, scope.retriesAllowed, limits.signal);
@@ -163,7 +169,7 @@ export async function trace(attempt: Attempt): Promise<Traced<Outcome | Released
     }),
   ]);
   limits.stop();
-  scope.close();
+  scope.close(hasEnded);
   const runtime = (elapsedOf(clock) - began) / 1000;
   return { outcome: limits.inTime(outcome), children: scope.children, added: scope.added, runtime };
 }
@@ -203,7 +209,7 @@ export async function runHooks(
   } else if (outcome.type === "retry") {
     await call("onRetry", () => task.onRetry(outcome.reason, id, args, kwargs, einfo));
   }
-  scope.close();
+  scope.close(true);
 }
 
 /** No failure by itself: one that a send brings goes before it, as if the task had awaited that. */
@@ -298,6 +304,7 @@ function openScope(attempt: Attempt, signal: AbortSignal): OpenScope {
   const pending = new Set<Promise<unknown>>();
   const failed = Promise.withResolvers<{ readonly error: unknown }>();
   let open = true;
+  let ended = false;
   let added = 0;
   let retriesAllowed: number | null | undefined;
   const assertOpen = (call: string) => {
@@ -390,8 +397,12 @@ function openScope(attempt: Attempt, signal: AbortSignal): OpenScope {
       return open;
     },
     fail: (error) => failed.resolve({ error }),
-    close() {
+    get hasEnded() {
+      return ended;
+    },
+    close(hasEnded) {
       open = false;
+      ended = hasEnded;
     },
   };
 }
