@@ -58,8 +58,8 @@ export interface TableJournal extends JournalStore {
   begun(key: string): void;
   /** … and a run ends, whatever becomes of it. */
   ended(key: string): void;
-  /** Whether entries are to be written now, with these among them, rather than wait for others. */
-  isDue(entries: readonly JournalEntry[]): boolean;
+  /** Whether entries are to be written now, with these among them, rather than wait for others. `ending`: runs that end with them. */
+  isDue(entries: readonly JournalEntry[], ending: readonly string[]): boolean;
   /** What is to go along in a request: these, and those that wait. At most {@link MOST_STATEMENTS} statements. */
   ride(entries: readonly JournalEntry[]): Promise<Ride>;
   /** Takes what has been stored and may wait for others. Resolves when it waits, or is written. Never throws. */
@@ -94,6 +94,8 @@ export function openTableJournal(
   const running = new Set<string>();
   let held: JournalEntry[] = [];
   let timer: ReturnType<typeof setTimeout> | undefined;
+  /** Since when the first of them waits. */
+  let since = 0;
   let pausedUntil = 0;
 
   const bucketOf = (shelf: string, day: number, shard: number) => `${scope}${shelf}#${day}#${shard}`;
@@ -136,7 +138,16 @@ export function openTableJournal(
     held.push(...entries);
     if (held.length > MOST_HELD) held = held.slice(-MOST_HELD);
     if (held.length === 0 || timer !== undefined) return;
-    timer = setTimeout(() => void flush(), LONGEST_WAIT_MS);
+    since = now();
+    flushLater();
+  }
+
+  function flushLater(): void {
+    timer = setTimeout(() => {
+      // The clock is the app's own, and may stand still where it is moved by hand.
+      if (now() - since >= LONGEST_WAIT_MS) void flush();
+      else flushLater();
+    }, LONGEST_WAIT_MS);
     // Not every runtime has a handle that can be let go.
     if (typeof timer === "object") timer.unref();
   }
@@ -165,10 +176,12 @@ export function openTableJournal(
     }
   }
 
-  const isDue = (entries: readonly JournalEntry[]) =>
+  const isDue = (entries: readonly JournalEntry[], ending: readonly string[]) =>
     now() >= pausedUntil &&
     held.length + entries.length > 0 &&
-    (running.size === 0 || held.length + entries.length >= ENOUGH || entries.some(isFailure));
+    (running.size <= ending.filter((key) => running.has(key)).length ||
+      held.length + entries.length >= ENOUGH ||
+      entries.some(isFailure));
 
   return {
     begun: (key) => void running.add(key),
@@ -194,6 +207,7 @@ export function openTableJournal(
           else refused(error, false, []);
         },
         async takeBack(entriesBack) {
+          if (entriesBack.length === 0) return;
           const wrong = new Set(entriesBack);
           for (const parcel of parcels) {
             const right = parcel.entries.filter((entry) => !wrong.has(entry));
@@ -206,7 +220,7 @@ export function openTableJournal(
       };
     },
     async hold(entries) {
-      const due = isDue(entries);
+      const due = isDue(entries, []);
       wait(entries);
       if (due) await flush();
     },

@@ -120,8 +120,6 @@ export function open(url: string, context: BackendContext): Backend {
       batch = [];
       size = 0;
     };
-    for (const { command } of turn)
-      if (command.type === "final" || command.type === "release") journal?.ended(command.key);
     for (const sameRow of rows.values()) {
       const [waiting] = sameRow;
       const isOneOfMany = rows.size > 1 || (waiting !== undefined && isRideDue([waiting]));
@@ -146,49 +144,59 @@ export function open(url: string, context: BackendContext): Backend {
   }
 
   /** Whether the journal has something to be written along with these. */
-  const isRideDue = (waiting: readonly Waiting[]) => isSharing && journal?.isDue(newsOf(waiting)) === true;
+  const isRideDue = (waiting: readonly Waiting[]) =>
+    isSharing &&
+    journal?.isDue(
+      newsOf(waiting),
+      waiting.map(({ command }) => command.key),
+    ) === true;
 
-  async function settleOne(waiting: Waiting): Promise<void> {
-    const { answer, isTold } = await writeAlone(waiting.command);
-    // What does not wait is written before anybody goes on: a function is frozen as soon as it has answered.
-    await journal?.hold(isTold ? newsOf([waiting]) : []);
-    tell(waiting, answer);
-  }
+  const settleOne = async (waiting: Waiting) => tell([await writeAlone(waiting)], false);
 
   /**
-   * What a command comes to by itself, and whether the journal is told of it. `repeated`: it may have been written by an
-   * earlier try of this very call, whose reply was lost.
+   * What a command comes to by itself. `repeated`: it may have been written by an earlier try of this very call, whose reply
+   * was lost.
    */
-  async function writeAlone(command: Command, repeated = false): Promise<Answer> {
+  async function writeAlone(waiting: Waiting, repeated = false): Promise<Answered> {
+    const { command } = waiting;
     const decision = await applyOne(command).catch((error: Error) => error);
-    if (decision instanceof Error) return { answer: decision, isTold: false };
+    if (decision instanceof Error) return { waiting, answer: decision, isNews: false };
     const isOurs = decision.outcome.type === "written" && (repeated || decision.repeated);
-    return { answer: decision.outcome, isTold: isOurs || isNews(command, decision) };
+    return { waiting, answer: decision.outcome, isNews: isOurs || isNews(command, decision) };
   }
 
-  function tell({ command, settle }: Waiting, answer: Outcome | Error): void {
-    if (!(answer instanceof Error) && answer.type === "claimed") journal?.begun(command.key);
-    settle(answer);
+  /** Tells who waits, and before that the journal: a function is frozen as soon as it has answered. */
+  async function tell(answered: readonly Answered[], isRiding: boolean): Promise<void> {
+    for (const { waiting, answer } of answered) {
+      const { key, type } = waiting.command;
+      if (!(answer instanceof Error) && answer.type === "claimed") journal?.begun(key);
+      if (type === "final" || type === "release") journal?.ended(key);
+    }
+    if (!isRiding) await journal?.hold(newsOf(only(answered, true)));
+    for (const { waiting, answer } of answered) waiting.settle(answer);
   }
 
   /** Statements fail each by itself: whatever the reason, what is to be said of it is found by the write by itself. */
   async function settleTogether(batch: readonly Shared[]): Promise<void> {
     const ride = isRideDue(batch) ? await journal?.ride(newsOf(batch)) : undefined;
     const { done, repeated } = await ask(batch, ride);
-    const told: Waiting[] = [];
-    const untold: Waiting[] = [];
-    await inParallel([...batch.keys()], MAX_SOCKETS, async (at) => {
-      const waiting = batch[at] as Shared;
-      const known = done[at];
-      const { answer, isTold } =
-        known === undefined
-          ? await writeAlone(waiting.command, repeated)
-          : { answer: known, isTold: !(known instanceof Error) };
-      (isTold ? told : untold).push(waiting);
-      tell(waiting, answer);
-    });
-    if (ride === undefined) await journal?.hold(newsOf(told));
-    else if (untold.length > 0) await ride.takeBack(newsOf(untold));
+    const answered: Answered[] = [];
+    const open: Waiting[] = [];
+    for (const [at, waiting] of batch.entries()) {
+      const answer = done[at];
+      if (answer === undefined) open.push(waiting);
+      else answered.push({ waiting, answer, isNews: !(answer instanceof Error) });
+    }
+    const telling = tell(answered, ride !== undefined);
+    if (ride === undefined) {
+      await inParallel(open, MAX_SOCKETS, async (waiting) => tell([await writeAlone(waiting, repeated)], false));
+    } else {
+      const late: Answered[] = [];
+      await inParallel(open, MAX_SOCKETS, async (waiting) => void late.push(await writeAlone(waiting, repeated)));
+      await ride.takeBack(newsOf(only([...answered, ...late], false)));
+      await tell(late, true);
+    }
+    await telling;
   }
 
   /** One request for all of them. */
@@ -413,6 +421,9 @@ export function open(url: string, context: BackendContext): Backend {
   };
 }
 
+const only = (answered: readonly Answered[], isNews: boolean): readonly Waiting[] =>
+  answered.flatMap((one) => (one.isNews === isNews ? one.waiting : []));
+
 /** What the journal is told of these, where they come about. */
 const newsOf = (waiting: readonly Waiting[]): readonly JournalEntry[] =>
   waiting.flatMap(({ command }) => command.entry ?? []);
@@ -448,9 +459,11 @@ interface Shared extends Waiting {
   readonly statement: Statement;
 }
 
-interface Answer {
+interface Answered {
+  readonly waiting: Waiting;
   readonly answer: Outcome | Error;
-  readonly isTold: boolean;
+  /** The journal is told of it. */
+  readonly isNews: boolean;
 }
 
 /** What became of each of several writes in one request. */
