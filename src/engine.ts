@@ -19,7 +19,7 @@ import { withKeyPrefix } from "./results/key-prefix.ts";
 import { anchorUrl } from "./file-url.ts";
 import { createReader, type ResultReader } from "./results/reader.ts";
 import { Emitter } from "./signals.ts";
-import { withinRun } from "./tasks/context.ts";
+import { assertMayWait, withinRun } from "./tasks/context.ts";
 import type { TaskOptions } from "./tasks/options.ts";
 import type { PublishHost } from "./tasks/publish.ts";
 import type { Task } from "./tasks/task.ts";
@@ -281,7 +281,8 @@ export class Engine implements PublishHost {
   }
 
   get reader(): ResultReader {
-    this.#opened.reader ??= createReader({
+    if (this.#opened.reader !== undefined) return this.#opened.reader;
+    const reader = createReader({
       backend: () => this.backend(),
       clock: this.clock,
       codec: this.codec,
@@ -289,6 +290,13 @@ export class Engine implements PublishHost {
       expires: this.#config.resultExpires,
       withinRun,
     });
+    this.#opened.reader = {
+      ...reader,
+      async wait(id, options) {
+        if (options.disableSyncSubtasks !== false) assertMayWait(id);
+        return reader.wait(id, options);
+      },
+    };
     return this.#opened.reader;
   }
 

@@ -93,6 +93,18 @@ export class TaskRevokedError extends LovageError {
   }
 }
 
+/** `get()` in a task, which would hold its place in the worker while it waits for another: where all do, nobody runs what they wait for. */
+export class RuntimeError extends LovageError {
+  /** The task that waits. */
+  readonly taskId: string;
+  constructor(taskId: string, awaited: string) {
+    super(
+      `never call get() within a task: ${taskId} would keep its place in the worker while it waits for ${awaited}, and tasks that do so stop a worker for good; make a chain, a chord or a callback of it, or pass { disableSyncSubtasks: false } where other workers run what is waited for`,
+    );
+    this.taskId = taskId;
+  }
+}
+
 /** The worker stops: the reason with which the `signal` of a running task aborts then. Whatever a task throws after it, another worker runs the task again. */
 export class WorkerShutdown extends LovageError {
   constructor() {

@@ -15,6 +15,8 @@ export interface GetOptions {
   readonly propagate?: boolean;
   /** Ends the wait with the signal's reason. */
   readonly signal?: AbortSignal;
+  /** `false` lets a task wait for another one, whose queue other workers serve. Default true: within a task `RuntimeError` is thrown, as in Celery. */
+  readonly disableSyncSubtasks?: boolean;
 }
 
 export interface RevokeOptions {

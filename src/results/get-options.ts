@@ -5,7 +5,10 @@ import type { GetOptions, RevokeOptions } from "./async-result.ts";
 /** Without end is a number of seconds too. */
 const span = seconds({ min: 0, max: Number.POSITIVE_INFINITY });
 
-const getShape = shape<GetOptions>({ timeout: span, interval: span, propagate: boolean, signal }, {});
+const getShape = shape<GetOptions>(
+  { timeout: span, interval: span, propagate: boolean, signal, disableSyncSubtasks: boolean },
+  {},
+);
 const revokeShape = shape<RevokeOptions>({ terminate: boolean }, {});
 
 /** The options that were given. Throws `ImproperlyConfigured`. */

@@ -3,6 +3,7 @@ import type { Lovage } from "../app.ts";
 import type { SignatureLike } from "../canvas/signature.ts";
 import type { ResultTuple } from "../protocol/meta.ts";
 import type { AsyncResult } from "../results/async-result.ts";
+import { RuntimeError } from "../errors.ts";
 import type { DeliveryInfo, Message, SignatureData } from "../protocol/message.ts";
 import type { CallOptions } from "./options.ts";
 
@@ -144,6 +145,12 @@ export function withinRun<T>(call: string, work: () => Promise<T>): Promise<T> {
     return work();
   };
   return scope.track(doing());
+}
+
+/** Throws in a task that runs in a worker: it would wait for another one. In its caller, or when it has ended, it holds nobody's place. */
+export function assertMayWait(awaited: string): void {
+  const scope = currentScope();
+  if (scope?.isOpen && !scope.self.request.isEager) throw new RuntimeError(scope.message.id, awaited);
 }
 
 /** The task that is running here, as `bind: true` would give it; `undefined` outside of a task. */

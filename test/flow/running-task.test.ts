@@ -1,4 +1,4 @@
-import { currentTask, Lovage, type Request, Task } from "lovage";
+import { currentTask, group, Lovage, type Request, Task } from "lovage";
 import { describe, expect, test } from "vitest";
 import { envelope } from "./envelopes.ts";
 import { inMemory, everywhere } from "./stores.ts";
@@ -191,4 +191,26 @@ test("a base class gives its members to the task and to the bound task, and keep
   await t.drain();
   expect([await first.get(), await second.get()]).toEqual(["11 1 a true", "22 2 b true"]);
   expect(count.next()).toBe("23 3");
+});
+
+test("get() within a task is refused, as Celery refuses it, and allowed where the caller knows better", async () => {
+  const app = new Lovage("tasks");
+  const inc = app.task("tasks.inc", (n: number) => n + 1);
+  const parent = app.task("tasks.parent", async (n: number): Promise<number> => (await inc.delay(n)).get());
+  const pair = app.task("tasks.pair", async () => (await group([inc.s(1), inc.s(2)]).delay()).get());
+  const patient = app.task("tasks.patient", async (n: number): Promise<number> => {
+    const result = await inc.delay(n);
+    return result.get({ disableSyncSubtasks: false, timeout: 0 });
+  });
+  const t = inMemory(app);
+  const refused = [await parent.delay(1), await pair.delay()];
+  const waited = await patient.delay(1);
+  await t.drain();
+  for (const result of refused) await expect(result.get()).rejects.toThrow("never call get() within a task");
+  await expect(waited.get()).rejects.toThrow("had no result after 0 s");
+
+  const eager = new Lovage("tasks", { taskAlwaysEager: true, brokerUrl: "memory://" });
+  const child = eager.task("tasks.inc", (n: number) => n + 1);
+  const whole = eager.task("tasks.parent", async (n: number): Promise<number> => (await child.delay(n)).get());
+  expect(await (await whole.delay(1)).get()).toBe(2);
 });

@@ -9,7 +9,10 @@ function setUp() {
 }
 
 test.each([
-  [{ timout: 5 }, 'get.timout: is not known; did you mean "timeout"? (known: timeout, interval, propagate, signal)'],
+  [
+    { timout: 5 },
+    'get.timout: is not known; did you mean "timeout"? (known: timeout, interval, propagate, signal, disableSyncSubtasks)',
+  ],
   [5, "get: takes an object of options, such as { timeout: 5 } (given: 5)"],
   ["5", 'get: takes an object of options, such as { timeout: 5 } (given: "5")'],
   [{ timeout: -1 }, "get.timeout: must be a number of seconds from 0 (given: -1)"],
