@@ -148,7 +148,7 @@ const MAX_ENVIRONMENT = 4096;
 /** What the deployment sets, and what Lambda sets and lets nobody else set. */
 const OURS = ["LOVAGE_BROKER_URL", "LOVAGE_RESULT_BACKEND", "LOVAGE_BEAT_FUNCTION"];
 const LAMBDAS =
-  /^(AWS_(REGION|DEFAULT_REGION|EXECUTION_ENV|ACCESS_KEY|ACCESS_KEY_ID|SECRET_ACCESS_KEY|SESSION_TOKEN|LAMBDA_(FUNCTION_(NAME|MEMORY_SIZE|VERSION)|INITIALIZATION_TYPE|LOG_(GROUP|STREAM)_NAME|RUNTIME_API))|LAMBDA_(TASK_ROOT|RUNTIME_DIR))$/;
+  /^(AWS_((DEFAULT_)?REGION|EXECUTION_ENV|ACCESS_KEY(_ID)?|SECRET_ACCESS_KEY|SESSION_TOKEN|LAMBDA_(FUNCTION|INIT|LOG|RUNTIME)_\w+)|LAMBDA_(TASK_ROOT|RUNTIME_DIR))$/;
 
 /** Refuses what no function of Lambda takes as its environment. Throws `ImproperlyConfigured`. */
 export function checkEnvironment(variables: Readonly<Record<string, string>>, at: string): void {
@@ -166,7 +166,7 @@ export function checkEnvironment(variables: Readonly<Record<string, string>>, at
   if (bytes <= MAX_ENVIRONMENT) return;
   throw new ImproperlyConfigured(
     at,
-    `must have at most ${MAX_ENVIRONMENT} bytes, names and values together, on Lambda; given: ${bytes}. Larger values are better read by the task, from Parameter Store for example`,
+    `must have at most ${MAX_ENVIRONMENT} bytes, names and values together, on Lambda; given: ${bytes}`,
   );
 }
 
@@ -461,7 +461,7 @@ export const LIVE: { readonly [K in keyof ParsedConfig]: LiveSetting<ParsedConfi
     celery: {},
     default: Object.freeze(BROKER_OPTIONS),
     parse: brokerTransportOptions,
-    what: "`visibilityTimeout`: seconds that a message stays hidden each time the poller takes or extends it, over 0 to 43,200. `maxDelay`: seconds of the longest single delay, over 0; a longer one is made of several. Default: the broker's own limit, which is 900 on SQS. `waitTimeSeconds`: 0 to 20. `region` and `queueNamePrefix`, which the broker's URL can name as well. `predefinedQueues`: URLs of SQS queues by their names there, prefix included, `{ \"prod-media\": { url } }`; what is named is not looked up (`sqs:GetQueueUrl`), what is not, is. `schedulerRoleArn`: the role by which EventBridge Scheduler sends to SQS what it has kept, `{queue}` in it standing for the queue's name there; without it long delays are made of several. `schedulerMinDelay`: whole seconds of the shortest delay that is given to Scheduler, from 75. `schedulerGroup`: the group of its entries. `schedulerKeyArn`: the key of KMS that they are encrypted with. These four can stand in the broker's URL as well, in Celery's spelling (`scheduler_role_arn`).",
+    what: "`visibilityTimeout`: seconds that a message stays hidden each time the poller takes or extends it, over 0 to 43,200. `maxDelay`: seconds of the longest single delay, over 0; a longer one is made of several. Default: the broker's own limit, which is 900 on SQS. `waitTimeSeconds`: 0 to 20. `region` and `queueNamePrefix`, which the broker's URL can name as well. `predefinedQueues`: URLs of SQS queues by their names there, prefix included, `{ \"prod-media\": { url } }`; what is named is not looked up (`sqs:GetQueueUrl`), what is not, is. `schedulerRoleArn`: the role by which EventBridge Scheduler sends to SQS what it has kept, `{queue}` in it standing for the queue's name there; without it long delays are made of several. `schedulerMinDelay`: whole seconds of the shortest delay that is given to Scheduler, from 75. `schedulerGroup`: the group of its entries, with `{queue}` as well. `schedulerKeyArn`: the key of KMS that they are encrypted with. These four can stand in the broker's URL as well, in Celery's spelling (`scheduler_role_arn`).",
     why: "Celery's visibility timeout is 1800 s for SQS and has to be longer than any task; here it is extended while the task runs, so that a dead worker's tasks are soon taken over.",
   },
   resultBackendTransportOptions: {

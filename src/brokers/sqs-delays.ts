@@ -5,7 +5,7 @@ import { type Due, isFifo, type Outgoing, sizeOf } from "./broker.ts";
 
 /** Where entries go, and by whose hand they come back. */
 export interface Scheduler {
-  /** `{queue}` stands for the queue's name on SQS. */
+  /** In both `{queue}` stands for the queue's name on SQS. */
   readonly role: string;
   readonly group: string;
   readonly key: string | undefined;
@@ -56,9 +56,9 @@ export function schedulerOf({ options }: AwsUrl): Scheduler | undefined {
     );
   }
   const group = text("scheduler_group") ?? "default";
-  if (!/^[\w.-]{1,64}$/.test(group)) {
+  if (!/^[\w.-]{1,64}$/.test(group.replaceAll("{queue}", "q"))) {
     return refuse(
-      `scheduler_group must have 1 to 64 letters, digits, "-", "_" and "."; given: ${JSON.stringify(group)}`,
+      `scheduler_group must have 1 to 64 letters, digits, "-", "_" and ".", or {queue} for the queue's name; given: ${JSON.stringify(group)}`,
     );
   }
   return { role, group, key: text("scheduler_key_arn"), minDelay };

@@ -40,7 +40,7 @@ export function open(url: AwsUrl, region: string, scheduler: Scheduler): Entries
         if (name === "ServiceQuotaExceededException") return false;
         const translated = translateError(error, {
           action: "scheduler:CreateSchedule",
-          resource: `the schedule group ${scheduler.group}`,
+          resource: `the schedule group ${entry.GroupName}`,
         });
         if (translated instanceof OperationalError && translated.retryable) return false;
         throw refused(translated, name, text.queue, entry);
@@ -62,9 +62,10 @@ export function entryOf(
   const arnOf = (queueName: string) => `arn:${partition}:sqs:${region}:${account}:${queueName}`;
   const at = Math.floor((due.at - LEAD_MS) / 1000) * 1000;
   return {
-    // Apps may share a group, and a task that is sent again for another time is another text.
-    Name: stableId("delay", account, name, due.id, at),
-    GroupName: scheduler.group,
+    // Apps may share a group, and a task that is sent again for another time is another text. With the body in it, who knows
+    // a task's id and time only cannot take the name before its sender does, who would hold the entry for a copy of it.
+    Name: stableId("delay", account, name, due.id, at, body),
+    GroupName: scheduler.group.replaceAll("{queue}", name),
     ScheduleExpression: `at(${new Date(at).toISOString().slice(0, "2026-01-01T00:00:00".length)})`,
     ScheduleExpressionTimezone: "UTC",
     FlexibleTimeWindow: { Mode: "OFF" },

@@ -3,6 +3,7 @@ import { ArnFormat, Duration, type RemovalPolicy, Stack } from "aws-cdk-lib";
 import * as cloudwatch from "aws-cdk-lib/aws-cloudwatch";
 import * as events from "aws-cdk-lib/aws-events";
 import * as iam from "aws-cdk-lib/aws-iam";
+import type * as kms from "aws-cdk-lib/aws-kms";
 import type { NodejsFunction } from "aws-cdk-lib/aws-lambda-nodejs";
 import type { RetentionDays } from "aws-cdk-lib/aws-logs";
 import * as sqs from "aws-cdk-lib/aws-sqs";
@@ -14,6 +15,7 @@ import type { ScheduleEntry } from "../beat/schedule.ts";
 import { isFifo } from "../brokers/broker.ts";
 import { ImproperlyConfigured } from "../errors.ts";
 import { beatEntries } from "../workers/beat.ts";
+import { grantKey, letService, queueEncryption } from "./grants.ts";
 import { taskFunction, type TaskBundling } from "./task-function.ts";
 
 export interface BeatRulesProps {
@@ -23,6 +25,8 @@ export interface BeatRulesProps {
   readonly logRetention: RetentionDays;
   readonly removalPolicy: RemovalPolicy;
   readonly enforceSSL: boolean;
+  /** Encrypts the dead letters and the log. @default - keys of SQS's and CloudWatch's own */
+  readonly encryptionKey?: kms.IKey | undefined;
   readonly environment: Readonly<Record<string, string>>;
   readonly bundling?: TaskBundling | undefined;
   /** Whether the deployment has EventBridge Scheduler: its client is bundled then. */
@@ -94,7 +98,7 @@ export class BeatRules extends Construct {
     super(scope, id);
     const { app, prefix } = props;
     this.deadLetterQueue = new sqs.Queue(this, "DeadLetters", {
-      encryption: sqs.QueueEncryption.SQS_MANAGED,
+      ...queueEncryption(props.encryptionKey),
       enforceSSL: props.enforceSSL,
       retentionPeriod: Duration.days(14),
       removalPolicy: props.removalPolicy,
@@ -127,6 +131,14 @@ export class BeatRules extends Construct {
         conditions: { ArnLike: { "aws:SourceArn": sourceArn } },
       }),
     );
+    if (props.encryptionKey !== undefined) {
+      // Events that could not be delivered are put there by EventBridge, and those that could not be handled by Lambda, as
+      // the function.
+      letService(props.encryptionKey, "events.amazonaws.com", "BeatRules", ["Decrypt", "GenerateDataKey"], {
+        ArnLike: { "aws:SourceArn": [sourceArn, this.runtimeRules] },
+      });
+      grantKey(props.encryptionKey, this.function);
+    }
     const target = (entry: string): events.IRuleTarget => ({
       bind: () => ({
         arn: this.function.functionArn,

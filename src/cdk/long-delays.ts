@@ -1,5 +1,5 @@
 /** Delays beyond SQS's own: EventBridge Scheduler's entries, and the roles by which it sends what they hold. */
-import { type RemovalPolicy, Stack, Token, Validations } from "aws-cdk-lib";
+import { Annotations, type RemovalPolicy, Stack, Token, Validations } from "aws-cdk-lib";
 import * as iam from "aws-cdk-lib/aws-iam";
 import type * as kms from "aws-cdk-lib/aws-kms";
 import * as scheduler from "aws-cdk-lib/aws-scheduler";
@@ -18,18 +18,19 @@ export interface LongDelaysProps {
   readonly removalPolicy: RemovalPolicy;
 }
 
-/** IAM's limit of a role's name, and Scheduler's of a group's. */
+/** IAM's limit of a role's name, and Scheduler's of a group's, which is the shorter of the two here. */
 const MAX_NAME = 64;
 /** `ap-southeast-1`: where the stack does not say its region, it may be one of these. */
 const LONGEST_REGION = 14;
 const SERVICE = "scheduler.amazonaws.com";
 
 /**
- * A group for the entries, and a role for each standard queue: who may hand Scheduler the role of one queue can have a
- * message sent to that queue, and to no other.
+ * For each standard queue a group for its entries, and a role that Scheduler takes for that group alone: who may make
+ * entries for one queue can have messages sent to that queue and to no other, and can take the names of no other's entries.
  */
 export class LongDelays extends Construct {
-  readonly group: scheduler.CfnScheduleGroup;
+  /** By the names of the queues in the app. */
+  readonly groups: ReadonlyMap<string, scheduler.CfnScheduleGroup>;
   readonly #roles = new Map<string, iam.Role>();
   readonly #key: kms.IKey | undefined;
   readonly #roleArn: string;
@@ -37,11 +38,9 @@ export class LongDelays extends Construct {
   constructor(scope: Construct, id: string, { prefix, queues, encryptionKey, removalPolicy }: LongDelaysProps) {
     super(scope, id);
     const stack = Stack.of(this);
-    const name = groupName(prefix);
     this.#key = encryptionKey;
-    this.group = new scheduler.CfnScheduleGroup(this, "Group", { name });
-    this.group.applyRemovalPolicy(removalPolicy);
-    const groupArn = stack.formatArn({ service: "scheduler", resource: "schedule-group", resourceName: name });
+    const groups = new Map<string, scheduler.CfnScheduleGroup>();
+    this.groups = groups;
     const rolePrefix = `lovage-${stack.region}-`;
     this.#roleArn = stack.formatArn({
       service: "iam",
@@ -53,6 +52,11 @@ export class LongDelays extends Construct {
       if (isFifo(queueName)) continue;
       const onSqs = translateQueueName(prefix, queueName);
       checkRoleName(queueName, onSqs, stack.region);
+      const name = groupOf(onSqs);
+      const group = new scheduler.CfnScheduleGroup(this, `Group-${queueName}`, { name });
+      group.applyRemovalPolicy(removalPolicy);
+      groups.set(queueName, group);
+      const groupArn = stack.formatArn({ service: "scheduler", resource: "schedule-group", resourceName: name });
       const role = new iam.Role(this, `Role-${queueName}`, {
         roleName: `${rolePrefix}${onSqs}`,
         description: `EventBridge Scheduler sends delayed messages to ${onSqs}`,
@@ -89,7 +93,7 @@ export class LongDelays extends Construct {
   /** What the URL of the broker says of it. */
   get query(): readonly string[] {
     return [
-      `scheduler_group=${this.group.name}`,
+      `scheduler_group=${groupOf("{queue}")}`,
       `scheduler_role_arn=${this.#roleArn}`,
       ...(this.#key === undefined ? [] : [`scheduler_key_arn=${this.#key.keyArn}`]),
     ];
@@ -97,25 +101,36 @@ export class LongDelays extends Construct {
 
   /** Lets someone have messages to these queues delayed, and to no others. */
   grantDelay(grantee: iam.IGrantable, queues: readonly string[]): void {
-    const resourceArns = queues.flatMap((name) => this.#roles.get(name)?.roleArn ?? []);
-    if (resourceArns.length === 0) return;
-    iam.Grant.addToPrincipal({
+    const delayed = queues.filter((name) => this.#roles.has(name));
+    if (delayed.length === 0) return;
+    const passed = iam.Grant.addToPrincipal({
       grantee,
       actions: ["iam:PassRole"],
-      resourceArns,
+      resourceArns: delayed.flatMap((name) => this.#roles.get(name)?.roleArn ?? []),
       conditions: { StringEquals: { "iam:PassedToService": SERVICE } },
     });
-    const entries = Stack.of(this).formatArn({
-      service: "scheduler",
-      resource: "schedule",
-      resourceName: `${this.group.name}/*`,
-    });
-    iam.Grant.addToPrincipal({ grantee, actions: ["scheduler:CreateSchedule"], resourceArns: [entries] });
+    if (!passed.success) {
+      Annotations.of(this).addWarningV2(
+        "lovage:longDelays.grant",
+        `${String(grantee.grantPrincipal)} may send, but make no entries of Scheduler, as it has no policy of its own: leave scheduler_group and scheduler_role_arn out of its LOVAGE_BROKER_URL, so that its long delays begin as short ones`,
+      );
+      return;
+    }
+    const stack = Stack.of(this);
+    const entries = delayed.map((name) =>
+      stack.formatArn({
+        service: "scheduler",
+        resource: "schedule",
+        resourceName: `${this.groups.get(name)?.name}/*`,
+      }),
+    );
+    iam.Grant.addToPrincipal({ grantee, actions: ["scheduler:CreateSchedule"], resourceArns: entries });
     this.#key?.grant(grantee, "kms:DescribeKey", "kms:GenerateDataKey", "kms:Decrypt");
     const { grantPrincipal } = grantee;
-    if (Construct.isConstruct(grantPrincipal)) {
+    if (!Construct.isConstruct(grantPrincipal)) return;
+    for (const arn of entries) {
       Validations.of(grantPrincipal).acknowledge({
-        id: `AwsSolutions::AwsSolutions-IAM5[Resource::${shown(Stack.of(this).resolve(entries))}]`,
+        id: `AwsSolutions::AwsSolutions-IAM5[Resource::${shown(stack.resolve(arn))}]`,
         reason: "An entry is named by a hash of its message, and the group has no other entries.",
       });
     }
@@ -132,14 +147,8 @@ function shown(
 
 const allow = (actions: string[], resources: string[]) => new iam.PolicyStatement({ actions, resources });
 
-function groupName(prefix: string): string {
-  const name = translateQueueName(prefix, "lovage-delays");
-  if (name.length <= MAX_NAME) return name;
-  throw new ImproperlyConfigured(
-    "prefix",
-    `${JSON.stringify(prefix)} is too long for the group of longDelays, whose name has at most ${MAX_NAME} characters; given: ${name} (${name.length})`,
-  );
-}
+/** A queue's group. A queue whose role has a name that fits has one too. */
+const groupOf = (onSqs: string): string => `lovage-${onSqs}`;
 
 function checkRoleName(queueName: string, onSqs: string, region: string): void {
   const longest = MAX_NAME - "lovage--".length - (Token.isUnresolved(region) ? LONGEST_REGION : region.length);

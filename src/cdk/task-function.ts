@@ -1,12 +1,14 @@
 /** The functions of an app: one way to bundle them, and a role with the rights that they are given and no others. */
 import { fileURLToPath } from "node:url";
-import { type Duration, RemovalPolicy } from "aws-cdk-lib";
+import { type Duration, RemovalPolicy, Stack } from "aws-cdk-lib";
 import type * as ec2 from "aws-cdk-lib/aws-ec2";
 import * as iam from "aws-cdk-lib/aws-iam";
+import type * as kms from "aws-cdk-lib/aws-kms";
 import * as lambda from "aws-cdk-lib/aws-lambda";
 import { type BundlingOptions, NodejsFunction, OutputFormat } from "aws-cdk-lib/aws-lambda-nodejs";
 import * as logs from "aws-cdk-lib/aws-logs";
 import { Construct } from "constructs";
+import { letService } from "./grants.ts";
 import type { Lovage } from "../app.ts";
 
 /** What a user may say of a function beyond its code. */
@@ -32,6 +34,8 @@ export interface TaskFunctionProps extends FunctionOptions {
   readonly entry: string;
   readonly timeout: Duration;
   readonly logRetention: logs.RetentionDays;
+  /** Encrypts the log. */
+  readonly encryptionKey?: kms.IKey | undefined;
   readonly reservedConcurrency?: number | undefined;
   readonly deadLetterQueue?: lambda.FunctionProps["deadLetterQueue"];
   readonly bundling?: TaskBundling | undefined;
@@ -46,8 +50,19 @@ export function taskFunction(scope: Construct, id: string, props: TaskFunctionPr
   const home = new Construct(scope, id);
   const logGroup = new logs.LogGroup(home, "Logs", {
     retention: props.logRetention,
+    ...(props.encryptionKey === undefined ? {} : { encryptionKey: props.encryptionKey }),
     removalPolicy: RemovalPolicy.DESTROY,
   });
+  if (props.encryptionKey !== undefined) {
+    const { partition, region, account } = Stack.of(home);
+    letService(
+      props.encryptionKey,
+      `logs.${region}.amazonaws.com`,
+      "Logs",
+      ["Decrypt", "Encrypt", "ReEncryptFrom", "ReEncryptTo", "GenerateDataKey", "DescribeKey"],
+      { ArnLike: { "kms:EncryptionContext:aws:logs:arn": `arn:${partition}:logs:${region}:${account}:*` } },
+    );
+  }
   const role = new iam.Role(home, "Role", { assumedBy: new iam.ServicePrincipal("lambda.amazonaws.com") });
   role.addToPrincipalPolicy(
     new iam.PolicyStatement({

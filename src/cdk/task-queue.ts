@@ -15,6 +15,7 @@ import type { QueueConfig } from "../config.ts";
 import { ImproperlyConfigured } from "../errors.ts";
 import { MAX_FUNCTION_TIMEOUT_S, TIMEOUT_MARGIN_S } from "../lambda/deadline.ts";
 import { checkEnvironment } from "../settings.ts";
+import { grantKey, queueEncryption } from "./grants.ts";
 import { checkRange, INVOCATIONS_OF_POLLER, LIMITS, MAX_BATCH_WITHOUT_WINDOW } from "./limits.ts";
 import { type FunctionOptions, taskFunction, type TaskBundling } from "./task-function.ts";
 
@@ -41,6 +42,8 @@ export interface TaskQueueOptions extends FunctionOptions {
   readonly reservedConcurrency?: number;
   /** How long SQS keeps a message that nobody handles, a minute to 14 days; dead letters are kept for 14 days always. @default Duration.days(7) */
   readonly retentionPeriod?: Duration;
+  /** Queues that its tasks may send to beside their own, by their names in the app; `"all"`: every one. @default - `sendsTo` of `TaskQueues` */
+  readonly sendsTo?: readonly string[] | "all";
   /** @default - a key of SQS's own */
   readonly encryptionKey?: kms.IKey;
   /** From this age of its oldest message on a queue raises its alarm. @default Duration.minutes(15) */
@@ -95,9 +98,7 @@ export class TaskQueue extends Construct implements iam.IGrantable {
     const common = {
       ...(isFifo(queueName) ? { fifo: true } : {}),
       enforceSSL: props.enforceSSL,
-      ...(props.encryptionKey === undefined
-        ? { encryption: sqs.QueueEncryption.SQS_MANAGED }
-        : { encryption: sqs.QueueEncryption.KMS, encryptionMasterKey: props.encryptionKey }),
+      ...queueEncryption(props.encryptionKey),
     };
     this.deadLetterQueue = new sqs.Queue(this, "DeadLetters", {
       ...common,
@@ -139,7 +140,7 @@ export class TaskQueue extends Construct implements iam.IGrantable {
         resources: [this.deadLetterQueue.queueArn],
       }),
     );
-    props.encryptionKey?.grantEncryptDecrypt(this.function);
+    if (props.encryptionKey !== undefined) grantKey(props.encryptionKey, this.function);
     new lambda.EventSourceMapping(this, "Messages", {
       target: this.function,
       eventSourceArn: this.queue.queueArn,

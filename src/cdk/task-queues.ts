@@ -3,7 +3,7 @@ import { createHash } from "node:crypto";
 import { CfnOutput, RemovalPolicy, Stack } from "aws-cdk-lib";
 import type * as cloudwatch from "aws-cdk-lib/aws-cloudwatch";
 import type * as dynamodb from "aws-cdk-lib/aws-dynamodb";
-import * as iam from "aws-cdk-lib/aws-iam";
+import type * as iam from "aws-cdk-lib/aws-iam";
 import type * as kms from "aws-cdk-lib/aws-kms";
 import type * as lambda from "aws-cdk-lib/aws-lambda";
 import { RetentionDays } from "aws-cdk-lib/aws-logs";
@@ -17,6 +17,7 @@ import { ImproperlyConfigured, QueueNotFound } from "../errors.ts";
 import { didYouMean } from "../nearest.ts";
 import { BeatRules, ruleEntries } from "./beat-rules.ts";
 import { taskDashboard } from "./dashboard.ts";
+import { grantKey, grantOn, grantRows, type RowKind, type RowsOf } from "./grants.ts";
 import { LongDelays } from "./long-delays.ts";
 import { checkLiteral, defaultPrefix, takeNames } from "./names.ts";
 import { JournalTable, ResultTable } from "./result-table.ts";
@@ -37,13 +38,23 @@ export interface TaskQueuesProps {
   readonly prefix?: string;
   /** What a queue's deployment is told beyond its declaration, by the queue's name. @default - none */
   readonly queues?: Readonly<Record<string, TaskQueueOptions>>;
+  /**
+   * To which queues the tasks of each queue may send: retries and what follows them go to their own in any case. `"all"`: to
+   * every queue, so that whoever has taken over one worker may give work to all. A queue's own `sendsTo` in `queues` comes
+   * before it. @default - to none but their own
+   */
+  readonly sendsTo?: readonly string[] | "all";
   /** A table of results that exists already, such as Python's. @default - a new one */
   readonly table?: dynamodb.ITable;
   /** The name of the new table. @default - the table of the app's `resultBackend` where that is DynamoDB, or `celery` with the prefix, in the spelling of queue names */
   readonly tableName?: string;
   /** What the new table can take from its first second on; to be raised before a rise of load that is known. Each unit above DynamoDB's own is paid once. @default - DynamoDB's own: 4,000 writes and 12,000 reads a second, then twice the highest load so far */
   readonly warmThroughput?: dynamodb.WarmThroughput;
-  /** Encrypts queues and tables. @default - keys of SQS's and DynamoDB's own */
+  /**
+   * Encrypts queues, dead letters, tables, logs and what `longDelays` keeps. A key that is made by another app needs
+   * statements in its policy for `logs.<region>.amazonaws.com` and, with beat, for `events.amazonaws.com`.
+   * @default - keys of SQS's, DynamoDB's and CloudWatch's own
+   */
   readonly encryptionKey?: kms.IKey;
   /** @default RetentionDays.ONE_MONTH */
   readonly logRetention?: RetentionDays;
@@ -91,8 +102,7 @@ export class TaskQueues extends Construct {
   /** Absent unless they are asked for. */
   readonly longDelays: LongDelays | undefined;
   readonly #queues = new Map<string, TaskQueue>();
-  readonly #keys: readonly kms.IKey[];
-  readonly #tableKey: kms.IKey | undefined;
+  readonly #rows: RowsOf;
 
   constructor(scope: Construct, id: string, props: TaskQueuesProps) {
     super(scope, id);
@@ -126,7 +136,11 @@ export class TaskQueues extends Construct {
         removalPolicy,
         warmThroughput: props.warmThroughput,
       });
-    this.#tableKey = this.table.encryptionKey;
+    this.#rows = {
+      table: this.table,
+      keyPrefix: config.resultBackendTransportOptions.globalKeyprefix,
+      isPython: new URLSearchParams(backend.query).get("keys") === "python",
+    };
     if (config.journal) {
       this.journal = new JournalTable(this, "Journal", {
         tableName: journalName,
@@ -161,13 +175,6 @@ export class TaskQueues extends Construct {
         }),
       );
     }
-    this.#keys = [
-      ...new Set(
-        Object.keys(config.taskQueues).flatMap(
-          (name) => props.queues?.[name]?.encryptionKey ?? props.encryptionKey ?? [],
-        ),
-      ),
-    ];
     if (common.longDelays) {
       const { encryptionKey } = props;
       this.longDelays = new LongDelays(this, "LongDelays", {
@@ -182,18 +189,10 @@ export class TaskQueues extends Construct {
       ...(this.longDelays?.query ?? []),
     ].join("&");
     this.brokerUrl = `sqs://${region}${query === "" ? "" : `?${query}`}`;
-    for (const queue of this.#queues.values()) {
+    for (const [name, queue] of this.#queues) {
       this.environmentFor(queue.function);
-      // A task may send any other: what follows it, what it calls, and itself again.
-      this.grantSend(queue);
-      // A batch's claims and outcomes are statements of PartiQL, which have rights of their own.
-      this.#grantTable(queue, [
-        "dynamodb:BatchGetItem",
-        "dynamodb:PartiQLInsert",
-        "dynamodb:PartiQLUpdate",
-        "dynamodb:PutItem",
-        "dynamodb:UpdateItem",
-      ]);
+      this.grantSend(queue, sendsTo(props, name));
+      this.#grantRows(["task", "group", "chord"], queue, [...READ, ...WRITE]);
       // What it has to tell goes along with the outcomes, or by itself.
       this.#grantJournal(queue, ["dynamodb:PartiQLInsert", "dynamodb:PutItem"]);
     }
@@ -208,10 +207,11 @@ export class TaskQueues extends Construct {
       this.beat = new BeatRules(this, "BeatRules", {
         ...common,
         entry: props.beatEntry,
+        encryptionKey: props.encryptionKey,
         environment: this.#environment,
       });
-      // To any queue: what is put at run time is known then only.
-      this.grantSend(this.beat.function);
+      // What is put at run time may be for others: whoever is granted that says which.
+      if (scheduled.length > 0) this.grantSend(this.beat.function, [...new Set(scheduled.map(({ queue }) => queue))]);
       this.#grantJournal(this.beat.function, ["dynamodb:PutItem"]);
       for (const { function: worker } of this.#queues.values()) {
         worker.addEnvironment("LOVAGE_BEAT_FUNCTION", this.beat.function.functionArn);
@@ -232,29 +232,39 @@ export class TaskQueues extends Construct {
   }
 
   /**
-   * Lets someone send to these queues, and to no others. Beside `environmentFor` all that a caller of `delay()` needs.
+   * Lets someone send to these queues, and to no others. Beside `environmentFor` all that a caller of `delay()` needs. An
+   * account, an ARN, a service, or a role of another account get it from the policies of the queues.
    *
    * @param queues By their names in the app. Default: all of them.
    */
   grantSend(grantee: iam.IGrantable, queues: readonly string[] = [...this.#queues.keys()]): iam.Grant {
-    for (const key of this.#keys) key.grantEncryptDecrypt(grantee);
-    this.longDelays?.grantDelay(grantee, queues);
-    return iam.Grant.addToPrincipal({
-      grantee,
-      actions: ["sqs:GetQueueUrl", "sqs:SendMessage"],
-      resourceArns: queues.map((name) => this.queue(name).queue.queueArn),
+    const targets = queues.map((name) => {
+      const { queue } = this.queue(name);
+      return { resource: queue, arn: queue.queueArn, name: `the queue ${name}` };
     });
+    const keys = queues.flatMap((name) => this.queue(name).queue.encryptionMasterKey ?? []);
+    for (const key of new Set(keys)) grantKey(key, grantee);
+    this.longDelays?.grantDelay(grantee, queues);
+    return grantOn(targets, grantee, ["sqs:GetQueueUrl", "sqs:SendMessage"]);
+  }
+
+  /**
+   * Lets someone send chords, and groups of more calls than fit into one request, whose rows their sender writes. Beside
+   * `grantSend`.
+   */
+  grantSendChords(grantee: iam.IGrantable): iam.Grant {
+    return this.#grantRows(["group", "chord"], grantee, [...READ, ...WRITE]);
   }
 
   /** Lets someone read results: `get()`, `state()` and the like, of Python's Celery too. */
   grantReadResults(grantee: iam.IGrantable): iam.Grant {
-    return this.#grantTable(grantee, ["dynamodb:BatchGetItem", "dynamodb:GetItem"]);
+    return this.#grantRows(["task", "group"], grantee, [...READ, "dynamodb:GetItem"]);
   }
 
-  /** Lets someone `revoke()` and `forget()` tasks. */
+  /** Lets someone `revoke()` and `forget()` tasks: it may write the rows of all tasks, and of groups that were saved. */
   grantRevoke(grantee: iam.IGrantable): iam.Grant {
     this.#grantJournal(grantee, ["dynamodb:PutItem"]);
-    return this.#grantTable(grantee, ["dynamodb:PutItem", "dynamodb:UpdateItem"]);
+    return this.#grantRows(["task", "group"], grantee, ["dynamodb:PutItem", "dynamodb:UpdateItem"]);
   }
 
   /** Points the app of a function at these queues and results. What it may do there, the grants say. */
@@ -263,9 +273,17 @@ export class TaskQueues extends Construct {
     if (this.beat !== undefined) fn.addEnvironment("LOVAGE_BEAT_FUNCTION", this.beat.function.functionArn);
   }
 
-  /** Lets someone use `app.beat`: put, list, pause, resume and remove entries at run time. */
-  grantSchedule(grantee: iam.IGrantable): iam.Grant {
-    if (this.beat !== undefined) return this.beat.grantSchedule(grantee);
+  /**
+   * Lets someone use `app.beat`: put, list, pause, resume and remove entries at run time, those of others too. What is put
+   * is sent by beat, whose function is given these queues, and may send to no others but those of `beatSchedule`.
+   *
+   * @param queues That entries may be for, by their names in the app. Default: all of them.
+   */
+  grantSchedule(grantee: iam.IGrantable, queues: readonly string[] = [...this.#queues.keys()]): iam.Grant {
+    if (this.beat !== undefined) {
+      this.grantSend(this.beat.function, queues);
+      return this.beat.grantSchedule(grantee);
+    }
     throw new ImproperlyConfigured(
       "beatEntry",
       "is needed for entries put at run time: the module that exports createBeatHandler(app)",
@@ -276,15 +294,16 @@ export class TaskQueues extends Construct {
     return { LOVAGE_BROKER_URL: this.brokerUrl, LOVAGE_RESULT_BACKEND: this.resultBackend };
   }
 
-  #grantTable(grantee: iam.IGrantable, actions: string[]): iam.Grant {
-    this.#tableKey?.grantEncryptDecrypt(grantee);
-    return iam.Grant.addToPrincipal({ grantee, actions, resourceArns: [this.table.tableArn] });
+  #grantRows(kinds: readonly RowKind[], grantee: iam.IGrantable, actions: readonly string[]): iam.Grant {
+    if (this.#rows.table.encryptionKey !== undefined) grantKey(this.#rows.table.encryptionKey, grantee);
+    return grantRows(this.#rows, kinds, grantee, actions);
   }
 
   #grantJournal(grantee: iam.IGrantable, actions: string[]): void {
     if (this.journal === undefined) return;
-    this.journal.encryptionKey?.grantEncryptDecrypt(grantee);
-    iam.Grant.addToPrincipal({ grantee, actions, resourceArns: [this.journal.tableArn] });
+    if (this.journal.encryptionKey !== undefined) grantKey(this.journal.encryptionKey, grantee);
+    const target = { resource: this.journal, arn: this.journal.tableArn, name: "the journal", selfArn: "*" };
+    grantOn([target], grantee, actions);
   }
 
   /** By ids without the CDK's hash, which stay as they are: scripts and `lovage env` look for them. */
@@ -320,8 +339,18 @@ function idOf(name: string): string {
   return plain === name ? name : `${plain}${createHash("sha256").update(name).digest("hex").slice(0, 8)}`;
 }
 
+const READ = ["dynamodb:BatchGetItem"];
+/** A batch's claims and outcomes are statements of PartiQL, which have rights of their own. */
+const WRITE = ["dynamodb:PartiQLInsert", "dynamodb:PartiQLUpdate", "dynamodb:PutItem", "dynamodb:UpdateItem"];
+
+/** The queues that the tasks of one may send to. */
+function sendsTo({ app, queues = {}, sendsTo: given = [] }: TaskQueuesProps, name: string): readonly string[] {
+  const others = queues[name]?.sendsTo ?? given;
+  return [...new Set([name, ...(others === "all" ? Object.keys(app.config.taskQueues) : others)])];
+}
+
 /** What the app says about queues has to name queues that will be there. */
-function checkDeclaration({ app, queues = {} }: TaskQueuesProps): void {
+function checkDeclaration({ app, queues = {}, sendsTo: all }: TaskQueuesProps): void {
   const { config } = app;
   const declared = Object.keys(config.taskQueues);
   for (const name of declared) checkLiteral("taskQueues", name);
@@ -338,6 +367,10 @@ function checkDeclaration({ app, queues = {} }: TaskQueuesProps): void {
   };
   mustExist("taskDefaultQueue", config.taskDefaultQueue);
   for (const name of Object.keys(queues)) mustExist(`queues.${name}`, name);
+  for (const [name, { sendsTo }] of [["", { sendsTo: all }] as const, ...Object.entries(queues)]) {
+    if (sendsTo === undefined || sendsTo === "all") continue;
+    for (const queue of sendsTo) mustExist(name === "" ? "sendsTo" : `queues.${name}.sendsTo`, queue);
+  }
   const unrouted = createRouter({ ...config, taskRoutes: [] });
   const target = (setting: string, route: Pick<Route, "queue" | "exchange" | "routingKey">) => {
     const { queue, exchange, routingKey } = route;

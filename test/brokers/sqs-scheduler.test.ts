@@ -62,6 +62,10 @@ describe("an entry", () => {
     });
   });
 
+  test("is in the group of its queue, where each has its own", () => {
+    expect(entry(inSeconds(7200), url, { group: "lovage-{queue}" })).toMatchObject({ GroupName: "lovage-shop-media" });
+  });
+
   test("is encrypted with the key that is named", () => {
     const key = "arn:aws-cn:kms:cn-north-1:123456789012:key/k";
     expect(entry(inSeconds(7200), url, { key })).toMatchObject({ KmsKeyArn: key });
@@ -69,15 +73,17 @@ describe("an entry", () => {
 
   test("has one name for all copies of a text, and another for any other text", () => {
     const first = inSeconds(7200, { body: "first" });
-    const copy = inSeconds(7200, { body: "the same, with other header fields" });
+    const copy = { ...first };
     const others = [
       entry({ ...first, due: { ...first.due, id: "id\n1" } }),
       entry(inSeconds(7201)),
       entry(first, url.replace("shop-", "other-")),
       entry(first, url.replace("123456789012", "210987654321")),
+      // Who knows id and time of a task does not know its name.
+      entry(inSeconds(7200, { body: "somebody else's" })),
     ].map(({ Name }) => Name);
     expect(entry(copy).Name).toBe(entry(first).Name);
-    expect(new Set([entry(first).Name, ...others]).size).toBe(5);
+    expect(new Set([entry(first).Name, ...others]).size).toBe(6);
   });
 });
 
@@ -94,6 +100,7 @@ describe("the settings", () => {
       minDelay: 3600,
     });
     const options = { schedulerRoleArn: ROLE, schedulerGroup: "a", schedulerKeyArn: "k", schedulerMinDelay: 75 };
+    expect(read(`?scheduler_role_arn=${ROLE}&scheduler_group=g-{queue}`)?.group).toBe("g-{queue}");
     expect(read("?scheduler_group=b", options)).toEqual({ role: ROLE, group: "b", key: "k", minDelay: 75 });
   });
 

@@ -10,56 +10,16 @@ import * as sns from "aws-cdk-lib/aws-sns";
 import { crontab } from "lovage";
 import { expect, test } from "vitest";
 import { LovageStack } from "../../infra/stack.ts";
-import { type Deployment, deploy, shop, unbundled } from "./deployment.ts";
+import { allowed, deploy, type Resource, resources, roleOf, shop, unbundled } from "./deployment.ts";
 
-interface Resource {
-  readonly Type: string;
-  readonly Properties: Record<string, unknown>;
-  readonly DeletionPolicy?: string;
-}
-
-const resources = (template: Template, type: string): Record<string, Resource> =>
-  template.findResources(type) as Record<string, Resource>;
 const queueNamed = (template: Template, QueueName: string): [string, Resource] => {
   const [found] = Object.entries(template.findResources("AWS::SQS::Queue", { Properties: { QueueName } }));
   if (found === undefined) throw new Error(`there is no queue ${QueueName}`);
   return found as [string, Resource];
 };
 
-/** What the policies of one role allow, as `action resource`, by the logical ids of the resources. */
-function allowed({ stack, template }: Deployment, role: iam.IRole): readonly string[] {
-  const id = stack.getLogicalId(role.node.defaultChild as iam.CfnRole);
-  const found = Object.values(resources(template(), "AWS::IAM::Policy")).filter(
-    ({ Properties }) => JSON.stringify(Properties["Roles"]) === JSON.stringify([{ Ref: id }]),
-  );
-  const statements = found.flatMap(
-    ({ Properties }) =>
-      (
-        Properties["PolicyDocument"] as {
-          Statement: { Action: string | string[]; Resource: unknown; Effect: string }[];
-        }
-      ).Statement,
-  );
-  return statements
-    .flatMap(({ Action, Resource, Effect }) => {
-      expect(Effect).toBe("Allow");
-      return [Action].flat().flatMap((action) => [Resource].flat().map((resource) => `${action} ${nameOf(resource)}`));
-    })
-    .sort();
-}
-
-function nameOf(resource: unknown): string {
-  const [id] = (resource as { "Fn::GetAtt"?: [string] })["Fn::GetAtt"] ?? [JSON.stringify(resource)];
-  return id.replace(/^Tasks(Queue(?=[a-z]))?/, "").replace(/[0-9A-F]{8}$/, "");
-}
-
 const tablesOf = (template: Template): readonly unknown[] =>
   Object.values(resources(template, "AWS::DynamoDB::Table")).map(({ Properties }) => Properties["TableName"]);
-
-const roleOf = (fn: lambda.IFunction): iam.IRole => {
-  if (fn.role === undefined) throw new Error("the function has no role");
-  return fn.role;
-};
 
 test("each declared queue is there under its name, with its dead letters after as many deliveries as SQS allows", () => {
   const template = deploy(shop({ taskQueues: { celery: {}, "media.large": {} } }), { prefix: "shop-" }).template();
@@ -262,73 +222,6 @@ test("a key of one's own encrypts queues and table, and the workers may use it",
   template.hasResourceProperties("AWS::DynamoDB::Table", { SSESpecification: { SSEEnabled: true, SSEType: "KMS" } });
   const rights = allowed(deployment, roleOf(deployment.tasks.queue("celery").function));
   expect(rights.filter((right) => right.startsWith("kms:Decrypt"))).not.toEqual([]);
-});
-
-test("a worker may do what it does, and no more", () => {
-  const deployment = deploy(shop({ taskQueues: { celery: {}, media: {} } }));
-  expect(allowed(deployment, roleOf(deployment.tasks.queue("media").function))).toEqual([
-    "dynamodb:BatchGetItem Results",
-    "dynamodb:PartiQLInsert Journal",
-    "dynamodb:PartiQLInsert Results",
-    "dynamodb:PartiQLUpdate Results",
-    "dynamodb:PutItem Journal",
-    "dynamodb:PutItem Results",
-    "dynamodb:UpdateItem Results",
-    "logs:CreateLogStream mediaWorkerLogs",
-    "logs:PutLogEvents mediaWorkerLogs",
-    "sqs:ChangeMessageVisibility mediaQueue",
-    "sqs:DeleteMessage mediaQueue",
-    "sqs:GetQueueAttributes mediaQueue",
-    "sqs:GetQueueUrl celeryQueue",
-    "sqs:GetQueueUrl mediaDeadLetters",
-    "sqs:GetQueueUrl mediaQueue",
-    "sqs:ReceiveMessage mediaQueue",
-    "sqs:SendMessage celeryQueue",
-    "sqs:SendMessage mediaDeadLetters",
-    "sqs:SendMessage mediaQueue",
-  ]);
-});
-
-test("beat may send to all queues, as entries put at run time may name any, and to its dead letters", () => {
-  const beatSchedule = { often: { task: "shop.add", schedule: 60 } };
-  const deployment = deploy(shop({ taskQueues: { celery: {}, media: {} }, beatSchedule }));
-  const { beat } = deployment.tasks;
-  if (beat === undefined) throw new Error("there is no beat");
-  expect(allowed(deployment, roleOf(beat.function))).toEqual([
-    "dynamodb:PutItem Journal",
-    "logs:CreateLogStream BeatRulesBeatLogs",
-    "logs:PutLogEvents BeatRulesBeatLogs",
-    "sqs:GetQueueUrl celeryQueue",
-    "sqs:GetQueueUrl mediaQueue",
-    "sqs:SendMessage BeatRulesDeadLetters",
-    "sqs:SendMessage celeryQueue",
-    "sqs:SendMessage mediaQueue",
-  ]);
-});
-
-test("each grant allows what its name says and nothing else", () => {
-  const deployment = deploy(shop({ taskQueues: { celery: {}, media: {} } }));
-  const { stack, tasks } = deployment;
-  const role = (id: string) => new iam.Role(stack, id, { assumedBy: new iam.AccountRootPrincipal() });
-  const [sender, anySender, reader, revoker] = [role("Sender"), role("AnySender"), role("Reader"), role("Revoker")];
-  tasks.grantSend(sender, ["media"]);
-  tasks.grantSend(anySender);
-  tasks.grantReadResults(reader);
-  tasks.grantRevoke(revoker);
-  expect(allowed(deployment, sender)).toEqual(["sqs:GetQueueUrl mediaQueue", "sqs:SendMessage mediaQueue"]);
-  expect(allowed(deployment, anySender)).toEqual([
-    "sqs:GetQueueUrl celeryQueue",
-    "sqs:GetQueueUrl mediaQueue",
-    "sqs:SendMessage celeryQueue",
-    "sqs:SendMessage mediaQueue",
-  ]);
-  expect(allowed(deployment, reader)).toEqual(["dynamodb:BatchGetItem Results", "dynamodb:GetItem Results"]);
-  expect(allowed(deployment, revoker)).toEqual([
-    "dynamodb:PutItem Journal",
-    "dynamodb:PutItem Results",
-    "dynamodb:UpdateItem Results",
-  ]);
-  expect(() => tasks.grantSend(sender, ["medai"])).toThrow('there is no queue "medai"');
 });
 
 test("the journal is a table of the deployment's own, that forgets", () => {

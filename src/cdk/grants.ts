@@ -1,0 +1,122 @@
+/** Rights: no wider than they have to be, for whoever is to have them, and never granted to nobody in silence. */
+import { Token, TokenComparison } from "aws-cdk-lib";
+import type * as dynamodb from "aws-cdk-lib/aws-dynamodb";
+import * as iam from "aws-cdk-lib/aws-iam";
+import type * as kms from "aws-cdk-lib/aws-kms";
+import * as sqs from "aws-cdk-lib/aws-sqs";
+import type { IConstruct } from "constructs";
+import { ImproperlyConfigured } from "../errors.ts";
+import { groupKey, joinKey, taskKey } from "../results/backend.ts";
+
+/** The rows of a table, by what they are of. */
+const ROWS = { task: taskKey, group: groupKey, chord: joinKey } as const;
+export type RowKind = keyof typeof ROWS;
+
+/** Where an app has its rows. */
+export interface RowsOf {
+  readonly table: dynamodb.ITable;
+  /** `globalKeyprefix` of the app. */
+  readonly keyPrefix: string;
+  /** Keys are spelled as Python's backend spells them: `b'…'`. */
+  readonly isPython: boolean;
+}
+
+/** The rows of these kinds that an app has in its table, as IAM compares their keys. */
+function rowsOf({ keyPrefix, isPython }: RowsOf, kinds: readonly RowKind[]) {
+  // A sign that IAM would take for a pattern stands for itself within `${}`.
+  const plain = keyPrefix.replace(/[*?$]/g, (sign) => `\${${sign}}`);
+  const patterns = kinds.map((kind) => `${isPython ? "b?" : ""}${plain}${ROWS[kind]("*")}`);
+  return { "ForAllValues:StringLike": { "dynamodb:LeadingKeys": patterns } };
+}
+
+/** A resource that may have a policy of its own. */
+interface Target {
+  readonly resource: iam.IResourceWithPolicyV2 & IConstruct;
+  readonly arn: string;
+  /** For an error. */
+  readonly name: string;
+  /** What a policy of the resource calls the resource; `*` where naming it would be a circle. @default - its ARN */
+  readonly selfArn?: string;
+}
+
+/**
+ * Gives a right on resources: by the grantee's own policy, and by those of the resources where the grantee has none (an
+ * account, an ARN, a service) or is of another account. Throws `ImproperlyConfigured` where neither is possible.
+ */
+export function grantOn(
+  targets: readonly Target[],
+  grantee: iam.IGrantable,
+  actions: readonly string[],
+  conditions?: Record<string, Record<string, unknown>>,
+): iam.Grant {
+  const right = { grantee, actions: [...actions], ...(conditions === undefined ? {} : { conditions }) };
+  const given = iam.Grant.addToPrincipal({ ...right, resourceArns: targets.map(({ arn }) => arn) });
+  if (given.success && !targets.some(({ resource }) => isElsewhere(resource, grantee))) return given;
+  const grants = targets.map(({ resource, arn, name, selfArn = arn }) => {
+    const both = { ...right, resource, resourceArns: [arn], resourceSelfArns: [selfArn] };
+    const grant = iam.Grant.addToPrincipalOrResource(both);
+    // A table that was only looked up takes a statement, and nothing comes of it.
+    if (grant.resourceStatement !== undefined && resource.node.defaultChild !== undefined) return grant;
+    throw new ImproperlyConfigured(
+      "grantee",
+      `can be given no right on ${name}: it has no policy of its own, or is of another account, and ${name} is not made by this app, so that its policy is not this app's to change. Add the statement where it is made (given: ${String(grantee.grantPrincipal)})`,
+    );
+  });
+  return grants.reduce((all, grant) => all.combine(grant));
+}
+
+/** Whether a grantee is known to be of another account, where its own policy is not enough. */
+function isElsewhere(resource: iam.IResourceWithPolicyV2, { grantPrincipal }: iam.IGrantable): boolean {
+  const { principalAccount } = grantPrincipal;
+  if (principalAccount === undefined) return false;
+  const compared = Token.compareStrings(resource.env.account, principalAccount);
+  return compared === TokenComparison.DIFFERENT || compared === TokenComparison.ONE_UNRESOLVED;
+}
+
+export function grantRows(
+  rows: RowsOf,
+  kinds: readonly RowKind[],
+  grantee: iam.IGrantable,
+  actions: readonly string[],
+): iam.Grant {
+  const { table } = rows;
+  // Tables have policies, though the interface of one does not say so.
+  const resource = table as dynamodb.ITable & Target["resource"];
+  const target = { resource, arn: table.tableArn, name: "the table of results", selfArn: "*" };
+  return grantOn([target], grantee, actions, rowsOf(rows, kinds));
+}
+
+/** How a queue is encrypted, with or without a key of one's own. */
+export const queueEncryption = (key: kms.IKey | undefined) =>
+  key === undefined
+    ? { encryption: sqs.QueueEncryption.SQS_MANAGED }
+    : { encryption: sqs.QueueEncryption.KMS, encryptionMasterKey: key };
+
+/** What SQS and DynamoDB ask of a key in the name of whoever calls them. Each by its name: `kms:GenerateDataKey*` is more. */
+export function grantKey(key: kms.IKey, grantee: iam.IGrantable): void {
+  const actions = ["Decrypt", "DescribeKey", "Encrypt", "GenerateDataKey", "GenerateDataKeyWithoutPlaintext"];
+  key.grant(grantee, ...[...actions, "ReEncryptFrom", "ReEncryptTo"].map((action) => `kms:${action}`));
+}
+
+/**
+ * Lets a service of AWS use a key in its own name. A key that is not made by this app keeps its policy, which then has to
+ * say so already.
+ */
+export function letService(
+  key: kms.IKey,
+  service: string,
+  sid: string,
+  actions: readonly string[],
+  conditions: Record<string, Record<string, unknown>>,
+): void {
+  key.addToResourcePolicy(
+    new iam.PolicyStatement({
+      sid,
+      principals: [new iam.ServicePrincipal(service)],
+      actions: actions.map((action) => `kms:${action}`),
+      resources: ["*"],
+      conditions,
+    }),
+    true,
+  );
+}

@@ -1,0 +1,218 @@
+/** Who may do what: workers, beat, and whoever is granted something. */
+import { App, Stack } from "aws-cdk-lib";
+import { Match, Template } from "aws-cdk-lib/assertions";
+import * as dynamodb from "aws-cdk-lib/aws-dynamodb";
+import * as iam from "aws-cdk-lib/aws-iam";
+import * as kms from "aws-cdk-lib/aws-kms";
+import type { TaskQueuesProps } from "lovage/cdk";
+import { expect, test } from "vitest";
+import { allowed, deploy, resources, roleOf, shop } from "./deployment.ts";
+
+const taskQueues = { celery: {}, media: {} };
+const TASKS = "celery-task-meta-*";
+const GROUPS = "celery-taskset-meta-*";
+const CHORDS = "chord-unlock-*";
+const often = { task: "shop.add", schedule: 60 };
+const rowsOf = (actions: readonly string[], keys: string) =>
+  actions.map((action) => `dynamodb:${action} Results ${keys}`);
+
+test("a worker may do what it does, and no more: it sends to its own queue, and writes rows of the app's kinds", () => {
+  const deployment = deploy(shop({ taskQueues }));
+  expect(allowed(deployment, roleOf(deployment.tasks.queue("media").function))).toEqual(
+    [
+      ...rowsOf(
+        ["BatchGetItem", "PartiQLInsert", "PartiQLUpdate", "PutItem", "UpdateItem"],
+        `${TASKS} ${GROUPS} ${CHORDS}`,
+      ),
+      "dynamodb:PartiQLInsert Journal",
+      "dynamodb:PutItem Journal",
+      "logs:CreateLogStream mediaWorkerLogs",
+      "logs:PutLogEvents mediaWorkerLogs",
+      "sqs:ChangeMessageVisibility mediaQueue",
+      "sqs:DeleteMessage mediaQueue",
+      "sqs:GetQueueAttributes mediaQueue",
+      "sqs:GetQueueUrl mediaDeadLetters",
+      "sqs:GetQueueUrl mediaQueue",
+      "sqs:ReceiveMessage mediaQueue",
+      "sqs:SendMessage mediaDeadLetters",
+      "sqs:SendMessage mediaQueue",
+    ].sort(),
+  );
+});
+
+test.each<[string, Partial<TaskQueuesProps>, readonly string[], readonly string[]]>([
+  ["a queue's declaration", { queues: { celery: { sendsTo: ["media"] } } }, ["celery", "media"], ["media"]],
+  ["a queue's choice of all", { queues: { celery: { sendsTo: "all" } } }, ["audit", "celery", "media"], ["media"]],
+  ["that of all queues", { sendsTo: "all" }, ["audit", "celery", "media"], ["audit", "celery", "media"]],
+  [
+    "a queue's own over that",
+    { sendsTo: "all", queues: { media: { sendsTo: [] } } },
+    ["audit", "celery", "media"],
+    ["media"],
+  ],
+])("tasks may send where %s says", (_, props, celery, media) => {
+  const deployment = deploy(shop({ taskQueues: { ...taskQueues, audit: {} } }), props);
+  const sends = (queue: string) =>
+    allowed(deployment, roleOf(deployment.tasks.queue(queue).function))
+      .filter((right) => /^sqs:SendMessage (?!.*DeadLetters)/.test(right))
+      .map((right) => right.replace(/^sqs:SendMessage (.*)Queue$/, "$1"));
+  expect(sends("celery")).toEqual(celery);
+  expect(sends("media")).toEqual(media);
+});
+
+test.each<[string, Partial<TaskQueuesProps>, RegExp]>([
+  ["a queue", { queues: { celery: { sendsTo: ["medai"] } } }, /queues\.celery\.sendsTo: "medai" is not in taskQueues/],
+  ["all queues", { sendsTo: ["medai"] }, /^sendsTo: "medai" is not in taskQueues.*did you mean "media"/],
+])("a queue that is not declared is refused in the sendsTo of %s", (_, props, message) => {
+  expect(() => deploy(shop({ taskQueues }), props)).toThrow(message);
+});
+
+test("beat may send where its entries go and to its dead letters, and where somebody may put entries for", () => {
+  const beatSchedule = { often };
+  const mayBeat = (...granted: readonly (readonly string[])[]) => {
+    const deployment = deploy(shop({ taskQueues: { ...taskQueues, audit: {} }, beatSchedule }));
+    for (const queues of granted) deployment.tasks.grantSchedule(deployment.tasks.queue("celery"), queues);
+    const { beat } = deployment.tasks;
+    if (beat === undefined) throw new Error("there is no beat");
+    return allowed(deployment, roleOf(beat.function)).filter((right) => right.startsWith("sqs:SendMessage"));
+  };
+  const always = ["sqs:SendMessage BeatRulesDeadLetters", "sqs:SendMessage celeryQueue"];
+  expect(mayBeat()).toEqual(always);
+  expect(mayBeat(["media"])).toEqual([...always, "sqs:SendMessage mediaQueue"]);
+});
+
+test("each grant allows what its name says and nothing else", () => {
+  const deployment = deploy(shop({ taskQueues }));
+  const { stack, tasks } = deployment;
+  const role = (id: string) => new iam.Role(stack, id, { assumedBy: new iam.AccountRootPrincipal() });
+  const [sender, anySender, reader, revoker, chords] = ["A", "B", "C", "D", "E"].map(role) as [
+    iam.Role,
+    iam.Role,
+    iam.Role,
+    iam.Role,
+    iam.Role,
+  ];
+  tasks.grantSend(sender, ["media"]);
+  tasks.grantSend(anySender);
+  tasks.grantReadResults(reader);
+  tasks.grantRevoke(revoker);
+  tasks.grantSendChords(chords);
+  expect(allowed(deployment, sender)).toEqual(["sqs:GetQueueUrl mediaQueue", "sqs:SendMessage mediaQueue"]);
+  expect(allowed(deployment, anySender)).toEqual([
+    "sqs:GetQueueUrl celeryQueue",
+    "sqs:GetQueueUrl mediaQueue",
+    "sqs:SendMessage celeryQueue",
+    "sqs:SendMessage mediaQueue",
+  ]);
+  expect(allowed(deployment, reader)).toEqual(rowsOf(["BatchGetItem", "GetItem"], `${TASKS} ${GROUPS}`));
+  expect(allowed(deployment, revoker)).toEqual([
+    "dynamodb:PutItem Journal",
+    ...rowsOf(["PutItem", "UpdateItem"], `${TASKS} ${GROUPS}`),
+  ]);
+  expect(allowed(deployment, chords)).toEqual(
+    rowsOf(["BatchGetItem", "PartiQLInsert", "PartiQLUpdate", "PutItem", "UpdateItem"], `${GROUPS} ${CHORDS}`),
+  );
+  expect(() => tasks.grantSend(sender, ["medai"])).toThrow('there is no queue "medai"');
+});
+
+test("apps that share a table are kept to their own rows, in the spelling that they have", () => {
+  const deployment = deploy(
+    shop({
+      resultBackend: "dynamodb://eu-west-1/shared?keys=python",
+      brokerUrl: "sqs://eu-west-1",
+      resultBackendTransportOptions: { globalKeyprefix: "a*b:" },
+    }),
+  );
+  const role = new iam.Role(deployment.stack, "Role", { assumedBy: new iam.AccountRootPrincipal() });
+  deployment.tasks.grantRevoke(role);
+  const keys = `b?a\${*}b:${TASKS} b?a\${*}b:${GROUPS}`;
+  expect(allowed(deployment, role)).toEqual(expect.arrayContaining([...rowsOf(["PutItem", "UpdateItem"], keys)]));
+});
+
+test.each([
+  ["an account", new iam.AccountPrincipal("222222222222")],
+  ["an ARN", new iam.ArnPrincipal("arn:aws:iam::222222222222:role/web")],
+  ["a service", new iam.ServicePrincipal("events.amazonaws.com")],
+])("%s, which has no policy here, is granted by those of queue and table", (_, principal) => {
+  const { tasks, template } = deploy(shop({ taskQueues }));
+  for (const grant of [tasks.grantSend(principal, ["media"]), tasks.grantReadResults(principal)])
+    expect(grant.success).toBe(true);
+  template().hasResourceProperties("AWS::SQS::QueuePolicy", {
+    Queues: [{ Ref: Match.stringLikeRegexp("QueuemediaQueue") }],
+    PolicyDocument: {
+      Statement: Match.arrayWith([
+        Match.objectLike({
+          Action: ["sqs:GetQueueUrl", "sqs:SendMessage"],
+          Effect: "Allow",
+          Principal: Match.anyValue(),
+        }),
+      ]),
+    },
+  });
+  template().hasResourceProperties("AWS::DynamoDB::Table", {
+    ResourcePolicy: {
+      PolicyDocument: {
+        Statement: [
+          Match.objectLike({
+            Action: ["dynamodb:BatchGetItem", "dynamodb:GetItem"],
+            Condition: { "ForAllValues:StringLike": { "dynamodb:LeadingKeys": [TASKS, GROUPS] } },
+          }),
+        ],
+      },
+    },
+  });
+});
+
+test("a role of another account is granted on both sides", () => {
+  const app = new App({ context: { "aws:cdk:bundling-stacks": [] } });
+  const env = (account: string) => ({ env: { account, region: "eu-west-1" } });
+  const there = new Stack(app, "There", env("222222222222"));
+  const role = new iam.Role(there, "Role", { roleName: "web", assumedBy: new iam.AccountRootPrincipal() });
+  const { tasks, stack } = deploy(shop(), {}, new Stack(app, "Here", env("111111111111")));
+  tasks.grantSend(role);
+  Template.fromStack(there).hasResourceProperties("AWS::IAM::Policy", {
+    PolicyDocument: { Statement: [Match.objectLike({ Action: ["sqs:GetQueueUrl", "sqs:SendMessage"] })] },
+  });
+  Template.fromStack(stack).hasResourceProperties("AWS::SQS::QueuePolicy", {
+    PolicyDocument: {
+      Statement: Match.arrayWith([
+        Match.objectLike({ Action: ["sqs:GetQueueUrl", "sqs:SendMessage"], Effect: "Allow" }),
+      ]),
+    },
+  });
+});
+
+test("a grant that nobody would get is refused", () => {
+  const { tasks } = deploy(shop(), (stack) => ({ table: dynamodb.Table.fromTableName(stack, "Given", "celery") }));
+  expect(() => tasks.grantReadResults(new iam.AccountPrincipal("222222222222"))).toThrow(
+    /grantee: can be given no right on the table of results.*Add the statement where it is made/,
+  );
+});
+
+test("a key of one's own encrypts all that is kept, for those who have to use it", () => {
+  const deployment = deploy(shop({ beatSchedule: { often } }), (stack) => ({
+    encryptionKey: new kms.Key(stack, "Key"),
+  }));
+  const template = deployment.template();
+  const key = { "Fn::GetAtt": [Match.stringLikeRegexp("^Key"), "Arn"] };
+  template.resourceCountIs("AWS::SQS::Queue", 3);
+  template.allResourcesProperties("AWS::SQS::Queue", { KmsMasterKeyId: key });
+  template.allResourcesProperties("AWS::Logs::LogGroup", { KmsKeyId: key });
+  template.hasResourceProperties("AWS::DynamoDB::Table", { SSESpecification: { SSEEnabled: true, SSEType: "KMS" } });
+  const services = Object.values(resources(template, "AWS::KMS::Key")).flatMap(({ Properties }) =>
+    (Properties["KeyPolicy"] as { Statement: { Principal: { Service?: unknown } }[] }).Statement.flatMap(
+      ({ Principal }) => Principal.Service ?? [],
+    ),
+  );
+  expect(services).toEqual([
+    { "Fn::Join": ["", ["logs.", { Ref: "AWS::Region" }, ".amazonaws.com"]] },
+    "events.amazonaws.com",
+  ]);
+  const { beat } = deployment.tasks;
+  if (beat === undefined) throw new Error("there is no beat");
+  for (const fn of [deployment.tasks.queue("celery").function, beat.function]) {
+    const rights = allowed(deployment, roleOf(fn)).filter((right) => right.startsWith("kms:"));
+    expect(rights.join()).toContain("kms:GenerateDataKey");
+    expect(rights.join()).not.toContain("*");
+  }
+});
