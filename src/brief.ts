@@ -1,4 +1,7 @@
-/** A value as a line of text, for logs and errors: no more of it is written out than is shown. */
+/**
+ * What is shown of texts and values that come from anybody, in logs, errors and on a terminal: no more is written out than is
+ * shown, and none of it tells a terminal what to do.
+ */
 
 /** Cuts a text that is longer, and says so by its last character. */
 export const clip = (text: string, length: number): string =>
@@ -64,3 +67,28 @@ export function brief(value: unknown, length: number): string {
   }
   return clip(parts.join(""), length);
 }
+
+/** Control characters but for tab and line feed, and those that end a line or turn its direction: what is read is not what is there. */
+const CONTROL = /[^\t\n\P{Cc}]|[\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/gu;
+
+/** A text in which control characters are written as `\x1b` or `\u202e`. */
+export const harmless = (text: string): string =>
+  text.replace(CONTROL, (sign) => {
+    const code = sign.charCodeAt(0);
+    return code < 0x100 ? `\\x${code.toString(16).padStart(2, "0")}` : `\\u${code.toString(16)}`;
+  });
+
+/** The same for one line: no text begins a line that looks like one of ours. */
+export const harmlessLine = (text: string): string => harmless(text).replaceAll("\n", "\\n").replaceAll("\t", "\\t");
+
+/** JSON in which they are escaped, which changes nothing of what it says: JSON itself escapes some of them only. */
+export const harmlessJson = (json: string): string =>
+  json.replace(CONTROL, (sign) => `\\u${sign.charCodeAt(0).toString(16).padStart(4, "0")}`);
+
+/** A URL as others may see it, without its passwords: to the last @, since a secret key may hold slashes, written as they should be or not. */
+export const maskUrl = (url: string): string =>
+  url
+    .replace(/^([a-z][a-z0-9+.-]*:\/\/[^:/?#@]*):.*@/is, "$1:**@")
+    .replace(/([?&])([^=&?]*)=[^&#]*/g, (whole, sign: string, name: string) =>
+      /pass|pwd|secret|token|key/i.test(name) ? `${sign}${name}=**` : whole,
+    );

@@ -5,6 +5,7 @@
 import type { BeatStore, BeatStoreContext, OpenBeatStore } from "./beat/store.ts";
 import type { Backend, BackendContext, OpenBackend } from "./results/backend.ts";
 import type { Broker, BrokerContext, OpenBroker } from "./brokers/broker.ts";
+import { maskUrl } from "./brief.ts";
 import { ImproperlyConfigured } from "./errors.ts";
 import { didYouMean } from "./nearest.ts";
 
@@ -79,7 +80,7 @@ async function load<T>(known: ReadonlyMap<string, Load<T>>, setting: string, url
     const names = [...known.keys()];
     throw new ImproperlyConfigured(
       setting,
-      `${JSON.stringify(url)} has none of the known schemes ${names.join(", ")}${didYouMean(scheme, names)}`,
+      `${JSON.stringify(maskUrl(url))} has none of the known schemes ${names.join(", ")}${didYouMean(scheme, names)}`,
     );
   }
   const { open } = await found();

@@ -74,13 +74,22 @@ export function parseAwsUrl(
     region: textOption(setting, given, "region") ?? region,
     endpoint: host === "" || region !== undefined ? undefined : `${isSecure ? "https" : "http"}://${host}`,
     credentials: readCredentials(setting, parts["user"] ?? ""),
-    path: decodeURIComponent(parts["path"] ?? ""),
+    path: decoded(setting, parts["path"] ?? ""),
     options: given,
   };
 }
 
+function decoded(setting: string, part: string): string {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    // Without the part, and without the cause that shows it: it may be a secret.
+    throw new ImproperlyConfigured(setting, "a percent sign in the URL is written %25");
+  }
+}
+
 function readCredentials(setting: string, user: string): AwsCredentials | undefined {
-  const [accessKeyId = "", secretAccessKey = "", ...rest] = user.split(":").map(decodeURIComponent);
+  const [accessKeyId = "", secretAccessKey = "", ...rest] = user.split(":").map((part) => decoded(setting, part));
   if (accessKeyId === "" && secretAccessKey === "") return undefined;
   if (accessKeyId === "" || secretAccessKey === "" || rest.length > 0) {
     throw new ImproperlyConfigured(setting, "the URL must have both KEY:SECRET (percent-encoded) or neither");

@@ -1,4 +1,5 @@
 /** The broker inside one process (`memory://`): SQS's model in maps and heaps, for tests and for apps that may forget. */
+import { maskUrl } from "../brief.ts";
 import { ImproperlyConfigured } from "../errors.ts";
 import {
   type Broker,
@@ -65,7 +66,7 @@ const stores = new Map<string, Store>();
 export function open(url: string, context: BrokerContext): Broker {
   const name = /^memory:\/\/([^?#]*)$/.exec(url)?.[1];
   if (name === undefined)
-    throw new ImproperlyConfigured(url, "a memory URL is memory:// or memory://name, without parameters");
+    throw new ImproperlyConfigured(maskUrl(url), "a memory URL is memory:// or memory://name, without parameters");
   const store = stores.get(name) ?? { queues: new Map(), lastId: 0, users: 0 };
   stores.set(name, store);
   store.users++;

@@ -1,5 +1,6 @@
 /** `lovage beat plan`, `list` and `clear`: what beat will do, what was put at run time, and the end of that. */
 import type { Command } from "commander";
+import { harmlessLine } from "../brief.ts";
 import type { Lovage } from "../app.ts";
 import { type EntryPlan, planOf } from "../beat/plan.ts";
 import { besideDeclared } from "../beat/store.ts";
@@ -8,7 +9,7 @@ import { beatEntries } from "../workers/beat.ts";
 import { EXIT_HELP } from "./exit.ts";
 import { loadSharedApp } from "./load.ts";
 import { parseCount } from "./options.ts";
-import { table, toJson } from "./output.ts";
+import { table, toJson, print } from "./output.ts";
 
 interface PlanCommandOptions {
   readonly app: string;
@@ -41,7 +42,7 @@ export function beatSubcommands(beat: Command): void {
         aroundDst: options.aroundDst,
         timeLimit: (task) => timeLimitOf(app, task),
       });
-      console.log(options.json ? toJson(plans, 2) : plans.map(planText).join("\n\n") || "There are no entries.");
+      print(options.json ? toJson(plans, 2) : plans.map(planText).join("\n\n") || "There are no entries.");
     });
   beat
     .command("list")
@@ -53,14 +54,14 @@ export function beatSubcommands(beat: Command): void {
       const options = command.optsWithGlobals<{ readonly app: string; readonly json: boolean }>();
       await using app = await loadSharedApp(options.app);
       const entries = await app.beat.list();
-      if (options.json) return console.log(toJson(entries, 2));
+      if (options.json) return print(toJson(entries, 2));
       const cells = entries.map(({ name, task, enabled, since }) => [
         name,
         task,
         enabled ? "runs" : "paused",
         new Date(since).toISOString(),
       ]);
-      console.log(table([["name", "task", "state", "since"], ...cells]));
+      print(table([["name", "task", "state", "since"], ...cells]));
     });
   beat
     .command("clear")
@@ -71,7 +72,7 @@ export function beatSubcommands(beat: Command): void {
       await using app = await loadSharedApp(command.optsWithGlobals<{ readonly app: string }>().app);
       for (const { name } of await app.beat.list()) {
         await app.beat.remove(name);
-        console.log(`Removed ${name}.`);
+        print(`Removed ${harmlessLine(name)}.`);
       }
     });
 }
@@ -89,7 +90,7 @@ function timeLimitOf(app: Lovage, name: string): number | undefined {
 
 function planText({ name, task, zone, runs, rule, change, warnings }: EntryPlan): string {
   return [
-    `${name}: ${task}, ${zone}`,
+    harmlessLine(`${name}: ${task}, ${zone}`),
     ...runs.map(({ local, utc }) => `  ${local}  ${utc}`),
     ...(rule === null ? [] : [`  rule    ${rule}`]),
     ...(change === null
@@ -97,6 +98,6 @@ function planText({ name, task, zone, runs, rule, change, warnings }: EntryPlan)
       : [
           `  clock   ${change.at.utc}, ${Math.abs(change.minutes)} min ${change.minutes > 0 ? "forward" : "back"}: ${change.effects.join("; ")}`,
         ]),
-    ...warnings.map((warning) => `  warning ${warning}`),
+    ...warnings.map((warning) => `  warning ${harmlessLine(warning)}`),
   ].join("\n");
 }

@@ -2,6 +2,7 @@
 import type { Command } from "commander";
 import { InvalidArgumentError } from "commander";
 import type { Lovage } from "../app.ts";
+import { harmlessJson, harmlessLine } from "../brief.ts";
 import {
   type DeadLetter,
   type DeadLetterFilter,
@@ -15,7 +16,7 @@ import { ImproperlyConfigured, LovageError } from "../errors.ts";
 import { EXIT, EXIT_HELP, oneLine } from "./exit.ts";
 import { loadSharedApp } from "./load.ts";
 import { appOption, jsonParser, listOption } from "./options.ts";
-import { table, toJson, withProgress } from "./output.ts";
+import { table, toJson, withProgress, complain, print, setIn } from "./output.ts";
 import { confirm } from "./queues.ts";
 
 interface Chosen extends DeadLetterFilter {
@@ -67,9 +68,9 @@ Examples:
       await using app = await loadSharedApp(options.app);
       const rows: Readonly<Record<string, string | number>>[] = [];
       await walk(app, options, "Looking at", async (letter) => void rows.push(summary(letter)));
-      if (options.json) return console.log(toJson(rows, 2));
+      if (options.json) return print(toJson(rows, 2));
       const columns = ["queue", "dead since", "task", "id", "error", "reason"] as const;
-      console.log(
+      print(
         rows.length === 0
           ? "No dead letters."
           : table([columns, ...rows.map((row) => columns.map((name) => row[name] ?? ""))]),
@@ -104,9 +105,10 @@ function showLetter(dlq: Command): void {
       let found = 0;
       await walk(app, { ...options, id }, "Looking at", async (letter) => {
         found++;
-        for (const [name, value] of Object.entries(summary(letter))) console.log(`${`${name}:`.padEnd(12)}${value}`);
-        if (letter.reason !== undefined) console.log(`\n${letter.reason}`);
-        console.log(`\n${letter.delivery.body}`);
+        for (const [name, value] of Object.entries(summary(letter)))
+          print(`${`${name}:`.padEnd(12)}${harmlessLine(String(value))}`);
+        if (letter.reason !== undefined) print(`\n${setIn(letter.reason)}`);
+        print(`\n${harmlessJson(letter.delivery.body)}`);
       });
       if (found === 0) throw new LovageError(`there is no dead letter of ${id}`);
     });
@@ -163,7 +165,7 @@ Examples:
       const broker = await app.engine.broker();
       const queues = (await queuesOf(app, options)).map(deadLetterQueue);
       if (!options.dryRun && !options.force && !(await confirm(queues, "All that match in"))) {
-        console.log("Nothing was deleted.");
+        print("Nothing was deleted.");
         process.exitCode = EXIT.failure;
         return;
       }
@@ -183,17 +185,17 @@ async function each(
   let count = 0;
   const failures: string[] = [];
   await walk(app, options, words.doing, async (letter) => {
-    const name = `${letter.task ?? "?"}[${letter.id ?? letter.delivery.messageId}] of ${letter.queue}`;
+    const name = harmlessLine(`${letter.task ?? "?"}[${letter.id ?? letter.delivery.messageId}] of ${letter.queue}`);
     try {
-      if (options.dryRun) console.log(`${words.would} ${name}: ${letter.reason ?? "no reason was written"}`);
+      if (options.dryRun) print(`${words.would} ${name}: ${harmlessLine(letter.reason ?? "no reason was written")}`);
       else await act(letter);
       count++;
     } catch (error) {
       failures.push(`${name}: ${error instanceof LovageError ? error.message : oneLine(error)}`);
     }
   });
-  console.log(`${options.dryRun ? words.would : words.done} ${count} ${count === 1 ? "dead letter" : "dead letters"}.`);
-  for (const failure of failures) console.error(`lovage: stays a dead letter: ${failure}`);
+  print(`${options.dryRun ? words.would : words.done} ${count} ${count === 1 ? "dead letter" : "dead letters"}.`);
+  for (const failure of failures) complain(setIn(`lovage: stays a dead letter: ${failure}`));
   if (failures.length > 0) process.exitCode ??= EXIT.failure;
 }
 
@@ -230,7 +232,7 @@ async function walk(
     process.off("SIGINT", interrupt);
   }
   if (!interrupted) return;
-  console.error("lovage: interrupted; the rest was not looked at");
+  complain("lovage: interrupted; the rest was not looked at");
   process.exitCode = EXIT.interrupted;
 }
 

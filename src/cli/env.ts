@@ -5,7 +5,7 @@ import type { Command } from "commander";
 import { ImproperlyConfigured } from "../errors.ts";
 import { didYouMean } from "../nearest.ts";
 import { EXIT_HELP } from "./exit.ts";
-import { toJson } from "./output.ts";
+import { toJson, print } from "./output.ts";
 
 /** By the end of an output's name, which `TaskQueues` gives it. */
 const VARIABLES = {
@@ -37,7 +37,7 @@ Examples:
     .action(async (file: string, { stack, json }: { readonly stack?: string; readonly json: boolean }) => {
       const outputs = parseOutputs(file === "-" ? await text(process.stdin) : await read(file));
       const environment = environmentOf(outputs, stack);
-      console.log(
+      print(
         json
           ? toJson(environment, 2)
           : Object.entries(environment)

@@ -1,4 +1,5 @@
 /** What commands print: log lines in Celery's form or as JSON, values, progress. */
+import { clip, harmless, harmlessJson, harmlessLine } from "../brief.ts";
 import { LOG_LEVELS, type Log, type LogLevel } from "../workers/log.ts";
 
 export const LOG_FORMATS = ["text", "json"] as const;
@@ -22,22 +23,24 @@ export function createLog({ logFormat, loglevel, process: name }: LogOptions): L
     write(
       logFormat === "json"
         ? `${toJson({ time: now.toISOString(), level, process: name, message: line, ...fields })}\n`
-        : `[${localTime(now)}: ${level.toUpperCase()}/${name}] ${harmless(line)}\n`,
+        : `[${localTime(now)}: ${level.toUpperCase()}/${name}] ${logLine(line)}\n`,
     );
   };
 }
 
-/**
- * Ids, arguments and errors come from anybody: none of them begins a line that looks like one of ours, or tells a terminal
- * what to do.
- */
-const harmless = (line: string): string =>
-  line
-    .replace(CONTROL, (sign) => `\\x${sign.charCodeAt(0).toString(16).padStart(2, "0")}`)
-    .replace(/\n(?=\S)/g, "\n  ");
+/** What follows the first line, set in: no error or id of anybody's begins a line that looks like one of ours. */
+export const setIn = (text: string): string => text.replace(/\n(?=\S)/g, "\n  ");
 
-/** All but tab and line feed. */
-const CONTROL = /[^\t\n\P{Cc}]/gu;
+/** A longer line is cut: it would keep the event loop from all else. */
+const MAX_LINE_LENGTH = 100_000;
+
+const logLine = (line: string): string => setIn(harmless(clip(line, MAX_LINE_LENGTH)));
+
+/** Writes to standard output, as all commands do: nothing that comes from a message, a row or a URL tells a terminal what to do. */
+export const print = (text: string): void => console.log(harmless(text));
+
+/** The same to standard error. */
+export const complain = (text: string): void => console.error(harmless(text));
 
 /** `2026-11-24 08:30:00,123` in the machine's own zone, as Python's logging writes it. */
 function localTime(date: Date): string {
@@ -64,11 +67,14 @@ export function redirectPrints(log: Log): void {
 
 /** JSON of whatever a task gave; whole numbers beyond JSON's precision as text. */
 export function toJson(value: unknown, space?: number): string {
-  return JSON.stringify(value, (_, item) => (typeof item === "bigint" ? String(item) : item), space) ?? "null";
+  const json = JSON.stringify(value, (_, item) => (typeof item === "bigint" ? String(item) : item), space) ?? "null";
+  // The line feeds of its own spaces stay; within texts JSON has escaped them.
+  return harmlessJson(json);
 }
 
 /** Columns as wide as their widest cell: numbers to the right, names to the left. */
-export function table(rows: readonly (readonly (string | number)[])[]): string {
+export function table(given: readonly (readonly (string | number)[])[]): string {
+  const rows = given.map((row) => row.map((cell) => harmlessLine(String(cell))));
   const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => String(row[column]).length)));
   return rows
     .map((row) =>
@@ -91,7 +97,7 @@ export async function withProgress<T>(
 ): Promise<T> {
   if (!terminal.isTTY) return work;
   const began = performance.now();
-  const draw = () => terminal.write(`\r\u001b[K${line(Math.floor((performance.now() - began) / 1000))}`);
+  const draw = () => terminal.write(`\r\u001b[K${harmlessLine(line(Math.floor((performance.now() - began) / 1000)))}`);
   draw();
   const timer = setInterval(draw, 200);
   try {

@@ -1,13 +1,14 @@
 /** `lovage queues` and `lovage purge`: what waits in the queues, and the end of it. */
 import { createInterface } from "node:readline/promises";
 import type { Command } from "commander";
+import { harmlessLine } from "../brief.ts";
 import type { Lovage } from "../app.ts";
 import { deadLetterQueue, isDeadLetterQueue, type QueueSize } from "../brokers/broker.ts";
 import { ImproperlyConfigured, QueueNotFound } from "../errors.ts";
 import { EXIT, EXIT_HELP } from "./exit.ts";
 import { loadSharedApp } from "./load.ts";
 import { appOption, listOption } from "./options.ts";
-import { table, toJson, withProgress } from "./output.ts";
+import { table, toJson, withProgress, print } from "./output.ts";
 
 export function queuesCommand(program: Command): void {
   program
@@ -36,9 +37,9 @@ Examples:
           return { queue, ...size, deadLetters: dead.ready + dead.delayed + dead.inFlight };
         }),
       );
-      if (options.json) return console.log(toJson(rows, 2));
+      if (options.json) return print(toJson(rows, 2));
       const cells = rows.map((row) => [row.queue, row.ready, row.delayed, row.inFlight, row.deadLetters]);
-      console.log(table([["queue", "ready", "delayed", "in flight", "dead letters"], ...cells]));
+      print(table([["queue", "ready", "delayed", "in flight", "dead letters"], ...cells]));
     });
 }
 
@@ -80,7 +81,7 @@ Examples:
         });
       }
       if (!options.force && !(await confirm(queues))) {
-        console.log("Nothing was purged.");
+        print("Nothing was purged.");
         process.exitCode = EXIT.failure;
         return;
       }
@@ -88,7 +89,7 @@ Examples:
         const count = existing.includes(queue)
           ? await withProgress((seconds) => `Purging ${queue}: ${seconds} s`, broker.purge(queue))
           : 0;
-        console.log(`Purged ${count ?? "all"} ${count === 1 ? "message" : "messages"} from ${queue}.`);
+        print(`Purged ${count ?? "all"} ${count === 1 ? "message" : "messages"} from ${harmlessLine(queue)}.`);
       }
     });
 }
@@ -100,7 +101,9 @@ export async function confirm(queues: readonly string[], what = "All messages of
   }
   const terminal = createInterface({ input: process.stdin, output: process.stderr });
   try {
-    const answer = await terminal.question(`${what} ${queues.join(", ")} will be deleted. Are you sure? (yes/NO) `);
+    const answer = await terminal.question(
+      harmlessLine(`${what} ${queues.join(", ")} will be deleted. Are you sure? (yes/NO) `),
+    );
     return /^y(es)?$/i.test(answer.trim());
   } finally {
     terminal.close();

@@ -2,6 +2,7 @@
 import type { Command } from "commander";
 import { InvalidArgumentError } from "commander";
 import type { Lovage } from "../app.ts";
+import { harmlessJson, harmlessLine } from "../brief.ts";
 import { LovageError } from "../errors.ts";
 import type { AsyncResult } from "../results/async-result.ts";
 import { taskKey } from "../results/backend.ts";
@@ -10,7 +11,7 @@ import type { CallOptions } from "../tasks/options.ts";
 import { EXIT, EXIT_HELP } from "./exit.ts";
 import { loadApp, loadSharedApp } from "./load.ts";
 import { appOption, jsonParser, parseSeconds } from "./options.ts";
-import { toJson, withProgress } from "./output.ts";
+import { toJson, withProgress, complain, print, setIn } from "./output.ts";
 
 interface CallCommandOptions {
   readonly app: string;
@@ -70,7 +71,7 @@ Examples:
         ...(id !== undefined && { taskId: id }),
       };
       const result = await app.sendTask(task, args, call);
-      if (wait === undefined) console.log(result.id);
+      if (wait === undefined) print(result.id);
       else process.exitCode = await printOutcome(result, wait);
     });
 }
@@ -80,10 +81,10 @@ async function printOutcome(result: AsyncResult, wait: number | true): Promise<n
   await waitFor(result, wait);
   const value = await result.result();
   if (!holdsException(await result.state())) {
-    console.log(toJson(value));
+    print(toJson(value));
     return EXIT.ok;
   }
-  console.error(`lovage: task ${result.id} ended as ${await result.state()}: ${errorText(value)}`);
+  complain(setIn(`lovage: task ${harmlessLine(result.id)} ended as ${await result.state()}: ${errorText(value)}`));
   return EXIT.failure;
 }
 
@@ -140,20 +141,21 @@ async function printResult(result: AsyncResult): Promise<number> {
   const state = await result.state();
   const value = await result.result();
   const [done, traceback] = [await result.dateDone(), await result.traceback()];
-  console.log(`id:     ${result.id}`);
-  console.log(`state:  ${state}`);
-  if (holdsException(state)) console.log(`error:  ${errorText(value)}`);
-  else console.log(`result: ${toJson(value)}`);
-  if (done !== null) console.log(`done:   ${done.toISOString()}`);
-  if (traceback) console.log(traceback);
+  print(`id:     ${harmlessLine(result.id)}`);
+  print(`state:  ${harmlessLine(state)}`);
+  if (holdsException(state)) print(`error:  ${setIn(errorText(value))}`);
+  else print(`result: ${toJson(value)}`);
+  if (done !== null) print(`done:   ${done.toISOString()}`);
+  if (traceback) print(setIn(`\n${traceback}`).slice(1));
   return state === FAILURE || state === REVOKED ? EXIT.failure : EXIT.ok;
 }
 
 async function printRaw(app: Lovage, id: string): Promise<void> {
   const [row] = await (await app.engine.backend()).read([taskKey(id)]);
   if (row === undefined) throw new LovageError(`nothing is stored under ${taskKey(id)}`);
-  process.stdout.write(row.result);
-  if (typeof row.result === "string" && process.stdout.isTTY) process.stdout.write("\n");
+  // To a reader as it is; to a terminal as what it can do no harm as.
+  if (typeof row.result === "string" && process.stdout.isTTY) print(harmlessJson(row.result));
+  else process.stdout.write(row.result);
 }
 
 export function inspectCommand(program: Command): void {
@@ -175,10 +177,10 @@ Examples:
       const app = await loadApp(options.app);
       const names = [...app.tasks.keys()].sort();
       const described = names.map((name) => [name, describeOptions(app, name)] as const);
-      if (options.json) return console.log(toJson(Object.fromEntries(described), 2));
+      if (options.json) return print(toJson(Object.fromEntries(described), 2));
       for (const [name, facts] of described) {
         const text = Object.entries(facts).map(([option, value]) => `${option}=${toJson(value)}`);
-        console.log(`* ${name}${text.length === 0 ? "" : ` [${text.join(" ")}]`}`);
+        print(`* ${harmlessLine(name)}${text.length === 0 ? "" : ` [${text.join(" ")}]`}`);
       }
     });
 }

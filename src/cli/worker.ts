@@ -2,6 +2,7 @@
 import { hostname as machineName } from "node:os";
 import type { Command } from "commander";
 import type { Lovage } from "../app.ts";
+import { maskUrl } from "../brief.ts";
 import { parseUrl } from "../sqlite/database.ts";
 import { beatEntries } from "../workers/beat.ts";
 import type { Log, LogLevel } from "../workers/log.ts";
@@ -10,7 +11,7 @@ import { type BeatCommandOptions, startBeat } from "./beat.ts";
 import { EXIT, report } from "./exit.ts";
 import { loadSharedApp } from "./load.ts";
 import { appOption, listOption, logOptions, parseCount, parseSeconds } from "./options.ts";
-import { createLog, type LogFormat, redirectPrints } from "./output.ts";
+import { createLog, type LogFormat, print, redirectPrints } from "./output.ts";
 import { apartBy } from "./apart.ts";
 import { keep, keeper, type Kept, type Order, STOP_SIGNALS } from "./supervise.ts";
 import { VERSION } from "./version.ts";
@@ -83,7 +84,7 @@ export function childCommand(program: Command): void {
 /** The main process. It loads nothing of the user's, so nothing of the user's can end it. */
 async function main(options: WorkerCommandOptions): Promise<number> {
   const log = createLog({ ...options, process: "MainProcess" });
-  const say = (line: string) => (options.logFormat === "json" ? log("info", line) : console.log(`\n${line}`));
+  const say = (line: string) => (options.logFormat === "json" ? log("info", line) : print(`\n${line}`));
   const kept: Kept[] = [];
   const orders: Order[] = [];
   const order = (next: Order) => {
@@ -261,7 +262,7 @@ function banner(app: Lovage, worker: PollingWorker, options: BannerFacts, log: L
   }
   const width = Math.max(...queues.map(({ name }) => name.length));
   const left = " ".repeat(16);
-  console.log(
+  print(
     [
       "",
       ` -------------- ${worker.hostname} v${VERSION}`,
@@ -284,8 +285,5 @@ function banner(app: Lovage, worker: PollingWorker, options: BannerFacts, log: L
 }
 
 /** A URL as others may see it: a password masked, the file named that a relative path means. */
-export function showUrl(url: string): string {
-  if (url.startsWith("sqlite:")) return `${url} (${parseUrl(url).path})`;
-  // To the last @: a secret key may hold slashes, whether or not they are written as they should be.
-  return url.replace(/^([a-z][a-z0-9+.-]*:\/\/[^:/?#@]*):.*@/i, "$1:**@");
-}
+export const showUrl = (url: string): string =>
+  url.startsWith("sqlite:") ? `${maskUrl(url)} (${parseUrl(url).path})` : maskUrl(url);

@@ -1,4 +1,5 @@
 /** Log lines in Lambda's JSON format: a JSON object a line, which Lambda takes as it is. */
+import { harmlessJson } from "../brief.ts";
 import { LOG_LEVELS, type Log } from "../workers/log.ts";
 
 export interface LambdaLog {
@@ -42,17 +43,19 @@ export function createLambdaLog({ now, write, level }: LogTarget): LambdaLog {
       }
       if (LOG_LEVELS.indexOf(severity) < (lowest ?? 0)) return;
       write(
-        JSON.stringify({
-          timestamp: new Date(now()).toISOString(),
-          level: LAMBDA_LEVELS[severity],
-          requestId,
-          message,
-          id,
-          queue: known.queue,
-          // The first attempt is 1; a message counts the retries before it.
-          attempt: typeof known.retries === "number" ? known.retries + 1 : undefined,
-          ...rest,
-        }),
+        harmlessJson(
+          JSON.stringify({
+            timestamp: new Date(now()).toISOString(),
+            level: LAMBDA_LEVELS[severity],
+            requestId,
+            message,
+            id,
+            queue: known.queue,
+            // The first attempt is 1; a message counts the retries before it.
+            attempt: typeof known.retries === "number" ? known.retries + 1 : undefined,
+            ...rest,
+          }),
+        ),
       );
     },
   };

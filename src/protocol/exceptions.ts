@@ -23,6 +23,7 @@ import {
   TimeoutError,
   WorkerLostError,
 } from "../errors.ts";
+import { brief } from "../brief.ts";
 import { stringifyValue } from "./values.ts";
 
 /** An exception as Celery stores it. */
@@ -70,26 +71,61 @@ export const isSafeBuiltin = (name: string): boolean =>
 /**
  * Anything thrown, as Celery's data and a traceback. Never throws. An error's name is its `name` where one was given,
  * else its class's. Python readers get `builtins.TypeError` and the like, Celery's own classes for ours, and for all
- * others a plain exception of that name. The traceback has the stack and those of the causes.
+ * others a plain exception of that name. The traceback has the stack and those of the causes and reasons. What is long keeps its
+ * beginning and its end: up to 10,000 characters of a message, 30,000 of a traceback.
  */
 export function exceptionToData(error: unknown): { readonly data: ExceptionData; readonly traceback: string } {
+  const data = safely(() => describe(error), { exc_type: "Error", exc_message: [UNREADABLE], exc_module: NO_MODULE });
+  return {
+    data,
+    traceback: safely(() => shorten(tracebackOf(error), MAX_TRACEBACK_LENGTH), `${data.exc_type}: ${UNREADABLE}`),
+  };
+}
+
+/** `TypeError: x is not a function`, whatever was thrown: by the name that is stored, for `class OutOfStock extends Error {}` has the `name` of `Error`. Never throws. */
+export function errorLine(error: unknown): string {
+  const { exc_type } = exceptionToData(error).data;
+  return isErrorSafely(error) ? `${exc_type}: ${errorMessage(error)}` : brief(error, 1024);
+}
+
+const isErrorSafely = (value: unknown): boolean => safely(() => isError(value), false);
+
+/** The message of an error with the reasons that it stands for, or the text of what else was thrown; shortened. Never throws. */
+export const errorMessage = (error: unknown): string =>
+  safely(() => shorten(isError(error) ? messageWithReasons(error) : text(error), MAX_MESSAGE_LENGTH), UNREADABLE);
+
+/** The stack and those of the causes, as they are stored. Never throws. */
+export const errorStack = (error: unknown): string => exceptionToData(error).traceback;
+
+const UNREADABLE = "a value was thrown whose properties cannot be read";
+
+/** A getter, a `toString` or a `toJSON` of the user's may throw. */
+function safely<T>(read: () => T, instead: T): T {
   try {
-    return { data: describe(error), traceback: tracebackOf(error) };
+    return read();
   } catch {
-    // A getter of its own threw.
-    const message = "a value was thrown whose properties cannot be read";
-    return {
-      data: { exc_type: "Error", exc_message: [message], exc_module: NO_MODULE },
-      traceback: `Error: ${message}`,
-    };
+    return instead;
   }
+}
+
+/** What is stored of an error is read by people, and has to fit beside the rest of a row: on DynamoDB, into 400 KB. */
+const MAX_MESSAGE_LENGTH = 10_000;
+const MAX_TRACEBACK_LENGTH = 30_000;
+/** How many arguments of an exception are kept. */
+const MAX_ARGUMENTS = 20;
+
+/** The beginning and the end of a text that is too long, with how much is missing between them. */
+function shorten(text: string, length: number): string {
+  if (text.length <= length) return text;
+  const half = Math.floor((length - 60) / 2);
+  return `${text.slice(0, half).toWellFormed()} … [${text.length - 2 * half} characters left out] … ${text.slice(-half).toWellFormed()}`;
 }
 
 function describe(error: unknown): ExceptionData {
   if (!isError(error)) return { exc_type: "Error", exc_message: [carried(error)], exc_module: NO_MODULE };
   if (error instanceof TaskError) {
     const module = error.excModule === "builtins" && !isSafeBuiltin(error.excType) ? NO_MODULE : error.excModule;
-    return { exc_type: typeName(error.excType), exc_message: error.excMessage.map(carried), exc_module: module };
+    return { exc_type: typeName(error.excType), exc_message: argumentsKept(error.excMessage), exc_module: module };
   }
   const module = PYTHON_MODULES.get(error.constructor);
   const type = typeName(nameOf(error));
@@ -130,52 +166,93 @@ function typeName(name: string): string {
 function argumentsOf(error: Error): readonly unknown[] {
   if (error instanceof NotRegistered) return [error.task];
   if (error instanceof TimeLimitExceeded || error instanceof SoftTimeLimitExceeded) return [error.seconds];
-  return [String(error.message)];
+  return [
+    shorten(
+      safely(() => messageWithReasons(error), UNREADABLE),
+      MAX_MESSAGE_LENGTH,
+    ),
+  ];
 }
 
-/** The value itself where it can travel, else as text, as Celery does with `repr`. */
+/** Those that have a message of their own say in it why they failed; an `AggregateError`, as of a refused connection, has none at times. */
+function messageWithReasons(error: Error): string {
+  const reasons = reasonsOf(error).map(([, reason]) => safely(() => shorten(lineOf(reason), 1000), UNREADABLE));
+  return [String(error.message), reasons.slice(0, MAX_REASONS).join("; ")].filter((part) => part !== "").join(": ");
+}
+
+const lineOf = (reason: unknown): string =>
+  isError(reason) ? `${nameOf(reason)}: ${String(reason.message)}` : text(reason);
+
+/** The errors that one error stands for, each with what it is there. */
+function reasonsOf(error: Error): readonly (readonly [place: string, reason: unknown])[] {
+  // Also those of another realm, and of libraries that stand in for them.
+  const {
+    errors,
+    error: last,
+    suppressed,
+  } = error as {
+    readonly errors?: unknown;
+    readonly error?: unknown;
+    readonly suppressed?: unknown;
+  };
+  const name = nameOf(error);
+  if (name === "SuppressedError")
+    return [
+      ["error", last],
+      ["suppressed", suppressed],
+    ];
+  return Array.isArray(errors) && (name === "AggregateError" || errors.every(isError))
+    ? errors.map((reason, index) => [`errors ${index}`, reason] as const)
+    : [];
+}
+
+const argumentsKept = (given: readonly unknown[]): readonly unknown[] =>
+  given.slice(0, MAX_ARGUMENTS).map((argument) => safely(() => carried(argument), UNREADABLE));
+
+/** The value itself where it can travel and is short, else as text, as Celery does with `repr`. */
 function carried(value: unknown): unknown {
   if (value === undefined) return "undefined";
+  if (typeof value === "string") return shorten(value, MAX_MESSAGE_LENGTH);
   try {
-    stringifyValue(value, "", 4);
-    return value;
+    // Looked at first: no more is written out than is kept.
+    const short = brief(value, MAX_MESSAGE_LENGTH);
+    return short.length < MAX_MESSAGE_LENGTH && stringifyValue(value, "", 4).length <= MAX_MESSAGE_LENGTH
+      ? value
+      : short;
   } catch {
-    return String(value);
+    return shorten(String(value), MAX_MESSAGE_LENGTH);
   }
 }
 
-/** How many causes a traceback tells of. */
-const MAX_CAUSES = 10;
+/** How many causes and reasons a traceback tells of. */
+const MAX_REASONS = 10;
 
 function tracebackOf(error: unknown): string {
   const parts: string[] = [];
   const seen = new Set<unknown>();
-  let next = error;
-  while (next !== undefined && next !== null && !seen.has(next) && parts.length <= MAX_CAUSES) {
+  const tell = (place: string, next: unknown): void => {
+    if (seen.has(next) || parts.length > MAX_REASONS) return;
     seen.add(next);
-    parts.push(parts.length === 0 ? stackOf(next) : `[cause]: ${stackOf(next)}`);
-    next = isError(next) ? next.cause : undefined;
-  }
-  if (parts.length === 0) parts.push(stackOf(error));
+    parts.push(shorten(`${place}${safely(() => stackOf(next), UNREADABLE)}`, MAX_MESSAGE_LENGTH));
+    if (!isErrorSafely(next)) return;
+    const known = next as Error; // just asked
+    const { cause } = safely(() => ({ cause: known.cause }), { cause: undefined });
+    if (cause !== undefined && cause !== null) tell("[cause]: ", cause);
+    for (const [name, reason] of safely(() => reasonsOf(known), [])) tell(`[${name}]: `, reason);
+  };
+  tell("", error);
   return parts.join("\n");
 }
 
 function stackOf(error: unknown): string {
   if (!isError(error)) return `thrown: ${text(error)}`;
   if (typeof error.stack === "string" && error.stack !== "") return error.stack;
-  return `${nameOf(error)}: ${error.message}`;
+  return `${nameOf(error)}: ${String(error.message)}`;
 }
 
 function text(value: unknown): string {
   if (typeof value === "string") return value;
-  if (typeof value === "object" && value !== null) {
-    try {
-      return stringifyValue(value);
-    } catch {
-      // A cycle, a function: its String is all there is.
-    }
-  }
-  return String(value);
+  return typeof value === "object" && value !== null ? brief(value, MAX_MESSAGE_LENGTH) : String(value);
 }
 
 type Rebuild = (message: string, first: unknown) => Error;

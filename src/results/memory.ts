@@ -1,4 +1,5 @@
 /** Results inside one process: `memory://name` is one store for all who open that name, as long as one of them is open. */
+import { maskUrl } from "../brief.ts";
 import { ImproperlyConfigured, OperationalError } from "../errors.ts";
 import { type JournalMemory, journalMemory, openMemoryJournal } from "../journal/memory.ts";
 import type { Backend, BackendContext, Row } from "./backend.ts";
@@ -23,7 +24,7 @@ const stores = new Map<string, Store>();
 export function open(url: string, context: BackendContext): Backend {
   const name = /^memory:\/\/([^?#]*)$/.exec(url)?.[1];
   if (name === undefined) {
-    throw new ImproperlyConfigured(url, "a memory URL is memory:// or memory://name, without parameters");
+    throw new ImproperlyConfigured(maskUrl(url), "a memory URL is memory:// or memory://name, without parameters");
   }
   const store = stores.get(name) ?? create();
   stores.set(name, store);

@@ -2,9 +2,21 @@
  * The file behind `sqlite://`: one connection for each path and thread, transactions that share a commit, a write lock
  * that processes share fairly, and word from other processes when they have committed.
  */
-import { type FSWatcher, mkdirSync, utimesSync, watch } from "node:fs";
-import { dirname, resolve } from "node:path";
+import {
+  chmodSync,
+  existsSync,
+  type FSWatcher,
+  linkSync,
+  mkdirSync,
+  statSync,
+  unlinkSync,
+  utimesSync,
+  watch,
+  writeFileSync,
+} from "node:fs";
+import { basename, dirname, resolve } from "node:path";
 import type { DatabaseSync, StatementSync } from "node:sqlite";
+import { maskUrl } from "../brief.ts";
 import { ImproperlyConfigured, OperationalError } from "../errors.ts";
 import { DEFAULT_FILE } from "../file-url.ts";
 
@@ -72,17 +84,20 @@ interface Location {
  * back the last commits before it, never tear one. `?synchronous=full` waits for the disk at every commit.
  */
 export function parseUrl(url: string): Location {
-  const bad = (why: string) => new ImproperlyConfigured(url, why);
+  const shown = maskUrl(url);
+  const bad = (why: string) => new ImproperlyConfigured(shown, why);
   const match = /^sqlite:\/\/([^/?#]*)(\/[^?#]*)?(?:\?([^#]*))?$/.exec(url);
   if (!match) throw bad("a SQLite URL is sqlite:///relative/path, sqlite:////absolute/path or sqlite://");
   const [, host, tail = "", query = ""] = match;
   if (host)
-    throw bad(`three slashes stand before a relative path, four before an absolute one: sqlite:///${host}${tail}`);
+    throw bad(
+      `three slashes stand before a relative path, four before an absolute one: ${maskUrl(`sqlite://${host}${tail}`).replace("//", "///")}`,
+    );
   let file: string;
   try {
     file = decodeURIComponent(tail.slice(1));
   } catch (cause) {
-    throw new ImproperlyConfigured(url, "a percent sign in the path is written %25", { cause });
+    throw new ImproperlyConfigured(shown, "a percent sign in the path is written %25", { cause });
   }
   if (file === ":memory:") throw bad("a database in memory cannot be shared; use memory://");
   if (file.includes("\0") || file.endsWith("/")) throw bad("the path must name a file");
@@ -371,12 +386,46 @@ async function connect(path: string, random: () => number): Promise<Database> {
   return { path, write, read, prepare, changed, close };
 }
 
+/**
+ * Where the folder is of our making, folder and file are their owner's alone: messages and results are nobody else's
+ * business. SQLite gives the files beside it the same rights. A file elsewhere has what its user's umask says.
+ */
+function makePrivate(path: string): void {
+  const folder = dirname(path);
+  mkdirSync(folder, { recursive: true, mode: 0o700 });
+  if (!existsSync(path)) {
+    // Made under another name: to close a file that a connection of this process has open would end its locks.
+    const made = `${path}-${globalThis.crypto.randomUUID()}`;
+    writeFileSync(made, "", { mode: 0o600 });
+    try {
+      linkSync(made, path);
+    } catch (error) {
+      // Another process was quicker.
+      if (!existsSync(path)) throw error;
+    } finally {
+      unlinkSync(made);
+    }
+  }
+  for (const [place, mode] of [
+    [folder, 0o700],
+    [path, 0o600],
+  ] as const) {
+    // One that was made before, with more.
+    if ((statSync(place).mode & 0o077) === 0) continue;
+    try {
+      chmodSync(place, mode);
+    } catch {
+      // Somebody else's: they have given the rights.
+    }
+  }
+}
+
 /** Opens the file, makes it ours where it is new, and refuses it where it is another's. Many processes may do so at once. */
 async function openFile(path: string, random: () => number) {
   const { DatabaseSync } = loadSqlite();
   let db: DatabaseSync | undefined;
   try {
-    if (dirname(path).endsWith(".lovage")) mkdirSync(dirname(path), { recursive: true });
+    if (basename(dirname(path)) === ".lovage") makePrivate(path);
     db = new DatabaseSync(path, { timeout: 0 });
     const file = db;
     const number = (pragma: string) => Number(Object.values(file.prepare(`PRAGMA ${pragma}`).get() ?? {})[0]);

@@ -2,7 +2,7 @@
 import type { Engine } from "../engine.ts";
 import { isFailure, type JournalEntry, type JournalError, shortened } from "../journal/entry.ts";
 import { shortRepr } from "../journal/repr.ts";
-import { exceptionToData } from "../protocol/exceptions.ts";
+import { errorMessage, exceptionToData } from "../protocol/exceptions.ts";
 import type { Message } from "../protocol/message.ts";
 import { parseTime } from "../protocol/time.ts";
 import type { Conclusion } from "./conclude.ts";
@@ -85,9 +85,8 @@ function draftOfMessage(message: Message, kind: Draft["kind"], time: number): Dr
 }
 
 function errorOf(error: unknown): JournalError {
-  const { exc_type: type, exc_message: message } = exceptionToData(error).data;
-  const said = error instanceof Error ? error.message : Array.isArray(message) ? String(message[0] ?? "") : "";
-  return { type: shortened(String(type), NAME_LENGTH), message: shortened(said) };
+  const { exc_type: type } = exceptionToData(error).data;
+  return { type: shortened(type, NAME_LENGTH), message: shortened(errorMessage(error)) };
 }
 
 /** The entry of a message that becomes a dead letter without having run. */

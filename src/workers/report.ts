@@ -1,6 +1,6 @@
 /** What is told of a run: a line in Celery's words, and the signals. */
 import { brief, clip } from "../brief.ts";
-import { exceptionToData } from "../protocol/exceptions.ts";
+import { errorLine } from "../protocol/exceptions.ts";
 import type { Message } from "../protocol/message.ts";
 import { parseTime } from "../protocol/time.ts";
 import { FAILURE } from "../states.ts";
@@ -56,13 +56,13 @@ export function reportEnd(
     case "success":
     case "failure": {
       const { error, traceback } = conclusion;
-      const facts = { ...fields, error: errorText(error), traceback };
+      const facts = { ...fields, error: errorLine(error), traceback };
       if (outcome.type === "failure" && outcome.expected)
-        log("info", `Task ${name} raised expected: ${errorText(error)}`, facts);
+        log("info", `Task ${name} raised expected: ${errorLine(error)}`, facts);
       else
         log(
           "error",
-          `Task ${name} raised unexpected: ${errorText(error)}${traceback === null ? "" : `\n${traceback}`}`,
+          `Task ${name} raised unexpected: ${errorLine(error)}${traceback === null ? "" : `\n${traceback}`}`,
           facts,
         );
       return;
@@ -70,7 +70,7 @@ export function reportEnd(
     case "retry": {
       const { eta } = outcome.change;
       const seconds = eta === null ? 0 : Math.max(0, (parseTime(eta) - engine.clock.now()) / 1000);
-      log("info", `Task ${name} retry: Retry in ${Number(seconds.toFixed(1))}s: ${errorText(outcome.reason)}`, {
+      log("info", `Task ${name} retry: Retry in ${Number(seconds.toFixed(1))}s: ${errorLine(outcome.reason)}`, {
         ...fields,
         eta,
       });
@@ -118,9 +118,4 @@ export async function signalEnd(
 
 const repr = (value: unknown): string => brief(value, REPR_LENGTH);
 
-export const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
-export const stackOf = (error: unknown): string =>
-  error instanceof Error ? (error.stack ?? error.message) : String(error);
-/** By the name that is stored: `class OutOfStock extends Error {}` has the `name` of `Error`, which says less. */
-const errorText = (error: unknown): string =>
-  error instanceof Error ? `${exceptionToData(error).data.exc_type}: ${error.message}` : repr(error);
+export { errorMessage as messageOf, errorStack as stackOf } from "../protocol/exceptions.ts";

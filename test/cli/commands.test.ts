@@ -182,7 +182,7 @@ test("call, result, queues and purge, from the queue to the row", async () => {
   expect(failed.stderr).toBe("lovage: task bad ended as FAILURE: RangeError: too far\n");
   const read = await done("result", "bad");
   expect(read.code).toBe(1);
-  expect(read.stdout).toMatch(/state: {2}FAILURE\nerror: {2}RangeError: too far\ndone: .*\nRangeError.*\n +at /);
+  expect(read.stdout).toMatch(/state: {2}FAILURE\nerror: {2}RangeError: too far\ndone: .*\n +RangeError.*\n +at /);
 
   expect((await done("purge", "-f")).stdout).toBe("Purged 1 message from celery.\nPurged 0 messages from media.\n");
 });

@@ -1,6 +1,6 @@
 import { fork, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { chmod, copyFile, mkdtemp, open as openHandle, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { chmod, copyFile, mkdtemp, open as openHandle, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { DatabaseSync } from "node:sqlite";
@@ -98,6 +98,30 @@ test("the default's folder is made on first use, and SQLite's notice that it is 
 });
 
 // ── transactions ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+test("the default's folder and its files are their owner's alone, also where they were made before with more", async () => {
+  const folder = join(await makeFolder(), ".lovage");
+  const modes = async () =>
+    Promise.all(
+      ["", "lovage.db", "lovage.db-wal", "lovage.db-shm"].map(
+        async (name) => (await stat(join(folder, name))).mode & 0o777,
+      ),
+    );
+  const open = async () => {
+    const database = await openDatabase(`sqlite:///${join(folder, "lovage.db")}`, context);
+    await database.write((db) => db.exec("CREATE TABLE IF NOT EXISTS t (n INTEGER)"));
+    return database;
+  };
+  const first = await open();
+  expect(await modes()).toEqual([0o700, 0o600, 0o600, 0o600]);
+  await first.close();
+  await chmod(folder, 0o755);
+  await chmod(join(folder, "lovage.db"), 0o644);
+  const second = await open();
+  expect(await modes()).toEqual([0o700, 0o600, 0o600, 0o600]);
+  expect(await readdir(folder)).toHaveLength(3);
+  await second.close();
+});
 
 test("jobs of one turn share a transaction, and each gets its own answer", async () => {
   const { database, insert, stored, stranger } = await setUp();
