@@ -13,7 +13,7 @@ import { deadLetterQueue, isFifo, MAX_RECEIVES } from "../brokers/broker.ts";
 import { checkQueueName } from "../brokers/queue-name.ts";
 import type { QueueConfig } from "../config.ts";
 import { ImproperlyConfigured } from "../errors.ts";
-import { MAX_FUNCTION_TIMEOUT_S, TIMEOUT_MARGIN_S } from "../lambda/deadline.ts";
+import { MAX_FUNCTION_TIMEOUT_S, TIMEOUT_MARGIN_S, VISIBILITY_MARGIN_S } from "../lambda/deadline.ts";
 import { checkEnvironment } from "../settings.ts";
 import { grantKey, queueEncryption } from "./grants.ts";
 import { checkRange, INVOCATIONS_OF_POLLER, LIMITS, MAX_BATCH_WITHOUT_WINDOW } from "./limits.ts";
@@ -68,13 +68,6 @@ const DEFAULT_TIME_LIMIT_S = 60;
 const DEFAULT_BATCH_SIZE = 10;
 /** An account may have no more than ten invocations at a time in all, as new ones have: a queue takes half of that. */
 const DEFAULT_MAX_CONCURRENCY = 5;
-/**
- * So much longer than it waits for its batch and its function runs a message is hidden, in seconds: until the claim on its
- * task ends too. Lambda refuses less than the function's timeout. AWS's advice is six timeouts, so that no message comes
- * back while an invocation that was throttled still has it; here the claim turns that one away, and six timeouts are what
- * the neighbours of a dead function would wait.
- */
-const VISIBILITY_MARGIN_S = 5;
 const RETENTION = Duration.days(7);
 /** A message that is moved keeps its age. */
 const DEAD_LETTER_RETENTION = Duration.days(14);

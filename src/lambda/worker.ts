@@ -7,9 +7,10 @@ import { peekEnvelope } from "../protocol/envelope.ts";
 import { parseTime } from "../protocol/time.ts";
 import { ImproperlyConfigured } from "../errors.ts";
 import { LEASE_MARGIN_MS } from "../results/record.ts";
+import { type FaultWatcher, interceptFaults, reportFault } from "../workers/faults.ts";
 import { LEAVE } from "../workers/disposition.ts";
 import { type Admission, createWorker, type Disposition, type Run } from "../workers/worker.ts";
-import { runTime } from "./deadline.ts";
+import { runTime, VISIBILITY_MARGIN_S } from "./deadline.ts";
 import { createLambdaLog } from "./log.ts";
 import { createMetrics } from "./metrics.ts";
 
@@ -113,7 +114,15 @@ export function createWorkerHandler(
   const sqsName = remember((queue) => translateQueueName(prefix(), queue));
   const queueOf = remember((arn) => queueBehind(app, arn));
 
+  let isWatching = false;
+
   return async (event, context) => {
+    // Where it is Lambda that calls: its runtime listened before this module was loaded.
+    if (!isWatching && platform.env["AWS_LAMBDA_RUNTIME_API"] !== undefined) {
+      isWatching = true;
+      const ofTask: FaultWatcher["ofTask"] = (kind, error, scope) => reportFault(log, kind, error, scope);
+      interceptFaults({ app, ofTask, ofProcess: async () => {} });
+    }
     const started = clock.now();
     const remaining = context.getRemainingTimeInMillis();
     invocation = { end: started + remaining, deadline: started + runTime(remaining), kept: Number.POSITIVE_INFINITY };
@@ -291,6 +300,12 @@ export function createWorkerHandler(
     }
   }
 
+  /** For how long a message may stay hidden after the end of the function that has it, in milliseconds. */
+  function hiddenBeyond(queue: string): number {
+    const window = app.config.taskQueues[queue]?.maxBatchingWindow ?? 0;
+    return (window + VISIBILITY_MARGIN_S) * 1000;
+  }
+
   /**
    * Asks the rows of long runs now and then whether the task was revoked with `terminate`. Where a dead function would keep
    * its neighbours from others for longer than {@link TAKEN_UP_MS}, it keeps the batch as well: for a short time, again and
@@ -302,7 +317,8 @@ export function createWorkerHandler(
     running: ReadonlyMap<Run, number>,
   ): Promise<Watch> {
     const stopping = new AbortController();
-    let isKept = deliveries.length > 1 && invocation.end - clock.now() > TAKEN_UP_MS;
+    const hidden = invocation.end - clock.now() + hiddenBeyond(deliveries[0]?.queue ?? "");
+    let isKept = deliveries.length > 1 && hidden > TAKEN_UP_MS;
 
     async function keep(): Promise<void> {
       const now = clock.now();

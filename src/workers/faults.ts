@@ -4,6 +4,8 @@
  */
 import type { Lovage } from "../app.ts";
 import { originScope, type RunScope } from "../tasks/context.ts";
+import type { Log } from "./log.ts";
+import { fieldsOf, nameOf, stackOf } from "./report.ts";
 
 /** How it came: a promise that rejected and that nobody awaited, or a throw out of a timer or an event. */
 export type FaultKind = "unhandledRejection" | "uncaughtException";
@@ -34,6 +36,40 @@ export function watchFaults(watcher: FaultWatcher): () => void {
     process.off("unhandledRejection", onRejection);
     process.off("uncaughtException", onException);
   };
+}
+
+/**
+ * Watches for good, in front of who listens already and is asked only about what is of no task: Lambda's runtime would end
+ * the process of it, whatever others say.
+ */
+export function interceptFaults(watcher: FaultWatcher): void {
+  watchers.add(watcher);
+  intercept("unhandledRejection", onRejection);
+  intercept("uncaughtException", onException);
+}
+
+function intercept(kind: FaultKind, otherwise: (error: unknown) => void): void {
+  const before = process.rawListeners(kind);
+  process.removeAllListeners(kind);
+  process.on(kind, (error: unknown, detail: unknown) => {
+    if (isOfTask(kind, error)) return;
+    if (before.length === 0) otherwise(error);
+    for (const listener of before) Reflect.apply(listener, process, [error, detail]);
+  });
+}
+
+/** Tells a fault in the log, by the name of its task. A run that it left open ends of it: what that waits for may never come. */
+export function reportFault(log: Log, kind: FaultKind, error: unknown, { message, isOpen, fail }: RunScope): void {
+  const what =
+    kind === "unhandledRejection"
+      ? "left a promise that rejected and that nobody awaited"
+      : "threw where nobody could catch it";
+  const when = isOpen ? "" : ", after it had ended";
+  log("error", `Task ${nameOf(message)} ${what}${when}: ${stackOf(error)}`, {
+    ...fieldsOf(message),
+    error: stackOf(error),
+  });
+  if (isOpen && kind === "uncaughtException") fail(error);
 }
 
 function isOfTask(kind: FaultKind, error: unknown): boolean {

@@ -12,8 +12,8 @@ import { shareTurn } from "../turn.ts";
 import { monotonic, startHeartbeat } from "./heartbeat.ts";
 import { type Log, silent } from "./log.ts";
 import { LEAVE } from "./disposition.ts";
-import { watchFaults } from "./faults.ts";
-import { fieldsOf, nameOf, stackOf } from "./report.ts";
+import { reportFault, watchFaults } from "./faults.ts";
+import { nameOf } from "./report.ts";
 import { createWorker, type Disposition, LONG_RUN_MS, type Run } from "./worker.ts";
 
 export interface PollOptions {
@@ -579,18 +579,8 @@ export async function startPoller(
   });
   const unwatch = watchFaults({
     app,
-    ofTask(kind, error, { message, isOpen, fail }) {
-      const what =
-        kind === "unhandledRejection"
-          ? "left a promise that rejected and that nobody awaited"
-          : "threw where nobody could catch it";
-      const when = isOpen ? "" : ", after it had ended";
-      log("error", `Task ${nameOf(message)} ${what}${when}: ${stackOf(error)}`, {
-        ...fieldsOf(message),
-        error: stackOf(error),
-      });
-      // What it waits for may never come now.
-      if (isOpen && kind === "uncaughtException") fail(error);
+    ofTask(kind, error, scope) {
+      reportFault(log, kind, error, scope);
       if (options.ownsProcess) makeRoom();
     },
     ofProcess: abort,

@@ -108,7 +108,7 @@ test("short tasks pay one request for a batch where the function may run for ove
     await source.drain(60);
     return source.requests;
   };
-  expect(await costs(60, 10)).toEqual({ hides: 0, extends: 0 });
+  expect(await costs(55, 10)).toEqual({ hides: 0, extends: 0 });
   expect(await costs(610, 1)).toEqual({ hides: 0, extends: 0 });
   expect(await costs(70, 10)).toEqual({ hides: 1, extends: 0 });
 });
