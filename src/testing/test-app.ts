@@ -7,7 +7,7 @@ import { type Broker, type Delivery, isDeadLetterQueue, isFifo } from "../broker
 import type { ConfigInput } from "../config.ts";
 import { OperationalError } from "../errors.ts";
 import { beatEntries, comingEntries, sendSlot } from "../workers/beat.ts";
-import { beatOnce } from "../workers/heartbeat.ts";
+import { beatOnce } from "../workers/holding.ts";
 import type { LogLevel } from "../workers/log.ts";
 import { createWorker, type Disposition, type Run } from "../workers/worker.ts";
 import { type VirtualClock, virtualClock } from "./clock.ts";

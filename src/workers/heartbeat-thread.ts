@@ -13,7 +13,7 @@ import {
   type Holding,
   monotonic,
   readHolding,
-} from "./heartbeat.ts";
+} from "./holding.ts";
 
 /** A process that is so far past the limit of a task does not enforce it: its event loop is blocked … */
 const BLOCKED_MS = 1_000;
@@ -141,7 +141,9 @@ function endProcess(): void {
   process.kill(process.pid, "SIGKILL");
 }
 
-await beat();
-report({ ready: true });
-every(setup.visibility / 3, beat);
-every(LOOK_MS, endBlocked);
+// Not awaited here: a bundle may be CommonJS. Where the first beat fails the thread ends, and another one is tried.
+void beat().then(() => {
+  report({ ready: true });
+  every(setup.visibility / 3, beat);
+  every(LOOK_MS, endBlocked);
+});

@@ -2,67 +2,24 @@
  * Keeps what a worker has in hand: visibility of messages and leases of claims are extended while their tasks run. The
  * long-lived poller does it from a thread of its own, so that a task which never yields cannot lose its claim.
  */
-import { Worker as Thread } from "node:worker_threads";
-import type { Broker, Delivery } from "../brokers/broker.ts";
+import { existsSync } from "node:fs";
+import { pathToFileURL } from "node:url";
+import { isMainThread, Worker as Thread, workerData } from "node:worker_threads";
+import type { Broker } from "../brokers/broker.ts";
 import type { Config } from "../config.ts";
 import type { Backend } from "../results/backend.ts";
-import type { Final } from "../results/record.ts";
 import { LovageError } from "../errors.ts";
-import { type BoardMemory, boardMemory, boardWriter } from "./board.ts";
-
-/** What is kept: a delivery, and the claim on its task where one was made. */
-export interface Holding {
-  readonly id: number;
-  readonly delivery: Pick<Delivery, "queue" | "receipt" | "messageId">;
-  readonly claim: { readonly key: string; readonly owner: string } | undefined;
-  /** When the run must have ended, by {@link monotonic}; `Infinity` without a time limit. */
-  readonly deadline: number;
-  /** Stores that it had not ended by then, for a run that blocks the event loop and cannot be told. */
-  readonly overrun?: Omit<Final, "now" | "ttl"> | undefined;
-}
-
-/** What a beat found out about a holding. */
-export interface Finding {
-  readonly id: number;
-  /** `overrun`: it blocks the process beyond its time, and its outcome was stored. */
-  readonly finding: "terminate" | "lost" | "overrun";
-}
-
-/** Milliseconds that pass whatever the clock is set to, the same in all threads of the process. */
-export const monotonic = (): number => Number(process.hrtime.bigint() / 1000n) / 1000;
-
-/** One beat: everything in hand is kept for another `visibility` milliseconds. */
-export async function beatOnce(
-  broker: Broker,
-  backend: Backend,
-  holdings: readonly Holding[],
-  now: number,
-  visibility: number,
-): Promise<readonly Finding[]> {
-  if (holdings.length === 0) return [];
-  const claimed = holdings.filter((holding) => holding.claim !== undefined);
-  const [, outcomes] = await Promise.all([
-    broker.changeVisibility(holdings.map(({ delivery }) => ({ delivery: delivery as Delivery, visibility }))),
-    backend.apply(
-      claimed.map(({ claim }) => ({
-        type: "extend",
-        key: claim?.key ?? "",
-        owner: claim?.owner ?? "",
-        now,
-        lease: now + visibility,
-      })),
-    ),
-  ]);
-  return claimed.flatMap(({ id }, index): Finding[] => {
-    const outcome = outcomes[index];
-    // An extension that failed for a passing reason is made up for by the next: the lease is three beats long.
-    if (outcome === undefined || outcome instanceof Error) return [];
-    // What it has settled or handed back itself is its own still.
-    if (outcome.type === "refused")
-      return outcome.row?.owner === claimed[index]?.claim?.owner ? [] : [{ id, finding: "lost" }];
-    return outcome.type === "written" && outcome.revoked === "terminate" ? [{ id, finding: "terminate" }] : [];
-  });
-}
+import { boardMemory, boardWriter } from "./board.ts";
+import {
+  beatOnce,
+  type Finding,
+  type HeartbeatOrder,
+  type HeartbeatReport,
+  type HeartbeatSetup,
+  type Holding,
+  type HoldingText,
+  writeHolding,
+} from "./holding.ts";
 
 export interface Heartbeat {
   hold(holding: Holding): void;
@@ -89,69 +46,6 @@ interface HeartbeatOptions {
   /** It cannot be kept up any more. */
   readonly dead: (error: unknown) => void;
 }
-
-/** A holding as JSON: a list, which is written twice for each task. */
-type HoldingText = string;
-
-type HoldingList = readonly [
-  id: number,
-  queue: string,
-  receipt: string,
-  messageId: string,
-  claim: Holding["claim"] | null,
-  /** JSON has no infinity: `null` is a deadline that never comes. */
-  deadline: number | null,
-  overrun?: Holding["overrun"],
-];
-
-function writeHolding({ id, delivery: { queue, receipt, messageId }, claim, deadline, overrun }: Holding): HoldingText {
-  const owned = claim === undefined ? null : { key: claim.key, owner: claim.owner };
-  const end = deadline === Number.POSITIVE_INFINITY ? null : deadline;
-  const list: HoldingList = [id, queue, receipt, messageId, owned, end];
-  return JSON.stringify(overrun === undefined ? list : [...list, overrun]);
-}
-
-/** Written by {@link writeHolding}, and by nobody else. */
-export function readHolding(text: HoldingText): Holding {
-  const [id, queue, receipt, messageId, claim, deadline, overrun] = JSON.parse(text) as HoldingList;
-  return {
-    id,
-    delivery: { queue, receipt, messageId },
-    claim: claim ?? undefined,
-    deadline: deadline ?? Number.POSITIVE_INFINITY,
-    overrun,
-  };
-}
-
-/** How the thread is told of a holding for which the board has no room. */
-export type HeartbeatOrder = { readonly hold: HoldingText } | { readonly drop: number };
-
-export interface HeartbeatSetup {
-  readonly config: Pick<
-    Config,
-    | "brokerUrl"
-    | "resultBackend"
-    | "brokerTransportOptions"
-    | "resultBackendTransportOptions"
-    | "journal"
-    | "journalExpires"
-  >;
-  /** Milliseconds. */
-  readonly visibility: number;
-  /** Where the holdings are: a message for each would wake the thread for every task, however short. */
-  readonly board: BoardMemory;
-  /** Whether the process may be ended where a task blocks it. */
-  readonly ownsProcess: boolean;
-  /** Whether the process leads a group of its own, which ends with it. */
-  readonly leadsGroup: boolean;
-}
-
-/** What the thread says. `gone`: nothing can be kept any more, and why. */
-export type HeartbeatReport =
-  | Finding
-  | { readonly error: string }
-  | { readonly gone: string }
-  | { readonly ready: true };
 
 /** A board has room for so many holdings at most; those of larger workers go by message. */
 const MOST_PLACES = 4096;
@@ -273,8 +167,35 @@ function startThread(options: HeartbeatOptions): Heartbeat {
 function startCode(setup: HeartbeatSetup, plainly: boolean): Thread {
   const { NODE_OPTIONS: _, ...env } = process.env;
   const options = { workerData: setup, ...(plainly && { execArgv: [], env }) };
-  // A checkout runs the sources, the package what was made of them. Bundlers look for just this expression.
-  return import.meta.url.endsWith(".ts")
-    ? new Thread(new URL("./heartbeat-thread.ts", import.meta.url), options)
-    : new Thread(new URL("./heartbeat-thread.js", import.meta.url), options);
+  const here = ownFile();
+  // A checkout runs the sources, the package what was made of them.
+  if (here.endsWith(".ts")) return new Thread(new URL("./heartbeat-thread.ts", here), options);
+  const isBundle = import.meta.url === undefined || isMissing(new URL("./heartbeat-thread.js", here));
+  if (isBundle) return new Thread(new URL(here), { ...options, workerData: { ...setup, [BUNDLED]: true } });
+  // Bundlers that make a file of each thread look for just this expression.
+  return new Thread(new URL("./heartbeat-thread.js", import.meta.url), options);
 }
+
+const isMissing = (file: URL): boolean => file.protocol === "file:" && !existsSync(file);
+
+/** In a bundle that is CommonJS there is no `import.meta.url`. */
+const ownFile = (): string =>
+  (import.meta.url as string | undefined) ?? pathToFileURL(typeof __filename === "string" ? __filename : "").href;
+
+/** Marks the thread that is a bundle of one file, in which this module stands beside all that the app is. */
+const BUNDLED = "lovage:heartbeat";
+
+/**
+ * Such a thread is the heartbeat and nothing else: what comes after this module in the bundle, which is the app's own code,
+ * is not to run in it. There is no way but a throw to keep it from that.
+ */
+function beHeartbeat(): never {
+  const stop = new Error("the heartbeat begins");
+  process.on("uncaughtException", (error) => {
+    if (error !== stop) process.exit(1);
+  });
+  void import("./heartbeat-thread.ts");
+  throw stop;
+}
+
+if (!isMainThread && (workerData as Record<string, unknown> | null)?.[BUNDLED] === true) beHeartbeat();

@@ -1,0 +1,135 @@
+/** The thread that keeps what a worker has in hand: it is there before the worker is, and what becomes of it is noticed. */
+import { execFile } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { build } from "esbuild";
+import { Lovage } from "lovage";
+import { startWorker } from "lovage/worker";
+import { describe, expect, onTestFinished, test } from "vitest";
+import { anchorUrl } from "../../src/file-url.ts";
+import { open } from "../../src/results/memory.ts";
+import { beatOnce, type Holding } from "../../src/workers/holding.ts";
+
+const run = promisify(execFile);
+
+function folder(): string {
+  const path = mkdtempSync(join(tmpdir(), "lovage-heartbeat-"));
+  onTestFinished(() => rmSync(path, { recursive: true, force: true }));
+  return path;
+}
+
+const PROGRAM = `
+  import { Lovage } from "lovage";
+  import { startWorker } from "lovage/worker";
+  console.log("the app's own code");
+  const app = new Lovage("bundled", { brokerUrl: process.env.BROKER, brokerTransportOptions: { visibilityTimeout: 1 } });
+  const block = app.task("block", { timeLimit: 0.5 }, () => {
+    for (const end = performance.now() + 2500; performance.now() < end; );
+    return "late";
+  });
+  async function main() {
+    const worker = await startWorker(app, { log: (level, line) => level === "error" && console.log(line.split("\\n")[0]) });
+    console.log("ready");
+    const result = await block.delay();
+    console.log("outcome", await result.get({ timeout: 20, propagate: false }).then(String));
+    await worker.stop();
+    await app.close();
+  }
+  void main();
+`;
+
+describe.each([
+  ["ECMAScript", "esm", "mjs"],
+  ["CommonJS", "cjs", "cjs"],
+] as const)("in a bundle of one file, %s,", (_, format, ending) => {
+  test("it comes up, runs none of the app's code, and lets a process live that is not the worker's own", {
+    timeout: 30_000,
+  }, async () => {
+    const place = folder();
+    const src = join(import.meta.dirname, "../../src");
+    writeFileSync(join(place, "main.ts"), PROGRAM);
+    const outfile = join(place, `main.${ending}`);
+    await build({
+      entryPoints: [join(place, "main.ts")],
+      outfile,
+      bundle: true,
+      platform: "node",
+      format,
+      logLevel: "error",
+      alias: { "lovage/worker": join(src, "workers/index.ts"), lovage: join(src, "index.ts") },
+      banner:
+        format === "esm"
+          ? { js: 'import { createRequire } from "node:module"; const require = createRequire(import.meta.url);' }
+          : {},
+    });
+    // What a start script has loaded before all else, and what no thread may do.
+    writeFileSync(join(place, "before.cjs"), "process.umask(0o027);");
+    const { stdout } = await run(process.execPath, [outfile], {
+      cwd: place,
+      env: { ...process.env, BROKER: "sqlite:///jobs.db", NODE_OPTIONS: `--require ${join(place, "before.cjs")}` },
+    });
+    // What is told of a run, and who waits for it, go their own ways.
+    expect(stdout.trim().split("\n").sort()).toEqual([
+      expect.stringMatching(/^Task block\[.*\] raised unexpected: TimeLimitExceeded/),
+      expect.stringMatching(/^block\[.*\] blocks this process beyond its time limit, and cannot be stopped$/),
+      "outcome TimeLimitExceeded: the time limit of 0.5 s passed",
+      "ready",
+      "the app's own code",
+    ]);
+  });
+});
+
+test("a file that is removed under a worker is noticed, and the worker stops", async () => {
+  const place = folder();
+  const app = new Lovage("tasks", {
+    brokerUrl: `sqlite:///${join(place, "jobs.db")}`,
+    brokerTransportOptions: { visibilityTimeout: 0.6 },
+  });
+  onTestFinished(() => app.close());
+  const lines: string[] = [];
+  const worker = await startWorker(app, { concurrency: 1, log: (_, line) => void lines.push(line) });
+  rmSync(join(place, "jobs.db"));
+  expect(await worker.ended).toBe("stopped");
+  expect(lines.join("\n")).toMatch(/the worker stops, .*the file .*jobs\.db was removed or replaced/);
+});
+
+test("what a run has settled or handed back itself was taken over by nobody", async () => {
+  const backend = open("memory://beats", { now: Date.now, random: Math.random, options: {} });
+  const now = Date.now();
+  const claim = { type: "claim", now, attempt: 0, lease: now + 1000, result: "{}", hidden: false } as const;
+  await backend.apply([
+    { ...claim, key: "settled", owner: "a" },
+    { type: "final", key: "settled", now, attempt: 0, owner: "a", result: "{}", done: true, hidden: false },
+    { ...claim, key: "released", owner: "a" },
+    { type: "release", key: "released", now, owner: "a" },
+    { ...claim, key: "taken", owner: "b" },
+  ]);
+  const holdings = ["settled", "released", "taken"].map(
+    (key, id): Holding => ({
+      id,
+      delivery: { queue: "celery", receipt: "", messageId: "" },
+      claim: { key, owner: "a" },
+      deadline: Number.POSITIVE_INFINITY,
+    }),
+  );
+  const broker = { changeVisibility: async () => [] } as never;
+  expect(await beatOnce(broker, backend, holdings, now, 1000)).toEqual([{ id: 2, finding: "lost" }]);
+  await backend.close();
+});
+
+test.each([
+  ["sqlite://", "/srv/app", "sqlite:////srv/app/.lovage/lovage.db"],
+  ["sqlite:///jobs.db?synchronous=full", "/srv/app", "sqlite:////srv/app/jobs.db?synchronous=full"],
+  ["sqlite:///jobs.db", "/", "sqlite:////jobs.db"],
+  ["sqlite:///jobs.db", "/srv/50%?#", "sqlite:////srv/50%25%3F%23/jobs.db"],
+  ["sqlite:////var/jobs.db", "/srv/app", "sqlite:////var/jobs.db"],
+  ["sqlite:///C:/jobs.db", "C:\\srv", "sqlite:///C:/jobs.db"],
+  ["sqlite:///jobs.db", undefined, "sqlite:///jobs.db"],
+  ["sqlite://jobs.db", "/srv/app", "sqlite://jobs.db"],
+  ["memory://jobs", "/srv/app", "memory://jobs"],
+  ["sqs://eu-west-1", "/srv/app", "sqs://eu-west-1"],
+])("%s made in %s is %s from then on", (url, from, expected) => {
+  expect(anchorUrl(url, from)).toBe(expected);
+});
