@@ -1,6 +1,6 @@
 /** Beat on EventBridge: a rule for each entry of `beatSchedule`, and the function that they call. */
 import { ArnFormat, Duration, type RemovalPolicy, Stack } from "aws-cdk-lib";
-import * as cloudwatch from "aws-cdk-lib/aws-cloudwatch";
+import type * as cloudwatch from "aws-cdk-lib/aws-cloudwatch";
 import * as events from "aws-cdk-lib/aws-events";
 import * as iam from "aws-cdk-lib/aws-iam";
 import type * as kms from "aws-cdk-lib/aws-kms";
@@ -15,10 +15,11 @@ import type { ScheduleEntry } from "../beat/schedule.ts";
 import { isFifo } from "../brokers/broker.ts";
 import { ImproperlyConfigured } from "../errors.ts";
 import { beatEntries } from "../workers/beat.ts";
+import { alarm, silenceAlarm, sum } from "./alarms.ts";
 import { grantKey, letService, queueEncryption } from "./grants.ts";
-import { taskFunction, type TaskBundling } from "./task-function.ts";
+import { type SharedFunctionOptions, taskFunction, type TaskBundling } from "./task-function.ts";
 
-export interface BeatRulesProps {
+export interface BeatRulesProps extends SharedFunctionOptions {
   readonly app: Lovage;
   readonly prefix: string;
   readonly entry: string;
@@ -86,11 +87,23 @@ function checkFifo({ name, schedule, options }: ScheduleEntry, queue: string): v
     refuse("schedule", "what the sun does is not on a minute; send the entry to a standard queue");
 }
 
+/** After which time without a call something is wrong, by the rule that comes round most often. Rules of fewer days say nothing. */
+export function longestSilence(rules: readonly string[]): Duration | undefined {
+  const seconds = rules.flatMap((rule) => {
+    const [minute, hour, ...days] = rule.slice("cron(".length, -1).split(" ");
+    if (!days.every((day) => day === "*" || day === "?")) return [];
+    if (hour !== "*") return [24 * 3600];
+    return minute === "*" ? [15 * 60] : [2 * 3600];
+  });
+  return seconds.length === 0 ? undefined : Duration.seconds(Math.min(...seconds));
+}
+
 /** One rule for each enabled entry, the beat function, and where events go that could not be delivered or handled. */
 export class BeatRules extends Construct {
   readonly function: NodejsFunction;
   readonly deadLetterQueue: sqs.Queue;
-  readonly alarm: cloudwatch.Alarm;
+  /** On dead letters, on errors of the function, and, where an entry is due each day or more often, on its silence. */
+  readonly alarms: cloudwatch.Alarm[];
   /** ARN, with a `*`, of the rules that `app.beat.put` makes: no rule that is deployed is among them. */
   readonly runtimeRules: string;
 
@@ -146,27 +159,43 @@ export class BeatRules extends Construct {
         deadLetterConfig: { arn: this.deadLetterQueue.queueArn },
       }),
     });
+    const rules: string[] = [];
     for (const entry of ruleEntries(app)) {
+      const rule = cronExpression(ruleOf(entry.schedule, app.config.timezone));
+      rules.push(rule);
       const name = ruleName(deployed, entry.name);
       // Its id is of the name of the rule, which no other has: the CDK takes names that differ by a slash for one.
       new events.Rule(this, `Rule-${name}`, {
         ruleName: name,
         description: `${app.name}: ${entry.task} by the entry ${entry.name} of beatSchedule`.slice(0, 512),
-        schedule: events.Schedule.expression(cronExpression(ruleOf(entry.schedule, app.config.timezone))),
+        schedule: events.Schedule.expression(rule),
         targets: [target(entry.name)],
       });
     }
-    this.alarm = new cloudwatch.Alarm(this, "DeadLettersAlarm", {
-      alarmDescription: `Beat of ${app.name} could not send what was due: the events are in its dead-letter queue`,
-      metric: this.deadLetterQueue.metricApproximateNumberOfMessagesVisible({
-        period: Duration.minutes(1),
-        statistic: "Maximum",
+    this.alarms = [
+      alarm(this, "DeadLettersAlarm", {
+        description: `Beat of ${app.name} could not send what was due: the events are in its dead-letter queue`,
+        metric: this.deadLetterQueue.metricApproximateNumberOfMessagesVisible({
+          period: Duration.minutes(1),
+          statistic: "Maximum",
+        }),
+        threshold: 1,
       }),
-      threshold: 1,
-      evaluationPeriods: 1,
-      comparisonOperator: cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
-      treatMissingData: cloudwatch.TreatMissingData.NOT_BREACHING,
-    });
+      alarm(this, "ErrorsAlarm", {
+        description: `The beat function of ${app.name} failed: Lambda tries twice more before an event is a dead letter`,
+        metric: this.function.metricErrors(sum(Duration.minutes(5))),
+        threshold: 1,
+      }),
+    ];
+    const silence = longestSilence(rules);
+    if (silence !== undefined) {
+      this.alarms.push(
+        silenceAlarm(this, "SilenceAlarm", {
+          description: `Beat of ${app.name} was not called for ${silence.toHumanString()}, in which an entry was due`,
+          metric: this.function.metricInvocations(sum(silence)),
+        }),
+      );
+    }
   }
 
   /** Lets someone put, list, pause, resume and remove entries at run time: rules of that kind alone, which call this function alone. */

@@ -11,6 +11,8 @@ interface Range {
 /** Inclusive, whole numbers. */
 export const LIMITS = {
   memorySize: { min: 128, max: 10_240, unit: "MB" },
+  ephemeralStorageSize: { min: 512, max: 10_240, unit: "MB" },
+  failedPercent: { min: 1, max: 100, unit: "%" },
   batchSize: { min: 1, max: 10_000, unit: "messages" },
   fifoBatchSize: { min: 1, max: 10, unit: "messages on a FIFO queue" },
   maxBatchingWindow: { min: 0, max: 300, unit: "seconds" },
@@ -35,3 +37,6 @@ export function checkRange(setting: string, value: number | undefined, { min, ma
   const given = Token.isUnresolved(value) ? "a value that is known at deployment only" : value;
   throw new ImproperlyConfigured(setting, `must be a whole number from ${min} to ${max} ${unit}; given: ${given}`);
 }
+
+/** CloudFormation's, of one stack. */
+export const MAX_RESOURCES = 500;

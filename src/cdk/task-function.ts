@@ -1,6 +1,6 @@
 /** The functions of an app: one way to bundle them, and a role with the rights that they are given and no others. */
 import { fileURLToPath } from "node:url";
-import { type Duration, RemovalPolicy, Stack } from "aws-cdk-lib";
+import { Annotations, type Duration, RemovalPolicy, type Size, Stack } from "aws-cdk-lib";
 import type * as ec2 from "aws-cdk-lib/aws-ec2";
 import * as iam from "aws-cdk-lib/aws-iam";
 import type * as kms from "aws-cdk-lib/aws-kms";
@@ -8,8 +8,9 @@ import * as lambda from "aws-cdk-lib/aws-lambda";
 import { type BundlingOptions, NodejsFunction, OutputFormat } from "aws-cdk-lib/aws-lambda-nodejs";
 import * as logs from "aws-cdk-lib/aws-logs";
 import { Construct } from "constructs";
-import { letService } from "./grants.ts";
 import type { Lovage } from "../app.ts";
+import { letService } from "./grants.ts";
+import { checkRange, LIMITS } from "./limits.ts";
 
 /** What a user may say of a function beyond its code. */
 export interface FunctionOptions {
@@ -19,6 +20,12 @@ export interface FunctionOptions {
   readonly environment?: Readonly<Record<string, string>>;
   /** Lines below it are not written; at INFO a task writes about 600 bytes. Metrics are written at any level. @default lambda.ApplicationLogLevel.INFO */
   readonly logLevel?: lambda.ApplicationLogLevel;
+  /** What native modules have to be built for. @default lambda.Architecture.ARM_64 */
+  readonly architecture?: lambda.Architecture;
+  /** Room in `/tmp`, 512 MB to 10,240 MB. @default Size.mebibytes(512) */
+  readonly ephemeralStorageSize?: Size;
+  /** Traces of AWS X-Ray. @default lambda.Tracing.DISABLED */
+  readonly tracing?: lambda.Tracing;
   /** @default - the function runs outside of any VPC */
   readonly vpc?: ec2.IVpc;
   /** @default - the private subnets of `vpc` */
@@ -28,6 +35,12 @@ export interface FunctionOptions {
   /** @default - none */
   readonly layers?: lambda.ILayerVersion[];
 }
+
+/** What may be said of all functions at once, beat's too. */
+export type SharedFunctionOptions = Pick<
+  FunctionOptions,
+  "architecture" | "tracing" | "vpc" | "vpcSubnets" | "securityGroups"
+>;
 
 export interface TaskFunctionProps extends FunctionOptions {
   readonly app: Lovage;
@@ -73,11 +86,14 @@ export function taskFunction(scope: Construct, id: string, props: TaskFunctionPr
   if (props.vpc !== undefined) {
     role.addManagedPolicy(iam.ManagedPolicy.fromAwsManagedPolicyName("service-role/AWSLambdaVPCAccessExecutionRole"));
   }
+  const architecture = props.architecture ?? lambda.Architecture.ARM_64;
+  checkRange("ephemeralStorageSize", props.ephemeralStorageSize?.toMebibytes(), LIMITS.ephemeralStorageSize);
+  warnOfNativeModules(home, props.bundling, architecture);
   return new NodejsFunction(home, "Function", {
     entry: props.entry,
     handler: "handler",
     runtime: lambda.Runtime.NODEJS_24_X,
-    architecture: lambda.Architecture.ARM_64,
+    architecture,
     memorySize: props.memorySize ?? DEFAULT_MEMORY_MB,
     timeout: props.timeout,
     role,
@@ -95,8 +111,21 @@ export function taskFunction(scope: Construct, id: string, props: TaskFunctionPr
     ...(props.vpc === undefined ? {} : { vpc: props.vpc }),
     ...(props.vpcSubnets === undefined ? {} : { vpcSubnets: props.vpcSubnets }),
     ...(props.securityGroups === undefined ? {} : { securityGroups: props.securityGroups }),
+    ...(props.ephemeralStorageSize === undefined ? {} : { ephemeralStorageSize: props.ephemeralStorageSize }),
+    ...(props.tracing === undefined ? {} : { tracing: props.tracing }),
     ...(props.layers === undefined ? {} : { layers: props.layers }),
   });
+}
+
+/** `nodeModules` are installed where the CDK runs, with what is native built for that machine. */
+function warnOfNativeModules(scope: Construct, bundling: TaskBundling | undefined, wanted: lambda.Architecture): void {
+  const { nodeModules = [], forceDockerBundling = false } = bundling ?? {};
+  const here = process.platform === "linux" ? { x64: "x86_64", arm64: "arm64" }[process.arch as string] : undefined;
+  if (nodeModules.length === 0 || forceDockerBundling || here === wanted.name) return;
+  Annotations.of(scope).addWarningV2(
+    "lovage:nodeModules.architecture",
+    `nodeModules (${nodeModules.join(", ")}) are installed on this machine (${process.platform} ${process.arch}) for a function on linux ${wanted.name}: what is native among them does not load there. Set forceDockerBundling in bundling, or an architecture that is this machine's`,
+  );
 }
 
 /** What a bundle has in another's place, and the module that it has there. */

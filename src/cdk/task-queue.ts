@@ -15,6 +15,8 @@ import type { QueueConfig } from "../config.ts";
 import { ImproperlyConfigured } from "../errors.ts";
 import { MAX_FUNCTION_TIMEOUT_S, TIMEOUT_MARGIN_S, VISIBILITY_MARGIN_S } from "../lambda/deadline.ts";
 import { checkEnvironment } from "../settings.ts";
+import { type Metric, NAMESPACE } from "../lambda/metrics.ts";
+import { alarm, sum } from "./alarms.ts";
 import { grantKey, queueEncryption } from "./grants.ts";
 import { checkRange, INVOCATIONS_OF_POLLER, LIMITS, MAX_BATCH_WITHOUT_WINDOW } from "./limits.ts";
 import { type FunctionOptions, taskFunction, type TaskBundling } from "./task-function.ts";
@@ -48,6 +50,12 @@ export interface TaskQueueOptions extends FunctionOptions {
   readonly encryptionKey?: kms.IKey;
   /** From this age of its oldest message on a queue raises its alarm. @default Duration.minutes(15) */
   readonly oldestMessageAge?: Duration;
+  /** From this share of failures on, in percent of the tasks that ended within five minutes, ten at least, a queue raises its alarm: 1 to 100. @default 50 */
+  readonly failedPercent?: number;
+  /** The module of this queue's worker, so that a bundle has the code of its own tasks alone. @default - `entry` of `TaskQueues` */
+  readonly entry?: string;
+  /** Bundling of this queue's function. @default - `bundling` of `TaskQueues` */
+  readonly bundling?: TaskBundling;
 }
 
 export interface TaskQueueProps extends TaskQueueOptions {
@@ -72,6 +80,10 @@ const RETENTION = Duration.days(7);
 /** A message that is moved keeps its age. */
 const DEAD_LETTER_RETENTION = Duration.days(14);
 const OLDEST_MESSAGE_AGE = Duration.minutes(15);
+const FIVE_MINUTES = Duration.minutes(5);
+const FAILED_PERCENT = 50;
+/** Of fewer tasks that ended, one failure would be a large share. */
+const FEWEST_TASKS = 10;
 
 /** A queue, as a grantee: `table.grantReadData(taskQueues.queue("media"))` gives its tasks a table of yours. */
 export class TaskQueue extends Construct implements iam.IGrantable {
@@ -79,7 +91,7 @@ export class TaskQueue extends Construct implements iam.IGrantable {
   readonly deadLetterQueue: sqs.Queue;
   readonly function: NodejsFunction;
   readonly grantPrincipal: iam.IPrincipal;
-  /** On dead letters, and on the age of the oldest message. */
+  /** On dead letters, the age of the oldest message, errors and throttles of the function, and the share of tasks that fail. */
   readonly alarms: readonly cloudwatch.Alarm[];
 
   constructor(scope: Construct, id: string, props: TaskQueueProps) {
@@ -144,25 +156,46 @@ export class TaskQueue extends Construct implements iam.IGrantable {
       reportBatchItemFailures: true,
       ...(settings.maxBatchingWindow === 0 ? {} : { maxBatchingWindow: Duration.seconds(settings.maxBatchingWindow) }),
     });
+    const outcomes = (metricName: Metric) =>
+      new cloudwatch.Metric({
+        namespace: NAMESPACE,
+        metricName,
+        dimensionsMap: { QueueName: this.queue.queueName },
+        ...sum(FIVE_MINUTES),
+      });
+    const highest = { period: Duration.minutes(1), statistic: "Maximum" };
     this.alarms = [
-      new cloudwatch.Alarm(this, "DeadLettersAlarm", {
-        alarmDescription: `Messages of ${queueName} became dead letters: look at their attributes for the reason`,
-        metric: this.deadLetterQueue.metricApproximateNumberOfMessagesVisible({
-          period: Duration.minutes(1),
-          statistic: "Maximum",
-        }),
+      alarm(this, "DeadLettersAlarm", {
+        description: `Messages of ${queueName} became dead letters: look at their attributes for the reason`,
+        metric: this.deadLetterQueue.metricApproximateNumberOfMessagesVisible(highest),
         threshold: 1,
-        evaluationPeriods: 1,
-        comparisonOperator: cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
-        treatMissingData: cloudwatch.TreatMissingData.NOT_BREACHING,
       }),
-      new cloudwatch.Alarm(this, "OldestMessageAlarm", {
-        alarmDescription: `The oldest message of ${queueName} waits for too long: its workers fail, or there are too few of them`,
-        metric: this.queue.metricApproximateAgeOfOldestMessage({ period: Duration.minutes(1), statistic: "Maximum" }),
+      alarm(this, "OldestMessageAlarm", {
+        description: `The oldest message of ${queueName} waits for too long: its workers fail, or there are too few of them`,
+        metric: this.queue.metricApproximateAgeOfOldestMessage(highest),
         threshold: (props.oldestMessageAge ?? OLDEST_MESSAGE_AGE).toSeconds(),
-        evaluationPeriods: 3,
-        comparisonOperator: cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
-        treatMissingData: cloudwatch.TreatMissingData.NOT_BREACHING,
+        periods: 3,
+      }),
+      alarm(this, "ErrorsAlarm", {
+        description: `The function of ${queueName} died or timed out: tasks that fail do not make it`,
+        metric: this.function.metricErrors(sum(FIVE_MINUTES)),
+        threshold: 1,
+      }),
+      alarm(this, "ThrottlesAlarm", {
+        description: `The function of ${queueName} is throttled: the account has too little concurrency for it`,
+        metric: this.function.metricThrottles(sum(FIVE_MINUTES)),
+        threshold: 1,
+        periods: 3,
+      }),
+      alarm(this, "FailedAlarm", {
+        description: `Of the tasks of ${queueName} that ended, too many failed`,
+        metric: new cloudwatch.MathExpression({
+          expression: `IF(failed + succeeded >= ${FEWEST_TASKS}, 100 * failed / (failed + succeeded), 0)`,
+          label: "failed (%)",
+          period: FIVE_MINUTES,
+          usingMetrics: { failed: outcomes("Failed"), succeeded: outcomes("Succeeded") },
+        }),
+        threshold: props.failedPercent ?? FAILED_PERCENT,
       }),
     ];
   }
@@ -229,6 +262,7 @@ function settingsOf(props: TaskQueueProps) {
         : `must not be below what ${pollers.maximum} pollers run at a time, which is ${most}: what is fetched beyond it would be throttled; given: ${reservedConcurrency}`,
     );
   }
+  checkRange(setting("failedPercent"), props.failedPercent, LIMITS.failedPercent);
   checkRange(setting("retentionPeriod"), props.retentionPeriod?.toSeconds(), LIMITS.retentionPeriod);
   return {
     queueName,

@@ -1,6 +1,6 @@
 /** An app on AWS: its queues with their workers, its results, its beat. */
 import { createHash } from "node:crypto";
-import { CfnOutput, RemovalPolicy, Stack } from "aws-cdk-lib";
+import { CfnOutput, CfnResource, RemovalPolicy, Stack } from "aws-cdk-lib";
 import type * as cloudwatch from "aws-cdk-lib/aws-cloudwatch";
 import type * as dynamodb from "aws-cdk-lib/aws-dynamodb";
 import type * as iam from "aws-cdk-lib/aws-iam";
@@ -18,13 +18,16 @@ import { didYouMean } from "../nearest.ts";
 import { BeatRules, ruleEntries } from "./beat-rules.ts";
 import { taskDashboard } from "./dashboard.ts";
 import { grantKey, grantOn, grantRows, type RowKind, type RowsOf } from "./grants.ts";
+import { MAX_RESOURCES } from "./limits.ts";
 import { LongDelays } from "./long-delays.ts";
 import { checkLiteral, defaultPrefix, takeNames } from "./names.ts";
 import { JournalTable, ResultTable } from "./result-table.ts";
 import type { TaskBundling } from "./task-function.ts";
+import type { SharedFunctionOptions } from "./task-function.ts";
 import { TaskQueue, type TaskQueueOptions } from "./task-queue.ts";
 
-export interface TaskQueuesProps {
+/** Architecture, tracing and VPC are those of all functions, beat's too; a queue's own in `queues` come before them. */
+export interface TaskQueuesProps extends SharedFunctionOptions {
   /** The app. Its `taskQueues`, routes and `beatSchedule` are what is deployed. */
   readonly app: Lovage;
   /** The module of the worker: exports `handler`, made by `createWorkerHandler(app)`. */
@@ -74,6 +77,8 @@ export interface TaskQueuesProps {
   readonly enforceSSL?: boolean;
   /** Told when an alarm goes off. @default - nobody; the alarms are there to be seen */
   readonly alarmActions?: readonly cloudwatch.IAlarmAction[];
+  /** Told when it is over. @default - nobody */
+  readonly okActions?: readonly cloudwatch.IAlarmAction[];
   /** Bundling of the functions, over Lovage's own (`bundlingFor`). @default - one minified ES module with source maps, without the AWS SDK */
   readonly bundling?: TaskBundling;
 }
@@ -151,7 +156,13 @@ export class TaskQueues extends Construct {
     const { region } = Stack.of(this);
     this.resultBackend = `dynamodb://${region}/${this.table.tableName}${backend.query}`;
 
+    const { architecture, tracing, vpc, vpcSubnets, securityGroups } = props;
     const common = {
+      ...(architecture === undefined ? {} : { architecture }),
+      ...(tracing === undefined ? {} : { tracing }),
+      ...(vpc === undefined ? {} : { vpc }),
+      ...(vpcSubnets === undefined ? {} : { vpcSubnets }),
+      ...(securityGroups === undefined ? {} : { securityGroups }),
       app,
       prefix,
       logRetention: props.logRetention ?? RetentionDays.ONE_MONTH,
@@ -170,7 +181,7 @@ export class TaskQueues extends Construct {
           ...common,
           ...options,
           queue,
-          entry,
+          entry: options.entry ?? entry,
           ...(key === undefined ? {} : { encryptionKey: key }),
         }),
       );
@@ -218,10 +229,20 @@ export class TaskQueues extends Construct {
       }
     }
     const alarms = [...this.#queues.values()].flatMap((queue) => queue.alarms);
-    if (this.beat !== undefined) alarms.push(this.beat.alarm);
-    for (const alarm of alarms) alarm.addAlarmAction(...(props.alarmActions ?? []));
+    if (this.beat !== undefined) alarms.push(...this.beat.alarms);
+    for (const alarm of alarms) {
+      alarm.addAlarmAction(...(props.alarmActions ?? []));
+      alarm.addOkAction(...(props.okActions ?? []));
+    }
     this.dashboard = taskDashboard(this, "Dashboard", { queues: this.#queues, alarms });
     this.#addOutputs();
+    const resources = this.node.findAll().filter((node) => CfnResource.isCfnResource(node)).length;
+    if (resources > MAX_RESOURCES) {
+      throw new ImproperlyConfigured(
+        "taskQueues",
+        `are too many for one stack: ${this.#queues.size} queues and ${scheduled.length} entries are ${resources} resources, and CloudFormation takes ${MAX_RESOURCES}; declare fewer queues, or share them out to two apps with a TaskQueues and a stack each`,
+      );
+    }
   }
 
   /** One queue, by the name that the app gives it. Throws `QueueNotFound`. */

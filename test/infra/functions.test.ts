@@ -1,0 +1,147 @@
+/** What functions may be told, by queue and all at once, and what is watched. */
+import { join } from "node:path";
+import { Duration, Size } from "aws-cdk-lib";
+import { Annotations, Match } from "aws-cdk-lib/assertions";
+import * as actions from "aws-cdk-lib/aws-cloudwatch-actions";
+import * as ec2 from "aws-cdk-lib/aws-ec2";
+import * as lambda from "aws-cdk-lib/aws-lambda";
+import * as sns from "aws-cdk-lib/aws-sns";
+import { crontab, type ConfigInput } from "lovage";
+import { expect, test } from "vitest";
+import { longestSilence } from "../../src/cdk/beat-rules.ts";
+import { deploy, FUNCTIONS, resources, shop } from "./deployment.ts";
+
+const often = { task: "shop.add", schedule: 60 };
+const twoQueues: ConfigInput = { taskQueues: { celery: {}, media: {} }, beatSchedule: { often } };
+
+test("a VPC, an architecture and tracing are those of all functions, beat's too, unless a queue says otherwise", () => {
+  const { stack, tasks, template } = deploy(shop(twoQueues), (stack) => ({
+    vpc: new ec2.Vpc(stack, "Vpc", { maxAzs: 1 }),
+    architecture: lambda.Architecture.X86_64,
+    tracing: lambda.Tracing.ACTIVE,
+    queues: { media: { architecture: lambda.Architecture.ARM_64, ephemeralStorageSize: Size.gibibytes(2) } },
+  }));
+  template().allResourcesProperties("AWS::Lambda::Function", {
+    VpcConfig: { SubnetIds: Match.anyValue(), SecurityGroupIds: Match.anyValue() },
+    TracingConfig: { Mode: "Active" },
+  });
+  const of = (fn: lambda.Function | undefined) => {
+    const id = stack.getLogicalId(fn?.node.defaultChild as lambda.CfnFunction);
+    const { Architectures, EphemeralStorage } = resources(template(), "AWS::Lambda::Function")[id]?.Properties ?? {};
+    return [Architectures, EphemeralStorage];
+  };
+  expect(of(tasks.queue("celery").function)).toEqual([["x86_64"], undefined]);
+  expect(of(tasks.queue("media").function)).toEqual([["arm64"], { Size: 2048 }]);
+  expect(of(tasks.beat?.function)).toEqual([["x86_64"], undefined]);
+});
+
+test("a queue may have a module of its own", () => {
+  const entry = join(FUNCTIONS, "none.ts");
+  expect(() => deploy(shop(twoQueues), { queues: { media: { entry } } })).toThrow(/none\.ts/);
+});
+
+test.each([
+  [511, /ephemeralStorageSize: .*512 to 10240 MB; given: 511/],
+  [10_241, /given: 10241/],
+])("%d MB in /tmp are refused", (mebibytes, message) => {
+  const ephemeralStorageSize = Size.mebibytes(mebibytes);
+  expect(() => deploy(shop(), { queues: { celery: { ephemeralStorageSize } } })).toThrow(message);
+});
+
+test("modules that are installed here for another machine are warned of", () => {
+  const here = process.arch === "x64" ? lambda.Architecture.X86_64 : lambda.Architecture.ARM_64;
+  const other = process.arch === "x64" ? lambda.Architecture.ARM_64 : lambda.Architecture.X86_64;
+  const warnings = (architecture: lambda.Architecture, bundling = {}) =>
+    Annotations.fromStack(
+      deploy(shop(), { architecture, bundling: { nodeModules: ["hono"], ...bundling } }).stack,
+    ).findWarning("*", Match.stringLikeRegexp("nodeModules \\(hono\\) are installed on this machine"));
+  expect(warnings(other)).not.toEqual([]);
+  expect(warnings(other, { nodeModules: [] })).toEqual([]);
+  if (process.platform === "linux") expect(warnings(here)).toEqual([]);
+});
+
+test("a container image takes the place of a bundle by the CDK's own escape hatch, as the page says", () => {
+  const { tasks, template } = deploy(shop());
+  const fn = tasks.queue("celery").function.node.defaultChild as lambda.CfnFunction;
+  fn.addPropertyOverride("PackageType", "Image");
+  fn.addPropertyOverride("Code", { ImageUri: "123456789012.dkr.ecr.eu-west-1.amazonaws.com/shop:1" });
+  for (const name of ["Handler", "Runtime", "Code.S3Bucket", "Code.S3Key"]) fn.addPropertyDeletionOverride(name);
+  template().hasResourceProperties("AWS::Lambda::Function", {
+    PackageType: "Image",
+    Code: { ImageUri: Match.anyValue(), S3Bucket: Match.absent() },
+    Handler: Match.absent(),
+    Runtime: Match.absent(),
+    Environment: { Variables: Match.objectLike({ LOVAGE_BROKER_URL: Match.anyValue() }) },
+  });
+});
+
+test("each queue has five alarms and beat three, and each tells when it begins and when it is over", () => {
+  const { template } = deploy(shop({ beatSchedule: { often } }), (stack) => ({
+    alarmActions: [new actions.SnsAction(new sns.Topic(stack, "Trouble"))],
+    okActions: [new actions.SnsAction(new sns.Topic(stack, "Fine"))],
+    queues: { celery: { oldestMessageAge: Duration.minutes(3), failedPercent: 20 } },
+  }));
+  template().resourceCountIs("AWS::CloudWatch::Alarm", 8);
+  template().allResourcesProperties("AWS::CloudWatch::Alarm", {
+    AlarmActions: [{ Ref: Match.stringLikeRegexp("Trouble") }],
+    OKActions: [{ Ref: Match.stringLikeRegexp("Fine") }],
+  });
+  const lambdas = (MetricName: string, fn: string, more = {}) =>
+    template().hasResourceProperties("AWS::CloudWatch::Alarm", {
+      Namespace: "AWS/Lambda",
+      MetricName,
+      Statistic: "Sum",
+      Threshold: 1,
+      Dimensions: [{ Name: "FunctionName", Value: { Ref: Match.stringLikeRegexp(fn) } }],
+      ...more,
+    });
+  lambdas("Errors", "celeryWorker");
+  lambdas("Throttles", "celeryWorker", { EvaluationPeriods: 3 });
+  lambdas("Errors", "Beat");
+  lambdas("Invocations", "Beat", {
+    Period: 900,
+    ComparisonOperator: "LessThanThreshold",
+    TreatMissingData: "breaching",
+  });
+  template().hasResourceProperties("AWS::CloudWatch::Alarm", {
+    Threshold: 20,
+    Metrics: Match.arrayWith([
+      Match.objectLike({ Expression: "IF(failed + succeeded >= 10, 100 * failed / (failed + succeeded), 0)" }),
+      Match.objectLike({ MetricStat: { Metric: Match.objectLike({ Namespace: "Lovage", MetricName: "Failed" }) } }),
+    ]),
+  });
+});
+
+test.each([0, 101, 1.5])("an alarm at %d % of failures is refused", (failedPercent) => {
+  expect(() => deploy(shop(), { queues: { celery: { failedPercent } } })).toThrow(/failedPercent: .*1 to 100 %; given/);
+});
+
+test.each<[string, readonly string[], number | undefined]>([
+  ["nothing, where there are no rules", [], undefined],
+  ["nothing of a rule for some days", ["cron(0 9 ? * 2 *)", "cron(0 9 1 * ? *)"], undefined],
+  ["a day", ["cron(10 1 * * ? *)", "cron(0 9 ? * 2 *)"], 86_400],
+  ["two hours", ["cron(30 * * * ? *)", "cron(10 1 * * ? *)"], 7200],
+  ["a quarter of an hour", ["cron(10 1 * * ? *)", "cron(* * * * ? *)"], 900],
+])("beat's silence is noticed after %s", (_, rules, seconds) => {
+  expect(longestSilence(rules)?.toSeconds()).toBe(seconds);
+});
+
+test("an entry for one day of the week makes no alarm of silence", () => {
+  const weekly = { task: "shop.add", schedule: crontab({ hour: 9, minute: 0, dayOfWeek: 1 }) };
+  deploy(shop({ beatSchedule: { weekly } }))
+    .template()
+    .resourceCountIs("AWS::CloudWatch::Alarm", 7);
+});
+
+test("more queues than a stack can hold are refused, with the numbers", () => {
+  const queues = (count: number) =>
+    shop({
+      taskQueues: Object.fromEntries(
+        ["celery", ...Array.from({ length: count - 1 }, (_, n) => `q${n}`)].map((name) => [name, {}]),
+      ),
+    });
+  expect(() => deploy(queues(46))).toThrow(
+    /taskQueues: are too many for one stack: 46 queues and 0 entries are \d+ resources, and CloudFormation takes 500/,
+  );
+  expect(() => deploy(queues(30)).template()).not.toThrow();
+});
