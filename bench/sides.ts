@@ -74,7 +74,7 @@ async function round(side: Side, role: Role, args: readonly string[], work: Work
   }
 }
 
-export type PeerKind = "bullmq" | "celery" | "postgres";
+export type PeerKind = "unjournaled" | "bullmq" | "celery" | "postgres";
 
 /**
  * Starts the servers of those peers that this machine can have, and runs `use` with all contenders, ours first. What is
@@ -95,6 +95,7 @@ export async function withSides(
     return server;
   };
   const make: Readonly<Record<PeerKind, () => Promise<readonly Side[]>>> = {
+    unjournaled: async () => [scripted("Lovage without its journal", "lovage.ts", undefined, { BENCH_JOURNAL: "off" })],
     async bullmq() {
       const redis = await opened(startRedis());
       return [scripted("BullMQ on Redis", "bullmq.js", redis, { BENCH_REDIS: redis.socket })];

@@ -3,7 +3,11 @@ import { chain, chord, Lovage } from "lovage";
 import { startWorker } from "lovage/worker";
 import { drive } from "./drive.ts";
 
-const app = new Lovage("bench", { brokerUrl: "sqlite:///bench.db", resultBackend: "sqlite:///bench.db" });
+const app = new Lovage("bench", {
+  brokerUrl: "sqlite:///bench.db",
+  resultBackend: "sqlite:///bench.db",
+  journal: process.env["BENCH_JOURNAL"] !== "off",
+});
 const add = app.task("bench.add", (x: number, y: number) => x + y);
 
 const increment = app.task("bench.increment", (x: number) => x + 1);

@@ -22,6 +22,8 @@ export interface Figures {
   readonly lost: number;
   /** Effects counted more often than once by the claimed path. */
   readonly twice: number;
+  /** Outcomes that the journal has not told of once. */
+  readonly misreported: number;
   /** Attempts that ran again: each because the process that ran it had been killed. */
   readonly repeated: number;
   /** Attempts that ran again although nobody had killed who ran them. */
@@ -146,6 +148,9 @@ export async function chaos(tasks: number, kills: number, seed: number): Promise
       const found = await backend.read(some.map(taskKey), { consistent: true });
       for (const [at, id] of some.entries()) rows.set(id, found[at]?.done === true);
     }
+    const told = new Map<string | undefined, number>();
+    for await (const { id } of app.journal.find({ kind: "task", state: ["SUCCESS", "FAILURE"] }))
+      told.set(id, (told.get(id) ?? 0) + 1);
     const attempts = new Map<string, number[]>();
     for (const line of readFileSync(runs, "utf8").split("\n").filter(Boolean)) {
       const [pid = "", ...attempt] = line.split(" ");
@@ -162,6 +167,7 @@ export async function chaos(tasks: number, kills: number, seed: number): Promise
       outlived,
       lost: expected.filter((what) => !counted.has(what)).length + [...rows.values()].filter((done) => !done).length,
       twice: [...counted.values()].filter((count) => count > 1).length,
+      misreported: [...rows].filter(([id, done]) => (told.get(id) ?? 0) !== (done ? 1 : 0)).length,
       repeated: again.length,
       unexplained: again.filter((pids) => !pids.slice(0, -1).every((pid) => killed.has(pid))).length,
       left: (await waiting()) + dead.ready + dead.delayed + dead.inFlight,
@@ -246,10 +252,11 @@ function isAlive(pid: number): boolean {
 
 /** What is wrong with figures: a sentence each. */
 export function faults(figures: Figures, kills: number): readonly string[] {
-  const { lost, twice, unexplained, outlived, left } = figures;
+  const { lost, twice, misreported, unexplained, outlived, left } = figures;
   return [
     lost > 0 && `${lost} outcomes or effects are lost`,
     twice > 0 && `${twice} effects were counted twice`,
+    misreported > 0 && `${misreported} outcomes are not in the journal, or are there twice`,
     unexplained > 0 && `${unexplained} attempts ran again although nobody had killed their process`,
     outlived > 0 && `${outlived} processes outlived their main process`,
     left > 0 && `${left} messages were left in the queue or among the dead letters`,
