@@ -6,14 +6,19 @@
 import { appendFileSync } from "node:fs";
 import { DatabaseSync } from "node:sqlite";
 import { setTimeout as sleep } from "node:timers/promises";
-import { currentTask, Lovage } from "lovage";
+import { currentTask, Lovage, OperationalError } from "lovage";
 
 const { CHAOS_RUNS = "", CHAOS_LEDGER = ":memory:" } = process.env;
 
+/** Of so many answers to claims one is lost. */
+const LOST = 0.01;
 /** How long a run takes, about. */
 const NAP_MS = Number(process.env["CHAOS_NAP_MS"] ?? 20);
 
-export const app = new Lovage("chaos", { brokerTransportOptions: { visibilityTimeout: 1.5 }, maxDeliveries: 50 });
+export const app = new Lovage("chaos", {
+  brokerTransportOptions: { visibilityTimeout: 1.5 },
+  maxDeliveries: Number(process.env["CHAOS_MAX_DELIVERIES"] ?? 50),
+});
 
 const ledger = new DatabaseSync(CHAOS_LEDGER, { timeout: 10_000 });
 const award = ledger.prepare("INSERT OR IGNORE INTO effects (task, what) VALUES (?, ?)");
@@ -29,6 +34,23 @@ async function work(what: string): Promise<void> {
 /** Hooks run between what follows from a task and its acknowledgement: workers are to die there as well. */
 const linger = () => sleep(Math.random() * NAP_MS) as Promise<void>;
 const hooks = { afterReturn: linger, onRetry: linger };
+
+/** Leaves a promise that rejects when it has long ended. */
+app.task("chaos.leak", async () => {
+  void sleep(Math.random() * 500).then(() => Promise.reject(new Error("nobody waits for this")));
+});
+
+// One answer in a hundred to a claim is lost on its way: it was applied.
+const backend = await app.engine.backend();
+const { apply } = backend;
+Object.assign(backend, {
+  apply: async (commands: Parameters<typeof apply>[0]) =>
+    (await apply(commands)).map((outcome, at) =>
+      commands[at]?.type === "claim" && Math.random() < LOST
+        ? new OperationalError("no answer in time", { retryable: true })
+        : outcome,
+    ),
+});
 
 app.task("chaos.plain", hooks, async (n: number) => {
   await work(`plain ${n}`);

@@ -16,7 +16,7 @@ export interface Figures {
   /** Tasks with all that follows from them: each has a row and an effect. */
   readonly outcomes: number;
   readonly kills: number;
-  /** How many of them took which process of a worker: the main one, the one that runs the tasks, or both at once. */
+  /** How many of them took which process of a worker: the main one, the one that runs the tasks, both at once, or as a deploy does, SIGTERM first. */
   readonly killed: Readonly<Record<Victim, number>>;
   /** Accepted, or to follow from what was accepted, and without its final row or without its effect. */
   readonly lost: number;
@@ -30,12 +30,19 @@ export interface Figures {
   readonly unexplained: number;
   /** Processes that still ran tasks at the end although their main process had been killed. */
   readonly outlived: number;
+  /** Tasks that left a promise which rejected after they had ended. */
+  readonly leaks: number;
   /** Messages left in a queue, and dead letters. */
   readonly left: number;
   readonly seconds: number;
 }
 
-type Victim = "main" | "pool" | "both";
+type Victim = "main" | "pool" | "both" | "deploy";
+
+/** A deploy's grace, in milliseconds: SIGTERM, this, SIGKILL. */
+const DEPLOY_MS = 150;
+/** For so many kills one task leaks. */
+const KILLS_A_LEAK = 5;
 
 const WORKERS = 3;
 const CONCURRENCY = 8;
@@ -85,7 +92,7 @@ export async function chaos(tasks: number, kills: number, seed: number): Promise
   };
   const pools = new Map<number, number>();
   const killed = new Set<number>();
-  const victims: Record<Victim, number> = { main: 0, pool: 0, both: 0 };
+  const victims: Record<Victim, number> = { main: 0, pool: 0, both: 0, deploy: 0 };
   const orphans: number[] = [];
   const keepers = Array.from({ length: WORKERS }, start);
 
@@ -107,6 +114,7 @@ export async function chaos(tasks: number, kills: number, seed: number): Promise
       return ready + delayed + inFlight;
     };
     let struck = 0;
+    let leaks = 0;
     while (struck < kills || sent < tasks || (await waiting()) > 0) {
       if (performance.now() - began > PATIENCE_MS) break;
       await sleep(20 + random() * 200);
@@ -124,8 +132,21 @@ export async function chaos(tasks: number, kills: number, seed: number): Promise
       struck++;
       killed.add(pool);
       const draw = random();
-      const victim: Victim = draw < 0.2 ? "main" : draw < 0.4 ? "both" : "pool";
+      const victim: Victim = draw < 0.2 ? "main" : draw < 0.4 ? "both" : draw < 0.6 ? "deploy" : "pool";
       victims[victim]++;
+      if (struck % KILLS_A_LEAK === 0) {
+        leaks++;
+        await app.sendTask("chaos.leak");
+      }
+      if (victim === "deploy") {
+        keeper.main.kill("SIGTERM");
+        // The next one is there already.
+        keepers[index] = start();
+        await sleep(DEPLOY_MS);
+        keeper.main.kill("SIGKILL");
+        if (isAlive(pool)) process.kill(pool, "SIGKILL");
+        continue;
+      }
       // Whose main process dies ends by itself, as if killed: nobody would replace it, and nobody would tell it to stop.
       if (victim !== "pool") keeper.main.kill("SIGKILL");
       if (victim !== "main") process.kill(pool, "SIGKILL");
@@ -169,6 +190,7 @@ export async function chaos(tasks: number, kills: number, seed: number): Promise
       twice: [...counted.values()].filter((count) => count > 1).length,
       misreported: [...rows].filter(([id, done]) => (told.get(id) ?? 0) !== (done ? 1 : 0)).length,
       repeated: again.length,
+      leaks,
       unexplained: again.filter((pids) => !pids.slice(0, -1).every((pid) => killed.has(pid))).length,
       left: (await waiting()) + dead.ready + dead.delayed + dead.inFlight,
       seconds,
