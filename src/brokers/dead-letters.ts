@@ -7,6 +7,7 @@ import { matchGlob } from "../glob.ts";
 import { compressionType } from "../protocol/compression.ts";
 import { decodeEnvelope, encodeEnvelope, peekEnvelope } from "../protocol/envelope.ts";
 import { createMessage } from "../protocol/message.ts";
+import { parseTime } from "../protocol/time.ts";
 import { type Broker, type Delivery, deadLetterQueue } from "./broker.ts";
 
 /** A dead letter, and what is known of it. What a worker did not write, as when SQS moved it itself, is not there. */
@@ -135,8 +136,12 @@ function messageBodyOf(request: string): string | undefined {
 }
 
 function toDate(text: string): Date | undefined {
-  const date = new Date(text);
-  return Number.isNaN(date.getTime()) ? undefined : date;
+  try {
+    return new Date(parseTime(text));
+  } catch (error) {
+    if (error instanceof DecodeError) return undefined;
+    throw error;
+  }
 }
 
 function matches(letter: DeadLetter, { task, reason, since, id }: DeadLetterFilter): boolean {

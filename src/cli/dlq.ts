@@ -15,7 +15,7 @@ import { deadLetterQueue, isDeadLetterQueue } from "../brokers/broker.ts";
 import { ImproperlyConfigured, LovageError } from "../errors.ts";
 import { EXIT, EXIT_HELP, oneLine } from "./exit.ts";
 import { loadSharedApp } from "./load.ts";
-import { appOption, jsonParser, listOption } from "./options.ts";
+import { appOption, jsonParser, listOption, readTime } from "./options.ts";
 import { table, toJson, withProgress, complain, print, setIn } from "./output.ts";
 import { confirm } from "./queues.ts";
 
@@ -31,8 +31,8 @@ const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> =>
 /** A number of seconds ago, or a time. */
 function parseSince(value: string): number {
   const seconds = Number(value);
-  const at = Number.isFinite(seconds) && value.trim() !== "" ? Date.now() - seconds * 1000 : Date.parse(value);
-  if (!Number.isNaN(at)) return at;
+  const at = Number.isFinite(seconds) && value.trim() !== "" ? Date.now() - seconds * 1000 : readTime(value);
+  if (at !== undefined) return at;
   throw new InvalidArgumentError("It must be a number of seconds ago, or a time in ISO 8601.");
 }
 
@@ -42,7 +42,11 @@ const choosing = (command: Command): Command =>
     .addOption(listOption("-Q, --queues <names>", "the queues that they came from (default: all that have any)"))
     .option("--task <name>", "only those of this task; * stands for any text, as in media.*")
     .option("--reason <text>", "only those whose reason, or error's name, has this in it")
-    .option("--since <seconds|time>", "only those since so many seconds ago, or since a time", parseSince)
+    .option(
+      "--since <seconds|time>",
+      "only those since so many seconds ago, or since a time (without an offset: UTC)",
+      parseSince,
+    )
     .option("--id <id>", "only the one of this task, or of this message");
 
 export function dlqCommand(program: Command): void {

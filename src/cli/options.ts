@@ -1,4 +1,5 @@
 /** Options that several commands share. */
+import { parseTime } from "../protocol/time.ts";
 import { InvalidArgumentError, Option } from "commander";
 import { LOG_LEVELS } from "../workers/log.ts";
 import { LOG_FORMATS } from "./output.ts";
@@ -54,3 +55,12 @@ export const jsonParser =
     if (!isRight(value)) throw new InvalidArgumentError(`It must be ${what} in JSON.`);
     return value;
   };
+
+/** A time in ISO 8601, in milliseconds since the epoch; without an offset it is UTC. `undefined` where it is none. */
+export function readTime(value: string): number | undefined {
+  try {
+    return parseTime(value);
+  } catch {
+    return undefined;
+  }
+}

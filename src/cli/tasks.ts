@@ -10,7 +10,7 @@ import { FAILURE, holdsException, REVOKED } from "../states.ts";
 import type { CallOptions } from "../tasks/options.ts";
 import { EXIT, EXIT_HELP } from "./exit.ts";
 import { loadApp, loadSharedApp } from "./load.ts";
-import { appOption, jsonParser, parseSeconds } from "./options.ts";
+import { appOption, jsonParser, parseSeconds, readTime } from "./options.ts";
 import { toJson, withProgress, complain, print, setIn } from "./output.ts";
 
 interface CallCommandOptions {
@@ -98,7 +98,7 @@ async function waitFor(result: AsyncResult, wait: number | true): Promise<void> 
 
 function parseExpires(value: string): number | string {
   if (Number.isFinite(Number(value))) return parseSeconds(value);
-  if (Number.isNaN(Date.parse(value))) throw new InvalidArgumentError("It must be seconds, or a time in ISO 8601.");
+  if (readTime(value) === undefined) throw new InvalidArgumentError("It must be seconds, or a time in ISO 8601.");
   return value;
 }
 

@@ -1,4 +1,5 @@
 /** Beat as a Lambda function behind EventBridge rules, one rule for each entry of `beatSchedule`. */
+import { parseTime } from "../protocol/time.ts";
 import type { Lovage } from "../app.ts";
 import { entryOfEvent } from "../beat/eventbridge.ts";
 import { dueSlots } from "../beat/minute.ts";
@@ -78,7 +79,7 @@ export function createBeatHandler(
   ): { readonly entry: ScheduleEntry; readonly zone: string; readonly time: number } | undefined {
     const given: { readonly entry?: unknown; readonly put?: unknown; readonly time?: unknown } =
       typeof event === "object" && event !== null ? event : {};
-    const time = typeof given.time === "string" ? Date.parse(given.time) : Number.NaN;
+    const time = typeof given.time === "string" ? timeOf(given.time) : Number.NaN;
     if (Number.isNaN(time) || (typeof given.entry !== "string" && typeof given.put !== "string")) {
       throw new ImproperlyConfigured(
         "event",
@@ -109,5 +110,14 @@ export function createBeatHandler(
       queue,
       entry: entry.name,
     });
+  }
+}
+
+/** `NaN` for what is no time. */
+function timeOf(text: string): number {
+  try {
+    return parseTime(text);
+  } catch {
+    return Number.NaN;
   }
 }

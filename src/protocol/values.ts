@@ -284,6 +284,15 @@ const REFUSED: Readonly<Record<string, string>> = {
   DataView: "is a DataView; pass a Uint8Array",
   Generator: "is a generator; pass an array",
   AsyncGenerator: "is a generator; pass an array",
+  Response: "is a Response; pass await response.json(), or its text",
+  Request: "is a Request; pass its url, or await request.json()",
+  Headers: "is a Headers; pass Object.fromEntries(headers)",
+  URLSearchParams: "is a URLSearchParams; pass Object.fromEntries(params), or params.toString()",
+  FormData: "is a FormData; pass Object.fromEntries(form), with files as bytes",
+  Blob: "is a Blob; pass await blob.bytes(), or new Uint8Array(await blob.arrayBuffer())",
+  File: "is a File; pass new Uint8Array(await file.arrayBuffer())",
+  ReadableStream: "is a ReadableStream; pass what it holds",
+  AbortSignal: "is an AbortSignal; pass signal.aborted",
 };
 
 /** `undefined` where JSON leaves the value out. */
@@ -362,6 +371,14 @@ function writeNested(value: object, place: Place): string {
   const reason = Object.hasOwn(REFUSED, kind) ? REFUSED[kind] : undefined;
   if (reason !== undefined) refuse(place, `${reason}: JSON cannot carry it`);
 
+  if (Object.keys(value).length === 0 && hidesData(value, kind)) {
+    const { name } = value.constructor ?? {};
+    refuse(
+      place,
+      `is ${kind === "Object" ? `an instance of ${name || "a class"}` : `a ${kind}`} whose data are not properties of its own: JSON would make {} of it; pass its data, or give it a toJSON()`,
+    );
+  }
+
   const parts: string[] = [];
   let tagKeys = 0;
   for (const [key, member] of Object.entries(value)) {
@@ -379,6 +396,20 @@ function writeNested(value: object, place: Place): string {
     );
   }
   return `{${parts.join(", ")}}`;
+}
+
+/** Whether an object without properties has data all the same: it is the platform's, or its class has getters. */
+function hidesData(value: object, kind: string): boolean {
+  let holder: unknown = Object.getPrototypeOf(value);
+  if (holder === null) return false;
+  if (kind !== "Object" && kind !== "Arguments") return true;
+  for (; holder !== null; holder = Object.getPrototypeOf(holder)) {
+    // The last one is Object's own, of this realm or another one.
+    if (Object.getPrototypeOf(holder) === null) return false;
+    const members = Object.values(Object.getOwnPropertyDescriptors(holder));
+    if (members.some(({ get }) => get !== undefined)) return true;
+  }
+  return false;
 }
 
 // ── reading ─────────────────────────────────────────────────────────────────────────────────────────────────────────

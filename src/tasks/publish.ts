@@ -181,8 +181,8 @@ async function within(maxBytes: number, message: Message, text: string): Promise
   return bytesOf(compressed) <= maxBytes ? compressed : text;
 }
 
-/** The message as it was when its text was made: the caller may have changed what it holds since. */
-const reread = async (message: Message, text: string): Promise<Message> =>
+/** The message as its reader has it, and as it was when its text was made: the caller may have changed what it holds since. */
+export const reread = async (message: Message, text: string): Promise<Message> =>
   decodeEnvelope(text, { accept: [message.contentType] });
 
 /** Lets those who listen put headers of theirs on a message. */

@@ -4,12 +4,32 @@
  */
 import type { Decimal, PlainDate, PlainTime, Uuid } from "../protocol/values.ts";
 
-/** Values that arrive as what they were. */
-type Carried = string | number | bigint | boolean | null | Date | Uint8Array | Decimal | PlainDate | PlainTime | Uuid;
+/** Values that arrive as what they were. A bigint does not: where a number holds it, it is a number to every reader. */
+type Carried = string | number | boolean | null | Date | Uint8Array | Decimal | PlainDate | PlainTime | Uuid;
 
 type Callable = (...args: never[]) => unknown;
 type Constructor = abstract new (...args: never[]) => unknown;
 type Uncarried = Callable | Constructor | symbol;
+
+/** A class of the platform's, where it has one: its types may be those of a browser, of Node, or missing. */
+type Platform<Name extends string> = typeof globalThis extends { readonly [K in Name]: { readonly prototype: infer T } }
+  ? T
+  : never;
+
+/** What JSON would make an empty object of. */
+type Lost =
+  | ReadonlyMap<unknown, unknown>
+  | ReadonlySet<unknown>
+  | Promise<unknown>
+  | Platform<"Response">
+  | Platform<"Request">
+  | Platform<"Headers">
+  | Platform<"URLSearchParams">
+  | Platform<"FormData">
+  | Platform<"Blob">
+  | Platform<"ReadableStream">
+  | Platform<"AbortSignal">
+  | { resolvedOptions(...args: never[]): unknown };
 
 type IsAny<T> = 0 extends 1 & T ? true : false;
 type IsUnknown<T> = IsAny<T> extends true ? false : unknown extends T ? true : false;
@@ -30,32 +50,42 @@ export type Wire<T> =
         ? null
         : T extends Carried
           ? T
-          : T extends Uncarried
-            ? never
-            : T extends { toJSON(...args: never[]): infer J }
-              ? Wire<J>
-              : T extends readonly unknown[]
-                ? { -readonly [I in keyof T]: Wire<T[I]> }
-                : T extends object
-                  ? {
-                      [K in CarriedKeys<T>]: undefined extends T[K]
-                        ? Wire<Exclude<T[K], undefined>> | undefined
-                        : Wire<T[K]>;
-                    }
-                  : T;
+          : T extends bigint
+            ? number | bigint
+            : T extends Uncarried | Lost
+              ? never
+              : T extends { toJSON(...args: never[]): infer J }
+                ? Wire<J>
+                : T extends readonly unknown[]
+                  ? { -readonly [I in keyof T]: Wire<T[I]> }
+                  : T extends object
+                    ? {
+                        [K in CarriedKeys<T>]: undefined extends T[K]
+                          ? Wire<Exclude<T[K], undefined>> | undefined
+                          : Wire<T[K]>;
+                      }
+                    : T;
 
 /**
  * A parameter's type where JSON can carry its values, and `never` in the places where it cannot: a function, a symbol,
- * a `Map`, a class instance with methods. A call that would pass one does not compile.
+ * a `Map`, a `Response`, a class instance with methods. A call that would pass one does not compile. A `bigint` may be passed where
+ * the parameter takes a `number` too, as which it arrives where a number holds it.
  */
 export type Sendable<T> =
   IsAny<T> extends true
     ? T
+    : [number | Exclude<T, bigint>] extends [T]
+      ? SendableOf<T>
+      : SendableOf<Exclude<T, bigint>>;
+
+type SendableOf<T> =
+  IsAny<T> extends true
+    ? T
     : IsUnknown<T> extends true
       ? T
-      : T extends Carried | undefined | void
+      : T extends Carried | bigint | undefined | void
         ? T
-        : T extends Uncarried | ReadonlyMap<unknown, unknown> | ReadonlySet<unknown> | Promise<unknown>
+        : T extends Uncarried | Lost
           ? never
           : T extends { toJSON(...args: never[]): unknown }
             ? never

@@ -10,6 +10,7 @@ import { toWireOptions } from "../canvas/wire-options.ts";
 import type { Engine } from "../engine.ts";
 import { WorkerShutdown } from "../errors.ts";
 import type { SignatureData } from "../protocol/message.ts";
+import { encodeEnvelope } from "../protocol/envelope.ts";
 import { decodeMeta, type Meta, pendingMeta } from "../protocol/meta.ts";
 import { parseTime } from "../protocol/time.ts";
 import { AsyncResult } from "../results/async-result.ts";
@@ -20,7 +21,7 @@ import { decide } from "../results/record.ts";
 import { FAILURE } from "../states.ts";
 import { currentScope } from "../tasks/context.ts";
 import type { CallOptions } from "../tasks/options.ts";
-import { type Addressed, checkLimits, createCall } from "../tasks/publish.ts";
+import { type Addressed, checkLimits, createCall, reread } from "../tasks/publish.ts";
 import { createRequest } from "../tasks/request.ts";
 import type { Task } from "../tasks/task.ts";
 import { builtinTask } from "./builtins.ts";
@@ -84,7 +85,7 @@ async function runEagerly(app: Lovage, begin: (sender: Sender) => Promise<Result
     },
     read: async (keys) => keys.map((key) => rows.get(key)),
     async send(message) {
-      queue.push(message);
+      queue.push(await asSent(message));
     },
     // What runs in its caller is told of by its caller.
     async note() {},
@@ -100,6 +101,12 @@ async function runEagerly(app: Lovage, begin: (sender: Sender) => Promise<Result
   const failed = engine.config.taskEagerPropagates ? metas.find(({ status }) => status === FAILURE) : undefined;
   if (failed !== undefined) throw reader.value(failed);
   return result;
+}
+
+/** As a worker would have it, through the serializer, so that what runs here runs there: Celery's eager mode does so too. */
+async function asSent(call: Addressed): Promise<Addressed> {
+  const { message, queue, body } = call;
+  return { ...call, message: await reread(message, body ?? (await encodeEnvelope(message))), queue };
 }
 
 /** Runs one message to its end, and has what follows from it sent. */
@@ -162,7 +169,7 @@ async function runToEnd(app: Lovage, sender: Sender, call: Addressed): Promise<v
       });
     }
     if (outcome.type === "retry") {
-      message = retryMessage(message, outcome.change);
+      ({ message } = await asSent({ message: retryMessage(message, outcome.change), queue: call.queue }));
       continue;
     }
     const { command } = conclusion;

@@ -23,7 +23,7 @@ import { didYouMean } from "../nearest.ts";
 import { attemptOf, type Message, type SignatureData } from "../protocol/message.ts";
 import type { ResultTuple } from "../protocol/meta.ts";
 import { expiresOf } from "../tasks/publish.ts";
-import { formatTime } from "../protocol/time.ts";
+import { formatTime, parseTime } from "../protocol/time.ts";
 import { stringifyValue } from "../protocol/values.ts";
 import { FAILURE, SUCCESS } from "../states.ts";
 import {
@@ -334,7 +334,7 @@ function openScope(attempt: Attempt, signal: AbortSignal): OpenScope {
         ...(args === undefined ? {} : { args }),
         ...(kwargs === undefined ? {} : { kwargs }),
         ...(countdown === undefined ? {} : { countdown }),
-        ...(eta === undefined ? {} : { eta: new Date(eta) }),
+        ...(eta === undefined ? {} : { eta: typeof eta === "string" ? new Date(parseTime(eta)) : eta }),
         ...(exc === undefined ? {} : { exc }),
         maxRetries: allowed,
         options: { queue, priority, headers, expires },

@@ -89,3 +89,26 @@ test("taskStoreEagerResult makes the result readable by its id", async () => {
   expect(await app.result(id).get()).toBe(3);
   await app.close();
 });
+
+test.each(["json", "yaml", "msgpack"] as const)(
+  "what runs in its caller is given what a worker would be, by %s",
+  async (serializer) => {
+    const app = new Lovage("tasks", { taskAlwaysEager: true, taskSerializer: serializer });
+    class Money {
+      cents = 250;
+    }
+    const show = app.task(
+      "tasks.show",
+      ((money: object) => `${money.constructor.name} ${JSON.stringify(money)}`) as (money: { cents: number }) => string,
+    );
+    const change = app.task("tasks.change", { bind: true }, (self, list: number[], by: number | bigint) => {
+      list.push(Number(by));
+      return self.request.retries === 0 ? self.retry({ args: [list, 5n], countdown: 0 }) : [list, typeof by];
+    });
+    expect(await (await show.delay(new Money())).get()).toBe('Object {"cents":250}');
+    const list = [1];
+    expect(await (await change.delay(list, 4)).get()).toEqual([[1, 4, 5], "number"]);
+    expect(await (await change.apply([list, 4])).get()).toEqual([[1, 4, 5], "number"]);
+    expect(list).toEqual([1]);
+  },
+);

@@ -399,3 +399,23 @@ test("a Retry that was thrown by hand with a time that cannot be is a failure", 
   expect(await t.drain()).toMatchObject([{ state: "FAILURE" }]);
   await expect(result.get()).rejects.toThrow();
 });
+
+test("a time without an offset is UTC, whatever the zone of the process", async () => {
+  const zone = process.env["TZ"];
+  process.env["TZ"] = "Australia/Melbourne";
+  try {
+    const app = new Lovage("tasks");
+    const seen: unknown[] = [];
+    const later = app.task("tasks.later", { bind: true }, (self) => {
+      if (self.request.retries === 0) self.retry({ eta: "2026-07-01T14:00:00" });
+      seen.push(self.request.eta, new Date(t.clock.now()).toISOString());
+    });
+    const t = inMemory(app, { now: new Date("2026-07-01T12:00:00Z") });
+    await later.delay();
+    await t.advance({ days: 1 });
+    expect(seen).toEqual(["2026-07-01T14:00:00+00:00", "2026-07-01T14:00:00.000Z"]);
+  } finally {
+    if (zone === undefined) delete process.env["TZ"];
+    else process.env["TZ"] = zone;
+  }
+});

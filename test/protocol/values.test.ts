@@ -165,8 +165,41 @@ describe("what JSON cannot carry is refused, with the place where it stands", ()
     expect(refusal(value, "args").path).toBe(path);
   });
 
+  test.each<[string, unknown, RegExp]>([
+    ["Response", new Response("x"), /pass await response.json/],
+    ["Request", new Request("http://x.example/"), /pass its url/],
+    ["Headers", new Headers({ a: "b" }), /Object.fromEntries/],
+    ["URLSearchParams", new URLSearchParams("a=b"), /params.toString/],
+    ["FormData", new FormData(), /Object.fromEntries/],
+    ["Blob", new Blob(["x"]), /blob.bytes/],
+    ["File", new File(["x"], "x"), /file.arrayBuffer/],
+    ["ReadableStream", new ReadableStream(), /what it holds/],
+    ["WritableStream", new WritableStream(), /a WritableStream whose data/],
+    ["AbortSignal", AbortSignal.abort(), /signal.aborted/],
+    ["AbortController", new AbortController(), /whose data/],
+    ["Intl.NumberFormat", new Intl.NumberFormat(), /Intl.NumberFormat whose data/],
+    ["Intl.Locale", new Intl.Locale("en"), /Intl.Locale whose data/],
+    ["TextEncoder", new TextEncoder(), /whose data/],
+    ["Map Iterator", new Map().entries(), /whose data/],
+    [
+      "a class with getters",
+      new (class Money {
+        #cents = 1;
+        get cents() {
+          return this.#cents;
+        }
+      })(),
+      /instance of Money whose data/,
+    ],
+  ])("a %s is refused, with what to pass instead", (_, value, remedy) => {
+    expect(() => stringifyValue({ a: [value] }, "result")).toThrow(EncodeError);
+    expect(() => stringifyValue({ a: [value] }, "result")).toThrow(/^result\.a\[0\] is /);
+    expect(() => stringifyValue({ a: [value] }, "result")).toThrow(remedy);
+  });
+
   test("an instance of a class is its own fields, or what its toJSON says", () => {
-    expect(again(new Odd())).toEqual({});
+    expect(() => stringifyValue(new Odd())).toThrow(/instance of Odd whose data/);
+    expect(again(new (class Empty {})())).toEqual({});
     expect(again(Object.assign(new Odd(), { a: 1 }))).toEqual({ a: 1 });
     expect(again({ url: new URL("http://x.example/") })).toEqual({ url: "http://x.example/" });
     expect(again({ toJSON: () => ({ when: new Date(0) }) })).toEqual({ when: new Date(0) });

@@ -73,7 +73,21 @@ same<Wire<void>, null>(true);
 same<Wire<undefined>, null>(true);
 same<Wire<Date>, Date>(true);
 same<Wire<Uint8Array>, Uint8Array>(true);
-same<Wire<bigint>, bigint>(true);
+same<Wire<bigint>, number | bigint>(true);
+same<Wire<{ id: bigint }>, { id: number | bigint }>(true);
+same<Wire<Response>, never>(true);
+same<Wire<Headers>, never>(true);
+same<Wire<Map<string, number>>, never>(true);
+same<Wire<Intl.NumberFormat>, never>(true);
+const double = app.task("double", (x: bigint) => x * 2n);
+// @ts-expect-error it would arrive as a number
+void double.delay(5n);
+const doubleAny = app.task("doubleAny", (x: number | bigint) => BigInt(x) * 2n);
+void doubleAny.delay(5n);
+void doubleAny.delay(5);
+const fetches = app.task("fetches", (response: Response) => response.status);
+// @ts-expect-error JSON would make {} of it
+void fetches.delay(new Response());
 same<Wire<Point>, { x: number }>(true);
 same<Wire<Money>, { cents: number }>(true);
 same<Wire<{ a: Date; b?: number; f(): void }>, { a: Date; b: number | undefined }>(true);
