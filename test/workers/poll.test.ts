@@ -1,6 +1,7 @@
 import { Lovage, QueueNotFound } from "lovage";
 import { expect, test } from "vitest";
-import { startWorker } from "../../src/workers/poll.ts";
+import { taskKey } from "../../src/results/backend.ts";
+import { startPoller, startWorker } from "../../src/workers/poll.ts";
 
 test("a worker whose queue is gone says so and stops", async () => {
   await using app = new Lovage("tasks", { brokerUrl: "memory://gone" });
@@ -99,4 +100,62 @@ test("the next of a FIFO group begins as soon as the message before it is delete
   await worker.stop();
   await app.close();
   expect(ran).toEqual(Array.from({ length: 20 }, (_, n) => n));
+});
+
+test("what kills a worker before it can be claimed becomes a dead letter, read in processes of its own", async () => {
+  await using app = new Lovage("unread", {
+    brokerUrl: `memory://unread-${crypto.randomUUID()}`,
+    brokerTransportOptions: { visibilityTimeout: 60 },
+  });
+  const broker = await app.engine.broker();
+  const result = await app.sendTask("poison");
+  // As often as workers have died of it.
+  for (let deaths = 0; deaths < 20; deaths++) {
+    const got = await broker.receive("celery", { max: 1, wait: 0, visibility: 60_000 });
+    await broker.changeVisibility(got.map((delivery) => ({ delivery, visibility: 0 })));
+  }
+  let apart = 0;
+  const worker = await startPoller(app, {
+    concurrency: 1,
+    apart: {
+      run: async () => {
+        apart++;
+        return { type: "died", claim: undefined };
+      },
+    },
+  });
+  await expect(result.get({ timeout: 5 })).rejects.toThrow("3 workers died of this message");
+  await worker.stop();
+  expect(apart).toBe(3);
+  expect((await broker.size("celery-dlq")).ready).toBe(1);
+});
+
+test("without a process of its own a suspect runs alone, and nothing that was fetched waits behind it", async () => {
+  await using app = new Lovage("alone", { brokerUrl: `memory://alone-${crypto.randomUUID()}`, maxDeliveries: 2 });
+  const events: string[] = [];
+  const note = app.task("note", async (what: string, ms: number) => {
+    events.push(`${what} begins`);
+    await new Promise((resolve) => setTimeout(resolve, ms));
+    events.push(`${what} ends`);
+  });
+  const backend = await app.engine.backend();
+  const long = await note.delay("long", 100);
+  const suspect = await note.delay("suspect", 50);
+  const now = Date.now();
+  const claim = { key: taskKey(suspect.id), now, owner: "the dead one" } as const;
+  await backend.apply([
+    { type: "claim", ...claim, attempt: 0, lease: now + 1000, result: "{}", hidden: false },
+    { type: "release", ...claim, died: true },
+  ]);
+  const behind = await Promise.all([1, 2, 3, 4].map((n) => note.delay(`behind ${n}`, 1)));
+  const lines: string[] = [];
+  const worker = await startPoller(app, { concurrency: 2, log: (_, line) => void lines.push(line) });
+  const other = await startPoller(app, { concurrency: 1 });
+  await Promise.all([long, suspect, ...behind].map((result) => result.get({ timeout: 5 })));
+  await Promise.all([worker.stop(), other.stop()]);
+  expect(lines.join("\n")).toMatch(/note\[.*\] is to run alone, when nothing else runs here: 1 of its workers died/);
+  const row = (await backend.read([taskKey(suspect.id)]))[0];
+  expect(row).toMatchObject({ runs: 2, done: true });
+  // The other worker had them long before the suspect's turn came.
+  expect(events.indexOf("behind 4 ends")).toBeLessThan(events.indexOf("suspect ends"));
 });
