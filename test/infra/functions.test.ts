@@ -75,7 +75,7 @@ test("a container image takes the place of a bundle by the CDK's own escape hatc
   });
 });
 
-test("each queue has five alarms and beat three, and each tells when it begins and when it is over", () => {
+test("each queue has five alarms where it says a share of failures, and beat three, and each tells when it begins and when it is over", () => {
   const { template } = deploy(shop({ beatSchedule: { often } }), (stack) => ({
     alarmActions: [new actions.SnsAction(new sns.Topic(stack, "Trouble"))],
     okActions: [new actions.SnsAction(new sns.Topic(stack, "Fine"))],
@@ -130,7 +130,7 @@ test("an entry for one day of the week makes no alarm of silence", () => {
   const weekly = { task: "shop.add", schedule: crontab({ hour: 9, minute: 0, dayOfWeek: 1 }) };
   deploy(shop({ beatSchedule: { weekly } }))
     .template()
-    .resourceCountIs("AWS::CloudWatch::Alarm", 7);
+    .resourceCountIs("AWS::CloudWatch::Alarm", 6);
 });
 
 test("more queues than a stack can hold are refused, with the numbers", () => {
