@@ -2,7 +2,7 @@
 import { join } from "node:path";
 import { RequirementMissing, startEmulator } from "../scripts/emulator.ts";
 import { createQueues } from "../src/brokers/sqs.ts";
-import { createTable } from "../src/results/dynamodb.ts";
+import { createJournalTable, createTable } from "../src/results/dynamodb.ts";
 import { PeerMissing, pythonPeers } from "./cache.ts";
 import { check, compare, type Contender } from "./compare.ts";
 import { type Child, start } from "./processes.ts";
@@ -64,6 +64,7 @@ export async function sqs(): Promise<void> {
     await Promise.all([
       createQueues(`sqs://test:test@${host}`, ["lovage", "python"]),
       createTable(`dynamodb://test:test@${host}/lovage`),
+      createJournalTable(`dynamodb://test:test@${host}/lovage`, "journal"),
     ]);
     // Both are to be reached through their proxies alone.
     const env = {

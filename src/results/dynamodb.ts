@@ -488,29 +488,23 @@ const isOutcome = (answer: Outcome | Met): answer is Outcome => "type" in answer
  * is left alone, but for its TTL. Pays per request, unless the URL has Celery's `read` and `write` (units of capacity).
  */
 export async function createTable(url: string): Promise<void> {
-  const { table, ttlSeconds } = connect(url, {});
-  await makeTable(url, table, [["id", "HASH"]], ttlSeconds === undefined || ttlSeconds > 0);
+  await makeTable(url, undefined, [["id", "HASH"]]);
 }
 
 /** Makes the journal's table of this name beside the result table of a URL, in the same way. */
 export const createJournalTable = (url: string, name: string): Promise<void> =>
-  makeTable(
-    url,
-    name,
-    [
-      ["bucket", "HASH"],
-      ["at", "RANGE"],
-    ],
-    true,
-  );
+  makeTable(url, name, [
+    ["bucket", "HASH"],
+    ["at", "RANGE"],
+  ]);
 
 async function makeTable(
   url: string,
-  TableName: string,
+  name: string | undefined,
   key: readonly (readonly [name: string, type: KeyType])[],
-  Enabled: boolean,
 ): Promise<void> {
-  const { capacity, call, close } = connect(url, {});
+  const { table, ttlSeconds, capacity, call, close } = connect(url, {});
+  const TableName = name ?? table;
   try {
     await call("CreateTable", async (client) => {
       await client
@@ -528,6 +522,7 @@ async function makeTable(
     });
     const status = () => call("DescribeTable", (client) => client.send(new DescribeTableCommand({ TableName })));
     while ((await status()).Table?.TableStatus !== "ACTIVE") await new Promise((resolve) => setTimeout(resolve, 200));
+    const Enabled = ttlSeconds === undefined || ttlSeconds > 0;
     const TimeToLiveSpecification = { AttributeName: "ttl", Enabled };
     await call("UpdateTimeToLive", (client) =>
       client.send(new UpdateTimeToLiveCommand({ TableName, TimeToLiveSpecification })).catch((error: unknown) => {

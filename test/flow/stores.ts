@@ -34,6 +34,8 @@ const inTable =
     const prefix = `${randomUUID()}-`;
     const config = {
       resultBackend: url,
+      // The journal is looked through day by day.
+      journalExpires: { days: 1 },
       resultBackendTransportOptions: { globalKeyprefix: prefix },
       ...options.config,
     };

@@ -17,6 +17,7 @@ const FLOWS = [
   "hooks",
   "ignore-reject",
   "interleavings",
+  "journal",
   "payloads",
   "pressure",
   "retry",
@@ -34,7 +35,7 @@ describe.skipIf(dynamodbLocal === undefined)("flows on DynamoDB", async () => {
   if (dynamodbLocal === undefined) return;
   // The flows' clock is not the emulator's, which would delete rows that have expired by its own.
   const url = emulatorUrl("dynamodb", dynamodbLocal, "/flows?ttl_seconds=-1");
-  await dynamodb.createTable(url);
+  await Promise.all([dynamodb.createTable(url), dynamodb.createJournalTable(url, "journal")]);
   process.env["LOVAGE_FLOWS_TABLE"] = url;
   for (const flow of FLOWS) await import(`../flow/${flow}.test.ts`);
 });
