@@ -3,7 +3,7 @@
 import type { Incomplete, Step } from "./canvas/fit.ts";
 import { type SendManyOptions, type SentCalls, sendMany } from "./canvas/send-many.ts";
 import { childOf, openStream, sendCanvas, toResult } from "./canvas/send.ts";
-import { checkCanvas, formOf, withOptions } from "./canvas/shape.ts";
+import { checkCanvas, withMembers, withOptions } from "./canvas/shape.ts";
 import { type Applied, type Misfit, type OpenStream, Signature, type SignatureApplier } from "./canvas/signature.ts";
 import { toWireOptions } from "./canvas/wire-options.ts";
 import { readWorkflow } from "./canvas/workflow.ts";
@@ -290,10 +290,7 @@ export class Lovage implements SignatureApplier {
     return {
       groupId: "",
       send: async (more) => void members.push(...more),
-      end: () => {
-        const all = formOf(whole) === "group" ? { tasks: members } : { ...whole.kwargs, header: members };
-        return this.applySignatureEagerly({ ...whole, kwargs: all }, args, { kwargs });
-      },
+      end: () => this.applySignatureEagerly(withMembers(whole, members), args, { kwargs }),
     };
   }
 

@@ -94,6 +94,8 @@ export class Engine implements PublishHost {
   warn: (message: string) => void = (message) => console.warn(message);
   /** Where relative paths of its URLs begin: a task may go elsewhere. Edge runtimes have no folders. */
   readonly #folder = (globalThis as { process?: { cwd?: () => string } }).process?.cwd?.();
+  /** Members of a generator's header, or of a header of more than this, are counted in rows of so many. A test has fewer. */
+  leafSize = 100;
 
   constructor(config: ConfigInput, platform: Partial<Platform>) {
     this.#platform = { ...systemPlatform(), ...platform };

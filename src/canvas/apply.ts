@@ -2,8 +2,9 @@
 import type { SignatureData } from "../protocol/message.ts";
 import type { ResultTuple } from "../protocol/meta.ts";
 import type { PublishOptions } from "../tasks/publish.ts";
-import { atEnd, before, endOptions, type Frozen, freeze, type Place, type ResultNode, type Rules } from "./freeze.ts";
-import { bodyOf, formOf, headerOf, LEAF_SIZE, signatures, tasksOf, withArguments } from "./shape.ts";
+import { countIds } from "./join-rows.ts";
+import { atEnd, endOptions, type Frozen, freeze, type Place, type ResultNode, type Rules } from "./freeze.ts";
+import { before, bodyOf, formOf, headerOf, signatures, tasksOf, withArguments } from "./shape.ts";
 import { fromWireOptions } from "./wire-options.ts";
 
 /** One message to send. */
@@ -21,8 +22,8 @@ export interface JoinPlan {
   readonly id: string;
   /** Results of the header, in order. */
   readonly members: readonly ResultTuple[];
-  /** Whether members are counted in rows of {@link LEAF_SIZE} first. */
-  readonly inLeaves: boolean;
+  /** Members are counted in rows of so many first. Default: in one row. */
+  readonly leafSize: number | undefined;
 }
 
 export interface Plan {
@@ -40,8 +41,12 @@ export interface Given {
   readonly chain?: readonly SignatureData[];
 }
 
-/** Whether all that run a task are ours, so that a header of it may be counted in leaves. */
-export type IsOurs = (task: string) => boolean;
+/** How headers are counted. */
+export interface Counting {
+  readonly leafSize: number;
+  /** Whether all that run a task are ours, so that a header of it may be counted in leaves. */
+  isOurs(task: string): boolean;
+}
 
 export interface Expanded extends Plan {
   readonly node: ResultNode;
@@ -49,13 +54,19 @@ export interface Expanded extends Plan {
 }
 
 /** Freezes a canvas and says what is to be sent of it now. */
-export function expand(signature: SignatureData, given: Given, place: Place, rules: Rules, isOurs: IsOurs): Expanded {
+export function expand(
+  signature: SignatureData,
+  given: Given,
+  place: Place,
+  rules: Rules,
+  counting: Counting,
+): Expanded {
   const frozen: Frozen = freeze(signature, rules, place);
-  return { ...plan(frozen.signature, given, isOurs), node: frozen.node, signature: frozen.signature };
+  return { ...plan(frozen.signature, given, counting), node: frozen.node, signature: frozen.signature };
 }
 
 /** What is to be sent now of a canvas that is frozen. */
-export function plan(frozen: SignatureData, given: Given, isOurs: IsOurs): Plan {
+export function plan(frozen: SignatureData, given: Given, counting: Counting): Plan {
   const calls: Call[] = [];
   const joins: JoinPlan[] = [];
   run(frozen, given);
@@ -90,53 +101,50 @@ export function plan(frozen: SignatureData, given: Given, isOurs: IsOurs): Plan 
   }
 
   function runMembers(group: SignatureData, given: Given): void {
-    const { task_id: id, chord, group_id, group_index: _, chain: __, ...options } = group.options;
-    tasksOf(group).forEach((member, index) => {
-      // A group that Python put at the end of a chain in a header: its members are members of that chord.
-      const at =
-        chord === undefined ? { group_id: id, group_index: index } : { group_id, group_index: undefined, chord };
-      run(atEnd(member, at), { ...given, args: argumentsOf(group, given), options: { ...options, ...given.options } });
-    });
+    for (const member of tasksOf(group)) run(member, { ...given, args: argumentsOf(group, given) });
   }
 
   function runChord(chord: SignatureData, given: Given, rest: readonly SignatureData[]): void {
-    const { task_id, countdown, eta } = chord.options;
-    const id = String(task_id);
+    const id = idOf(chord);
     const body = bodyToSend(before(bodyOf(chord), rest), id, given);
-    const header = headerOf(chord);
+    const header = tasksOf(headerOf(chord));
     if (header.length === 0) {
       const { args: _, kwargs: __, chain: ___, ...more } = given;
       return run(body, { ...more, args: [[]] });
     }
-    const inLeaves = header.length > LEAF_SIZE && header.every((member) => isOurs(endOf(member)));
-    joins.push({ id, members: header.map(resultOf), inLeaves });
-    const delay = { ...(countdown === undefined ? {} : { countdown }), ...(eta === undefined ? {} : { eta }) };
+    const members = header.map(resultOf);
+    // Which of two messages of one task is met first, and so in which leaf it would count, is not known.
+    const inLeaves =
+      header.length > counting.leafSize &&
+      countIds(members) === header.length &&
+      header.every((member) => counting.isOurs(endOf(member)));
+    const leafSize = inLeaves ? counting.leafSize : undefined;
+    joins.push({ id, members, leafSize });
+    const placedBody = leafSize === undefined ? body : countedInLeaves(body, leafSize);
     const args = argumentsOf(chord, given);
     header.forEach((member, index) => {
-      const placed = atEnd(member, {
-        group_id: id,
-        group_index: index,
-        chord: inLeaves ? countedInLeaves(body) : body,
-      });
-      run(placed, { ...given, args, chain: [], options: { ...delay, ...given.options } });
+      const placed = atEnd(member, { group_id: id, group_index: index, chord: placedBody });
+      run(placed, { ...given, args, chain: [] });
     });
   }
 }
 
 /** A body belongs to its chord, unless it ends a member of another one, and to the root of what sends it. */
-export function bodyToSend(body: SignatureData, id: string, { options = {} }: Given): SignatureData {
+export function bodyToSend(given: SignatureData, id: string, { options = {} }: Given): SignatureData {
+  // Says how the header that it comes of was counted, and not how its own is.
+  const { join_leaves: _, ...body } = given;
   const { root_id } = options;
   const rooted = root_id === undefined ? body : { ...body, options: { ...body.options, root_id } };
   return (endOptions(body)["group_id"] ?? undefined) === undefined ? atEnd(rooted, { group_id: id }) : rooted;
 }
 
-const argumentsOf = (signature: SignatureData, { args = [] }: Given): readonly unknown[] =>
+export const argumentsOf = (signature: SignatureData, { args = [] }: Given): readonly unknown[] =>
   signature.immutable ? signature.args : [...args, ...signature.args];
 
-/** Tells the members of a chord that they are counted in leaves. */
-export const countedInLeaves = (body: SignatureData): SignatureData => ({
+/** Tells the members of a chord that they are counted in leaves. It stands beside the options, which a body's own parts inherit. */
+export const countedInLeaves = (body: SignatureData, leafSize: number): SignatureData => ({
   ...body,
-  options: { ...body.options, join_leaves: LEAF_SIZE },
+  join_leaves: leafSize,
 });
 
 function toCall(
@@ -153,12 +161,11 @@ function toCall(
     ...(stamped_headers === undefined ? {} : { stamped_headers }),
     chain: rest.length > 0 ? rest : undefined,
   };
-  const { join_leaves: _, ...wire } = merged as Record<string, unknown>;
-  const placed = withArguments({ ...signature, options: wire }, args, kwargs);
+  const placed = withArguments({ ...signature, options: merged }, args, kwargs);
   return {
     task: placed.task,
     args: placed.args,
-    options: { ...fromWireOptions(wire), kwargs: placed.kwargs },
+    options: { ...fromWireOptions(merged), kwargs: placed.kwargs },
     signature: placed,
   };
 }

@@ -14,12 +14,14 @@ import type {
   Accepts,
 } from "./fit.ts";
 import { chainOf, chordData, groupData } from "./shape.ts";
-import { type Members, type Misfit, Signature } from "./signature.ts";
+import { appOf, type Members, Pending } from "./pending.ts";
+import { type Misfit, Signature } from "./signature.ts";
 import { signatureData } from "./wire-options.ts";
 
 /**
  * Runs tasks one after the other: each gets the result of the one before it as its first argument, unless its signature
- * is immutable (`si`). A group among them, followed by anything, becomes a chord; a group of one is its member.
+ * is immutable (`si`). A group among them, followed by anything, becomes a chord, also where it has one member or none: what
+ * comes of it is a list, however many there are. (Celery takes the one member of a group in its place.)
  *
  * ```ts
  * const result = await chain(add.s(2, 2), add.s(4), double.s()).delay();
@@ -35,7 +37,11 @@ export function chain<const T extends readonly Step[]>(
   const given = steps as unknown as readonly Step[];
   given.forEach(mustBeSignature);
   if (given.length === 0) throw new ImproperlyConfigured("chain", "needs a step");
-  return new Signature(appOf(given), chainOf(given.map(signatureData))) as unknown as ChainOf<T>;
+  // What begins with a generator stays one.
+  const [first, ...rest] = given as readonly Signature[];
+  if (first?.pending !== undefined)
+    return rest.reduce((before, step) => before.pipe(step), first) as unknown as ChainOf<T>;
+  return signatureOf(given, chainOf) as unknown as ChainOf<T>;
 }
 
 /**
@@ -52,7 +58,7 @@ export function group<const T extends readonly Step[]>(...members: T): GroupOf<S
 export function group(...given: readonly (Step | Members)[]): GroupOf<readonly unknown[], unknown[]> {
   const [only] = given;
   if (given.length === 1 && only !== undefined && !(only instanceof Signature) && isMembers(only)) {
-    if (!Array.isArray(only)) return new Signature(undefined, groupData([]), only);
+    if (!Array.isArray(only)) return new Signature(undefined, groupData([]), new Pending(only));
     return groupOf(only as readonly Step[]);
   }
   return groupOf(given as readonly Step[]);
@@ -60,7 +66,13 @@ export function group(...given: readonly (Step | Members)[]): GroupOf<readonly u
 
 function groupOf(members: readonly Step[]): GroupOf<readonly unknown[], unknown[]> {
   members.forEach(mustBeSignature);
-  return new Signature(appOf(members), groupData(members.map(signatureData)));
+  return signatureOf(members, (all) => groupData(all));
+}
+
+/** A canvas of some signatures. A generator among them is gone through: only then its members' app is known. */
+function signatureOf<H>(parts: readonly Step[], make: (all: readonly SignatureData[]) => SignatureData) {
+  const data = make(parts.map(signatureData));
+  return new Signature<readonly unknown[], unknown[], H, "group">(appOf(parts), data);
 }
 
 /**
@@ -90,20 +102,16 @@ export function chord(header: readonly Step[] | Step | Members, body: unknown): 
   if (header instanceof Signature) {
     if (header.form !== "group")
       throw new ImproperlyConfigured("chord", `needs a list or a group as its header; given: a ${header.form}`);
-    const { pending } = header;
-    const app = header.app ?? body.app;
-    if (pending === undefined) return new Signature(app, chordData(signatureData(header), after));
-    return new Signature(app, chordData([], after), pending);
+    return new Signature(header.app ?? body.app, chordData(header.outline, after), header.pending);
   }
   if (!isMembers(header))
     throw new ImproperlyConfigured("chord", "needs a list, a generator or a group of signatures as its header");
-  if (!Array.isArray(header)) return new Signature(body.app, chordData([], after), header);
+  if (!Array.isArray(header)) return new Signature(body.app, chordData([], after), new Pending(header));
   const members = header as readonly Step[];
   members.forEach(mustBeSignature);
-  return new Signature(appOf([...members, body]), chordData(members.map(signatureData), after));
+  const data = members.map(signatureData);
+  return new Signature(appOf([...members, body]), chordData(data, after));
 }
-
-const appOf = (signatures: readonly Step[]) => signatures.find(({ app }) => app !== undefined)?.app;
 
 const isMembers = (value: unknown): value is Members =>
   typeof value === "object" && value !== null && (Symbol.iterator in value || Symbol.asyncIterator in value);

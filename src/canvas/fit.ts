@@ -1,5 +1,4 @@
 /** What fits what: types only. A step of a chain must take what the step before it gives, a chord's body a list of results. */
-import type { AsyncResult } from "../results/async-result.ts";
 import type { GroupResult } from "../results/group-result.ts";
 import type { Form } from "./shape.ts";
 import type { Signature } from "./signature.ts";
@@ -17,12 +16,6 @@ type FormOf<S> = S extends Signature<never, unknown, unknown, infer F> ? F : nev
 
 type IsGroup<S> = [FormOf<S>] extends ["group"] ? true : false;
 
-/** In a chain, a group of one is its member. */
-type ResultInChain<S> =
-  IsGroup<S> extends true ? (ResultOf<S> extends readonly [infer Only] ? Only : ResultOf<S>) : ResultOf<S>;
-type HandleInChain<S> =
-  IsGroup<S> extends true ? (ResultOf<S> extends readonly [infer Only] ? AsyncResult<Only> : HandleOf<S>) : HandleOf<S>;
-
 /** Whether a step can be called with a result. What is known only by its name takes and gives anything. */
 export type Accepts<S, R> = unknown extends R ? true : [Known<R>] extends ArgsOf<S> ? true : false;
 
@@ -31,7 +24,7 @@ type Known<R> = R extends readonly unknown[] ? { [K in keyof R]: unknown extends
 
 /** Whether each step takes what the one before it gives. */
 export type IsLinked<T extends readonly unknown[]> = T extends readonly [infer One, infer Two, ...infer Rest]
-  ? Accepts<Two, ResultInChain<One>> extends true
+  ? Accepts<Two, ResultOf<One>> extends true
     ? IsLinked<[Two, ...Rest]>
     : false
   : true;
@@ -44,7 +37,7 @@ export type ChainOf<T extends readonly unknown[]> = T extends readonly [infer On
   ? IsGroup<Only> extends true
     ? Only
     : Signature<ArgsOf<Only>, ResultOf<Only>, HandleOf<Only>, "chain" | "chord">
-  : Signature<ArgsOf<FirstOf<T>>, ResultInChain<LastOf<T>>, HandleInChain<LastOf<T>>, "chain" | "chord">;
+  : Signature<ArgsOf<FirstOf<T>>, ResultOf<LastOf<T>>, HandleOf<LastOf<T>>, "chain" | "chord">;
 
 /** Results of members: those of a group among them stand in its place. */
 export type ResultsOf<T extends readonly unknown[]> = T extends readonly []

@@ -7,15 +7,17 @@ import type { SignatureData } from "../protocol/message.ts";
 import type { ResultTuple } from "../protocol/meta.ts";
 import {
   ACCUMULATE,
+  before,
   bodyOf,
   chainOf,
   chordData,
-  chunksOf,
-  endsInGroup,
   formOf,
   groupData,
   headerOf,
+  inherited,
   membersOf,
+  normal,
+  nthOf,
   signatures,
   stepsOf,
   tasksOf,
@@ -55,7 +57,8 @@ export interface Place {
 }
 
 /** A canvas with all its ids. Ids are asked for in the order of the canvas, so that the same answers make the same ids. */
-export function freeze(signature: SignatureData, rules: Rules, place: Place = {}): Frozen {
+export function freeze(given: SignatureData, rules: Rules, place: Place = {}): Frozen {
+  const signature = normal(given);
   const form = formOf(signature);
   switch (form) {
     case "chain":
@@ -65,7 +68,6 @@ export function freeze(signature: SignatureData, rules: Rules, place: Place = {}
     case "chord":
       return freezeChord(signature, rules, place);
     case "task":
-      if (signature.task === "celery.chunks") return freezeGroup(chunksOf(signature), rules, place);
       return freezeTask(signature, rules, place);
     default:
       return form satisfies never;
@@ -106,38 +108,58 @@ function freezeGroup(group: SignatureData, rules: Rules, place: Place): Frozen {
   if (group.options["link"] !== undefined) {
     throw new ImproperlyConfigured(
       "link",
-      "a group has no single result to link to; use a chord, whose body gets all of them",
+      "Cannot add link to group: use a chord, whose body gets all results; a group has no single one",
     );
   }
-  const { task_id: _, ...options } = group.options;
-  const members = membersOf(tasksOf(group)).map((member) => withLinkErrors(member, options["link_error"]));
-  if (place.joined) return freezeChord(chordData(groupData(members, group.options), ACCUMULATE), rules, place);
+  if (place.joined) return freezeChord(chordData(group, ACCUMULATE), rules, place);
+  const { chord, group_id } = group.options;
+  // A group that Python put at the end of a chain in a header: its members are members of that chord.
+  const isInHeader = chord !== undefined && chord !== null;
   const id = place.id ?? idOf(group.options) ?? place.defaultId ?? rules.newId();
-  const frozen = members.map((member, index) => freeze(member, rules, { options: { group_index: index } }));
-  const { link_error: __, ...kept } = options;
+  const frozen = membersOf([group]).map((member, index) =>
+    freeze(member, rules, {
+      options: isInHeader ? { group_id, group_index: undefined, chord } : { group_id: id, group_index: index },
+    }),
+  );
   return {
     signature: {
       ...group,
+      args: [],
       kwargs: { tasks: frozen.map(({ signature }) => signature) },
-      options: { ...kept, task_id: id },
+      options: { task_id: id, ...(isInHeader ? { group_id, chord } : {}) },
     },
     node: { id, members: frozen.map(({ node }) => node) },
   };
 }
 
-function withLinkErrors(member: SignatureData, link_error: unknown): SignatureData {
-  return link_error === undefined ? member : withOptions(member, { link_error });
+/** What is set on a chord: Celery gives it to the header and to the body, but waits before the header alone. */
+export function chordOptions(
+  chord: SignatureData,
+  rules: Rules,
+): { readonly forHeader: SignatureData["options"]; readonly forBody: SignatureData["options"] } {
+  const { countdown, eta, ...forBody } = inherited(chord.options);
+  const { link: _, link_error, ...shared } = forBody;
+  const forHeader = {
+    ...shared,
+    ...(countdown === undefined ? {} : { countdown }),
+    ...(eta === undefined ? {} : { eta }),
+    ...(rules.errbacksOnHeader && link_error !== undefined ? { link_error } : {}),
+  };
+  return { forHeader, forBody };
 }
 
 function freezeChord(chord: SignatureData, rules: Rules, place: Place): Frozen {
-  const { task_id: _, countdown, eta, chain: rest, ...forBody } = chord.options;
-  const header = chord.kwargs["header"] as { readonly options?: SignatureData["options"] } | undefined;
-  const gid = idOf(chord.options) ?? idOf(header?.options ?? {}) ?? rules.newId();
-  const errbacks = rules.errbacksOnHeader ? forBody["link_error"] : undefined;
-  const members = membersOf(headerOf(chord)).map((member, index) =>
-    freeze(withLinkErrors(member, errbacks), rules, { joined: true, options: { group_index: index } }),
+  const { forHeader, forBody } = chordOptions(chord, rules);
+  const header = headerOf(chord);
+  const gid = idOf(chord.options) ?? idOf(header.options) ?? rules.newId();
+  const members = membersOf([header]).map((member, index) =>
+    freeze(withOptions(member, nthOf(forHeader, index)), rules, {
+      joined: true,
+      // Whose members they are is said when they are sent.
+      options: { group_id: undefined, group_index: index, chord: undefined },
+    }),
   );
-  const after = before(withOptions(bodyOf(chord), forBody), signatures(rest));
+  const after = before(withOptions(bodyOf(chord), forBody), signatures(chord.options["chain"]));
   const body = freeze(after, rules, place);
   const headerNode: ResultNode = { id: gid, members: members.map(({ node }) => node) };
   rootOf(body.node).parent = headerNode;
@@ -149,8 +171,7 @@ function freezeChord(chord: SignatureData, rules: Rules, place: Place): Frozen {
     ),
     body: body.signature,
   };
-  const delay = { ...(countdown === undefined ? {} : { countdown }), ...(eta === undefined ? {} : { eta }) };
-  return { signature: { ...chord, kwargs, options: { ...delay, task_id: gid } }, node: body.node };
+  return { signature: { ...chord, kwargs, options: { task_id: gid } }, node: body.node };
 }
 
 function rootOf(node: ResultNode): ResultNode {
@@ -184,25 +205,4 @@ export function atEnd(signature: SignatureData, options: SignatureData["options"
     default:
       return { ...signature, options: { ...signature.options, ...options } };
   }
-}
-
-/** A frozen canvas, and then the rest of the chain that it stands in; `rest` is as it travels, its next step last. */
-export function before(signature: SignatureData, rest: readonly SignatureData[]): SignatureData {
-  const next = rest.at(-1);
-  if (next === undefined) return signature;
-  if (formOf(signature) === "group") {
-    return chordData(signature, before(next, rest.slice(0, -1)), { task_id: signature.options["task_id"] });
-  }
-  if (endsInGroup(signature)) {
-    if (formOf(signature) === "chord") {
-      return { ...signature, kwargs: { ...signature.kwargs, body: before(bodyOf(signature), rest) } };
-    }
-    const tasks = tasksOf(signature);
-    return {
-      ...signature,
-      kwargs: { tasks: tasks.map((task, at) => (at === tasks.length - 1 ? before(task, rest) : task)) },
-    };
-  }
-  const own = Array.isArray(signature.options["chain"]) ? signature.options["chain"] : [];
-  return { ...signature, options: { ...signature.options, chain: [...rest, ...own] } };
 }

@@ -4,7 +4,6 @@ import { encodeGroupMeta, type MetaCodec } from "../protocol/meta.ts";
 import { groupKey, joinKey } from "../results/backend.ts";
 import { type Command, MEMBER_LENGTH } from "../results/record.ts";
 import type { JoinPlan } from "./apply.ts";
-import { LEAF_SIZE } from "./shape.ts";
 
 /** What rows are written with. */
 export interface RowContext {
@@ -14,18 +13,18 @@ export interface RowContext {
   readonly codec: MetaCodec;
 }
 
-/** The id under which a hundred members of a chord are counted. */
+/** The id under which some members of a chord are counted. */
 export const leafId = (group: string, leaf: number): string => `${group}.leaf-${leaf}`;
 
 /** What must be stored before a member of the chord is sent. Storing it again changes nothing. */
-export async function joinRows({ id, members, inLeaves }: JoinPlan, context: RowContext): Promise<Command[]> {
-  if (!inLeaves) return [await membersRow(id, members, context), sizeRow(id, countIds(members), context)];
-  const leaves = Math.ceil(members.length / LEAF_SIZE);
+export async function joinRows({ id, members, leafSize }: JoinPlan, context: RowContext): Promise<Command[]> {
+  if (leafSize === undefined) return [await membersRow(id, members, context), sizeRow(id, countIds(members), context)];
+  const leaves = Math.ceil(members.length / leafSize);
   const rows: Command[] = [];
   for (let leaf = 0; leaf < leaves; leaf++) {
-    const own = members.slice(leaf * LEAF_SIZE, (leaf + 1) * LEAF_SIZE);
+    const own = members.slice(leaf * leafSize, (leaf + 1) * leafSize);
     rows.push(await membersRow(leafId(id, leaf), own, context));
-    if (own.length < LEAF_SIZE) rows.push(sizeRow(leafId(id, leaf), own.length, context));
+    if (own.length < leafSize) rows.push(sizeRow(leafId(id, leaf), own.length, context));
   }
   return [...rows, await membersRow(id, leafTuples(id, leaves), context), sizeRow(id, leaves, context)];
 }
@@ -55,7 +54,8 @@ export const leafTuples = (id: string, leaves: number): readonly ResultTuple[] =
 export const idsOf = (tuples: readonly ResultTuple[]): readonly string[] =>
   tuples.flatMap(([[id], members]) => (members === null ? [id] : idsOf(members)));
 
-const countIds = (tuples: readonly ResultTuple[]): number => idsOf(tuples).length;
+/** How many tasks end in it. One that is in it twice runs once, and counts once. */
+export const countIds = (tuples: readonly ResultTuple[]): number => new Set(idsOf(tuples)).size;
 
 const DIGITS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 

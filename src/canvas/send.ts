@@ -9,20 +9,30 @@ import { GroupResult } from "../results/group-result.ts";
 import type { ResultReader } from "../results/reader.ts";
 import type { Command, Joined } from "../results/record.ts";
 import { checkLimits, createCall, send } from "../tasks/publish.ts";
-import { bodyToSend, type Call, countedInLeaves, expand, type Given, type IsOurs, plan } from "./apply.ts";
-import { atEnd, freeze, type ResultNode, type Rules, tupleOf } from "./freeze.ts";
+import {
+  argumentsOf,
+  bodyToSend,
+  type Call,
+  type Counting,
+  countedInLeaves,
+  expand,
+  type Given,
+  type Plan,
+  plan,
+} from "./apply.ts";
+import { atEnd, chordOptions, freeze, type ResultNode, type Rules, tupleOf } from "./freeze.ts";
 import { joinRows, leafId, leafTuples, memberHash, membersRow, type RowContext, sizeRow } from "./join-rows.ts";
-import { bodyOf, formOf, LEAF_SIZE, membersOf, withOptions } from "./shape.ts";
+import { bodyOf, formOf, headerOf, inherited, membersOf, nthOf, withArguments, withOptions } from "./shape.ts";
 import type { Applied, OpenStream } from "./signature.ts";
 
 /** Messages of one canvas that are under way at a time. */
 const AT_A_TIME = 500;
 
 /** A header whose tasks are all known here, and so run by workers like this one, may be counted in leaves. */
-export const isOurs =
-  (engine: Engine): IsOurs =>
-  (task) =>
-    task.startsWith("celery.") || engine.task(task) !== undefined;
+export const countingOf = (engine: Engine): Counting => ({
+  leafSize: engine.leafSize,
+  isOurs: (task) => task.startsWith("celery.") || engine.task(task) !== undefined,
+});
 
 /** What canvases are frozen by; ids are new ones unless it is said how they are made. */
 export const rulesOf = ({ config, uuid }: Engine, newId: () => string = uuid): Rules => ({
@@ -32,7 +42,12 @@ export const rulesOf = ({ config, uuid }: Engine, newId: () => string = uuid): R
 
 /** Sends a canvas with given arguments. Nothing is sent where any message of it would be refused for what it holds. */
 export async function sendCanvas(engine: Engine, signature: SignatureData, given: Given): Promise<ResultNode> {
-  const { calls, joins, node } = expand(signature, given, {}, rulesOf(engine), isOurs(engine));
+  const { node, ...plan } = expand(signature, given, {}, rulesOf(engine), countingOf(engine));
+  await sendPlan(engine, plan);
+  return node;
+}
+
+async function sendPlan(engine: Engine, { calls, joins }: Plan): Promise<void> {
   for (const call of calls) checkLimits(engine, call.task, call.options);
   const messages = await Promise.all(calls.map((call) => createCall(engine, call.task, call.args, call.options)));
   const rows = (await Promise.all(joins.map((join) => joinRows(join, rowContext(engine))))).flat();
@@ -42,7 +57,6 @@ export async function sendCanvas(engine: Engine, signature: SignatureData, given
       messages.slice(at, at + AT_A_TIME).map((message, index) => send(engine, message, calls[at + index]?.options)),
     );
   }
-  return node;
 }
 
 const sendCall = async (engine: Engine, { task, args, options }: Call): Promise<void> =>
@@ -100,15 +114,23 @@ export function openStream(engine: Engine, signature: SignatureData, given: Give
   const isChord = formOf(signature) === "chord";
   const rules = rulesOf(engine);
   const frozen = isChord ? freeze(signature, rules) : undefined;
-  const { task_id, link_error, countdown, eta, ...forAll } = signature.options;
-  const groupId = String(frozen?.signature.options["task_id"] ?? task_id ?? engine.uuid());
-  const body = frozen === undefined ? undefined : countedInLeaves(bodyToSend(bodyOf(frozen.signature), groupId, given));
-  const delay = { ...(countdown === undefined ? {} : { countdown }), ...(eta === undefined ? {} : { eta }) };
-  const options = { ...(isChord ? {} : forAll), ...delay, ...given.options };
+  const header = isChord ? headerOf(signature) : signature;
+  const groupId = String(frozen?.signature.options["task_id"] ?? signature.options["task_id"] ?? engine.uuid());
+  const body = frozen === undefined ? undefined : bodyToSend(bodyOf(frozen.signature), groupId, given);
+  const { leafSize } = engine;
+  const inChord = body === undefined ? {} : { chord: countedInLeaves(body, leafSize) };
+  const options = [inherited(header.options), isChord ? chordOptions(signature, rules).forHeader : {}];
+  const toMembers: Given = { ...given, args: argumentsOf(signature, given) };
   /** Members whose results are not found under the id that is derived for them. */
   const others = new Map<number, ResultNode>();
   /** The header's leaf that is not full yet. */
   let leaf: ResultTuple[] = [];
+  /** How many are counted in that leaf. */
+  let inLeaf = 0;
+  /** Under which place a task is counted whose id is its own: it may come again, and whichever message is met first runs. */
+  const places = new Map<string, number>();
+  /** Leaves of fewer tasks than a full one has, and how many. */
+  const short = new Map<string, number>();
   let length = 0;
 
   const derived = (index: number) => `${groupId}.${index}`;
@@ -118,44 +140,58 @@ export function openStream(engine: Engine, signature: SignatureData, given: Give
     readonly commands: readonly Promise<Command[]>[];
   } {
     const index = length++;
-    const linked =
-      link_error === undefined || (isChord && !rules.errbacksOnHeader) ? member : withOptions(member, { link_error });
+    let linked = isChord ? withArguments(member, header.args) : member;
+    for (const some of options) linked = withOptions(linked, nthOf(some, index));
     const { signature: own, node } = freeze(linked, rules, { joined: isChord, defaultId: derived(index) });
-    if (node.members !== undefined || node.id !== derived(index)) others.set(index, node);
-    const at = atEnd(own, { group_id: groupId, group_index: index, ...(body === undefined ? {} : { chord: body }) });
-    const { calls, joins } = plan(at, { ...given, options }, isOurs(engine));
+    let counted = index;
+    if (node.members !== undefined || node.id !== derived(index)) {
+      others.set(index, node);
+      counted = places.get(node.id) ?? index;
+      places.set(node.id, counted);
+    }
+    if (counted === index) inLeaf++;
+    const at = atEnd(own, { group_id: groupId, group_index: counted, ...inChord });
+    const { calls, joins } = plan(at, toMembers, countingOf(engine));
     for (const call of calls) checkLimits(engine, call.task, call.options);
     const commands = joins.map((join) => joinRows(join, rowContext(engine)));
     if (isChord) leaf.push(tupleOf(node));
-    if (leaf.length === LEAF_SIZE) commands.push(closeLeaf());
+    if (leaf.length === leafSize) commands.push(closeLeaf());
     return { calls, commands };
   }
 
   /** Stores who is in the leaf that is full, or the last. */
   async function closeLeaf(): Promise<Command[]> {
+    const id = leafId(groupId, Math.ceil(length / leafSize) - 1);
     const members = leaf;
     leaf = [];
-    return [await membersRow(leafId(groupId, Math.ceil(length / LEAF_SIZE) - 1), members, rowContext(engine))];
+    if (inLeaf < leafSize) short.set(id, inLeaf);
+    inLeaf = 0;
+    return [await membersRow(id, members, rowContext(engine))];
   }
 
   async function endChord(after: SignatureData): Promise<void> {
     if (length === 0) {
-      for (const call of plan(after, { ...given, args: [[]] }, isOurs(engine)).calls) await sendCall(engine, call);
-      return;
+      const { args: _, kwargs: __, ...more } = given;
+      return sendPlan(engine, plan(after, { ...more, args: [[]] }, countingOf(engine)));
     }
-    const leaves = Math.ceil(length / LEAF_SIZE);
+    const leaves = Math.ceil(length / leafSize);
+    let size = leaves;
     const context = rowContext(engine);
-    const rest = length % LEAF_SIZE;
-    const last = leafId(groupId, leaves - 1);
-    const closing = rest === 0 ? [] : await closeLeaf();
+    const closing = leaf.length === 0 ? [] : await closeLeaf();
     await write(engine, [...closing, await membersRow(groupId, leafTuples(groupId, leaves), context)]);
-    const [counted] = rest === 0 ? [] : await write(engine, [sizeRow(last, rest, context)]);
-    // Had all of the last leaf ended before, nobody else would tell.
-    const member = counted !== undefined && counted.members >= rest ? memberHash(last) : undefined;
-    const [root] = await write(engine, [
-      { type: "join", key: joinKey(groupId), now: context.now, ttl: context.ttl, size: leaves, member },
-    ]);
-    if (root !== undefined && root.members >= leaves) await complete(groupId, after);
+    // Had all of such a leaf ended before, nobody else would tell.
+    const ended: string[] = [];
+    for (const [id, members] of short) {
+      if (members === 0) size--;
+      else {
+        const [counted] = await write(engine, [sizeRow(id, members, context)]);
+        if (counted !== undefined && counted.members >= members) ended.push(id);
+      }
+    }
+    const join = { type: "join", key: joinKey(groupId), now: context.now, ttl: context.ttl } as const;
+    for (const id of ended) await write(engine, [{ ...join, member: memberHash(id) }]);
+    const [root] = await write(engine, [{ ...join, size }]);
+    if (root !== undefined && root.members >= size) await complete(groupId, countedInLeaves(after, leafSize));
   }
 
   return {

@@ -7,9 +7,6 @@ import type { SignatureData } from "../protocol/message.ts";
 
 export type Form = "task" | "chain" | "group" | "chord";
 
-/** Members of a generator's header, or of a header of more than this, are counted in rows of so many. */
-export const LEAF_SIZE = 100;
-
 /** `celery.map`, `celery.starmap` and `celery.chunks` are tasks by form; what the last one sends is a group. */
 export function formOf({ task, subtask_type }: Pick<SignatureData, "task" | "subtask_type">): Form {
   switch (subtask_type ?? task) {
@@ -34,12 +31,12 @@ export function tasksOf(signature: SignatureData): readonly SignatureData[] {
   return tasks.map(readSignature);
 }
 
-/** Members of a chord's header, which is a list, a group, or one signature. */
-export function headerOf(signature: SignatureData): readonly SignatureData[] {
+/** The header of a chord as a group: it is written as one, as a list, or as one signature. */
+export function headerOf(signature: SignatureData): SignatureData {
   const { header } = signature.kwargs;
-  if (Array.isArray(header)) return header.map(readSignature);
-  const only = readSignature(header);
-  return formOf(only) === "group" ? tasksOf(only) : [only];
+  if (Array.isArray(header)) return groupData(header.map(readSignature));
+  const only = normal(readSignature(header));
+  return formOf(only) === "group" ? only : groupData([only]);
 }
 
 export function bodyOf(signature: SignatureData): SignatureData {
@@ -128,12 +125,18 @@ export const chordData = (
 ): SignatureData => ({
   ...NOTHING,
   task: "celery.chord",
-  // What a group was given before it became a header is still its members'.
+  // What a group was given before it became a header is still its members'. Celery reads it of the chord alone.
   args: "args" in header ? header.args : [],
-  kwargs: { kwargs: {}, header, body },
+  kwargs: { kwargs: {}, header: "args" in header ? { ...header, args: [] } : header, body },
   options,
   subtask_type: "chord",
 });
+
+/** The same group, or a chord with the same header, of other members. */
+export function withMembers(signature: SignatureData, tasks: readonly SignatureData[]): SignatureData {
+  if (formOf(signature) === "group") return { ...signature, kwargs: { ...signature.kwargs, tasks } };
+  return { ...signature, kwargs: { ...signature.kwargs, header: withMembers(headerOf(signature), tasks) } };
+}
 
 /** Celery's task that gives back the results of a header as one. */
 export const ACCUMULATE: SignatureData = {
@@ -162,6 +165,36 @@ export function chunksOf({ kwargs, options }: SignatureData): SignatureData {
   });
   return groupData(parts, options);
 }
+
+// ── one form of each ──
+
+/**
+ * The form that all else goes by, whoever wrote it: chunks are the group that they are sent as, and a group that is followed
+ * by a further step, as Python sends it, is a chord.
+ */
+export function normal(signature: SignatureData): SignatureData {
+  if (signature.task === "celery.chunks") return normal(chunksOf(signature));
+  if (formOf(signature) !== "group") return signature;
+  const { chain, ...options } = signature.options;
+  const rest = signatures(chain);
+  return rest.length === 0 ? signature : before({ ...signature, options }, rest);
+}
+
+/** Where a signature stands, in Python's spelling. It is said of one signature and not inherited by those within it. */
+const PLACE: ReadonlySet<string> = new Set([
+  "task_id",
+  "group_id",
+  "group_index",
+  "chord",
+  "chain",
+  "root_id",
+  "parent_id",
+  "replaced_task_nesting",
+]);
+
+/** What was set on a canvas for those within it. */
+export const inherited = (options: SignatureData["options"]): SignatureData["options"] =>
+  Object.fromEntries(Object.entries(options).filter(([name]) => !PLACE.has(name)));
 
 // ── changing them ────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -217,22 +250,28 @@ export function stepsOf(chain: SignatureData): readonly SignatureData[] {
 /** Groups in a group are taken apart: its members are their members too. */
 export function membersOf(members: readonly SignatureData[]): readonly SignatureData[] {
   return members.flatMap((member) => {
-    const group = member.task === "celery.chunks" ? chunksOf(member) : member;
+    const group = normal(member);
     if (formOf(group) !== "group") return [group];
-    const { task_id: _, ...options } = group.options;
-    return membersOf(tasksOf(group)).map((inner) => withArguments(withOptions(inner, options), group.args));
+    const options = inherited(group.options);
+    return membersOf(tasksOf(group)).map((inner, index) =>
+      withArguments(withOptions(inner, nthOf(options, index)), group.args),
+    );
   });
+}
+
+/** What was set for several messages, for one of them: each has a deduplication id of its own, or SQS would drop all but one. */
+export function nthOf(options: SignatureData["options"], index: number): SignatureData["options"] {
+  const { MessageDeduplicationId: id } = options;
+  return typeof id === "string" ? { ...options, MessageDeduplicationId: `${id}.${index}` } : options;
 }
 
 /** One after the other, as Celery's `|` has it: a group followed by anything is a chord, whose body the next ones join. */
 export function pipe(left: SignatureData, right: SignatureData): SignatureData {
   switch (formOf(left)) {
-    case "group": {
-      const one = unroll(left);
-      return one === undefined || one === left ? chordData(left, right) : pipe(one, right);
-    }
+    case "group":
+      return chordData(left, right);
     case "chord":
-      if (formOf(right) === "task") return withBody(left, pipe(bodyOf(left), right));
+      if (formOf(right) === "task") return withBody(left, (body) => pipe(body, right));
       return chainOf([left, right]);
     default:
       return chainOf([left, right]);
@@ -248,37 +287,62 @@ export function chainOf(given: readonly SignatureData[]): SignatureData {
 }
 
 function append(steps: SignatureData[], next: SignatureData): void {
-  const step = unroll(next.task === "celery.chunks" ? chunksOf(next) : next);
+  const step = normal(next);
   const last = steps.at(-1);
-  if (step === undefined) return;
   if (formOf(step) === "chain") {
     for (const inner of stepsOf(step)) append(steps, inner);
   } else if (last !== undefined && formOf(last) === "group") {
     steps.pop();
     append(steps, chordData(last, step));
   } else if (last !== undefined && formOf(last) === "chord") {
-    steps[steps.length - 1] = withBody(last, pipe(bodyOf(last), step));
+    steps[steps.length - 1] = withBody(last, (body) => pipe(body, step));
   } else {
     steps.push(step);
   }
 }
 
-const withBody = (chord: SignatureData, body: SignatureData): SignatureData => ({
-  ...chord,
-  kwargs: { ...chord.kwargs, body },
-});
+/** The same chord with another body, made of the one that it has. */
+function withBody(chord: SignatureData, change: (body: SignatureData) => SignatureData): SignatureData {
+  // What is linked to a chord is linked to the body that it has now, and not to what follows.
+  const { link, link_error, ...options } = chord.options;
+  const body = change(withOptions(bodyOf(chord), { link, link_error }));
+  return { ...chord, kwargs: { ...chord.kwargs, body }, options };
+}
 
-/** In a chain, a group of one is its member, and a group of none is nothing. */
-function unroll(step: SignatureData): SignatureData | undefined {
-  if (formOf(step) !== "group") return step;
-  const [only, ...more] = membersOf(tasksOf(step));
-  if (only === undefined) return undefined;
-  const { task_id: _, ...options } = step.options;
-  return more.length > 0 ? step : withArguments(withOptions(only, options), step.args);
+/** Links callbacks and errbacks. Of a chord they are its body's, and errbacks with `onHeader` its header's too. */
+export function linkedTo(signature: SignatureData, links: SignatureData["options"], onHeader: boolean): SignatureData {
+  if (formOf(signature) !== "chord") return withOptions(signature, links);
+  const { link_error } = links;
+  const header = headerOf(signature);
+  const kwargs = onHeader ? { ...signature.kwargs, header: withOptions(header, { link_error }) } : signature.kwargs;
+  return withBody({ ...signature, kwargs }, (body) => withOptions(body, links));
+}
+
+/** A frozen canvas, and then the rest of the chain that it stands in; `rest` is as it travels, its next step last. */
+export function before(signature: SignatureData, rest: readonly SignatureData[]): SignatureData {
+  const next = rest.at(-1);
+  if (next === undefined) return signature;
+  if (formOf(signature) === "group") {
+    return chordData(signature, before(next, rest.slice(0, -1)), { task_id: signature.options["task_id"] });
+  }
+  if (endsInGroup(signature)) {
+    if (formOf(signature) === "chord") {
+      return withBody(signature, (body) => before(body, rest));
+    }
+    const tasks = stepsOf(signature);
+    return {
+      ...signature,
+      args: [],
+      kwargs: { tasks: tasks.map((task, at) => (at === tasks.length - 1 ? before(task, rest) : task)) },
+      options: {},
+    };
+  }
+  const own = Array.isArray(signature.options["chain"]) ? signature.options["chain"] : [];
+  return { ...signature, options: { ...signature.options, chain: [...rest, ...own] } };
 }
 
 /** Whether what comes of it is a group's results. */
-export function endsInGroup(signature: SignatureData): boolean {
+function endsInGroup(signature: SignatureData): boolean {
   switch (formOf(signature)) {
     case "group":
       return true;

@@ -1,4 +1,5 @@
 /** A call that is made later: a task or a whole canvas of them, some arguments, and options. */
+import type { Config } from "../config.ts";
 import { ImproperlyConfigured } from "../errors.ts";
 import type { SignatureData } from "../protocol/message.ts";
 import type { AsyncResult } from "../results/async-result.ts";
@@ -6,17 +7,8 @@ import { GroupResult } from "../results/group-result.ts";
 import { tracked } from "../tasks/context.ts";
 import { type CallOptions, checkCall, checkCallOptions } from "../tasks/options.ts";
 import type { ChainOf, IsLinked, ResultOf, Step } from "./fit.ts";
-import {
-  chordData,
-  type Form,
-  formOf,
-  groupData,
-  membersOf,
-  pipe,
-  tasksOf,
-  withArguments,
-  withOptions,
-} from "./shape.ts";
+import { type Pending, unknownApp } from "./pending.ts";
+import { type Form, formOf, linkedTo, membersOf, pipe, tasksOf, withArguments, withMembers } from "./shape.ts";
 import { sendStream } from "./stream.ts";
 import { signatureData, signatureList, toWireOptions } from "./wire-options.ts";
 
@@ -34,15 +26,13 @@ export interface OpenStream {
 
 /** Sends what signatures say; the app is one. */
 export interface SignatureApplier {
+  readonly config: Pick<Config, "taskAllowErrorCbOnChordHeader">;
   applySignature(signature: SignatureData, args: readonly unknown[], options: CallOptions): Promise<Applied>;
   /** Runs it here and now. */
   applySignatureEagerly(signature: SignatureData, args: readonly unknown[], options: CallOptions): Promise<Applied>;
   /** Begins a group, or a chord (then `signature` is one with a body), whose members are still to come. */
   openStream(signature: SignatureData, args: readonly unknown[], options: CallOptions): OpenStream;
 }
-
-/** Members that come one by one. A generator can be gone through once. */
-export type Members = Iterable<Step> | AsyncIterable<Step>;
 
 /** A signature, or its JSON as Celery writes it. */
 export type SignatureLike = Signature<never, unknown, unknown, Form> | SignatureData;
@@ -59,14 +49,13 @@ export class Signature<
   F extends Form = Form,
 > {
   readonly #app: SignatureApplier | undefined;
-  #data: SignatureData;
-  /** Members that were not asked for yet. */
-  #members: Members | undefined;
+  readonly #data: SignatureData;
+  readonly #pending: Pending | undefined;
 
-  constructor(app: SignatureApplier | undefined, data: SignatureData, members?: Members) {
+  constructor(app: SignatureApplier | undefined, data: SignatureData, pending?: Pending) {
     this.#app = app;
     this.#data = data;
-    this.#members = members;
+    this.#pending = pending;
   }
 
   /** The task's name; of a canvas `celery.chain`, `celery.group` or `celery.chord`. */
@@ -81,16 +70,21 @@ export class Signature<
 
   /** The app that it is sent by; `undefined` for a group that knows no member yet. */
   get app(): SignatureApplier | undefined {
-    return this.#app;
+    return this.#app ?? this.#pending?.app;
   }
 
-  /** The members of a group or the header of a chord that are still to come. Whoever takes them must send them. */
-  get pending(): Members | undefined {
-    return this.#members;
+  /** The members of a group or the header of a chord that are still to come. */
+  get pending(): Pending | undefined {
+    return this.#pending;
   }
 
-  #with(data: SignatureData): Signature<A, R, H, F> {
-    return new Signature<A, R, H, F>(this.#app, data, this.#members);
+  /** All of it but what is still to come. */
+  get outline(): SignatureData {
+    return this.#data;
+  }
+
+  #with(data: SignatureData, pending = this.#pending): Signature<A, R, H, F> {
+    return new Signature<A, R, H, F>(this.#app, data, pending);
   }
 
   /** Options added to those it has; the new ones win. Throws `ImproperlyConfigured` for what no call takes. */
@@ -106,7 +100,7 @@ export class Signature<
     checkCall(this.task, args, given);
     const { kwargs, ...rest } = given;
     const data = withArguments(this.#data, args, kwargs);
-    return new Signature<readonly unknown[], R, H, F>(this.#app, data, this.#members).set(rest);
+    return new Signature<readonly unknown[], R, H, F>(this.#app, data, this.#pending).set(rest);
   }
 
   /** Called with the result when it succeeds: of a chain the last step's, of a chord the body's. */
@@ -114,20 +108,24 @@ export class Signature<
     if (this.form === "group") {
       throw new ImproperlyConfigured(
         "link",
-        "a group has no single result to link to; use a chord, whose body gets all of them",
+        "Cannot add link to group: use a chord, whose body gets all results; a group has no single one",
       );
     }
-    return this.#with(withOptions(this.#data, { link: signatureList(callbacks) }));
+    return this.#with(linkedTo(this.#data, { link: signatureList(callbacks) }, false));
   }
 
   /** Called with the id of the task that failed: of a chain any step, of a group any member, of a chord the body. */
   linkError(...errbacks: readonly SignatureLike[]): Signature<A, R, H, F> {
-    return this.#with(withOptions(this.#data, { link_error: signatureList(errbacks) }));
+    const onHeader = this.app?.config.taskAllowErrorCbOnChordHeader ?? false;
+    return this.#with(linkedTo(this.#data, { link_error: signatureList(errbacks) }, onHeader));
   }
 
   /** Marks every message of it: the tasks find them in `request.stamps`. */
   stamp(stamps: Readonly<Record<string, unknown>>): Signature<A, R, H, F> {
-    return this.#with(stamped(this.toJSON(), stamps));
+    return this.#with(
+      stamped(this.#data, stamps),
+      this.#pending?.map((member) => member.stamp(stamps)),
+    );
   }
 
   /** This, and then that: a group becomes the header of a chord, a chord's body goes on, all else is a chain. */
@@ -138,10 +136,9 @@ export class Signature<
   pipe(next: unknown): Step {
     // The conditional type only keeps out what cannot take the result.
     const step = next as Step;
-    const members = this.#members;
-    return members !== undefined && formOf(this.#data) === "group"
-      ? new Signature(this.#app ?? step.app, chordData([], signatureData(step), this.#data.options), members)
-      : new Signature(this.#app ?? step.app, pipe(this.toJSON(), signatureData(step)));
+    // Whose app it is may be known only when a generator has been gone through.
+    const data = pipe(this.#data, signatureData(step));
+    return new Signature(this.app ?? step.app, data, this.#pending);
   }
 
   /** Sends it, with the rest of its arguments. */
@@ -151,64 +148,46 @@ export class Signature<
 
   /** Sends it, with further arguments before its own and options over its own. */
   async applyAsync(args: readonly unknown[] = [], options: CallOptions = {}): Promise<H> {
-    const members = this.#members;
-    if (members !== undefined) {
-      this.#members = undefined;
-      const used = this.#data;
-      this.#data = { ...used, kwargs: { ...used.kwargs, [formOf(used) === "group" ? "tasks" : "header"]: SENT } };
-      return (await tracked(sendStream(members, this.#app, used, args, options))) as H;
-    }
+    if (this.#pending !== undefined)
+      return (await tracked(sendStream(this.#pending.take(), this.app, this.#data, args, options))) as H;
     if (this.#isNothing()) return GroupResult.empty() as H;
     // What `chain`, `group`, `chord` and `s` give `H` as is what the app gives for such a form.
-    return (await this.#applier().applySignature(this.toJSON(), args, options)) as H;
+    return (await this.#applier().applySignature(this.#data, args, options)) as H;
   }
 
   /** Runs it here and now, without broker or backend. */
   async apply(args: readonly unknown[] = [], options: CallOptions = {}): Promise<H> {
+    if (this.#pending !== undefined) {
+      const members = await this.#pending.whenListed();
+      return new Signature<A, R, H, F>(this.app, withMembers(this.#data, members.map(signatureData))).apply(
+        args,
+        options,
+      );
+    }
     if (this.#isNothing()) return GroupResult.empty() as H;
-    return (await this.#applier().applySignatureEagerly(this.toJSON(), args, options)) as H;
+    return (await this.#applier().applySignatureEagerly(this.#data, args, options)) as H;
   }
 
   /** A group of none: it needs no app. */
   #isNothing(): boolean {
-    const data = this.toJSON();
-    return this.#app === undefined && formOf(data) === "group" && membersOf(tasksOf(data)).length === 0;
+    const data = this.#data;
+    return this.app === undefined && formOf(data) === "group" && membersOf(tasksOf(data)).length === 0;
   }
 
   #applier(): SignatureApplier {
-    if (this.#app !== undefined) return this.#app;
-    throw new ImproperlyConfigured(
-      this.task,
-      "holds no signature of an app's, so there is nothing to send it by; use app.signature(…)",
-    );
+    if (this.app !== undefined) return this.app;
+    throw unknownApp(this.#data);
   }
 
   /** Celery's JSON of it. */
   toJSON(): SignatureData {
-    if (this.#members !== undefined) {
-      const tasks = [...ordered(this.#members)].map(signatureData);
-      this.#members = undefined;
-      const { kwargs } = this.#data;
-      this.#data = { ...this.#data, kwargs: formOf(this.#data) === "group" ? { tasks } : { ...kwargs, header: tasks } };
-    }
-    return this.#data;
+    return this.#pending === undefined ? this.#data : withMembers(this.#data, this.#pending.list().map(signatureData));
   }
 }
-
-/** In place of members that a generator gave and that are gone. */
-const SENT = "the members came from a generator and were sent";
 
 /** Why a step does not fit: its first parameter cannot take what comes before it. */
 export interface Misfit<R> {
   readonly cannotTake: R;
-}
-
-function ordered(members: Members): Iterable<Step> {
-  if (Symbol.iterator in members) return members;
-  throw new ImproperlyConfigured(
-    "group",
-    "members of an async generator can only be sent by the group itself, or by a chord of which it is the header; await them into a list first",
-  );
 }
 
 function stamped(signature: SignatureData, stamps: Readonly<Record<string, unknown>>): SignatureData {
@@ -216,9 +195,9 @@ function stamped(signature: SignatureData, stamps: Readonly<Record<string, unkno
     case "chain":
       return { ...signature, kwargs: { tasks: tasksOf(signature).map((task) => stamped(task, stamps)) } };
     case "group":
-      return groupData(
+      return withMembers(
+        signature,
         tasksOf(signature).map((task) => stamped(task, stamps)),
-        signature.options,
       );
     case "chord": {
       const { header, body } = signature.kwargs as {

@@ -5,8 +5,9 @@ import type { CallOptions } from "../tasks/options.ts";
 import type { SignatureData } from "../protocol/message.ts";
 import type { Step } from "./fit.ts";
 import { pour } from "./pour.ts";
-import { signatures } from "./shape.ts";
-import type { Applied, Members, OpenStream, SignatureApplier } from "./signature.ts";
+import { formOf, membersOf, signatures } from "./shape.ts";
+import { appOf, type Members, unknownApp } from "./pending.ts";
+import type { Applied, OpenStream, SignatureApplier } from "./signature.ts";
 import { signatureData } from "./wire-options.ts";
 
 /**
@@ -24,9 +25,9 @@ export async function sendStream(
   let sent = 0;
 
   async function send(batch: readonly Step[]): Promise<void> {
-    stream ??= batch.find((member) => member.app !== undefined)?.app?.openStream(signature, args, options);
     const all = signatures(batch.map(signatureData));
-    // Only groups of none are of no app.
+    stream ??= appOf(batch)?.openStream(signature, args, options);
+    if (stream === undefined && membersOf(all).length > 0) throw unknownApp(signature);
     await stream?.send(all);
     sent += all.length;
   }
@@ -36,5 +37,7 @@ export async function sendStream(
   } catch (error) {
     throw new GroupInterrupted(stream?.groupId ?? "", sent, error);
   }
-  return stream === undefined ? GroupResult.empty() : stream.end();
+  if (stream !== undefined) return stream.end();
+  if (formOf(signature) === "chord") throw unknownApp(signature);
+  return GroupResult.empty();
 }

@@ -13,6 +13,8 @@ export interface SignatureData {
   readonly subtask_type: string | null;
   readonly immutable: boolean;
   readonly chord_size?: number | null;
+  /** Of a chord's body, and ours: its header is counted in rows of so many members. Default: in one row. */
+  readonly join_leaves?: number | null;
 }
 
 export interface DeliveryInfo {

@@ -139,9 +139,10 @@ export class AsyncResult<T = unknown> {
     return meta as Meta;
   }
 
-  /** Makes readers see nothing any more. A task that is still to run runs. */
+  /** Makes readers see nothing any more, of the steps before it neither. A task that is still to run runs. */
   async forget(): Promise<void> {
     this.#outcome = undefined;
+    await this.parent?.forget();
     await this.#reader.forget(this.id);
   }
 

@@ -102,9 +102,14 @@ export class GroupResult<T extends readonly unknown[] = readonly unknown[]> {
    */
   async get(given: GetOptions = {}): Promise<T> {
     const options = checkGetOptions(given);
-    if (this.length === 0) return [] as unknown as T;
+    if (this.length === 0) {
+      // Of none, and yet what comes before it may have failed.
+      await this.parent?.get(options);
+      return [] as unknown as T;
+    }
     const reader = this.#open();
     const metas = await waitForAll(reader, this.ids, options, this.parent);
+    await this.#getEmpty(options);
     let next = 0;
     const valuesOf = (group: GroupResult): unknown[] =>
       group.results.map((result) =>
@@ -114,21 +119,35 @@ export class GroupResult<T extends readonly unknown[] = readonly unknown[]> {
     return valuesOf(this as GroupResult) as unknown as T;
   }
 
+  /** Groups of none within it have no outcome of their own, but what comes before them has. */
+  async #getEmpty(options: GetOptions): Promise<void> {
+    for (const result of this.results) {
+      if (!(result instanceof GroupResult)) continue;
+      if (result.length === 0) await result.get(options);
+      else await result.#getEmpty(options);
+    }
+  }
+
   /** Celery's name for {@link get}. */
   join(options: GetOptions = {}): Promise<T> {
     return this.get(options);
   }
 
-  /** Stores which tasks are in it, so that `app.groupResult(id)` and Python's `GroupResult.restore(id)` find it. */
+  /**
+   * Stores which tasks are in it, so that `app.groupResult(id)` and Python's `GroupResult.restore(id)` find it. A group that
+   * was sent without members knows no app, and there is nothing to store of it.
+   */
   async save(): Promise<this> {
+    if (this.#reader === undefined) return this;
     await this.#open().saveGroup(this.toTuple());
     return this;
   }
 
-  /** Makes readers see nothing of its tasks any more, and of the group, if it was saved. */
+  /** Makes readers see nothing of its tasks any more, of the group, if it was saved, and of the steps before it. */
   async forget(): Promise<void> {
-    if (this.length === 0) return;
-    const reader = this.#open();
+    await this.parent?.forget();
+    const reader = this.#reader;
+    if (reader === undefined) return;
     await inBatches(this.ids, (id) => reader.forget(id));
     await reader.forgetGroup(this.id);
   }

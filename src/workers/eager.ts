@@ -3,7 +3,7 @@ import type { Lovage } from "../app.ts";
 import { expand } from "../canvas/apply.ts";
 import type { ResultNode } from "../canvas/freeze.ts";
 import { joinRows } from "../canvas/join-rows.ts";
-import { childOf, isOurs, rowContext, rulesOf, toResult } from "../canvas/send.ts";
+import { childOf, countingOf, rowContext, rulesOf, toResult } from "../canvas/send.ts";
 import type { Applied } from "../canvas/signature.ts";
 import { withOptions } from "../canvas/shape.ts";
 import { toWireOptions } from "../canvas/wire-options.ts";
@@ -59,7 +59,7 @@ export function applyCanvasEagerly(
     const { engine } = app;
     const { kwargs = {}, ...given } = options;
     const whole = withOptions(signature, toWireOptions(given));
-    const { calls, joins, node } = expand(whole, { args, kwargs }, {}, rulesOf(engine), isOurs(engine));
+    const { calls, joins, node } = expand(whole, { args, kwargs }, {}, rulesOf(engine), countingOf(engine));
     for (const call of calls) checkLimits(engine, call.task, call.options);
     for (const join of joins) for (const row of await joinRows(join, rowContext(engine))) await sender.apply(row);
     for (const call of calls) await sender.send(await createCall(engine, call.task, call.args, call.options), call);

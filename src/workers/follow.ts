@@ -21,7 +21,7 @@ import {
   fail,
   joinAdded,
   joinChord,
-  mark,
+  markStep,
   type Member,
   type Origin,
   type Sender,
@@ -74,7 +74,7 @@ export async function follow(sender: Sender, message: Message, queue: string, ro
       // Steps that will not run any more share the outcome, so that who waits for the last of them is told.
       await Promise.all([
         callErrbacks(sender, errbacks, origin, attempt),
-        ...message.chain.map((step) => mark(sender, step, meta)),
+        ...message.chain.map((step, index) => markStep(sender, step, meta, [message.id, index])),
       ]);
       break;
     }

@@ -4,10 +4,10 @@
  * ended, rows only ever gain, and a second copy of a message meets the first one's claim.
  */
 import { type Call, expand, type Given } from "../canvas/apply.ts";
-import type { Place } from "../canvas/freeze.ts";
-import { idsOf, joinRows, leafId, memberHash } from "../canvas/join-rows.ts";
-import { isOurs, rowContext, rulesOf } from "../canvas/send.ts";
-import { bodyOf, formOf, LEAF_SIZE, signatures, tasksOf } from "../canvas/shape.ts";
+import { freeze, type Place } from "../canvas/freeze.ts";
+import { countIds, idsOf, joinRows, leafId, memberHash } from "../canvas/join-rows.ts";
+import { countingOf, rowContext, rulesOf } from "../canvas/send.ts";
+import { ACCUMULATE, bodyOf, formOf, headerOf, signatures, tasksOf } from "../canvas/shape.ts";
 import type { Engine } from "../engine.ts";
 import { ChordError, LovageError, OperationalError, PayloadTooLarge, WorkerLostError } from "../errors.ts";
 import type { JournalEntry } from "../journal/entry.ts";
@@ -90,7 +90,7 @@ export async function sendOn(
   const rules = rulesOf(engine, () => stableId(...idParts, ids++));
   let expanded: ReturnType<typeof expand>;
   try {
-    expanded = expand(signature, given, place, rules, isOurs(engine));
+    expanded = expand(signature, given, place, rules, countingOf(engine));
   } catch (error) {
     const id = place.id ?? place.defaultId;
     const options = {
@@ -139,6 +139,23 @@ async function refused(sender: Sender, signature: SignatureData, what: string, e
 // ── what will not run ────────────────────────────────────────────────────────────────────────────────────────────────
 
 /**
+ * A canvas that a message brings, as if it were sent now: whoever wrote it, what follows from it is derived from one form,
+ * with the same ids. What is no canvas is one task, that can be told.
+ */
+function normalized({ engine }: Sender, signature: SignatureData, place: Place, parts: IdParts): SignatureData {
+  let ids = 0;
+  try {
+    return freeze(
+      signature,
+      rulesOf(engine, () => stableId(...parts, ids++)),
+      place,
+    ).signature;
+  } catch {
+    return { ...signature, subtask_type: null, task: "" };
+  }
+}
+
+/**
  * A frozen canvas will not run: the task that it ends in has failed, its errbacks are called once, and so on. `entry`: what
  * the journal is told with the first row that is stored of it.
  */
@@ -149,10 +166,11 @@ export async function fail(sender: Sender, signature: SignatureData, meta: Meta,
       return all(
         tasksOf(signature).map((member, index) => fail(sender, member, meta, index === 0 ? entry : undefined)),
       );
-    case "chord": {
-      const rest = signatures(signature.options["chain"]);
-      return all([fail(sender, bodyOf(signature), meta, entry), ...rest.map((step) => mark(sender, step, meta))]);
-    }
+    case "chord":
+      // A group that counts as one: who is told are its members' errbacks.
+      if (bodyOf(signature).task === ACCUMULATE.task)
+        return all([mark(sender, bodyOf(signature), meta, entry), fail(sender, headerOf(signature), meta)]);
+      return all([fail(sender, bodyOf(signature), meta, entry), mark(sender, headerOf(signature), meta)]);
     case "task":
     case "chain": {
       const id = endOf(signature);
@@ -165,20 +183,17 @@ export async function fail(sender: Sender, signature: SignatureData, meta: Meta,
 }
 
 /** A frozen canvas will not run, because of what came before it: its tasks share that outcome, and count in their chords. */
-export async function mark(sender: Sender, signature: SignatureData, meta: Meta, entry?: JournalEntry): Promise<void> {
-  const { chain, chord, group_id: group, group_index: index } = signature.options;
-  const rest = signatures(chain).map((step) => mark(sender, step, meta));
+async function mark(sender: Sender, signature: SignatureData, meta: Meta, entry?: JournalEntry): Promise<void> {
   const form = formOf(signature);
   switch (form) {
     case "chain":
     case "group":
-      return all([
-        ...tasksOf(signature).map((task, index) => mark(sender, task, meta, index === 0 ? entry : undefined)),
-        ...rest,
-      ]);
+      return all(tasksOf(signature).map((task, index) => mark(sender, task, meta, index === 0 ? entry : undefined)));
     case "chord":
-      return all([mark(sender, bodyOf(signature), meta, entry), ...rest]);
+      return all([mark(sender, bodyOf(signature), meta, entry), mark(sender, headerOf(signature), meta)]);
     case "task": {
+      const { chain, chord, group_id: group, group_index: index } = signature.options;
+      const rest = signatures(chain).map((step, at) => markStep(sender, step, meta, [idOf(signature) ?? "", at]));
       const id = idOf(signature);
       if (id === undefined) {
         if (entry !== undefined) await sender.note(entry);
@@ -203,6 +218,10 @@ export async function mark(sender: Sender, signature: SignatureData, meta: Meta,
       return form satisfies never;
   }
 }
+
+/** A step that a message brings will not run. */
+export const markStep = (sender: Sender, step: SignatureData, meta: Meta, parts: IdParts): Promise<void> =>
+  mark(sender, normalized(sender, step, {}, ["unrun", ...parts]), meta);
 
 /** Celery's older style, the only one that another process can know: an errback is a task that gets the failed id. */
 export async function callErrbacks(
@@ -269,9 +288,10 @@ export async function joinChord(sender: Sender, member: Member): Promise<void> {
 
 async function joinMember(sender: Sender, { id, rootId, group, index, body }: Member): Promise<void> {
   let member = memberHash(id);
-  if (typeof body.options["join_leaves"] === "number" && index !== null) {
-    const leaf = leafId(group, Math.floor(index / LEAF_SIZE));
-    const { members, size = LEAF_SIZE } = await count(sender, leaf, member);
+  const { join_leaves: leafSize } = body;
+  if (typeof leafSize === "number" && index !== null) {
+    const leaf = leafId(group, Math.floor(index / leafSize));
+    const { members, size = leafSize } = await count(sender, leaf, member);
     if (members < size) return;
     member = memberHash(leaf);
   }
@@ -363,10 +383,9 @@ export async function completeChord(
   const header = await readHeader(sender, group);
   // A chord that nobody counts: Celery's chord_unlock waits for it, or Python has completed it and deleted its rows; or
   // its header is a generator that has not ended.
-  if (header === undefined) return;
+  if (header === undefined) return failUncounted(sender, group, body, origin);
   const added = state.added.map((id): ResultTuple => [[id, null], null]);
-  const ids = idsOf([...header, ...added]);
-  const size = state.size === undefined ? ids.length : state.size + state.added.length;
+  const size = state.size === undefined ? countIds([...header, ...added]) : state.size + state.added.length;
   if (state.count < size) return;
   const joined = await joinResults(sender, [...header, ...added]);
   switch (joined.type) {
@@ -389,6 +408,25 @@ export async function completeChord(
   }
 }
 
+/**
+ * A chord has no row of its own, and this member of it has ended. Where it has failed, so has the body, as with Celery's
+ * worker: its row may have expired, and nobody else would tell. The body may also have its outcome already.
+ */
+async function failUncounted(sender: Sender, group: string, body: SignatureData, origin: Origin): Promise<void> {
+  // The header is a generator's that has not ended.
+  if (body.join_leaves !== undefined) return;
+  const joined = await joinResults(sender, [[[origin.id, null], null]]);
+  if (joined.type !== "failed") return;
+  const end = endOf(normalized(sender, body, bodyPlace(group), bodyParts(group)));
+  const [row] = await sender.read([taskKey(end)]);
+  const status = row?.result.length ? (await decodeMeta(row.result, sender.engine.codec)).status : "";
+  if (row?.done === true || isReady(status)) return;
+  await failBody(sender, group, body, origin, joined.error);
+}
+
+const bodyParts = (group: string): IdParts => ["body", group];
+const bodyPlace = (group: string): Place => ({ defaultId: stableId(...bodyParts(group)) });
+
 /** Sends the body of a chord with the results of its members. */
 export async function sendBody(
   sender: Sender,
@@ -397,11 +435,10 @@ export async function sendBody(
   values: readonly unknown[],
   { id, rootId }: Origin,
 ): Promise<void> {
-  const parts: IdParts = ["body", group];
-  const place = { defaultId: stableId(...parts) };
+  const place = bodyPlace(group);
   const known = { id: idOf(body) ?? place.defaultId, task: taskOf(body) };
   const given: Given = { args: [values], options: { parent_id: id, root_id: rootId } };
-  const begins = await sendOn(sender, body, given, place, parts);
+  const begins = await sendOn(sender, body, given, place, bodyParts(group));
   await sender.note(joinEntry(sender.engine, group, known, { id, rootId }, { begins }));
 }
 
@@ -415,7 +452,8 @@ export async function failBody(
 ): Promise<void> {
   const known = { id: idOf(body), task: taskOf(body) };
   const entry = joinEntry(sender.engine, group, known, from, { error });
-  await fail(sender, body, failedMeta(sender.engine, known.id ?? "", error), entry);
+  const normalBody = normalized(sender, body, bodyPlace(group), bodyParts(group));
+  await fail(sender, normalBody, failedMeta(sender.engine, known.id ?? "", error), entry);
 }
 
 /** The name of the task that a canvas begins with, or that of a form. */

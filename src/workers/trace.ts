@@ -3,7 +3,7 @@
  */
 import { AsyncLocalStorage } from "node:async_hooks";
 import type { SignatureLike } from "../canvas/signature.ts";
-import { checkCanvas } from "../canvas/shape.ts";
+import { checkCanvas, formOf, tasksOf } from "../canvas/shape.ts";
 import { signatureData } from "../canvas/wire-options.ts";
 import { isFifo } from "../brokers/broker.ts";
 import { type Clock, elapsedOf } from "../clock.ts";
@@ -107,6 +107,18 @@ export interface Traced<O = Outcome> {
   readonly added: number;
   /** Seconds. */
   readonly runtime: number;
+}
+
+/** In Celery's words. Throws `ImproperlyConfigured` for what cannot take a task's place. */
+function checkReplacement(signature: SignatureData): SignatureData {
+  if (formOf(signature) === "chain" && tasksOf(signature).length === 0)
+    throw new ImproperlyConfigured("replace", "Cannot replace with an empty chain; return the value instead");
+  if ((signature.options["chord"] ?? null) !== null)
+    throw new ImproperlyConfigured(
+      "replace",
+      "A signature replacing a task must not be part of a chord: the task's own place in its chord is handed on",
+    );
+  return signature;
 }
 
 /** Thrown by `self.replace()`. */
@@ -356,7 +368,7 @@ function openScope(attempt: Attempt, signal: AbortSignal): OpenScope {
     },
     replace(signature: SignatureLike) {
       assertOpen("replace()");
-      throw new Replaced(checkCanvas(signatureData(signature)));
+      throw new Replaced(checkReplacement(checkCanvas(signatureData(signature))));
     },
     addToChord(signature: SignatureLike) {
       return track(
@@ -364,7 +376,9 @@ function openScope(attempt: Attempt, signal: AbortSignal): OpenScope {
           assertOpen("addToChord()");
           const { chord, group } = message;
           if (chord === null || group === null)
-            throw new LovageError(`addToChord() needs a chord, and ${message.task} is a member of none`);
+            throw new LovageError(
+              `addToChord() needs a chord: Current task is not member of any chord (${message.task})`,
+            );
           const { id, groupIndex: index } = message;
           const member: Member = { id, rootId: request.rootId, group, index, body: chord };
           const canvas = checkCanvas(signatureData(signature));

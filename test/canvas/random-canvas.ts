@@ -2,7 +2,10 @@
 import fc from "fast-check";
 import { expect } from "vitest";
 import type { Broker } from "../../src/brokers/broker.ts";
+import { membersRow } from "../../src/canvas/join-rows.ts";
 import { chain, chord, group, Lovage, type Signature } from "../../src/index.ts";
+import type { SignatureData } from "../../src/protocol/message.ts";
+import type { ResultTuple } from "../../src/protocol/meta.ts";
 import { hostileBroker, type TestOptions, testApp } from "../../src/testing/index.ts";
 
 /** How a task behaves: it may ask for attempts, fail, or be revoked before it is sent. */
@@ -12,31 +15,96 @@ export interface Op {
   readonly fate: "ok" | "fail" | "revoke";
   readonly retries: number;
   readonly immutable: boolean;
+  readonly errback?: number | undefined;
+}
+
+/** What is said of a canvas besides its parts. */
+interface About {
+  /** The number of an errback that is linked to it. */
+  readonly errback?: number | undefined;
+  /** Its members come from a generator. */
+  readonly streamed?: boolean;
 }
 
 export type Node =
   | Op
-  | { readonly type: "chain" | "group"; readonly members: readonly Node[] }
-  | { readonly type: "chord"; readonly members: readonly Node[]; readonly body: Node };
+  | (About & { readonly type: "chain" | "group"; readonly members: readonly Node[] })
+  | (About & { readonly type: "chord"; readonly members: readonly Node[]; readonly body: Node });
 
 /** What a canvas comes to: a value, or how it ends without one. */
 export type End = { readonly value: unknown } | "failed" | "revoked";
 
-/** The whole of Celery's rules, by the values alone. */
-const interpret = (node: Node, input: unknown): End => run(stepsOf(node), input);
+/** Told of every errback that is called, with what it was called for: a task, or a body that will not run. */
+type Told = (errback: number, of: string) => void;
 
-function run([step, ...rest]: readonly Node[], input: unknown): End {
+/** The whole of Celery's rules, by the values alone. */
+function interpret(node: Node, input: unknown, told: Told): End {
+  return run(stepsOf(node), input, told);
+}
+
+function run([step, ...rest]: readonly Node[], input: unknown, told: Told): End {
   if (step === undefined) return { value: input };
   if (step.type === "task") {
-    if (step.fate !== "ok") return step.fate === "fail" ? "failed" : "revoked";
-    return run(rest, [step.label, step.immutable ? null : input]);
+    if (step.fate === "revoke") return "revoked";
+    if (step.fate === "fail") {
+      failed([step], told);
+      return "failed";
+    }
+    return run(rest, [step.label, step.immutable ? null : input], told);
   }
-  const results = joined(membersOf(step.members).map((member) => interpret(member, input)));
+  const results = joined(membersOf(step.members).map((member) => interpret(member, input, told)));
   // A group that is followed by anything is a chord's header, and what follows a chord follows its body.
-  const after = step.type === "chord" ? stepsOf(step.body) : [];
-  const then = after.length === 1 && rest.length > 0 ? [...unrolled(after[0] as Node), ...rest] : [...after, ...rest];
-  if (typeof results === "string") return step.type === "chord" || then.length > 0 ? "failed" : results;
-  return run(then, results.value);
+  const then = [...(step.type === "chord" ? stepsOf(step.body) : []), ...rest];
+  if (typeof results !== "string") return run(then, results.value, told);
+  if (step.type !== "chord" && then.length === 0) return results;
+  failed(then, told);
+  return "failed";
+}
+
+/** Steps that will not run any more, because a header before them failed: whose errbacks are called. */
+function failed([step, ...rest]: readonly Node[], told: Told): void {
+  if (step === undefined) return;
+  if (step.type === "task") for (const errback of errbacksOf(step)) told(errback, `op-${step.label}`);
+  else if (step.type === "chord") failed([...stepsOf(step.body), ...rest], told);
+  else if (rest.length > 0) failed(rest, told);
+  else for (const member of membersOf(step.members)) failed(stepsOf(member), told);
+}
+
+const errbacksOf = (op: Op & { readonly errbacks?: readonly number[] }): readonly number[] => op.errbacks ?? [];
+
+/** A canvas as Celery's `|` and `link_error` make it: which errbacks are whose is seen at the tasks. */
+function built(node: Node): Node {
+  const errbacks = node.errback === undefined ? [] : [node.errback];
+  switch (node.type) {
+    case "task":
+      return linked(node, errbacks);
+    case "chain":
+      return linked(chained(node.members.map(built)), errbacks);
+    case "group":
+      return linked({ ...node, members: node.members.map(built) }, errbacks);
+    default:
+      return linked({ ...node, members: node.members.map(built), body: built(node.body) }, errbacks);
+  }
+}
+
+/** One after the other: a group followed by anything is a chord, and what follows a chord follows its body. */
+function chained(parts: readonly Node[]): Node {
+  const steps: Node[] = [];
+  for (const step of parts.flatMap(stepsOf)) {
+    const last = steps.at(-1);
+    if (last?.type === "group") steps.splice(-1, 1, { type: "chord", members: last.members, body: step });
+    else if (last?.type === "chord") steps.splice(-1, 1, { ...last, body: chained([last.body, step]) });
+    else steps.push(step);
+  }
+  const [only] = steps;
+  return only !== undefined && only.type !== "task" && steps.length === 1 ? only : { type: "chain", members: steps };
+}
+
+/** What is linked to a chain is its steps', to a group its members', to a chord its body's. */
+function linked(node: Node, errbacks: readonly number[]): Node {
+  if (node.type === "task") return { ...node, errbacks: [...errbacksOf(node), ...errbacks] } as Op;
+  if (node.type === "chord") return { ...node, body: linked(node.body, errbacks) };
+  return { ...node, members: node.members.map((member) => linked(member, errbacks)) };
 }
 
 function joined(ends: readonly End[]): End {
@@ -44,16 +112,8 @@ function joined(ends: readonly End[]): End {
   return lost ?? { value: ends.map((end) => (end as { readonly value: unknown }).value) };
 }
 
-/** Chains in chains are one; a group of one in a chain is its member, and a group of none is nothing. */
-function stepsOf(node: Node): readonly Node[] {
-  if (node.type !== "chain") return [node];
-  return node.members.flatMap(stepsOf).flatMap(unrolled);
-}
-
-function unrolled(step: Node): readonly Node[] {
-  const members = step.type === "group" ? membersOf(step.members) : [];
-  return step.type !== "group" || members.length > 1 ? [step] : members.flatMap(stepsOf);
-}
+/** Chains in chains are one. */
+const stepsOf = (node: Node): readonly Node[] => (node.type === "chain" ? node.members.flatMap(stepsOf) : [node]);
 
 /** Groups in a group are one; a chain of one step is that step. */
 function membersOf(members: readonly Node[]): readonly Node[] {
@@ -84,36 +144,47 @@ function endOf(node: Node): Op | undefined {
 const opsOf = (node: Node): readonly Op[] =>
   node.type === "task" ? [node] : [...node.members.flatMap(opsOf), ...(node.type === "chord" ? opsOf(node.body) : [])];
 
-/** Tasks that can be anything a canvas asks of them. */
-export function defineOps(app: Lovage) {
+/** Tasks that can be anything a canvas asks of them. `told` is called with an errback's number. */
+export function defineOps(app: Lovage, told: (errback: number) => void = () => {}) {
   const op = app.task("op", { bind: true }, (self, input: unknown, label: number, fate: string, retries: number) => {
     if (self.request.retries < retries) self.retry({ countdown: 0, maxRetries: null });
     if (fate === "fail") throw new RangeError(`op ${label}`);
     return [label, input];
   });
-  const make = (node: Node): Signature<never, unknown, unknown> => {
+  const errback = app.task("told", (number: number) => told(number));
+  type Any = Signature<never, unknown, unknown>;
+  const make = (node: Node): Any => {
+    const made = unlinked(node);
+    return node.errback === undefined ? made : (made.linkError(errback.si(node.errback)) as Any);
+  };
+  const unlinked = (node: Node): Any => {
     switch (node.type) {
       case "task": {
         const { label, fate, retries } = node;
         const made = node.immutable ? op.si(null, label, fate, retries) : op.s(label, fate, retries);
-        return made.set({ taskId: `op-${label}` }) as Signature<never, unknown, unknown>;
+        return made.set({ taskId: `op-${label}` }) as Any;
       }
       // What fits what is the matter of the types' own tests.
       case "chain":
-        return chain(...(node.members.map(make) as Signature[])) as unknown as Signature<never, unknown, unknown>;
+        return chain(...(node.members.map(make) as Signature[])) as unknown as Any;
       case "group":
-        return group(node.members.map(make)) as unknown as Signature<never, unknown, unknown>;
+        return group(membersFor(node)) as unknown as Any;
       case "chord":
-        return chord(node.members.map(make) as Signature[], make(node.body) as Signature) as Signature<
-          never,
-          unknown,
-          unknown
-        >;
+        return chord(membersFor(node), make(node.body) as Signature) as Any;
       default:
         return node satisfies never;
     }
   };
+  const membersFor = ({ members, streamed }: About & { readonly members: readonly Node[] }): Signature[] => {
+    const made = members.map(make) as Signature[];
+    // The types of both are the same but for what is asked of a list's members.
+    return streamed ? (one(made) as unknown as Signature[]) : made;
+  };
   return { op, make };
+}
+
+function* one<T>(items: readonly T[]): Generator<T> {
+  yield* items;
 }
 
 /** Canvases of a depth, each task with a number of its own. */
@@ -128,43 +199,57 @@ export function canvases(depth: number): fc.Arbitrary<Node> {
     ),
     retries: fc.oneof({ weight: 6, arbitrary: fc.constant(0) }, { weight: 1, arbitrary: fc.constantFrom(1, 2) }),
     immutable: fc.nat(7).map((n) => n === 0),
+    errback: fc.option(fc.constant(0), { freq: 4, nil: undefined }),
+  });
+  const about = fc.record({
+    errback: fc.option(fc.constant(0), { freq: 3, nil: undefined }),
+    streamed: fc.nat(3).map((n) => n === 0),
+    /** Its first member comes again, under the same id. */
+    again: fc.nat(5).map((n) => n === 0),
   });
   const at = (left: number): fc.Arbitrary<Node> => {
     if (left === 0) return op;
     const inner = at(left - 1);
-    const some = (minLength: number) => fc.array(inner, { minLength, maxLength: 3 });
+    const some = (minLength: number) => fc.array(inner, { minLength, maxLength: 4 });
     return fc.oneof(
       { weight: 2, arbitrary: op },
-      { weight: 3, arbitrary: some(1).map((members): Node => ({ type: "chain", members })) },
-      { weight: 2, arbitrary: some(0).map((members): Node => ({ type: "group", members })) },
+      {
+        weight: 3,
+        arbitrary: fc
+          .tuple(some(1), about)
+          .map(([members, { errback }]): Node => ({ type: "chain", members, errback })),
+      },
       {
         weight: 2,
-        arbitrary: fc.tuple(some(0), inner).map(([members, body]): Node => ({ type: "chord", members, body })),
+        arbitrary: fc.tuple(some(0), about).map(([members, rest]): Node => ({ type: "group", members, ...rest })),
+      },
+      {
+        weight: 2,
+        arbitrary: fc
+          .tuple(some(0), inner, about)
+          .map(([members, body, rest]): Node => ({ type: "chord", members, body, ...rest })),
       },
     );
   };
   return at(depth)
     .map((node) => numbered(node, { next: 1 }))
-    .filter((node) => isWhole(node));
+    .filter((node) => node.type === "task" || (opsOf(node).length > 0 && node.members.every(hasOps)));
 }
 
-function numbered(node: Node, count: { next: number }): Node {
-  if (node.type === "task") return { ...node, label: count.next++ };
+/** What has no task has no app to be sent by. */
+const hasOps = (node: Node): boolean =>
+  (node.type === "group" && membersOf(node.members).length === 0) || opsOf(node).length > 0;
+
+function numbered(node: Node & { readonly again?: boolean }, count: { next: number }): Node {
+  const errback = node.errback === undefined ? undefined : count.next++;
+  if (node.type === "task") return { ...node, errback, label: count.next++ };
   const members = node.members.map((member) => numbered(member, count));
-  return node.type === "chord" ? { ...node, members, body: numbered(node.body, count) } : { ...node, members };
+  const [first] = members;
+  const all = node.again && first?.type === "task" ? [...members, first] : members;
+  return node.type === "chord"
+    ? { ...node, errback, members: all, body: numbered(node.body, count) }
+    : { ...node, errback, members: all };
 }
-
-/** Chains need a step, and what a chord ends in must be something. */
-function isWhole(node: Node): boolean {
-  if (node.type === "task") return true;
-  if (node.type === "chain" && stepsOf(node).length === 0) return false;
-  if (node.type === "chord" && (!isWhole(node.body) || isNothing(node.body))) return false;
-  return node.members.every(isWhole);
-}
-
-const isNothing = (node: Node): boolean =>
-  (node.type === "group" && membersOf(node.members).length === 0) ||
-  (node.type === "chain" && stepsOf(node).some(isNothing));
 
 /** A broker that is hostile from some time on. */
 function turning(seed: number) {
@@ -183,19 +268,28 @@ function turning(seed: number) {
 /** Where a canvas runs; default: in memory. */
 type Stores = Pick<TestOptions, "config" | "now">;
 
+/** What has come of a canvas. */
+interface Came {
+  /** Unknown of a group that Python has sent. */
+  readonly end: End | undefined;
+  /** How often each errback was called. */
+  readonly told: ReadonlyMap<number, number>;
+  /** States of its tasks, in order. */
+  readonly states: readonly string[];
+}
+
+/** Rows of a chord have so few members here that small canvases have several. */
+const LEAF_SIZE = 2;
+
 /** Runs canvases, and holds what comes of them to what the interpreter says. */
 export function canvasRunner() {
   const app = new Lovage("random");
-  const { make } = defineOps(app);
-  const failures: string[] = [];
-  const told = app.task("told", (id: string) => void failures.push(id));
+  app.engine.leafSize = LEAF_SIZE;
+  const told = new Map<number, number>();
+  const { make } = defineOps(app, (errback) => void told.set(errback, (told.get(errback) ?? 0) + 1));
 
-  async function outcomeOf(
-    node: Node,
-    seed: number | undefined,
-    options: Stores = {},
-  ): Promise<{ end: End; told: number }> {
-    failures.length = 0;
+  async function outcomeOf(node: Node, seed: number | undefined, options: Stores = {}): Promise<Came> {
+    told.clear();
     const transport = turning(seed ?? 0);
     await using t = testApp(app, {
       ...options,
@@ -204,21 +298,51 @@ export function canvasRunner() {
       concurrency: seed === undefined ? 1 : 3,
     });
     for (const { fate, label } of opsOf(node)) if (fate === "revoke") await app.result(`op-${label}`).revoke();
-    const result = (await make(node).linkError(told.s()).applyAsync(["in"])) as {
-      get(options: object): Promise<unknown>;
-    };
+    const result = (await make(node).applyAsync(["in"])) as { get(options: object): Promise<unknown> };
     if (seed === undefined) await t.drain();
     else {
       transport.turn();
       await t.advance({ hours: 2 });
     }
+    const states = await Promise.all(opsOf(node).map(({ label }) => app.result(`op-${label}`).state()));
     try {
-      return { end: { value: await result.get({ timeout: 0 }) }, told: failures.length };
+      return { end: { value: await result.get({ timeout: 0 }) }, told, states };
     } catch (error) {
       const { name } = error as Error;
       if (name === "TimeoutError")
         throw new Error(`it hangs: ${(error as Error).message}\n${t.log.map(({ line }) => line).join("\n")}`);
-      return { end: name === "TaskRevokedError" ? "revoked" : "failed", told: failures.length };
+      return { end: name === "TaskRevokedError" ? "revoked" : "failed", told, states };
+    }
+  }
+
+  /** Runs a chord as Python sends it: its body, and what follows, are in the members' messages as Python wrote them. */
+  async function foreignOutcome({ members, body, rest }: Foreign): Promise<Came> {
+    told.clear();
+    await using t = testApp(app);
+    const ids = { next: 1 };
+    const frozenBody = frozen(make(body).toJSON(), ids);
+    const chain = rest.map((step) => frozen(make(step).toJSON(), ids)).reverse();
+    const after = { ...frozenBody, options: { ...frozenBody.options, ...(chain.length > 0 ? { chain } : {}) } };
+    for (const { fate, label } of [...members, ...[body, ...rest].flatMap(opsOf)])
+      if (fate === "revoke") await app.result(`op-${label}`).revoke();
+    const header = members.map(({ label }): ResultTuple => [[`op-${label}`, null], null]);
+    const { engine } = app;
+    const backend = await engine.backend();
+    await backend.apply([
+      await membersRow("header", header, { now: engine.clock.now(), ttl: undefined, codec: engine.codec }),
+    ]);
+    for (const [index, member] of members.entries()) await t.put(pythonMessage(make(member).toJSON(), index, after));
+    await t.drain();
+    const ops = [body, ...rest].flatMap(opsOf);
+    const states = await Promise.all(ops.map(({ label }) => app.result(`op-${label}`).state()));
+    const last = endOf(rest.at(-1) ?? body);
+    if (last === undefined) return { end: undefined, told, states };
+    try {
+      return { end: { value: await app.result(`op-${last.label}`).get({ timeout: 0 }) }, told, states };
+    } catch (error) {
+      const { name } = error as Error;
+      if (name === "TimeoutError") throw new Error(`it hangs\n${t.log.map(({ line }) => line).join("\n")}`);
+      return { end: name === "TaskRevokedError" ? "revoked" : "failed", told, states };
     }
   }
 
@@ -227,17 +351,96 @@ export function canvasRunner() {
     async run(node: Node, seed?: number, options?: Stores): Promise<void> {
       check(node, await outcomeOf(node, seed, options));
     },
+    async runForeign(foreign: Foreign): Promise<void> {
+      const { members, body, rest } = foreign;
+      check({ type: "chain", members: [{ type: "chord", members, body }, ...rest] }, await foreignOutcome(foreign));
+    },
   };
 }
 
-function check(node: Node, { end, told: calls }: { end: End; told: number }): void {
-  const expected = interpret(node, "in");
-  if (endsInGroup(node) && typeof expected === "string") {
-    // Which member's end is seen first is nobody's promise.
-    expect(typeof end).toBe("string");
-    return;
-  }
+/** A chord of Python's, and the steps that follow its body. */
+export interface Foreign {
+  readonly members: readonly Op[];
+  readonly body: Node;
+  readonly rest: readonly Node[];
+}
+
+export function foreignChords(depth: number): fc.Arbitrary<Foreign> {
+  const isOp = (node: Node): node is Op => node.type === "task";
+  const chordOf = fc.tuple(
+    fc.array(canvases(0), { minLength: 1, maxLength: 3 }),
+    canvases(depth),
+    fc.array(canvases(1), { maxLength: 2 }),
+  );
+  return chordOf.map(([members, body, rest]) => {
+    const count = { next: 1 };
+    const all = (nodes: readonly Node[]) => nodes.map((node) => numbered(node, count));
+    return { members: all(members).filter(isOp), body: numbered(body, count), rest: all(rest) };
+  });
+}
+
+/** A canvas as Python has it when it has frozen it: with all ids, and all that is set where it was set. */
+function frozen(signature: SignatureData, count: { next: number }): SignatureData {
+  const task_id = signature.options["task_id"] ?? `canvas-${count.next++}`;
+  const inner = (value: unknown): unknown =>
+    Array.isArray(value)
+      ? value.map((one) => frozen(one as SignatureData, count))
+      : frozen(value as SignatureData, count);
+  const kwargs = Object.fromEntries(
+    Object.entries(signature.kwargs).map(([name, value]) => [
+      name,
+      ["tasks", "header", "body"].includes(name) ? inner(value) : value,
+    ]),
+  );
+  return { ...signature, kwargs, options: { ...signature.options, task_id } };
+}
+
+function pythonMessage(
+  { task, args, kwargs, options, immutable }: SignatureData,
+  index: number,
+  chord: SignatureData,
+): string {
+  const id = String(options["task_id"]);
+  const body = [
+    immutable ? args : ["in", ...args],
+    kwargs,
+    { callbacks: null, errbacks: options["link_error"] ?? null, chain: null, chord },
+  ];
+  return JSON.stringify({
+    body: JSON.stringify(body),
+    "content-encoding": "utf-8",
+    "content-type": "application/json",
+    headers: {
+      lang: "py",
+      task,
+      id,
+      root_id: id,
+      parent_id: null,
+      group: "header",
+      group_index: index,
+      retries: 0,
+      eta: null,
+    },
+    properties: {
+      correlation_id: id,
+      delivery_info: { exchange: "", routing_key: "celery" },
+      body_encoding: "utf-8",
+      delivery_tag: id,
+    },
+  });
+}
+
+function check(node: Node, { end, told, states }: Came): void {
+  const calls = new Set<string>();
+  const expected = interpret(built(node), "in", (errback, of) => calls.add(`${errback} of ${of}`));
+  const times = new Map<number, number>();
+  for (const call of calls) times.set(Number.parseInt(call, 10), (times.get(Number.parseInt(call, 10)) ?? 0) + 1);
+  expect(Object.fromEntries(told)).toEqual(Object.fromEntries(times));
+  // Nobody waits for ever, whichever of the tasks it is for.
+  expect(states).not.toContain("PENDING");
+  // Which member's end is seen first is nobody's promise.
+  if (end === undefined) return;
+  if (endsInGroup(node) && typeof expected === "string") expect(typeof end).toBe("string");
   // What was revoked stays so, whatever comes before it.
-  expect(end).toEqual(endOf(node)?.fate === "revoke" ? "revoked" : expected);
-  if (!endsInGroup(node)) expect(calls).toBe(expected === "failed" ? 1 : 0);
+  else expect(end).toEqual(endOf(node)?.fate === "revoke" ? "revoked" : expected);
 }

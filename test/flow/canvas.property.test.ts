@@ -3,15 +3,15 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { describe, test } from "vitest";
-import { canvases, canvasRunner } from "../canvas/random-canvas.ts";
+import { canvases, canvasRunner, foreignChords } from "../canvas/random-canvas.ts";
 
-const { run } = canvasRunner();
+const { run, runForeign } = canvasRunner();
 
 /** More by the environment: LOVAGE_CANVASES=5000. */
 const RUNS = Number(process.env["LOVAGE_CANVASES"] ?? 2000);
-const DEPTH = 4;
+const DEPTH = 3;
 
-describe("random canvases end as an interpreter of a few lines says, and call their errbacks once", () => {
+describe("random canvases end as an interpreter of a few lines says, as do all their tasks, and call the errbacks that it says", () => {
   test(`${RUNS} of depth ${DEPTH}`, { timeout: 600_000 }, async () => {
     await fc.assert(
       fc.asyncProperty(canvases(DEPTH), async (node) => run(node)),
@@ -25,6 +25,13 @@ describe("random canvases end as an interpreter of a few lines says, and call th
     await fc.assert(
       fc.asyncProperty(canvases(3), fc.nat(1_000_000), async (node, seed) => run(node, seed)),
       { numRuns: Math.ceil(RUNS / 3) },
+    );
+  });
+
+  test(`${Math.ceil(RUNS / 2)} chords as Python sends them`, { timeout: 600_000 }, async () => {
+    await fc.assert(
+      fc.asyncProperty(foreignChords(3), async (foreign) => runForeign(foreign)),
+      { numRuns: Math.ceil(RUNS / 2), interruptAfterTimeLimit: 500_000 },
     );
   });
 

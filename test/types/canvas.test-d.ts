@@ -111,9 +111,15 @@ async function* ones() {
 expectTypeOf(group(ones()).delay()).resolves.toEqualTypeOf<GroupResult<number[]>>();
 expectTypeOf(group(ones()).pipe(sum.s()).delay()).resolves.toEqualTypeOf<AsyncResult<number>>();
 expectTypeOf(chain(neg.s(1), group(neg.s(), text.s())).delay()).resolves.toEqualTypeOf<GroupResult<[number, string]>>();
-// A group of one in a chain is its member.
-expectTypeOf(chain(neg.s(1), group(text.s())).delay()).resolves.toEqualTypeOf<AsyncResult<string>>();
+// A group of one in a chain stays a group: what comes of it is a list, however many members it has.
+expectTypeOf(chain(neg.s(1), group(text.s())).delay()).resolves.toEqualTypeOf<GroupResult<[string]>>();
+expectTypeOf(chain(group([1].map((n) => add.s(n, n))), sum.s()).delay()).resolves.toEqualTypeOf<AsyncResult<number>>();
+void chain(neg.s(1), group(add.s(1)), sum.s());
+// @ts-expect-error: also of one it is a list
 void chain(neg.s(1), group(text.s()), size.s());
+void group(ones()).pipe(sum.s());
+// @ts-expect-error: nor by pipe
+void group([1].map((n) => add.s(n, n))).pipe(neg.s());
 // @ts-expect-error: a member that cannot take the result
 void chain(neg.s(1), group(neg.s(), size.s()));
 // @ts-expect-error: a group followed by a task is a chord, whose body takes a list
