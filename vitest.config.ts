@@ -10,6 +10,8 @@ export default defineConfig({
     include: ["test/**/*.test.ts"],
     globalSetup: "./test/temporary.ts",
     pool: "forks",
+    // Threads that a test starts are not Vitest's: they find the sources as scripts do.
+    execArgv: ["--import", new URL("./scripts/source.ts", import.meta.url).href],
     // Most of what takes long waits for processes and emulators: two at a time also where there are two cores.
     maxWorkers: 2,
     testTimeout: 10_000,

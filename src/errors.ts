@@ -308,10 +308,27 @@ export class PayloadTooLarge extends LovageError {
 
 /** A broker or backend could not do what it was asked: locked, full, throttled, denied, not reachable. `cause` has the driver's own error. */
 export class OperationalError extends LovageError {
-  /** Trying again later can help. A worker hands the message back on these. */
+  /**
+   * Whether another try can help, later or once somebody has mended what is wrong: a network, a right, a key, a clock. `false`
+   * only where what was asked itself is refused. A worker hands the message back on `true`.
+   */
   readonly retryable: boolean;
   constructor(message: string, options: ErrorOptions & { readonly retryable: boolean }) {
     super(message, options);
     this.retryable = options.retryable;
   }
 }
+
+/**
+ * Whether no other try can do better: what was to be written is too large, cannot be written or is refused, or there is no
+ * such queue. Everything else, known or not, is a fault of the system's and passes.
+ */
+export const isLasting = (error: unknown): boolean =>
+  error instanceof OperationalError
+    ? !error.retryable
+    : error instanceof PayloadTooLarge ||
+      error instanceof QueueNotFound ||
+      error instanceof EncodeError ||
+      error instanceof ValidationError ||
+      error instanceof ImproperlyConfigured ||
+      error instanceof NotRegistered;

@@ -27,11 +27,18 @@ interface Waiting<T, R> {
 /**
  * Makes one request of what is asked for in the same turn of the event loop: every caller gives an item and gets the
  * answer to it, and `run` sees the items of a turn together. An answer that is an error is thrown to its own caller.
+ *
+ * @param atMost How many requests are under way at a time: while they are, turns gather and go together. Default: any number.
  */
 export function shareTurn<T, R>(
   run: (items: readonly T[]) => Promise<readonly (R | Error)[]>,
+  atMost = Number.POSITIVE_INFINITY,
 ): (item: T) => Promise<R> {
+  let underWay = 0;
+  let held: Waiting<T, R>[] = [];
+
   async function answerAll(batch: readonly Waiting<T, R>[]): Promise<void> {
+    underWay++;
     try {
       const answers = await run(batch.map(({ item }) => item));
       batch.forEach(({ resolve, reject }, index) => {
@@ -41,9 +48,17 @@ export function shareTurn<T, R>(
       });
     } catch (error) {
       for (const { reject } of batch) reject(error);
+    } finally {
+      underWay--;
+      const next = held;
+      held = [];
+      if (next.length > 0) void answerAll(next);
     }
   }
 
-  const gather = gatherTurn<Waiting<T, R>>((batch) => void answerAll(batch));
+  const gather = gatherTurn<Waiting<T, R>>((batch) => {
+    if (underWay < atMost) void answerAll(batch);
+    else held = held.concat(batch);
+  });
   return (item) => new Promise((resolve, reject) => gather({ item, resolve, reject }));
 }

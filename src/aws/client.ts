@@ -5,7 +5,7 @@
  */
 import type { Agent, IncomingMessage } from "node:http";
 import { defaultProvider } from "./credentials.ts";
-import { type AwsCredentials, type clientConfig, MAX_SOCKETS } from "./connection.ts";
+import type { AwsCredentials, clientConfig } from "./connection.ts";
 import { endpointOf } from "./endpoint.ts";
 import { type Scope, signed } from "./sign.ts";
 
@@ -65,6 +65,8 @@ const THROTTLED =
   /^(BandwidthLimitExceeded|EC2ThrottledException|LimitExceededException|PriorRequestNotComplete|ProvisionedThroughputExceededException|RequestLimitExceeded|RequestThrottled|RequestThrottledException|SlowDown|ThrottledException|Throttling|ThrottlingException|TooManyRequestsException|TransactionInProgressException)$/;
 const TRANSIENT = /^(TimeoutError|RequestTimeout|RequestTimeoutException)$/;
 const NETWORK = /^(ECONNRESET|ECONNREFUSED|EPIPE|ETIMEDOUT|EHOSTUNREACH|ENETUNREACH|ENOTFOUND|EAI_AGAIN)$/;
+/** Requests beside this one can bring back connections that are gone; by then something else is wrong. */
+const MAX_STALE = 10;
 const UNAVAILABLE: readonly (number | undefined)[] = [500, 502, 503, 504];
 
 /** Why another try may do better; nothing where it would not. */
@@ -75,7 +77,12 @@ function failureOf({ name, code, $metadata }: AwsError): keyof typeof COST | und
 }
 
 /** As the SDK's clients are made; what only those do (`md5`, `useQueueUrlAsEndpoint`) is not done here in the first place. */
-export type ClientConfig = ReturnType<typeof clientConfig>;
+export type ClientConfig = Omit<ReturnType<typeof clientConfig>, "requestHandler"> & {
+  readonly requestHandler: Pick<
+    ReturnType<typeof clientConfig>["requestHandler"],
+    "connectionTimeout" | "requestTimeout"
+  >;
+};
 
 export interface Chance {
   readonly now: () => number;
@@ -130,24 +137,29 @@ const classOf = (service: Service): ClientClass =>
       const credentials = this.#config.credentials ?? (await defaultProvider()());
       const body = service.stringify(asked.input);
       let cost: number | undefined;
+      let stale = 0;
       for (let attempt = 1; ; attempt++) {
         try {
           const output = await this.#try(asked, body, credentials, options);
           this.#capacity = Math.min(CAPACITY, this.#capacity + (cost ?? 1));
-          return Object.assign(output, { $metadata: { httpStatusCode: 200, attempts: attempt } });
+          return Object.assign(output, { $metadata: { httpStatusCode: 200, attempts: attempt + stale } });
         } catch (error) {
+          // A connection that was kept and is gone: a function that slept. Those that rest beside it are gone too, and none of
+          // that uses up a try. It is counted: what was asked may have been done.
+          if (error instanceof StaleConnection && stale++ < MAX_STALE) {
+            dropResting(this.#connection.agent);
+            attempt--;
+            continue;
+          }
           const failure = failureOf(error as AwsError);
           if (failure === undefined || attempt >= this.#attempts || this.#capacity < COST[failure]) {
             const { $metadata } = error as AwsError;
-            throw Object.assign(error as AwsError, { $metadata: { ...$metadata, attempts: attempt } });
+            throw Object.assign(error as AwsError, { $metadata: { ...$metadata, attempts: attempt + stale } });
           }
           cost = COST[failure];
           this.#capacity -= cost;
-          // A connection that was kept and is gone: a function that slept. Nobody is overloaded, so nobody is waited for.
-          if (!(error instanceof StaleConnection)) {
-            const base = failure === "throttled" ? THROTTLED_BACKOFF_MS : service.backoff;
-            await sleep(this.#chance.random() * Math.min(MAX_BACKOFF_MS, base * 2 ** (attempt - 1)));
-          }
+          const base = failure === "throttled" ? THROTTLED_BACKOFF_MS : service.backoff;
+          await sleep(this.#chance.random() * Math.min(MAX_BACKOFF_MS, base * 2 ** (attempt - 1)));
         }
       }
     }
@@ -164,7 +176,7 @@ const classOf = (service: Service): ClientClass =>
       if (!region) throw new Error("Region is missing");
       const scope = { service: service.service, region };
       const url = new URL(this.#config.endpoint ?? endpointOf(service.name, scope, env));
-      const agent = new (http(url).Agent)({ keepAlive: true, maxSockets: MAX_SOCKETS });
+      const agent = new (http(url).Agent)({ keepAlive: true });
       this.#connected = { scope, url, agent };
       return this.#connected;
     }
@@ -217,6 +229,10 @@ interface Answer {
 
 class StaleConnection extends Error {
   readonly code = "ECONNRESET";
+}
+
+function dropResting({ freeSockets }: Agent): void {
+  for (const sockets of Object.values(freeSockets)) for (const socket of sockets ?? []) socket.destroy();
 }
 
 /** Not by `import`, which runs the getters of `node:http`, one of which loads a WebSocket: that takes longer than all of our own. */

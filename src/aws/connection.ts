@@ -133,8 +133,10 @@ export function booleanOption(
 
 /** To the first byte of a connection, in milliseconds. Inside a region it takes one or two. */
 const CONNECTION_TIMEOUT_MS = 2000;
-/** As many as the SDK opens by default; more requests than that wait for a socket. */
+/** As many as the SDK has under way by default. More requests than that wait in a {@link createLine}. */
 export const MAX_SOCKETS = 50;
+/** A connection that rested for so long, in milliseconds, is not used again: who froze, or whose network forgot it, is not told that it is gone. */
+const REST_MS = 20_000;
 
 /**
  * What the clients of both services are made with. Retries are left to the SDK's own settings: its standard mode, three
@@ -152,7 +154,47 @@ export function clientConfig({ region, endpoint, credentials }: AwsUrl, requestT
       connectionTimeout: CONNECTION_TIMEOUT_MS,
       requestTimeout,
       throwOnRequestTimeout: true,
+      // A request that waits for a socket would use up its time-outs doing so. It waits before it is made.
+      httpAgent: { maxSockets: Number.POSITIVE_INFINITY },
+      httpsAgent: { maxSockets: Number.POSITIVE_INFINITY },
     },
+  };
+}
+
+/** What a line asks of a client. The bundled ones find out about connections that are gone by themselves. */
+interface Connected {
+  readonly config: { readonly requestHandler?: { destroy?(): void } };
+}
+
+/**
+ * The requests of a client: {@link MAX_SOCKETS} at a time, first come, first served. `poll`: one that only waits for messages
+ * holds up nobody.
+ *
+ * @param now The time of day in milliseconds, which goes on while a process is frozen.
+ */
+export function createLine(now: () => number = Date.now) {
+  let underWay = 0;
+  let short = 0;
+  let lastUsed = now();
+  const waiting: (() => void)[] = [];
+
+  return async function inLine<T>(client: Connected, request: () => Promise<T>, poll = false): Promise<T> {
+    if (!poll && short >= MAX_SOCKETS) await new Promise<void>((go) => waiting.push(go));
+    else if (!poll) short++;
+    if (underWay === 0 && now() - lastUsed > REST_MS) client.config.requestHandler?.destroy?.();
+    underWay++;
+    try {
+      return await request();
+    } finally {
+      underWay--;
+      lastUsed = now();
+      // Its place goes to the next one.
+      if (!poll) {
+        const next = waiting.shift();
+        if (next === undefined) short--;
+        else next();
+      }
+    }
   };
 }
 

@@ -19,8 +19,29 @@ const THROTTLED =
   /Throttl|RequestLimitExceeded|ProvisionedThroughputExceeded|TooManyRequests|SlowDown|RequestThrottled|PurgeQueueInProgress/;
 const DENIED = /AccessDenied|NotAuthorized|AuthorizationError/;
 const UNKNOWN_CALLER =
-  /InvalidClientTokenId|UnrecognizedClient|InvalidAccessKeyId|InvalidSignature|SignatureDoesNotMatch|IncompleteSignature|ExpiredToken|MissingAuthenticationToken/;
-const CONNECTION = /^(E[A-Z]+|UND_ERR_\w+)$/;
+  /RequestTimeTooSkewed|RequestExpired|RequestInTheFuture|InvalidToken|NotSignedUp|OptInRequired|InvalidSecurity|InvalidClientTokenId|UnrecognizedClient|InvalidAccessKeyId|InvalidSignature|SignatureDoesNotMatch|IncompleteSignature|ExpiredToken|MissingAuthenticationToken/;
+/** Codes of Node and undici that say that no answer came: of sockets, names, TLS and certificates, and of HTTP that is none. */
+const CONNECTION =
+  /^(E[A-Z_0-9]+|UND_ERR_\w+|HPE_\w+|CERT_\w+|DEPTH_ZERO_\w+|SELF_SIGNED_\w+|UNABLE_TO_\w+|HOSTNAME_MISMATCH)$/;
+/**
+ * What AWS says of a request that no other try makes better: a value that it does not take, or a request that is none. All else,
+ * also what is not known here, is of the system: rights, keys, clocks and tables come and go.
+ */
+const REFUSED =
+  /^(AWS\.SimpleQueueService\.)?(Invalid(MessageContents|Parameter\w*|Attribute\w*|IdFormat|BatchEntryId)|Missing(Parameter|Action)|MalformedQueryString|UnsupportedOperation|UnknownOperation\w*|BatchRequestTooLong|(TooManyEntriesIn|Empty)BatchRequest|BatchEntryIdsNotDistinct|ReceiptHandleIsInvalid|Validation(Exception|Error)|SerializationException|ItemCollectionSizeLimitExceededException|InvalidEventPatternException|ManagedRuleException)$/;
+/** Keys of KMS: disabled, being deleted, not yet there, or not to be used by this caller. */
+const KEY = /^(AWS\.SimpleQueueService\.|KMS\.)?Kms|KMS|^DisabledException$/i;
+
+/** Whether AWS refuses what it was asked, by the name of its error: no other try does better. */
+export const isRefusal = (name: string): boolean => REFUSED.test(name);
+
+/** Whether it is over by itself: AWS is busy or fails, or no answer came. */
+export function isOverload(error: unknown): boolean {
+  if (!(error instanceof Error)) return false;
+  const { name, $retryable, $metadata } = error as SdkError;
+  const status = $metadata?.httpStatusCode;
+  return $retryable?.throttling === true || THROTTLED.test(name) || status === undefined || status >= 500;
+}
 /** What a `fetch` that got no answer throws has no code: workerd's, undici's, Chromium's, Firefox's and Safari's words. */
 const FETCH = /^(Network connection lost|fetch failed|Failed to fetch|NetworkError|Load failed)/;
 
@@ -29,7 +50,7 @@ export function translateError(error: unknown, { action, resource }: AwsCall): L
   // The SDK's build for browsers throws texts where a region or the like is missing.
   if (!(error instanceof Error)) return translateError(new Error(String(error)), { action, resource });
   if (error instanceof OperationalError || error instanceof ImproperlyConfigured) return error;
-  const failed = (why: string, retryable: boolean) =>
+  const failed = (why: string, retryable = true) =>
     new OperationalError(`${action} on ${resource}: ${why}`, { retryable, cause: error });
 
   const { name, message, code, $retryable, $metadata } = error as SdkError;
@@ -44,26 +65,24 @@ export function translateError(error: unknown, { action, resource }: AwsCall): L
   if (name === "CredentialsProviderError" || /Could not load credentials|Credential is missing/i.test(message)) {
     return failed(
       "no AWS credentials were found; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or give the process a role; where there is no environment, the URL can carry them (sqs://KEY:SECRET@eu-west-1)",
-      false,
     );
   }
   if (DENIED.test(name)) {
     return failed(
       `access was denied (${message}); allow ${action} on it in the caller's policy, or use a grant… method of TaskQueues`,
-      false,
     );
   }
   if (UNKNOWN_CALLER.test(name)) {
-    return failed(`AWS does not accept the credentials (${message}); renew them`, false);
+    return failed(`AWS does not accept the credentials (${message}); renew them, and see whether the clock is right`);
   }
-  if ($retryable?.throttling || THROTTLED.test(name)) return failed(`throttled (${message})`, true);
-  if (name === "TimeoutError" || name === "AbortError") return failed(`no answer in time (${message})`, true);
+  if (KEY.test(name)) {
+    return failed(`its key cannot be used (${name}: ${message}); see the state and the policy of the key in KMS`);
+  }
+  if ($retryable?.throttling || THROTTLED.test(name)) return failed(`throttled (${message})`);
+  if (name === "TimeoutError" || name === "AbortError") return failed(`no answer in time (${message})`);
   if (status === undefined && (code === undefined ? FETCH.test(message) : CONNECTION.test(code))) {
-    return failed(
-      `the endpoint cannot be reached (${message || code}); is AWS_ENDPOINT_URL, or the region, right?`,
-      true,
-    );
+    return failed(`the endpoint cannot be reached (${message || code}); is AWS_ENDPOINT_URL, or the region, right?`);
   }
-  if (status !== undefined && status >= 500) return failed(`AWS answered ${status} ${name} (${message})`, true);
-  return failed(`${name}: ${message}`, false);
+  if (status !== undefined && status >= 500) return failed(`AWS answered ${status} ${name} (${message})`);
+  return failed(`${name}: ${message}`, !isRefusal(name));
 }

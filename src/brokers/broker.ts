@@ -74,7 +74,7 @@ export interface QueueSize {
 }
 
 export interface BrokerLimits {
-  /** The largest text, attributes included, in bytes of UTF-8. SQS: 1 MiB. */
+  /** The largest text of any queue, attributes included, in bytes of UTF-8. SQS: 1 MiB. A queue may take less: {@link Broker.maxBytes}. */
   readonly maxBytes: number;
   /** The longest delay of one message, in seconds; `Infinity` where there is none. SQS: 900. */
   readonly maxDelaySeconds: number;
@@ -114,6 +114,8 @@ export interface Broker {
   /** The queues that exist, dead-letter queues included, sorted. */
   queues(): Promise<readonly string[]>;
   size(queue: string): Promise<QueueSize>;
+  /** The largest text of this queue, in bytes. Asked only of texts over {@link LEAST_MAX_BYTES}. Absent: it is the same for all. Never throws. */
+  maxBytes?(queue: string): Promise<number>;
   /** Deletes all texts of a queue, those in flight too. Returns how many, or `undefined` where the service does not say. */
   purge(queue: string): Promise<number | undefined>;
   /** Ends waits and closes what is open. The broker is not used afterwards. */
@@ -122,6 +124,12 @@ export interface Broker {
 
 /** SQS's limit of a message, its attributes included, in bytes: 1 MiB. */
 export const MAX_BYTES = 1024 * 1024;
+
+/**
+ * What a queue takes that says nothing else, or did so before August 2025, as Python's do: 256 KiB. Who sets less than that
+ * is told by SQS.
+ */
+export const LEAST_MAX_BYTES = 256 * 1024;
 
 /** The largest `maxReceiveCount` of SQS. */
 export const MAX_RECEIVES = 1000;

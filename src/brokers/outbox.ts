@@ -21,8 +21,11 @@ export interface Outbox {
   send(entry: Outgoing, retries?: SendRetries): Promise<void>;
 }
 
+/** Turns whose texts are on their way at a time. A burst of calls, each in a turn of its own, would be a request each. */
+const MOST_TURNS = 16;
+
 export function createOutbox(open: () => Promise<Broker>, clock: Clock): Outbox {
-  const sendOne = shareTurn<Outgoing, undefined>(async (entries) => (await open()).send(entries));
+  const sendOne = shareTurn<Outgoing, undefined>(async (entries) => (await open()).send(entries), MOST_TURNS);
   return {
     async send(entry, retries) {
       for (let tries = 0; ; tries++) {

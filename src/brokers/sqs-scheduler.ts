@@ -4,7 +4,7 @@
  */
 import { CreateScheduleCommand, type CreateScheduleCommandInput, SchedulerClient } from "#aws/scheduler";
 import { type AwsUrl, clientConfig } from "../aws/connection.ts";
-import { translateError } from "../aws/errors.ts";
+import { isOverload, translateError } from "../aws/errors.ts";
 import { type LovageError, OperationalError } from "../errors.ts";
 import { stableId } from "../stable-id.ts";
 import { deadLetterQueue } from "./broker.ts";
@@ -42,7 +42,7 @@ export function open(url: AwsUrl, region: string, scheduler: Scheduler): Entries
           action: "scheduler:CreateSchedule",
           resource: `the schedule group ${entry.GroupName}`,
         });
-        if (translated instanceof OperationalError && translated.retryable) return false;
+        if (isOverload(error)) return false;
         throw refused(translated, name, text.queue, entry);
       }
     },

@@ -21,6 +21,7 @@ import {
 } from "#aws/sqs";
 import {
   clientConfig,
+  createLine,
   inParallel,
   MAX_SOCKETS,
   numberOption,
@@ -28,8 +29,8 @@ import {
   SQS_OPTIONS,
   textOption,
 } from "../aws/connection.ts";
-import { translateError } from "../aws/errors.ts";
-import { ImproperlyConfigured, OperationalError, QueueNotFound } from "../errors.ts";
+import { isRefusal, translateError } from "../aws/errors.ts";
+import { ImproperlyConfigured, OperationalError, PayloadTooLarge, QueueNotFound } from "../errors.ts";
 import {
   type Broker,
   type BrokerContext,
@@ -37,6 +38,7 @@ import {
   type Delivery,
   deadLetterQueue,
   isFifo,
+  LEAST_MAX_BYTES,
   MAX_BYTES,
   MAX_RECEIVES,
   type Outgoing,
@@ -120,8 +122,35 @@ export function open(url: string, context: BrokerContext): Broker {
     return settled;
   }
 
+  /** By queue, once it was asked. Where it may not be, or cannot be just now, it is taken for SQS's own, and SQS tells. */
+  const sizes = new Map<string, number>();
+
+  async function maxBytes(queue: string): Promise<number> {
+    const known = sizes.get(queue);
+    if (known !== undefined) return known;
+    try {
+      const { Attributes } = await sqs.call(queue, "GetQueueAttributes", (QueueUrl) =>
+        sqs.client.send(new GetQueueAttributesCommand({ QueueUrl, AttributeNames: ["MaximumMessageSize"] })),
+      );
+      const size = Number(Attributes?.["MaximumMessageSize"] ?? MAX_BYTES);
+      sizes.set(queue, size);
+      return size;
+    } catch {
+      return MAX_BYTES;
+    }
+  }
+
+  /** Why SQS, or this queue, cannot take an entry. */
+  async function refusalOf(entry: Outgoing): Promise<Error | undefined> {
+    const refused = refusal(entry, LIMITS);
+    // As in `refusal`: most texts need not be measured.
+    if (refused !== undefined || entry.body.length * 3 <= LEAST_MAX_BYTES) return refused;
+    if (sizeOf(entry) <= LEAST_MAX_BYTES) return undefined;
+    return refusal(entry, { ...LIMITS, maxBytes: await maxBytes(entry.queue) });
+  }
+
   async function send(entries: readonly Outgoing[]): Promise<Settled> {
-    const settled: (Error | undefined)[] = entries.map((entry) => refusal(entry, LIMITS));
+    const settled: (Error | undefined)[] = await Promise.all(entries.map(refusalOf));
     const accepted = [...entries.keys()].filter((place) => settled[place] === undefined);
     const { scheduler } = sqs;
     if (scheduler === undefined) {
@@ -195,14 +224,16 @@ export function open(url: string, context: BrokerContext): Broker {
           for (const entry of entries) await sendBatch({ queue, entries: [entry] }, report);
           return;
         }
-        for (const { Id } of entries) report(Number(Id), error as Error);
+        for (const entry of entries) report(Number(entry.Id), tooLarge(entry, error) ?? (error as Error));
         return;
       }
       const overtaken = isFifo(queue) ? overtakenIn(entries, failed) : new Set();
       const passing = new Set<string | undefined>();
       for (const entry of failed) {
-        if (overtaken.has(entry.Id) && !entry.SenderFault) report(Number(entry.Id), overtakenError(queue, entry));
-        else if (entry.SenderFault || attempt === ENTRY_ATTEMPTS)
+        // Not by SenderFault: SQS says so of a throttled sender too.
+        const isRefused = isRefusal(entry.Code ?? "");
+        if (overtaken.has(entry.Id) && !isRefused) report(Number(entry.Id), overtakenError(queue, entry));
+        else if (isRefused || attempt === ENTRY_ATTEMPTS)
           report(Number(entry.Id), entryError("sqs:SendMessage", queue, entry));
         else passing.add(entry.Id);
       }
@@ -363,7 +394,7 @@ export function open(url: string, context: BrokerContext): Broker {
     await sqs.close();
   }
 
-  return { limits: LIMITS, send, receive, delete: remove, changeVisibility, queues, size, purge, close };
+  return { limits: LIMITS, send, receive, delete: remove, changeVisibility, queues, size, maxBytes, purge, close };
 }
 
 /**
@@ -371,7 +402,7 @@ export function open(url: string, context: BrokerContext): Broker {
  * settings are left alone. Throws `OperationalError`.
  *
  * @param options.visibility The queues' visibility timeout in seconds. Default: SQS's 30.
- * @param options.maxReceiveCount After how many deliveries SQS itself moves a message to the dead letters. Default: 100.
+ * @param options.maxReceiveCount After how many deliveries SQS itself moves a message to the dead letters. Default: 1000, as `TaskQueues` deploys them.
  */
 export async function createQueues(
   url: string,
@@ -397,7 +428,7 @@ export async function createQueues(
           VisibilityTimeout: String(options.visibility ?? 30),
           RedrivePolicy: JSON.stringify({
             deadLetterTargetArn: Attributes?.QueueArn,
-            maxReceiveCount: options.maxReceiveCount ?? 100,
+            maxReceiveCount: options.maxReceiveCount ?? MAX_RECEIVES,
           }),
         });
       } catch (error) {
@@ -424,6 +455,7 @@ function connect(url: string, transportOptions: Readonly<Record<string, unknown>
     );
   }
   const scheduler = schedulerOf(parsed);
+  const inLine = createLine();
   let opened: SQSClient | undefined;
   let entries: Promise<Entries | undefined> | undefined;
 
@@ -478,7 +510,7 @@ function connect(url: string, transportOptions: Readonly<Record<string, unknown>
       try {
         const queueUrl = await urlOf(name);
         action = `sqs:${operation.replace(/Batch$/, "")}`;
-        return await request(queueUrl);
+        return await inLine(connection.client, () => request(queueUrl), operation === "ReceiveMessage");
       } catch (error) {
         if (error instanceof Error && /QueueDoesNotExist|NonExistentQueue/.test(error.name)) {
           urls.delete(name);
@@ -591,13 +623,9 @@ function refusedOf(action: string, queue: string, failed: readonly BatchResultEr
     .map((entry) => ({ place: Number(entry.Id), error: entryError(action, queue, entry) }));
 }
 
-function entryError(
-  action: string,
-  queue: string,
-  { Code, Message, SenderFault }: BatchResultErrorEntry,
-): OperationalError {
+function entryError(action: string, queue: string, { Code, Message }: BatchResultErrorEntry): OperationalError {
   return new OperationalError(`${action} on the queue ${queue}: ${Code}${Message ? ` (${Message})` : ""}`, {
-    retryable: !SenderFault,
+    retryable: !isRefusal(Code ?? ""),
   });
 }
 
@@ -622,8 +650,16 @@ function overtakenIn(
 function overtakenError(queue: string, { Code, Message }: BatchResultErrorEntry): OperationalError {
   return new OperationalError(
     `sqs:SendMessage on the queue ${queue}: ${Code}${Message ? ` (${Message})` : ""}; it was not sent, and not tried again, because a later message of its group was taken: send it again if it may come after that one`,
-    { retryable: false },
+    { retryable: true },
   );
+}
+
+/** A queue that takes less than others says so when it is sent more. */
+function tooLarge(entry: SendMessageBatchRequestEntry, error: unknown): PayloadTooLarge | undefined {
+  const [, limit] = /shorter than (\d+) bytes/.exec(error instanceof Error ? error.message : "") ?? [];
+  if (limit === undefined) return undefined;
+  const size = sizeOf({ queue: "", body: entry.MessageBody ?? "" });
+  return new PayloadTooLarge("the message", size, Number(limit), { cause: error });
 }
 
 /** SQS refuses a whole request for some faults of a single entry (a character, an empty text). */

@@ -7,6 +7,7 @@
  * within it the time of the newest entry and who wrote it. Failures are on a shelf of their own.
  */
 import type { AttributeValue, BatchStatementRequest } from "@aws-sdk/client-dynamodb";
+import { isOverload } from "../aws/errors.ts";
 import { OperationalError } from "../errors.ts";
 import { compress, decompress } from "../protocol/compression.ts";
 import { BATCH_SPAN_MS, type Batch, entriesOf, lastOf, mergeBatches } from "./batches.ts";
@@ -172,7 +173,7 @@ export function openTableJournal(
     try {
       await write(entries);
     } catch (error) {
-      refused(error, error instanceof OperationalError && error.retryable, entries);
+      refused(error, error instanceof OperationalError && isOverload(error.cause), entries);
     }
   }
 

@@ -25,7 +25,15 @@ import {
   UpdateItemCommand,
   UpdateTimeToLiveCommand,
 } from "#aws/dynamodb";
-import { clientConfig, inParallel, MAX_SOCKETS, numberOption, parseAwsUrl, textOption } from "../aws/connection.ts";
+import {
+  clientConfig,
+  createLine,
+  inParallel,
+  MAX_SOCKETS,
+  numberOption,
+  parseAwsUrl,
+  textOption,
+} from "../aws/connection.ts";
 import { type AwsCall, translateError } from "../aws/errors.ts";
 import { ImproperlyConfigured, LovageError, OperationalError, PayloadTooLarge } from "../errors.ts";
 import { MOST_STATEMENTS, openTableJournal, type Ride, type TableRequests } from "../journal/dynamodb.ts";
@@ -559,6 +567,7 @@ function connect(url: string, transportOptions: Readonly<Record<string, unknown>
   const spell = keys === "python" ? pythonBytes : (key: string) => key;
   const read = numberOption(setting, parsed.options, "read");
   const write = numberOption(setting, parsed.options, "write");
+  const inLine = createLine();
   let opened: DynamoDBClient | undefined;
 
   return {
@@ -575,14 +584,15 @@ function connect(url: string, transportOptions: Readonly<Record<string, unknown>
       const region = parsed.endpoint === undefined ? {} : { region: "us-east-1" };
       try {
         opened ??= new DynamoDBClient({ ...region, ...clientConfig(parsed, REQUEST_TIMEOUT_MS) });
-        return await request(opened);
+        const client = opened;
+        return await inLine(client, () => request(client));
       } catch (error) {
         if (error instanceof ConditionalCheckFailedException) throw error;
         const asked: AwsCall = { action: `dynamodb:${operation}`, resource: `the table ${named}` };
         if (error instanceof Error && error.name === "ResourceNotFoundException") {
           throw new OperationalError(
             `${asked.action}: there is no table ${JSON.stringify(named)} in this region and account; deploy it (cdk deploy), or see whether the URL of resultBackend${named === table ? "" : " and queue_name_prefix"} is right`,
-            { retryable: false, cause: error },
+            { retryable: true, cause: error },
           );
         }
         throw translateError(error, asked);

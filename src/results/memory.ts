@@ -43,7 +43,7 @@ export function open(url: string, context: BackendContext): Backend {
   }
 
   function mustBeOpen(): void {
-    if (!isOpen) throw new OperationalError(`the result backend ${url} is closed`, { retryable: false });
+    if (!isOpen) throw new OperationalError(`the result backend ${url} is closed`, { retryable: true });
   }
 
   return {

@@ -238,7 +238,7 @@ function create(database: Database, { now }: BackendContext, journal: SqliteJour
 function toOperationalError(cause: unknown, path: string): OperationalError {
   if (cause instanceof OperationalError) return cause;
   return new OperationalError(`the results in ${path} could not be read or written: ${String(cause)}`, {
-    retryable: false,
+    retryable: true,
     cause,
   });
 }

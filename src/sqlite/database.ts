@@ -276,7 +276,7 @@ async function connect(path: string, random: () => number): Promise<Database> {
 
   function write<T>(run: (db: DatabaseSync) => T, about?: Subject): Promise<T> {
     return new Promise<T>((resolve, reject) => {
-      if (!db.isOpen) return reject(new OperationalError(`${path} is closed already`, { retryable: false }));
+      if (!db.isOpen) return reject(new OperationalError(`${path} is closed already`, { retryable: true }));
       queue.push({ run, about, resolve, reject });
       draining ??= drain();
     });
@@ -468,7 +468,7 @@ async function openFile(path: string, random: () => number) {
       throw new OperationalError(
         `${path} cannot be shared between processes (its journal is ${String(mode)}); use a file on a local disk`,
         {
-          retryable: false,
+          retryable: true,
         },
       );
     }
@@ -528,23 +528,18 @@ function loadSqlite(): typeof import("node:sqlite") {
 
 /** SQLite's primary result codes: https://www.sqlite.org/rescode.html */
 const BUSY = 5;
-const SYSTEM_ERRORS: Readonly<Record<number, readonly [retryable: boolean, text: (path: string) => string]>> = {
-  [BUSY]: [
-    true,
-    (path) =>
-      `${path} stayed locked for ${LOCK_TIMEOUT_MS / 1000} s by another process; end the transaction that holds it (an open sqlite3 shell, a backup)`,
-  ],
-  6: [true, (path) => `a table of ${path} is locked; try again`],
-  8: [false, (path) => `${path} is read-only; give this user the right to write the file and its folder`],
-  10: [true, (path) => `${path} could not be read or written (an I/O error); look at the disk and the system's log`],
-  11: [false, corrupt],
-  13: [
-    true,
-    (path) =>
-      `${path} cannot grow, the disk is full; free some space on it: until then nothing can be written, and nothing purged`,
-  ],
-  14: [false, (path) => `${path} cannot be opened; its folder must exist and this user must be able to write there`],
-  26: [false, corrupt],
+/** None of them is about what is written: each is over when somebody has mended the file, its folder or its disk. */
+const SYSTEM_ERRORS: Readonly<Record<number, (path: string) => string>> = {
+  [BUSY]: (path) =>
+    `${path} stayed locked for ${LOCK_TIMEOUT_MS / 1000} s by another process; end the transaction that holds it (an open sqlite3 shell, a backup)`,
+  6: (path) => `a table of ${path} is locked; try again`,
+  8: (path) => `${path} is read-only; give this user the right to write the file and its folder`,
+  10: (path) => `${path} could not be read or written (an I/O error); look at the disk and the system's log`,
+  11: corrupt,
+  13: (path) =>
+    `${path} cannot grow, the disk is full; free some space on it: until then nothing can be written, and nothing purged`,
+  14: (path) => `${path} cannot be opened; its folder must exist and this user must be able to write there`,
+  26: corrupt,
 };
 function corrupt(path: string): string {
   return `${path} is damaged, or no SQLite database; move it away (Lovage makes a new one) and rescue what can be read with "sqlite3 FILE .recover"`;
@@ -559,12 +554,12 @@ const isBusy = (error: unknown): boolean => codeOf(error) === BUSY;
 /** The system's errors in our words; any other is returned as it is. */
 function explain(error: unknown, path: string): unknown {
   const known = SYSTEM_ERRORS[codeOf(error) ?? -1];
-  if (known) return new OperationalError(known[1](path), { retryable: known[0], cause: error });
+  if (known) return new OperationalError(known(path), { retryable: true, cause: error });
   if (error instanceof Error && "syscall" in error && error.syscall === "mkdir") {
     return new OperationalError(
       `the folder of ${path} cannot be made; let this user write to ${dirname(dirname(path))}`,
       {
-        retryable: false,
+        retryable: true,
         cause: error,
       },
     );

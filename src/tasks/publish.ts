@@ -2,7 +2,7 @@
 import { signatureList } from "../canvas/wire-options.ts";
 import type { Clock } from "../clock.ts";
 import type { Config } from "../config.ts";
-import { type Broker, isFifo, type Outgoing } from "../brokers/broker.ts";
+import { type Broker, isFifo, LEAST_MAX_BYTES, type Outgoing } from "../brokers/broker.ts";
 import type { Outbox } from "../brokers/outbox.ts";
 import type { Router } from "../brokers/routes.ts";
 import { ImproperlyConfigured } from "../errors.ts";
@@ -159,7 +159,7 @@ export async function pack(host: PublishHost, { message, queue, body }: Addresse
   const { MessageGroupId, MessageDeduplicationId } = message.properties;
   return {
     queue,
-    body: await within(broker.limits.maxBytes, message, body ?? (await encodeEnvelope(message))),
+    body: await within(broker, queue, message, body ?? (await encodeEnvelope(message))),
     ...(delay > 0 ? { delaySeconds: Math.min(delay, longest) } : {}),
     ...(delay > longest ? { due: { at, id: `${message.id}\n${attemptOf(message)}` } } : {}),
     ...(message.priority === null ? {} : { priority: message.priority }),
@@ -169,10 +169,12 @@ export async function pack(host: PublishHost, { message, queue, body }: Addresse
 }
 
 /** The text of a message; where it is larger than a broker takes, and that helps, compressed as every Celery reads it. */
-async function within(maxBytes: number, message: Message, text: string): Promise<string> {
+async function within(broker: Broker, queue: string, message: Message, text: string): Promise<string> {
+  const least = broker.maxBytes === undefined ? broker.limits.maxBytes : LEAST_MAX_BYTES;
   // A character has three bytes at most, so that most texts need not be measured.
-  if (text.length * 3 <= maxBytes || message.compression !== null) return text;
+  if (text.length * 3 <= least || message.compression !== null) return text;
   const size = bytesOf(text);
+  const maxBytes = size <= least ? least : ((await broker.maxBytes?.(queue)) ?? broker.limits.maxBytes);
   // Compression makes JSON a tenth of its size, rarely less: beyond that it would only keep the caller waiting.
   if (size <= maxBytes || size > maxBytes * MOST_COMPRESSIBLE) return text;
   const again = await reread(message, text);

@@ -7,7 +7,7 @@ import type { Given } from "../canvas/apply.ts";
 import { freeze, type Place } from "../canvas/freeze.ts";
 import { childOf } from "../canvas/send.ts";
 import { ACCUMULATE, chordData, formOf, withOptions } from "../canvas/shape.ts";
-import { OperationalError } from "../errors.ts";
+import { isLasting } from "../errors.ts";
 import { attemptOf, createMessage, type Message, type SignatureData } from "../protocol/message.ts";
 import { decodeMeta, type ResultTuple } from "../protocol/meta.ts";
 import { parseValue, stringifyValue } from "../protocol/values.ts";
@@ -165,6 +165,8 @@ export function retryMessage(message: Message, change: RetryChange): Message {
     headers: { ...message.headers, ...change.headers },
     priority: change.priority ?? message.priority,
     expires: change.expires === undefined ? message.expires : change.expires,
+    // It is of the message that the caller sent: another of the same id would be dropped where it goes to.
+    properties: { ...message.properties, MessageDeduplicationId: undefined },
   });
 }
 
@@ -180,7 +182,7 @@ async function sendRetry(sender: Sender, message: Message, queue: string, change
 
 /** The attempt that was to come cannot be sent: the task has failed, and all who wait for it are told. */
 async function cannotGoOn(sender: Sender, message: Message, what: string, error: unknown): Promise<void> {
-  if (error instanceof OperationalError && error.retryable) throw error;
+  if (!isLasting(error)) throw error;
   const { id, task, group, groupIndex, chord, chain, errbacks, rootId } = message;
   sender.log("error", `${what} of ${task}[${id}] could not be sent: ${messageOf(error)}`, {
     id,

@@ -9,7 +9,7 @@ import { countIds, idsOf, joinRows, leafId, memberHash } from "../canvas/join-ro
 import { countingOf, rowContext, rulesOf } from "../canvas/send.ts";
 import { ACCUMULATE, bodyOf, formOf, headerOf, signatures, tasksOf } from "../canvas/shape.ts";
 import type { Engine } from "../engine.ts";
-import { ChordError, LovageError, OperationalError, PayloadTooLarge, WorkerLostError } from "../errors.ts";
+import { ChordError, isLasting, LovageError, PayloadTooLarge, WorkerLostError } from "../errors.ts";
 import type { JournalEntry } from "../journal/entry.ts";
 import { attemptOf, type Message, type SignatureData } from "../protocol/message.ts";
 import { decodeGroupMeta, decodeMeta, type Meta, type ResultTuple } from "../protocol/meta.ts";
@@ -52,16 +52,21 @@ export const senderOf = (engine: Engine, log: Log): Sender => ({
 
 /**
  * The same for what may have been sent before. A message whose task has its outcome is left out: our own workers would
- * discard it, but Celery's run whatever they get.
+ * discard it, but Celery's run whatever they get. One that was revoked before it was sent is not: whoever receives it
+ * ends what waits for it.
  */
 export const repeating = (sender: Sender): Sender => ({
   ...sender,
   async send(addressed, call) {
     const [row] = await sender.read([taskKey(addressed.message.id)]);
     const status = row?.result.length ? (await decodeMeta(row.result, sender.engine.codec)).status : "";
-    if (row?.done !== true && !isReady(status)) await sender.send(addressed, call);
+    if (row === undefined || isRevokedUnsent(row) || (row.done !== true && !isReady(status)))
+      await sender.send(addressed, call);
   },
 });
+
+/** It ended by `revoke` alone, which stores an outcome and sends nothing: no message of it may ever have been received. */
+const isRevokedUnsent = ({ revoked, attempt }: Row): boolean => revoked !== undefined && attempt === undefined;
 
 /** What ids of something that is sent on are made of, so that they are the same each time. */
 export type IdParts = readonly (string | number)[];
@@ -72,10 +77,8 @@ export interface Origin {
   readonly rootId: string;
 }
 
-const isPassing = (error: unknown): boolean => error instanceof OperationalError && error.retryable;
-
 /**
- * Sends a canvas on. A passing error is thrown: whoever asked does it again. What cannot be sent for a lasting reason has
+ * Sends a canvas on. What may pass is thrown: whoever asked does it again. What cannot be sent for a lasting reason has
  * failed, and who waits for it is told. Returns the ids of the tasks that it begins with.
  */
 export async function sendOn(
@@ -107,15 +110,25 @@ export async function sendOn(
       for (const row of await joinRows(join, rowContext(engine))) await sender.apply(row);
     }
   } catch (error) {
+    if (!isLasting(error)) throw error;
     await refused(sender, expanded.signature, signature.task, error);
     return [];
   }
   await all(
     expanded.calls.map(async (call) => {
+      const { signature: sent, task, args, options } = call;
+      let message: Addressed;
       try {
-        await sender.send(await createCall(engine, call.task, call.args, call.options), call);
+        message = await createCall(engine, task, args, options);
       } catch (error) {
-        await refused(sender, call.signature, call.task, error);
+        // It is made of what is there already: another time it could not be made either.
+        return refused(sender, sent, task, error);
+      }
+      try {
+        await sender.send(message, call);
+      } catch (error) {
+        if (!isLasting(error)) throw error;
+        await refused(sender, sent, task, error);
       }
     }),
   );
@@ -129,7 +142,6 @@ async function all(steps: readonly Promise<void>[]): Promise<void> {
 }
 
 async function refused(sender: Sender, signature: SignatureData, what: string, error: unknown): Promise<void> {
-  if (isPassing(error)) throw error;
   const id = idOf(signature);
   sender.log("error", `${what}[${id ?? ""}] could not be sent: ${messageOf(error)}`, { id, error: stackOf(error) });
   const entry = unsentEntry(sender.engine, id, what, rootOf(signature), error);

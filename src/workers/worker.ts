@@ -6,8 +6,10 @@ import type { Lovage } from "../app.ts";
 import { type Delivery, isFifo } from "../brokers/broker.ts";
 import {
   DecodeError,
+  isLasting,
   LovageError,
   OperationalError,
+  PayloadTooLarge,
   TimeLimitExceeded,
   WorkerLostError,
   WorkerShutdown,
@@ -189,7 +191,7 @@ async function bury(
       const { result } = recorded.type === "refused" && recorded.row ? recorded.row : await rowOf(context, meta);
       const sender = recorded.type === "written" ? context : repeating(context);
       await follow(sender, message, delivery.queue, { result }).catch((failure: unknown) => {
-        if (failure instanceof OperationalError && failure.retryable) throw failure;
+        if (!isLasting(failure)) throw failure;
         log("error", `What follows from ${nameOf(message)} could not be sent: ${stackOf(failure)}`, fieldsOf(message));
       });
     }
@@ -226,21 +228,43 @@ function buryUnread(context: WorkerContext, delivery: Delivery, error: Error): P
 
 const rowOf = async ({ engine }: WorkerContext, meta: Meta) => ({ result: await encodeMeta(meta, engine.codec) });
 
+/** Says beside a message how often it was put back because no worker knew its task. */
+const UNREGISTERED = "unregistered";
+
+/**
+ * Puts the message back, for a worker that a deploy is about to bring. It is sent anew with the count beside it: how often it was
+ * received says nothing of that, as a busy table and a worker that stops hand messages back too. On a FIFO queue, where a
+ * message that is sent anew would lose its place, receives have to do.
+ */
 async function refuseUnknown(context: WorkerContext, delivery: Delivery, message: Message): Promise<Disposition> {
   const { app, engine, log } = context;
-  if (delivery.receiveCount > UNKNOWN_TASK_TRIES) {
+  const said = Number(delivery.attributes[UNREGISTERED] ?? 0);
+  const tries = isFifo(delivery.queue) ? delivery.receiveCount : (Number.isInteger(said) ? said : 0) + 1;
+  if (tries > UNKNOWN_TASK_TRIES) {
     const error = app.notRegistered(message.task);
     return bury(context, delivery, { id: message.id, task: message.task, message }, error);
   }
-  log(
-    "warning",
-    `Received unregistered task ${nameOf(message)}: handed back (${delivery.receiveCount} of ${UNKNOWN_TASK_TRIES})`,
-    {
-      ...fieldsOf(message),
-      queue: delivery.queue,
-    },
-  );
-  return { type: "handBack", visibility: (await engine.broker()).limits.rolloutSeconds * 1000 };
+  log("warning", `Received unregistered task ${nameOf(message)}: handed back (${tries} of ${UNKNOWN_TASK_TRIES})`, {
+    ...fieldsOf(message),
+    queue: delivery.queue,
+  });
+  const { rolloutSeconds } = (await engine.broker()).limits;
+  const later: Disposition = { type: "handBack", visibility: rolloutSeconds * 1000 };
+  if (isFifo(delivery.queue)) return later;
+  const packed = await pack(engine, { message, queue: delivery.queue, body: delivery.body });
+  try {
+    await engine.outbox.send({
+      ...packed,
+      body: delivery.body,
+      delaySeconds: Math.max(packed.delaySeconds ?? 0, rolloutSeconds),
+      attributes: { ...delivery.attributes, [UNREGISTERED]: String(tries) },
+    });
+  } catch (error) {
+    // There is no room for the count beside a body that fills a message.
+    if (error instanceof PayloadTooLarge) return later;
+    throw error;
+  }
+  return DELETE;
 }
 
 async function admitMessage(

@@ -46,7 +46,7 @@ async function server(...answers: readonly Answer[]) {
 const config = (endpoint: string, requestTimeout = 5000): ClientConfig => ({
   endpoint,
   credentials: { accessKeyId: "AKID", secretAccessKey: "secret" },
-  requestHandler: { connectionTimeout: 2000, requestTimeout, throwOnRequestTimeout: true },
+  requestHandler: { connectionTimeout: 2000, requestTimeout },
 });
 
 /** Waits between tries are a random share: of nothing here. */
@@ -156,6 +156,15 @@ test("who breaks off is waited for, but not where a connection that was kept has
   await new Promise((resolve) => setImmediate(resolve));
   expect(await client.send(put())).toMatchObject({ $metadata: { attempts: 2 } });
   expect(random).not.toHaveBeenCalled();
+});
+
+test("of connections that are all gone none uses up a try", async () => {
+  const kept = 6;
+  const { endpoint } = await server(...Array.from({ length: kept }, () => ok), breakOff, ok);
+  const client = dynamodb(endpoint, { AWS_MAX_ATTEMPTS: "1" });
+  await Promise.all(Array.from({ length: kept }, () => client.send(put())));
+  await new Promise((resolve) => setImmediate(resolve));
+  expect(await client.send(put())).toMatchObject({ $metadata: { httpStatusCode: 200 } });
 });
 
 test("an answer that does not come in time is given up", async () => {

@@ -36,12 +36,13 @@ describe("what AWS refuses", () => {
     [
       "com.amazon.coral.service#AccessDeniedException",
       /sqs:GetQueueUrl on the queue shop-media: access was denied.*allow sqs:GetQueueUrl/,
-      false,
+      true,
     ],
-    ["com.amazon.coral.service#InvalidClientTokenId", /does not accept the credentials/, false],
-    ["com.amazon.coral.service#ExpiredTokenException", /does not accept the credentials.*renew/, false],
+    ["com.amazon.coral.service#InvalidClientTokenId", /does not accept the credentials/, true],
+    ["com.amazon.coral.service#ExpiredTokenException", /does not accept the credentials.*renew/, true],
     ["com.amazon.coral.service#RequestThrottled", /throttled/, true],
-    ["com.amazon.coral.service#InvalidAddress", /InvalidAddress/, false],
+    ["com.amazonaws.sqs#KmsInvalidState", /its key cannot be used.*KMS/, true],
+    ["com.amazon.coral.service#InvalidParameterValue", /InvalidParameterValue/, false],
   ])("%s", async (type, message, retryable) => {
     aws.spoil("GetQueueUrl", refuse(type), 10);
     const error = await sendTo(emulatorUrl("sqs", aws, "?queue_name_prefix=shop-"));
@@ -59,7 +60,7 @@ describe("what AWS refuses", () => {
   test("a table that may not be read", async () => {
     aws.spoil("BatchGetItem", refuse("com.amazon.coral.service#AccessDeniedException"));
     expect(await readFrom(emulatorUrl("dynamodb", aws, "/celery"))).toMatchObject({
-      retryable: false,
+      retryable: true,
       message: expect.stringContaining("allow dynamodb:BatchGetItem"),
     });
   });
@@ -117,7 +118,7 @@ describe("what never gets to AWS", () => {
       const error = await sendTo("sqs://eu-west-1");
       expect(error).toMatchObject({
         name: "OperationalError",
-        retryable: false,
+        retryable: true,
         message: expect.stringMatching(/no AWS credentials were found/),
       });
     });

