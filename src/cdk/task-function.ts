@@ -34,13 +34,32 @@ export interface FunctionOptions {
   readonly securityGroups?: ec2.ISecurityGroup[];
   /** @default - none */
   readonly layers?: lambda.ILayerVersion[];
+  /**
+   * The lock file by which `nodeModules` are installed; its name says by which package manager, which also runs esbuild.
+   * @default - the one that is found upwards from the folder in which `cdk` runs
+   */
+  readonly depsLockFilePath?: string;
+  /** The folder in which esbuild runs: the entry and the lock file have to be in it or below. @default - the folder of the lock file */
+  readonly projectRoot?: string;
 }
 
+const SHARED = [
+  "architecture",
+  "tracing",
+  "vpc",
+  "vpcSubnets",
+  "securityGroups",
+  "depsLockFilePath",
+  "projectRoot",
+] as const satisfies readonly (keyof FunctionOptions)[];
+
 /** What may be said of all functions at once, beat's too. */
-export type SharedFunctionOptions = Pick<
-  FunctionOptions,
-  "architecture" | "tracing" | "vpc" | "vpcSubnets" | "securityGroups"
->;
+export type SharedFunctionOptions = Pick<FunctionOptions, (typeof SHARED)[number]>;
+
+/** Of these options what may be said of all functions, as far as it is said. */
+export function sharedOptions(options: SharedFunctionOptions): SharedFunctionOptions {
+  return Object.fromEntries(SHARED.flatMap((name) => (options[name] === undefined ? [] : [[name, options[name]]])));
+}
 
 export interface TaskFunctionProps extends FunctionOptions {
   readonly app: Lovage;
@@ -93,6 +112,7 @@ export function taskFunction(scope: Construct, id: string, props: TaskFunctionPr
     entry: props.entry,
     handler: "handler",
     runtime: lambda.Runtime.NODEJS_24_X,
+    ...sharedOptions(props),
     architecture,
     memorySize: props.memorySize ?? DEFAULT_MEMORY_MB,
     timeout: props.timeout,
@@ -108,11 +128,7 @@ export function taskFunction(scope: Construct, id: string, props: TaskFunctionPr
     bundling: bundlingFor(props.app, { ...props.bundling, longDelays: props.longDelays ?? false }),
     ...(props.reservedConcurrency === undefined ? {} : { reservedConcurrentExecutions: props.reservedConcurrency }),
     ...(props.deadLetterQueue === undefined ? {} : { deadLetterQueue: props.deadLetterQueue }),
-    ...(props.vpc === undefined ? {} : { vpc: props.vpc }),
-    ...(props.vpcSubnets === undefined ? {} : { vpcSubnets: props.vpcSubnets }),
-    ...(props.securityGroups === undefined ? {} : { securityGroups: props.securityGroups }),
     ...(props.ephemeralStorageSize === undefined ? {} : { ephemeralStorageSize: props.ephemeralStorageSize }),
-    ...(props.tracing === undefined ? {} : { tracing: props.tracing }),
     ...(props.layers === undefined ? {} : { layers: props.layers }),
   });
 }
@@ -142,7 +158,8 @@ const REPLACED = {
 export interface TaskBundling extends BundlingOptions {
   /**
    * Whether the bundle has the AWS SDK's clients, 240 KB, for SQS, DynamoDB and EventBridge. The client that it has in their
-   * place has 25 KB, and the credentials of the function's environment. @default false
+   * place has 25 KB, and the credentials of the function's environment. @default - `forceDockerBundling`: a container, which
+   * sees the project alone, has the SDK's in any case
    */
   readonly awsSdk?: boolean;
 }
@@ -171,6 +188,8 @@ const COMMONJS = { __dirname: "import.meta.dirname", __filename: "import.meta.fi
  */
 export function bundlingFor(app: Lovage, options: FunctionBundling = {}): BundlingOptions {
   const { longDelays = false, awsSdk = false, ...own } = options;
+  // Ours are told by their paths on this machine, which mean nothing in a container.
+  const hasSdk = awsSdk || own.forceDockerBundling === true;
   const { acceptContent, resultAcceptContent, taskSerializer, resultSerializer } = app.config;
   const serializers = [
     ...acceptContent,
@@ -209,7 +228,7 @@ export function bundlingFor(app: Lovage, options: FunctionBundling = {}): Bundli
     },
     esbuildArgs: {
       ...own.esbuildArgs,
-      "--alias": [...(awsSdk ? [] : aliases), ...[own.esbuildArgs?.["--alias"] ?? []].flat().map(String)],
+      "--alias": [...(hasSdk ? [] : aliases), ...[own.esbuildArgs?.["--alias"] ?? []].flat().map(String)],
     },
   };
 }

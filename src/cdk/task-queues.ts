@@ -22,11 +22,10 @@ import { MAX_RESOURCES } from "./limits.ts";
 import { LongDelays } from "./long-delays.ts";
 import { checkLiteral, defaultPrefix, takeNames } from "./names.ts";
 import { JournalTable, ResultTable } from "./result-table.ts";
-import type { TaskBundling } from "./task-function.ts";
-import type { SharedFunctionOptions } from "./task-function.ts";
+import { type SharedFunctionOptions, sharedOptions, type TaskBundling } from "./task-function.ts";
 import { TaskQueue, type TaskQueueOptions } from "./task-queue.ts";
 
-/** Architecture, tracing and VPC are those of all functions, beat's too; a queue's own in `queues` come before them. */
+/** Architecture, tracing, VPC, lock file and project root are those of all functions, beat's too; a queue's own in `queues` come before them. */
 export interface TaskQueuesProps extends SharedFunctionOptions {
   /** The app. Its `taskQueues`, routes and `beatSchedule` are what is deployed. */
   readonly app: Lovage;
@@ -156,13 +155,8 @@ export class TaskQueues extends Construct {
     const { region } = Stack.of(this);
     this.resultBackend = `dynamodb://${region}/${this.table.tableName}${backend.query}`;
 
-    const { architecture, tracing, vpc, vpcSubnets, securityGroups } = props;
     const common = {
-      ...(architecture === undefined ? {} : { architecture }),
-      ...(tracing === undefined ? {} : { tracing }),
-      ...(vpc === undefined ? {} : { vpc }),
-      ...(vpcSubnets === undefined ? {} : { vpcSubnets }),
-      ...(securityGroups === undefined ? {} : { securityGroups }),
+      ...sharedOptions(props),
       app,
       prefix,
       logRetention: props.logRetention ?? RetentionDays.ONE_MONTH,

@@ -204,6 +204,12 @@ describe("bundling of one's own", () => {
     expect(load("sdk", { awsSdk: true }).code).toContain("SQSServiceException");
   });
 
+  test("what is bundled in a container names no path of this machine, and so has the SDK's clients", () => {
+    const args = (bundling: TaskBundling) => JSON.stringify(bundlingFor(shop(), bundling));
+    expect(args({})).toContain(join(FUNCTIONS, ".."));
+    expect(args({ forceDockerBundling: true })).not.toContain(join(FUNCTIONS, ".."));
+  });
+
   test.each([true, false])(
     "what dependencies that are CommonJS expect is there, and no name is taken, minified: %s",
     (minify) => {

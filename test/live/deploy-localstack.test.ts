@@ -23,7 +23,7 @@ describe.skipIf(localstack === undefined)("on LocalStack", () => {
     const QueueUrl = Object.entries(outputs(endpoint)).find(([name]) => name.includes("QueueUrlmedia"))?.[1];
     const { Attributes = {} } = await sqs.send(new GetQueueAttributesCommand({ QueueUrl, AttributeNames: ["All"] }));
     expect(JSON.parse(Attributes["RedrivePolicy"] ?? "")).toMatchObject({
-      deadLetterTargetArn: expect.stringMatching(/:media-dlq$/),
+      deadLetterTargetArn: expect.stringMatching(/:Lovage-media-dlq$/),
     });
     expect(Number(Attributes["VisibilityTimeout"])).toBe(610 + 5);
     sqs.destroy();

@@ -54,13 +54,14 @@ describe.skipIf(ministack === undefined)("on ministack with IAM", () => {
     const { code, output } = await npmRun(endpoint, "smoke", "call", "retry");
     expect(output).toMatch(/^call .* pass$/m);
     expect(output).toMatch(/^retry .* FAIL$/m);
-    expect(output).toMatch(/sqs:SendMessage on the queue celery: access was denied/);
+    expect(output).toMatch(/sqs:SendMessage on the queue Lovage-celery: access was denied/);
     expect(code).toBe(1);
   });
 
   test("destroy:local leaves nothing, and says what the stack retains", { timeout: 60_000 }, async () => {
     const said = await succeeds(npmRun(endpoint, "destroy:local"));
-    for (const kept of ["celery-dlq", "media-dlq", "celery,"]) expect(said).toContain(kept);
+    for (const kept of ["Lovage-celery-dlq", "Lovage-media-dlq", "Lovage-celery,", "Lovage-journal,"])
+      expect(said).toContain(kept);
     expect(said).toContain("No queue, table, rule or function of the stack is left.");
     expect((await npmRun(endpoint, "smoke")).output).toContain("there is no deployment");
   });
