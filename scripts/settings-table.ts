@@ -4,6 +4,7 @@
  */
 import { writeFile } from "node:fs/promises";
 import { FIXED, type FixedSetting, LIVE, type LiveSetting, oldName, snakeCase } from "../src/settings.ts";
+import { MEANINGS } from "./setting-meanings.ts";
 
 export const SETTINGS_PAGE = new URL("../docs/reference/settings.md", import.meta.url);
 
@@ -15,14 +16,15 @@ const celeryNames = (name: string): string => `\`${snakeCase(name)}\`<br>\`${old
 const celeryDefault = (value: unknown): string => (value === null ? "none" : code(value));
 
 function live([name, setting]: readonly [string, LiveSetting<unknown>]): string {
-  const ours = setting.defaultText ?? (setting.default === undefined ? "none" : code(setting.default));
+  const meaning = MEANINGS[name as keyof typeof MEANINGS];
+  const ours = meaning.default ?? (setting.default === undefined ? "none" : code(setting.default));
   const celery = "celery" in setting;
   return row(
     `\`${name}\``,
     celery ? celeryNames(name) : "not Celery's",
     celery ? celeryDefault(setting.celery) : "–",
     ours,
-    setting.why === undefined ? setting.what : `${setting.what} *${setting.why}*`,
+    meaning.why === undefined ? meaning.what : `${meaning.what} *${meaning.why}*`,
   );
 }
 
@@ -34,7 +36,7 @@ function fixed([name, setting]: readonly [string, FixedSetting]): string {
 export function settingsPage(): string {
   return `# Settings
 
-<!-- Made by scripts/settings-table.ts from src/settings.ts; edit those. -->
+<!-- Made by scripts/settings-table.ts from src/settings.ts and scripts/setting-meanings.ts; edit those. -->
 
 Settings are given to \`new Lovage(name, settings)\`, in camelCase, or to \`app.configFromObject()\`, which also takes Celery's
 new names (\`task_routes\`), its old ones (\`CELERY_ROUTES\`) and, with \`{ namespace: "CELERY" }\`, Django's form

@@ -3,6 +3,9 @@
  * shown, and none of it tells a terminal what to do.
  */
 
+/** A longer line of a log is cut: it would keep the event loop from all else. */
+export const MAX_LINE_LENGTH = 100_000;
+
 /** Cuts a text that is longer, and says so by its last character. */
 export const clip = (text: string, length: number): string =>
   text.length > length ? `${text.slice(0, Math.max(0, length - 1))}…` : text;
@@ -68,6 +71,21 @@ export function brief(value: unknown, length: number): string {
   return clip(parts.join(""), length);
 }
 
+/**
+ * What JSON takes of a value: all of it where {@link brief} shows it whole, else the text that it makes of it. Whole numbers
+ * beyond JSON's precision are text. Never throws.
+ */
+export function plain(value: unknown, length: number): unknown {
+  const text = brief(value, length);
+  const exactly = (_: string, item: unknown, { source = "" }: { readonly source?: string } = {}) =>
+    typeof item === "number" && !Number.isSafeInteger(item) && /^-?\d+$/.test(source) ? source : item;
+  try {
+    return JSON.parse(text, exactly);
+  } catch {
+    return text;
+  }
+}
+
 /** Control characters but for tab and line feed, and those that end a line or turn its direction: what is read is not what is there. */
 const CONTROL = /[^\t\n\P{Cc}]|[\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/gu;
 
@@ -84,6 +102,13 @@ export const harmlessLine = (text: string): string => harmless(text).replaceAll(
 /** JSON in which they are escaped, which changes nothing of what it says: JSON itself escapes some of them only. */
 export const harmlessJson = (json: string): string =>
   json.replace(CONTROL, (sign) => `\\u${sign.charCodeAt(0).toString(16).padStart(4, "0")}`);
+
+/** JSON of whatever a task gave; whole numbers beyond JSON's precision as text. */
+export function toJson(value: unknown, space?: number): string {
+  const json = JSON.stringify(value, (_, item) => (typeof item === "bigint" ? String(item) : item), space) ?? "null";
+  // The line feeds of its own spaces stay; within texts JSON has escaped them.
+  return harmlessJson(json);
+}
 
 /** A URL as others may see it, without its passwords: to the last @, since a secret key may hold slashes, written as they should be or not. */
 export const maskUrl = (url: string): string =>

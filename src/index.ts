@@ -29,6 +29,8 @@ export { Task } from "./tasks/task.ts";
 export type { TaskRef } from "./tasks/task.ts";
 export { currentTask } from "./tasks/context.ts";
 export type { Request, RetryOptions, RunningTask, TaskContext } from "./tasks/context.ts";
+export { getTaskLogger } from "./tasks/logger.ts";
+export type { LogExtra, TaskLogger } from "./tasks/logger.ts";
 export type { CallOptions, TaskOptions } from "./tasks/options.ts";
 export type { Sendable, Wire } from "./tasks/wire.ts";
 export { chain, chord, group } from "./canvas/canvas.ts";

@@ -1,7 +1,7 @@
 /**
- * The table of settings: ours, and every one of Celery 5.7's, with its meaning or the reason why it is refused. The
- * reference page is made from it. {@link LIVE} are the settings that do something; {@link FIXED} those of Celery's that
- * have one value here, or none.
+ * The table of settings: ours, and every one of Celery 5.7's. {@link LIVE} are the settings that do something; {@link FIXED}
+ * those of Celery's that have one value here, or none, and why. The reference page is made from it; what each of the first
+ * means is said in `scripts/setting-meanings.ts`, which no bundle has to carry.
  */
 import { type BeatEntry, scheduleEntries } from "./beat/schedule.ts";
 import { isFifo } from "./brokers/broker.ts";
@@ -428,13 +428,7 @@ export interface LiveSetting<T> {
   /** Celery's old name, where {@link oldName} cannot derive it. */
   readonly old?: string;
   readonly default: T;
-  /** The default as the reference shows it, where it depends on another setting. */
-  readonly defaultText?: string;
   readonly parse: Parse<T>;
-  /** What it does, with unit and range: a sentence of the reference. */
-  readonly what: string;
-  /** Why its default or its values are not Celery's. */
-  readonly why?: string;
 }
 
 export const LIVE: { readonly [K in keyof ParsedConfig]: LiveSetting<ParsedConfig[K]> } = {
@@ -442,291 +436,224 @@ export const LIVE: { readonly [K in keyof ParsedConfig]: LiveSetting<ParsedConfi
     celery: null,
     default: "sqlite://",
     parse: url(["sqlite", "memory", "sqs"], isBrokerScheme, "sqlite://, sqlite:///path, memory://, or sqs://[region]"),
-    what: "The broker: `sqlite://` (in `.lovage/` of the working folder), `sqlite:///path`, `memory://`, or `sqs://[region]?queue_name_prefix=…`. `LOVAGE_BROKER_URL` overrides it. All apps of a process that say `memory://` share one broker; `memory://name` is another one, shared by those that say the same name.",
-    why: "Celery's is RabbitMQ on this machine; the default here needs nothing installed.",
   },
   resultBackend: {
     celery: null,
     default: undefined,
-    defaultText: "the broker's URL, where that is SQLite or memory",
     parse: url(
       ["sqlite", "memory", "dynamodb"],
       isBackendScheme,
       "sqlite://, sqlite:///path, memory://, or dynamodb://[region]/table",
     ),
-    what: "Where results are kept: `sqlite://`, `sqlite:///path`, `memory://`, or `dynamodb://[region]/table?ttl_seconds=…`. Has to be given beside an SQS broker. `LOVAGE_RESULT_BACKEND` overrides it. Apps of a process that say the same `memory://name` share their results.",
-    why: "Celery keeps no results by default. Here the row of a result is also what keeps a task from running twice.",
   },
   brokerTransportOptions: {
     celery: {},
     default: Object.freeze(BROKER_OPTIONS),
     parse: brokerTransportOptions,
-    what: "`visibilityTimeout`: seconds that a message stays hidden each time the poller takes or extends it, over 0 to 43,200. `maxDelay`: seconds of the longest single delay, over 0; a longer one is made of several. Default: the broker's own limit, which is 900 on SQS. `waitTimeSeconds`: 0 to 20. `region` and `queueNamePrefix`, which the broker's URL can name as well. `predefinedQueues`: URLs of SQS queues by their names there, prefix included, `{ \"prod-media\": { url } }`; what is named is not looked up (`sqs:GetQueueUrl`), what is not, is. `schedulerRoleArn`: the role by which EventBridge Scheduler sends to SQS what it has kept, `{queue}` in it standing for the queue's name there; without it long delays are made of several. `schedulerMinDelay`: whole seconds of the shortest delay that is given to Scheduler, from 75. `schedulerGroup`: the group of its entries, with `{queue}` as well. `schedulerKeyArn`: the key of KMS that they are encrypted with. These four can stand in the broker's URL as well, in Celery's spelling (`scheduler_role_arn`).",
-    why: "Celery's visibility timeout is 1800 s for SQS and has to be longer than any task; here it is extended while the task runs, so that a dead worker's tasks are soon taken over.",
   },
   resultBackendTransportOptions: {
     celery: {},
     default: Object.freeze({ globalKeyprefix: "" }),
     parse: resultBackendTransportOptions,
-    what: "`globalKeyprefix`: put before the key of every row; `_` is added unless it ends in `:`, `_`, `-` or `.`.",
   },
   timezone: {
     celery: null,
     default: "UTC",
     parse: timezone,
-    what: "IANA name of the zone that schedules are in.",
-    why: "The same: Celery takes UTC where none is set.",
   },
   acceptContent: {
     celery: ["json"],
     default: undefined,
-    defaultText: "`json`, and `taskSerializer`",
     parse: serializers,
-    what: "Serializers that a worker takes, by name or MIME type: `json`, `msgpack`, `yaml`. Others become dead letters.",
-    why: "What the app itself writes can be read without saying so. Pickle is refused: reading it runs code.",
   },
   resultAcceptContent: {
     celery: null,
     old: "RESULT_ACCEPT_CONTENT",
     default: undefined,
-    defaultText: "`acceptContent`, and `resultSerializer`",
     parse: serializers,
-    what: "The same for results. Must have `resultSerializer` in it.",
   },
   taskSerializer: {
     celery: "json",
     old: "CELERY_TASK_SERIALIZER",
     default: "json",
     parse: serializer,
-    what: "How messages are written: `json`, `msgpack` or `yaml`.",
   },
   resultSerializer: {
     celery: "json",
     default: "json",
     parse: serializer,
-    what: "How results are written: `json`, `msgpack` or `yaml`.",
   },
   taskCompression: {
     celery: null,
     old: "CELERY_MESSAGE_COMPRESSION",
     default: undefined,
     parse: compression,
-    what: "How messages are compressed: `gzip` (or `zlib`), `brotli` or `zstd`.",
-    why: "bzip2 and lzma are refused, as JavaScript platforms cannot write them.",
   },
   resultCompression: {
     celery: null,
     default: undefined,
     parse: compression,
-    what: "How results are compressed. Celery's readers understand it from 5.7 on.",
-    why: "bzip2 and lzma are refused, as JavaScript platforms cannot write them.",
   },
   resultExpires: {
     celery: 86_400,
     old: "CELERY_TASK_RESULT_EXPIRES",
     default: 86_400,
     parse: (value, at) => duration(value, at) || Infinity,
-    what: "How long results can be read, in seconds or parts (`{ days: 1 }`); 0: for ever.",
   },
   journal: {
     default: true,
     parse: boolean,
-    what: "Keeps what has happened beside the results, to be asked with `app.journal`: an entry for each attempt that ended, and for dead letters, revokes, slots of beat and chords that were joined. On AWS in a table of its own, `<prefix>journal`.",
   },
   journalExpires: {
     default: 604_800,
     parse: (value, at) => seconds({ min: 60, max: MAX_JOURNAL_SECONDS })(duration(value, at), at),
-    what: "How long that is kept, in seconds or parts (`{ days: 7 }`), from a minute to 366 days. In a SQLite file the newest 200,000 entries of failures, and as many of all the rest, at most; in memory 100,000.",
   },
   resultExtended: {
     celery: false,
     default: false,
     parse: boolean,
-    what: "Stores name, arguments, worker, queue and retries beside a result.",
   },
   taskDefaultQueue: {
     celery: "celery",
     default: "celery",
     parse: name,
-    what: "Queue of tasks that no route and no option sends elsewhere.",
   },
   taskDefaultExchange: {
     celery: null,
     default: "",
     parse: text,
-    what: "Exchange of the queues that name none.",
-    why: "Celery's is named like the default queue; its messages reach a queue by the anonymous exchange all the same.",
   },
   taskDefaultRoutingKey: {
     celery: null,
     default: undefined,
-    defaultText: "`taskDefaultQueue`",
     parse: name,
-    what: "Routing key that binds the default queue, where its declaration names none.",
   },
   taskDefaultPriority: {
     celery: null,
     default: undefined,
     parse: integer(0, 255),
-    what: "Priority of messages, 0 to 255, the higher the sooner. SQS carries it and does not act on it.",
   },
   taskQueues: {
     celery: null,
     old: "CELERY_QUEUES",
     default: undefined,
-    defaultText: "the default queue alone",
     parse: queues,
-    what: "The queues that workers serve and the AWS construct makes: names, or `{ name: { exchange, routingKey, timeLimit, memorySize, batchSize, maxBatchingWindow, maxConcurrency, reservedConcurrency, environment } }`. Where it is given, the default queue is served only if it is among them.",
-    why: 'Exchanges are direct. Names are those that SQS takes after kombu\'s translation, at most 76 characters with the prefix, and none ends in "-dlq".',
   },
   taskRoutes: {
     celery: null,
     old: "CELERY_ROUTES",
     default: Object.freeze([]),
     parse: routes,
-    what: "Where tasks go: `{ pattern: route }`, a function, or a list of routers, of which the first that answers decides.",
-    why: "A router is given itself, not as a dotted path.",
   },
   taskCreateMissingQueues: {
     celery: true,
     default: true,
     parse: boolean,
-    what: "`false`: a call for a queue that `taskQueues` does not name throws `QueueNotFound`. `true`: it is sent. SQLite and memory then have the queue; on SQS the call throws `QueueNotFound` where none was deployed.",
-    why: "Celery makes the queue. On SQS nothing is made by sending: queues are deployed.",
   },
   taskIgnoreResult: {
     celery: false,
     default: false,
     parse: boolean,
-    what: "Default of the task option `ignoreResult`.",
   },
   taskStoreErrorsEvenIfIgnored: {
     celery: false,
     default: false,
     parse: boolean,
-    what: "Stores failures also where results are ignored.",
   },
   taskTrackStarted: {
     celery: false,
     default: true,
     parse: boolean,
-    what: "Shows STARTED while a task runs.",
-    why: "The worker writes the row at that point anyway.",
   },
   taskTimeLimit: {
     celery: null,
     old: "CELERYD_TASK_TIME_LIMIT",
     default: undefined,
     parse: seconds({ over: 0 }),
-    what: "Seconds after which a run ends as FAILURE `TimeLimitExceeded`.",
   },
   taskSoftTimeLimit: {
     celery: null,
     old: "CELERYD_TASK_SOFT_TIME_LIMIT",
     default: undefined,
     parse: seconds({ over: 0 }),
-    what: "Seconds after which the task's `signal` aborts with `SoftTimeLimitExceeded`. Below `taskTimeLimit`.",
   },
-  taskAlwaysEager: { celery: false, default: false, parse: boolean, what: "`applyAsync` runs the task in place." },
+  taskAlwaysEager: { celery: false, default: false, parse: boolean },
   taskEagerPropagates: {
     celery: false,
     old: "CELERY_EAGER_PROPAGATES_EXCEPTIONS",
     default: false,
     parse: boolean,
-    what: "A task that runs in place throws instead of returning a failed result.",
   },
   taskStoreEagerResult: {
     celery: false,
     default: false,
     parse: boolean,
-    what: "Stores the result of a task that ran in place.",
   },
   taskInheritParentPriority: {
     celery: false,
     default: false,
     parse: boolean,
-    what: "A call without a priority takes that of the task that makes it.",
   },
   taskAllowErrorCbOnChordHeader: {
     celery: false,
     default: false,
     parse: boolean,
-    what: "Errbacks of a chord are given to its header's tasks too.",
   },
   taskPublishRetry: {
     celery: true,
     old: "CELERY_TASK_PUBLISH_RETRY",
     default: true,
     parse: boolean,
-    what: "Tries a send again that met a passing error, where the broker does not do so itself (the AWS SDK does, for SQS).",
   },
   taskPublishRetryPolicy: {
     celery: { max_retries: 3, interval_start: 0, interval_max: 1, interval_step: 0.2 },
     old: "CELERY_TASK_PUBLISH_RETRY_POLICY",
     default: Object.freeze(PUBLISH_RETRY),
     parse: retryPolicy(PUBLISH_RETRY),
-    what: "`maxRetries` (`null`: without end), and the seconds of the waits: `intervalStart`, `intervalStep` more each time, at most `intervalMax`.",
   },
   taskAnnotations: {
     celery: null,
     default: Object.freeze({}),
     parse: annotations,
-    what: 'Task options by task name, or by `"*"` for all tasks; they replace what the declaration says.',
-    why: "A key is a name or `*`, as in Celery, and any other glob is refused, since it would never be met. So are hooks and what else belongs to the function (`bind`, `base`, `params`, `schema`): Celery can replace any attribute of a task class.",
   },
   maxDeliveries: {
     default: 3,
     parse: integer(1, 100),
-    what: "Workers that may die of one task before it is given up as FAILURE `WorkerLostError`, 1 to 100.",
-    why: "Celery loses such a task, or with `task_reject_on_worker_lost` runs it for ever.",
   },
   beatSchedule: {
     celery: {},
     default: Object.freeze({}),
     parse: beatSchedule,
-    what: "What beat sends: `{ name: { task, schedule, args, kwargs, options, relative, enabled, catchUp, within } }`. `schedule` is a number of seconds, `every({ … })`, `crontab({ … })`, `solar(…)` or `at(…)`.",
-    why: "Intervals are counted from the epoch, not from the last run, which a restart would reset; `enabled`, `catchUp` and `within` are additions.",
   },
   beatFunction: {
     default: undefined,
-    defaultText: "none",
     parse: name,
-    what: "ARN of the beat function on AWS, which the rules of entries put at run time (`app.beat.put`) call. `environmentFor` of `TaskQueues` gives it; `LOVAGE_BEAT_FUNCTION` overrides it.",
-    why: "Celery has no entries that are put at run time without another scheduler.",
   },
   workerConcurrency: {
     celery: null,
     default: undefined,
-    defaultText: "the number of CPUs",
     parse: (value, at) => (value === "auto" ? undefined : integer(1, 10_000)(value, at)),
-    what: "Tasks that one worker process runs at a time, 1 to 10,000, or `auto`. On AWS it is the queue's `maxConcurrency` that counts.",
   },
   workerPrefetchMultiplier: {
     celery: 4,
     default: 4,
     parse: integer(1, 1000),
-    what: "Messages that a polling worker takes ahead, times its concurrency, 1 to 1,000.",
-    why: "0 (no limit, in Celery) is refused: a worker would hide the whole queue from the others.",
   },
   imports: {
     celery: [],
     default: Object.freeze([]),
     parse: names,
-    what: "Modules that a worker loads, named as in `import`.",
   },
-  include: { celery: [], default: Object.freeze([]), parse: names, what: "The same; both are loaded." },
+  include: { celery: [], default: Object.freeze([]), parse: names },
   workerMaxTasksPerChild: {
     celery: null,
     default: undefined,
     parse: integer(1),
-    what: "Tasks after which a polling worker's process makes room for a fresh one.",
   },
   workerSoftShutdownTimeout: {
     celery: 0,
     default: 20,
     parse: seconds({ max: 86_400 }),
-    what: "Seconds that a worker which is told to stop gives to the tasks that run; `lovage worker --grace` overrides it. Then their `signal`s abort, and what has not ended five seconds later is handed back and runs again elsewhere. `0`: as long as they take.",
-    why: "Docker on ECS, Kubernetes and Heroku kill after 30 s. Celery waits without end by default, and is killed.",
   },
 };
 

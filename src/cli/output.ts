@@ -1,6 +1,8 @@
 /** What commands print: log lines in Celery's form or as JSON, values, progress. */
-import { clip, harmless, harmlessJson, harmlessLine } from "../brief.ts";
-import { LOG_LEVELS, type Log, type LogLevel } from "../workers/log.ts";
+import { clip, harmless, harmlessLine, MAX_LINE_LENGTH } from "../brief.ts";
+import { jsonLine, LOG_LEVELS, type Log, type LogLevel } from "../workers/log.ts";
+
+export { toJson } from "../brief.ts";
 
 export const LOG_FORMATS = ["text", "json"] as const;
 export type LogFormat = (typeof LOG_FORMATS)[number];
@@ -22,7 +24,7 @@ export function createLog({ logFormat, loglevel, process: name }: LogOptions): L
     const now = new Date();
     write(
       logFormat === "json"
-        ? `${toJson({ time: now.toISOString(), level, process: name, message: line, ...fields })}\n`
+        ? `${jsonLine(now.getTime(), level, { process: name }, line, fields)}\n`
         : `[${localTime(now)}: ${level.toUpperCase()}/${name}] ${logLine(line)}\n`,
     );
   };
@@ -30,9 +32,6 @@ export function createLog({ logFormat, loglevel, process: name }: LogOptions): L
 
 /** What follows the first line, set in: no error or id of anybody's begins a line that looks like one of ours. */
 export const setIn = (text: string): string => text.replace(/\n(?=\S)/g, "\n  ");
-
-/** A longer line is cut: it would keep the event loop from all else. */
-const MAX_LINE_LENGTH = 100_000;
 
 const logLine = (line: string): string => setIn(harmless(clip(line, MAX_LINE_LENGTH)));
 
@@ -63,13 +62,6 @@ export function redirectPrints(log: Log): void {
     if (typeof done === "function") process.nextTick(done as () => void);
     return true;
   }) as typeof process.stdout.write;
-}
-
-/** JSON of whatever a task gave; whole numbers beyond JSON's precision as text. */
-export function toJson(value: unknown, space?: number): string {
-  const json = JSON.stringify(value, (_, item) => (typeof item === "bigint" ? String(item) : item), space) ?? "null";
-  // The line feeds of its own spaces stay; within texts JSON has escaped them.
-  return harmlessJson(json);
 }
 
 /** Columns as wide as their widest cell: numbers to the right, names to the left. */

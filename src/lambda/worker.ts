@@ -9,6 +9,7 @@ import { ImproperlyConfigured } from "../errors.ts";
 import { LEASE_MARGIN_MS } from "../results/record.ts";
 import { type FaultWatcher, interceptFaults, reportFault } from "../workers/faults.ts";
 import { LEAVE } from "../workers/disposition.ts";
+import { fieldsOf, nameOf } from "../workers/report.ts";
 import { type Admission, createWorker, type Disposition, type Run } from "../workers/worker.ts";
 import { runTime, VISIBILITY_MARGIN_S } from "./deadline.ts";
 import { createLambdaLog } from "./log.ts";
@@ -265,20 +266,25 @@ export function createWorkerHandler(
   }
 
   async function giveUp(run: Run): Promise<Disposition> {
-    const { id, task } = run.message;
-    log("info", `Task ${task}[${id}] is handed back: too little of the function's time is left for it`, { task, id });
+    const { message, delivery } = run;
+    log(
+      "info",
+      `Task ${nameOf(message)} is handed back: too little of the function's time is left for it`,
+      fieldsOf(message, delivery.queue),
+    );
     return release(run);
   }
 
   async function release(run: Run): Promise<Disposition> {
-    const { id, task } = run.message;
+    const { message, delivery } = run;
     try {
       return await run.release();
     } catch (error) {
-      log("warning", `The claim on ${task}[${id}] could not be released and ends with the function: ${String(error)}`, {
-        task,
-        id,
-      });
+      log(
+        "warning",
+        `The claim on ${nameOf(message)} could not be released and ends with the function: ${String(error)}`,
+        fieldsOf(message, delivery.queue),
+      );
       return HAND_BACK;
     }
   }

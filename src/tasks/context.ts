@@ -5,6 +5,7 @@ import type { ResultTuple } from "../protocol/meta.ts";
 import type { AsyncResult } from "../results/async-result.ts";
 import { RuntimeError } from "../errors.ts";
 import type { DeliveryInfo, Message, SignatureData } from "../protocol/message.ts";
+import type { Say, TaskLogger } from "./logger.ts";
 import type { CallOptions } from "./options.ts";
 
 /** The message that a task runs for: Celery's `self.request`, in camelCase. */
@@ -78,6 +79,8 @@ export interface TaskContext {
   readonly request: Request;
   /** Aborts at the soft time limit, when the task is revoked with `terminate`, and when the run is given up. */
   readonly signal: AbortSignal;
+  /** Writes lines of the task's own into the worker's log; each carries the task's id. */
+  readonly log: TaskLogger;
   /** Asks for another attempt by throwing `Retry`; throws `exc`, or `MaxRetriesExceededError`, when none is left. */
   retry(options?: RetryOptions): never;
   /** Stores a state of your own, with any JSON as its meta, for readers of the result. */
@@ -95,6 +98,8 @@ export type RunningTask<T = object> = T & TaskContext;
 export interface RunScope {
   readonly self: TaskContext;
   readonly message: Message;
+  /** Takes the lines that the task writes. */
+  readonly say: Say;
   /** Sends that the task does not await are awaited for it before it counts as ended. Gives the promise back. */
   track<T>(sending: Promise<T>): Promise<T>;
   /** The results of what the task sent, for `children`. */

@@ -2,6 +2,7 @@
 import { LovageError, Retry } from "../errors.ts";
 import { createMessage } from "../protocol/message.ts";
 import type { RunningTask, TaskContext } from "./context.ts";
+import { getTaskLogger } from "./logger.ts";
 import { createRequest } from "./request.ts";
 import type { Task } from "./task.ts";
 
@@ -46,6 +47,7 @@ export function callInPlace(task: Task, args: readonly unknown[]): unknown {
       calledDirectly: true,
     }),
     signal: new AbortController().signal,
+    log: getTaskLogger(),
     retry(options) {
       // As in Celery: with nobody to run it again, the reason itself is thrown.
       throw options?.exc ?? new Retry(`${task.name} was called in place and cannot be run again`, {});

@@ -21,6 +21,7 @@ import { decide } from "../results/record.ts";
 import { FAILURE } from "../states.ts";
 import { currentScope } from "../tasks/context.ts";
 import type { CallOptions } from "../tasks/options.ts";
+import { consoleLog } from "../tasks/logger.ts";
 import { type Addressed, checkLimits, createCall, reread } from "../tasks/publish.ts";
 import { createRequest } from "../tasks/request.ts";
 import type { Task } from "../tasks/task.ts";
@@ -144,6 +145,7 @@ async function runToEnd(app: Lovage, sender: Sender, call: Addressed): Promise<v
       abort: never,
       deadline: Number.POSITIVE_INFINITY,
       sender,
+      log: consoleLog,
       // Nobody else can look at it before it has ended.
       updateState: async () => {},
     };

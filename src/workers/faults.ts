@@ -59,14 +59,19 @@ function intercept(kind: FaultKind, otherwise: (error: unknown) => void): void {
 }
 
 /** Tells a fault in the log, by the name of its task. A run that it left open ends of it: what that waits for may never come. */
-export function reportFault(log: Log, kind: FaultKind, error: unknown, { message, isOpen, fail }: RunScope): void {
+export function reportFault(
+  log: Log,
+  kind: FaultKind,
+  error: unknown,
+  { self, message, isOpen, fail }: RunScope,
+): void {
   const what =
     kind === "unhandledRejection"
       ? "left a promise that rejected and that nobody awaited"
       : "threw where nobody could catch it";
   const when = isOpen ? "" : ", after it had ended";
   log("error", `Task ${nameOf(message)} ${what}${when}: ${stackOf(error)}`, {
-    ...fieldsOf(message),
+    ...fieldsOf(message, self.request.queue),
     error: stackOf(error),
   });
   if (isOpen && kind === "uncaughtException") fail(error);

@@ -18,14 +18,15 @@ export const nameOf = (message: Message): string =>
   `${clip(message.shadow ?? message.task, NAME_LENGTH)}[${clip(message.id, NAME_LENGTH)}]`;
 
 /** Facts that every line about a task carries. */
-export const fieldsOf = (message: Message): Record<string, unknown> => ({
+export const fieldsOf = (message: Message, queue: string): Record<string, unknown> => ({
   task: message.task,
   id: message.id,
+  queue,
   retries: message.retries,
 });
 
 export function reportReceived({ log }: WorkerContext, { message, delivery }: Job): void {
-  log("info", `Received task: ${nameOf(message)}`, { ...fieldsOf(message), queue: delivery.queue });
+  log("info", `Received task: ${nameOf(message)}`, fieldsOf(message, delivery.queue));
 }
 
 /** Names the task that a worker was running when it died, which that worker could not. */
@@ -34,19 +35,19 @@ export function reportDeaths({ log, engine }: WorkerContext, { message, delivery
   log(
     "warning",
     `Task ${nameOf(message)} is taken over: ${deaths === 1 ? "a worker" : `${deaths} workers`} died while it ran (maxDeliveries is ${maxDeliveries})`,
-    { ...fieldsOf(message), queue: delivery.queue, deaths },
+    { ...fieldsOf(message, delivery.queue), deaths },
   );
 }
 
 /** The line about how a run ended. */
 export function reportEnd(
   { log, engine }: WorkerContext,
-  { message }: Job,
+  { message, delivery }: Job,
   { outcome, runtime }: Traced,
   conclusion: Conclusion,
 ): void {
   const name = nameOf(message);
-  const fields = { ...fieldsOf(message), state: conclusion.status, runtime };
+  const fields = { ...fieldsOf(message, delivery.queue), state: conclusion.status, runtime };
   if (outcome.type === "success" && conclusion.status !== FAILURE) {
     log("info", `Task ${name} succeeded in ${runtime.toFixed(3)}s: ${repr(outcome.value)}`, fields);
     return;

@@ -65,6 +65,7 @@ export async function runJob(
     abort,
     deadline: context.deadline?.() ?? Number.POSITIVE_INFINITY,
     sender: context,
+    log: context.log,
     updateState: (state, meta) => updateState(context, job, claimed, state, meta),
   };
   const decided = verdict(context, job, claimed);
@@ -85,13 +86,13 @@ export async function runJob(
 
 /** The run ended because its worker stops: the message is anybody's, and whoever looks sees that it waits. */
 async function letGo(context: WorkerContext, job: Job, claimed: Claimed | undefined): Promise<Disposition> {
-  const { message } = job;
+  const { message, delivery } = job;
   if (claimed !== undefined) {
     const { key, owner } = claimed;
     const result = await waitingMeta(context, job);
     await context.apply({ type: "release", key, owner, now: context.engine.clock.now(), result });
   }
-  context.log("info", `Task ${nameOf(message)} is handed back: its worker stops`, fieldsOf(message));
+  context.log("info", `Task ${nameOf(message)} is handed back: its worker stops`, fieldsOf(message, delivery.queue));
   return { type: "handBack", visibility: 0 };
 }
 
@@ -136,7 +137,7 @@ async function settle(
     log(
       "info",
       `Task ${nameOf(message)} rejected its message, which is handed back: ${outcome.error.reason}`,
-      fieldsOf(message),
+      fieldsOf(message, delivery.queue),
     );
     return { disposition: handBack(delivery, engine.platform.random), abandoned };
   }
@@ -173,7 +174,7 @@ async function settle(
     log(
       "warning",
       `Task ${nameOf(message)} was taken over by another worker: this run changes nothing`,
-      fieldsOf(message),
+      fieldsOf(message, delivery.queue),
     );
     return { disposition: LEAVE, abandoned };
   }
@@ -189,7 +190,11 @@ async function settle(
 /** A task that does not claim has run although its outcome was there: that one stays, and what follows from it is sent again. */
 async function yieldTo(context: WorkerContext, { delivery, message }: Job, row: Row): Promise<Disposition> {
   if (isOutcomeOf(row, attemptOf(message))) await follow(repeating(context), message, delivery.queue, row);
-  context.log("info", `Task ${nameOf(message)} had its outcome before: this run changes nothing`, fieldsOf(message));
+  context.log(
+    "info",
+    `Task ${nameOf(message)} had its outcome before: this run changes nothing`,
+    fieldsOf(message, delivery.queue),
+  );
   return DELETE;
 }
 
@@ -205,13 +210,13 @@ async function runAfter(
   ran: Ran | undefined,
 ): Promise<boolean> {
   const { engine, log } = context;
-  const { message, request } = job;
+  const { message, request, delivery } = job;
   const { clock } = engine;
   const after = async () => {
     if (ran !== undefined) {
       await runHooks(ran.attempt, traced.outcome, conclusion, (hook, error) => {
         log("error", `${hook} of ${nameOf(message)} threw, and the outcome stays: ${stackOf(error)}`, {
-          ...fieldsOf(message),
+          ...fieldsOf(message, delivery.queue),
           error: stackOf(error),
         });
       });
@@ -239,7 +244,7 @@ async function runAfter(
     log(
       "error",
       `Hooks or signal handlers of ${nameOf(message)} did not end within ${seconds} s and are given up; the outcome stays`,
-      fieldsOf(message),
+      fieldsOf(message, delivery.queue),
     );
   }
   return inTime;

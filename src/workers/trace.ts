@@ -36,11 +36,14 @@ import {
 } from "../tasks/context.ts";
 import { AsyncResult } from "../results/async-result.ts";
 import { bindTask, callTask } from "../tasks/direct.ts";
+import { loggerOf, type Say, sayer } from "../tasks/logger.ts";
 import { checkCallOptions, type TaskOptions } from "../tasks/options.ts";
 import { resolveInput } from "../tasks/schema.ts";
 import { Task } from "../tasks/task.ts";
 import { BuiltinTask } from "./builtins.ts";
 import { addToChord, type Member, type Sender } from "./join.ts";
+import type { Log } from "./log.ts";
+import { fieldsOf, nameOf } from "./report.ts";
 import {
   autoretryCountdown,
   DEFAULT_MAX_RETRIES,
@@ -94,6 +97,8 @@ export interface Attempt {
   readonly deadline: number;
   /** Aborts with `TaskRevokedError` when the task is revoked with `terminate`, and with `WorkerShutdown` when its worker stops. */
   readonly abort: AbortSignal;
+  /** Takes what the task writes. */
+  readonly log: Log;
   /** Sends on what the task adds to its chord. */
   readonly sender: Sender;
   updateState(state: string, meta: unknown): Promise<void>;
@@ -330,11 +335,16 @@ function openScope(attempt: Attempt, signal: AbortSignal): OpenScope {
     pending.add(entry);
     return work;
   };
+  // Made where a task writes: most do not.
+  const say: Say = (...line) => sayer(attempt.log, nameOf(message), fieldsOf(message, request.queue))(...line);
   const context: TaskContext = {
     app: task.app,
     name: task.name,
     request,
     signal,
+    get log() {
+      return loggerOf(say);
+    },
     retry(options = {}) {
       assertOpen("retry()");
       checkRetry(attempt, options);
@@ -394,6 +404,7 @@ function openScope(attempt: Attempt, signal: AbortSignal): OpenScope {
       return retriesAllowed;
     },
     message,
+    say,
     children: [],
     get added() {
       return added;

@@ -192,7 +192,11 @@ async function bury(
       const sender = recorded.type === "written" ? context : repeating(context);
       await follow(sender, message, delivery.queue, { result }).catch((failure: unknown) => {
         if (!isLasting(failure)) throw failure;
-        log("error", `What follows from ${nameOf(message)} could not be sent: ${stackOf(failure)}`, fieldsOf(message));
+        log(
+          "error",
+          `What follows from ${nameOf(message)} could not be sent: ${stackOf(failure)}`,
+          fieldsOf(message, delivery.queue),
+        );
       });
     }
   }
@@ -244,10 +248,11 @@ async function refuseUnknown(context: WorkerContext, delivery: Delivery, message
     const error = app.notRegistered(message.task);
     return bury(context, delivery, { id: message.id, task: message.task, message }, error);
   }
-  log("warning", `Received unregistered task ${nameOf(message)}: handed back (${tries} of ${UNKNOWN_TASK_TRIES})`, {
-    ...fieldsOf(message),
-    queue: delivery.queue,
-  });
+  log(
+    "warning",
+    `Received unregistered task ${nameOf(message)}: handed back (${tries} of ${UNKNOWN_TASK_TRIES})`,
+    fieldsOf(message, delivery.queue),
+  );
   const { rolloutSeconds } = (await engine.broker()).limits;
   const later: Disposition = { type: "handBack", visibility: rolloutSeconds * 1000 };
   if (isFifo(delivery.queue)) return later;
@@ -295,7 +300,7 @@ async function park(
     body: delivery.body,
     attributes: delivery.attributes,
   });
-  log("debug", `Parked ${nameOf(message)} until ${message.eta}`, fieldsOf(message));
+  log("debug", `Parked ${nameOf(message)} until ${message.eta}`, fieldsOf(message, delivery.queue));
   return DELETE;
 }
 
@@ -350,11 +355,15 @@ async function claim(context: WorkerContext, job: Job): Promise<Admission> {
         const why = await storedFate(engine, message.id, recorded.row.result);
         return { disposition: await deadLetter(context, delivery, { id: message.id, task: message.task }, why) };
       }
-      log("info", `Task ${nameOf(message)} was settled before; what follows from it was sent again`, fieldsOf(message));
+      log(
+        "info",
+        `Task ${nameOf(message)} was settled before; what follows from it was sent again`,
+        fieldsOf(message, delivery.queue),
+      );
       return { disposition: DELETE };
     }
     case "superseded":
-      log("info", `Discarding a duplicate of ${nameOf(message)}`, fieldsOf(message));
+      log("info", `Discarding a duplicate of ${nameOf(message)}`, fieldsOf(message, delivery.queue));
       return { disposition: DELETE };
     case "running":
       return {

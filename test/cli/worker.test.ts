@@ -47,15 +47,17 @@ test("with --log-format json every line is one object, and so is what a task pri
 
   const lines = stdout().trimEnd().split("\n");
   const entries = lines.map((line) => JSON.parse(line) as Record<string, unknown>);
-  expect(entries[0]).toMatchObject({ level: "info", app: "cli", tasks: expect.arrayContaining(["cli.add"]) });
+  expect(entries[0]).toMatchObject({ level: "INFO", app: "cli", tasks: expect.arrayContaining(["cli.add"]) });
   for (const entry of entries) {
     expect(entry).toEqual(expect.objectContaining({ level: expect.any(String), message: expect.any(String) }));
-    expect(new Date(entry["time"] as string).toISOString()).toBe(entry["time"]);
+    expect(new Date(entry["timestamp"] as string).toISOString()).toBe(entry["timestamp"]);
   }
-  expect(entries).toContainEqual(expect.objectContaining({ message: "printed this", level: "warning" }));
+  expect(entries).toContainEqual(expect.objectContaining({ message: "printed this", level: "WARN" }));
   expect(entries).toContainEqual(expect.objectContaining({ process: "Beat", message: "beat: Stopped." }));
   expect(entries).toContainEqual(expect.objectContaining({ message: "worker: Warm shutdown (MainProcess)" }));
-  expect(entries).toContainEqual(expect.objectContaining({ task: "cli.note", state: "SUCCESS" }));
+  expect(entries).toContainEqual(
+    expect.objectContaining({ task: "cli.note", state: "SUCCESS", queue: "celery", attempt: 1 }),
+  );
 });
 
 test("-l warning leaves out the lines of tasks that succeed", async () => {

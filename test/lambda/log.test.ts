@@ -3,34 +3,15 @@ import { createLambdaLog } from "../../src/lambda/log.ts";
 import { createMetrics } from "../../src/lambda/metrics.ts";
 import { runTime } from "../../src/lambda/deadline.ts";
 
-test("lines below Lambda's log level are not written, and their facts still serve later lines", () => {
+test("lines below Lambda's log level are not written, and the others are as those of `lovage worker`", () => {
   const lines: string[] = [];
   const { log, begin } = createLambdaLog({ now: () => 0, write: (line) => lines.push(line), level: "WARN" });
   begin("r");
   log("info", "Received", { id: "1", task: "t", queue: "q", retries: 2 });
-  log("error", "failed", { id: "1", task: "t" });
-  expect(lines.map((line) => JSON.parse(line) as unknown)).toEqual([
-    {
-      timestamp: "1970-01-01T00:00:00.000Z",
-      level: "ERROR",
-      requestId: "r",
-      message: "failed",
-      id: "1",
-      task: "t",
-      queue: "q",
-      attempt: 3,
-    },
-  ]);
-});
-
-test("the facts of one invocation are forgotten in the next", () => {
-  const lines: string[] = [];
-  const { log, begin } = createLambdaLog({ now: () => 0, write: (line) => lines.push(line), level: undefined });
-  begin("a");
-  log("info", "Received", { id: "1", queue: "q", retries: 0 });
-  begin("b");
-  log("info", "again", { id: "1" });
-  expect(JSON.parse(lines[1] ?? "")).not.toHaveProperty("queue");
+  log("error", "t[1]: failed", { id: "1", task: "t", queue: "q", retries: 2, message: "failed" });
+  const facts = { message: "failed", id: "1", task: "t", queue: "q", attempt: 3 };
+  const own = { timestamp: "1970-01-01T00:00:00.000Z", level: "ERROR", requestId: "r" };
+  expect(lines.map((line) => JSON.parse(line) as unknown)).toEqual([{ ...own, ...facts }]);
 });
 
 test("a line of metrics has at most a hundred values of each, and counts are sums", () => {
