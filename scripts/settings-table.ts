@@ -4,7 +4,7 @@
  */
 import { writeFile } from "node:fs/promises";
 import { FIXED, type FixedSetting, LIVE, type LiveSetting, oldName, snakeCase } from "../src/settings.ts";
-import { MEANINGS } from "./setting-meanings.ts";
+import { CELERY_DEFAULTS, MEANINGS } from "./setting-meanings.ts";
 
 export const SETTINGS_PAGE = new URL("../docs/reference/settings.md", import.meta.url);
 
@@ -18,11 +18,11 @@ const celeryDefault = (value: unknown): string => (value === null ? "none" : cod
 function live([name, setting]: readonly [string, LiveSetting<unknown>]): string {
   const meaning = MEANINGS[name as keyof typeof MEANINGS];
   const ours = meaning.default ?? (setting.default === undefined ? "none" : code(setting.default));
-  const celery = "celery" in setting;
+  const celery = name in CELERY_DEFAULTS;
   return row(
     `\`${name}\``,
     celery ? celeryNames(name) : "not Celery's",
-    celery ? celeryDefault(setting.celery) : "–",
+    celery ? celeryDefault(CELERY_DEFAULTS[name]) : "–",
     ours,
     meaning.why === undefined ? meaning.what : `${meaning.what} *${meaning.why}*`,
   );
@@ -30,7 +30,7 @@ function live([name, setting]: readonly [string, LiveSetting<unknown>]): string 
 
 function fixed([name, setting]: readonly [string, FixedSetting]): string {
   const accepted = setting.accepts.length === 0 ? "–" : setting.accepts.map(code).join(", ");
-  return row(celeryNames(name), celeryDefault(setting.celery), accepted, `${setting.instead}.`);
+  return row(celeryNames(name), celeryDefault(CELERY_DEFAULTS[name]), accepted, `${setting.instead}.`);
 }
 
 export function settingsPage(): string {

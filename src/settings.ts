@@ -1,7 +1,7 @@
 /**
  * The table of settings: ours, and every one of Celery 5.7's. {@link LIVE} are the settings that do something; {@link FIXED}
  * those of Celery's that have one value here, or none, and why. The reference page is made from it; what each of the first
- * means is said in `scripts/setting-meanings.ts`, which no bundle has to carry.
+ * means, and Celery's defaults, are said in `scripts/setting-meanings.ts`, which no bundle has to carry.
  */
 import { type BeatEntry, scheduleEntries } from "./beat/schedule.ts";
 import { isFifo } from "./brokers/broker.ts";
@@ -56,7 +56,7 @@ const OLD_WITH_CELERY = new Set(
 /** Celery's old name of a setting (`CELERY_ROUTES`), or `undefined` where Celery does not have the setting. */
 export function oldName(name: string): string | undefined {
   const setting = LIVE[name as keyof typeof LIVE] ?? FIXED[name as keyof typeof FIXED];
-  if (setting === undefined || !("celery" in setting)) return undefined;
+  if (setting === undefined || ("parse" in setting && setting.celery !== true)) return undefined;
   if (setting.old !== undefined) return setting.old;
   const [space = "", ...rest] = snakeCase(name).toUpperCase().split("_");
   const prefix = OLD_PREFIXES[space.toLowerCase()];
@@ -423,8 +423,8 @@ const PUBLISH_RETRY: PublishRetryPolicy = { maxRetries: 3, intervalStart: 0, int
 
 /** A setting that does something. */
 export interface LiveSetting<T> {
-  /** Celery's default. Absent: the setting is not Celery's. */
-  readonly celery?: unknown;
+  /** Celery has it too. */
+  readonly celery?: true;
   /** Celery's old name, where {@link oldName} cannot derive it. */
   readonly old?: string;
   readonly default: T;
@@ -433,12 +433,12 @@ export interface LiveSetting<T> {
 
 export const LIVE: { readonly [K in keyof ParsedConfig]: LiveSetting<ParsedConfig[K]> } = {
   brokerUrl: {
-    celery: null,
+    celery: true,
     default: "sqlite://",
     parse: url(["sqlite", "memory", "sqs"], isBrokerScheme, "sqlite://, sqlite:///path, memory://, or sqs://[region]"),
   },
   resultBackend: {
-    celery: null,
+    celery: true,
     default: undefined,
     parse: url(
       ["sqlite", "memory", "dynamodb"],
@@ -447,55 +447,55 @@ export const LIVE: { readonly [K in keyof ParsedConfig]: LiveSetting<ParsedConfi
     ),
   },
   brokerTransportOptions: {
-    celery: {},
+    celery: true,
     default: Object.freeze(BROKER_OPTIONS),
     parse: brokerTransportOptions,
   },
   resultBackendTransportOptions: {
-    celery: {},
+    celery: true,
     default: Object.freeze({ globalKeyprefix: "" }),
     parse: resultBackendTransportOptions,
   },
   timezone: {
-    celery: null,
+    celery: true,
     default: "UTC",
     parse: timezone,
   },
   acceptContent: {
-    celery: ["json"],
+    celery: true,
     default: undefined,
     parse: serializers,
   },
   resultAcceptContent: {
-    celery: null,
+    celery: true,
     old: "RESULT_ACCEPT_CONTENT",
     default: undefined,
     parse: serializers,
   },
   taskSerializer: {
-    celery: "json",
+    celery: true,
     old: "CELERY_TASK_SERIALIZER",
     default: "json",
     parse: serializer,
   },
   resultSerializer: {
-    celery: "json",
+    celery: true,
     default: "json",
     parse: serializer,
   },
   taskCompression: {
-    celery: null,
+    celery: true,
     old: "CELERY_MESSAGE_COMPRESSION",
     default: undefined,
     parse: compression,
   },
   resultCompression: {
-    celery: null,
+    celery: true,
     default: undefined,
     parse: compression,
   },
   resultExpires: {
-    celery: 86_400,
+    celery: true,
     old: "CELERY_TASK_RESULT_EXPIRES",
     default: 86_400,
     parse: (value, at) => duration(value, at) || Infinity,
@@ -509,38 +509,38 @@ export const LIVE: { readonly [K in keyof ParsedConfig]: LiveSetting<ParsedConfi
     parse: (value, at) => seconds({ min: 60, max: MAX_JOURNAL_SECONDS })(duration(value, at), at),
   },
   resultExtended: {
-    celery: false,
+    celery: true,
     default: false,
     parse: boolean,
   },
   taskDefaultQueue: {
-    celery: "celery",
+    celery: true,
     default: "celery",
     parse: name,
   },
   taskDefaultExchange: {
-    celery: null,
+    celery: true,
     default: "",
     parse: text,
   },
   taskDefaultRoutingKey: {
-    celery: null,
+    celery: true,
     default: undefined,
     parse: name,
   },
   taskDefaultPriority: {
-    celery: null,
+    celery: true,
     default: undefined,
     parse: integer(0, 255),
   },
   taskQueues: {
-    celery: null,
+    celery: true,
     old: "CELERY_QUEUES",
     default: undefined,
     parse: queues,
   },
   taskRoutes: {
-    celery: null,
+    celery: true,
     old: "CELERY_ROUTES",
     default: Object.freeze([]),
     parse: routes,
@@ -551,51 +551,51 @@ export const LIVE: { readonly [K in keyof ParsedConfig]: LiveSetting<ParsedConfi
     parse: boolean,
   },
   taskIgnoreResult: {
-    celery: false,
+    celery: true,
     default: false,
     parse: boolean,
   },
   taskStoreErrorsEvenIfIgnored: {
-    celery: false,
+    celery: true,
     default: false,
     parse: boolean,
   },
   taskTrackStarted: {
-    celery: false,
+    celery: true,
     default: true,
     parse: boolean,
   },
   taskTimeLimit: {
-    celery: null,
+    celery: true,
     old: "CELERYD_TASK_TIME_LIMIT",
     default: undefined,
     parse: seconds({ over: 0 }),
   },
   taskSoftTimeLimit: {
-    celery: null,
+    celery: true,
     old: "CELERYD_TASK_SOFT_TIME_LIMIT",
     default: undefined,
     parse: seconds({ over: 0 }),
   },
-  taskAlwaysEager: { celery: false, default: false, parse: boolean },
+  taskAlwaysEager: { celery: true, default: false, parse: boolean },
   taskEagerPropagates: {
-    celery: false,
+    celery: true,
     old: "CELERY_EAGER_PROPAGATES_EXCEPTIONS",
     default: false,
     parse: boolean,
   },
   taskStoreEagerResult: {
-    celery: false,
+    celery: true,
     default: false,
     parse: boolean,
   },
   taskInheritParentPriority: {
-    celery: false,
+    celery: true,
     default: false,
     parse: boolean,
   },
   taskAllowErrorCbOnChordHeader: {
-    celery: false,
+    celery: true,
     default: false,
     parse: boolean,
   },
@@ -606,13 +606,13 @@ export const LIVE: { readonly [K in keyof ParsedConfig]: LiveSetting<ParsedConfi
     parse: boolean,
   },
   taskPublishRetryPolicy: {
-    celery: { max_retries: 3, interval_start: 0, interval_max: 1, interval_step: 0.2 },
+    celery: true,
     old: "CELERY_TASK_PUBLISH_RETRY_POLICY",
     default: Object.freeze(PUBLISH_RETRY),
     parse: retryPolicy(PUBLISH_RETRY),
   },
   taskAnnotations: {
-    celery: null,
+    celery: true,
     default: Object.freeze({}),
     parse: annotations,
   },
@@ -621,7 +621,7 @@ export const LIVE: { readonly [K in keyof ParsedConfig]: LiveSetting<ParsedConfi
     parse: integer(1, 100),
   },
   beatSchedule: {
-    celery: {},
+    celery: true,
     default: Object.freeze({}),
     parse: beatSchedule,
   },
@@ -630,28 +630,28 @@ export const LIVE: { readonly [K in keyof ParsedConfig]: LiveSetting<ParsedConfi
     parse: name,
   },
   workerConcurrency: {
-    celery: null,
+    celery: true,
     default: undefined,
     parse: (value, at) => (value === "auto" ? undefined : integer(1, 10_000)(value, at)),
   },
   workerPrefetchMultiplier: {
-    celery: 4,
+    celery: true,
     default: 4,
     parse: integer(1, 1000),
   },
   imports: {
-    celery: [],
+    celery: true,
     default: Object.freeze([]),
     parse: names,
   },
-  include: { celery: [], default: Object.freeze([]), parse: names },
+  include: { celery: true, default: Object.freeze([]), parse: names },
   workerMaxTasksPerChild: {
-    celery: null,
+    celery: true,
     default: undefined,
     parse: integer(1),
   },
   workerSoftShutdownTimeout: {
-    celery: 0,
+    celery: true,
     default: 20,
     parse: seconds({ max: 86_400 }),
   },
@@ -659,8 +659,6 @@ export const LIVE: { readonly [K in keyof ParsedConfig]: LiveSetting<ParsedConfi
 
 /** A setting of Celery's that has one value here, or none. */
 export interface FixedSetting {
-  /** Celery's default. */
-  readonly celery: unknown;
   readonly old?: string;
   /** The values that say what happens anyway; any other is refused. */
   readonly accepts: readonly unknown[];
@@ -668,21 +666,20 @@ export interface FixedSetting {
   readonly instead: string;
 }
 
-/** Settings of a group that share their reason: name after the group's and Celery's default. */
+/** Settings of a group that share their reason, by what follows the group's name. */
 function group<G extends string, N extends string>(
   prefix: G,
-  defaults: Readonly<Record<N, unknown>>,
+  members: readonly N[],
   instead: string,
 ): {
   readonly [K in N as `${G}${K}`]: {
-    readonly celery: unknown;
     readonly accepts: readonly [];
     readonly instead: string;
   };
 } {
   return Object.fromEntries(
-    Object.entries(defaults).map(([key, celery]) => [prefix + key, { celery, accepts: [], instead }]),
-    // The keys are prefix and name, which is what the type says and `fromEntries` cannot.
+    members.map((member) => [prefix + member, { accepts: [], instead }]),
+    // The keys are prefix and member, which is what the type says and `fromEntries` cannot.
   ) as never;
 }
 
@@ -706,380 +703,290 @@ const SHUTDOWN =
 
 export const FIXED = {
   enableUtc: {
-    celery: true,
     accepts: [true],
     instead: "times in messages are always UTC; timezone is the zone of schedules",
   },
 
   taskAcksLate: {
-    celery: false,
     accepts: [true],
     instead:
       "a message is acknowledged after the outcome is stored, or a crash would lose the task; a task that must not run twice checks that by itself",
   },
-  taskAcksOnFailureOrTimeout: { celery: true, accepts: [true], instead: ACKS },
-  taskAcksOnFailure: { celery: null, accepts: [true], instead: ACKS },
-  taskAcksOnTimeout: { celery: null, accepts: [true], instead: ACKS },
+  taskAcksOnFailureOrTimeout: { accepts: [true], instead: ACKS },
+  taskAcksOnFailure: { accepts: [true], instead: ACKS },
+  taskAcksOnTimeout: { accepts: [true], instead: ACKS },
   taskRejectOnWorkerLost: {
-    celery: null,
     accepts: [true],
     instead: "a task whose worker died runs again, as often as maxDeliveries allows",
   },
   taskRetryOnWorkerLost: {
-    celery: false,
     accepts: [],
     instead: "a death is not counted as a retry; maxDeliveries says how many there may be",
   },
-  taskCreateMissingQueueType: { celery: "classic", accepts: ["classic"], instead: NO_AMQP },
+  taskCreateMissingQueueType: { accepts: ["classic"], instead: NO_AMQP },
   taskCreateMissingQueueExchangeType: {
-    celery: null,
     accepts: ["direct"],
     instead: "only direct exchanges exist; SQS has neither topics nor fanout",
   },
-  taskDefaultQueueType: { celery: "classic", accepts: ["classic"], instead: NO_AMQP },
+  taskDefaultQueueType: { accepts: ["classic"], instead: NO_AMQP },
   taskDefaultExchangeType: {
-    celery: "direct",
     accepts: ["direct"],
     instead: "only direct exchanges exist; SQS has neither topics nor fanout",
   },
-  taskDefaultDeliveryMode: { celery: 2, accepts: [2, "persistent"], instead: "messages are always persistent" },
+  taskDefaultDeliveryMode: { accepts: [2, "persistent"], instead: "messages are always persistent" },
   taskDefaultRateLimit: {
-    celery: null,
     accepts: [],
     instead:
       "no worker knows what the others do, so a rate cannot be kept; bound what runs at a time by the queue's maxConcurrency, or workerConcurrency",
   },
   taskProtocol: {
-    celery: 2,
     old: "CELERY_TASK_PROTOCOL",
     accepts: [2],
     instead: "messages are written in protocol 2; both are read",
   },
   taskQueueMaxPriority: {
-    celery: null,
     accepts: [],
     instead:
       "queues need no preparation for priorities: SQS has none, SQLite and memory take 0 to 255; on SQS use a queue for each priority",
   },
   taskRemoteTracebacks: {
-    celery: false,
     accepts: [true],
     instead: "an error that get() throws always has the stack of the place where it was thrown",
   },
   taskReprMaxlevels: {
-    celery: 3,
     accepts: [],
     instead: "argsrepr and kwargsrepr have a fixed depth; a call can give its own",
   },
-  taskSendSentEvent: { celery: false, old: "CELERY_SEND_TASK_SENT_EVENT", accepts: [false], instead: NO_EVENTS },
+  taskSendSentEvent: { old: "CELERY_SEND_TASK_SENT_EVENT", accepts: [false], instead: NO_EVENTS },
 
   resultCacheMax: {
-    celery: -1,
     old: "CELERY_MAX_CACHED_RESULTS",
     accepts: [-1],
     instead: "results are not cached in the process; an AsyncResult keeps what it has read once the task has ended",
   },
-  resultExchange: { celery: "celeryresults", accepts: [], instead: NO_RESULT_EXCHANGE },
-  resultExchangeType: { celery: "direct", accepts: [], instead: NO_RESULT_EXCHANGE },
-  resultPersistent: { celery: null, accepts: [], instead: NO_RESULT_EXCHANGE },
+  resultExchange: { accepts: [], instead: NO_RESULT_EXCHANGE },
+  resultExchangeType: { accepts: [], instead: NO_RESULT_EXCHANGE },
+  resultPersistent: { accepts: [], instead: NO_RESULT_EXCHANGE },
   resultChordExpires: {
-    celery: null,
     accepts: [],
     instead: "the row of a chord expires like any other (resultExpires)",
   },
   resultFailureExpires: {
-    celery: null,
     accepts: [],
     instead: "failures are kept as long as other results (resultExpires)",
   },
   resultChordRetryInterval: {
-    celery: 1,
     accepts: [],
     instead: "a chord is counted in its row and its body sent by the last member; nobody polls",
   },
   resultChordJoinTimeout: {
-    celery: 3,
     accepts: [],
     instead: "a chord's body is sent when all results are stored; nothing is waited for",
   },
   resultBackendAlwaysRetry: {
-    celery: false,
     accepts: [],
     instead: "passing errors are tried again by the AWS SDK, and then the message is handed back to the queue",
   },
-  ...group(
-    "resultBackend",
-    { MaxSleepBetweenRetriesMs: 10_000, BaseSleepBetweenRetriesMs: 10, MaxRetries: Infinity },
-    NO_CONNECTION,
-  ),
+  ...group("resultBackend", ["MaxSleepBetweenRetriesMs", "BaseSleepBetweenRetriesMs", "MaxRetries"], NO_CONNECTION),
 
   ...group(
     "beat",
-    { Scheduler: "celery.beat:PersistentScheduler", ScheduleFilename: "celerybeat-schedule" },
+    ["Scheduler", "ScheduleFilename"],
     "beat keeps no state: which runs are due follows from the schedule and the time alone",
   ),
-  beatSyncEvery: { celery: 0, accepts: [0], instead: "beat keeps no state that would have to be written" },
+  beatSyncEvery: { accepts: [0], instead: "beat keeps no state that would have to be written" },
   beatMaxLoopInterval: {
-    celery: 0,
     accepts: [0],
     instead: "beat sleeps until the next run is due; there is no interval to set",
   },
   beatCronStartingDeadline: {
-    celery: null,
     accepts: [],
     instead:
       "runs that were missed are not made up for; to drop one that starts late, give its entry options: { expires: seconds }",
   },
-  beatEnableRemoteControl: { celery: false, accepts: [false], instead: NO_REMOTE_CONTROL },
-  beatRemoteControlMaxTickAge: { celery: null, accepts: [], instead: NO_REMOTE_CONTROL },
+  beatEnableRemoteControl: { accepts: [false], instead: NO_REMOTE_CONTROL },
+  beatRemoteControlMaxTickAge: { accepts: [], instead: NO_REMOTE_CONTROL },
 
-  ...group("broker", { ReadUrl: null, WriteUrl: null }, "one URL serves both ways: brokerUrl"),
+  ...group("broker", ["ReadUrl", "WriteUrl"], "one URL serves both ways: brokerUrl"),
+  ...group("broker", ["Transport", "Host", "Port", "User", "Password", "Vhost"], NO_BROKER_PARTS),
   ...group(
     "broker",
-    { Transport: null, Host: null, Port: null, User: null, Password: null, Vhost: null },
-    NO_BROKER_PARTS,
-  ),
-  ...group(
-    "broker",
-    {
-      ConnectionTimeout: 4,
-      ConnectionMaxRetries: 100,
-      FailoverStrategy: null,
-      Heartbeat: 120,
-      HeartbeatCheckrate: 3,
-      PoolLimit: 10,
-      PoolAcquireTimeout: null,
-    },
+    [
+      "ConnectionTimeout",
+      "ConnectionMaxRetries",
+      "FailoverStrategy",
+      "Heartbeat",
+      "HeartbeatCheckrate",
+      "PoolLimit",
+      "PoolAcquireTimeout",
+    ],
     NO_CONNECTION,
   ),
-  brokerConnectionRetry: { celery: true, accepts: [true], instead: NO_CONNECTION },
-  brokerConnectionRetryOnStartup: { celery: null, accepts: [true], instead: NO_CONNECTION },
-  brokerChannelErrorRetry: { celery: false, accepts: [], instead: NO_CONNECTION },
-  brokerLoginMethod: { celery: null, accepts: [], instead: "credentials are found by the AWS SDK" },
+  brokerConnectionRetry: { accepts: [true], instead: NO_CONNECTION },
+  brokerConnectionRetryOnStartup: { accepts: [true], instead: NO_CONNECTION },
+  brokerChannelErrorRetry: { accepts: [], instead: NO_CONNECTION },
+  brokerLoginMethod: { accepts: [], instead: "credentials are found by the AWS SDK" },
   brokerUseSsl: {
-    celery: false,
     accepts: [],
     instead: "AWS is always reached over TLS; an emulator as AWS_ENDPOINT_URL says",
   },
-  brokerNativeDelayedDeliveryQueueType: { celery: "quorum", accepts: [], instead: NO_AMQP },
+  brokerNativeDelayedDeliveryQueueType: { accepts: [], instead: NO_AMQP },
 
   workerDeduplicateSuccessfulTasks: {
-    celery: false,
     accepts: [true],
     instead: "a task's row keeps it from running twice; the task option claim: false leaves that out",
   },
   workerDirect: {
-    celery: false,
     old: "CELERY_WORKER_DIRECT",
     accepts: [false],
     instead: "workers have no queues of their own; declare one in taskQueues and let one worker serve it",
   },
   workerDisableRateLimits: {
-    celery: false,
     old: "CELERY_DISABLE_RATE_LIMITS",
     accepts: [true],
     instead: "there are no rate limits; bound what runs at a time by the queue's maxConcurrency, or workerConcurrency",
   },
   workerEnableRemoteControl: {
-    celery: true,
     old: "CELERY_ENABLE_REMOTE_CONTROL",
     accepts: [false],
     instead: NO_REMOTE_CONTROL,
   },
-  workerStateDb: { celery: null, accepts: [], instead: "what is revoked stands in the tasks' rows, not in a worker" },
-  workerSendTaskEvents: { celery: false, old: "CELERY_SEND_EVENTS", accepts: [false], instead: NO_EVENTS },
-  workerHijackRootLogger: { celery: true, accepts: [false], instead: NO_LOGGING },
-  workerRedirectStdouts: { celery: true, old: "CELERY_REDIRECT_STDOUTS", accepts: [false], instead: NO_LOGGING },
+  workerStateDb: { accepts: [], instead: "what is revoked stands in the tasks' rows, not in a worker" },
+  workerSendTaskEvents: { old: "CELERY_SEND_EVENTS", accepts: [false], instead: NO_EVENTS },
+  workerHijackRootLogger: { accepts: [false], instead: NO_LOGGING },
+  workerRedirectStdouts: { old: "CELERY_REDIRECT_STDOUTS", accepts: [false], instead: NO_LOGGING },
   workerRedirectStdoutsLevel: {
-    celery: "WARNING",
     old: "CELERY_REDIRECT_STDOUTS_LEVEL",
     accepts: [],
     instead: NO_LOGGING,
   },
+  ...group("worker", ["LogColor", "LogDatefmt", "LogFormat", "TaskLogDatefmt", "TaskLogFormat"], NO_LOGGING),
   ...group(
     "worker",
-    {
-      LogColor: null,
-      LogDatefmt: null,
-      LogFormat: "[%(asctime)s: %(levelname)s/%(processName)s] %(message)s",
-      TaskLogDatefmt: null,
-      TaskLogFormat: "[%(asctime)s: %(levelname)s/%(processName)s] %(task_name)s[%(task_id)s]: %(message)s",
-    },
-    NO_LOGGING,
-  ),
-  ...group(
-    "worker",
-    {
-      Pool: "prefork",
-      PoolPutlocks: true,
-      PoolRestarts: false,
-      PoolStartMethod: "fork",
-      ProcAliveTimeout: 4,
-      Autoscaler: "celery.worker.autoscale:Autoscaler",
-    },
+    ["Pool", "PoolPutlocks", "PoolRestarts", "PoolStartMethod", "ProcAliveTimeout", "Autoscaler"],
     NO_POOL,
   ),
-  workerAgent: { celery: null, accepts: [], instead: "the worker is not made of replaceable parts" },
+  workerAgent: { accepts: [], instead: "the worker is not made of replaceable parts" },
   workerConsumer: {
-    celery: "celery.worker.consumer:Consumer",
     accepts: [],
     instead: "the worker is not made of replaceable parts",
   },
-  workerTimer: { celery: null, accepts: [], instead: "the worker is not made of replaceable parts" },
+  workerTimer: { accepts: [], instead: "the worker is not made of replaceable parts" },
   workerTimerPrecision: {
-    celery: 1,
     accepts: [],
     instead: "delayed messages wait in the queue, not in a timer of the worker",
   },
   workerEtaTaskLimit: {
-    celery: null,
     accepts: [],
     instead: "delayed messages wait in the queue, not in the worker's memory",
   },
   workerLostWait: {
-    celery: 10,
     old: "CELERYD_WORKER_LOST_WAIT",
     accepts: [],
     instead: "a dead worker is noticed when its lease ends (brokerTransportOptions.visibilityTimeout)",
   },
   workerMaxMemoryPerChild: {
-    celery: null,
     accepts: [],
     instead: "set workerMaxTasksPerChild, Node's --max-old-space-size, or the queue's memorySize on AWS",
   },
-  workerDisablePrefetch: { celery: false, accepts: [], instead: "set workerPrefetchMultiplier: 1" },
+  workerDisablePrefetch: { accepts: [], instead: "set workerPrefetchMultiplier: 1" },
   workerEnablePrefetchCountReduction: {
-    celery: true,
     accepts: [],
     instead: "there is no connection that could be lost and take messages along",
   },
   workerCancelLongRunningTasksOnConnectionLoss: {
-    celery: false,
     accepts: [],
     instead: "there is no connection that could be lost; a run whose lease went to another worker stores nothing",
   },
-  workerEnableSoftShutdownOnIdle: { celery: false, accepts: [false], instead: SHUTDOWN },
-  workerDetectQuorumQueues: { celery: true, accepts: [], instead: NO_AMQP },
+  workerEnableSoftShutdownOnIdle: { accepts: [false], instead: SHUTDOWN },
+  workerDetectQuorumQueues: { accepts: [], instead: NO_AMQP },
 
-  ...group(
-    "control",
-    { QueueTtl: 300, QueueExpires: 10, QueueExclusive: true, QueueDurable: false, Exchange: "celery" },
-    NO_REMOTE_CONTROL,
-  ),
+  ...group("control", ["QueueTtl", "QueueExpires", "QueueExclusive", "QueueDurable", "Exchange"], NO_REMOTE_CONTROL),
   ...group(
     "event",
-    {
-      QueueExpires: 60,
-      QueueTtl: 5,
-      QueuePrefix: "celeryev",
-      QueueExclusive: true,
-      QueueDurable: false,
-      Serializer: "json",
-      Exchange: "celeryev",
-    },
+    ["QueueExpires", "QueueTtl", "QueuePrefix", "QueueExclusive", "QueueDurable", "Serializer", "Exchange"],
     NO_EVENTS,
   ),
-  ...group(
-    "security",
-    { Certificate: null, CertStore: null, Key: null, KeyPassword: null, Digest: "sha256" },
-    NO_SIGNING,
-  ),
+  ...group("security", ["Certificate", "CertStore", "Key", "KeyPassword", "Digest"], NO_SIGNING),
 
   // Read by Celery's DynamoDB backend, though not in Celery's own table of defaults.
   dynamodbEndpointUrl: {
-    celery: null,
     accepts: [],
     instead: "set AWS_ENDPOINT_URL, or AWS_ENDPOINT_URL_DYNAMODB, in the environment",
   },
 
-  ...group("cache", { Backend: null, BackendOptions: {} }, NO_SUCH_BACKEND),
+  ...group("cache", ["Backend", "BackendOptions"], NO_SUCH_BACKEND),
   ...group(
     "cassandra",
-    {
-      EntryTtl: null,
-      Keyspace: null,
-      Port: null,
-      ReadConsistency: null,
-      Servers: null,
-      BundlePath: null,
-      Table: null,
-      WriteConsistency: null,
-      AuthProvider: null,
-      AuthKwargs: null,
-      Options: {},
-    },
+    [
+      "EntryTtl",
+      "Keyspace",
+      "Port",
+      "ReadConsistency",
+      "Servers",
+      "BundlePath",
+      "Table",
+      "WriteConsistency",
+      "AuthProvider",
+      "AuthKwargs",
+      "Options",
+    ],
     NO_SUCH_BACKEND,
   ),
-  ...group(
-    "s3",
-    { AccessKeyId: null, SecretAccessKey: null, Bucket: null, BasePath: null, EndpointUrl: null, Region: null },
-    NO_SUCH_BACKEND,
-  ),
+  ...group("s3", ["AccessKeyId", "SecretAccessKey", "Bucket", "BasePath", "EndpointUrl", "Region"], NO_SUCH_BACKEND),
   ...group(
     "azureblockblob",
-    {
-      ContainerName: "celery",
-      RetryInitialBackoffSec: 2,
-      RetryIncrementBase: 2,
-      RetryMaxAttempts: 3,
-      BasePath: "",
-      ConnectionTimeout: 20,
-      ReadTimeout: 120,
-    },
+    [
+      "ContainerName",
+      "RetryInitialBackoffSec",
+      "RetryIncrementBase",
+      "RetryMaxAttempts",
+      "BasePath",
+      "ConnectionTimeout",
+      "ReadTimeout",
+    ],
     NO_SUCH_BACKEND,
   ),
-  ...group("gcs", { Bucket: null, Project: null, BasePath: "", Ttl: 0 }, NO_SUCH_BACKEND),
-  ...group("couchbase", { BackendSettings: null }, NO_SUCH_BACKEND),
-  ...group("arangodb", { BackendSettings: null }, NO_SUCH_BACKEND),
-  ...group("mongodb", { BackendSettings: null }, NO_SUCH_BACKEND),
+  ...group("gcs", ["Bucket", "Project", "BasePath", "Ttl"], NO_SUCH_BACKEND),
+  ...group("couchbase", ["BackendSettings"], NO_SUCH_BACKEND),
+  ...group("arangodb", ["BackendSettings"], NO_SUCH_BACKEND),
+  ...group("mongodb", ["BackendSettings"], NO_SUCH_BACKEND),
   ...group(
     "cosmosdbsql",
-    {
-      DatabaseName: "celerydb",
-      CollectionName: "celerycol",
-      ConsistencyLevel: "Session",
-      MaxRetryAttempts: 9,
-      MaxRetryWaitTime: 30,
-    },
+    ["DatabaseName", "CollectionName", "ConsistencyLevel", "MaxRetryAttempts", "MaxRetryWaitTime"],
     NO_SUCH_BACKEND,
   ),
   ...group(
     "redis",
-    {
-      BackendUseSsl: null,
-      Db: null,
-      Host: null,
-      MaxConnections: null,
-      Username: null,
-      Password: null,
-      Port: null,
-      SocketTimeout: 120,
-      SocketConnectTimeout: null,
-      RetryOnTimeout: false,
-      SocketKeepalive: false,
-    },
+    [
+      "BackendUseSsl",
+      "Db",
+      "Host",
+      "MaxConnections",
+      "Username",
+      "Password",
+      "Port",
+      "SocketTimeout",
+      "SocketConnectTimeout",
+      "RetryOnTimeout",
+      "SocketKeepalive",
+    ],
     NO_SUCH_BACKEND,
   ),
-  ...group(
-    "elasticsearch",
-    { RetryOnTimeout: null, MaxRetries: null, Timeout: null, SaveMetaAsText: true },
-    NO_SUCH_BACKEND,
-  ),
-  databaseUrl: { celery: null, old: "CELERY_RESULT_DBURI", accepts: [], instead: NO_SUCH_BACKEND },
+  ...group("elasticsearch", ["RetryOnTimeout", "MaxRetries", "Timeout", "SaveMetaAsText"], NO_SUCH_BACKEND),
+  databaseUrl: { old: "CELERY_RESULT_DBURI", accepts: [], instead: NO_SUCH_BACKEND },
   databaseEngineOptions: {
-    celery: { pool_pre_ping: true, pool_recycle: 3600 },
     old: "CELERY_RESULT_ENGINE_OPTIONS",
     accepts: [],
     instead: NO_SUCH_BACKEND,
   },
   databaseShortLivedSessions: {
-    celery: false,
     old: "CELERY_RESULT_DB_SHORT_LIVED_SESSIONS",
     accepts: [],
     instead: NO_SUCH_BACKEND,
   },
-  databaseTableNames: { celery: null, old: "CELERY_RESULT_DB_TABLENAMES", accepts: [], instead: NO_SUCH_BACKEND },
-  ...group("database", { EngineCallback: null, TableSchemas: null, CreateTablesAtSetup: true }, NO_SUCH_BACKEND),
+  databaseTableNames: { old: "CELERY_RESULT_DB_TABLENAMES", accepts: [], instead: NO_SUCH_BACKEND },
+  ...group("database", ["EngineCallback", "TableSchemas", "CreateTablesAtSetup"], NO_SUCH_BACKEND),
 } as const satisfies Readonly<Record<string, FixedSetting>>;
 
 /** Settings of Celery's that may be written down with the one value that is true here anyway. */
