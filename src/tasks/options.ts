@@ -18,6 +18,7 @@ import {
 import { compressionName } from "../protocol/compression.ts";
 import type { SerializerName } from "../protocol/serializers.ts";
 import { isPythonTime, parseTime } from "../protocol/time.ts";
+import { wrongParams } from "./params.ts";
 import type { Task } from "./task.ts";
 
 /** The class of an error: `autoretryFor: [FetchError]`. */
@@ -147,7 +148,13 @@ export interface TaskOptions extends DeliveryOptions, Hooks {
   readonly bind?: boolean;
   /** A class that extends {@link Task}: its hooks are the task's, its members are on the bound task. */
   readonly base?: TaskClass;
-  /** Names of the parameters, so that keyword arguments find their place. */
+  /**
+   * The parameters by name and in their order, as Python's signature has them: keyword arguments find their place, and too
+   * few or too many are a `TypeError`. What has a default in the function, or is written `"y?"`, may be left out.
+   * `"...args"` takes all further arguments: one by one where it is the last, else as a list at its place. `"**kwargs"`, as
+   * the last, takes all further keyword arguments as an object. Those after `"*"` or `"...args"` are given by keyword alone,
+   * those before `"/"` by position alone. Default: any number of arguments, and no keywords.
+   */
   readonly params?: readonly string[];
   /** Checked before the task is sent, and again before it runs; its output is what the function gets. */
   readonly schema?: TaskSchema;
@@ -331,9 +338,6 @@ const CALL_CHECKS: Record<keyof CallOptions, Check> = {
   tenant: text,
 };
 
-/** What a parameter may be called, here or in Python. */
-const IDENTIFIER = /^[\p{ID_Start}_$][\p{ID_Continue}$]*$/u;
-
 const TASK_CHECKS: Record<keyof TaskOptions, Check> = {
   ...DELIVERY_CHECKS,
   beforeStart: hook,
@@ -343,11 +347,7 @@ const TASK_CHECKS: Record<keyof TaskOptions, Check> = {
   afterReturn: hook,
   bind: flag,
   base: (value) => (typeof value === "function" ? undefined : "must be a class that extends Task"),
-  params: (value) => {
-    if (!Array.isArray(value) || !value.every((name) => typeof name === "string" && IDENTIFIER.test(name)))
-      return 'must be a list of parameter names, such as ["x", "y"]';
-    return new Set(value).size === value.length ? undefined : "names a parameter twice";
-  },
+  params: wrongParams,
   schema: (value) =>
     (typeof value === "object" || typeof value === "function") && value !== null && "~standard" in value
       ? undefined

@@ -2,6 +2,7 @@
 import type { StandardSchemaV1 } from "@standard-schema/spec";
 import { ValidationError } from "../errors.ts";
 import type { TaskSchema } from "./options.ts";
+import { placeByParams } from "./params.ts";
 import type { Task } from "./task.ts";
 
 type Kwargs = Readonly<Record<string, unknown>>;
@@ -37,8 +38,8 @@ export function checkInputNow(task: Task, args: readonly unknown[], kwargs: Kwar
 }
 
 /**
- * The arguments that a task's function is called with. Throws `TypeError` in Python's words where keyword arguments find
- * no place, and `ValidationError` where the schema refuses them.
+ * The arguments that a task's function is called with. Throws `TypeError` in Python's words where arguments find
+ * no place or are missing, and `ValidationError` where the schema refuses them.
  */
 export async function resolveInput(task: Task, args: readonly unknown[], kwargs: Kwargs): Promise<readonly unknown[]> {
   const placed = placeArguments(task, args, kwargs);
@@ -46,27 +47,16 @@ export async function resolveInput(task: Task, args: readonly unknown[], kwargs:
 }
 
 function placeArguments(task: Task, args: readonly unknown[], kwargs: Kwargs): readonly unknown[] {
+  const { params, schema } = task.options;
+  if (params !== undefined) return placeByParams(task, args, kwargs);
   const names = Object.keys(kwargs);
   if (names.length === 0) return args;
-  const { params, schema } = task.options;
-  if (params === undefined) {
-    // The keywords are the keys of the one object that the schema describes; the schema says whether they are right.
-    if (schema !== undefined && args.length === 0) return [kwargs];
-    if (schema !== undefined && args.length === 1 && isObject(args[0])) return [{ ...args[0], ...kwargs }];
-    throw new TypeError(
-      `${task.name}() was called with the keyword arguments ${names.join(", ")}, and does not say where they belong: declare params: [${names.map((n) => JSON.stringify(n)).join(", ")}] in their order, or a schema`,
-    );
-  }
-  const placed = [...args];
-  for (const name of names) {
-    const index = params.indexOf(name);
-    if (index === -1)
-      throw new TypeError(`${task.name}() got an unexpected keyword argument '${name}'; it takes ${params.join(", ")}`);
-    if (index < args.length) throw new TypeError(`${task.name}() got multiple values for argument '${name}'`);
-    placed[index] = kwargs[name];
-  }
-  // A hole would be skipped by spread and rest alike: what was not given is undefined, so that defaults apply.
-  return Array.from(placed, (value) => value);
+  // The keywords are the keys of the one object that the schema describes; the schema says whether they are right.
+  if (schema !== undefined && args.length === 0) return [kwargs];
+  if (schema !== undefined && args.length === 1 && isObject(args[0])) return [{ ...args[0], ...kwargs }];
+  throw new TypeError(
+    `${task.name}() was called with the keyword arguments ${names.join(", ")}, and does not say where they belong: declare params: [${names.map((n) => JSON.stringify(n)).join(", ")}] in their order, or a schema`,
+  );
 }
 
 const isObject = (value: unknown): value is object =>

@@ -7,6 +7,7 @@ import { toWireOptions } from "../canvas/wire-options.ts";
 import type { AsyncResult } from "../results/async-result.ts";
 import { callInPlace } from "./direct.ts";
 import { type CallOptions, checkSignature, type Hooks, type TaskOptions } from "./options.ts";
+import { checkByParams } from "./params.ts";
 import type { SendableArgs } from "./wire.ts";
 
 type Kwargs = Readonly<Record<string, unknown>>;
@@ -43,8 +44,16 @@ export class Task<P extends readonly unknown[] = readonly unknown[], R = unknown
     return this.applyAsync(args);
   }
 
-  /** Sends the task with options: `add.applyAsync([1, 2], { countdown: 20 })`. Without arguments, `kwargs` carries them. */
+  /**
+   * Sends the task with options: `add.applyAsync([1, 2], { countdown: 20 })`. Without arguments, `kwargs` carries them.
+   * Rejects with `TypeError` where the task declares `params` and these arguments do not fit them.
+   */
   applyAsync(args: SendableArgs<P> | readonly [] = [], options: CallOptions = {}): Promise<AsyncResult<R>> {
+    try {
+      checkByParams(this as unknown as Task, args, options?.kwargs);
+    } catch (error) {
+      return Promise.reject(error);
+    }
     return this.app.sendTask<R>(this.name, args, options);
   }
 

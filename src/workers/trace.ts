@@ -38,6 +38,7 @@ import { AsyncResult } from "../results/async-result.ts";
 import { bindTask, callTask } from "../tasks/direct.ts";
 import { loggerOf, type Say, sayer } from "../tasks/logger.ts";
 import { checkCallOptions, type TaskOptions } from "../tasks/options.ts";
+import { argumentsOfRetry } from "../tasks/params.ts";
 import { resolveInput } from "../tasks/schema.ts";
 import { Task } from "../tasks/task.ts";
 import { BuiltinTask } from "./builtins.ts";
@@ -296,7 +297,7 @@ function decideRetry(attempt: Attempt, retry: Retry): Outcome {
     return failure(exhausted(message.task, message.id, message.retries, request.exc), options);
   const now = clock.now();
   const due = retryTime(retry, options.defaultRetryDelay ?? DEFAULT_RETRY_DELAY_S, now);
-  const { args, kwargs } = request;
+  const { args, kwargs } = argumentsOfRetry(attempt.task, message, request);
   const { queue, priority, headers, expires } = (request.options ?? {}) as Pick<
     RetryOptions,
     "queue" | "priority" | "headers" | "expires"

@@ -53,7 +53,7 @@ describe.each(everywhere)("on %s", (_, start) => {
   test("a retry takes new arguments, keywords, headers and queue with it", async () => {
     const app = new Lovage("tasks");
     const seen: unknown[] = [];
-    const flaky = app.task("tasks.flaky", { bind: true, params: ["n", "note"] }, (self, n: number, note?: string) => {
+    const flaky = app.task("tasks.flaky", { bind: true, params: ["n", "note?"] }, (self, n: number, note?: string) => {
       const { queue, headers, retries } = self.request;
       seen.push([n, note, queue, headers.step, retries]);
       if (n > 0)
