@@ -95,11 +95,15 @@ function freezeChain(chain: SignatureData, rules: Rules, place: Place): Frozen {
   const last = frozen.at(-1);
   if (first === undefined || last === undefined) throw new ImproperlyConfigured("chain", "has no steps");
   if (frozen.length === 1) return first;
+  // A group or chord among the steps has handed them to its parts, and must not be given them again.
+  const isPlain = frozen.every((step) => formOf(step.signature) === "task");
+  const errbacks = isPlain ? chain.options["link_error"] : undefined;
   const signature = {
     ...chain,
     args: [],
     kwargs: { tasks: frozen.map((step) => step.signature) },
-    options: { task_id: last.node.id },
+    // Celery's worker looks there, and not at the steps, for whom to tell of a body that will not run.
+    options: { task_id: last.node.id, ...(errbacks === undefined ? {} : { link_error: errbacks }) },
   };
   return { signature: { ...signature, immutable: false }, node: last.node };
 }

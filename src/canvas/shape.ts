@@ -201,14 +201,16 @@ export const inherited = (options: SignatureData["options"]): SignatureData["opt
 export const signatures = (value: unknown): readonly SignatureData[] =>
   value === undefined || value === null ? [] : (Array.isArray(value) ? value : [value]).map(readSignature);
 
-/** Options over those that a signature has; links are added to its own. */
+/** Options over those that a signature has; links are added to its own, as Celery does where it has not the same already. */
 export function withOptions(
   signature: SignatureData,
   { link, link_error, ...more }: SignatureData["options"],
 ): SignatureData {
   const options: Record<string, unknown> = { ...signature.options, ...more };
   for (const [name, given] of Object.entries({ link, link_error })) {
-    const all = [...signatures(signature.options[name]), ...signatures(given)];
+    const own = signatures(signature.options[name]);
+    const known = new Set(own.map((link) => JSON.stringify(link)));
+    const all = [...own, ...signatures(given).filter((link) => !known.has(JSON.stringify(link)))];
     if (all.length > 0) options[name] = all;
   }
   return { ...signature, options };
@@ -309,13 +311,25 @@ function withBody(chord: SignatureData, change: (body: SignatureData) => Signatu
   return { ...chord, kwargs: { ...chord.kwargs, body }, options };
 }
 
-/** Links callbacks and errbacks. Of a chord they are its body's, and errbacks with `onHeader` its header's too. */
+/**
+ * Links callbacks and errbacks, where Celery looks for them: of a group they are its members', of a chord its body's, and
+ * errbacks with `onHeader` its header's too.
+ */
 export function linkedTo(signature: SignatureData, links: SignatureData["options"], onHeader: boolean): SignatureData {
+  if (formOf(signature) === "group") {
+    const members = tasksOf(signature);
+    // Those of a generator are still to come.
+    if (members.length === 0) return withOptions(signature, links);
+    return withMembers(
+      signature,
+      members.map((member) => linkedTo(member, links, onHeader)),
+    );
+  }
   if (formOf(signature) !== "chord") return withOptions(signature, links);
   const { link_error } = links;
   const header = headerOf(signature);
   const kwargs = onHeader ? { ...signature.kwargs, header: withOptions(header, { link_error }) } : signature.kwargs;
-  return withBody({ ...signature, kwargs }, (body) => withOptions(body, links));
+  return withBody({ ...signature, kwargs }, (body) => linkedTo(body, links, onHeader));
 }
 
 /** A frozen canvas, and then the rest of the chain that it stands in; `rest` is as it travels, its next step last. */

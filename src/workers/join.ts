@@ -252,13 +252,11 @@ export async function callErrbacks(
   );
 }
 
-/** A chain's are given to each of its steps. */
+/** Of a frozen canvas: those of a chain are each of its steps'. */
 function errbacksOf(signature: SignatureData): readonly SignatureData[] {
-  const own = signatures(signature.options["link_error"]);
-  if (own.length > 0) return own;
   if (formOf(signature) === "chord") return errbacksOf(bodyOf(signature));
   const [first] = formOf(signature) === "chain" ? tasksOf(signature) : [];
-  return first === undefined ? [] : errbacksOf(first);
+  return first === undefined ? signatures(signature.options["link_error"]) : errbacksOf(first);
 }
 
 function endOf(signature: SignatureData): string {

@@ -9,7 +9,7 @@ class Refused extends Error {
 /** Ids of the tasks that ran, in order, for tests that count. */
 export type Ran = { readonly task: string; readonly id: string };
 
-export function createApp(config: ConfigInput, ran: Ran[] = []): Lovage {
+export function createApp(config: ConfigInput, ran: Ran[] = [], told: string[] = []): Lovage {
   const app = new Lovage("proj", config);
   app.on("taskPrerun", ({ task, taskId }) => void ran.push({ task, id: taskId }));
 
@@ -37,6 +37,7 @@ export function createApp(config: ConfigInput, ran: Ran[] = []): Lovage {
   app.task("ts.relay", async (name: string, ...args: unknown[]) =>
     (await app.sendTask(name, args)).get({ timeout: 20 }),
   );
+  app.task("ts.told", { params: ["failed", "marker"] }, (_failed: string, marker: string) => void told.push(marker));
   app.task("ts.note", (...args: unknown[]) => args);
   return app;
 }

@@ -22,6 +22,8 @@ export interface Fleet {
   readonly app: Lovage;
   /** What the Lovage worker began to run. */
   readonly ran: readonly Ran[];
+  /** What the errbacks that ran there were given to tell. */
+  readonly told: readonly string[];
   /** Evaluates an expression in a Python process that has the app, see client.py. */
   py<T>(expression: string): Promise<T>;
   /** Throws if the Python worker has ended, with what it said. */
@@ -90,6 +92,7 @@ export async function startFleet(aws: Emulator, python: string, keys: Keys): Pro
   const client = startAnswering(python, join(import.meta.dirname, "client.py"), env);
 
   const ran: Ran[] = [];
+  const told: string[] = [];
   const app = createApp(
     {
       brokerUrl,
@@ -105,6 +108,7 @@ export async function startFleet(aws: Emulator, python: string, keys: Keys): Pro
       },
     },
     ran,
+    told,
   );
   const log: string[] = [];
   const lovage = await startWorker(app, {
@@ -116,6 +120,7 @@ export async function startFleet(aws: Emulator, python: string, keys: Keys): Pro
   return {
     app,
     ran,
+    told,
     log,
     alive,
     pythonLog: () => said,
