@@ -128,18 +128,13 @@ test("what is linked to a chord is its body's, also when further steps follow", 
 
 describe("one id twice in a header", () => {
   const once = (n: number) => add.s(n, n).set({ taskId: `once-${n}` });
-  const many = Array.from({ length: 150 }, (_, at) => at);
+  const many = Array.from({ length: 105 }, (_, at) => at);
   test.each([
     ["in a list", () => [1, 2, 2].map(once), 2, [2, 4, 4]],
     ["in a generator", () => [1, 2, 2].map(once).values(), 2, [2, 4, 4]],
     ["all the same", () => [5, 5, 5].map(once).values(), 1, [10, 10, 10]],
-    ["in two rows of a list", () => [...many, 0].map(once), 150, [...many, 0].map((n) => 2 * n)],
-    [
-      "in two rows of a generator",
-      () => [...many, ...many].map(once).values(),
-      150,
-      [...many, ...many].map((n) => 2 * n),
-    ],
+    ["in two rows of a list", () => [...many, 0].map(once), 105, [...many, 0].map((n) => 2 * n)],
+    ["in two rows of a generator", () => [...many, 0, 1].map(once).values(), 105, [...many, 0, 1].map((n) => 2 * n)],
   ])("%s runs once, and counts once", async (_, members, runs, values) => {
     expect(await outcome(await chord(members() as Iterable<Signature>, list.s()).delay())).toEqual(values);
     expect(ran).toHaveLength(runs);
