@@ -39,6 +39,7 @@ const house = [
   "tasks/",
   "canvas/",
   "workers/",
+  "control/",
 ];
 
 /** The first row whose place a file has says what it may import, types too. Places are prefixes of names below src/. */

@@ -9,6 +9,7 @@ import { toWireOptions } from "./canvas/wire-options.ts";
 import { readWorkflow } from "./canvas/workflow.ts";
 import type { Config, ConfigInput } from "./config.ts";
 import { configFromObject } from "./config-object.ts";
+import { type Control, createControl } from "./control/control.ts";
 import { Engine, type Platform } from "./engine.ts";
 import { AlreadyRegistered, ImproperlyConfigured, NotRegistered } from "./errors.ts";
 import { createJournal, type Journal } from "./journal/journal.ts";
@@ -64,12 +65,16 @@ export class Lovage implements SignatureApplier {
     () => this.engine.clock.now(),
   );
 
+  /** An operator's questions and actions: what there is, and how it is steered. */
+  readonly control: Control;
+
   /** Throws `ImproperlyConfigured` for a setting that does not exist or is out of its range. */
   constructor(name: string, config: ConfigInput = {}, platform: Partial<Platform> = {}) {
     if (typeof name !== "string" || name === "") throw new ImproperlyConfigured("name", "an app needs a name");
     this.name = name;
     // From JavaScript, `null` may stand for none.
     this.engine = new Engine(config ?? {}, platform ?? {});
+    this.control = createControl(this.engine, name);
   }
 
   /** The settings in force. */

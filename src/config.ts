@@ -136,6 +136,7 @@ export interface ConfigInput extends AcceptedInput {
   readonly journal?: boolean;
   /** How long that is kept, in seconds or parts (`{ days: 7 }`): a minute to 366 days. Default: 7 days. */
   readonly journalExpires?: number | Duration;
+  readonly keepFailed?: boolean;
   /** Stores name, arguments, worker, queue and retries beside a result. Default `false`. */
   readonly resultExtended?: boolean;
   /** Queue of tasks that no route and no option sends elsewhere. Default `"celery"`. */
@@ -216,6 +217,7 @@ export interface Config {
   readonly journal: boolean;
   /** Seconds. */
   readonly journalExpires: number;
+  readonly keepFailed: boolean;
   readonly resultExtended: boolean;
   readonly taskDefaultQueue: string;
   readonly taskDefaultExchange: string;

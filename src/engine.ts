@@ -245,10 +245,10 @@ export class Engine implements PublishHost {
   }
 
   /** Tells the journal of what belongs to no row. Never throws: nothing depends on it. */
-  async note(entry: JournalEntry): Promise<void> {
+  async note(...entries: readonly JournalEntry[]): Promise<void> {
     if (!this.#config.journal) return;
     try {
-      await (await this.backend()).journal?.append([entry]);
+      await (await this.backend()).journal?.append(entries);
     } catch (error) {
       this.#journalFailed(error);
     }

@@ -264,6 +264,18 @@ export class SendInterrupted extends LovageError {
   }
 }
 
+/** `app.control.retry`: the task cannot be run again by its id. Nothing was sent. */
+export class CannotRetry extends LovageError {
+  readonly taskId: string;
+  /** `succeeded`, `running`, `waiting` (for its turn, or its next attempt), `revoked`, `unknown`, `deadLetter`, or `notKept`. */
+  readonly reason: string;
+  constructor(taskId: string, reason: string, why: string) {
+    super(`the task ${taskId} cannot be run again: ${why}`);
+    this.taskId = taskId;
+    this.reason = reason;
+  }
+}
+
 // ── what travels ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 /** A value cannot be carried by the serializer. Nothing was sent, or, for a result, FAILURE is stored. */

@@ -1,5 +1,21 @@
 /** What users import. It loads nothing that needs Node: an app that only sends runs at the edge too. */
 export { Lovage } from "./app.ts";
+export type {
+  Acting,
+  ChangedLetters,
+  ChangeLetters,
+  Control,
+  DeadLetters,
+  LettersOf,
+  RedriveLetters,
+  RetriedFailures,
+  RetryFailed,
+  RetryRefusal,
+  RevokeTasks,
+  ShownLetter,
+} from "./control/control.ts";
+export type { ByWorker, Inspect, QueueState } from "./control/inspect.ts";
+export type { Order, TaskInHand, WorkerInfo } from "./control/rows.ts";
 export type { Platform } from "./engine.ts";
 export type { Config, ConfigInput } from "./config.ts";
 export { registerBackend, registerBroker } from "./open.ts";

@@ -109,6 +109,30 @@ export const registerBeatStore = (scheme: string, load: Load<OpenBeatStore>): vo
 
 export const isBeatStoreScheme = (scheme: string): boolean => BEAT_STORES.has(scheme);
 
+/** What asks AWS itself, beside its queues and tables: who calls, and a switch of functions. */
+export interface Operator {
+  /** The ARN of who calls. */
+  caller(): Promise<string>;
+  /**
+   * Has the functions of a queue fetch, or not.
+   *
+   * @param queue Its name on SQS, prefix included.
+   */
+  setEnabled(queue: string, enabled: boolean): Promise<void>;
+}
+
+/** Beside a queue of AWS's; elsewhere there is none. */
+export async function openOperator(
+  brokerUrl: string,
+  options: Readonly<Record<string, unknown>>,
+): Promise<Operator | undefined> {
+  if (typeof LOVAGE_BUNDLE !== "undefined" || schemeOf(brokerUrl) !== "sqs") return undefined;
+  const { createOperator }: Partial<typeof import("./brokers/sqs-operator.ts")> = await import(
+    "./brokers/sqs-operator.ts"
+  );
+  return createOperator?.(brokerUrl, options);
+}
+
 const schemeOf = (url: string): string => url.slice(0, Math.max(0, url.indexOf(":")));
 
 /** Whether entries can be put at run time: beside SQS, only where the beat function is known. */

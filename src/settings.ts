@@ -508,6 +508,11 @@ export const LIVE: { readonly [K in keyof ParsedConfig]: LiveSetting<ParsedConfi
     default: 604_800,
     parse: (value, at) => seconds({ min: 60, max: MAX_JOURNAL_SECONDS })(duration(value, at), at),
   },
+  keepFailed: {
+    default: true,
+    parse: boolean,
+    what: "Keeps the message of a task that failed in the row of its result, to run it again by: `app.control.retry`, `lovage retry`. It counts towards the row's limit (400 KB on DynamoDB), and is left out where it does not fit.",
+  },
   resultExtended: {
     celery: true,
     default: false,

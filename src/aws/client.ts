@@ -17,7 +17,9 @@ export interface Service {
   readonly service: string;
   /** What stands before the operation's name in `X-Amz-Target`; none where operations have paths. */
   readonly target?: string;
-  readonly contentType: "application/x-amz-json-1.0" | "application/x-amz-json-1.1" | "application/json";
+  readonly contentType: `application/${"x-amz-json-1.0" | "x-amz-json-1.1" | "json" | "x-www-form-urlencoded"}`;
+  /** Where it answers in another way unless it is asked. */
+  readonly accept?: string;
   /** Tries of a request, unless `AWS_MAX_ATTEMPTS` says. */
   readonly attempts: number;
   /** The longest wait before the second try, in milliseconds; twice as much before each further one. */
@@ -34,13 +36,24 @@ export interface Command {
   readonly input: object;
   /** Below the endpoint, where it is not the endpoint itself. */
   readonly path: string | undefined;
+  /** Where it is not POST. A GET has no body. */
+  readonly method: Method | undefined;
 }
 
-export const command = (operation: string, pathOf?: (input: object) => string): (new (input: object) => Command) =>
+type Method = "GET" | "POST" | "PUT";
+
+export const command = (
+  operation: string,
+  pathOf?: (input: object) => string,
+  method?: Method,
+): (new (
+  input: object,
+) => Command) =>
   class {
     readonly operation = operation;
     readonly input: object;
     readonly path: string | undefined;
+    readonly method = method;
     constructor(input: object) {
       this.input = input;
       this.path = pathOf?.(input);
@@ -135,7 +148,7 @@ const classOf = (service: Service): ClientClass =>
 
     async send(asked: Command, options: { readonly requestTimeout?: number } = {}): Promise<Metadata & object> {
       const credentials = this.#config.credentials ?? (await defaultProvider()());
-      const body = service.stringify(asked.input);
+      const body = asked.method === "GET" ? "" : service.stringify(asked.input);
       let cost: number | undefined;
       let stale = 0;
       for (let attempt = 1; ; attempt++) {
@@ -182,7 +195,7 @@ const classOf = (service: Service): ClientClass =>
     }
 
     async #try(
-      { operation, path }: Command,
+      { operation, path, method = "POST" }: Command,
       body: string,
       credentials: AwsCredentials,
       { requestTimeout = this.#config.requestHandler.requestTimeout }: { readonly requestTimeout?: number },
@@ -191,15 +204,16 @@ const classOf = (service: Service): ClientClass =>
       const url = path === undefined ? endpoint : new URL(path, endpoint);
       const unsigned = {
         "content-type": service.contentType,
+        ...(service.accept !== undefined && { accept: service.accept }),
         ...(service.target !== undefined && { "x-amz-target": `${service.target}.${operation}` }),
       };
-      const headers = await signed({ url, body, headers: unsigned }, scope, credentials, this.#chance.now());
+      const headers = await signed({ method, url, body, headers: unsigned }, scope, credentials, this.#chance.now());
       headers["content-length"] = String(Buffer.byteLength(body));
       headers["user-agent"] = "lovage";
       const trace = traceId(this.#chance.env);
       if (trace) headers["x-amzn-trace-id"] = trace;
       const { connectionTimeout } = this.#config.requestHandler;
-      const answer = await exchange(url, agent, headers, body, { connectionTimeout, requestTimeout });
+      const answer = await exchange(method, url, agent, headers, body, { connectionTimeout, requestTimeout });
       // What has nothing to say may say nothing at all.
       if (answer.status < 300) return answer.text === "" ? {} : (service.parse(answer.text) as object);
       throw errorOf(service, answer);
@@ -245,6 +259,7 @@ interface Timeouts {
 }
 
 function exchange(
+  method: string,
   url: URL,
   agent: Agent,
   headers: Readonly<Record<string, string>>,
@@ -266,7 +281,7 @@ function exchange(
       const stale = request.reusedSocket && (code === "ECONNRESET" || code === "EPIPE");
       reject(stale ? new StaleConnection(error.message, { cause: error }) : error);
     };
-    const request = http(url).request(url, { method: "POST", agent, headers }, (response: IncomingMessage) => {
+    const request = http(url).request(url, { method, agent, headers }, (response: IncomingMessage) => {
       let text = "";
       response.setEncoding("utf8");
       response.on("data", (part: string) => {

@@ -4,6 +4,8 @@ import { SignatureV4 } from "@smithy/signature-v4";
 import type { AwsCredentials } from "./connection.ts";
 
 export interface Unsigned {
+  /** Default: `POST`. */
+  readonly method?: string;
   readonly url: URL;
   readonly body: string;
   /** Names in small letters, without `host`, which is the URL's. */
@@ -48,14 +50,15 @@ function fed(data: Bytes): string | Uint8Array {
  * @param now In milliseconds since the epoch.
  */
 export async function signed(
-  { url, body, headers }: Unsigned,
+  { method = "POST", url, body, headers }: Unsigned,
   { service, region }: Scope,
   credentials: AwsCredentials,
   now: number,
 ): Promise<Record<string, string>> {
   // It keeps the keys that it derives by itself, for all signers.
   const signer = new SignatureV4({ service, region, credentials, sha256: Sha256 });
-  const { protocol, host, hostname, pathname: path } = url;
-  const request = { method: "POST", protocol, hostname, path, headers: { ...headers, host }, body };
+  const { protocol, host, hostname, pathname: path, searchParams } = url;
+  const query = Object.fromEntries(searchParams);
+  const request = { method, protocol, hostname, path, query, headers: { ...headers, host }, body };
   return (await signer.sign(request, { signingDate: new Date(now) })).headers;
 }

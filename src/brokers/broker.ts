@@ -116,6 +116,11 @@ export interface Broker {
   size(queue: string): Promise<QueueSize>;
   /** The largest text of this queue, in bytes. Asked only of texts over {@link LEAST_MAX_BYTES}. Absent: it is the same for all. Never throws. */
   maxBytes?(queue: string): Promise<number>;
+  /**
+   * When the oldest message was sent that could be received now, in milliseconds since the epoch; `undefined`: there is none.
+   * Absent where the service does not say: SQS tells it to CloudWatch alone.
+   */
+  oldest?(queue: string): Promise<number | undefined>;
   /** Deletes all texts of a queue, those in flight too. Returns how many, or `undefined` where the service does not say. */
   purge(queue: string): Promise<number | undefined>;
   /** Ends waits and closes what is open. The broker is not used afterwards. */

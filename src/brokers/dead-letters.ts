@@ -8,7 +8,7 @@ import { compressionType } from "../protocol/compression.ts";
 import { decodeEnvelope, encodeEnvelope, peekEnvelope } from "../protocol/envelope.ts";
 import { createMessage } from "../protocol/message.ts";
 import { parseTime } from "../protocol/time.ts";
-import { type Broker, type Delivery, deadLetterQueue } from "./broker.ts";
+import { type Broker, type Delivery, deadLetterQueue, type Outgoing } from "./broker.ts";
 
 /** A dead letter, and what is known of it. What a worker did not write, as when SQS moved it itself, is not there. */
 export interface DeadLetter {
@@ -52,7 +52,7 @@ export interface RedriveOptions {
 const BATCH = 100;
 /** So long nobody else sees a letter that is being looked at, in milliseconds. */
 const VISIBILITY_MS = 60_000;
-/** Without waiting, SQS asks only some of its machines, and a queue may look empty that is not. */
+/** Without waiting, SQS asks only some of its machines, and a queue may look empty that is not. Who hands out all at once has one. */
 const WAIT_MS = 1_000;
 
 /**
@@ -71,7 +71,7 @@ export async function* takeDeadLetters(
   if (!(await broker.queues()).includes(dead)) return;
   try {
     for (;;) {
-      const wait = options.wait ?? WAIT_MS;
+      const wait = options.wait ?? (broker.limits.maxReceive === undefined ? 0 : WAIT_MS);
       const deliveries = await broker.receive(dead, { max: BATCH, wait, visibility: VISIBILITY_MS });
       const fresh = deliveries.filter(({ messageId }) => !seen.has(messageId));
       // Without its body: what is kept to be handed back is small.
@@ -160,22 +160,49 @@ function matches(letter: DeadLetter, { task, reason, since, id }: DeadLetterFilt
  */
 export async function redrive(broker: Broker, letter: DeadLetter, options: RedriveOptions): Promise<void> {
   const { delivery, queue } = letter;
-  const copy = {
+  const again: Again = {
     queue,
     body: await bodyOf(delivery.body, options),
-    ...(delivery.groupId === undefined ? {} : { groupId: delivery.groupId }),
+    groupId: delivery.groupId,
     deduplicationId: `redrive-${delivery.messageId}-${options.now}`,
-    attributes: { redrivenAt: String(options.now) },
+    redrive: options.now,
   };
-  let [refused] = await broker.send([copy]);
-  // A body that fills a message leaves no room to say when it was sent back.
-  if (refused instanceof PayloadTooLarge) {
-    const body = await compressed(copy.body, options.now);
-    // Where no row is to be claimed, the time is not missed.
-    [refused] = await broker.send([body === undefined ? { ...copy, attributes: {} } : { ...copy, body }]);
-  }
-  if (refused !== undefined) throw refused;
+  const send = async (entry: Outgoing) => {
+    const [refused] = await broker.send([entry]);
+    if (refused !== undefined) throw refused;
+  };
+  await sendAgain(send, again, options.now);
   await discard(broker, letter);
+}
+
+/** A message that is sent again, to run although its task has failed. */
+export interface Again {
+  readonly queue: string;
+  readonly body: string;
+  readonly groupId: string | undefined;
+  /** Of its own, or a FIFO queue would drop it as a duplicate. */
+  readonly deduplicationId: string;
+  /** By which it may claim the task's row, once: larger than any before. */
+  readonly redrive: number;
+}
+
+/** Throws what `send` throws. */
+export async function sendAgain(
+  send: (entry: Outgoing) => Promise<void>,
+  { queue, body, groupId, deduplicationId, redrive }: Again,
+  now: number,
+): Promise<void> {
+  const attributes = { redrivenAt: String(redrive) };
+  const copy = { queue, body, ...(groupId !== undefined && { groupId }), deduplicationId, attributes };
+  try {
+    await send(copy);
+  } catch (error) {
+    if (!(error instanceof PayloadTooLarge)) throw error;
+    // A body that fills a message leaves no room to say that it was sent back.
+    const smaller = await compressed(body, now);
+    // Where no row is to be claimed, that is not missed.
+    await send(smaller === undefined ? { ...copy, attributes: {} } : { ...copy, body: smaller });
+  }
 }
 
 /** Deletes a letter for ever. */
@@ -196,7 +223,7 @@ async function compressed(body: string, now: number): Promise<string | undefined
 }
 
 /** Whatever workers may read. */
-const READABLE = ["json", "yaml", "msgpack"];
+export const READABLE = ["json", "yaml", "msgpack"];
 
 async function bodyOf(body: string, { now, args, kwargs }: RedriveOptions): Promise<string> {
   if (args === undefined && kwargs === undefined) return body;

@@ -250,6 +250,14 @@ export function open(url: string, context: BrokerContext): Broker {
       return size;
     },
 
+    async oldest(name) {
+      const queue = store.queues.get(name);
+      if (!queue) return undefined;
+      ripen(queue, now());
+      const ready = [...queue.messages.values()].filter(({ state }) => state === "ready");
+      return ready.length === 0 ? undefined : ready.reduce((first, { sentAt }) => Math.min(first, sentAt), Infinity);
+    },
+
     async purge(name) {
       const queue = store.queues.get(name);
       const messages = [...(queue?.messages.values() ?? [])];

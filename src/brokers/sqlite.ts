@@ -97,6 +97,7 @@ export const SQL = {
       count(*) FILTER (WHERE ready = 0 AND visible_at > :now AND receive_count = 0) AS delayed,
       count(*) FILTER (WHERE ready = 0 AND visible_at > :now AND receive_count > 0) AS inFlight
     FROM message WHERE queue = :queue`,
+  oldest: "SELECT min(sent_at) AS at FROM message WHERE queue = :queue AND (ready = 1 OR visible_at <= :now)",
   purge: "DELETE FROM message WHERE queue = ?",
 } as const;
 
@@ -351,6 +352,11 @@ function createBroker(database: Database, now: () => number): Broker {
     async size(queue) {
       const row = read(() => prepare(SQL.size).get({ queue, now: now() }));
       return { ready: Number(row?.["ready"]), delayed: Number(row?.["delayed"]), inFlight: Number(row?.["inFlight"]) };
+    },
+
+    async oldest(queue) {
+      const at = read(() => prepare(SQL.oldest).get({ queue, now: now() }))?.["at"];
+      return typeof at === "number" ? at : undefined;
     },
 
     purge: (queue) => write(() => Number(prepare(SQL.purge).run(queue).changes), "messages"),

@@ -11,8 +11,9 @@ import {
   type RedriveOptions,
   takeDeadLetters,
 } from "../brokers/dead-letters.ts";
-import { deadLetterQueue, isDeadLetterQueue } from "../brokers/broker.ts";
-import { ImproperlyConfigured, LovageError } from "../errors.ts";
+import { deadLetterQueue } from "../brokers/broker.ts";
+import { noteLetter, queuesWithLetters } from "../control/letters.ts";
+import { LovageError } from "../errors.ts";
 import { EXIT, EXIT_HELP, oneLine } from "./exit.ts";
 import { loadSharedApp } from "./load.ts";
 import { appOption, jsonParser, listOption, readTime } from "./options.ts";
@@ -148,6 +149,7 @@ Examples:
         if (sentBack.has(what)) throw new LovageError("it was sent back, and has come again");
         await redrive(broker, letter, { now: Date.now(), args, kwargs });
         sentBack.add(what);
+        await noteLetter(app.engine, "redrive", letter);
       });
     });
 }
@@ -167,15 +169,16 @@ Examples:
     .action(async (options: Chosen & { readonly dryRun: boolean; readonly force: boolean }) => {
       await using app = await loadSharedApp(options.app);
       const broker = await app.engine.broker();
-      const queues = (await queuesOf(app, options)).map(deadLetterQueue);
+      const queues = (await queuesWithLetters(app.engine, options.queues)).map(deadLetterQueue);
       if (!options.dryRun && !options.force && !(await confirm(queues, "All that match in"))) {
         print("Nothing was deleted.");
         process.exitCode = EXIT.failure;
         return;
       }
-      await each(app, options, { doing: "Deleting", done: "Deleted", would: "Would delete" }, (letter) =>
-        discard(broker, letter),
-      );
+      await each(app, options, { doing: "Deleting", done: "Deleted", would: "Would delete" }, async (letter) => {
+        await discard(broker, letter);
+        await noteLetter(app.engine, "deleteDeadLetter", letter);
+      });
     });
 }
 
@@ -220,7 +223,7 @@ async function walk(
     interrupted = true;
   };
   const work = async () => {
-    for (const queue of await queuesOf(app, options)) {
+    for (const queue of await queuesWithLetters(app.engine, options.queues)) {
       for await (const letter of takeDeadLetters(broker, queue, options)) {
         if (interrupted) return;
         count++;
@@ -239,24 +242,3 @@ async function walk(
   complain("lovage: interrupted; the rest was not looked at");
   process.exitCode = EXIT.interrupted;
 }
-
-/** The queues whose dead letters are meant. */
-async function queuesOf(app: Lovage, { queues }: Chosen): Promise<readonly string[]> {
-  const existing = await (await app.engine.broker()).queues();
-  const known = [
-    ...new Set([...Object.keys(app.config.taskQueues), ...existing.filter((name) => !isDeadLetterQueue(name))]),
-  ];
-  const withLetters = [...known, ...existing.filter(isDeadLetterQueue).map(originOf)].filter((queue) =>
-    existing.includes(deadLetterQueue(queue)),
-  );
-  for (const queue of queues ?? []) {
-    if (isDeadLetterQueue(queue))
-      throw new ImproperlyConfigured(
-        "--queues",
-        `names the queue that they came from: ${originOf(queue)}, not ${queue}`,
-      );
-  }
-  return queues ?? [...new Set(withLetters)];
-}
-
-const originOf = (dead: string): string => dead.replace(/-dlq(\.fifo)?$/, "$1");

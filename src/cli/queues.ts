@@ -87,7 +87,7 @@ Examples:
       }
       for (const queue of queues) {
         const count = existing.includes(queue)
-          ? await withProgress((seconds) => `Purging ${queue}: ${seconds} s`, broker.purge(queue))
+          ? await withProgress((seconds) => `Purging ${queue}: ${seconds} s`, app.control.purge(queue))
           : 0;
         print(`Purged ${count ?? "all"} ${count === 1 ? "message" : "messages"} from ${harmlessLine(queue)}.`);
       }

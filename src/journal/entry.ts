@@ -51,6 +51,8 @@ export interface JournalEntry {
   readonly args?: string;
   /** The same of keyword arguments and `kwargsrepr`. */
   readonly kwargs?: string;
+  /** It failed, and its message was too large to be kept: it cannot be run again by its id. */
+  readonly unkept?: boolean;
   /** The message went to the dead letters as well. */
   readonly deadLetter?: boolean;
   /** Of a `revoke`: a run that is under way is to be aborted. */

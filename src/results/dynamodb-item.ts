@@ -26,6 +26,7 @@ const TYPES = {
   hidden: "B",
   buried: "BOOL",
   redrive: "N",
+  kept: "S",
   chord_count: "N",
   members: "SS",
   size: "N",

@@ -37,7 +37,8 @@ export interface ResultReader {
   saveGroup(tuple: ResultTuple): Promise<void>;
   forgetGroup(id: string): Promise<void>;
   forget(id: string): Promise<void>;
-  revoke(id: string, terminate: boolean): Promise<void>;
+  /** @param by Who revokes it, as the journal is told. */
+  revoke(id: string, terminate: boolean, by?: string): Promise<void>;
 }
 
 /** The first look after the first one comes so soon, where the backend cannot tell of changes … */
@@ -276,7 +277,7 @@ export function createReader(context: ReaderContext): ResultReader {
       }),
     forgetGroup: (id) => withinRun("forget()", () => applyOne({ type: "forget", key: groupKey(id), now: clock.now() })),
     forget: (id) => withinRun("forget()", () => applyOne({ type: "forget", key: taskKey(id), now: clock.now() })),
-    revoke: (id, terminate) =>
+    revoke: (id, terminate, by) =>
       withinRun("revoke()", async () => {
         const { data, traceback } = exceptionToData(new TaskRevokedError(terminate ? "terminated" : "revoked"));
         const dateDone = formatTime(clock.now());
@@ -285,7 +286,14 @@ export function createReader(context: ReaderContext): ResultReader {
           context.codec,
         );
         const now = clock.now();
-        const entry = { time: now, kind: "revoke", id, state: REVOKED, ...(terminate && { terminate }) } as const;
+        const entry = {
+          time: now,
+          kind: "revoke",
+          id,
+          state: REVOKED,
+          ...(terminate && { terminate }),
+          ...(by !== undefined && { by }),
+        } as const;
         await applyOne({ type: "revoke", key: taskKey(id), now, ttl: context.ttl(), terminate, result, entry });
       }),
   };

@@ -38,7 +38,10 @@ export interface Claim extends Addressed {
   /** Meta to store: STARTED, or PENDING where starts are not tracked. */
   readonly result: Payload;
   readonly hidden: boolean;
-  /** When the message was redriven from the dead letters, in milliseconds since the epoch; absent: never. Lets it claim a row that is `buried`, once for each redrive. */
+  /**
+   * The message was sent again for a task that had failed: when it was redriven from the dead letters, in milliseconds since
+   * the epoch, or which redrive it is; absent: neither. Lets it claim a row that is `buried` or `kept`, once for each redrive.
+   */
   readonly redrive?: number | undefined;
   /** Kept while the attempt runs: how it differs from the message in the queue, where that waited there for its retry (FIFO). */
   readonly next?: string | undefined;
@@ -57,6 +60,10 @@ export interface Final extends Addressed {
   readonly next?: string | undefined;
   /** The message goes to the dead letters (`Reject`, too many deaths): a redrive may claim the row again. */
   readonly buried?: boolean;
+  /** The message of a failure, by which it can be asked for again. */
+  readonly kept?: string | undefined;
+  /** That of the message, where the task does not claim: lets it store over a row that is `kept`. */
+  readonly redrive?: number | undefined;
   /** The task does not claim (`claim: false`): store unless the row is done (and not buried), ahead, or settled at this attempt. */
   readonly unclaimed?: boolean;
 }
@@ -229,9 +236,13 @@ const isRunBy = (row: Row, command: { readonly owner: string }): boolean =>
 
 const isReleased = (row: Row): boolean => row.lease === undefined;
 
-/** A dead letter ended the row, and this redrive of it has not claimed yet. */
-const isFreshRedrive = (row: Row, command: Claim): boolean =>
-  row.buried === true && command.redrive !== undefined && command.redrive > (row.redrive ?? 0);
+/** Its message is there to be sent again. */
+export const isRepeatable = (row: Pick<Row, "buried" | "kept">): boolean =>
+  row.buried === true || row.kept !== undefined;
+
+/** A failure whose message can be sent again ended the row, and this redrive of it has not claimed yet. */
+export const isFreshRedrive = (row: Row, { redrive }: { readonly redrive?: number | undefined }): boolean =>
+  isRepeatable(row) && redrive !== undefined && redrive > (row.redrive ?? 0);
 
 const OPENING_BRACE = 0x7b;
 
@@ -301,8 +312,9 @@ function final(row: Row | undefined, command: Final): Decision {
     : turnAway(row, command);
 }
 
-function mayStoreUnclaimed(row: Row | undefined, { attempt }: Final): boolean {
-  if (row === undefined || row.buried) return true;
+function mayStoreUnclaimed(row: Row | undefined, command: Final): boolean {
+  const { attempt } = command;
+  if (row === undefined || row.buried || isFreshRedrive(row, command)) return true;
   return !isEnded(row) && !isAhead(row, attempt) && !isOutcomeOf(row, attempt);
 }
 
@@ -321,6 +333,8 @@ function settle(row: Row | undefined, command: Final, runs: number | undefined):
     next: command.next,
     hidden: flag(command.hidden || row?.hidden),
     buried: flag(command.buried),
+    redrive: command.redrive ?? row?.redrive,
+    kept: command.kept,
   });
 }
 
@@ -353,7 +367,8 @@ function revoke(row: Row | undefined, command: Revoke): Decision {
 
 function forget(row: Row | undefined, command: Forget): Decision {
   if (row === undefined) return refused(row);
-  return written({ ...row, ttl: command.ttl ?? row.ttl, hidden: true });
+  // What is forgotten is not to be read out of its message either.
+  return written({ ...row, ttl: command.ttl ?? row.ttl, hidden: true, kept: undefined });
 }
 
 function bury(row: Row | undefined, command: Bury): Decision {

@@ -38,6 +38,7 @@ const COLUMNS = [
   "size",
   "added",
   "next",
+  "kept",
   "result",
 ] as const;
 
@@ -62,7 +63,8 @@ const TABLE = `
     size INTEGER,
     added TEXT,
     next TEXT,
-    result NOT NULL
+    result NOT NULL,
+    kept TEXT
   )`;
 const COLUMNS_THERE = "SELECT name FROM pragma_table_info('results')";
 const GET = `SELECT ${COLUMNS} FROM results WHERE id = ?`;
@@ -77,7 +79,7 @@ const CLAIM_NEW = `
 /** What `decide` makes of a final whose owner runs the attempt, undisturbed: most finals are so. */
 const SETTLE_OWN = `
   UPDATE results SET timestamp = ?, ttl = coalesce(?, ttl), lease = NULL, accounted = NULL, settled = 1, done = ?, buried = ?,
-    hidden = coalesce(?, hidden), next = ?, result = ?
+    hidden = coalesce(?, hidden), redrive = coalesce(?, redrive), next = ?, kept = ?, result = ?
   WHERE id = ? AND owner = ? AND attempt = ? AND settled IS NULL AND revoked IS NULL AND chord_count IS NULL
     AND (ttl IS NULL OR ttl * 1000 > ?)`;
 const LAST_OF_SWEEP = `SELECT max(rowid) AS last FROM (SELECT rowid FROM results WHERE rowid > ? ORDER BY rowid LIMIT ${SWEEP_ROWS})`;
@@ -88,12 +90,15 @@ export async function open(url: string, context: BackendContext): Promise<Backen
   const database = await openDatabase(url, context);
   try {
     const there = database.prepare(COLUMNS_THERE);
-    const isComplete = () => database.read(() => there.all()).some(({ name }) => name === "accounted");
-    if (!isComplete()) {
+    const missing = () => {
+      const names = new Set(database.read(() => there.all()).map(({ name }) => name));
+      return COLUMNS.filter((column) => !names.has(column));
+    };
+    if (missing().length > 0) {
       await database.write((db) => {
         db.exec(TABLE);
-        // A file that was made before there was this column.
-        if (!isComplete()) db.exec("ALTER TABLE results ADD COLUMN accounted TEXT");
+        // A file that was made before there were these columns.
+        for (const column of missing()) db.exec(`ALTER TABLE results ADD COLUMN ${column} TEXT`);
       });
     }
     const journal = context.journal && (await openSqliteJournal(database, context.journal, context.now));
@@ -145,9 +150,10 @@ function create(database: Database, { now }: BackendContext, journal: SqliteJour
       return changes === 0 ? undefined : { type: "claimed", runs: 1, revoked: undefined };
     }
     if (command.type === "final" && command.result !== undefined) {
-      const { done, buried, hidden, next, result, owner, attempt } = command;
-      const marks = [done ? 1 : null, buried ? 1 : null, hidden ? 1 : null, next ?? null] as const;
-      const { changes } = settleOwn.run(now / 1000, ttl ?? null, ...marks, result, key, owner, attempt, now);
+      const { done, buried, hidden, redrive, next, kept, result, owner, attempt } = command;
+      const marks = [done ? 1 : null, buried ? 1 : null, hidden ? 1 : null] as const;
+      const rest = [redrive ?? null, next ?? null, kept ?? null, result] as const;
+      const { changes } = settleOwn.run(now / 1000, ttl ?? null, ...marks, ...rest, key, owner, attempt, now);
       return changes === 0 ? undefined : { type: "written", revoked: undefined };
     }
     return undefined;
@@ -265,6 +271,7 @@ function toValues(key: string, row: Row): SQLInputValue[] {
     row.size ?? null,
     row.added ?? null,
     row.next ?? null,
+    row.kept ?? null,
     row.result,
   ];
 }
@@ -290,6 +297,7 @@ function toRow(stored: Record<string, SQLOutputValue>): Row {
     done: values.done ? true : undefined,
     revoked: values.revoked ?? undefined,
     next: values.next ?? undefined,
+    kept: values.kept ?? undefined,
     hidden: values.hidden ? true : undefined,
     buried: values.buried ? true : undefined,
     redrive: values.redrive ?? undefined,

@@ -51,6 +51,8 @@ export interface Addressed {
   readonly queue: string;
   /** Its text, where it is at hand. */
   readonly body?: string;
+  /** It follows from a task that had failed and was sent again: this may claim the row of what had failed along with it. */
+  readonly redrive?: number;
 }
 
 /**
@@ -151,7 +153,7 @@ export async function send(host: PublishHost, addressed: Addressed, options: Pub
 }
 
 /** A message as the broker takes it: encoded, within its size, delayed until its `eta` or as long as the broker can. */
-export async function pack(host: PublishHost, { message, queue, body }: Addressed): Promise<Outgoing> {
+export async function pack(host: PublishHost, { message, queue, body, redrive }: Addressed): Promise<Outgoing> {
   const broker = await host.broker();
   const at = message.eta === null ? 0 : parseTime(message.eta);
   const delay = Math.max(0, (at - host.clock.now()) / 1000);
@@ -165,6 +167,7 @@ export async function pack(host: PublishHost, { message, queue, body }: Addresse
     ...(message.priority === null ? {} : { priority: message.priority }),
     ...(typeof MessageGroupId === "string" ? { groupId: MessageGroupId } : {}),
     ...(typeof MessageDeduplicationId === "string" ? { deduplicationId: MessageDeduplicationId } : {}),
+    ...(redrive === undefined ? {} : { attributes: { redrivenAt: String(redrive) } }),
   };
 }
 
@@ -188,11 +191,13 @@ export const reread = async (message: Message, text: string): Promise<Message> =
   decodeEnvelope(text, { accept: [message.contentType] });
 
 /** Lets those who listen put headers of theirs on a message. */
-async function announce({ emitter }: PublishHost, { message, queue, body }: Addressed): Promise<Addressed> {
+async function announce({ emitter }: PublishHost, addressed: Addressed): Promise<Addressed> {
+  const { message, queue, body, redrive } = addressed;
   const kept = body === undefined ? message : await reread(message, body);
   const headers: Record<string, unknown> = {};
   await emitter.emit("beforeTaskPublish", { message: kept, queue, headers });
-  return { message: createMessage({ ...kept, headers: { ...kept.headers, ...headers } }), queue };
+  const announced = createMessage({ ...kept, headers: { ...kept.headers, ...headers } });
+  return { message: announced, queue, ...(redrive !== undefined && { redrive }) };
 }
 
 /** How many times too large a text may be to be worth compressing. */

@@ -7,6 +7,7 @@ import { exceptionToData } from "../protocol/exceptions.ts";
 import { attemptOf, type Message } from "../protocol/message.ts";
 import { encodeMeta, type Meta, type ResultTuple, type MetaCodec } from "../protocol/meta.ts";
 import { formatTime } from "../protocol/time.ts";
+import { writeKept } from "../results/kept.ts";
 import type { Final } from "../results/record.ts";
 import { FAILURE, RETRY, REVOKED, SUCCESS } from "../states.ts";
 import type { Job, WorkerContext } from "./context.ts";
@@ -24,6 +25,8 @@ export interface Facts {
   readonly storeErrorsEvenIfIgnored: boolean;
   /** {@link Job.place}. */
   readonly place: InPlace | undefined;
+  /** What a failure keeps of its message: `Row.kept`. */
+  readonly keep?: (() => string) | undefined;
 }
 
 export function factsOf(
@@ -40,6 +43,7 @@ export function factsOf(
     ignoreResult: request.ignoreResult,
     storeErrorsEvenIfIgnored: options.storeErrorsEvenIfIgnored ?? engine.config.taskStoreErrorsEvenIfIgnored,
     place,
+    ...(engine.config.keepFailed && { keep: () => writeKept(delivery) }),
   };
 }
 
@@ -82,10 +86,9 @@ async function concludeAs(engine: Engine, facts: Facts, outcome: Outcome, codec:
       return store(SUCCESS, outcome.value, null, { done: true });
     case "failure":
       // What killed workers is kept among the dead letters, to be looked into.
-      return store(FAILURE, outcome.error, outcome.error, {
-        done: true,
-        buried: outcome.error instanceof WorkerLostError,
-      });
+      return outcome.error instanceof WorkerLostError
+        ? store(FAILURE, outcome.error, outcome.error, { done: true, buried: true })
+        : store(FAILURE, outcome.error, outcome.error, { done: true, kept: facts.keep?.() });
     case "revoked": {
       const error = new TaskRevokedError(outcome.reason);
       return store(REVOKED, error, error, { done: true });
@@ -111,7 +114,7 @@ async function concludeAs(engine: Engine, facts: Facts, outcome: Outcome, codec:
   }
 }
 
-type Ending = Pick<Final, "done" | "buried"> & { readonly next?: Next };
+type Ending = Pick<Final, "done" | "buried" | "kept"> & { readonly next?: Next };
 
 const base = (facts: Facts, { next, ...ending }: Ending): Conclusion["command"] => ({
   attempt: attemptOf(facts.message),

@@ -46,6 +46,8 @@ export interface Job {
   readonly owner: string;
   /** On a FIFO queue: how a later attempt differs from the message in the queue. */
   readonly place: InPlace | undefined;
+  /** Its message was sent again for a task that had failed; see `redrive` of a claim. */
+  readonly redrive: number | undefined;
 }
 
 export function createJob(
@@ -67,5 +69,12 @@ export function createJob(
     softTimeLimit: soft ?? options.softTimeLimit ?? config.taskSoftTimeLimit ?? null,
     ignoreResult: message.ignoreResult ?? options.ignoreResult ?? config.taskIgnoreResult,
   });
-  return { delivery, message, task, options, request, owner: engine.platform.uuid(), place };
+  const redrive = redriveOf(delivery);
+  return { delivery, message, task, options, request, owner: engine.platform.uuid(), place, redrive };
+}
+
+/** A message that was sent again says when, or which time it is. */
+function redriveOf(delivery: Delivery): number | undefined {
+  const at = Number(delivery.attributes.redrivenAt);
+  return Number.isFinite(at) && at > 0 ? at : undefined;
 }

@@ -24,6 +24,7 @@ import {
   markStep,
   type Member,
   type Origin,
+  redriving,
   type Sender,
   sendOn,
 } from "./join.ts";
@@ -51,22 +52,32 @@ export const readNext = (next: string): Next => parseValue(next) as Next;
 /** The part of a row that its follow-ups are derived from. */
 export type Settled = Pick<Row, "result" | "next">;
 
-/** Does all that a settled row calls for. A passing error is thrown: the message comes back, and this is done again. */
-export async function follow(sender: Sender, message: Message, queue: string, row: Settled): Promise<void> {
+/**
+ * Does all that a settled row calls for. A passing error is thrown: the message comes back, and this is done again.
+ * `redrive`: that of a message that was sent again.
+ */
+export async function follow(
+  sender: Sender,
+  message: Message,
+  queue: string,
+  row: Settled,
+  redrive?: number,
+): Promise<void> {
   const { retry, replace } = row.next === undefined ? {} : readNext(row.next);
+  const onward = redriving(sender, redrive);
   if (retry !== undefined) {
     // On a FIFO queue a retry is the message itself, handed back.
-    if (!isInPlace(queue, retry)) await sendRetry(sender, message, queue, retry);
+    if (!isInPlace(queue, retry)) await sendRetry(onward, message, queue, retry);
     return;
   }
-  if (replace !== undefined) return sendReplacement(sender, message, replace);
+  if (replace !== undefined) return sendReplacement(onward, message, replace);
   if (isAlone(message)) return;
   const meta = row.result.length === 0 ? undefined : await decodeMeta(row.result, sender.engine.codec);
   const attempt = attemptOf(message);
   const origin: Origin = { id: message.id, rootId: message.rootId ?? message.id };
   switch (meta?.status) {
     case SUCCESS:
-      await Promise.all(successors(message).map((next) => sendSuccessor(sender, message, next, meta.result)));
+      await Promise.all(successors(message).map((next) => sendSuccessor(onward, message, next, meta.result)));
       break;
     case FAILURE:
     case REVOKED: {
@@ -85,7 +96,7 @@ export async function follow(sender: Sender, message: Message, queue: string, ro
   if (body === null || group === null) return;
   const member: Member = { ...origin, group, index, body };
   if (meta?.status === FAILURE || meta?.status === REVOKED) await joinAdded(sender, member, attempt);
-  await joinChord(sender, member);
+  await joinChord(onward, member);
 }
 
 /** Nothing waits for it, whatever its outcome: the row need not even be read. */

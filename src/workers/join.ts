@@ -14,7 +14,7 @@ import type { JournalEntry } from "../journal/entry.ts";
 import { attemptOf, type Message, type SignatureData } from "../protocol/message.ts";
 import { decodeGroupMeta, decodeMeta, type Meta, type ResultTuple } from "../protocol/meta.ts";
 import { groupKey, joinKey, type Row, taskKey } from "../results/backend.ts";
-import type { Command, Joined, Outcome as Recorded } from "../results/record.ts";
+import { type Command, isFreshRedrive, type Joined, type Outcome as Recorded } from "../results/record.ts";
 import { stableId } from "../stable-id.ts";
 import { FAILURE, isReady, SUCCESS } from "../states.ts";
 import { type Addressed, createCall, send } from "../tasks/publish.ts";
@@ -60,13 +60,17 @@ export const repeating = (sender: Sender): Sender => ({
   async send(addressed, call) {
     const [row] = await sender.read([taskKey(addressed.message.id)]);
     const status = row?.result.length ? (await decodeMeta(row.result, sender.engine.codec)).status : "";
-    if (row === undefined || isRevokedUnsent(row) || (row.done !== true && !isReady(status)))
-      await sender.send(addressed, call);
+    const isOpen = row === undefined || isRevokedUnsent(row) || (row.done !== true && !isReady(status));
+    if (isOpen || isFreshRedrive(row, addressed)) await sender.send(addressed, call);
   },
 });
 
 /** It ended by `revoke` alone, which stores an outcome and sends nothing: no message of it may ever have been received. */
 const isRevokedUnsent = ({ revoked, attempt }: Row): boolean => revoked !== undefined && attempt === undefined;
+
+/** The same for what follows from a task that had failed and was sent again: what had failed along with it may run after all. */
+export const redriving = (sender: Sender, redrive: number | undefined): Sender =>
+  redrive === undefined ? sender : { ...sender, send: (message, call) => sender.send({ ...message, redrive }, call) };
 
 /** What ids of something that is sent on are made of, so that they are the same each time. */
 export type IdParts = readonly (string | number)[];

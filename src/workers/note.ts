@@ -27,17 +27,20 @@ interface Ended {
   /** Seconds that it took. */
   readonly runtime: number;
   readonly runs: number;
+  /** It failed, and there was no room for its message. */
+  readonly unkept?: boolean;
 }
 
 /** The entry of an attempt that ended. */
 export function attemptEntry(context: WorkerContext, job: Job, ended: Ended): JournalEntry {
   const { engine } = context;
-  const { outcome, conclusion, began, runtime, runs } = ended;
+  const { outcome, conclusion, began, runtime, runs, unkept } = ended;
   const entry = draftOf(context, job, "task", began);
   entry.state = conclusion.status ?? STATES[outcome.type] ?? outcome.type;
   if (began !== undefined) entry.runtime = runtime;
   if (runs > 1) entry.runs = runs;
   if (conclusion.command.buried === true) entry.deadLetter = true;
+  if (unkept) entry.unkept = true;
   // What a retry is for is told, and what a revoked task would have thrown says nothing more than its state.
   if (conclusion.error !== null && (isFailure(entry) || outcome.type === "retry"))
     entry.error = errorOf(conclusion.error);

@@ -4,7 +4,10 @@
  */
 import { availableParallelism, hostname as machineName } from "node:os";
 import type { Lovage } from "../app.ts";
+import { clip } from "../brief.ts";
 import { type Broker, type Delivery, isFifo } from "../brokers/broker.ts";
+import type { Orders, TaskInHand } from "../control/rows.ts";
+import { peekEnvelope } from "../protocol/envelope.ts";
 import type { Command } from "../results/record.ts";
 import { checkQueueName } from "../brokers/queue-name.ts";
 import { ImproperlyConfigured, OperationalError, QueueNotFound } from "../errors.ts";
@@ -15,6 +18,7 @@ import { type Log, silent } from "./log.ts";
 import { LEAVE } from "./disposition.ts";
 import { reportFault, watchFaults } from "./faults.ts";
 import { nameOf } from "./report.ts";
+import { type Presence, startPresence } from "./presence.ts";
 import { createWorker, type Disposition, LONG_RUN_MS, type Run } from "./worker.ts";
 
 export interface PollOptions {
@@ -81,6 +85,13 @@ const COLD_MS = 500;
 
 /** From so many receives on, a message is read where it can take nothing along: what dies before a claim is counted by nobody else. */
 const SUSPECT_RECEIVES = 20;
+
+/** Others are shown so many tasks that run, and as many that wait: a row of all would be dear. */
+const MOST_SHOWN = 25;
+/** Characters of a name or an id that they are shown. */
+const MOST_NAME = 200;
+/** A longer body is not looked into for that, in characters. */
+const MOST_PEEKED = 65_536;
 
 /** After a fetch that failed, the next comes after this, doubled each time up to a minute. */
 const FETCH_RETRY_MS = 500;
@@ -149,6 +160,13 @@ export async function startPoller(
   const noting = setInterval(() => {
     for (const run of running.values()) void run.noteRunning();
   }, LONG_RUN_MS).unref();
+
+  /** Says that this worker has ended. */
+  let absent = async (): Promise<void> => {};
+  /** Queues of which nothing is begun. */
+  let paused: ReadonlySet<string> = new Set();
+  /** When each run began. */
+  const began = new Map<number, number>();
 
   /** Fetched, not begun. */
   const waiting: Delivery[] = [];
@@ -345,11 +363,13 @@ export async function startPoller(
 
   async function execute(id: number, run: Run): Promise<Disposition> {
     running.set(id, run);
+    began.set(id, clock.now());
     const { timeLimit: limit } = run;
     const overrun = limit === null ? undefined : await run.overrun(limit);
     hold(id, run, Number.POSITIVE_INFINITY);
     const { disposition, abandoned } = await run.execute((deadline) => hold(id, run, deadline, overrun));
     running.delete(id);
+    began.delete(id);
     lost.delete(id);
     begun++;
     if (abandoned || (config.workerMaxTasksPerChild !== undefined && begun >= config.workerMaxTasksPerChild))
@@ -418,6 +438,11 @@ export async function startPoller(
   /** Takes from a queue once, and says whether there may be more than one request brings. */
   async function fetchOnce(queue: string, max: number, wait: number): Promise<boolean> {
     const deliveries = await broker.receive(queue, { max, wait, visibility, signal: stopping.signal });
+    if (paused.has(queue)) {
+      // It was paused while this was under way.
+      await Promise.all(deliveries.map((delivery) => dispose(delivery, HAND_BACK)));
+      return false;
+    }
     take(deliveries);
     return deliveries.length === broker.limits.maxReceive;
   }
@@ -445,7 +470,7 @@ export async function startPoller(
     let failures = 0;
     while (!stopping.signal.aborted) {
       // Many at a time, not one for each that ends: a fetch is a request, or a transaction.
-      if (!hasRoom()) {
+      if (!hasRoom() || paused.has(queue)) {
         await new Promise<void>((resolve) => blocked.push(resolve));
         continue;
       }
@@ -483,6 +508,8 @@ export async function startPoller(
       over.abort("ended");
       if (isCold) await Promise.all(leaving);
       clearInterval(noting);
+      // Others take it for gone soon enough, where that takes long.
+      await Promise.race([absent(), clock.sleep(COLD_MS)]);
       await heartbeat.stop();
       unwatch();
       if (!isCold) await engine.emitter.emit("workerShutdown", { hostname });
@@ -573,6 +600,40 @@ export async function startPoller(
     await stop();
   }
 
+  function obey({ paused: now, shutdown: order }: Orders): void {
+    const added = [...now].filter((queue) => !paused.has(queue));
+    const gone = [...paused].filter((queue) => !now.has(queue));
+    paused = now;
+    for (const queue of added) log("warning", `Queue ${queue} is paused: nothing of it is begun`, { queue });
+    for (const queue of gone) log("info", `Queue ${queue} is resumed`, { queue });
+    if (added.length > 0) void handBackFrom(waiting, ({ queue }) => paused.has(queue));
+    if (gone.length > 0) unblock();
+    if (order === undefined || stopping.signal.aborted) return;
+    log("warning", `The worker stops, as ${order.by} has asked`);
+    void stop();
+  }
+
+  /** What others are shown of this worker. */
+  function present(): Presence {
+    const active = [...running].slice(0, MOST_SHOWN).map(
+      ([
+        id,
+        {
+          message,
+          delivery: { queue },
+        },
+      ]): TaskInHand => {
+        const started = began.get(id);
+        return { ...shown(message.id, message.task), queue, ...(started !== undefined && { started }) };
+      },
+    );
+    const reserved = waiting.slice(0, MOST_SHOWN).map(({ body, queue }): TaskInHand => {
+      const { id = "", task = "" } = body.length <= MOST_PEEKED ? peekEnvelope(body) : {};
+      return { ...shown(id, task), queue };
+    });
+    return { done: begun, active, reserved, running: running.size, waiting: waiting.length };
+  }
+
   // Nothing is taken that could not be kept.
   await heartbeat.ready.catch(async (error: unknown) => {
     await heartbeat.stop();
@@ -592,6 +653,9 @@ export async function startPoller(
     end = resolve;
   });
   const { only } = options;
+  // One that is there for a single task belongs to another, and obeys that.
+  if (only === undefined)
+    absent = await startPresence({ engine, log, worker: { name: hostname, queues, concurrency }, now: present, obey });
   if (only !== undefined) take([only]);
   const fetching = only === undefined ? Promise.all(queues.map(fetch)) : Promise.resolve();
   fetching.catch((error: unknown) => {
@@ -601,6 +665,8 @@ export async function startPoller(
   await engine.emitter.emit("workerReady", { hostname, queues });
   return { hostname, queues, concurrency, stop, abort, ended };
 }
+
+const shown = (id: string, task: string) => ({ id: clip(id, MOST_NAME), task: clip(task, MOST_NAME) });
 
 const slim = ({ queue, receipt, messageId }: Delivery): Pick<Delivery, "queue" | "receipt" | "messageId"> => ({
   queue,

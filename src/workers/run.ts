@@ -4,8 +4,8 @@ import { encodeMeta, type MetaCodec } from "../protocol/meta.ts";
 import { parseTime } from "../protocol/time.ts";
 import { attemptOf } from "../protocol/message.ts";
 import { type Row, taskKey } from "../results/backend.ts";
-import { isOutcomeOf } from "../results/record.ts";
-import { PENDING } from "../states.ts";
+import { isOutcomeOf, isRepeatable } from "../results/record.ts";
+import { FAILURE, PENDING } from "../states.ts";
 import { type Conclusion, conclude, describe, factsOf } from "./conclude.ts";
 import type { Job, WorkerContext } from "./context.ts";
 import { deadLetter } from "./dead-letter.ts";
@@ -142,23 +142,46 @@ async function settle(
     return { disposition: handBack(delivery, engine.platform.random), abandoned };
   }
   if (claimed !== undefined && claimed.runs > 1) await dropAdded(context, message, traced.added);
-  const store = async (codec: MetaCodec) => {
-    const conclusion = await conclude(engine, factsOf(context, job, traced.children), outcome, codec);
+  const store = async (codec: MetaCodec, isKeeping = true) => {
+    const facts = factsOf(context, job, traced.children);
+    const conclusion = await conclude(engine, isKeeping ? facts : { ...facts, keep: undefined }, outcome, codec);
     const unclaimed = claimed === undefined;
-    const ended = { outcome, conclusion, began: ran?.began, runtime: traced.runtime, runs: claimed?.runs ?? 1 };
+    const { config } = engine;
+    const ended = {
+      outcome,
+      conclusion,
+      began: ran?.began,
+      runtime: traced.runtime,
+      runs: claimed?.runs ?? 1,
+      unkept: config.keepFailed && conclusion.status === FAILURE && !isRepeatable(conclusion.command),
+    };
     const entry = isKept(engine) ? attemptEntry(context, job, ended) : undefined;
     return {
       conclusion,
-      recorded: await apply({ type: "final", key, now, ttl: engine.ttl(), ...conclusion.command, unclaimed, entry }),
+      recorded: await apply({
+        type: "final",
+        key,
+        now,
+        ttl: engine.ttl(),
+        ...conclusion.command,
+        unclaimed,
+        entry,
+        ...(unclaimed && job.redrive !== undefined && { redrive: job.redrive }),
+      }),
     };
   };
   let stored: Awaited<ReturnType<typeof store>>;
   try {
-    stored = await store(engine.codec).catch((error: unknown) => {
-      if (!(error instanceof PayloadTooLarge) || engine.codec.compression !== undefined) throw error;
-      // Celery reads it from 5.7 on only, but no reader would get more of a result that was not stored.
-      return store({ ...engine.codec, compression: "gzip" });
-    });
+    stored = await store(engine.codec)
+      .catch((error: unknown) => {
+        if (!(error instanceof PayloadTooLarge) || outcome.type !== "failure" || !engine.config.keepFailed) throw error;
+        return store(engine.codec, false);
+      })
+      .catch((error: unknown) => {
+        if (!(error instanceof PayloadTooLarge) || engine.codec.compression !== undefined) throw error;
+        // Celery reads it from 5.7 on only, but no reader would get more of a result that was not stored.
+        return store({ ...engine.codec, compression: "gzip" }, false);
+      });
   } catch (error) {
     const isSaid = outcome.type === "failure" && outcome.error instanceof PayloadTooLarge;
     if (!(error instanceof PayloadTooLarge) || isSaid) throw error;
@@ -178,18 +201,16 @@ async function settle(
     );
     return { disposition: LEAVE, abandoned };
   }
-  await follow(context, message, delivery.queue, {
-    result: command.result ?? "",
-    ...(command.next === undefined ? {} : { next: command.next }),
-  });
+  const settled = { result: command.result ?? "", ...(command.next === undefined ? {} : { next: command.next }) };
+  await follow(context, message, delivery.queue, settled, job.redrive);
   reportEnd(context, job, traced, conclusion);
   const inTime = await runAfter(context, job, traced, conclusion, ran);
   return { disposition: await dispose(context, job, outcome, conclusion), abandoned: abandoned || !inTime };
 }
 
 /** A task that does not claim has run although its outcome was there: that one stays, and what follows from it is sent again. */
-async function yieldTo(context: WorkerContext, { delivery, message }: Job, row: Row): Promise<Disposition> {
-  if (isOutcomeOf(row, attemptOf(message))) await follow(repeating(context), message, delivery.queue, row);
+async function yieldTo(context: WorkerContext, { delivery, message, redrive }: Job, row: Row): Promise<Disposition> {
+  if (isOutcomeOf(row, attemptOf(message))) await follow(repeating(context), message, delivery.queue, row, redrive);
   context.log(
     "info",
     `Task ${nameOf(message)} had its outcome before: this run changes nothing`,

@@ -51,6 +51,8 @@ const RELEASE_RETRY_MS = 500;
 const RELEASE_RETRY_MAX_MS = 16_000;
 /** From so many runs on, the first among them, a task is a suspect. */
 const SUSPECT_RUNS = 3;
+/** A longer message, in characters, is not kept of a run that blocks its process beyond its time limit. */
+const MAX_TOLD_BODY = 65_536;
 /** The claim of another owner is looked at again after this at the earliest. */
 const RUNNING_MIN_MS = 1_000;
 
@@ -323,7 +325,7 @@ async function claim(context: WorkerContext, job: Job): Promise<Admission> {
     // What is hidden stays so: an outcome that may yet be shown is claimed in the open, without a state to show.
     hidden: isHidden(facts, true),
     result: await startedMeta(context, job, facts),
-    redrive: redriveOf(delivery),
+    redrive: job.redrive,
     next: nextOf(job.place),
   };
   const recorded = await context.apply(asked).catch(async (error: unknown) => {
@@ -349,7 +351,7 @@ async function claim(context: WorkerContext, job: Job): Promise<Admission> {
     case "claimed":
       return { run: prepare(context, job, { key, owner, runs: recorded.runs, revoked: recorded.revoked }) };
     case "settled": {
-      await follow(repeating(context), message, delivery.queue, recorded.row);
+      await follow(repeating(context), message, delivery.queue, recorded.row, job.redrive);
       // Whoever stored that may have died before the dead letter was sent. Two are better than none.
       if (recorded.row.buried) {
         const why = await storedFate(engine, message.id, recorded.row.result);
@@ -429,7 +431,10 @@ function prepare(context: WorkerContext, job: Job, claimed: Claimed | undefined)
         abandoned: true,
       } as const;
       const { engine } = context;
-      const conclusion = await conclude(engine, factsOf(context, job, []), outcome);
+      const facts = factsOf(context, job, []);
+      // It is told to a thread for every run, few of which end so.
+      const isKeepable = delivery.body.length <= MAX_TOLD_BODY;
+      const conclusion = await conclude(engine, isKeepable ? facts : { ...facts, keep: undefined }, outcome);
       const { command } = conclusion;
       // It is told to a thread as JSON.
       if (typeof command.result !== "string") return undefined;
@@ -470,10 +475,4 @@ async function patiently({ engine, deadline }: WorkerContext, free: () => Promis
       await clock.sleep(wait);
     }
   }
-}
-
-/** A dead letter that was sent back says when. */
-function redriveOf(delivery: Delivery): number | undefined {
-  const at = Number(delivery.attributes.redrivenAt);
-  return Number.isFinite(at) && at > 0 ? at : undefined;
 }

@@ -43,6 +43,7 @@ describe("defaults", () => {
       resultExpires: 86_400,
       journal: true,
       journalExpires: 604_800,
+      keepFailed: true,
       resultExtended: false,
       taskDefaultQueue: "celery",
       taskDefaultExchange: "",

@@ -1,0 +1,150 @@
+/** What `app.control` is: an operator's questions and actions. What does them is loaded at the first. */
+import type { DeadLetterFilter } from "../brokers/dead-letters.ts";
+import type { Engine } from "../engine.ts";
+import type { JournalSpan } from "../journal/query.ts";
+import type { Inspect } from "./inspect.ts";
+import { loadControl } from "./load.ts";
+
+/** Who does it, as the journal is told. */
+export interface Acting {
+  /** A name. Default: the caller's ARN on AWS, else the user of the operating system. */
+  readonly by?: string;
+}
+
+export interface RevokeTasks extends Acting {
+  /** Abort the `signal` of a run that is under way, too. Default false. */
+  readonly terminate?: boolean;
+}
+
+/** Which failed tasks are meant: those that match all that is given. A list means one of these. */
+export interface RetryFailed extends JournalSpan, Acting {
+  /** A task's name, or a pattern such as `media.*`. */
+  readonly task?: string | readonly string[];
+  /** The name of the error's class, or a part of its message, in upper or lower case. */
+  readonly error?: string;
+  readonly queue?: string | readonly string[];
+  /** So many at most, the latest first. Default: all. */
+  readonly limit?: number;
+  /** Only count. Default false. */
+  readonly dryRun?: boolean;
+}
+
+/** Why a task cannot be run again by its id. */
+export type RetryRefusal = "succeeded" | "running" | "waiting" | "revoked" | "unknown" | "deadLetter" | "notKept";
+
+export interface RetriedFailures {
+  /** Tasks that were sent again; with `dryRun`, that would be. */
+  readonly count: number;
+  /** The same by the tasks' names. */
+  readonly tasks: Readonly<Record<string, number>>;
+  /** Failures of the journal that match and were left out, by the reason. */
+  readonly skipped: Readonly<Partial<Record<RetryRefusal, number>>>;
+}
+
+/** A dead letter, as it is shown. */
+export interface ShownLetter {
+  /** The queue that it came from. */
+  readonly queue: string;
+  /** The broker's id of the message. */
+  readonly message: string;
+  readonly task: string | undefined;
+  readonly id: string | undefined;
+  readonly error: string | undefined;
+  readonly reason: string | undefined;
+  readonly deliveries: number | undefined;
+  readonly sentAt: Date | undefined;
+  readonly deadAt: Date | undefined;
+  readonly body: string;
+}
+
+export interface LettersOf extends DeadLetterFilter {
+  /** Queues that they came from. Default: all that have any. */
+  readonly queues?: readonly string[] | undefined;
+}
+
+export interface ChangeLetters extends LettersOf, Acting {
+  /** Only count. Default false. */
+  readonly dryRun?: boolean;
+}
+
+export interface RedriveLetters extends ChangeLetters {
+  /** In place of the arguments that the messages have. */
+  readonly args?: readonly unknown[];
+  readonly kwargs?: Readonly<Record<string, unknown>>;
+}
+
+export interface ChangedLetters {
+  readonly count: number;
+  /** Those that it could not be done to. They stay. */
+  readonly failed: readonly { readonly letter: ShownLetter; readonly error: unknown }[];
+}
+
+/** What is asked of dead letters, in the words of `lovage dlq`. */
+export interface DeadLetters {
+  /** Those that match, each once. Meanwhile they are hidden from others who look. */
+  list(filter?: LettersOf): AsyncIterableIterator<ShownLetter>;
+  /** Sends those that match back to their queues. */
+  redrive(filter?: RedriveLetters): Promise<ChangedLetters>;
+  /** Deletes those that match, for ever. */
+  delete(filter?: ChangeLetters): Promise<ChangedLetters>;
+}
+
+/** Steers an app: `app.control`. Every action is an entry of kind `control` in the journal, with who and when. */
+export interface Control {
+  /** Keeps tasks from starting, or with `terminate` from going on. */
+  revoke(ids: string | readonly string[], options?: RevokeTasks): Promise<void>;
+  /**
+   * Runs a failed task again, under its own id: once for each time it is asked for, and once where two ask at the same
+   * time. What waits for it, such as a chord that has failed for it, goes on when it succeeds.
+   * @throws CannotRetry which says why: it succeeded, runs, was never seen, or its message was not kept. Nothing is sent then.
+   */
+  retry(id: string, options?: Acting): Promise<void>;
+  /** The same for all failures in the journal that match and whose tasks have not ended otherwise since. */
+  retryFailed(filter?: RetryFailed): Promise<RetriedFailures>;
+  /** Readers see nothing of a task any more, and it cannot be run again. */
+  forget(ids: string | readonly string[], options?: Acting): Promise<void>;
+  /** Deletes all messages of a queue, for ever. Returns how many, or `undefined` where the broker does not say. */
+  purge(queue: string, options?: Acting): Promise<number | undefined>;
+  readonly deadLetters: DeadLetters;
+  /**
+   * Nothing more of a queue is begun; what runs, runs on. It lasts until {@link resume}, over restarts and deploys. On AWS
+   * the event source mapping of its function is disabled (`lambda:UpdateEventSourceMapping`), which takes up to a minute.
+   */
+  pause(queue: string, options?: Acting): Promise<void>;
+  resume(queue: string, options?: Acting): Promise<void>;
+  /** Stops a long-lived worker as SIGTERM does. Whatever keeps its process may start another. Throws where there is none of that name. */
+  shutdown(worker: string, options?: Acting): Promise<void>;
+  /** What there is, in Celery's words. */
+  inspect(): Inspect;
+}
+
+export function createControl(engine: Engine, app: string): Control {
+  const open = async () => (await loadControl()).createOperations(engine, app);
+  return {
+    revoke: async (ids, options) => (await open()).revoke(ids, options),
+    retry: async (id, options) => (await open()).retry(id, options),
+    retryFailed: async (filter) => (await open()).retryFailed(filter),
+    forget: async (ids, options) => (await open()).forget(ids, options),
+    purge: async (queue, options) => (await open()).purge(queue, options),
+    deadLetters: {
+      async *list(filter) {
+        yield* (await open()).deadLetters.list(filter);
+      },
+      redrive: async (filter) => (await open()).deadLetters.redrive(filter),
+      delete: async (filter) => (await open()).deadLetters.delete(filter),
+    },
+    pause: async (queue, options) => (await open()).pause(queue, options),
+    resume: async (queue, options) => (await open()).resume(queue, options),
+    shutdown: async (worker, options) => (await open()).shutdown(worker, options),
+    inspect: () => ({
+      queues: async () => (await open()).inspect().queues(),
+      active: async () => (await open()).inspect().active(),
+      reserved: async () => (await open()).inspect().reserved(),
+      scheduled: async () => (await open()).inspect().scheduled(),
+      registered: async () => (await open()).inspect().registered(),
+      stats: async () => (await open()).inspect().stats(),
+      ping: async () => (await open()).inspect().ping(),
+      conf: async () => (await open()).inspect().conf(),
+    }),
+  };
+}

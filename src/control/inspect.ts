@@ -1,0 +1,125 @@
+/** What there is: queues, workers and what they have in hand, in the words of Celery's `inspect`. */
+import { maskUrl } from "../brief.ts";
+import { deadLetterQueue, isDeadLetterQueue, type QueueSize } from "../brokers/broker.ts";
+import type { Config } from "../config.ts";
+import type { Engine } from "../engine.ts";
+import { type Order, readPaused, readWorkers, type TaskInHand, type WorkerInfo } from "./rows.ts";
+
+export interface QueueState extends QueueSize {
+  readonly queue: string;
+  readonly deadLetters: number;
+  /** Seconds since the oldest message that could be received now was sent; absent where there is none, or the broker cannot say. */
+  readonly oldest?: number;
+  /** Who paused it and when. Absent: it is not paused. */
+  readonly paused?: Order;
+}
+
+/** By the worker's name. */
+export type ByWorker<T> = Readonly<Record<string, T>>;
+
+export interface Inspect {
+  /** Every queue that is declared or exists: how many messages wait, run and are dead, and whether it is paused. */
+  queues(): Promise<readonly QueueState[]>;
+  /**
+   * What runs, by worker: of long-lived ones as they said last, which is some seconds ago at most; of functions, runs that
+   * have taken longer than a few seconds, from the journal.
+   */
+  active(): Promise<ByWorker<readonly TaskInHand[]>>;
+  /** What long-lived workers have fetched and not begun. */
+  reserved(): Promise<ByWorker<readonly TaskInHand[]>>;
+  /** How many messages wait in each queue for their time to come. */
+  scheduled(): Promise<Readonly<Record<string, number>>>;
+  /** The tasks that each worker can run. */
+  registered(): Promise<ByWorker<readonly string[]>>;
+  /** The long-lived workers, as they said last. */
+  stats(): Promise<ByWorker<WorkerInfo>>;
+  /** The long-lived workers that are there, and how long ago each said so, in seconds. */
+  ping(): Promise<ByWorker<{ readonly ok: "pong"; readonly seen: number }>>;
+  /** The settings of the app here, without passwords. */
+  conf(): Promise<Config>;
+}
+
+/** A run of which nothing more was told for so long, in milliseconds, is taken for lost: Lambda gives it 15 minutes. */
+const LOST_RUN_MS = 16 * 60_000;
+
+/** The declared queues first, then the others that exist. */
+export const queuesOf = ({ config }: Engine, existing: readonly string[]): readonly string[] => [
+  ...new Set([...Object.keys(config.taskQueues), ...existing.filter((name) => !isDeadLetterQueue(name))]),
+];
+
+const NONE: QueueSize = { ready: 0, delayed: 0, inFlight: 0 };
+
+export function createInspect(engine: Engine): Inspect {
+  const { clock } = engine;
+  const workers = async () => readWorkers(await engine.backend(), clock.now());
+  const byWorker = async <T>(of: (worker: WorkerInfo) => T): Promise<ByWorker<T>> =>
+    Object.fromEntries((await workers()).map((worker) => [worker.name, of(worker)]));
+
+  /** What functions run, and has been told of while it ran. */
+  async function running(): Promise<ReadonlyMap<string, TaskInHand[]>> {
+    const found = new Map<string, TaskInHand[]>();
+    if (!engine.config.journal) return found;
+    const ended = new Set<string | undefined>();
+    const now = clock.now();
+    const range = { failures: false, from: now - LOST_RUN_MS, to: Number.POSITIVE_INFINITY };
+    for await (const page of (await engine.journal()).read(range)) {
+      for (const { kind, id, task = "", queue = "", worker = "", time, runtime = 0 } of page) {
+        if (kind === "task") ended.add(id);
+        if (kind !== "running" || id === undefined || ended.has(id)) continue;
+        ended.add(id);
+        const list = found.get(worker) ?? [];
+        list.push({ id, task, queue, started: time - runtime * 1000 });
+        found.set(worker, list);
+      }
+    }
+    return found;
+  }
+
+  const inspect: Inspect = {
+    async queues() {
+      const broker = await engine.broker();
+      const existing = await broker.queues();
+      const names = queuesOf(engine, existing);
+      const paused = await readPaused(await engine.backend(), names);
+      // A queue that was declared and not used yet is not there, which is no reason to fail.
+      const sizeOf = async (queue: string) => (existing.includes(queue) ? broker.size(queue) : NONE);
+      return Promise.all(
+        names.map(async (queue) => {
+          const [size, dead, sentAt] = await Promise.all([
+            sizeOf(queue),
+            sizeOf(deadLetterQueue(queue)),
+            broker.oldest?.(queue),
+          ]);
+          const order = paused.get(queue);
+          return {
+            queue,
+            ...size,
+            deadLetters: dead.ready + dead.delayed + dead.inFlight,
+            ...(sentAt !== undefined && { oldest: Math.max(0, (clock.now() - sentAt) / 1000) }),
+            ...(order !== undefined && { paused: order }),
+          };
+        }),
+      );
+    },
+    async active() {
+      const rows = await workers();
+      const all: Record<string, readonly TaskInHand[]> = {};
+      for (const [worker, tasks] of await running()) all[worker] = tasks;
+      // Who says itself what it runs knows best.
+      for (const { name, active } of rows) all[name] = active;
+      return all;
+    },
+    reserved: () => byWorker(({ reserved }) => reserved),
+    async scheduled() {
+      return Object.fromEntries((await inspect.queues()).map(({ queue, delayed }) => [queue, delayed]));
+    },
+    registered: () => byWorker(({ registered }) => registered),
+    stats: () => byWorker((worker) => worker),
+    ping: () => byWorker(({ seen }) => ({ ok: "pong", seen: Math.max(0, (clock.now() - seen) / 1000) }) as const),
+    async conf() {
+      const { config } = engine;
+      return { ...config, brokerUrl: maskUrl(config.brokerUrl), resultBackend: maskUrl(config.resultBackend) };
+    },
+  };
+  return inspect;
+}

@@ -1,0 +1,131 @@
+/** What `app.control` does, over the ports. Loaded at the first question or action. */
+import { isDeadLetterQueue } from "../brokers/broker.ts";
+import { translateQueueName } from "../brokers/queue-name.ts";
+import type { Engine } from "../engine.ts";
+import { ImproperlyConfigured, OperationalError, QueueNotFound } from "../errors.ts";
+import type { JournalEntry } from "../journal/entry.ts";
+import { didYouMean } from "../nearest.ts";
+import { openOperator } from "../open.ts";
+import { boolean, options, shape, text } from "../parse.ts";
+import type { Acting, Control, RevokeTasks } from "./control.ts";
+import { createInspect, queuesOf } from "./inspect.ts";
+import { createLetters } from "./letters.ts";
+import { retryMany, retryOne } from "./retry.ts";
+import { readWorkers, writePaused, writeShutdown } from "./rows.ts";
+import { noteAction, whoIs } from "./who.ts";
+
+const revokeShape = shape<RevokeTasks>({ terminate: boolean, by: text }, {});
+const actingShape = shape<Acting>({ by: text }, {});
+const acting = (given: Acting | undefined, at: string): Acting => options(actingShape, given, at, '{ by: "anna" }');
+
+/** Ids whose rows are written at a time. */
+const BATCH = 100;
+
+export function createOperations(engine: Engine, app: string): Control {
+  const { clock } = engine;
+
+  const entryOf = (action: string, by: string, facts: Partial<JournalEntry>): JournalEntry => ({
+    time: clock.now(),
+    kind: "control",
+    ...facts,
+    action,
+    by,
+  });
+  const tell = (action: string, by: string, facts: Partial<JournalEntry> = {}): Promise<void> =>
+    noteAction(engine, action, facts, { by });
+
+  async function each(ids: readonly string[], act: (id: string) => Promise<void>): Promise<void> {
+    for (let at = 0; at < ids.length; at += BATCH) await Promise.all(ids.slice(at, at + BATCH).map(act));
+  }
+
+  async function mustBe(queue: string): Promise<void> {
+    if (typeof queue !== "string" || queue === "")
+      throw new ImproperlyConfigured("queue", "is asked for by its name, as in taskQueues");
+    if (queue in engine.config.taskQueues) return;
+    const existing = await (await engine.broker()).queues();
+    if (existing.includes(queue)) return;
+    const all = queuesOf(engine, existing);
+    throw new QueueNotFound(queue, all, { remedy: `there are ${all.join(", ")}` });
+  }
+
+  async function setPaused(queue: string, paused: boolean, given: Acting | undefined): Promise<void> {
+    const action = paused ? "pause" : "resume";
+    const by = await whoIs(engine, acting(given, action));
+    await mustBe(queue);
+    if (isDeadLetterQueue(queue))
+      throw new ImproperlyConfigured("queue", `${queue} is one of dead letters, which no worker serves`);
+    // The row first: it is what pollers obey, and what every list shows.
+    await writePaused(await engine.backend(), queue, paused, by, clock.now());
+    const operator = await openOperator(engine.urls.brokerUrl, engine.config.brokerTransportOptions);
+    if (operator !== undefined) {
+      const name = translateQueueName(engine.config.brokerTransportOptions.queueNamePrefix, queue);
+      try {
+        await operator.setEnabled(name, !paused);
+      } catch (error) {
+        const why = error instanceof Error ? error.message : String(error);
+        throw new OperationalError(
+          `${queue} is ${paused ? "paused" : "resumed"} for long-lived workers alone, as its function could not be told: ${why}. TaskQueues.grantOperate() gives the rights`,
+          { retryable: false, cause: error },
+        );
+      }
+    }
+    await tell(action, by, { queue });
+  }
+
+  return {
+    async revoke(ids, given) {
+      const { terminate = false, by: name } = options(revokeShape, given, "revoke", "{ terminate: true }");
+      const by = await whoIs(engine, name === undefined ? undefined : { by: name });
+      await each(idsOf(ids), (id) => engine.reader.revoke(id, terminate, by));
+    },
+    async retry(id, given) {
+      const by = await whoIs(engine, acting(given, "retry"));
+      const [one] = idsOf(id);
+      await tell("retry", by, { id: one, ...(await retryOne(engine, one as string)) });
+    },
+    async retryFailed(filter) {
+      const by = await whoIs(engine, filter?.by === undefined ? undefined : { by: filter.by });
+      return retryMany(engine, filter, (sent) =>
+        engine.note(...sent.map(({ id, task, queue }) => entryOf("retry", by, { id, task, queue }))),
+      );
+    },
+    async forget(ids, given) {
+      const by = await whoIs(engine, acting(given, "forget"));
+      await each(idsOf(ids), async (id) => {
+        await engine.reader.forget(id);
+        await tell("forget", by, { id });
+      });
+    },
+    async purge(queue, given) {
+      const by = await whoIs(engine, acting(given, "purge"));
+      await mustBe(queue);
+      const broker = await engine.broker();
+      const count = (await broker.queues()).includes(queue) ? await broker.purge(queue) : 0;
+      await tell("purge", by, { queue, ...(count !== undefined && { count }) });
+      return count;
+    },
+    deadLetters: createLetters(engine),
+    pause: (queue, given) => setPaused(queue, true, given),
+    resume: (queue, given) => setPaused(queue, false, given),
+    async shutdown(worker, given) {
+      const by = await whoIs(engine, acting(given, "shutdown"));
+      const backend = await engine.backend();
+      const names = (await readWorkers(backend, clock.now())).map(({ name }) => name);
+      if (!names.includes(worker))
+        throw new ImproperlyConfigured(
+          "worker",
+          `there is no worker ${JSON.stringify(worker)} of ${app}${didYouMean(String(worker), names)} (there are: ${names.join(", ") || "none"}); functions of Lambda are no long-lived workers, pause their queue`,
+        );
+      await writeShutdown(backend, worker, by, clock.now());
+      await tell("shutdown", by, { worker });
+    },
+    inspect: () => createInspect(engine),
+  };
+}
+
+/** Throws `ImproperlyConfigured` for what is no id. */
+function idsOf(ids: string | readonly string[]): readonly string[] {
+  const list = typeof ids === "string" ? [ids] : ids;
+  if (Array.isArray(list) && list.every((id) => typeof id === "string" && id !== "")) return [...new Set(list)];
+  throw new ImproperlyConfigured("id", "a task is asked for by its id: a text that is not empty, or a list of these");
+}

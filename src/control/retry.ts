@@ -1,0 +1,172 @@
+/** Failed tasks are run again: by the message that their rows keep, as dead letters are sent back. */
+import { sendAgain, READABLE } from "../brokers/dead-letters.ts";
+import type { Engine } from "../engine.ts";
+import { CannotRetry, ImproperlyConfigured } from "../errors.ts";
+import { checkFind, type JournalQuery } from "../journal/query.ts";
+import { boolean, integer, options, type Parse, shape, text } from "../parse.ts";
+import { decodeEnvelope, encodeEnvelope } from "../protocol/envelope.ts";
+import { errorMessage } from "../protocol/exceptions.ts";
+import { createMessage } from "../protocol/message.ts";
+import { decodeMeta } from "../protocol/meta.ts";
+import { parseTime } from "../protocol/time.ts";
+import { type Row, taskKey } from "../results/backend.ts";
+import { readKept } from "../results/kept.ts";
+import { dataToError } from "../protocol/exceptions.ts";
+import { FAILURE, RETRY, REVOKED } from "../states.ts";
+import type { RetriedFailures, RetryFailed, RetryRefusal } from "./control.ts";
+
+/** Rows that are looked at, and messages that are sent, at a time. */
+const BATCH = 100;
+
+interface Retryable {
+  readonly id: string;
+  readonly row: Row;
+  readonly kept: string;
+}
+
+const REASONS: Readonly<Record<RetryRefusal, string>> = {
+  succeeded: "it has ended, and not as a failure: nothing is left to be done; send it anew where it is to run twice",
+  running: "it runs; wait for its end, or revoke it",
+  waiting: "it has not ended: it waits in its queue, or for its next retry",
+  revoked: "it was revoked, or has expired, and its message is gone; send it anew",
+  unknown:
+    "nothing is stored of it: it was never sent, waits in its queue and was not begun, or ended so long ago that its row has expired",
+  deadLetter:
+    "its message is among the dead letters; send it back from there: `lovage dlq redrive --id`, app.control.deadLetters.redrive({ id })",
+  notKept:
+    "it failed, and its message was not kept: keepFailed was off, there was no room for it, Python ran it, or it was forgotten; send it anew",
+};
+
+/** Runs one again. Throws `CannotRetry`, and sends nothing then. */
+export async function retryOne(engine: Engine, id: string): Promise<{ readonly task: string; readonly queue: string }> {
+  const [row] = await (await engine.backend()).read([taskKey(id)], { consistent: true });
+  const found = await judge(engine, id, row);
+  if (typeof found === "string") throw new CannotRetry(id, found, REASONS[found]);
+  return sendKept(engine, found);
+}
+
+async function judge(engine: Engine, id: string, row: Row | undefined): Promise<Retryable | RetryRefusal> {
+  if (row === undefined) return "unknown";
+  if (row.kept !== undefined) return { id, row, kept: row.kept };
+  const { status } = row.result.length > 0 ? await decodeMeta(row.result, engine.codec) : { status: "" };
+  if (status === FAILURE && row.buried) return "deadLetter";
+  if (status === FAILURE) return "notKept";
+  if (status === REVOKED) return "revoked";
+  if (row.done || (row.attempt === undefined && status !== RETRY)) return "succeeded";
+  return row.lease === undefined ? "waiting" : "running";
+}
+
+/**
+ * Which redrive it is follows from the row that was seen: two who ask at the same time send the same one, and the row is
+ * claimed once by it.
+ */
+async function sendKept(engine: Engine, { id, row, kept }: Retryable) {
+  const { queue, body, groupId } = readKept(kept);
+  const redrive = (row.redrive ?? 0) + 1;
+  const now = engine.clock.now();
+  const again = await unexpired(body, now);
+  await sendAgain(
+    (entry) => engine.outbox.send(entry),
+    { queue, body: again.body, groupId, deduplicationId: `retry-${id}-${redrive}`.slice(0, 128), redrive },
+    now,
+  );
+  return { task: again.task, queue };
+}
+
+/** Who runs it again wants it to run: that its time is over by now holds for the first try. */
+async function unexpired(body: string, now: number): Promise<{ readonly body: string; readonly task: string }> {
+  const message = await decodeEnvelope(body, { accept: READABLE });
+  const { task, expires } = message;
+  if (expires === null || parseTime(expires) >= now) return { body, task };
+  return { body: await encodeEnvelope(createMessage({ ...message, expires: null, eta: null })), task };
+}
+
+interface Given extends Pick<JournalQuery, "from" | "to" | "task" | "queue" | "limit"> {
+  readonly error?: string;
+  readonly dryRun?: boolean;
+  readonly by?: string;
+}
+
+const anything: Parse<never> = (value) => value as never;
+const givenShape = shape<Given>(
+  {
+    from: anything,
+    to: anything,
+    task: anything,
+    queue: anything,
+    error: text,
+    limit: integer(0),
+    dryRun: boolean,
+    by: text,
+  },
+  {},
+);
+
+/** Runs all again that match. `told` is given those of each batch that were sent. */
+export async function retryMany(
+  engine: Engine,
+  filter: RetryFailed | undefined,
+  told: (sent: readonly { readonly id: string; readonly task: string; readonly queue: string }[]) => Promise<void>,
+): Promise<RetriedFailures> {
+  const given = options(givenShape, filter, "retryFailed", '{ task: "media.*", dryRun: true }');
+  const { error, dryRun = false, limit = Number.POSITIVE_INFINITY, by: _, ...query } = given;
+  if (error === "") throw new ImproperlyConfigured("retryFailed.error", "must not be empty");
+  const { matches, from, to } = checkFind({ ...query, state: FAILURE }, engine.clock.now());
+  const store = await engine.journal();
+  const sought = error?.toLowerCase();
+  const backend = await engine.backend();
+  const seen = new Set<string>();
+  const tasks: Record<string, number> = {};
+  const skipped: Partial<Record<RetryRefusal, number>> = {};
+  let count = 0;
+
+  async function take(batch: ReadonlyMap<string, string>): Promise<void> {
+    const ids = [...batch.keys()];
+    const rows = await backend.read(ids.map(taskKey), { consistent: true });
+    const judged = await Promise.all(ids.map((id, at) => judge(engine, id, rows[at])));
+    const sending: { readonly found: Retryable; readonly task: string }[] = [];
+    for (const [at, found] of judged.entries()) {
+      if (typeof found === "string") skipped[found] = (skipped[found] ?? 0) + 1;
+      else if (count + sending.length < limit && (await isMeant(found)))
+        sending.push({ found, task: batch.get(ids[at] as string) ?? "" });
+    }
+    const sent = dryRun
+      ? []
+      : await Promise.all(
+          sending.map(async ({ found, task }) => ({
+            id: found.id,
+            task,
+            queue: (await sendKept(engine, found)).queue,
+          })),
+        );
+    count += sending.length;
+    for (const { task } of sending) tasks[task] = (tasks[task] ?? 0) + 1;
+    if (sent.length > 0) await told(sent);
+  }
+
+  /** The row is the truth: it may have failed again since, in another way or at another time. */
+  async function isMeant({ row }: Retryable): Promise<boolean> {
+    const at = row.timestamp * 1000;
+    if (at < from || at >= to) return false;
+    if (sought === undefined) return true;
+    const { result, traceback, taskId } = await decodeMeta(row.result, engine.codec);
+    const failure = dataToError(result, traceback, taskId);
+    return failure.name.toLowerCase() === sought || errorMessage(failure).toLowerCase().includes(sought);
+  }
+
+  let batch = new Map<string, string>();
+  for await (const page of store.read({ failures: true, from, to })) {
+    for (const entry of page) {
+      const { id, task = "" } = entry;
+      if (id === undefined || seen.has(id) || !matches(entry)) continue;
+      seen.add(id);
+      batch.set(id, task);
+      if (batch.size < BATCH) continue;
+      await take(batch);
+      batch = new Map();
+    }
+    if (count >= limit) break;
+  }
+  if (batch.size > 0 && count < limit) await take(batch);
+  return { count, tasks, skipped };
+}

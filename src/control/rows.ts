@@ -1,0 +1,155 @@
+/**
+ * The rows by which an app is steered and its long-lived workers are seen: small, plain, in the result backend. A worker
+ * writes its own with its heartbeat and reads what it is to obey; nobody asks it anything.
+ */
+import type { Backend, Row } from "../results/backend.ts";
+import { addedTo, type Command } from "../results/record.ts";
+
+/** A worker says so often that it is there, in milliseconds, and reads what it is to obey. */
+export const BEAT_MS = 5_000;
+/** One that has said nothing for so long is gone. */
+const GONE_MS = 30_000;
+
+const DAY_MS = 86_400_000;
+const PREFIX = "lovage-control-";
+
+const pauseKey = (queue: string): string => `${PREFIX}pause-${queue}`;
+const orderKey = (worker: string): string => `${PREFIX}order-${worker}`;
+const workerKey = (worker: string): string => `${PREFIX}worker-${worker}`;
+/** The names of the workers that there were on a day: a list that only grows, made by `join`. */
+const rosterKey = (day: number): string => `${PREFIX}workers-${day}`;
+const dayOf = (now: number): number => Math.floor(now / DAY_MS);
+
+/** Of a task that a worker has in hand. */
+export interface TaskInHand {
+  readonly id: string;
+  readonly task: string;
+  readonly queue: string;
+  /** When it was begun, in milliseconds since the epoch. */
+  readonly started?: number;
+}
+
+/** What a long-lived worker says of itself. */
+export interface WorkerInfo {
+  readonly name: string;
+  readonly pid: number;
+  readonly host: string;
+  readonly queues: readonly string[];
+  readonly concurrency: number;
+  /** When it began, and when it last said so, in milliseconds since the epoch. */
+  readonly since: number;
+  readonly seen: number;
+  /** Tasks that ended in it. */
+  readonly done: number;
+  /** The version of the app, where `LOVAGE_APP_VERSION` says it. */
+  readonly version?: string;
+  /** What it runs, and what it has fetched and not begun, 25 of each at most. */
+  readonly active: readonly TaskInHand[];
+  readonly reserved: readonly TaskInHand[];
+  /** How many it has of both, and the names of the tasks that it can run. */
+  readonly running: number;
+  readonly waiting: number;
+  readonly registered: readonly string[];
+}
+
+/** Who paused a queue, or told a worker to stop, and when. */
+export interface Order {
+  readonly at: number;
+  readonly by: string;
+}
+
+interface Paused extends Partial<Order> {
+  readonly paused: boolean;
+}
+
+const textOf = ({ result }: Row): string => (typeof result === "string" ? result : new TextDecoder().decode(result));
+
+function parsed<T>(row: Row | undefined): T | undefined {
+  if (row === undefined) return undefined;
+  try {
+    return JSON.parse(textOf(row)) as T;
+  } catch {
+    return undefined;
+  }
+}
+
+const stored = (key: string, value: object, now: number, days: number | undefined): Command => ({
+  type: "store",
+  key,
+  now,
+  ttl: days === undefined ? undefined : Math.ceil((now + days * DAY_MS) / 1000),
+  result: JSON.stringify(value),
+});
+
+async function apply(backend: Backend, commands: readonly Command[]): Promise<void> {
+  for (const outcome of await backend.apply(commands)) if (outcome instanceof Error) throw outcome;
+}
+
+/** Which of these queues are paused, and by whom. */
+export async function readPaused(backend: Backend, queues: readonly string[]): Promise<ReadonlyMap<string, Order>> {
+  const rows = await backend.read(queues.map(pauseKey), { consistent: true });
+  return new Map(queues.flatMap((queue, at) => pausedEntry(queue, rows[at])));
+}
+
+function pausedEntry(queue: string, row: Row | undefined): readonly (readonly [string, Order])[] {
+  const { paused, at = 0, by = "" } = parsed<Paused>(row) ?? { paused: false };
+  return paused ? [[queue, { at, by }]] : [];
+}
+
+export const writePaused = (backend: Backend, queue: string, paused: boolean, by: string, at: number): Promise<void> =>
+  apply(backend, [stored(pauseKey(queue), { paused, at, by } satisfies Paused, at, undefined)]);
+
+export const writeShutdown = (backend: Backend, worker: string, by: string, at: number): Promise<void> =>
+  apply(backend, [stored(orderKey(worker), { at, by } satisfies Order, at, 1)]);
+
+/** What a worker has to obey. */
+export interface Orders {
+  readonly paused: ReadonlySet<string>;
+  /** It was told to stop since it began. */
+  readonly shutdown: Order | undefined;
+}
+
+export async function readOrders(
+  backend: Backend,
+  { name, queues, since }: Pick<WorkerInfo, "name" | "queues" | "since">,
+): Promise<Orders> {
+  const [own, ...rows] = await backend.read([orderKey(name), ...queues.map(pauseKey)], { consistent: true });
+  const order = parsed<Order>(own);
+  return {
+    paused: new Set(queues.filter((queue, at) => pausedEntry(queue, rows[at]).length > 0)),
+    shutdown: order !== undefined && order.at >= since ? order : undefined,
+  };
+}
+
+/** Says that a worker is there. `isListed`: it stands in the list of this day already. */
+export async function writeWorker(backend: Backend, worker: WorkerInfo, isListed: boolean): Promise<void> {
+  const { name, seen: now } = worker;
+  const listed: Command = {
+    type: "join",
+    key: rosterKey(dayOf(now)),
+    now,
+    ttl: Math.ceil((now + 3 * DAY_MS) / 1000),
+    added: name,
+  };
+  await apply(backend, [...(isListed ? [] : [listed]), stored(workerKey(name), worker, now, 1)]);
+}
+
+/** Whether a day's list has to be told again. */
+export const isSameDay = (one: number, other: number): boolean => dayOf(one) === dayOf(other);
+
+/** It has ended: nobody need wait until it is taken for gone. */
+export const dropWorker = (backend: Backend, worker: WorkerInfo): Promise<void> =>
+  apply(backend, [stored(workerKey(worker.name), { ...worker, seen: 0 } satisfies WorkerInfo, worker.seen, 1)]);
+
+/** The workers that are there, by name. */
+export async function readWorkers(backend: Backend, now: number): Promise<readonly WorkerInfo[]> {
+  const days = [dayOf(now), dayOf(now - GONE_MS)];
+  const rosters = await backend.read([...new Set(days)].map(rosterKey), { consistent: true });
+  const names = [...new Set(rosters.flatMap((row) => (row === undefined ? [] : addedTo(row))))];
+  if (names.length === 0) return [];
+  const rows = await backend.read(names.map(workerKey), { consistent: true });
+  return rows
+    .flatMap((row) => parsed<WorkerInfo>(row) ?? [])
+    .filter(({ seen }) => seen > now - GONE_MS)
+    .sort((a, b) => (a.name < b.name ? -1 : 1));
+}

@@ -1,0 +1,440 @@
+/** An operator's actions: what failed is run again, queues are looked at and emptied, and all of it is told to the journal. */
+import { randomUUID } from "node:crypto";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir, userInfo } from "node:os";
+import { join } from "node:path";
+import {
+  CannotRetry,
+  chain,
+  chord,
+  ImproperlyConfigured,
+  Lovage,
+  PayloadTooLarge,
+  QueueNotFound,
+  Reject,
+} from "lovage";
+import { type PollingWorker, startWorker } from "lovage/worker";
+import { virtualClock } from "lovage/testing";
+import { beforeEach, describe, expect, onTestFinished, test, vi } from "vitest";
+import { everywhere, stores } from "./stores.ts";
+
+class Down extends Error {}
+
+describe.each(everywhere)("running a failed task again on %s", (_, start) => {
+  let app: Lovage;
+  let isUp: boolean;
+  let runs: string[];
+  beforeEach(() => {
+    app = new Lovage("ops");
+    isUp = false;
+    runs = [];
+  });
+  const fetchTask = () =>
+    app.task("ops.fetch", (what: string) => {
+      runs.push(what);
+      if (!isUp) throw new Down(`${what} is down`);
+      return `${what} is there`;
+    });
+  const refusal = async (id: string) => {
+    const error: unknown = await app.control.retry(id).catch((thrown: unknown) => thrown);
+    expect(error).toBeInstanceOf(CannotRetry);
+    return (error as CannotRetry).reason;
+  };
+
+  test("it runs under its own id, once for each time it is asked for", async () => {
+    const fetch = fetchTask();
+    const t = start(app);
+    const result = await fetch.delay("a");
+    await t.drain();
+    expect(await result.state()).toBe("FAILURE");
+    await app.control.retry(result.id);
+    await t.drain();
+    expect(await result.state()).toBe("FAILURE");
+    isUp = true;
+    await app.control.retry(result.id);
+    await t.drain();
+    expect(await app.result(result.id).get()).toBe("a is there");
+    expect(runs).toEqual(["a", "a", "a"]);
+    expect(await refusal(result.id)).toBe("succeeded");
+    await t.drain();
+    expect(runs).toHaveLength(3);
+  });
+
+  test("two operators who ask at once run it once, also where it fails again", async () => {
+    const fetch = fetchTask();
+    const t = start(app);
+    const { id } = await fetch.delay("a");
+    await t.drain();
+    await Promise.all([app.control.retry(id), app.control.retry(id), app.control.retryFailed()]);
+    await t.drain();
+    expect(runs).toEqual(["a", "a"]);
+  });
+
+  test("a chord that has failed for it goes on, and so does a chain", async () => {
+    const fetch = fetchTask();
+    const bodies: unknown[] = [];
+    const collect = app.task("ops.collect", (all: readonly string[]) => {
+      bodies.push(all);
+      return all.join();
+    });
+    const shout = app.task("ops.shout", (text: string) => text.toUpperCase());
+    const ok = app.task("ops.ok", () => "ok");
+    const t = start(app);
+    const joined = await chord([fetch.s("a"), ok.s(), fetch.s("b")], collect.s()).delay();
+    const chained = await chain(fetch.s("c"), shout.s(), shout.s()).delay();
+    await t.drain();
+    expect([await joined.state(), await chained.state()]).toEqual(["FAILURE", "FAILURE"]);
+    isUp = true;
+    expect(await app.control.retryFailed({ task: "ops.fetch" })).toMatchObject({
+      count: 3,
+      tasks: { "ops.fetch": 3 },
+    });
+    await t.drain();
+    expect(await app.result(joined.id).get()).toBe("a is there,ok,b is there");
+    expect(await app.result(chained.id).get()).toBe("C IS THERE");
+    expect(bodies).toHaveLength(1);
+  });
+
+  test("one that retries by itself goes on behind its last attempt", async () => {
+    const flaky = app.task(
+      "ops.flaky",
+      { bind: true, maxRetries: 1, retryBackoff: false, defaultRetryDelay: 1 },
+      (self) => {
+        runs.push(String(self.request.retries));
+        if (!isUp) throw self.retry();
+        return "done";
+      },
+    );
+    const shout = app.task("ops.shout", (text: string) => text.toUpperCase());
+    const t = start(app);
+    const result = await chain(flaky.s(), shout.s()).delay();
+    await t.advance({ seconds: 5 });
+    const [failed] = await app.control.retryFailed({ task: "ops.flaky" }).then(({ count }) => [count]);
+    expect(failed).toBe(1);
+    isUp = true;
+    await t.advance({ seconds: 5 });
+    expect(await app.result(result.id).get()).toBe("DONE");
+    expect(runs).toEqual(["0", "1", "1"]);
+  });
+
+  test("one whose time is over runs all the same, and one that does not claim stores what came of it", async () => {
+    const fetch = fetchTask();
+    const open = app.task("ops.open", { claim: false }, (what: string) => {
+      if (!isUp) throw new Down(what);
+      return what;
+    });
+    const t = start(app);
+    const result = await fetch.applyAsync(["a"], { expires: 60 });
+    const unclaimed = await open.delay("b");
+    await t.advance({ seconds: 3600 });
+    isUp = true;
+    await app.control.retry(result.id);
+    await app.control.retry(unclaimed.id);
+    await t.drain();
+    expect(await app.result(result.id).get()).toBe("a is there");
+    expect(await app.result(unclaimed.id).get()).toBe("b");
+  });
+
+  test("what cannot be run again says why, and nothing is sent", async () => {
+    const fetch = fetchTask();
+    const ok = app.task("ops.ok", () => "ok");
+    const rejected = app.task("ops.rejected", () => {
+      throw new Reject("no");
+    });
+    const t = start(app);
+    const [good, dead, revoked, forgotten] = await Promise.all([
+      ok.delay(),
+      rejected.delay(),
+      fetch.applyAsync(["x"], { countdown: 600 }),
+      fetch.delay("a"),
+    ]);
+    await app.control.revoke(revoked.id);
+    await t.drain();
+    await app.control.forget(forgotten.id);
+    expect(await refusal(good.id)).toBe("succeeded");
+    expect(await refusal(dead.id)).toBe("deadLetter");
+    expect(await refusal(revoked.id)).toBe("revoked");
+    expect(await refusal(forgotten.id)).toBe("notKept");
+    expect(await refusal("nobody")).toBe("unknown");
+    await expect(app.control.retry("")).rejects.toThrow(ImproperlyConfigured);
+    expect(await app.control.retryFailed()).toEqual({ count: 0, tasks: {}, skipped: { deadLetter: 1, notKept: 1 } });
+    runs.length = 0;
+    await t.drain();
+    expect(runs).toEqual([]);
+  });
+
+  test("without keepFailed, and where there is no room, the message is not kept", async () => {
+    const fetch = fetchTask();
+    const t = start(app, { config: { keepFailed: false } });
+    const { id } = await fetch.delay("a");
+    await t.drain();
+    expect(await refusal(id)).toBe("notKept");
+  });
+});
+
+describe.each(stores)("steering on %s", (_, start) => {
+  let app: Lovage;
+  beforeEach(() => {
+    app = new Lovage("ops", { taskQueues: ["celery", "media"] });
+  });
+  const entries = async () => {
+    const found: unknown[] = [];
+    for await (const { action, by, id, queue, kind } of app.journal.find({ kind: ["control", "revoke"] }))
+      found.push({ kind, action, by, ...(id && { id }), ...(queue && { queue }) });
+    return found.reverse();
+  };
+
+  test("failures are chosen by task, error, queue, time and number; a dry run only counts", async () => {
+    const fail = app.task("ops.fail", (kind: string) => {
+      throw kind === "a" ? new Down("no route to host 1") : new TypeError("x is not a function");
+    });
+    const t = start(app);
+    for (let at = 0; at < 3; at++) await fail.delay("a");
+    await fail.applyAsync(["b"], { queue: "media" });
+    await t.drain();
+    const count = async (filter: Parameters<typeof app.control.retryFailed>[0]) =>
+      (await app.control.retryFailed({ ...filter, dryRun: true })).count;
+    expect(await count({})).toBe(4);
+    expect(await count({ error: "Down" })).toBe(3);
+    expect(await count({ error: "NO ROUTE" })).toBe(3);
+    expect(await count({ error: "TypeError" })).toBe(1);
+    expect(await count({ queue: "media" })).toBe(1);
+    expect(await count({ task: "other.*" })).toBe(0);
+    expect(await count({ limit: 2 })).toBe(2);
+    expect(await count({ from: t.clock.now() + 1 })).toBe(0);
+    await expect(count({ from: 2, to: 1 })).rejects.toThrow("must be before to");
+    await expect(app.control.retryFailed({ eror: "x" } as never)).rejects.toThrow(ImproperlyConfigured);
+    expect((await t.drain()).length).toBe(0);
+    expect((await app.control.retryFailed({ error: "TypeError", by: "anna" })).count).toBe(1);
+    expect((await t.drain()).length).toBe(1);
+    expect(await entries()).toEqual([
+      { kind: "control", action: "retry", by: "anna", id: expect.any(String), queue: "media" },
+    ]);
+  });
+
+  test("queues are listed with what is in them, and emptied", async () => {
+    const add = app.task("ops.add", (x: number) => x);
+    const bad = app.task("ops.bad", () => {
+      throw new Reject("no");
+    });
+    const t = start(app, { queues: ["celery"] });
+    await bad.delay();
+    await t.drain();
+    await add.applyAsync([1], { queue: "media" });
+    await t.advance({ seconds: 30 });
+    await add.applyAsync([1], { queue: "media", countdown: 60 });
+    expect(await app.control.inspect().queues()).toEqual([
+      { queue: "celery", ready: 0, delayed: 0, inFlight: 0, deadLetters: 1 },
+      { queue: "media", ready: 1, delayed: 1, inFlight: 0, deadLetters: 0, oldest: 30 },
+    ]);
+    expect(await app.control.inspect().scheduled()).toEqual({ celery: 0, media: 1 });
+    expect(await app.control.purge("media", { by: "anna" })).toBe(2);
+    await expect(app.control.purge("medai")).rejects.toThrow(QueueNotFound);
+    expect(await entries()).toEqual([{ kind: "control", action: "purge", by: "anna", queue: "media" }]);
+  });
+
+  test("dead letters are listed, sent back and deleted by the same filters", async () => {
+    const bad = app.task("ops.bad", (x: number) => {
+      throw new Reject(`no ${x}`);
+    });
+    const t = start(app);
+    const ids = [(await bad.delay(1)).id, (await bad.delay(2)).id];
+    await t.drain();
+    const { deadLetters } = app.control;
+    const listed: unknown[] = [];
+    for await (const { id, reason } of deadLetters.list({ reason: "no 1" })) listed.push({ id, reason });
+    expect(listed).toEqual([{ id: ids[0], reason: "no 1" }]);
+    expect(await deadLetters.redrive({ id: "nobody" })).toEqual({ count: 0, failed: [] });
+    expect(await deadLetters.delete({ task: "ops.*", dryRun: true })).toEqual({ count: 2, failed: [] });
+    expect(await deadLetters.delete({ id: ids[0] as string, by: "anna" })).toEqual({ count: 1, failed: [] });
+    await t.advance({ seconds: 1 });
+    expect(await deadLetters.redrive({ id: ids[1] as string, by: "anna" })).toEqual({ count: 1, failed: [] });
+    expect((await t.drain()).map(({ id }) => id)).toEqual([ids[1]]);
+    expect(await entries()).toEqual([
+      { kind: "control", action: "deleteDeadLetter", by: "anna", id: ids[0], queue: "celery" },
+      { kind: "control", action: "redrive", by: "anna", id: ids[1], queue: "celery" },
+    ]);
+  });
+
+  test("revoking and forgetting say who did it", async () => {
+    const add = app.task("ops.add", (x: number) => x);
+    const t = start(app);
+    const a = await add.applyAsync([1], { countdown: 60 });
+    const b = await add.delay(2);
+    await app.control.revoke([a.id, a.id], { by: "anna" });
+    await t.advance({ seconds: 1 });
+    expect(await a.state()).toBe("REVOKED");
+    expect(await b.state()).toBe("SUCCESS");
+    await app.control.forget([b.id], { by: "bert" });
+    expect(await app.result(b.id).state()).toBe("PENDING");
+    expect(await entries()).toEqual([
+      { kind: "revoke", action: undefined, by: "anna", id: a.id },
+      { kind: "control", action: "forget", by: "bert", id: b.id },
+    ]);
+    await expect(app.control.revoke(a.id, { terminat: true } as never)).rejects.toThrow(ImproperlyConfigured);
+  });
+
+  test("who does it is the user, unless a name is given", async () => {
+    start(app);
+    await app.control.forget("x");
+    await expect(app.control.forget("x", { by: "" })).rejects.toThrow(ImproperlyConfigured);
+    expect(await entries()).toEqual([{ kind: "control", action: "forget", by: userInfo().username, id: "x" }]);
+  });
+});
+
+test("a message that does not fit into the row is left out, and the journal says so", async () => {
+  const { inMemory } = await import("./stores.ts");
+  const app = new Lovage("ops");
+  const fail = app.task("ops.fail", (_: string) => {
+    throw new Down("down");
+  });
+  const t = inMemory(app);
+  const backend = await app.engine.backend();
+  const { apply } = backend;
+  // A store with rows of 2 KB.
+  Object.assign(backend, {
+    apply: async (commands: Parameters<typeof apply>[0]) => {
+      const size = JSON.stringify(commands).length;
+      if (commands.some(({ type }) => type === "final") && size > 20_000)
+        return [new PayloadTooLarge("the row", size, 20_000)];
+      return apply(commands);
+    },
+  });
+  const { id } = await fail.delay("x".repeat(30_000));
+  await t.drain();
+  expect(await app.result(id).state()).toBe("FAILURE");
+  await expect(app.control.retry(id)).rejects.toThrow(CannotRetry);
+  const told: unknown[] = [];
+  for await (const { unkept } of app.journal.find({ id })) told.push(unkept);
+  expect(told).toEqual([true]);
+});
+
+describe.each([
+  ["memory", () => `memory://control-${randomUUID()}`],
+  [
+    "SQLite",
+    () => {
+      const folder = mkdtempSync(join(tmpdir(), "lovage-control-"));
+      onTestFinished(() => rmSync(folder, { recursive: true }));
+      return `sqlite:///${join(folder, "lovage.db")}`;
+    },
+  ],
+])("long-lived workers on %s", (_, url) => {
+  /** An app, a clock that is moved by hand, and a worker that serves two queues. */
+  async function serve() {
+    const clock = virtualClock();
+    const brokerUrl = url();
+    const settings = { brokerUrl, resultBackend: brokerUrl, taskQueues: ["celery", "media"] };
+    const app = new Lovage("ops", settings, { clock, env: { USER: "carla", LOVAGE_APP_VERSION: "1.2.3" } });
+    const ran: string[] = [];
+    let release = () => {};
+    const work = app.task("ops.work", async (name: string) => {
+      ran.push(name);
+      if (name === "long") await new Promise<void>((go) => (release = go));
+      return name;
+    });
+    const started: PollingWorker[] = [];
+    const start = async (hostname = "one@here") => {
+      const worker = await startWorker(app, { hostname, concurrency: 2 });
+      started.push(worker);
+      return worker;
+    };
+    onTestFinished(async () => {
+      release();
+      await Promise.all(started.map((worker) => worker.stop()));
+      await app.close();
+    });
+    const beat = async () => {
+      clock.moveTo(clock.now() + 5_000);
+      await settle();
+    };
+    return { app, clock, ran, work, start, beat, release: () => release() };
+  }
+  const settle = () => new Promise<void>((go) => setTimeout(go, 30));
+  const until = async (isSo: () => boolean | Promise<boolean>) => vi.waitUntil(isSo, { timeout: 4_000, interval: 5 });
+
+  test("they are seen, with what they have in hand, until they end", async () => {
+    const { app, work, start, ran, beat, clock, release } = await serve();
+    const inspect = app.control.inspect();
+    expect(await inspect.ping()).toEqual({});
+    const worker = await start();
+    await work.delay("a");
+    await until(async () => ran.length === 1);
+    const { id } = await work.applyAsync(["long"], { queue: "media" });
+    await until(async () => ran.length === 2);
+    await beat();
+    await beat();
+    await until(async () => ((await inspect.active())["one@here"] ?? []).length === 1);
+    expect(await inspect.ping()).toEqual({ "one@here": { ok: "pong", seen: 0 } });
+    expect(await inspect.stats()).toEqual({
+      "one@here": expect.objectContaining({
+        name: "one@here",
+        pid: process.pid,
+        queues: ["celery", "media"],
+        concurrency: 2,
+        since: clock.now() - 10_000,
+        done: 1,
+        version: "1.2.3",
+        running: 1,
+        waiting: 0,
+      }),
+    });
+    expect(await inspect.active()).toEqual({
+      "one@here": [{ id, task: "ops.work", queue: "media", started: expect.any(Number) }],
+    });
+    expect(await inspect.reserved()).toEqual({ "one@here": [] });
+    expect(await inspect.registered()).toEqual({ "one@here": ["ops.work"] });
+    release();
+    await worker.stop();
+    expect(await inspect.ping()).toEqual({});
+  });
+
+  test("one that says nothing any more is gone after half a minute", async () => {
+    const { app, start, clock } = await serve();
+    await start();
+    await until(async () => "one@here" in (await app.control.inspect().ping()));
+    const { now } = clock;
+    // Nothing wakes: its process hangs.
+    Object.assign(clock, { now: () => now() + 31_000 });
+    expect(await app.control.inspect().ping()).toEqual({});
+  });
+
+  test("a paused queue is not begun, over restarts, until it is resumed; what runs goes on", async () => {
+    const { app, work, start, ran, beat, release } = await serve();
+    const first = await start();
+    const long = await work.applyAsync(["long"], { queue: "media" });
+    await until(() => ran.length === 1);
+    await app.control.pause("media", { by: "anna" });
+    await beat();
+    await work.applyAsync(["a"], { queue: "media" });
+    await work.delay("b");
+    await until(() => ran.includes("b"));
+    await settle();
+    expect(ran).toEqual(["long", "b"]);
+    const media = async () => (await app.control.inspect().queues()).find(({ queue }) => queue === "media");
+    expect(await media()).toMatchObject({ ready: 1, paused: { by: "anna", at: expect.any(Number) } });
+    release();
+    expect(await long.get({ timeout: 5 })).toBe("long");
+    await first.stop();
+    await start("two@here");
+    await settle();
+    expect(ran).toEqual(["long", "b"]);
+    await app.control.resume("media", { by: "anna" });
+    await beat();
+    await until(() => ran.length === 3);
+    expect((await media())?.paused).toBeUndefined();
+    await expect(app.control.pause("medai")).rejects.toThrow(QueueNotFound);
+  });
+
+  test("one that is told to stops, and no other", async () => {
+    const { app, start, beat } = await serve();
+    const inspect = app.control.inspect();
+    const [one] = [await start("one@here"), await start("two@here")];
+    await until(async () => Object.keys(await inspect.ping()).length === 2);
+    await expect(app.control.shutdown("on@here")).rejects.toThrow(/did you mean "?one@here/);
+    await app.control.shutdown("one@here", { by: "anna" });
+    await beat();
+    expect(await one.ended).toBe("stopped");
+    expect(Object.keys(await inspect.ping())).toEqual(["two@here"]);
+  });
+});
