@@ -63,6 +63,9 @@ export const MEANINGS: { readonly [K in keyof typeof LIVE]: Meaning } = {
   journalExpires: {
     what: "How long that is kept, in seconds or parts (`{ days: 7 }`), from a minute to 366 days. In a SQLite file the newest 200,000 entries of failures, and as many of all the rest, at most; in memory 100,000.",
   },
+  keepFailed: {
+    what: "Keeps the message of a task that failed in the row of its result, to run it again by: `app.control.retry`, `lovage retry`. It counts towards the row's limit (400 KB on DynamoDB), and is left out where it does not fit.",
+  },
   resultExtended: {
     what: "Stores name, arguments, worker, queue and retries beside a result.",
   },

@@ -511,7 +511,6 @@ export const LIVE: { readonly [K in keyof ParsedConfig]: LiveSetting<ParsedConfi
   keepFailed: {
     default: true,
     parse: boolean,
-    what: "Keeps the message of a task that failed in the row of its result, to run it again by: `app.control.retry`, `lovage retry`. It counts towards the row's limit (400 KB on DynamoDB), and is left out where it does not fit.",
   },
   resultExtended: {
     celery: true,
