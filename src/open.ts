@@ -126,11 +126,13 @@ export async function openOperator(
   brokerUrl: string,
   options: Readonly<Record<string, unknown>>,
 ): Promise<Operator | undefined> {
-  if (typeof LOVAGE_BUNDLE !== "undefined" || schemeOf(brokerUrl) !== "sqs") return undefined;
-  const { createOperator }: Partial<typeof import("./brokers/sqs-operator.ts")> = await import(
-    "./brokers/sqs-operator.ts"
-  );
-  return createOperator?.(brokerUrl, options);
+  if (typeof LOVAGE_BUNDLE === "undefined" && schemeOf(brokerUrl) === "sqs") {
+    const { createOperator }: Partial<typeof import("./brokers/sqs-operator.ts")> = await import(
+      "./brokers/sqs-operator.ts"
+    );
+    return createOperator?.(brokerUrl, options);
+  }
+  return undefined;
 }
 
 const schemeOf = (url: string): string => url.slice(0, Math.max(0, url.indexOf(":")));
