@@ -1,5 +1,5 @@
 /** What each setting does, for the reference page: texts that no app needs while it runs, and no bundle has to carry. */
-import type { LIVE } from "../src/settings.ts";
+import type { LIVE } from "../src/config/live.ts";
 
 export interface Meaning {
   /** The default as the reference shows it, where it depends on another setting. */

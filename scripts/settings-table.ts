@@ -3,7 +3,9 @@
  * file with what this makes.
  */
 import { writeFile } from "node:fs/promises";
-import { FIXED, type FixedSetting, LIVE, type LiveSetting, oldName, snakeCase } from "../src/settings.ts";
+import { LIVE, type LiveSetting } from "../src/config/live.ts";
+import { oldName, snakeCase } from "../src/config/names.ts";
+import { FIXED, type FixedSetting } from "../src/config/refused.ts";
 import { CELERY_DEFAULTS, MEANINGS } from "./setting-meanings.ts";
 
 export const SETTINGS_PAGE = new URL("../docs/reference/settings.md", import.meta.url);
@@ -36,7 +38,7 @@ function fixed([name, setting]: readonly [string, FixedSetting]): string {
 export function settingsPage(): string {
   return `# Settings
 
-<!-- Made by scripts/settings-table.ts from src/settings.ts and scripts/setting-meanings.ts; edit those. -->
+<!-- Made by scripts/settings-table.ts from src/config and scripts/setting-meanings.ts; edit those. -->
 
 Settings are given to \`new Lovage(name, settings)\`, in camelCase, or to \`app.configFromObject()\`, which also takes Celery's
 new names (\`task_routes\`), its old ones (\`CELERY_ROUTES\`) and, with \`{ namespace: "CELERY" }\`, Django's form

@@ -8,7 +8,7 @@ import { translateQueueName } from "./brokers/queue-name.ts";
 import { createOutbox, type Outbox } from "./brokers/outbox.ts";
 import { createRouter, type Router } from "./brokers/routes.ts";
 import { type Clock, systemClock } from "./clock.ts";
-import { type Config, type ConfigInput, resolveConfig } from "./config.ts";
+import { type Config, type ConfigInput, resolveConfig } from "./config/config.ts";
 import { ImproperlyConfigured } from "./errors.ts";
 import type { JournalEntry } from "./journal/entry.ts";
 import type { JournalOptions, JournalStore } from "./journal/store.ts";

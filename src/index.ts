@@ -17,7 +17,7 @@ export type {
 export type { ByWorker, Inspect, QueueState } from "./control/inspect.ts";
 export type { Order, TaskInHand, WorkerInfo } from "./control/rows.ts";
 export type { Platform } from "./engine.ts";
-export type { Config, ConfigInput } from "./config.ts";
+export type { Config, ConfigInput } from "./config/config.ts";
 export { registerBackend, registerBroker } from "./open.ts";
 export { isFifo, refusal } from "./brokers/broker.ts";
 export type {

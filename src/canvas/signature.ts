@@ -1,5 +1,5 @@
 /** A call that is made later: a task or a whole canvas of them, some arguments, and options. */
-import type { Config } from "../config.ts";
+import type { Config } from "../config/config.ts";
 import { ImproperlyConfigured } from "../errors.ts";
 import type { SignatureData } from "../protocol/message.ts";
 import type { AsyncResult } from "../results/async-result.ts";

@@ -1,7 +1,7 @@
 /** What there is: queues, workers and what they have in hand, in the words of Celery's `inspect`. */
 import { maskUrl } from "../brief.ts";
 import { deadLetterQueue, isDeadLetterQueue, type QueueSize } from "../brokers/broker.ts";
-import type { Config } from "../config.ts";
+import type { Config } from "../config/config.ts";
 import type { Engine } from "../engine.ts";
 import { type Order, readPaused, readWorkers, type TaskInHand, type WorkerInfo } from "./rows.ts";
 

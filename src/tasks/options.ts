@@ -3,7 +3,7 @@ import type { StandardSchemaV1 } from "@standard-schema/spec";
 import { checkQueueName } from "../brokers/queue-name.ts";
 import { checkCanvas } from "../canvas/shape.ts";
 import type { SignatureLike } from "../canvas/signature.ts";
-import type { PublishRetryPolicy } from "../config.ts";
+import type { PublishRetryPolicy } from "../config/config.ts";
 import { ImproperlyConfigured } from "../errors.ts";
 import { nearest } from "../nearest.ts";
 import {

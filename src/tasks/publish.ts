@@ -1,7 +1,7 @@
 /** The way of a call: options merged and checked → message → route → envelope → outbox. */
 import { signatureList } from "../canvas/wire-options.ts";
 import type { Clock } from "../clock.ts";
-import type { Config } from "../config.ts";
+import type { Config } from "../config/config.ts";
 import { type Broker, isFifo, LEAST_MAX_BYTES, type Outgoing } from "../brokers/broker.ts";
 import type { Outbox } from "../brokers/outbox.ts";
 import type { Router } from "../brokers/routes.ts";

@@ -4,7 +4,7 @@ import { type BeatState, beatState, tick } from "../beat/tick.ts";
 import { type Duration, durationSeconds } from "../beat/schedule.ts";
 import { slotId } from "../beat/slot-id.ts";
 import { type Broker, type Delivery, isDeadLetterQueue, isFifo } from "../brokers/broker.ts";
-import type { ConfigInput } from "../config.ts";
+import type { ConfigInput } from "../config/config.ts";
 import { OperationalError } from "../errors.ts";
 import { beatEntries, comingEntries, sendSlot } from "../workers/beat.ts";
 import { beatOnce } from "../workers/holding.ts";

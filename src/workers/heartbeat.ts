@@ -6,7 +6,7 @@ import { existsSync } from "node:fs";
 import { pathToFileURL } from "node:url";
 import { isMainThread, Worker as Thread, workerData } from "node:worker_threads";
 import type { Broker } from "../brokers/broker.ts";
-import type { Config } from "../config.ts";
+import type { Config } from "../config/config.ts";
 import type { Backend } from "../results/backend.ts";
 import { LovageError } from "../errors.ts";
 import { boardMemory, boardWriter } from "./board.ts";

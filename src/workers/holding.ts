@@ -1,6 +1,6 @@
 /** What a worker has in hand, as it and its heartbeat speak of it. */
 import type { Broker, Delivery } from "../brokers/broker.ts";
-import type { Config } from "../config.ts";
+import type { Config } from "../config/config.ts";
 import type { Backend } from "../results/backend.ts";
 import type { Final } from "../results/record.ts";
 import type { BoardMemory } from "./board.ts";

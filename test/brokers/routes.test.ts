@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { createRouter } from "../../src/brokers/routes.ts";
 import { matchGlob } from "../../src/glob.ts";
-import { type ConfigInput, resolveConfig, type TaskRoutes } from "../../src/config.ts";
+import { type ConfigInput, resolveConfig, type TaskRoutes } from "../../src/config/config.ts";
 import { ImproperlyConfigured, QueueNotFound } from "../../src/errors.ts";
 
 /** Routes a call of a task without arguments. */

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { crontab } from "../../src/beat/crontab.ts";
-import { resolveConfig } from "../../src/config.ts";
-import { configFromObject } from "../../src/config-object.ts";
+import { resolveConfig } from "../../src/config/config.ts";
+import { configFromObject } from "../../src/config/config-object.ts";
 import { ImproperlyConfigured } from "../../src/errors.ts";
 import celery from "./celery-settings.json" with { type: "json" };
 import * as celeryconfig from "./celeryconfig.ts";

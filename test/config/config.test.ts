@@ -1,7 +1,9 @@
 import { describe, expect, it } from "vitest";
-import { type ConfigInput, resolveConfig, type TaskAnnotations } from "../../src/config.ts";
+import { type ConfigInput, resolveConfig, type TaskAnnotations } from "../../src/config/config.ts";
 import { ImproperlyConfigured } from "../../src/errors.ts";
-import { FIXED, LIVE, refuse } from "../../src/settings.ts";
+import { LIVE } from "../../src/config/live.ts";
+import { refuse } from "../../src/config/names.ts";
+import { FIXED } from "../../src/config/refused.ts";
 
 /** What JavaScript, or a file read at run time, can hand over. */
 const untyped = (input: Record<string, unknown>): ConfigInput => input as ConfigInput;

@@ -2,7 +2,9 @@ import { readFile } from "node:fs/promises";
 import { describe, expect, it } from "vitest";
 import { CELERY_DEFAULTS } from "../../scripts/setting-meanings.ts";
 import { SETTINGS_PAGE, settingsPage } from "../../scripts/settings-table.ts";
-import { FIXED, LIVE, oldName, SETTING_NAMES, snakeCase } from "../../src/settings.ts";
+import { LIVE } from "../../src/config/live.ts";
+import { oldName, SETTING_NAMES, snakeCase } from "../../src/config/names.ts";
+import { FIXED } from "../../src/config/refused.ts";
 import celery from "./celery-settings.json" with { type: "json" };
 
 /** Read by Celery's DynamoDB backend, and not in its table of defaults. */

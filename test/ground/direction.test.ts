@@ -25,7 +25,7 @@ test.each([
   ["beat/loop.ts", "./schedule.ts", "../cli/main.ts"],
   ["app.ts", "./tasks/task.ts", "./testing/index.ts"],
   ["engine.ts", "./brokers/outbox.ts", "./brokers/memory.ts"],
-  ["config.ts", "./beat/schedule.ts", "./lambda/worker.ts"],
+  ["config/config.ts", "../beat/schedule.ts", "../lambda/worker.ts"],
   ["index.ts", "./app.ts", "./lambda/worker.ts"],
   ["cli/main.ts", "../app.ts", undefined],
   ["testing/index.ts", "../brokers/memory.ts", undefined],

@@ -1,19 +1,21 @@
 /**
  * The configuration of an app: what users write ({@link ConfigInput}) and what the rest of Lovage reads
- * ({@link Config}). Every setting is one row of the table in `settings.ts`; a name that is not in it is an error, and
+ * ({@link Config}). Every setting is one row of the table in `live.ts`; a name that is not in it is an error, and
  * so is a setting of Celery's that would change nothing here.
  */
-import type { BeatEntry, Duration } from "./beat/schedule.ts";
-import { checkQueueName } from "./brokers/queue-name.ts";
-import type { RouterFunction, RouteValue, TaskRouter } from "./brokers/routes.ts";
-import { ImproperlyConfigured } from "./errors.ts";
-import { didYouMean } from "./nearest.ts";
-import { isBackendScheme } from "./open.ts";
-import { camelCase, show } from "./parse.ts";
-import type { SerializerName } from "./protocol/serializers.ts";
-import type { AcceptedInput } from "./settings.ts";
-import { isFixed, LIVE, parseUrl, refuse, SETTING_NAMES, snakeCase } from "./settings.ts";
-import type { AnnotationOptions } from "./tasks/options.ts";
+import type { BeatEntry, Duration } from "../beat/schedule.ts";
+import { checkQueueName } from "../brokers/queue-name.ts";
+import type { RouterFunction, RouteValue, TaskRouter } from "../brokers/routes.ts";
+import { ImproperlyConfigured } from "../errors.ts";
+import { didYouMean } from "../nearest.ts";
+import { isBackendScheme } from "../open.ts";
+import { camelCase, show } from "../parse.ts";
+import type { SerializerName } from "../protocol/serializers.ts";
+import type { AcceptedInput } from "./refused.ts";
+import { LIVE } from "./live.ts";
+import { IS_BUNDLE, isFixed, refuse, SETTING_NAMES, snakeCase } from "./names.ts";
+import { parseUrl } from "./values.ts";
+import type { AnnotationOptions } from "../tasks/options.ts";
 
 /** How bodies or results are compressed. `gzip` is Celery's, which holds a zlib stream. */
 export type Compression = "gzip" | "brotli" | "zstd";
@@ -337,7 +339,7 @@ export function resolveConfig(input: ConfigInput = {}, env: Readonly<Record<stri
 }
 
 function checkName(name: string, value: unknown): void {
-  if (Object.hasOwn(LIVE, name)) return;
+  if (IS_BUNDLE || Object.hasOwn(LIVE, name)) return;
   if (isFixed(name)) return refuse(name, value, name);
   const camel = camelCase(name);
   if (camel !== name && SETTING_NAMES.has(camel) && snakeCase(camel) === name) {

@@ -1,9 +1,11 @@
 /** `app.configFromObject()`: Celery's configuration, in any spelling of its names, made ours. */
 import type { ConfigInput } from "./config.ts";
-import { ImproperlyConfigured } from "./errors.ts";
-import { didYouMean } from "./nearest.ts";
-import { camelCase, isPlain, name as nonEmpty, shape, show } from "./parse.ts";
-import { duration, isFixed, LIVE, oldName, refuse, SETTING_NAMES, snakeCase } from "./settings.ts";
+import { ImproperlyConfigured } from "../errors.ts";
+import { didYouMean } from "../nearest.ts";
+import { camelCase, isPlain, name as nonEmpty, shape, show } from "../parse.ts";
+import { LIVE } from "./live.ts";
+import { IS_BUNDLE, isFixed, oldName, refuse, SETTING_NAMES, snakeCase } from "./names.ts";
+import { duration } from "./values.ts";
 
 /** Our names by the new ones (`task_routes`) and by the old ones (`CELERY_ROUTES`). */
 const BY_NEW_NAME = new Map([...SETTING_NAMES].map((name) => [snakeCase(name), name]));
@@ -82,7 +84,10 @@ function read(source: object, namespace: string | undefined): readonly Spelled[]
   return [...members].flatMap(([key, value]) => {
     const found = namespace === undefined ? named(key) : namespaced(key, namespace);
     if (found !== undefined) return [{ ...found, spelling: key, value }];
-    if (namespace !== undefined ? !key.startsWith(`${namespace}_`) : key.startsWith("_") || typeof value === "function")
+    if (
+      IS_BUNDLE ||
+      (namespace !== undefined ? !key.startsWith(`${namespace}_`) : key.startsWith("_") || typeof value === "function")
+    )
       return [];
     throw unknownName(key, namespace);
   });

@@ -1,0 +1,392 @@
+/** How the values of settings are read and checked. Each says what was given and what is allowed. */
+import { type BeatEntry, scheduleEntries } from "../beat/schedule.ts";
+import { isFifo } from "../brokers/broker.ts";
+import type { Route, RoutePair, RouterFunction, TaskRouter } from "../brokers/routes.ts";
+import type {
+  BrokerTransportOptions,
+  PredefinedQueue,
+  Compression,
+  PublishRetryPolicy,
+  QueueInput,
+  ResultBackendTransportOptions,
+  TaskAnnotations,
+} from "./config.ts";
+import { checkZone } from "../beat/zone.ts";
+import { ImproperlyConfigured } from "../errors.ts";
+import {
+  boolean,
+  fail,
+  type Hints,
+  integer,
+  isPlain,
+  name,
+  names,
+  object,
+  type Parse,
+  reasonOf,
+  seconds,
+  shape,
+  show,
+  text,
+  unknownKey,
+} from "../parse.ts";
+import { compressionName } from "../protocol/compression.ts";
+import { type SerializerName, serializerName } from "../protocol/serializers.ts";
+import { type AnnotationOptions, checkAnnotation, checkBeatOptions } from "../tasks/options.ts";
+
+/** Scheme, host and parameters of a URL. `URL` itself refuses `sqs://key:secret@`, which has credentials and no host. */
+export function parseUrl(url: string): {
+  readonly scheme: string;
+  readonly host: string;
+  readonly parameters: URLSearchParams;
+} {
+  const [, scheme = "", authority = "", query = ""] = /^([\w+.-]+):\/\/([^/?#]*)[^?#]*(\?[^#]*)?/.exec(url) ?? [];
+  return {
+    scheme: scheme.toLowerCase(),
+    host: authority.slice(authority.lastIndexOf("@") + 1),
+    parameters: new URLSearchParams(query),
+  };
+}
+
+export function url(
+  schemes: readonly string[],
+  isRegistered: (scheme: string) => boolean,
+  forms: string,
+): Parse<string> {
+  return (value, at) => {
+    const given = name(value, at);
+    const { scheme } = parseUrl(given);
+    if (schemes.includes(scheme) || isRegistered(scheme)) return given;
+    // Not shown whole: a URL can hold a password.
+    throw new ImproperlyConfigured(
+      at,
+      `must be ${forms} (given: ${scheme ? `one that begins with ${scheme}://` : "a text that is no URL"})`,
+    );
+  };
+}
+
+export const serializer: Parse<SerializerName> = (value, at) => {
+  const found = typeof value === "string" ? serializerName(value) : undefined;
+  if (found !== undefined) return found;
+  if (value === "pickle" || value === "application/x-python-serialize") {
+    throw new ImproperlyConfigured(
+      at,
+      "pickle is never written or read, as reading it runs code; use json, msgpack or yaml",
+    );
+  }
+  return fail(at, "json, msgpack or yaml", value);
+};
+
+export const serializers: Parse<readonly SerializerName[]> = (value, at) => {
+  const list = names(value, at);
+  if (list.length === 0) return fail(at, "a list of at least one serializer", value);
+  return Object.freeze([...new Set(list.map((element) => serializer(element, at)))]);
+};
+
+export const compression: Parse<Compression> = (value, at) => {
+  const found = typeof value === "string" ? compressionName(value) : undefined;
+  return found ?? fail(at, "gzip, brotli or zstd, which are what JavaScript platforms can write", value);
+};
+
+export const timezone: Parse<string> = (value, at) => checkZone(name(value, at), at);
+
+const UNITS: Readonly<Record<string, number>> = { weeks: 604_800, days: 86_400, hours: 3600, minutes: 60, seconds: 1 };
+
+/** Seconds of a number or of `{ days: 1, hours: 2 }`. */
+export const duration: Parse<number> = (value, at) => {
+  if (!isPlain(value)) return seconds({ min: 0 })(value, at);
+  const parts = Object.entries(value);
+  if (parts.length === 0) return fail(at, `a number of seconds, or parts (${Object.keys(UNITS).join(", ")})`, value);
+  return parts.reduce((sum, [unit, amount]) => {
+    const factor = Object.hasOwn(UNITS, unit) ? UNITS[unit] : undefined;
+    if (factor === undefined) throw unknownKey(`${at}.${unit}`, unit, Object.keys(UNITS), {});
+    return (
+      sum +
+      factor * (typeof amount === "number" && amount >= 0 ? amount : fail(`${at}.${unit}`, "a number from 0", amount))
+    );
+  }, 0);
+};
+
+const environment: Parse<Readonly<Record<string, string>>> = (value, at) => {
+  const given = Object.fromEntries(
+    Object.entries(object(value, at)).map(([key, inner]) => [key, text(inner, `${at}.${key}`)]),
+  );
+  checkEnvironment(given, at);
+  return Object.freeze(given);
+};
+
+/** Lambda's limit of names and values together, in bytes. */
+const MAX_ENVIRONMENT = 4096;
+/** What the deployment sets, and what Lambda sets and lets nobody else set. */
+const OURS = ["LOVAGE_BROKER_URL", "LOVAGE_RESULT_BACKEND", "LOVAGE_BEAT_FUNCTION"];
+const LAMBDAS =
+  /^(AWS_((DEFAULT_)?REGION|EXECUTION_ENV|ACCESS_KEY(_ID)?|SECRET_ACCESS_KEY|SESSION_TOKEN|LAMBDA_(FUNCTION|INIT|LOG|RUNTIME)_\w+)|LAMBDA_(TASK_ROOT|RUNTIME_DIR))$/;
+
+/** Refuses what no function of Lambda takes as its environment. Throws `ImproperlyConfigured`. */
+export function checkEnvironment(variables: Readonly<Record<string, string>>, at: string): void {
+  for (const key of Object.keys(variables)) {
+    const refused = (why: string) => new ImproperlyConfigured(`${at}.${key}`, why);
+    if (OURS.includes(key)) throw refused("is set by the deployment, and may not be given another value");
+    if (LAMBDAS.test(key)) throw refused("is set by Lambda, which takes no other value");
+    if (!/^[A-Za-z]\w+$/.test(key)) {
+      throw refused(
+        `is not a name that Lambda takes: at least two letters, digits and "_", beginning with a letter; given: ${show(key)}`,
+      );
+    }
+  }
+  const bytes = new TextEncoder().encode(Object.entries(variables).flat().join("")).length;
+  if (bytes <= MAX_ENVIRONMENT) return;
+  throw new ImproperlyConfigured(
+    at,
+    `must have at most ${MAX_ENVIRONMENT} bytes, names and values together, on Lambda; given: ${bytes}`,
+  );
+}
+
+const QUEUE_HINTS: Hints = {
+  exchangeType: 'only exchanges of the type "direct" exist; SQS has neither topics nor bindings by pattern',
+  bindingKey: "write routingKey",
+  queueArguments: "they are RabbitMQ's; priorities, TTL and the like are not set at the queue",
+  durable: "queues are always durable",
+  autoDelete: "queues are never deleted by a worker",
+};
+
+const queueShape = shape<QueueInput>(
+  {
+    exchange: text,
+    routingKey: name,
+    timeLimit: seconds({ over: 0, max: 43_200 }),
+    memorySize: integer(128, 10_240),
+    batchSize: integer(1, 10_000),
+    maxBatchingWindow: integer(0, 300),
+    maxConcurrency: integer(2, 1000),
+    reservedConcurrency: integer(0),
+    environment,
+  },
+  {},
+  QUEUE_HINTS,
+);
+
+export const queues: Parse<Readonly<Record<string, QueueInput>>> = (value, at) => {
+  const entries: readonly (readonly [string, unknown])[] = Array.isArray(value)
+    ? value.map((queue: unknown, i) => {
+        if (typeof queue === "string") return [queue, {}] as const;
+        const { name: queueName, ...options } = object(queue, `${at}[${i}]`);
+        return [name(queueName, `${at}[${i}].name`), options] as const;
+      })
+    : Object.entries(object(value, at));
+  if (entries.length === 0)
+    return fail(at, "at least one queue; leave the setting out for the default queue alone", value);
+  const result: Record<string, QueueInput> = {};
+  for (const [queueName, options] of entries) {
+    if (Object.hasOwn(result, queueName))
+      throw new ImproperlyConfigured(at, `names the queue ${JSON.stringify(queueName)} twice`);
+    const queue = queueShape(options ?? {}, `${at}.${queueName}`);
+    if (isFifo(queueName) && (queue.batchSize ?? 1) > 10)
+      fail(`${at}.${queueName}.batchSize`, "at most 10 on a FIFO queue", queue.batchSize);
+    if (isFifo(queueName) && queue.maxBatchingWindow) {
+      throw new ImproperlyConfigured(
+        `${at}.${queueName}.maxBatchingWindow`,
+        "AWS has no batching window for FIFO queues; leave it out",
+      );
+    }
+    result[queueName] = queue;
+  }
+  return Object.freeze(result);
+};
+
+const routeShape = shape<Route>(
+  {
+    queue: name,
+    exchange: text,
+    routingKey: name,
+    priority: integer(0, 255),
+    serializer,
+    compression,
+    expires: seconds({ min: 0 }),
+    ignoreResult: boolean,
+    MessageGroupId: name,
+    tenant: name,
+  },
+  {},
+  { deliveryMode: "messages are always persistent", timeLimit: "give it to the queue (taskQueues) or the task" },
+);
+
+/** A route as an object. Read at the start where it stands in the config, and at each call where a function returns it. */
+const parseRoute: Parse<Route> = (value, at) => {
+  if (typeof value === "string") return Object.freeze({ queue: name(value, at) });
+  if (!isPlain(value)) return fail(at, "a queue's name, or an object of options such as { queue }", value);
+  const { exchangeType, ...route } = value;
+  if (exchangeType !== undefined && exchangeType !== "direct") {
+    throw new ImproperlyConfigured(
+      `${at}.exchangeType`,
+      `${show(exchangeType)} is refused: ${QUEUE_HINTS.exchangeType}`,
+    );
+  }
+  return routeShape(route, at);
+};
+
+const router: Parse<TaskRouter> = (value, at) => {
+  if (typeof value === "function") {
+    const decide = value as RouterFunction;
+    return (task, ...call) => {
+      const route = decide(task, ...call);
+      return route === undefined || route === null ? undefined : parseRoute(route, `${at} (for ${task})`);
+    };
+  }
+  if (isPlain(value)) {
+    return Object.freeze(
+      Object.fromEntries(
+        Object.entries(value).map(([pattern, route]) => [
+          pattern,
+          parseRoute(route, `${at}[${JSON.stringify(pattern)}]`),
+        ]),
+      ),
+    );
+  }
+  if (typeof value === "string") {
+    throw new ImproperlyConfigured(
+      at,
+      `a router is not found by its name here; give the function itself (given: ${show(value)})`,
+    );
+  }
+  if (!Array.isArray(value)) return fail(at, "an object of patterns and routes, a list of pairs, or a function", value);
+  return Object.freeze(
+    value.map((pair: unknown, i): RoutePair => {
+      if (!Array.isArray(pair) || pair.length !== 2 || !(typeof pair[0] === "string" || pair[0] instanceof RegExp)) {
+        throw new ImproperlyConfigured(
+          at,
+          `must be a router; pairs of a pattern and a route stand in a list of their own inside the list of routers: [[["media.*", "media"]]] (given: ${show(value)})`,
+        );
+      }
+      return [pair[0], parseRoute(pair[1], `${at}[${i}]`)];
+    }),
+  );
+};
+
+export const routes: Parse<readonly TaskRouter[]> = (value, at) =>
+  Object.freeze(
+    Array.isArray(value) ? value.map((element: unknown, i) => router(element, `${at}[${i}]`)) : [router(value, at)],
+  );
+
+export const annotations: Parse<TaskAnnotations> = (value, at) => {
+  const result: Record<string, AnnotationOptions> = {};
+  for (const [i, map] of (Array.isArray(value) ? (value as readonly unknown[]) : [value]).entries()) {
+    const here = Array.isArray(value) ? `${at}[${i}]` : at;
+    for (const [task, options] of Object.entries(object(map, here))) {
+      if (task !== "*" && task.includes("*")) {
+        throw new ImproperlyConfigured(
+          `${here}[${JSON.stringify(task)}]`,
+          'is never met: a key is the name of a task, or "*" for all of them',
+        );
+      }
+      const place = `${here}[${JSON.stringify(task)}]`;
+      const said: object = object(options, place);
+      checkAnnotation(said, place);
+      // As in Celery, the first map that knows a task decides.
+      if (!Object.hasOwn(result, task)) result[task] = said;
+    }
+  }
+  return Object.freeze(result);
+};
+
+/** The entries as they were written: whoever runs them reads them with `scheduleEntries`, which checks them here. */
+export const beatSchedule: Parse<Readonly<Record<string, BeatEntry>>> = (value, at) => {
+  const entries = value as Readonly<Record<string, BeatEntry>>;
+  try {
+    for (const { name: entry, task, options } of scheduleEntries(entries))
+      checkBeatOptions(task, options, `beatSchedule[${JSON.stringify(entry)}].options`);
+  } catch (error) {
+    if (!(error instanceof ImproperlyConfigured) || at === "beatSchedule") throw error;
+    // The setting was written in another of its spellings.
+    throw new ImproperlyConfigured(error.setting.replace(/^beatSchedule/, at), reasonOf(error), { cause: error });
+  }
+  return Object.freeze({ ...entries });
+};
+
+/** Who asks for all that is kept has a table looked through day by day. */
+export const MAX_JOURNAL_SECONDS = 366 * 86_400;
+
+export const BROKER_OPTIONS: BrokerTransportOptions = {
+  visibilityTimeout: 30,
+  maxDelay: Number.POSITIVE_INFINITY,
+  region: undefined,
+  queueNamePrefix: "",
+  waitTimeSeconds: 10,
+  predefinedQueues: Object.freeze({}),
+  schedulerRoleArn: undefined,
+  schedulerGroup: "default",
+  schedulerKeyArn: undefined,
+  schedulerMinDelay: 3600,
+};
+
+const ONE_ACCOUNT = "all queues are spoken to with the same credentials; access is given by IAM";
+const BACKOFF_OF_TASKS = "how long a retry waits is said by the task (retryBackoff)";
+
+const predefinedQueue = shape<PredefinedQueue>(
+  { url: (value, at) => (URL.canParse(text(value, at)) ? text(value, at) : fail(at, "a queue's URL", value)) },
+  {},
+  {
+    accessKeyId: ONE_ACCOUNT,
+    secretAccessKey: ONE_ACCOUNT,
+    sessionToken: ONE_ACCOUNT,
+    region: "all queues are in the region of brokerUrl",
+    backoffPolicy: BACKOFF_OF_TASKS,
+    backoffTasks: BACKOFF_OF_TASKS,
+  },
+);
+
+const predefinedQueues: Parse<Readonly<Record<string, PredefinedQueue>>> = (value, at) =>
+  Object.freeze(
+    Object.fromEntries(
+      Object.entries(object(value, at)).map(([queueName, queue]) => {
+        const where = `${at}[${JSON.stringify(queueName)}]`;
+        const { url }: Partial<PredefinedQueue> = predefinedQueue(queue, where);
+        return [queueName, Object.freeze({ url: url ?? fail(`${where}.url`, "a queue's URL", url) })];
+      }),
+    ),
+  );
+
+export const brokerTransportOptions = shape<BrokerTransportOptions>(
+  {
+    visibilityTimeout: seconds({ over: 0, max: 43_200 }),
+    maxDelay: seconds({ over: 0, max: Number.POSITIVE_INFINITY }),
+    region: name,
+    queueNamePrefix: text,
+    waitTimeSeconds: seconds({ min: 0, max: 20 }),
+    predefinedQueues,
+    schedulerRoleArn: name,
+    schedulerGroup: name,
+    schedulerKeyArn: name,
+    schedulerMinDelay: integer(75),
+  },
+  BROKER_OPTIONS,
+  {
+    pollingInterval: "the poller asks again as soon as a request has ended; waitTimeSeconds is what to set",
+    sqsBase64Encoding: "messages are read in either form and written as JSON, which every kombu since 5.1 reads",
+    bodyEncoding: "messages are read in either form; base64 is written where compression needs it",
+    isSecure: "the endpoint is that of AWS_ENDPOINT_URL, scheme included",
+    sqsCreationAttributes: "queues are made by the AWS construct, not by workers; set attributes there",
+    queueTags: "queues are made by the AWS construct, not by workers; set tags there",
+    clientConfig: "the AWS SDK reads its own configuration from the environment (AWS_MAX_ATTEMPTS, AWS_RETRY_MODE …)",
+    fetchMessageAttributes: "all attributes that are needed are fetched",
+    stsRoleArn: "the AWS SDK assumes roles by itself, as its profile or AWS_ROLE_ARN says",
+    supportsFanout: "there is no fanout; send to each queue",
+    predefinedExchanges: "there is no fanout; send to each queue",
+    deadletterQueue: "each queue has its own, named <queue>-dlq",
+    globalKeyprefix: "it is Redis's; set queueNamePrefix",
+  },
+);
+
+const KEYPREFIX_HINTS: Hints = {
+  resultChordOrdered: "results of a chord always come in the order of its header",
+  retryPolicy: "the AWS SDK tries again by itself (AWS_MAX_ATTEMPTS)",
+};
+
+export const resultBackendTransportOptions = shape<ResultBackendTransportOptions>(
+  // Celery puts the sign in, and a reader that leaves it out finds no row.
+  { globalKeyprefix: (value, at) => text(value, at).replace(/[^:_.-]$/, "$&_") },
+  { globalKeyprefix: "" },
+  KEYPREFIX_HINTS,
+);
+
+export const PUBLISH_RETRY: PublishRetryPolicy = { maxRetries: 3, intervalStart: 0, intervalStep: 0.2, intervalMax: 1 };
