@@ -19,6 +19,7 @@ const ground = [
   "nearest.ts",
   "parse.ts",
   "brief.ts",
+  "python-builtins.ts",
   "clock.ts",
   "turn.ts",
   "stable-id.ts",

@@ -2,6 +2,7 @@
  * Every error that Lovage makes. What a task of yours throws is not among them: it travels as data, and `get()`
  * throws it again as a {@link TaskError} whose `name` is the type it had in the worker.
  */
+import { isSafeBuiltin } from "./python-builtins.ts";
 
 /** The root of the family: `catch (error) { if (error instanceof LovageError) … }`. */
 export class LovageError extends Error {
@@ -164,6 +165,39 @@ export class TaskError extends LovageError {
     if (facts.traceback) this.stack = `${facts.excType}: ${facts.message}\n${facts.traceback}`;
   }
 }
+
+/**
+ * What a task throws to fail with an exception of Python's, which `except ValueError` of a Python caller catches:
+ * `throw new PythonError("builtins", "ValueError", ["no such order"])`. The caller must have imported the module; otherwise it
+ * gets a plain exception of that name. Making one throws `ImproperlyConfigured` for what is no name, and for what in
+ * `builtins` is no ordinary exception, such as `SystemExit`.
+ */
+export class PythonError extends TaskError {
+  /**
+   * @param module The module of the class: `"builtins"`, `"requests.exceptions"`.
+   * @param type The name of the class: `"ValueError"`.
+   * @param args What its constructor is called with in Python. Default: nothing.
+   */
+  constructor(module: string, type: string, args: readonly unknown[] = [], options: ErrorOptions = {}) {
+    if (!PYTHON_MODULE.test(module)) throw new ImproperlyConfigured("module", "must be the name of a Python module");
+    if (!PYTHON_NAME.test(type)) throw new ImproperlyConfigured("type", "must be the name of a Python class");
+    if (module === "builtins" && !isSafeBuiltin(type))
+      throw new ImproperlyConfigured("type", `${type} of Python's builtins is no exception that a caller can be given`);
+    const shown = args.map((argument) => (typeof argument === "string" ? argument : JSON.stringify(argument)));
+    super({
+      taskId: "",
+      excType: type,
+      excModule: module,
+      excMessage: args,
+      traceback: null,
+      message: shown.join(", "),
+    });
+    if (options.cause !== undefined) this.cause = options.cause;
+  }
+}
+
+const PYTHON_NAME = /^[\p{ID_Start}_]\p{ID_Continue}*$/u;
+const PYTHON_MODULE = /^[\p{ID_Start}_]\p{ID_Continue}*(?:\.[\p{ID_Start}_]\p{ID_Continue}*)*$/u;
 
 /** No task of this name is registered with the app. */
 export class NotRegistered extends LovageError {

@@ -48,6 +48,7 @@ export type { Request, RetryOptions, RunningTask, TaskContext } from "./tasks/co
 export { getTaskLogger } from "./tasks/logger.ts";
 export type { LogExtra, TaskLogger } from "./tasks/logger.ts";
 export type { CallOptions, TaskOptions } from "./tasks/options.ts";
+export type { FailedRequest } from "./tasks/errback.ts";
 export type { Sendable, Wire } from "./tasks/wire.ts";
 export { chain, chord, group } from "./canvas/canvas.ts";
 export { Signature } from "./canvas/signature.ts";

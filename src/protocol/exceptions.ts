@@ -24,6 +24,7 @@ import {
   WorkerLostError,
 } from "../errors.ts";
 import { brief } from "../brief.ts";
+import { isSafeBuiltin } from "../python-builtins.ts";
 import { stringifyValue } from "./values.ts";
 
 /** An exception as Celery stores it. */
@@ -60,13 +61,6 @@ const PYTHON_MODULES: ReadonlyMap<unknown, string> = new Map<unknown, string>([
 
 /** JavaScript's own errors that are Python's too, by name and by what a single text argument means. */
 const BUILTINS: ReadonlySet<string> = new Set(["TypeError", "SyntaxError"]);
-
-/**
- * Whether a name in Python's `builtins` is safe to be made an exception of by a reader: it is one, or does not exist.
- * What is there and no exception makes the reader throw, and `SystemExit` and its like end the reader's process.
- */
-export const isSafeBuiltin = (name: string): boolean =>
-  /(?:Error|Exception|Warning|Iteration)$/.test(name) && name !== "BaseException";
 
 /**
  * Anything thrown, as Celery's data and a traceback. Never throws. An error's name is its `name` where one was given,

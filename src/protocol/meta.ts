@@ -3,7 +3,7 @@ import { bytesToText, textToBytes } from "./bytes.ts";
 import { compress, compressionType, decompress } from "./compression.ts";
 import { DecodeError, EncodeError, ImproperlyConfigured } from "../errors.ts";
 import { holdsException, isReady, PENDING, RETRY, type State } from "../states.ts";
-import { isSafeBuiltin } from "./exceptions.ts";
+import { isSafeBuiltin } from "../python-builtins.ts";
 import { type MaybePromise, type Payload, SERIALIZERS, type SerializerName, whenReady } from "./serializers.ts";
 import { parseTime } from "./time.ts";
 

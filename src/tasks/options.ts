@@ -66,9 +66,13 @@ export interface CallOptions extends DeliveryOptions {
   readonly headers?: Readonly<Record<string, unknown>>;
   /** A name to log in place of the task's own. */
   readonly shadow?: string;
+  /** What logs and tools show in place of the arguments, such as `"<secret>"`. Default: the arguments, shortened. */
+  readonly argsrepr?: string;
+  /** The same of the keyword arguments. */
+  readonly kwargsrepr?: string;
   /** Called with the result when the task succeeds. */
   readonly link?: SignatureLike | readonly SignatureLike[];
-  /** Called with the task's id when it fails. */
+  /** Called when the task fails: with its id, or with (request, exception, traceback), see `errback` of a declaration. */
   readonly linkError?: SignatureLike | readonly SignatureLike[];
   /** Whether a send that fails for a passing reason is tried again. Default: the setting `taskPublishRetry`. */
   readonly retry?: boolean;
@@ -156,6 +160,12 @@ export interface TaskOptions extends DeliveryOptions, Hooks {
    * those before `"/"` by position alone. Default: any number of arguments, and no keywords.
    */
   readonly params?: readonly string[];
+  /**
+   * What the task gets as a `linkError`: with `true` (request, exception, traceback), with `false` the failed task's id alone.
+   * Default, as in Celery: the three where its function takes more than one argument beside the signature's own; the id
+   * alone where it is bound.
+   */
+  readonly errback?: boolean;
   /** Checked before the task is sent, and again before it runs; its output is what the function gets. */
   readonly schema?: TaskSchema;
   /** Store FAILURE although results are ignored. Default: `taskStoreErrorsEvenIfIgnored`. */
@@ -183,7 +193,7 @@ export interface TaskOptions extends DeliveryOptions, Hooks {
 }
 
 /** What `taskAnnotations` can say of a task. What a declaration says of its function and hooks is read there alone. */
-export type AnnotationOptions = Omit<TaskOptions, keyof Hooks | "bind" | "base" | "params" | "schema">;
+export type AnnotationOptions = Omit<TaskOptions, keyof Hooks | "bind" | "base" | "params" | "errback" | "schema">;
 
 /** Says what is wrong with a value, or throws `ImproperlyConfigured` that names the part of it at fault; `at` is the option's name. */
 type Check = (value: unknown, at: string) => string | undefined;
@@ -329,6 +339,8 @@ const CALL_CHECKS: Record<keyof CallOptions, Check> = {
       : "must be text of 1 to 255 characters",
   headers: record,
   shadow: text,
+  argsrepr: (value) => (typeof value === "string" ? undefined : "must be text"),
+  kwargsrepr: (value) => (typeof value === "string" ? undefined : "must be text"),
   link: links,
   linkError: links,
   retry: flag,
@@ -348,6 +360,7 @@ const TASK_CHECKS: Record<keyof TaskOptions, Check> = {
   bind: flag,
   base: (value) => (typeof value === "function" ? undefined : "must be a class that extends Task"),
   params: wrongParams,
+  errback: flag,
   schema: (value) =>
     (typeof value === "object" || typeof value === "function") && value !== null && "~standard" in value
       ? undefined
@@ -400,6 +413,7 @@ const DECLARED: Readonly<Record<Exclude<keyof TaskOptions, keyof AnnotationOptio
   bind: "belongs to the function; say it where the task is declared",
   base: "belongs to the function; say it where the task is declared",
   params: "belongs to the function; say it where the task is declared",
+  errback: "belongs to the function; say it where the task is declared",
   schema: "belongs to the function; say it where the task is declared",
 };
 

@@ -111,6 +111,8 @@ export async function createCall(
     stampedHeaders: options.stamps === undefined ? null : Object.keys(options.stamps),
     stamps: options.stamps ?? {},
     shadow: options.shadow ?? null,
+    argsrepr: options.argsrepr ?? null,
+    kwargsrepr: options.kwargsrepr ?? null,
     headers: {
       ...options.headers,
       // A limit of this one call travels as a header of its own; Python's workers hand it through.

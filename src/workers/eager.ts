@@ -31,7 +31,8 @@ import { failedMeta, storeFate } from "./dead-letter.ts";
 import { follow, retryMessage } from "./follow.ts";
 import { completeChord, type Sender, senderOf } from "./join.ts";
 import { silent } from "./log.ts";
-import { type Attempt, runHooks, trace } from "./trace.ts";
+import { asksWhose } from "./run.ts";
+import { afterRun, type Attempt, runHooks, trace } from "./trace.ts";
 
 /** Runs a task to its end, its retries at once, without waiting for their countdown, and then what follows from it. */
 export function applyEagerly(
@@ -183,10 +184,9 @@ async function runToEnd(app: Lovage, sender: Sender, call: Addressed): Promise<v
       ...command,
       unclaimed: true,
     });
-    await follow(sender, message, call.queue, {
-      result: command.result ?? "",
-      ...(command.next === undefined ? {} : { next: command.next }),
-    });
+    const row = { result: command.result ?? "", ...(command.next === undefined ? {} : { next: command.next }) };
+    const send = () => follow(sender, message, call.queue, row);
+    await (asksWhose(engine) ? afterRun(attempt, send) : send());
     return;
   }
 }

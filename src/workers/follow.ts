@@ -19,6 +19,7 @@ import { failedMeta } from "./dead-letter.ts";
 import {
   callErrbacks,
   fail,
+  failedCall,
   joinAdded,
   joinChord,
   markStep,
@@ -84,7 +85,7 @@ export async function follow(
       const errbacks = meta.status === FAILURE ? message.errbacks : [];
       // Steps that will not run any more share the outcome, so that who waits for the last of them is told.
       await Promise.all([
-        callErrbacks(sender, errbacks, origin, attempt),
+        callErrbacks(sender, errbacks, origin, attempt, failedCall(message, meta)),
         ...message.chain.map((step, index) => markStep(sender, step, meta, [message.id, index])),
       ]);
       break;
@@ -130,18 +131,15 @@ function successors(message: Message): Successor[] {
 }
 
 async function sendSuccessor(sender: Sender, message: Message, next: Successor, result: unknown): Promise<void> {
-  const given: Given = { args: [result], chain: next.chain, options: inherited(sender, message) };
+  const given: Given = { args: [result], chain: next.chain, options: inherited(message) };
   await sendOn(sender, next.signature, given, next.place, next.idParts);
 }
 
-function inherited({ engine }: Sender, message: Message): SignatureData["options"] {
-  const { priority } = message;
-  return {
-    parent_id: message.id,
-    root_id: message.rootId ?? message.id,
-    ...(engine.config.taskInheritParentPriority && priority !== null ? { priority } : {}),
-  };
-}
+/** Not the priority, where that is inherited: one that was set goes before it, and so it is given when the message is made. */
+const inherited = (message: Message): SignatureData["options"] => ({
+  parent_id: message.id,
+  root_id: message.rootId ?? message.id,
+});
 
 /** What a success sends, as its row's `children` tell it. */
 export function successorTuples(message: Message): readonly ResultTuple[] {
@@ -224,6 +222,6 @@ async function sendReplacement(sender: Sender, message: Message, replacement: Si
     ...(groupIndex === null ? {} : { group_index: groupIndex }),
     ...(chord === null ? {} : { chord }),
   };
-  const given: Given = { chain: message.chain, options: inherited(sender, message) };
+  const given: Given = { chain: message.chain, options: inherited(message) };
   await sendOn(sender, linked, given, { id: message.id, options, joined: true }, idParts);
 }

@@ -11,12 +11,13 @@ import { ACCUMULATE, bodyOf, formOf, headerOf, signatures, tasksOf } from "../ca
 import type { Engine } from "../engine.ts";
 import { ChordError, isLasting, LovageError, PayloadTooLarge, WorkerLostError } from "../errors.ts";
 import type { JournalEntry } from "../journal/entry.ts";
-import { attemptOf, type Message, type SignatureData } from "../protocol/message.ts";
+import { attemptOf, createMessage, type Message, type SignatureData } from "../protocol/message.ts";
 import { decodeGroupMeta, decodeMeta, type Meta, type ResultTuple } from "../protocol/meta.ts";
 import { groupKey, joinKey, type Row, taskKey } from "../results/backend.ts";
 import { type Command, isFreshRedrive, type Joined, type Outcome as Recorded } from "../results/record.ts";
 import { stableId } from "../stable-id.ts";
 import { FAILURE, isReady, SUCCESS } from "../states.ts";
+import { ERRBACK_HEADER, type FailedRequest, isErrback } from "../tasks/errback.ts";
 import { type Addressed, createCall, send } from "../tasks/publish.ts";
 import { failedMeta, isOurFate, storeFate } from "./dead-letter.ts";
 import type { Log } from "./log.ts";
@@ -191,7 +192,10 @@ export async function fail(sender: Sender, signature: SignatureData, meta: Meta,
     case "chain": {
       const id = endOf(signature);
       const origin = { id, rootId: rootOf(signature) ?? id };
-      return all([mark(sender, signature, meta, entry), callErrbacks(sender, errbacksOf(signature), origin, 0)]);
+      return all([
+        mark(sender, signature, meta, entry),
+        callErrbacks(sender, errbacksOf(signature), origin, 0, unsentCall(signature, id, meta)),
+      ]);
     }
     default:
       return form satisfies never;
@@ -239,21 +243,59 @@ async function mark(sender: Sender, signature: SignatureData, meta: Meta, entry?
 export const markStep = (sender: Sender, step: SignatureData, meta: Meta, parts: IdParts): Promise<void> =>
   mark(sender, normalized(sender, step, {}, ["unrun", ...parts]), meta);
 
-/** Celery's older style, the only one that another process can know: an errback is a task that gets the failed id. */
+/**
+ * Calls errbacks: with the failed id, or where a task is known here that takes more, with (request, exception, traceback). It
+ * is sent as any other task; who runs it makes an error of the exception's data again.
+ */
 export async function callErrbacks(
   sender: Sender,
   errbacks: readonly SignatureData[],
   { id, rootId }: Origin,
   attempt: number,
+  { request, exception, traceback }: FailedCall,
 ): Promise<void> {
   const group = stableId("errbacks", id, attempt);
   await all(
     errbacks.map(async (errback, index) => {
       const parts: IdParts = ["errback", id, attempt, index];
+      const task = formOf(errback) === "task" ? sender.engine.task(errback.task) : undefined;
+      const takesError = task !== undefined && !errback.immutable && isErrback(task, errback);
+      const { headers } = errback.options;
+      const marked = takesError ? { headers: { ...(headers as object | null), [ERRBACK_HEADER]: true } } : {};
       const place = { defaultId: stableId(...parts), options: { group_id: group, group_index: index } };
-      await sendOn(sender, errback, { args: [id], options: { parent_id: id, root_id: rootId } }, place, parts);
+      const args = takesError ? [request, exception, traceback] : [id];
+      await sendOn(sender, errback, { args, options: { parent_id: id, root_id: rootId, ...marked } }, place, parts);
     }),
   );
+}
+
+/** What an errback is told, as data. */
+interface FailedCall {
+  readonly request: FailedRequest;
+  readonly exception: unknown;
+  readonly traceback: string | null;
+}
+
+export const failedCall = (message: Message, { result, traceback }: Meta): FailedCall => ({
+  request: {
+    id: message.id,
+    task: message.task,
+    args: message.args,
+    kwargs: message.kwargs,
+    retries: message.retries,
+    rootId: message.rootId ?? message.id,
+    parentId: message.parentId,
+    group: message.group,
+    headers: message.headers,
+  },
+  exception: result,
+  traceback,
+});
+
+/** The same of what was never sent. */
+function unsentCall(signature: SignatureData, id: string, meta: Meta): FailedCall {
+  const { task, args, kwargs } = formOf(signature) === "chain" ? (tasksOf(signature).at(-1) ?? signature) : signature;
+  return failedCall(createMessage({ id, task, args, kwargs, rootId: rootOf(signature) ?? id }), meta);
 }
 
 /** Of a frozen canvas: those of a chain are each of its steps'. */

@@ -10,11 +10,11 @@ import { type Conclusion, conclude, describe, factsOf } from "./conclude.ts";
 import type { Job, WorkerContext } from "./context.ts";
 import { deadLetter } from "./dead-letter.ts";
 import { DELETE, type Disposition, handBack, LEAVE } from "./disposition.ts";
-import { follow, isInPlace } from "./follow.ts";
-import { dropAdded, repeating } from "./join.ts";
+import { follow, isInPlace, type Settled } from "./follow.ts";
+import { dropAdded, repeating, type Sender } from "./join.ts";
 import { attemptEntry, isKept } from "./note.ts";
 import { fieldsOf, nameOf, reportEnd, signalEnd, stackOf } from "./report.ts";
-import { type Attempt, type Outcome, runHooks, trace, type Traced } from "./trace.ts";
+import { afterRun, type Attempt, type Outcome, runHooks, trace, type Traced } from "./trace.ts";
 
 /** What the claim said; `undefined` for a task that does not claim. */
 export interface Claimed {
@@ -54,20 +54,8 @@ export async function runJob(
   watch: Watch = () => {},
 ): Promise<RunEnd> {
   const { engine } = context;
-  const { message, task, request, options } = job;
-  const attempt: Attempt = {
-    task,
-    options,
-    message,
-    request,
-    clock: engine.clock,
-    random: engine.platform.random,
-    abort,
-    deadline: context.deadline?.() ?? Number.POSITIVE_INFINITY,
-    sender: context,
-    log: context.log,
-    updateState: (state, meta) => updateState(context, job, claimed, state, meta),
-  };
+  const { message, request } = job;
+  const attempt = attemptAt(context, job, claimed, abort);
   const decided = verdict(context, job, claimed);
   if (decided !== undefined) {
     const traced: Traced = { outcome: decided, children: [], added: 0, runtime: 0 };
@@ -83,6 +71,35 @@ export async function runJob(
   if (outcome.type === "released") return { disposition: await letGo(context, job, claimed), abandoned: false };
   return settle(context, job, claimed, { ...traced, outcome }, { attempt, began, watch });
 }
+
+const attemptAt = (
+  context: WorkerContext,
+  job: Job,
+  claimed: Claimed | undefined,
+  abort: AbortSignal = new AbortController().signal,
+): Attempt => ({
+  task: job.task,
+  options: job.options,
+  message: job.message,
+  request: job.request,
+  clock: context.engine.clock,
+  random: context.engine.platform.random,
+  abort,
+  deadline: context.deadline?.() ?? Number.POSITIVE_INFINITY,
+  sender: context,
+  log: context.log,
+  updateState: (state, meta) => updateState(context, job, claimed, state, meta),
+});
+
+/** Sends what follows from a job's row, as the job's part where anybody asks whose it is. */
+export function followJob(context: WorkerContext, job: Job, row: Settled, sender: Sender = context): Promise<void> {
+  const send = () => follow(sender, job.message, job.delivery.queue, row, job.redrive);
+  return asksWhose(context.engine) ? afterRun(attemptAt(context, job, undefined), send) : send();
+}
+
+/** Whether it makes a difference which task it is that something is sent for. */
+export const asksWhose = ({ emitter, config }: WorkerContext["engine"]): boolean =>
+  config.taskInheritParentPriority || emitter.has("beforeTaskPublish") || emitter.has("afterTaskPublish");
 
 /** The run ended because its worker stops: the message is anybody's, and whoever looks sees that it waits. */
 async function letGo(context: WorkerContext, job: Job, claimed: Claimed | undefined): Promise<Disposition> {
@@ -201,16 +218,19 @@ async function settle(
     );
     return { disposition: LEAVE, abandoned };
   }
-  const settled = { result: command.result ?? "", ...(command.next === undefined ? {} : { next: command.next }) };
-  await follow(context, message, delivery.queue, settled, job.redrive);
+  await followJob(context, job, {
+    result: command.result ?? "",
+    ...(command.next === undefined ? {} : { next: command.next }),
+  });
   reportEnd(context, job, traced, conclusion);
   const inTime = await runAfter(context, job, traced, conclusion, ran);
   return { disposition: await dispose(context, job, outcome, conclusion), abandoned: abandoned || !inTime };
 }
 
 /** A task that does not claim has run although its outcome was there: that one stays, and what follows from it is sent again. */
-async function yieldTo(context: WorkerContext, { delivery, message, redrive }: Job, row: Row): Promise<Disposition> {
-  if (isOutcomeOf(row, attemptOf(message))) await follow(repeating(context), message, delivery.queue, row, redrive);
+async function yieldTo(context: WorkerContext, job: Job, row: Row): Promise<Disposition> {
+  const { delivery, message } = job;
+  if (isOutcomeOf(row, attemptOf(message))) await followJob(context, job, row, repeating(context));
   context.log(
     "info",
     `Task ${nameOf(message)} had its outcome before: this run changes nothing`,

@@ -38,6 +38,7 @@ import { AsyncResult } from "../results/async-result.ts";
 import { bindTask, callTask } from "../tasks/direct.ts";
 import { loggerOf, type Say, sayer } from "../tasks/logger.ts";
 import { checkCallOptions, type TaskOptions } from "../tasks/options.ts";
+import { errbackArguments } from "../tasks/errback.ts";
 import { argumentsOfRetry } from "../tasks/params.ts";
 import { resolveInput } from "../tasks/schema.ts";
 import { Task } from "../tasks/task.ts";
@@ -161,7 +162,10 @@ export async function trace(attempt: Attempt): Promise<Traced<Outcome | Released
     try {
       await task.beforeStart(message.id, message.args, message.kwargs);
       // A task of Celery's takes keyword arguments from its request.
-      const args = task instanceof BuiltinTask ? message.args : await resolveInput(task, message.args, message.kwargs);
+      const args =
+        task instanceof BuiltinTask
+          ? message.args
+          : await resolveInput(task, errbackArguments(message.headers, message.args), message.kwargs);
       value = await callTask(task, scope.self, args);
     } catch (error) {
       // No end is stored while something that this attempt sends is under way: nobody would send it again.
@@ -190,6 +194,16 @@ export async function trace(attempt: Attempt): Promise<Traced<Outcome | Released
   scope.close(hasEnded);
   const runtime = (elapsedOf(clock) - began) / 1000;
   return { outcome: limits.inTime(outcome), children: scope.children, added: scope.added, runtime };
+}
+
+/** Does something for a run that has ended, as its part: who is told of a message that is sent there sees whose follow-up it is. */
+export async function afterRun<T>(attempt: Attempt, work: () => Promise<T>): Promise<T> {
+  const scope = openScope(attempt, attempt.abort);
+  try {
+    return await storage.run(scope, work);
+  } finally {
+    scope.close(true);
+  }
 }
 
 /** What a task has that nobody wrote a hook for. */
@@ -264,8 +278,10 @@ function judge(
   // Told to stop, it stopped: whatever it threw on the way out.
   if (signal.aborted && signal.reason instanceof TaskRevokedError) return { type: "revoked", reason: "terminated" };
   if (isAutoretried(error, options)) {
-    const own = allowed === undefined ? options.retryKwargs?.maxRetries : allowed;
-    const maxRetries = own === undefined ? maxRetriesOf(attempt) : own;
+    // What this one call, or this one attempt, says goes before what is said of all of the task's.
+    const own = allowed === undefined ? maxRetriesOfCall(message) : allowed;
+    const automatic = own === undefined ? options.retryKwargs?.maxRetries : own;
+    const maxRetries = automatic === undefined ? maxRetriesOf(attempt) : automatic;
     if (mayRetry(message.retries, maxRetries)) {
       const countdown = autoretryCountdown(message.retries, options, random);
       return {
@@ -283,9 +299,14 @@ function failure(error: unknown, options: TaskOptions): Outcome {
   return { type: "failure", error, expected, abandoned: false };
 }
 
+function maxRetriesOfCall({ headers }: Message): number | null | undefined {
+  const { max_retries: own } = headers;
+  return own === null || typeof own === "number" ? own : undefined;
+}
+
 function maxRetriesOf({ message, options }: Attempt): number | null {
-  const { max_retries: own } = message.headers;
-  if (own === null || typeof own === "number") return own;
+  const own = maxRetriesOfCall(message);
+  if (own !== undefined) return own;
   return options.maxRetries === undefined ? DEFAULT_MAX_RETRIES : options.maxRetries;
 }
 

@@ -19,7 +19,7 @@ import { attemptOf, type Message } from "../protocol/message.ts";
 import { encodeMeta, type Meta } from "../protocol/meta.ts";
 import { parseTime } from "../protocol/time.ts";
 import type { Command, Final } from "../results/record.ts";
-import { type Payload, taskKey } from "../results/backend.ts";
+import { type Payload, type Row, taskKey } from "../results/backend.ts";
 import { PENDING, STARTED } from "../states.ts";
 import { pack } from "../tasks/publish.ts";
 import type { Task } from "../tasks/task.ts";
@@ -33,7 +33,7 @@ import { attemptInPlace } from "./in-place.ts";
 import { repeating } from "./join.ts";
 import { attemptEntry, deadLetterEntry, isKept, runningEntry } from "./note.ts";
 import { fieldsOf, nameOf, reportDeaths, reportReceived, stackOf } from "./report.ts";
-import { type Claimed, type RunEnd, runJob, terminated, verdict, waitingMeta, type Watch } from "./run.ts";
+import { type Claimed, followJob, type RunEnd, runJob, terminated, verdict, waitingMeta, type Watch } from "./run.ts";
 
 export type { WorkerOptions } from "./context.ts";
 export type { Disposition } from "./disposition.ts";
@@ -351,11 +351,19 @@ async function claim(context: WorkerContext, job: Job): Promise<Admission> {
     case "claimed":
       return { run: prepare(context, job, { key, owner, runs: recorded.runs, revoked: recorded.revoked }) };
     case "settled": {
-      await follow(repeating(context), message, delivery.queue, recorded.row, job.redrive);
+      await followJob(context, job, recorded.row, repeating(context));
       // Whoever stored that may have died before the dead letter was sent. Two are better than none.
       if (recorded.row.buried) {
         const why = await storedFate(engine, message.id, recorded.row.result);
         return { disposition: await deadLetter(context, delivery, { id: message.id, task: message.task }, why) };
+      }
+      // Who frees what the task would have used waits for this: nobody has run it, so nobody else can tell.
+      if (wasRevoked(recorded.row)) {
+        const reason = recorded.row.revoked === "terminate" ? "terminated" : "revoked";
+        log("info", `Discarding revoked task: ${nameOf(message)} (${reason})`, fieldsOf(message, delivery.queue));
+        const { request } = job;
+        await engine.emitter.emit("taskRevoked", { task: message.task, taskId: message.id, request, reason });
+        return { disposition: DELETE };
       }
       log(
         "info",
@@ -379,6 +387,10 @@ async function claim(context: WorkerContext, job: Job): Promise<Admission> {
       return recorded satisfies never;
   }
 }
+
+/** It was revoked while nobody ran it. */
+const wasRevoked = ({ attempt, revoked, done }: Row): boolean =>
+  attempt === undefined && done === true && revoked !== undefined;
 
 function startedMeta(context: WorkerContext, job: Job, facts: Facts) {
   const { engine, pid = 0, hostname } = context;

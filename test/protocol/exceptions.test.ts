@@ -1,7 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import * as errors from "../../src/errors.ts";
-import { dataToError, exceptionToData, isSafeBuiltin } from "../../src/protocol/exceptions.ts";
+import { dataToError, exceptionToData } from "../../src/protocol/exceptions.ts";
+import { isSafeBuiltin } from "../../src/python-builtins.ts";
 import { stringifyValue } from "../../src/protocol/values.ts";
 
 const { TaskError } = errors;
