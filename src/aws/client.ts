@@ -7,6 +7,7 @@ import type { Agent, IncomingMessage } from "node:http";
 import { defaultProvider } from "./credentials.ts";
 import type { AwsCredentials, clientConfig } from "./connection.ts";
 import { endpointOf } from "./endpoint.ts";
+import { proxyOptions } from "./proxy.ts";
 import { type Scope, signed } from "./sign.ts";
 
 /** How a service of AWS's is spoken to. */
@@ -189,7 +190,7 @@ const classOf = (service: Service): ClientClass =>
       if (!region) throw new Error("Region is missing");
       const scope = { service: service.service, region };
       const url = new URL(this.#config.endpoint ?? endpointOf(service.name, scope, env));
-      const agent = new (http(url).Agent)({ keepAlive: true });
+      const agent = new (http(url).Agent)({ keepAlive: true, ...proxyOptions(env) });
       this.#connected = { scope, url, agent };
       return this.#connected;
     }

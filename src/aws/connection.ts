@@ -1,6 +1,7 @@
 /** What an `sqs://` or `dynamodb://` URL and the options beside it say, and how the clients of both are set up. */
 import { ImproperlyConfigured } from "../errors.ts";
 import { didYouMean } from "../nearest.ts";
+import { proxyOptions } from "./proxy.ts";
 
 export interface AwsUrl {
   readonly region: string | undefined;
@@ -146,6 +147,8 @@ const REST_MS = 20_000;
  */
 export function clientConfig({ region, endpoint, credentials }: AwsUrl, requestTimeout: number) {
   const given = credentials ?? environmentCredentials();
+  // A request that waits for a socket would use up its time-outs doing so. It waits before it is made.
+  const agent = { maxSockets: Number.POSITIVE_INFINITY, ...proxyOptions(globalThis.process?.env ?? {}) };
   return {
     ...(region !== undefined && { region }),
     ...(endpoint !== undefined && { endpoint }),
@@ -154,9 +157,8 @@ export function clientConfig({ region, endpoint, credentials }: AwsUrl, requestT
       connectionTimeout: CONNECTION_TIMEOUT_MS,
       requestTimeout,
       throwOnRequestTimeout: true,
-      // A request that waits for a socket would use up its time-outs doing so. It waits before it is made.
-      httpAgent: { maxSockets: Number.POSITIVE_INFINITY },
-      httpsAgent: { maxSockets: Number.POSITIVE_INFINITY },
+      httpAgent: agent,
+      httpsAgent: agent,
     },
   };
 }

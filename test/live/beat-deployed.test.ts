@@ -51,12 +51,12 @@ describe.skipIf(ministack === undefined)("beat, deployed on ministack", () => {
     process.env["LOVAGE_RESULT_BACKEND"] = emulatorUrl("dynamodb", { endpoint }, "/celery");
     process.env["LOVAGE_BEAT_FUNCTION"] = beatFunction;
     live = await import("./stack/beat-tasks.ts");
-  }, 120_000);
+  }, 180_000);
   afterAll(async () => {
     await live.app.close();
     await succeeds(npmRun(endpoint, "destroy:local"));
     rmSync(folder, { recursive: true, force: true });
-  }, 60_000);
+  }, 180_000);
 
   test("an event that comes three times, twice of them at once, sends each slot of its minute once", {
     timeout: 60_000,
@@ -77,7 +77,7 @@ describe.skipIf(ministack === undefined)("beat, deployed on ministack", () => {
   });
 
   test("what is put at run time, from here or by a task there, fires by a rule, and a deployment leaves it", {
-    timeout: 150_000,
+    timeout: 300_000,
   }, async () => {
     const { app, note } = live;
     await app.beat.put("here", { task: note.name, schedule: 10, args: ["here"] });

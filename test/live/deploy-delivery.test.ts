@@ -23,12 +23,12 @@ describe.skipIf(ministack === undefined)("deployed on ministack", () => {
     process.env["LOVAGE_BROKER_URL"] = emulatorUrl("sqs", { endpoint });
     process.env["LOVAGE_RESULT_BACKEND"] = emulatorUrl("dynamodb", { endpoint }, "/celery");
     live = await import("./stack/tasks.ts");
-  }, 60_000);
+  }, 180_000);
   afterAll(async () => {
     await live.app.close();
     await succeeds(npmRun(endpoint, "destroy:local"));
     await proxy.close();
-  }, 60_000);
+  }, 180_000);
 
   test("a queue runs as many batches at a time as maxConcurrency says, and no more", { timeout: 30_000 }, async () => {
     const results = await Promise.all(Array.from({ length: 8 }, () => live.nap.applyAsync([400], { queue: "narrow" })));
@@ -69,7 +69,7 @@ describe.skipIf(ministack === undefined)("deployed on ministack", () => {
   });
 
   test("a deployment of new code and another queue loses nothing that runs, waits or is delayed", {
-    timeout: 180_000,
+    timeout: 300_000,
   }, async () => {
     const results = await Promise.all([
       ...Array.from({ length: 6 }, () => live.nap.applyAsync([4000], { queue: "narrow" })),
@@ -86,7 +86,7 @@ describe.skipIf(ministack === undefined)("deployed on ministack", () => {
   });
 
   test("a queue that is declared no more goes with what waits in it, and its dead letters stay", {
-    timeout: 60_000,
+    timeout: 180_000,
   }, async () => {
     delete process.env["LIVE_QUEUES"];
     const broker = await live.app.engine.broker();

@@ -79,17 +79,31 @@ describe.skipIf(ministack === undefined)("a project of one's own", () => {
     expect(count("AWS::Events::Rule")).toBe(1);
   });
 
-  test("cdk deploy puts it up, and a task runs there", { timeout: 120_000 }, async () => {
+  const DEPLOY = ["cdk", "deploy", "--require-approval", "never", "--outputs-file", "outputs.json", "--no-notices"];
+
+  test("a first deployment that fails half-way takes all back, and the next one makes it", {
+    timeout: 400_000,
+  }, async () => {
     await inProject("npx", ["cdk", "bootstrap", "aws://000000000000/us-east-1", "--no-notices"]);
-    await inProject("npx", [
-      "cdk",
-      "deploy",
-      "--require-approval",
-      "never",
-      "--outputs-file",
-      "outputs.json",
-      "--no-notices",
-    ]);
+    // What ministack refuses, after all else is there.
+    writeFileSync(
+      join(project, "broken.ts"),
+      `${readFileSync(join(project, "app.ts"), "utf8")}
+       import { CfnResource } from "aws-cdk-lib";
+       const alarm = { ComparisonOperator: "GreaterThanThreshold", EvaluationPeriods: 1, Threshold: 1 };
+       const properties = { ...alarm, Metrics: [{ Id: "a", Expression: "1" }] };
+       const broken = new CfnResource(stack, "Broken", { type: "AWS::CloudWatch::Alarm", properties });
+       broken.node.addDependency(stack.node.findChild("Tasks"));`,
+    );
+    await expect(inProject("npx", [...DEPLOY, "-a", "node broken.ts"])).rejects.toThrow("Failed resources");
+    await inProject("npx", DEPLOY);
+  });
+
+  test("a task runs there", { timeout: 60_000 }, async () => {
     expect(await inProject("sh", ["-c", 'eval "$(npx lovage env outputs.json)" && node main.ts'])).toBe("3\n");
+  });
+
+  test("cdk diff finds nothing to do then", { timeout: 180_000 }, async () => {
+    expect(await inProject("npx", ["cdk", "diff", "--fail", "--no-notices"])).toContain("There were no differences");
   });
 });
