@@ -17,7 +17,20 @@ export type {
 export type { ByWorker, Inspect, QueueState } from "./control/inspect.ts";
 export type { Order, TaskInHand, WorkerInfo } from "./control/rows.ts";
 export type { Platform } from "./engine.ts";
-export type { Config, ConfigInput } from "./config/config.ts";
+export type {
+  BrokerTransportOptions,
+  Compression,
+  Config,
+  ConfigInput,
+  PredefinedQueue,
+  PublishRetryPolicy,
+  QueueConfig,
+  QueueInput,
+  ResultBackendTransportOptions,
+  TaskAnnotations,
+  TaskRoutes,
+} from "./config/config.ts";
+export type { Route, RouterFunction, RouteValue, TaskRouter } from "./brokers/routes.ts";
 export { registerBackend, registerBroker } from "./open.ts";
 export { isFifo, refusal } from "./brokers/broker.ts";
 export type {
@@ -47,10 +60,12 @@ export { currentTask } from "./tasks/context.ts";
 export type { Request, RetryOptions, RunningTask, TaskContext } from "./tasks/context.ts";
 export { getTaskLogger } from "./tasks/logger.ts";
 export type { LogExtra, TaskLogger } from "./tasks/logger.ts";
-export type { CallOptions, TaskOptions } from "./tasks/options.ts";
+export type { AnnotationOptions, CallOptions, TaskOptions } from "./tasks/options.ts";
 export type { FailedRequest } from "./tasks/errback.ts";
 export type { Sendable, Wire } from "./tasks/wire.ts";
 export { chain, chord, group } from "./canvas/canvas.ts";
+export type { ChainOf, GroupOf, Step } from "./canvas/fit.ts";
+export type { Form } from "./canvas/shape.ts";
 export { Signature } from "./canvas/signature.ts";
 export type { SignatureLike } from "./canvas/signature.ts";
 export type { SendManyOptions, SentCalls, UnsentCall } from "./canvas/send-many.ts";
@@ -58,8 +73,19 @@ export { AsyncResult } from "./results/async-result.ts";
 export type { GetOptions } from "./results/async-result.ts";
 export { GroupResult } from "./results/group-result.ts";
 export { crontab } from "./beat/crontab.ts";
+export type { CronField, CrontabFields } from "./beat/crontab.ts";
 export { at, every, solar } from "./beat/schedule.ts";
-export type { BeatEntry, Schedule } from "./beat/schedule.ts";
+export type {
+  AtSchedule,
+  BeatEntry,
+  CrontabSchedule,
+  Duration,
+  IntervalSchedule,
+  Schedule,
+  ScheduleEntry,
+  SolarEvent,
+  SolarSchedule,
+} from "./beat/schedule.ts";
 export type { RuntimeEntry } from "./beat/store.ts";
 export { beatEntry } from "./tasks/beat.ts";
 export type { BeatEntryOf, RuntimeSchedule } from "./tasks/beat.ts";

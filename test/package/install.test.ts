@@ -1,7 +1,7 @@
 /** What a stranger does with the package in its folder: the command, the tutorial, the demo, each export. */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { cpSync, existsSync, readdirSync, symlinkSync } from "node:fs";
+import { cpSync, existsSync, mkdirSync, readdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { env, exec, installPacked, manifest, root } from "./packed.ts";
@@ -69,4 +69,39 @@ test("every export of the installed package loads", { timeout: 120_000 }, async 
   `;
   const { stdout } = await exec(process.execPath, ["--input-type=module", "-e", script], { cwd: user, env });
   expect(stdout).toBe(specifiers.map((specifier) => `${specifier} true\n`).join(""));
+});
+
+test("what users export can be declared, by TypeScript 5.4 to 7", { timeout: 240_000 }, async () => {
+  const compilers = { "ts-5.4": "5.4.5", "ts-5.9": "5.9.3" };
+  const aliases = Object.entries(compilers).map(([alias, version]) => `${alias}@npm:typescript@${version}`);
+  await exec("npm", ["install", "--no-audit", "--no-fund", "--prefer-offline", ...aliases], { cwd: user, env });
+  const folder = join(user, "declared");
+  mkdirSync(join(folder, "node_modules"), { recursive: true });
+  for (const name of ["zod", "@types"]) {
+    symlinkSync(join(root, "node_modules", name), join(folder, "node_modules", name));
+  }
+  cpSync(join(root, "test/types/exported.test-d.ts"), join(folder, "tasks.ts"));
+  const compilerOptions = {
+    strict: true,
+    composite: true,
+    emitDeclarationOnly: true,
+    skipLibCheck: true,
+    target: "es2022",
+    lib: ["es2023", "esnext.disposable"],
+    module: "nodenext",
+    types: ["node"],
+  };
+  writeFileSync(join(folder, "package.json"), JSON.stringify({ private: true, type: "module" }));
+  const own = join(root, "node_modules/typescript/bin/tsc");
+  const old = Object.keys(compilers).map((alias) => join(user, "node_modules", alias, "bin/tsc"));
+  for (const [index, tsc] of [...old, own].entries()) {
+    const settings = { ...compilerOptions, outDir: `out${index}`, tsBuildInfoFile: `out${index}/info` };
+    writeFileSync(join(folder, "tsconfig.json"), JSON.stringify({ compilerOptions: settings, files: ["tasks.ts"] }));
+    const said = await exec(process.execPath, [tsc, "-p", "."], { cwd: folder, env }).then(
+      () => "",
+      (error: { readonly stdout: string }) => error.stdout,
+    );
+    expect(said, tsc).toBe("");
+    expect(existsSync(join(folder, `out${index}`, "tasks.d.ts")), tsc).toBe(true);
+  }
 });
