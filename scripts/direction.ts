@@ -31,6 +31,7 @@ const ground = [
 const house = [
   "index.ts",
   "app.ts",
+  "around.ts",
   "engine.ts",
   "open.ts",
   "config/",
@@ -57,6 +58,7 @@ const mayImport: readonly (readonly [place: string, ...allowed: string[]])[] = [
   ...house.map(
     (place) => [place, ...house, "brokers/", "results/", "journal/", "beat/", "protocol/", ...ground] as const,
   ),
+  ["otel/", ...house, "protocol/", ...ground],
   ["cli/", ""],
   ["testing/", ""],
   ["lambda/", ""],

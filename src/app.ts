@@ -1,5 +1,6 @@
 /// <reference lib="esnext.disposable" preserve="true" />
 /** The app: what a user makes first and everything hangs on. It wires; it decides nothing. */
+import type { Around } from "./around.ts";
 import type { Incomplete, Step } from "./canvas/fit.ts";
 import { type SendManyOptions, type SentCalls, sendMany } from "./canvas/send-many.ts";
 import { childOf, openStream, sendCanvas, toResult } from "./canvas/send.ts";
@@ -323,6 +324,15 @@ export class Lovage implements SignatureApplier {
   /** Listens to a signal. Returns the function that stops listening. */
   on<N extends SignalName>(name: N, handler: SignalHandler<N>): () => void {
     return this.engine.emitter.on(name, handler);
+  }
+
+  /**
+   * Lays steps around the sending of messages and the running of tasks: for tracing and the like. Those added first are
+   * outermost. Returns the function that takes them away again.
+   */
+  around(steps: Around): () => void {
+    this.engine.arounds.add(steps);
+    return () => this.engine.arounds.delete(steps);
   }
 
   /** Closes what is open. The app can be used again afterwards: it opens anew. */

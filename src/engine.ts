@@ -2,6 +2,7 @@
  * What an app runs on: its config, its clock, and its broker and backend, opened at the first use. The app is the face
  * of it; publishing, workers and beat are given this.
  */
+import type { Around } from "./around.ts";
 import type { BeatStore } from "./beat/store.ts";
 import type { Broker } from "./brokers/broker.ts";
 import { translateQueueName } from "./brokers/queue-name.ts";
@@ -80,6 +81,9 @@ export interface Home {
 
 export class Engine implements PublishHost {
   readonly emitter = new Emitter((signal, error) => console.error(`a handler of ${signal} threw:`, error));
+  /** What is laid around the work. */
+  readonly arounds = new Set<Around>();
+  readonly reportAround = (error: unknown) => console.error("a step around the app's work threw:", error);
   readonly tasks = new Map<string, Task>();
   #input: ConfigInput;
   #config: Config;

@@ -1,5 +1,6 @@
 /** What users import. It loads nothing that needs Node: an app that only sends runs at the edge too. */
 export { Lovage } from "./app.ts";
+export type { Around, RanTask } from "./around.ts";
 export type {
   Acting,
   ChangedLetters,

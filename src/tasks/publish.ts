@@ -1,4 +1,5 @@
 /** The way of a call: options merged and checked → message → route → envelope → outbox. */
+import { type Around, sendSteps, surround } from "../around.ts";
 import { signatureList } from "../canvas/wire-options.ts";
 import type { Clock } from "../clock.ts";
 import type { Config } from "../config/config.ts";
@@ -37,6 +38,8 @@ export interface PublishHost {
   readonly clock: Clock;
   readonly uuid: () => string;
   readonly emitter: Emitter;
+  readonly arounds: ReadonlySet<Around>;
+  readonly reportAround: (error: unknown) => void;
   readonly outbox: Outbox;
   readonly router: Router;
   broker(): Promise<Broker>;
@@ -139,6 +142,18 @@ function routedAs(name: string, kwargs: Readonly<Record<string, unknown>>): stri
 
 /** Encodes a message and hands it to the broker; resolves when the broker has it. */
 export async function send(host: PublishHost, addressed: Addressed, options: PublishOptions = {}): Promise<void> {
+  if (host.arounds.size === 0) return sendNow(host, addressed, options);
+  const { body, ...rest } = addressed;
+  const { queue } = rest;
+  const message = body === undefined ? rest.message : await reread(rest.message, body);
+  const headers: Record<string, unknown> = {};
+  const facts = { message, queue, headers };
+  const steps = sendSteps(host.arounds, facts);
+  const work = () => sendNow(host, { ...rest, message: withHeaders(message, headers) }, options);
+  return surround(steps, work, () => {}, host.reportAround);
+}
+
+async function sendNow(host: PublishHost, addressed: Addressed, options: PublishOptions): Promise<void> {
   const { config, emitter } = host;
   const { queue } = addressed;
   const sent = emitter.has("beforeTaskPublish") ? await announce(host, addressed) : addressed;
@@ -198,9 +213,11 @@ async function announce({ emitter }: PublishHost, addressed: Addressed): Promise
   const kept = body === undefined ? message : await reread(message, body);
   const headers: Record<string, unknown> = {};
   await emitter.emit("beforeTaskPublish", { message: kept, queue, headers });
-  const announced = createMessage({ ...kept, headers: { ...kept.headers, ...headers } });
-  return { message: announced, queue, ...(redrive !== undefined && { redrive }) };
+  return { message: withHeaders(kept, headers), queue, ...(redrive !== undefined && { redrive }) };
 }
+
+const withHeaders = (message: Message, headers: Readonly<Record<string, unknown>>): Message =>
+  createMessage({ ...message, headers: { ...message.headers, ...headers } });
 
 /** How many times too large a text may be to be worth compressing. */
 const MOST_COMPRESSIBLE = 16;

@@ -1,6 +1,7 @@
 /**
  * From an outcome to the row that is stored of it. What follows from the row is in `follow.ts`.
  */
+import type { RanTask } from "../around.ts";
 import type { Engine } from "../engine.ts";
 import { EncodeError, TaskRevokedError, WorkerLostError } from "../errors.ts";
 import { exceptionToData } from "../protocol/exceptions.ts";
@@ -59,6 +60,13 @@ export interface Conclusion {
   readonly traceback: string | null;
   readonly command: Omit<Final, "key" | "now" | "ttl" | "type">;
 }
+
+/** An end, as those are told who lay something around a run. */
+export const ranTask = (outcome: Outcome, { status, error }: Conclusion): RanTask => ({
+  state: status ?? "IGNORED",
+  error: error ?? undefined,
+  expected: outcome.type === "failure" && outcome.expected,
+});
 
 /**
  * The row of an outcome. A result that cannot be stored makes the outcome a failure that says so. `codec` is how the

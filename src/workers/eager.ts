@@ -1,5 +1,6 @@
 /** Tasks and canvases run in their caller, by `apply` or `taskAlwaysEager`: no broker, and no backend unless results are to be stored. */
 import type { Lovage } from "../app.ts";
+import { runSteps, surround } from "../around.ts";
 import { expand } from "../canvas/apply.ts";
 import type { ResultNode } from "../canvas/freeze.ts";
 import { joinRows } from "../canvas/join-rows.ts";
@@ -26,7 +27,7 @@ import { type Addressed, checkLimits, createCall, reread } from "../tasks/publis
 import { createRequest } from "../tasks/request.ts";
 import type { Task } from "../tasks/task.ts";
 import { builtinTask } from "./builtins.ts";
-import { conclude, type Facts } from "./conclude.ts";
+import { conclude, type Facts, ranTask } from "./conclude.ts";
 import { failedMeta, storeFate } from "./dead-letter.ts";
 import { follow, retryMessage } from "./follow.ts";
 import { completeChord, type Sender, senderOf } from "./join.ts";
@@ -151,26 +152,35 @@ async function runToEnd(app: Lovage, sender: Sender, call: Addressed): Promise<v
       updateState: async () => {},
     };
     const isExpired = message.expires !== null && parseTime(message.expires) < clock.now();
-    const { outcome, children } = isExpired
-      ? { outcome: { type: "revoked", reason: "expired" } as const, children: [] }
-      : await trace(attempt);
-    if (outcome.type === "released") throw new WorkerShutdown();
-    const facts: Facts = {
-      message,
-      queue: call.queue,
-      hostname: "",
-      owner: "",
-      children,
-      ignoreResult: false,
-      storeErrorsEvenIfIgnored: true,
-      place: undefined,
+    const runOnce = async () => {
+      const { outcome, children } = isExpired
+        ? { outcome: { type: "revoked", reason: "expired" } as const, children: [] }
+        : await trace(attempt);
+      if (outcome.type === "released") throw new WorkerShutdown();
+      const facts: Facts = {
+        message,
+        queue: call.queue,
+        hostname: "",
+        owner: "",
+        children,
+        ignoreResult: false,
+        storeErrorsEvenIfIgnored: true,
+        place: undefined,
+      };
+      const conclusion = await conclude(engine, facts, outcome);
+      if (!isExpired) {
+        await runHooks(attempt, outcome, conclusion, (hook, error) => {
+          console.error(`${hook} of ${task.name}[${message.id}] threw:`, error);
+        });
+      }
+      return { outcome, conclusion };
     };
-    const conclusion = await conclude(engine, facts, outcome);
-    if (!isExpired) {
-      await runHooks(attempt, outcome, conclusion, (hook, error) => {
-        console.error(`${hook} of ${task.name}[${message.id}] threw:`, error);
-      });
-    }
+    const { outcome, conclusion } = await surround(
+      isExpired ? [] : runSteps(engine.arounds, attempt.request),
+      runOnce,
+      (end) => ranTask(end.outcome, end.conclusion),
+      engine.reportAround,
+    );
     if (outcome.type === "retry") {
       ({ message } = await asSent({ message: retryMessage(message, outcome.change), queue: call.queue }));
       continue;

@@ -1,4 +1,5 @@
 /** A claimed delivery, from its first line of user code to what may happen to its message. */
+import { type RanTask, runSteps, surround } from "../around.ts";
 import { LovageError, PayloadTooLarge, TaskRevokedError, WorkerLostError } from "../errors.ts";
 import { encodeMeta, type MetaCodec } from "../protocol/meta.ts";
 import { parseTime } from "../protocol/time.ts";
@@ -6,7 +7,7 @@ import { attemptOf } from "../protocol/message.ts";
 import { type Row, taskKey } from "../results/backend.ts";
 import { isOutcomeOf, isRepeatable } from "../results/record.ts";
 import { FAILURE, PENDING } from "../states.ts";
-import { type Conclusion, conclude, describe, factsOf } from "./conclude.ts";
+import { type Conclusion, conclude, describe, factsOf, ranTask } from "./conclude.ts";
 import type { Job, WorkerContext } from "./context.ts";
 import { deadLetter } from "./dead-letter.ts";
 import { DELETE, type Disposition, handBack, LEAVE } from "./disposition.ts";
@@ -29,6 +30,8 @@ export interface RunEnd {
   readonly disposition: Disposition;
   /** The run was given up at its time limit and its code may still be running: the process should make room for a fresh one. */
   readonly abandoned: boolean;
+  /** How the task ended; absent where it did not run, or is to be run again. */
+  readonly ran?: RanTask;
 }
 
 /** Is told, just before it begins, until when the user's code that runs next may take, in milliseconds since the epoch; `Infinity`: none runs, or without a limit. */
@@ -54,13 +57,30 @@ export async function runJob(
   watch: Watch = () => {},
 ): Promise<RunEnd> {
   const { engine } = context;
-  const { message, request } = job;
+  const { request } = job;
   const attempt = attemptAt(context, job, claimed, abort);
   const decided = verdict(context, job, claimed);
   if (decided !== undefined) {
     const traced: Traced = { outcome: decided, children: [], added: 0, runtime: 0 };
     return settle(context, job, claimed, traced, undefined);
   }
+  const steps = runSteps(engine.arounds, request);
+  const work = () => attemptJob(context, job, claimed, attempt, watch);
+  return steps.length === 0 ? work() : surround(steps, work, ({ ran = HANDED_BACK }) => ran, engine.reportAround);
+}
+
+const HANDED_BACK: RanTask = { state: undefined, error: undefined, expected: false };
+
+/** From the first line of user code to the outcome. */
+async function attemptJob(
+  context: WorkerContext,
+  job: Job,
+  claimed: Claimed | undefined,
+  attempt: Attempt,
+  watch: Watch,
+): Promise<RunEnd> {
+  const { engine } = context;
+  const { message, request } = job;
   await engine.emitter.emit("taskPrerun", { task: message.task, taskId: message.id, request, args: message.args });
   // A claim or a handler that was slow has not used up the task's own time.
   const began = engine.clock.now();
@@ -224,7 +244,8 @@ async function settle(
   });
   reportEnd(context, job, traced, conclusion);
   const inTime = await runAfter(context, job, traced, conclusion, ran);
-  return { disposition: await dispose(context, job, outcome, conclusion), abandoned: abandoned || !inTime };
+  const disposition = await dispose(context, job, outcome, conclusion);
+  return { disposition, abandoned: abandoned || !inTime, ran: ranTask(outcome, conclusion) };
 }
 
 /** A task that does not claim has run although its outcome was there: that one stays, and what follows from it is sent again. */
