@@ -1,10 +1,11 @@
 /** What `bin/lovage.js` runs. */
 import { CommanderError } from "commander";
 import { EXIT, report } from "./exit.ts";
+import { appLast } from "./options.ts";
 import { createProgram } from "./program.ts";
 
 try {
-  await createProgram().parseAsync();
+  await createProgram().parseAsync(appLast(process.argv));
 } catch (error) {
   // Commander has said what is wrong.
   if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? EXIT.ok : EXIT.usage;

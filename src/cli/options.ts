@@ -1,7 +1,7 @@
 /** Options that several commands share. */
 import { parseTime } from "../protocol/time.ts";
 import { InvalidArgumentError, Option } from "commander";
-import { LOG_LEVELS } from "../workers/log.ts";
+import { LOG_LEVELS, type LogLevel } from "../workers/log.ts";
 import { LOG_FORMATS } from "./output.ts";
 
 export const appOption = (): Option =>
@@ -13,11 +13,30 @@ export const appOption = (): Option =>
     .makeOptionMandatory();
 
 export const logOptions = (): readonly Option[] => [
-  new Option("-l, --loglevel <level>", "the least that is printed").choices(LOG_LEVELS).default("info"),
+  new Option("-l, --loglevel <level>", "the least that is printed, in small letters or large")
+    .argParser(parseLevel)
+    .default("info"),
   new Option("--log-format <format>", "text in Celery's form, or one JSON object a line")
     .choices(LOG_FORMATS)
     .default("text"),
 ];
+
+/** Celery's levels too, which are written large. */
+function parseLevel(value: string): LogLevel {
+  const given = value.toLowerCase().replace(/^(critical|fatal)$/, "error");
+  const level = LOG_LEVELS.find((one) => one === given);
+  if (level === undefined) throw new InvalidArgumentError(`Allowed choices are ${LOG_LEVELS.join(", ")}.`);
+  return level;
+}
+
+/** `celery -A proj worker`: what stands before the command is given behind it. */
+export function appLast(argv: readonly string[]): string[] {
+  const [node = "", script = "", ...args] = argv;
+  const [first = "", second, ...rest] = args;
+  if (/^--app=|^-A./.test(first)) return [node, script, ...args.slice(1), first];
+  if (/^(-A|--app)$/.test(first) && second !== undefined) return [node, script, ...rest, first, second];
+  return [...argv];
+}
 
 /** A list with commas, or the option several times. */
 export const listOption = (flags: string, description: string): Option =>

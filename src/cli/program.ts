@@ -4,6 +4,7 @@ import { beatCommand } from "./beat.ts";
 import { dlqCommand } from "./dlq.ts";
 import { envCommand } from "./env.ts";
 import { EXIT_HELP } from "./exit.ts";
+import { operateCommands } from "./operate.ts";
 import { purgeCommand, queuesCommand } from "./queues.ts";
 import { callCommand, inspectCommand, resultCommand } from "./tasks.ts";
 import { VERSION } from "./version.ts";
@@ -34,6 +35,7 @@ Examples:
   dlqCommand(program);
   envCommand(program);
   inspectCommand(program);
+  operateCommands(program);
   childCommand(program);
   return program;
 }

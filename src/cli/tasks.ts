@@ -10,6 +10,7 @@ import { FAILURE, holdsException, REVOKED } from "../states.ts";
 import type { CallOptions } from "../tasks/options.ts";
 import { EXIT, EXIT_HELP } from "./exit.ts";
 import { loadApp, loadSharedApp } from "./load.ts";
+import { inspectCommands } from "./operate.ts";
 import { appOption, jsonParser, parseSeconds, readTime } from "./options.ts";
 import { toJson, withProgress, complain, print, setIn } from "./output.ts";
 
@@ -159,7 +160,8 @@ async function printRaw(app: Lovage, id: string): Promise<void> {
 }
 
 export function inspectCommand(program: Command): void {
-  const inspect = program.command("inspect").description("look at an app");
+  const inspect = program.command("inspect").description("look at an app, its workers and queues");
+  inspectCommands(inspect);
   inspect
     .command("registered")
     .description("the tasks that the app registers, with the options of each")

@@ -1,0 +1,528 @@
+/** An operator's commands: words around `app.control`, `app.journal` and `app.workflow`. */
+import { createInterface } from "node:readline/promises";
+import { setTimeout as sleep } from "node:timers/promises";
+import { type Command, InvalidArgumentError, Option } from "commander";
+import type { Lovage } from "../app.ts";
+import { clip, harmlessLine } from "../brief.ts";
+import type { RetriedFailures } from "../control/control.ts";
+import type { QueueState } from "../control/inspect.ts";
+import { ImproperlyConfigured, LovageError } from "../errors.ts";
+import type { JournalEntry } from "../journal/entry.ts";
+import type { JournalQuery } from "../journal/query.ts";
+import type { WorkflowTask } from "../journal/workflow.ts";
+import { EXIT, EXIT_HELP } from "./exit.ts";
+import { loadSharedApp } from "./load.ts";
+import { appOption, listOption, parseCount, readTime } from "./options.ts";
+import { complain, print, table, toJson } from "./output.ts";
+
+interface AppOptions {
+  readonly app: string;
+  readonly json?: boolean;
+  readonly watch?: boolean;
+}
+
+interface FilterOptions {
+  readonly state?: readonly string[];
+  readonly task?: readonly string[];
+  readonly queues?: readonly string[];
+  readonly worker?: readonly string[];
+  readonly root?: readonly string[];
+  readonly text?: string;
+  readonly from?: number;
+  readonly to?: number;
+  readonly limit?: number;
+}
+
+const UNITS: Readonly<Record<string, number>> = { "": 1, s: 1, m: 60, min: 60, h: 3600, d: 86_400 };
+
+/** So long ago (`3600`, `90s`, `30m`, `2h`, `7d`), or a time in ISO 8601. In milliseconds since the epoch. */
+function parseInstant(value: string): number {
+  const [, number = "", unit = ""] = /^(\d+(?:\.\d+)?)\s*(s|m|min|h|d)?$/.exec(value.trim()) ?? [];
+  if (number !== "") return Date.now() - Number(number) * (UNITS[unit] ?? 1) * 1000;
+  const time = readTime(value);
+  if (time === undefined) throw new InvalidArgumentError("It must be a time in ISO 8601, or so long ago: 30m, 2h, 7d.");
+  return time;
+}
+
+const jsonOption = () => new Option("--json", "as JSON").default(false);
+const watchOption = () => new Option("--watch", "again every two seconds, until Ctrl-C").default(false);
+const byOption = () => new Option("--by <name>", "who does it, for the journal (default: the caller)");
+const yesOption = () => new Option("-y, --yes", "do not ask").default(false);
+const fromOption = () =>
+  new Option("--from <time>", "from then on: so long ago as 30m, 2h, 7d, or a time in ISO 8601").argParser(
+    parseInstant,
+  );
+const toOption = () => new Option("--to <time>", "before then").argParser(parseInstant);
+const limitOption = (most?: number) => {
+  const option = new Option("--limit <n>", "so many at most").argParser(parseCount);
+  return most === undefined ? option : option.default(most);
+};
+const taskOption = () => listOption("--task <names>", "tasks, or patterns such as media.*");
+const queueOption = () => listOption("-Q, --queues <names>", "queues");
+
+function filters(command: Command, most?: number): Command {
+  return command
+    .addOption(appOption())
+    .addOption(taskOption())
+    .addOption(queueOption())
+    .addOption(listOption("--worker <names>", "workers"))
+    .addOption(listOption("--root <ids>", "ids of tasks that workflows began with"))
+    .option("--text <part>", "a part of the id, the task's name, the arguments or the error")
+    .addOption(fromOption())
+    .addOption(toOption())
+    .addOption(limitOption(most))
+    .addOption(jsonOption());
+}
+
+/** Without what was not given: the app refuses what it does not know. */
+const given = <T extends object>(options: T): { readonly [K in keyof T]: Exclude<T[K], undefined> } =>
+  Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as never;
+
+const queryOf = ({ state, task, queues, worker, root, text, from, to, limit }: FilterOptions): JournalQuery =>
+  given({
+    state: state?.map((one) => one.toUpperCase()),
+    task,
+    queue: queues,
+    worker,
+    root,
+    text,
+    from,
+    to,
+    limit,
+  }) as JournalQuery;
+
+// ── how things are shown ─────────────────────────────────────────────────────────────────────────────────────────────
+
+/** `3 min ago`. */
+export function ago(ms: number): string {
+  const seconds = Math.max(0, Math.round(ms / 1000));
+  if (seconds < 60) return `${seconds} s ago`;
+  if (seconds < 3600) return `${Math.floor(seconds / 60)} min ago`;
+  if (seconds < 2 * 86_400) return `${Math.floor(seconds / 3600)} h ago`;
+  return `${Math.floor(seconds / 86_400)} d ago`;
+}
+
+/** A time in the app's zone, and how long ago that is. */
+function when(app: Lovage, time: number): string {
+  const zone = app.config.timezone;
+  const format = new Intl.DateTimeFormat("sv-SE", { timeZone: zone, dateStyle: "short", timeStyle: "medium" });
+  return `${format.format(time)} (${ago(Date.now() - time)})`;
+}
+
+const span = (seconds: number | undefined): string => (seconds === undefined ? "" : `${seconds.toFixed(2)} s`);
+
+/** A table as wide as the terminal; to a pipe it is whole. */
+function show(rows: readonly (readonly (string | number)[])[]): void {
+  const { isTTY, columns = Number.POSITIVE_INFINITY } = process.stdout;
+  const lines = table(rows.map((row) => row.map((cell) => clip(String(cell), 120)))).split("\n");
+  print(lines.map((line) => (isTTY ? clip(line, columns) : line)).join("\n"));
+}
+
+const errorOf = ({ error }: Pick<JournalEntry, "error">): string =>
+  error === undefined ? "" : `${error.type}: ${error.message}`;
+
+const lineOf = (app: Lovage, entry: JournalEntry): readonly string[] => [
+  when(app, entry.time),
+  entry.state ?? entry.action ?? entry.kind,
+  entry.task ?? entry.entry ?? "",
+  entry.id ?? "",
+  entry.queue ?? "",
+  span(entry.runtime),
+  errorOf(entry) || (entry.by === undefined ? "" : `by ${entry.by}`),
+];
+
+/** Does it once, or again and again. */
+async function repeatedly({ watch }: AppOptions, look: () => Promise<void>): Promise<void> {
+  do {
+    if (watch && process.stdout.isTTY) process.stdout.write("\u001b[H\u001b[2J");
+    await look();
+    if (watch) await sleep(2000);
+  } while (watch);
+}
+
+async function ask(question: string, yes: boolean): Promise<boolean> {
+  if (yes) return true;
+  if (!process.stdin.isTTY) throw new ImproperlyConfigured("--yes", "is needed where nobody can be asked");
+  const terminal = createInterface({ input: process.stdin, output: process.stderr });
+  try {
+    return /^y(es)?$/i.test((await terminal.question(harmlessLine(`${question} Are you sure? (yes/NO) `))).trim());
+  } finally {
+    terminal.close();
+  }
+}
+
+// ── the commands ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+export function operateCommands(program: Command): void {
+  statusCommand(program);
+  tasksCommand(program);
+  failuresCommand(program);
+  workflowCommand(program);
+  eventsCommand(program);
+  controlCommand(program);
+  revokeCommand(program);
+  retryCommand(program);
+  forgetCommand(program);
+}
+
+const pausedText = (app: Lovage, { paused }: QueueState): string =>
+  paused === undefined ? "" : `PAUSED by ${paused.by}, ${when(app, paused.at)}`;
+
+function showQueues(app: Lovage, queues: readonly QueueState[]): void {
+  const rows = queues.map((state) => [
+    state.queue,
+    state.ready,
+    state.delayed,
+    state.inFlight,
+    state.deadLetters,
+    state.oldest === undefined ? "" : ago(state.oldest * 1000),
+    pausedText(app, state),
+  ]);
+  show([["queue", "ready", "delayed", "in flight", "dead letters", "oldest", ""], ...rows]);
+}
+
+function statusCommand(program: Command): void {
+  program
+    .command("status")
+    .description("workers, queues, and the last hour at a glance")
+    .addOption(appOption())
+    .addOption(jsonOption())
+    .addOption(watchOption())
+    .addHelpText("after", EXIT_HELP)
+    .action(async (options: AppOptions) => {
+      await using app = await loadSharedApp(options.app);
+      await repeatedly(options, async () => {
+        const inspect = app.control.inspect();
+        const [workers, queues] = [Object.values(await inspect.stats()), await inspect.queues()];
+        const hour = app.config.journal ? (await app.journal.summary({ step: 3600 }))[0] : undefined;
+        if (options.json) return print(toJson({ workers, queues, lastHour: hour ?? null }, 2));
+        print(
+          workers.length === 0 ? "No long-lived worker says that it is there." : `${workers.length} workers online.`,
+        );
+        if (workers.length > 0)
+          show([
+            ["worker", "queues", "running", "waiting", "done", "since"],
+            ...workers.map(({ name, queues, running, waiting, done, concurrency, since }) => [
+              name,
+              queues.join(","),
+              `${running}/${concurrency}`,
+              waiting,
+              done,
+              when(app, since),
+            ]),
+          ]);
+        print("");
+        showQueues(app, queues);
+        if (hour !== undefined)
+          print(`\nLast hour: ${hour.ended} attempts ended, ${hour.failed} failed, ${hour.retried} were retried.`);
+      });
+    });
+}
+
+function tasksCommand(program: Command): void {
+  filters(program.command("tasks").description("attempts that ended, the newest first"), 50)
+    .addOption(listOption("--state <states>", "SUCCESS, FAILURE, RETRY, REVOKED …"))
+    .option("-f, --follow", "go on with what happens, until Ctrl-C; with --json an object a line", false)
+    .addHelpText(
+      "after",
+      `${EXIT_HELP}
+
+Examples:
+  $ lovage tasks -A ./tasks.ts --state FAILURE --from 2h --task 'media.*'
+  $ lovage tasks -A ./tasks.ts --follow --json`,
+    )
+    .action(async (options: AppOptions & FilterOptions & { readonly follow: boolean }) => {
+      await using app = await loadSharedApp(options.app);
+      const query: JournalQuery = { ...queryOf(options), kind: ["task", "deadLetter", "unsent", "running"] };
+      if (options.follow) return follow(app, query, options.json ?? false);
+      const entries: JournalEntry[] = [];
+      for await (const entry of app.journal.find(query)) entries.push(entry);
+      if (options.json) return print(toJson(entries, 2));
+      if (entries.length === 0) return print("Nothing that matches is in the journal.");
+      show([
+        ["when", "state", "task", "id", "queue", "runtime", "error"],
+        ...entries.map((entry) => lineOf(app, entry)),
+      ]);
+    });
+}
+
+/** Entries may come late: each look goes back so far, in milliseconds. */
+const OVERLAP_MS = 10_000;
+
+async function follow(app: Lovage, { limit: _, from, ...query }: JournalQuery, json: boolean): Promise<void> {
+  let last = from === undefined ? Date.now() : Number(from);
+  let seen = new Set<string>();
+  for (;;) {
+    const fresh: JournalEntry[] = [];
+    const now = new Set<string>();
+    for await (const entry of app.journal.find({ ...query, from: last })) {
+      const key = JSON.stringify(entry);
+      now.add(key);
+      if (!seen.has(key)) fresh.push(entry);
+    }
+    seen = now;
+    for (const entry of fresh.reverse())
+      print(
+        json
+          ? toJson(entry)
+          : lineOf(app, entry)
+              .map((cell) => harmlessLine(cell))
+              .filter(Boolean)
+              .join("  "),
+      );
+    last = Math.max(last, Date.now() - OVERLAP_MS);
+    await sleep(1000);
+  }
+}
+
+function eventsCommand(program: Command): void {
+  filters(program.command("events").description("all that happens, as it happens, until Ctrl-C"))
+    .addOption(listOption("--state <states>", "SUCCESS, FAILURE, RETRY, REVOKED …"))
+    .addHelpText("after", EXIT_HELP)
+    .action(async (options: AppOptions & FilterOptions) => {
+      await using app = await loadSharedApp(options.app);
+      await follow(app, queryOf(options), options.json ?? false);
+    });
+}
+
+function failuresCommand(program: Command): void {
+  filters(program.command("failures").description("what fails, by task and error, the most frequent first"), 50)
+    .addOption(watchOption())
+    .addHelpText(
+      "after",
+      `${EXIT_HELP}
+
+Examples:
+  $ lovage failures -A ./tasks.ts --from 1h`,
+    )
+    .action(async (options: AppOptions & FilterOptions) => {
+      await using app = await loadSharedApp(options.app);
+      await repeatedly(options, async () => {
+        const groups = await app.journal.failures(queryOf(options));
+        if (options.json) return print(toJson(groups, 2));
+        if (groups.length === 0) return print("No failures.");
+        show([
+          ["task", "count", "first", "last", "example", "error"],
+          ...groups.map(({ task = "", error, count, first, last, example }) => [
+            task,
+            count,
+            when(app, first),
+            when(app, last),
+            example.id ?? "",
+            errorOf(error === undefined ? {} : { error }),
+          ]),
+        ]);
+      });
+    });
+}
+
+function workflowCommand(program: Command): void {
+  program
+    .command("workflow")
+    .description("all below a task, or in a group, as a tree with states and times")
+    .argument("<id>", "of the task or the group")
+    .addOption(appOption())
+    .addOption(jsonOption())
+    .addOption(watchOption())
+    .addHelpText("after", EXIT_HELP)
+    .action(async (id: string, options: AppOptions) => {
+      await using app = await loadSharedApp(options.app);
+      await repeatedly(options, async () => {
+        const { tasks, ...rest } = await app.workflow(id);
+        if (options.json) return print(toJson({ ...rest, tasks }, 2));
+        if (tasks.length === 0) throw new LovageError(`nothing is known of ${id}`);
+        for (const line of treeOf(tasks)) print(harmlessLine(line));
+        if (rest.truncated) complain("lovage: there is more of it than is looked for");
+      });
+    });
+}
+
+/** Who comes after several stands once, below the last of them. */
+function treeOf(tasks: readonly WorkflowTask[]): readonly string[] {
+  const depths = new Map<string, number>();
+  const below = new Map<string | undefined, WorkflowTask[]>();
+  for (const task of tasks) {
+    const parent = task.after.filter((id) => depths.has(id)).at(-1);
+    depths.set(task.id, parent === undefined ? 0 : (depths.get(parent) ?? 0) + 1);
+    below.set(parent, [...(below.get(parent) ?? []), task]);
+  }
+  const lines: string[] = [];
+  const stack = [...(below.get(undefined) ?? [])].reverse();
+  for (let task = stack.pop(); task !== undefined; task = stack.pop()) {
+    const facts = [
+      task.state,
+      task.task ?? "?",
+      task.id,
+      span(task.runtime),
+      errorOf(task.error ? { error: task.error } : {}),
+    ];
+    lines.push(`${"  ".repeat(depths.get(task.id) ?? 0)}${facts.filter(Boolean).join("  ")}`);
+    stack.push(...[...(below.get(task.id) ?? [])].reverse());
+  }
+  return lines;
+}
+
+/** Below `lovage inspect`, beside `registered`. */
+export function inspectCommands(inspect: Command): void {
+  const words = {
+    active: "what runs, by worker",
+    reserved: "what long-lived workers have fetched and not begun",
+    scheduled: "how many messages wait in each queue for their time",
+    stats: "the long-lived workers, as they said last",
+    ping: "the long-lived workers that are there",
+    conf: "the settings of the app here, without passwords",
+    queues: "messages in each queue, how old they are, and whether it is paused",
+  } as const;
+  for (const [name, what] of Object.entries(words) as [keyof typeof words, string][]) {
+    inspect
+      .command(name)
+      .description(what)
+      .addOption(appOption())
+      .addOption(jsonOption())
+      .addOption(watchOption())
+      .addHelpText("after", EXIT_HELP)
+      .action(async (options: AppOptions) => {
+        await using app = await loadSharedApp(options.app);
+        await repeatedly(options, async () => {
+          const found: unknown = await app.control.inspect()[name]();
+          if (options.json) return print(toJson(found, 2));
+          if (name === "queues") return showQueues(app, found as readonly QueueState[]);
+          const entries = Object.entries(found as Readonly<Record<string, unknown>>);
+          if (entries.length === 0) return print("No long-lived worker says that it is there.");
+          for (const [key, value] of entries) print(`${harmlessLine(key)}: ${toJson(value, 2)}`);
+        });
+      });
+  }
+}
+
+function controlCommand(program: Command): void {
+  const control = program.command("control").description("pause and resume queues, stop workers");
+  const words = {
+    pause: ["<queue>", "begin nothing more of a queue, until it is resumed; what runs goes on"],
+    resume: ["<queue>", "go on with a queue"],
+    shutdown: ["<worker>", "stop a long-lived worker, as SIGTERM does"],
+  } as const;
+  for (const [name, [argument, what]] of Object.entries(words) as [keyof typeof words, readonly [string, string]][]) {
+    control
+      .command(name)
+      .description(what)
+      .argument(argument)
+      .addOption(appOption())
+      .addOption(byOption())
+      .addHelpText("after", EXIT_HELP)
+      .action(async (of: string, options: AppOptions & { readonly by?: string }) => {
+        await using app = await loadSharedApp(options.app);
+        await app.control[name](of, given({ by: options.by }));
+        const done = { pause: "paused", resume: "resumed", shutdown: "told to stop" }[name];
+        print(`${harmlessLine(of)} is ${done}.`);
+      });
+  }
+}
+
+function revokeCommand(program: Command): void {
+  program
+    .command("revoke")
+    .description("keep tasks from starting")
+    .argument("<id...>", "ids of tasks")
+    .addOption(appOption())
+    .option("--terminate", "abort what runs, too", false)
+    .addOption(byOption())
+    .addHelpText("after", EXIT_HELP)
+    .action(async (ids: string[], { app: module, terminate, by }: AppOptions & { terminate: boolean; by?: string }) => {
+      await using app = await loadSharedApp(module);
+      await app.control.revoke(ids, given({ terminate, by }));
+      print(`Revoked ${ids.length} ${ids.length === 1 ? "task" : "tasks"}.`);
+    });
+}
+
+function forgetCommand(program: Command): void {
+  program
+    .command("forget")
+    .description("show nothing of tasks any more; they cannot be run again")
+    .argument("<id...>", "ids of tasks")
+    .addOption(appOption())
+    .addOption(byOption())
+    .addOption(yesOption())
+    .addHelpText("after", EXIT_HELP)
+    .action(async (ids: string[], { app: module, by, yes }: AppOptions & { by?: string; yes: boolean }) => {
+      await using app = await loadSharedApp(module);
+      if (ids.length > 1 && !(await ask(`${ids.length} tasks will be forgotten.`, yes))) return declined();
+      await app.control.forget(ids, given({ by }));
+      print(`Forgot ${ids.length} ${ids.length === 1 ? "task" : "tasks"}.`);
+    });
+}
+
+function declined(): void {
+  print("Nothing was done.");
+  process.exitCode = EXIT.failure;
+}
+
+function retryCommand(program: Command): void {
+  program
+    .command("retry")
+    .description("run failed tasks again, under their own ids")
+    .argument("[id...]", "ids of tasks")
+    .addOption(appOption())
+    .option("--failed", "all failures in the journal that match, in place of ids", false)
+    .addOption(taskOption())
+    .addOption(queueOption())
+    .option("--error <text>", "the name of the error's class, or a part of its message")
+    .addOption(fromOption())
+    .addOption(toOption())
+    .addOption(limitOption())
+    .option("--dry-run", "only count", false)
+    .addOption(yesOption())
+    .addOption(byOption())
+    .addOption(jsonOption())
+    .addHelpText(
+      "after",
+      `${EXIT_HELP} One that cannot be run again makes it 1, and the reason is said.
+
+Examples:
+  $ lovage retry -A ./tasks.ts 4cf4ab6d-05b4-4ad3-b6a8-ac1ee8f35101
+  $ lovage retry -A ./tasks.ts --failed --task 'media.*' --error Timeout --from 2h --dry-run
+  $ lovage retry -A ./tasks.ts --failed --from 2h --yes`,
+    )
+    .action(async (ids: string[], options: RetryCommandOptions) => {
+      const { app: module, failed, task, queues, error, from, to, limit, dryRun, yes, by, json } = options;
+      if (failed === ids.length > 0)
+        throw new ImproperlyConfigured("--failed", "or ids say which tasks are meant: give one of the two");
+      await using app = await loadSharedApp(module);
+      if (!failed) return retryEach(app, ids, by);
+      const filter = given({ task, queue: queues, error, from, to, limit });
+      const counted = await app.control.retryFailed({ ...filter, dryRun: true } as never);
+      if (dryRun || counted.count === 0) return sayRetried(counted, json ?? false, "Would run");
+      if (!json) sayRetried(counted, false, "Failed and can be run");
+      if (!(await ask(`${counted.count} tasks will run again.`, yes))) return declined();
+      const done = await app.control.retryFailed({ ...filter, ...given({ by }) } as never);
+      sayRetried(done, json ?? false, "Sent");
+    });
+}
+
+interface RetryCommandOptions extends AppOptions, FilterOptions {
+  readonly failed: boolean;
+  readonly error?: string;
+  readonly dryRun: boolean;
+  readonly yes: boolean;
+  readonly by?: string;
+}
+
+async function retryEach(app: Lovage, ids: readonly string[], by: string | undefined): Promise<void> {
+  for (const id of ids) {
+    try {
+      await app.control.retry(id, given({ by }));
+      print(`${harmlessLine(id)} was sent again.`);
+    } catch (error) {
+      if (!(error instanceof LovageError)) throw error;
+      complain(`lovage: ${error.message}`);
+      process.exitCode = EXIT.failure;
+    }
+  }
+}
+
+function sayRetried({ count, tasks, skipped }: RetriedFailures, json: boolean, what: string): void {
+  if (json) return print(toJson({ count, tasks, skipped }, 2));
+  print(`${what} again: ${count} ${count === 1 ? "task" : "tasks"}.`);
+  for (const [task, number] of Object.entries(tasks)) print(`  ${number}  ${harmlessLine(task)}`);
+  for (const [reason, number] of Object.entries(skipped)) print(`  ${number} left out: ${reason}`);
+}

@@ -1,0 +1,97 @@
+/** An incident from the command line alone: what fails is found, its queue paused, mended, run again and resumed. */
+import { startWorker } from "lovage/worker";
+import { beforeEach, expect, onTestFinished, test, vi } from "vitest";
+import { appLast } from "../../src/cli/options.ts";
+import { createProgram } from "../../src/cli/program.ts";
+import { module, place } from "./run.ts";
+
+let exitCode: typeof process.exitCode;
+beforeEach(() => {
+  exitCode = process.exitCode;
+  onTestFinished(() => {
+    process.exitCode = exitCode;
+    vi.unstubAllEnvs();
+  });
+});
+
+/** Runs a command in this process. */
+async function lovage(...args: string[]): Promise<string> {
+  const lines: string[] = [];
+  const spies = [
+    vi.spyOn(console, "log").mockImplementation((line: string) => void lines.push(line)),
+    vi.spyOn(console, "error").mockImplementation((line: string) => void lines.push(line)),
+  ];
+  try {
+    await createProgram().parseAsync(["node", "lovage", ...args, "-A", module]);
+  } finally {
+    for (const spy of spies) spy.mockRestore();
+  }
+  return lines.join("\n");
+}
+
+test("an incident, from the first look to the counts at the end", { timeout: 60_000 }, async () => {
+  const { app } = place();
+  vi.stubEnv("LOVAGE_BROKER_URL", app.config.brokerUrl);
+  vi.stubEnv("RUNS", "/dev/null");
+  let isUp = false;
+  const fetch = app.task("cli.fetch", (n: number) => {
+    if (!isUp) throw new RangeError(`no route to host ${n}\u001b[31m\nnot shown`);
+    return n;
+  });
+  const ids: string[] = [];
+  for (let n = 0; n < 3; n++) ids.push((await fetch.delay(n)).id);
+  const worker = await startWorker(app, { hostname: "one@here" });
+  onTestFinished(() => worker.stop());
+  const states = async () => Promise.all(ids.map((id) => app.result(id).state()));
+  await vi.waitUntil(async () => (await states()).every((state) => state === "FAILURE"), { timeout: 10_000 });
+
+  const [group] = JSON.parse(await lovage("failures", "--from", "1h", "--json"));
+  expect(group).toMatchObject({ task: "cli.fetch", count: 3, error: { type: "RangeError" } });
+  const shown = await lovage("failures");
+  expect(shown).toContain("no route to host …");
+  expect(shown).not.toContain("\u001b");
+  expect(await lovage("tasks", "--state", "failure", "--task", "cli.*", "--limit", "2")).toMatch(
+    /s ago.*FAILURE.*cli\.fetch/,
+  );
+  expect(JSON.parse(await lovage("tasks", "--text", "nobody", "--json"))).toEqual([]);
+  expect(await lovage("workflow", ids[0] as string)).toMatch(/^FAILURE {2}cli\.fetch/);
+  expect(await lovage("status")).toMatch(
+    /1 workers online[^]*one@here[^]*celery[^]*Last hour: 3 attempts ended, 3 failed/,
+  );
+
+  await lovage("control", "pause", "celery", "--by", "anna");
+  expect(await lovage("inspect", "queues")).toContain("PAUSED by anna");
+  await lovage("control", "resume", "celery", "--by", "anna");
+  isUp = true;
+  expect(await lovage("retry", "--failed", "--error", "rangeerror", "--dry-run")).toContain(
+    "Would run again: 3 tasks.",
+  );
+  await expect(lovage("retry", "--failed", "--task", "cli.fetch")).rejects.toThrow("--yes");
+  await expect(lovage("retry")).rejects.toThrow("--failed");
+  expect(await lovage("retry", ids[0] as string)).toContain("was sent again");
+  expect(JSON.parse(await lovage("retry", "--failed", "--yes", "--json", "--by", "anna")).tasks).toHaveProperty([
+    "cli.fetch",
+  ]);
+  await vi.waitUntil(async () => (await states()).every((state) => state === "SUCCESS"), { timeout: 20_000 });
+  expect(await lovage("retry", ids[0] as string)).toContain("it has ended, and not as a failure");
+  expect(process.exitCode).toBe(1);
+  expect(Object.keys(JSON.parse(await lovage("inspect", "ping", "--json")))).toEqual(["one@here"]);
+});
+
+test("the app may stand before the command, as Celery has it", () => {
+  expect(appLast(["node", "lovage", "-A", "./tasks.ts", "dlq", "list"])).toEqual([
+    "node",
+    "lovage",
+    "dlq",
+    "list",
+    "-A",
+    "./tasks.ts",
+  ]);
+  expect(appLast(["node", "lovage", "--app=./tasks.ts", "worker"])).toEqual([
+    "node",
+    "lovage",
+    "worker",
+    "--app=./tasks.ts",
+  ]);
+  expect(appLast(["node", "lovage", "worker", "-A", "x"])).toEqual(["node", "lovage", "worker", "-A", "x"]);
+});
