@@ -94,7 +94,7 @@ const queryOf = ({ state, task, queues, worker, root, text, from, to, limit }: F
 // ── how things are shown ─────────────────────────────────────────────────────────────────────────────────────────────
 
 /** `3 min ago`. */
-export function ago(ms: number): string {
+function ago(ms: number): string {
   const seconds = Math.max(0, Math.round(ms / 1000));
   if (seconds < 60) return `${seconds} s ago`;
   if (seconds < 3600) return `${Math.floor(seconds / 60)} min ago`;
