@@ -64,7 +64,7 @@ export function createOperations(engine: Engine, app: string): Control {
       } catch (error) {
         const why = error instanceof Error ? error.message : String(error);
         throw new OperationalError(
-          `${queue} is ${paused ? "paused" : "resumed"} for long-lived workers alone, as its function could not be told: ${why}. TaskQueues.grantOperate() gives the rights`,
+          `${queue} is ${paused ? "paused" : "resumed"} for long-lived workers alone, as its function could not be told: ${why}. Who does it needs lambda:ListEventSourceMappings and lambda:UpdateEventSourceMapping; the same again does no harm`,
           { retryable: false, cause: error },
         );
       }
