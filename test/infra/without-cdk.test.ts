@@ -1,0 +1,89 @@
+/** docs/how-to/deploy-without-the-cdk.md says what `TaskQueues` makes, and a worker that is bundled so loads. */
+import { execFileSync } from "node:child_process";
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { build } from "esbuild";
+import { expect, test } from "vitest";
+import { parse } from "yaml";
+import { folderInCheckout } from "../temporary.ts";
+import { allowed, deploy, FUNCTIONS, resources, roleOf, shop } from "./deployment.ts";
+
+const page = readFileSync(join(import.meta.dirname, "../../docs/how-to/deploy-without-the-cdk.md"), "utf8");
+const [, yaml = ""] = /^```yaml[^\n]*\n([\s\S]*?)^```$/m.exec(page) ?? [];
+const written = parse(yaml) as { readonly Resources: Readonly<Record<string, Made>> };
+
+interface Made {
+  readonly Type: string;
+  readonly Metadata: { readonly BuildProperties: { readonly External: string[]; readonly Target: string } };
+  readonly Properties: Record<string, never>;
+}
+
+test("queues, tables, function and event source are those of the construct", () => {
+  const { template } = deploy(shop({ taskQueues: { celery: { timeLimit: 60 } } }), {
+    prefix: "shop-",
+    enforceSSL: false,
+  });
+  const made = Object.values(resources(template(), "AWS::SQS::Queue"));
+  const tables = Object.values(resources(template(), "AWS::DynamoDB::Table"));
+  for (const { Type, Properties } of Object.values(written.Resources)) {
+    const { RedrivePolicy, ...plain } = Properties as Record<string, unknown>;
+    if (Type === "AWS::SQS::Queue") {
+      expect(made.map((queue) => queue.Properties)).toContainEqual(expect.objectContaining(plain));
+      if (RedrivePolicy !== undefined)
+        expect(made).toContainEqual(
+          expect.objectContaining({
+            Properties: expect.objectContaining({
+              RedrivePolicy: expect.objectContaining({
+                maxReceiveCount: (RedrivePolicy as { maxReceiveCount: number }).maxReceiveCount,
+              }),
+            }),
+          }),
+        );
+    }
+    if (Type === "AWS::DynamoDB::Table")
+      expect(tables.map((table) => table.Properties)).toContainEqual(
+        expect.objectContaining({ ...plain, AttributeDefinitions: expect.anything() }),
+      );
+  }
+  const { Timeout, MemorySize, RecursiveLoop, Runtime, Events } = written.Resources["Worker"]?.Properties ?? {};
+  template().hasResourceProperties("AWS::Lambda::Function", { Timeout, MemorySize, RecursiveLoop, Runtime });
+  const { Queue: _, ...source } = (Events as unknown as { Messages: { Properties: Record<string, unknown> } }).Messages
+    .Properties;
+  template().hasResourceProperties("AWS::Lambda::EventSourceMapping", source);
+});
+
+test("its rights are those of the construct's worker", () => {
+  const deployment = deploy(shop());
+  const actions = new Set(
+    allowed(deployment, roleOf(deployment.tasks.queue("celery").function)).map((right) => right.split(" ")[0] ?? ""),
+  );
+  const [policy] = (written.Resources["Worker"]?.Properties["Policies"] ?? []) as unknown as {
+    Statement: { Action: string[] }[];
+  }[];
+  // Where SAM makes the role, it adds what a log needs.
+  const wanted = [...actions].filter((action) => !action.startsWith("logs:"));
+  expect([...new Set(policy?.Statement.flatMap(({ Action }) => Action))].sort()).toEqual(wanted.sort());
+});
+
+test("a worker that is bundled so loads, and handles an event", async () => {
+  const { External, Target } = written.Resources["Worker"]?.Metadata.BuildProperties ?? { External: [], Target: "" };
+  const folder = folderInCheckout("sam-");
+  const outfile = join(folder, "worker.cjs");
+  writeFileSync(join(folder, "package.json"), "{}");
+  await build({
+    entryPoints: [join(FUNCTIONS, "worker.ts")],
+    bundle: true,
+    platform: "node",
+    format: "cjs",
+    minify: true,
+    logLevel: "error",
+    external: External,
+    target: Target,
+    outfile,
+  });
+  const script = `
+    const { handler } = require(${JSON.stringify(outfile)});
+    handler({ Records: [] }, { awsRequestId: "r", getRemainingTimeInMillis: () => 1000 }).then((said) => console.log(JSON.stringify(said)));`;
+  const env = { LOVAGE_BROKER_URL: "sqs://eu-west-1", LOVAGE_RESULT_BACKEND: "dynamodb://eu-west-1/shop-celery" };
+  expect(execFileSync(process.execPath, ["-e", script], { env, encoding: "utf8" })).toBe('{"batchItemFailures":[]}\n');
+});
