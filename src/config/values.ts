@@ -13,6 +13,7 @@ import type {
 } from "./config.ts";
 import { checkZone } from "../beat/zone.ts";
 import { ImproperlyConfigured } from "../errors.ts";
+import * as known from "./hints.ts";
 import {
   boolean,
   fail,
@@ -33,6 +34,23 @@ import {
 import { compressionName } from "../protocol/compression.ts";
 import { type SerializerName, serializerName } from "../protocol/serializers.ts";
 import { type AnnotationOptions, checkAnnotation, checkBeatOptions } from "../tasks/options.ts";
+
+/** Defined by who bundles for AWS, as `lovage/cdk` does. */
+declare const LOVAGE_BUNDLE: "aws";
+
+const NONE: Hints = {};
+
+/** No name is new to the app in a function's bundle, which was made when it was deployed: they stay out. */
+const hints: Record<keyof typeof known, Hints> =
+  typeof LOVAGE_BUNDLE === "undefined"
+    ? known
+    : {
+        QUEUE_HINTS: NONE,
+        ROUTE_HINTS: NONE,
+        BROKER_HINTS: NONE,
+        PREDEFINED_QUEUE_HINTS: NONE,
+        KEYPREFIX_HINTS: NONE,
+      };
 
 /** Scheme, host and parameters of a URL. `URL` itself refuses `sqs://key:secret@`, which has credentials and no host. */
 export function parseUrl(url: string): {
@@ -142,14 +160,6 @@ export function checkEnvironment(variables: Readonly<Record<string, string>>, at
   );
 }
 
-const QUEUE_HINTS: Hints = {
-  exchangeType: 'only exchanges of the type "direct" exist; SQS has neither topics nor bindings by pattern',
-  bindingKey: "write routingKey",
-  queueArguments: "they are RabbitMQ's; priorities, TTL and the like are not set at the queue",
-  durable: "queues are always durable",
-  autoDelete: "queues are never deleted by a worker",
-};
-
 const queueShape = shape<QueueInput>(
   {
     exchange: text,
@@ -163,7 +173,7 @@ const queueShape = shape<QueueInput>(
     environment,
   },
   {},
-  QUEUE_HINTS,
+  hints.QUEUE_HINTS,
 );
 
 export const queues: Parse<Readonly<Record<string, QueueInput>>> = (value, at) => {
@@ -208,7 +218,7 @@ const routeShape = shape<Route>(
     tenant: name,
   },
   {},
-  { deliveryMode: "messages are always persistent", timeLimit: "give it to the queue (taskQueues) or the task" },
+  hints.ROUTE_HINTS,
 );
 
 /** A route as an object. Read at the start where it stands in the config, and at each call where a function returns it. */
@@ -219,7 +229,7 @@ const parseRoute: Parse<Route> = (value, at) => {
   if (exchangeType !== undefined && exchangeType !== "direct") {
     throw new ImproperlyConfigured(
       `${at}.exchangeType`,
-      `${show(exchangeType)} is refused: ${QUEUE_HINTS.exchangeType}`,
+      `${show(exchangeType)} is refused: ${hints.QUEUE_HINTS["exchangeType"] ?? "SQS has no exchanges of other types"}`,
     );
   }
   return routeShape(route, at);
@@ -319,20 +329,10 @@ export const BROKER_OPTIONS: BrokerTransportOptions = {
   schedulerMinDelay: 3600,
 };
 
-const ONE_ACCOUNT = "all queues are spoken to with the same credentials; access is given by IAM";
-const BACKOFF_OF_TASKS = "how long a retry waits is said by the task (retryBackoff)";
-
 const predefinedQueue = shape<PredefinedQueue>(
   { url: (value, at) => (URL.canParse(text(value, at)) ? text(value, at) : fail(at, "a queue's URL", value)) },
   {},
-  {
-    accessKeyId: ONE_ACCOUNT,
-    secretAccessKey: ONE_ACCOUNT,
-    sessionToken: ONE_ACCOUNT,
-    region: "all queues are in the region of brokerUrl",
-    backoffPolicy: BACKOFF_OF_TASKS,
-    backoffTasks: BACKOFF_OF_TASKS,
-  },
+  hints.PREDEFINED_QUEUE_HINTS,
 );
 
 const predefinedQueues: Parse<Readonly<Record<string, PredefinedQueue>>> = (value, at) =>
@@ -360,33 +360,14 @@ export const brokerTransportOptions = shape<BrokerTransportOptions>(
     schedulerMinDelay: integer(75),
   },
   BROKER_OPTIONS,
-  {
-    pollingInterval: "the poller asks again as soon as a request has ended; waitTimeSeconds is what to set",
-    sqsBase64Encoding: "messages are read in either form and written as JSON, which every kombu since 5.1 reads",
-    bodyEncoding: "messages are read in either form; base64 is written where compression needs it",
-    isSecure: "the endpoint is that of AWS_ENDPOINT_URL, scheme included",
-    sqsCreationAttributes: "queues are made by the AWS construct, not by workers; set attributes there",
-    queueTags: "queues are made by the AWS construct, not by workers; set tags there",
-    clientConfig: "the AWS SDK reads its own configuration from the environment (AWS_MAX_ATTEMPTS, AWS_RETRY_MODE …)",
-    fetchMessageAttributes: "all attributes that are needed are fetched",
-    stsRoleArn: "the AWS SDK assumes roles by itself, as its profile or AWS_ROLE_ARN says",
-    supportsFanout: "there is no fanout; send to each queue",
-    predefinedExchanges: "there is no fanout; send to each queue",
-    deadletterQueue: "each queue has its own, named <queue>-dlq",
-    globalKeyprefix: "it is Redis's; set queueNamePrefix",
-  },
+  hints.BROKER_HINTS,
 );
-
-const KEYPREFIX_HINTS: Hints = {
-  resultChordOrdered: "results of a chord always come in the order of its header",
-  retryPolicy: "the AWS SDK tries again by itself (AWS_MAX_ATTEMPTS)",
-};
 
 export const resultBackendTransportOptions = shape<ResultBackendTransportOptions>(
   // Celery puts the sign in, and a reader that leaves it out finds no row.
   { globalKeyprefix: (value, at) => text(value, at).replace(/[^:_.-]$/, "$&_") },
   { globalKeyprefix: "" },
-  KEYPREFIX_HINTS,
+  hints.KEYPREFIX_HINTS,
 );
 
 export const PUBLISH_RETRY: PublishRetryPolicy = { maxRetries: 3, intervalStart: 0, intervalStep: 0.2, intervalMax: 1 };
