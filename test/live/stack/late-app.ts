@@ -11,6 +11,7 @@ const tasks = new TaskQueues(stack, "Tasks", {
   prefix: "",
   entry: fileURLToPath(new URL("late-worker.ts", import.meta.url)),
   longDelays: true,
+  queues: { denied: { sendsTo: ["celery"] } },
   enforceSSL: false,
   removalPolicy: RemovalPolicy.DESTROY,
 });
