@@ -35,7 +35,8 @@ export function createApp(config: ConfigInput, ran: Ran[] = [], told: string[] =
     throw new Ignore("stays as it is");
   });
   app.task("ts.relay", async (name: string, ...args: unknown[]) =>
-    (await app.sendTask(name, args)).get({ timeout: 20 }),
+    // It waits for a worker of Python, which takes none of this one's places.
+    (await app.sendTask(name, args)).get({ timeout: 20, disableSyncSubtasks: false }),
   );
   app.task("ts.told", { params: ["failed", "marker"] }, (_failed: string, marker: string) => void told.push(marker));
   app.task("ts.note", (...args: unknown[]) => args);
