@@ -317,10 +317,14 @@ describe.skipIf(dynamodbLocal === undefined)("DynamoDB", () => {
         [{}, { result: undefined }],
       ];
       const now = Date.now();
+      const ttl = Math.ceil(now / 1000) + 600;
       const told = async (together: boolean) => {
         const commands = shapes.map(([first, last]) => {
           const key = newKey();
-          return [claim(key, "a", { now, lease: now + 1000, ...first }), final(key, "a", { now, ...last })] as const;
+          return [
+            claim(key, "a", { now, ttl, lease: now + 1000, ...first }),
+            final(key, "a", { now, ttl, ...last }),
+          ] as const;
         });
         const rows = [];
         for (const at of [0, 1] as const) {
