@@ -26,9 +26,9 @@ function group<G extends string, N extends string>(
 
 const NO_SUCH_BACKEND =
   "there is no such result backend here; results are kept in DynamoDB, SQLite or memory (resultBackend)";
-const NO_EVENTS = "workers send no events; follow tasks by their results and by the worker's logs and metrics";
+const NO_EVENTS = "workers send no events; the journal has what happened (app.journal, lovage events)";
 const NO_REMOTE_CONTROL =
-  "SQS has no broadcast, so there is no remote control; revoke() works by the task's row, and workers are stopped by their process or deployment";
+  "SQS has no broadcast: app.control and lovage control steer by rows that workers read, without a setting";
 const NO_POOL = "tasks run in the event loop of the worker's process; set workerConcurrency";
 const NO_CONNECTION =
   "no connection is kept open: SQLite and memory are in the process itself, and AWS is reached over HTTPS by its SDK, which pools, times out and repeats requests (AWS_MAX_ATTEMPTS, AWS_RETRY_MODE)";

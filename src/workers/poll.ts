@@ -127,6 +127,10 @@ export async function startPoller(
   const stopping = new AbortController();
   const running = new Map<number, Run>();
   const prefetch = concurrency * config.workerPrefetchMultiplier;
+  const { promise: ended, resolve: end } = Promise.withResolvers<"stopped" | "recycle">();
+  // A heartbeat that dies at once stops a worker that has not begun.
+  let fetching: Promise<unknown> = Promise.resolve();
+  let unwatch: () => void = () => {};
   const heartbeat = startHeartbeat({
     config: { ...config, ...engine.urls },
     visibility,
@@ -639,7 +643,7 @@ export async function startPoller(
     await heartbeat.stop();
     throw error;
   });
-  const unwatch = watchFaults({
+  unwatch = watchFaults({
     app,
     ofTask(kind, error, scope) {
       reportFault(log, kind, error, scope);
@@ -648,16 +652,12 @@ export async function startPoller(
     ofProcess: abort,
   });
 
-  let end: (how: "stopped" | "recycle") => void = () => {};
-  const ended = new Promise<"stopped" | "recycle">((resolve) => {
-    end = resolve;
-  });
   const { only } = options;
   // One that is there for a single task belongs to another, and obeys that.
   if (only === undefined)
     absent = await startPresence({ engine, log, worker: { name: hostname, queues, concurrency }, now: present, obey });
   if (only !== undefined) take([only]);
-  const fetching = only === undefined ? Promise.all(queues.map(fetch)) : Promise.resolve();
+  if (only === undefined) fetching = Promise.all(queues.map(fetch));
   fetching.catch((error: unknown) => {
     log("error", `The worker stops: ${String(error)}`);
     void stop();
