@@ -16,7 +16,14 @@ export function bytesToText(bytes: Uint8Array): string | undefined {
   }
 }
 
+/** What Node has of its own beside `btoa`, which takes half a second for 10 MB. */
+interface NodeBytes {
+  from(buffer: ArrayBufferLike, offset: number, length: number): { toString(encoding: "base64"): string };
+}
+
 export function bytesToBase64(bytes: Uint8Array): string {
+  const { Buffer: node } = globalThis as { readonly Buffer?: NodeBytes };
+  if (node !== undefined) return node.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("base64");
   const parts: string[] = [];
   // In pieces: a call takes only so many arguments.
   for (let i = 0; i < bytes.length; i += 0x8000) parts.push(String.fromCharCode(...bytes.subarray(i, i + 0x8000)));
