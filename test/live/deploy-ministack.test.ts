@@ -54,7 +54,8 @@ describe.skipIf(ministack === undefined)("on ministack with IAM", () => {
     const { code, output } = await npmRun(endpoint, "smoke", "call", "retry");
     expect(output).toMatch(/^call .* pass$/m);
     expect(output).toMatch(/^retry .* FAIL$/m);
-    expect(output).toMatch(/sqs:SendMessage on the queue Lovage-celery: access was denied/);
+    // A right that is missing may come: the message is handed back, and the log says which it is.
+    expect(output).toMatch(/^retry: TimeoutError: .*its state is RETRY/m);
     expect(code).toBe(1);
   });
 
