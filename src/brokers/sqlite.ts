@@ -1,6 +1,7 @@
 /** The broker in a file (`sqlite://`): SQS's model in two tables and a memory of deduplication ids, shared by processes. */
 import type { SQLInputValue } from "node:sqlite";
-import { type Database, openDatabase, type Subject } from "../sqlite/database.ts";
+import { OperationalError } from "../errors.ts";
+import { type Database, openDatabase } from "../sqlite/database.ts";
 import {
   type Broker,
   type BrokerContext,
@@ -308,39 +309,24 @@ function createBroker(database: Database, now: () => number): Broker {
       const refused = entries.map((entry) => refusal(entry, EMBEDDED_LIMITS));
       const accepted = entries.filter((_, index) => !refused[index]);
       if (accepted.length === 0) return refused;
-      const all = new Set(accepted.map((entry) => entry.queue));
-      const queues = [...all].filter((queue) => !known.has(queue));
-      let gifts: readonly Gift[] = [];
-      try {
-        await write(() => {
-          const sentAt = Math.floor(now());
-          for (const queue of queues) prepare(SQL.knowQueue).run(queue);
-          for (const entry of accepted) insert(entry, sentAt);
-          gifts = takeForReceivers(all);
-        }, "messages");
-        for (const { receiver, deliveries } of gifts) receiver.give(deliveries);
-      } catch (error) {
-        // Nothing was taken, and they look for themselves again.
-        for (const { receiver } of gifts) receiver.give([]);
-        return refused.map((reason) => reason ?? asError(error));
-      }
-      for (const queue of queues) known.add(queue);
-      return refused;
+      const reasons = await eachByItself(accepted, insertAll);
+      return refused.map((reason) => reason ?? reasons.shift());
     },
 
     receive,
 
     delete: (deliveries) =>
-      settle(
-        deliveries.length,
-        () => {
-          for (const { receipt } of deliveries) {
-            const [id, count] = parseReceipt(receipt);
-            prepare(SQL.delete).run(id, count);
-          }
-        },
-        // The next of its group can be had.
-        deliveries.some(({ queue }) => isFifo(queue)) ? "messages" : undefined,
+      eachByItself(deliveries, (some) =>
+        write(
+          () => {
+            for (const { receipt } of some) {
+              const [id, count] = parseReceipt(receipt);
+              prepare(SQL.delete).run(id, count);
+            }
+          },
+          // The next of its group can be had.
+          some.some(({ queue }) => isFifo(queue)) ? "messages" : undefined,
+        ),
       ),
 
     changeVisibility: hide,
@@ -367,27 +353,56 @@ function createBroker(database: Database, now: () => number): Broker {
     },
   };
 
+  /** Puts texts in, in one transaction. */
+  async function insertAll(entries: readonly Outgoing[]): Promise<void> {
+    const all = new Set(entries.map((entry) => entry.queue));
+    const queues = [...all].filter((queue) => !known.has(queue));
+    let gifts: readonly Gift[] = [];
+    try {
+      await write(() => {
+        const sentAt = Math.floor(now());
+        for (const queue of queues) prepare(SQL.knowQueue).run(queue);
+        for (const entry of entries) insert(entry, sentAt);
+        gifts = takeForReceivers(all);
+      }, "messages");
+    } catch (error) {
+      // Nothing was taken, and they look for themselves again.
+      for (const { receiver } of gifts) receiver.give([]);
+      throw error;
+    }
+    for (const { receiver, deliveries } of gifts) receiver.give(deliveries);
+    for (const queue of queues) known.add(queue);
+  }
+
   function hide(entries: Parameters<Broker["changeVisibility"]>[0]): Promise<Settled> {
-    return settle(
-      entries.length,
-      () => {
+    return eachByItself(entries, (some) =>
+      write(() => {
         const time = now();
-        for (const { delivery, visibility } of entries) {
+        for (const { delivery, visibility } of some) {
           const [id, count] = parseReceipt(delivery.receipt);
           prepare(SQL.changeVisibility).run(visibility > 0 ? 0 : 1, visibleAt(time, visibility), id, count);
         }
-      },
-      "messages",
+      }, "messages"),
     );
   }
+}
 
-  async function settle(count: number, job: () => void, about: Subject | undefined): Promise<Settled> {
-    let failure: Error | undefined;
-    if (count > 0)
-      await write(job, about).catch((error: unknown) => {
-        failure = asError(error);
-      });
-    return Array.from({ length: count }, () => failure);
+/**
+ * Does the same to all of them in one transaction. Where that fails by the value of one of them, each has one of its own: what
+ * SQLite refuses to write of one is nothing to the others.
+ */
+async function eachByItself<T>(
+  entries: readonly T[],
+  run: (entries: readonly T[]) => Promise<void>,
+): Promise<(Error | undefined)[]> {
+  if (entries.length === 0) return [];
+  try {
+    await run(entries);
+    return entries.map(() => undefined);
+  } catch (error) {
+    const isSystems = error instanceof OperationalError && error.retryable;
+    if (entries.length === 1 || isSystems) return entries.map(() => asError(error));
+    return (await Promise.all(entries.map((entry) => eachByItself([entry], run)))).flat();
   }
 }
 

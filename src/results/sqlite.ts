@@ -180,7 +180,7 @@ function create(database: Database, { now }: BackendContext, journal: SqliteJour
     } catch (cause) {
       closed?.();
       // One transaction for all of them: none was applied. What the system did not cause, one of them did.
-      if (commands.length > 1 && !(cause instanceof OperationalError))
+      if (commands.length > 1 && !(cause instanceof OperationalError && cause.retryable))
         return (await Promise.all(commands.map((command) => applyAll([command])))).flat();
       const error = toOperationalError(cause, database.path);
       return commands.map(() => error);

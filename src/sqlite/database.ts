@@ -17,7 +17,7 @@ import {
 import { basename, dirname, resolve } from "node:path";
 import type { DatabaseSync, StatementSync } from "node:sqlite";
 import { maskUrl } from "../brief.ts";
-import { ImproperlyConfigured, OperationalError } from "../errors.ts";
+import { ImproperlyConfigured, LovageError, OperationalError } from "../errors.ts";
 import { DEFAULT_FILE } from "../file-url.ts";
 
 /** Written into the file (`PRAGMA user_version`). A file of a later version is refused. */
@@ -551,18 +551,22 @@ const codeOf = (error: unknown): number | undefined => {
 };
 const isBusy = (error: unknown): boolean => codeOf(error) === BUSY;
 
-/** The system's errors in our words; any other is returned as it is. */
+/** SQLite's codes for a value: too large, against a constraint of the table, or of another type than the column. */
+const VALUE_ERRORS: readonly (number | undefined)[] = [18, 19, 20];
+/** Node's words for a value that SQLite has no type for. */
+const UNBINDABLE = /^ERR_INVALID_ARG_(TYPE|VALUE)$/;
+
+/** The errors of SQLite and of the file system in our words; any other is returned as it is. Only a value that cannot be written is final. */
 function explain(error: unknown, path: string): unknown {
-  const known = SYSTEM_ERRORS[codeOf(error) ?? -1];
-  if (known) return new OperationalError(known(path), { retryable: true, cause: error });
-  if (error instanceof Error && "syscall" in error && error.syscall === "mkdir") {
-    return new OperationalError(
-      `the folder of ${path} cannot be made; let this user write to ${dirname(dirname(path))}`,
-      {
-        retryable: true,
-        cause: error,
-      },
-    );
-  }
-  return error;
+  if (!(error instanceof Error) || error instanceof LovageError) return error;
+  const number = codeOf(error);
+  const { code, syscall } = error as NodeJS.ErrnoException;
+  const failed = (why: string, retryable = true) => new OperationalError(why, { retryable, cause: error });
+  if (VALUE_ERRORS.includes(number) || UNBINDABLE.test(code ?? ""))
+    return failed(`${path} cannot hold a value that was to be written: ${error.message}`, false);
+  const known = SYSTEM_ERRORS[number ?? -1];
+  if (known !== undefined) return failed(known(path));
+  if (syscall === "mkdir")
+    return failed(`the folder of ${path} cannot be made; let this user write to ${dirname(dirname(path))}`);
+  return number === undefined ? error : failed(`${path} could not be read or written: ${error.message}`);
 }

@@ -155,3 +155,20 @@ test("the memory of deduplication ids does not grow beyond five minutes", async 
   }
   expect(ids()).toBe(5);
 });
+
+test("what SQLite refuses of one text, or of one delivery, is nothing to those of the same turn", async () => {
+  const { broker } = await setUp();
+  const good = { queue: "q", body: "good" };
+  const odd = { queue: "q", body: "odd", priority: Number.NaN };
+  const unbindable = { queue: "q", body: { not: "a text" } as unknown as string, attributes: {} };
+  const settled = await broker.send([good, odd, good, unbindable, good]);
+  expect(settled.map((error) => error === undefined)).toEqual([true, false, true, false, true]);
+  for (const at of [1, 3]) expect(settled[at]).toMatchObject({ name: "OperationalError", retryable: false });
+  const deliveries = await broker.receive("q", { max: 5, wait: 0, visibility: 60_000 });
+  expect(deliveries.map(({ body }) => body)).toEqual(["good", "good", "good"]);
+  const hidden = await broker.changeVisibility(
+    deliveries.map((delivery, at) => ({ delivery, visibility: at === 1 ? Number.NaN : 0 })),
+  );
+  expect(hidden.map((error) => error === undefined)).toEqual([true, false, true]);
+  expect(await broker.size("q")).toEqual({ ready: 2, delayed: 0, inFlight: 1 });
+});
