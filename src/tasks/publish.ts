@@ -56,6 +56,8 @@ export interface Addressed {
   readonly body?: string;
   /** It follows from a task that had failed and was sent again: this may claim the row of what had failed along with it. */
   readonly redrive?: number;
+  /** In place of the group that the message says. */
+  readonly groupId?: string;
 }
 
 /**
@@ -170,19 +172,22 @@ async function sendNow(host: PublishHost, addressed: Addressed, options: Publish
 }
 
 /** A message as the broker takes it: encoded, within its size, delayed until its `eta` or as long as the broker can. */
-export async function pack(host: PublishHost, { message, queue, body, redrive }: Addressed): Promise<Outgoing> {
+export async function pack(host: PublishHost, addressed: Addressed): Promise<Outgoing> {
+  const { message, queue, body, redrive } = addressed;
   const broker = await host.broker();
   const at = message.eta === null ? 0 : parseTime(message.eta);
-  const delay = Math.max(0, (at - host.clock.now()) / 1000);
+  // A FIFO queue takes no delay of one message: whoever receives it waits with it.
+  const delay = isFifo(queue) ? 0 : Math.max(0, (at - host.clock.now()) / 1000);
   const longest = Math.min(broker.limits.maxDelaySeconds, host.config.brokerTransportOptions.maxDelay);
   const { MessageGroupId, MessageDeduplicationId } = message.properties;
+  const groupId = addressed.groupId ?? MessageGroupId;
   return {
     queue,
     body: await within(broker, queue, message, body ?? (await encodeEnvelope(message))),
     ...(delay > 0 ? { delaySeconds: Math.min(delay, longest) } : {}),
     ...(delay > longest ? { due: { at, id: `${message.id}\n${attemptOf(message)}` } } : {}),
     ...(message.priority === null ? {} : { priority: message.priority }),
-    ...(typeof MessageGroupId === "string" ? { groupId: MessageGroupId } : {}),
+    ...(typeof groupId === "string" ? { groupId } : {}),
     ...(typeof MessageDeduplicationId === "string" ? { deduplicationId: MessageDeduplicationId } : {}),
     ...(redrive === undefined ? {} : { attributes: { redrivenAt: String(redrive) } }),
   };
@@ -209,11 +214,12 @@ export const reread = async (message: Message, text: string): Promise<Message> =
 
 /** Lets those who listen put headers of theirs on a message. */
 async function announce({ emitter }: PublishHost, addressed: Addressed): Promise<Addressed> {
-  const { message, queue, body, redrive } = addressed;
+  const { body, ...rest } = addressed;
+  const { message, queue } = rest;
   const kept = body === undefined ? message : await reread(message, body);
   const headers: Record<string, unknown> = {};
   await emitter.emit("beforeTaskPublish", { message: kept, queue, headers });
-  return { message: withHeaders(kept, headers), queue, ...(redrive !== undefined && { redrive }) };
+  return { ...rest, message: withHeaders(kept, headers) };
 }
 
 const withHeaders = (message: Message, headers: Readonly<Record<string, unknown>>): Message =>

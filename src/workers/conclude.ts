@@ -12,39 +12,38 @@ import { writeKept } from "../results/kept.ts";
 import type { Final } from "../results/record.ts";
 import { FAILURE, RETRY, REVOKED, SUCCESS } from "../states.ts";
 import type { Job, WorkerContext } from "./context.ts";
-import { type InPlace, type Next, successorTuples, writeNext } from "./follow.ts";
+import { type Next, type Source, successorTuples, writeNext } from "./follow.ts";
 import type { Outcome } from "./trace.ts";
 
 /** The facts of a run that its row tells. */
 export interface Facts {
   readonly message: Message;
-  readonly queue: string;
   readonly hostname: string;
   readonly owner: string;
   readonly children: readonly ResultTuple[];
   readonly ignoreResult: boolean;
   readonly storeErrorsEvenIfIgnored: boolean;
-  /** {@link Job.place}. */
-  readonly place: InPlace | undefined;
+  readonly source: Source;
   /** What a failure keeps of its message: `Row.kept`. */
   readonly keep?: (() => string) | undefined;
 }
 
 export function factsOf(
   { engine, hostname }: WorkerContext,
-  { delivery, message, owner, request, options, place }: Job,
+  { delivery, message, owner, request, options, source }: Job,
   children: readonly ResultTuple[],
 ): Facts {
   return {
     message,
-    queue: delivery.queue,
     hostname,
     owner,
     children,
     ignoreResult: request.ignoreResult,
     storeErrorsEvenIfIgnored: options.storeErrorsEvenIfIgnored ?? engine.config.taskStoreErrorsEvenIfIgnored,
-    place,
-    ...(engine.config.keepFailed && { keep: () => writeKept(delivery) }),
+    source,
+    ...(engine.config.keepFailed && {
+      keep: () => writeKept({ ...delivery, groupId: source.place?.group ?? delivery.groupId }),
+    }),
   };
 }
 
@@ -128,15 +127,13 @@ const base = (facts: Facts, { next, ...ending }: Ending): Conclusion["command"] 
   attempt: attemptOf(facts.message),
   owner: facts.owner,
   hidden: facts.ignoreResult,
-  next: nextOf(facts.place, next),
+  next: nextOf(facts.source, next),
   ...ending,
 });
 
-/** `next` of a row: what its follow-ups need, and on a FIFO queue what the attempt itself is. */
-export const nextOf = (place: InPlace | undefined, next?: Next): string | undefined =>
-  place === undefined && next === undefined
-    ? undefined
-    : writeNext({ ...next, ...(place === undefined ? {} : { inPlace: place }) });
+/** `next` of a row: what its follow-ups need, and on a FIFO queue whether the attempt goes for another message. */
+export const nextOf = ({ goesFor }: Source, next?: Next): string | undefined =>
+  goesFor || next !== undefined ? writeNext({ ...next, ...(goesFor && { goesFor }) }) : undefined;
 
 async function stored(
   engine: Engine,
@@ -186,7 +183,7 @@ export function describe(
           kwargs: message.kwargs,
           worker: facts.hostname,
           retries: message.retries,
-          queue: facts.queue,
+          queue: facts.source.queue,
           stampedHeaders: message.stampedHeaders ?? undefined,
           stamps: message.stamps,
         }

@@ -1,13 +1,14 @@
 /** What every step of a delivery's way needs: the app and its engine, and who this worker is. */
 import type { Lovage } from "../app.ts";
-import type { Delivery } from "../brokers/broker.ts";
+import { type Delivery, isFifo } from "../brokers/broker.ts";
 import type { Message } from "../protocol/message.ts";
 import type { Command, Outcome as Recorded } from "../results/record.ts";
 import type { Request } from "../tasks/context.ts";
 import type { TaskOptions } from "../tasks/options.ts";
 import { createRequest } from "../tasks/request.ts";
 import type { Task } from "../tasks/task.ts";
-import type { InPlace } from "./follow.ts";
+import type { Source } from "./follow.ts";
+import { carriedPlace } from "./held-place.ts";
 import { type Sender, senderOf } from "./join.ts";
 import type { Log } from "./log.ts";
 
@@ -44,19 +45,10 @@ export interface Job {
   readonly request: Request;
   /** Made once for each delivery: who claims. */
   readonly owner: string;
-  /** On a FIFO queue: how a later attempt differs from the message in the queue. */
-  readonly place: InPlace | undefined;
-  /** Its message was sent again for a task that had failed; see `redrive` of a claim. */
-  readonly redrive: number | undefined;
+  readonly source: Source;
 }
 
-export function createJob(
-  { engine, hostname }: WorkerContext,
-  delivery: Delivery,
-  message: Message,
-  task: Task,
-  place: InPlace | undefined,
-): Job {
+export function createJob({ engine, hostname }: WorkerContext, delivery: Delivery, message: Message, task: Task): Job {
   const { config } = engine;
   const options = engine.optionsOf(task);
   const [hard, soft] = message.timelimit;
@@ -69,8 +61,14 @@ export function createJob(
     softTimeLimit: soft ?? options.softTimeLimit ?? config.taskSoftTimeLimit ?? null,
     ignoreResult: message.ignoreResult ?? options.ignoreResult ?? config.taskIgnoreResult,
   });
-  const redrive = redriveOf(delivery);
-  return { delivery, message, task, options, request, owner: engine.platform.uuid(), place, redrive };
+  return { delivery, message, task, options, request, owner: engine.platform.uuid(), source: sourceOf(delivery) };
+}
+
+function sourceOf(delivery: Delivery): Source {
+  const { queue, receipt, groupId: group = "default" } = delivery;
+  const carried = carriedPlace(delivery);
+  const place = carried ?? (isFifo(queue) ? { receipt, group } : undefined);
+  return { queue, redrive: redriveOf(delivery), place, goesFor: carried !== undefined };
 }
 
 /** A message that was sent again says when, or which time it is. */

@@ -12,6 +12,7 @@ import { PayloadTooLarge } from "../errors.ts";
 import type { Engine } from "../engine.ts";
 import type { WorkerContext } from "./context.ts";
 import { DELETE, type Disposition } from "./disposition.ts";
+import { carriedPlace } from "./held-place.ts";
 
 /** Attributes are short: they are read in a console, and count towards the message's size. */
 const REASON_LENGTH = 1024;
@@ -49,10 +50,11 @@ export async function deadLetter(
   error: Error,
 ): Promise<Disposition> {
   const broker = await engine.broker();
+  const groupId = carriedPlace(delivery)?.group ?? delivery.groupId;
   const letter: Outgoing = {
     queue: deadLetterQueue(delivery.queue),
     body: delivery.body,
-    ...(delivery.groupId === undefined ? {} : { groupId: delivery.groupId }),
+    ...(groupId === undefined ? {} : { groupId }),
   };
   const attributes = attributeTexts({
     error: clip(error.name, NAME_LENGTH),

@@ -1,11 +1,16 @@
 /** What is to happen to a message, and when it is to come back. */
 import type { Delivery } from "../brokers/broker.ts";
 
+/** Somebody shall take it again, hidden for so many milliseconds until then. */
+interface HandBack {
+  readonly type: "handBack";
+  readonly visibility: number;
+}
+
 export type Disposition =
   /** Its outcome is durable, and all that follows is sent: delete it. */
   | { readonly type: "delete" }
-  /** Somebody shall take it again, hidden for so many milliseconds until then. */
-  | { readonly type: "handBack"; readonly visibility: number }
+  | HandBack
   /** It belongs to somebody else by now: do nothing. */
   | { readonly type: "leave" };
 
@@ -18,7 +23,7 @@ const HAND_BACK_MIN_MS = 5_000;
 const HAND_BACK_MAX_MS = 300_000;
 
 /** Hands a message back, for longer the more often it came, and by chance, so that all who met a fault do not come back together. */
-export function handBack(delivery: Pick<Delivery, "receiveCount">, random: () => number): Disposition {
+export function handBack(delivery: Pick<Delivery, "receiveCount">, random: () => number): HandBack {
   const ceiling = Math.min(HAND_BACK_MAX_MS, HAND_BACK_MIN_MS * 2 ** Math.min(delivery.receiveCount, 10));
   return { type: "handBack", visibility: Math.round(HAND_BACK_MIN_MS + random() * (ceiling - HAND_BACK_MIN_MS)) };
 }

@@ -122,7 +122,7 @@ async function runToEnd(app: Lovage, sender: Sender, call: Addressed): Promise<v
     const meta = failedMeta(engine, message.id, app.notRegistered(message.task));
     await storeFate(sender, message.id, meta);
     const [row] = await sender.read([taskKey(message.id)]);
-    if (row !== undefined) await follow(sender, message, call.queue, row);
+    if (row !== undefined) await follow(sender, message, call, row);
     return;
   }
   const taskOptions = engine.optionsOf(task);
@@ -159,13 +159,12 @@ async function runToEnd(app: Lovage, sender: Sender, call: Addressed): Promise<v
       if (outcome.type === "released") throw new WorkerShutdown();
       const facts: Facts = {
         message,
-        queue: call.queue,
         hostname: "",
         owner: "",
         children,
         ignoreResult: false,
         storeErrorsEvenIfIgnored: true,
-        place: undefined,
+        source: call,
       };
       const conclusion = await conclude(engine, facts, outcome);
       if (!isExpired) {
@@ -195,7 +194,7 @@ async function runToEnd(app: Lovage, sender: Sender, call: Addressed): Promise<v
       unclaimed: true,
     });
     const row = { result: command.result ?? "", ...(command.next === undefined ? {} : { next: command.next }) };
-    const send = () => follow(sender, message, call.queue, row);
+    const send = () => follow(sender, message, call, row);
     await (asksWhose(engine) ? afterRun(attempt, send) : send());
     return;
   }

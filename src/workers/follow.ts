@@ -11,11 +11,11 @@ import { isLasting } from "../errors.ts";
 import { attemptOf, createMessage, type Message, type SignatureData } from "../protocol/message.ts";
 import { decodeMeta, type ResultTuple } from "../protocol/meta.ts";
 import { parseValue, stringifyValue } from "../protocol/values.ts";
-import { isFifo } from "../brokers/broker.ts";
 import type { Row } from "../results/backend.ts";
 import { stableId } from "../stable-id.ts";
 import { FAILURE, REVOKED, SUCCESS } from "../states.ts";
 import { failedMeta } from "./dead-letter.ts";
+import { goingFor, type HeldPlace, keepsPlace, type Kept, OWN_PROPERTIES } from "./held-place.ts";
 import {
   callErrbacks,
   fail,
@@ -36,43 +36,57 @@ import type { RetryChange } from "./trace.ts";
 export interface Next {
   readonly retry?: RetryChange;
   readonly replace?: SignatureData;
-  /** On a FIFO queue, where a message waits for its retry in its place: what the attempt has in place of what the queue's message has. */
-  readonly inPlace?: InPlace;
-}
-
-export interface InPlace {
-  readonly retries: number;
-  readonly change: RetryChange;
+  /** The attempt is of a message that goes for another, which keeps its place on a FIFO queue. */
+  readonly goesFor?: true;
 }
 
 export const writeNext = (next: Next): string => stringifyValue(next);
 
 /** Written by {@link writeNext}, and by nobody else. */
-export const readNext = (next: string): Next => parseValue(next) as Next;
+const readNext = (next: string): Next => parseValue(next) as Next;
+
+/** The attempt of a row that waits or runs and needs the place which the first message of the task keeps. */
+export function keptPlace(queue: string, { done, next }: Pick<Row, "done" | "next">): Kept | undefined {
+  if (done === true || next === undefined) return undefined;
+  const { retry, replace, goesFor } = readNext(next);
+  if (retry !== undefined) return keepsPlace(queue, retry) ? { eta: retry.eta } : undefined;
+  return replace === undefined && goesFor === true ? { eta: null } : undefined;
+}
 
 /** The part of a row that its follow-ups are derived from. */
 export type Settled = Pick<Row, "result" | "next">;
 
+/** Where a message came from. */
+export interface Source {
+  readonly queue: string;
+  /** That of a message that was sent again; see `redrive` of a claim. */
+  readonly redrive?: number | undefined;
+  /** On a FIFO queue. */
+  readonly place?: HeldPlace | undefined;
+  /** It is another message that keeps the place, and this one goes for it. */
+  readonly goesFor?: boolean;
+}
+
 /**
- * Does all that a settled row calls for. A passing error is thrown: the message comes back, and this is done again.
- * `redrive`: that of a message that was sent again.
+ * Does all that a settled row calls for. A passing error is thrown: the message comes back, and this is done again. Where a
+ * retry was sent that needs the place of the message in its group, it says so.
  */
 export async function follow(
   sender: Sender,
   message: Message,
-  queue: string,
+  source: Source,
   row: Settled,
-  redrive?: number,
-): Promise<void> {
+): Promise<Kept | undefined> {
   const { retry, replace } = row.next === undefined ? {} : readNext(row.next);
-  const onward = redriving(sender, redrive);
-  if (retry !== undefined) {
-    // On a FIFO queue a retry is the message itself, handed back.
-    if (!isInPlace(queue, retry)) await sendRetry(onward, message, queue, retry);
-    return;
-  }
-  if (replace !== undefined) return sendReplacement(onward, message, replace);
-  if (isAlone(message)) return;
+  const onward = redriving(sender, source.redrive);
+  if (retry !== undefined) return sendRetry(onward, message, source, retry);
+  if (replace !== undefined) await sendReplacement(onward, message, replace);
+  else if (!isAlone(message)) await endWaiting(sender, onward, message, row);
+  return undefined;
+}
+
+/** Sends what follows from an outcome, and counts it in its chord. */
+async function endWaiting(sender: Sender, onward: Sender, message: Message, row: Settled): Promise<void> {
   const meta = row.result.length === 0 ? undefined : await decodeMeta(row.result, sender.engine.codec);
   const attempt = attemptOf(message);
   const origin: Origin = { id: message.id, rootId: message.rootId ?? message.id };
@@ -156,10 +170,6 @@ export function successorTuples(message: Message): readonly ResultTuple[] {
   });
 }
 
-/** Whether the message waits for its retry where it is: on a FIFO queue, unless it is to leave that queue. */
-export const isInPlace = (queue: string, { queue: target = queue }: Pick<RetryChange, "queue">): boolean =>
-  isFifo(queue) && target === queue;
-
 /** The message of the attempt after this one: the same task, with what changes. */
 export function retryMessage(message: Message, change: RetryChange): Message {
   return createMessage({
@@ -174,18 +184,27 @@ export function retryMessage(message: Message, change: RetryChange): Message {
     headers: { ...message.headers, ...change.headers },
     priority: change.priority ?? message.priority,
     expires: change.expires === undefined ? message.expires : change.expires,
-    // It is of the message that the caller sent: another of the same id would be dropped where it goes to.
-    properties: { ...message.properties, MessageDeduplicationId: undefined },
+    properties: { ...message.properties, ...OWN_PROPERTIES },
   });
 }
 
-async function sendRetry(sender: Sender, message: Message, queue: string, change: RetryChange): Promise<void> {
+/** Says so where the retry needs the place that the message itself keeps. */
+async function sendRetry(
+  sender: Sender,
+  message: Message,
+  { queue, place, goesFor }: Source,
+  change: RetryChange,
+): Promise<Kept | undefined> {
   const target = change.queue ?? queue;
   const next = retryMessage({ ...message, deliveryInfo: { exchange: "", routingKey: target } }, change);
+  const kept = keepsPlace(queue, change) ? place : undefined;
   try {
-    await sender.send({ message: next, queue: target });
+    await sender.send({ message: next, queue: target, ...(kept !== undefined && goingFor(next, kept)) });
+    // What goes for another is done itself.
+    return kept && !goesFor ? { eta: change.eta } : undefined;
   } catch (error) {
     await cannotGoOn(sender, message, `retry ${next.retries}`, error);
+    return undefined;
   }
 }
 

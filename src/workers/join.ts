@@ -357,7 +357,8 @@ async function joinMember(sender: Sender, { id, rootId, group, index, body }: Me
   await completeChord(sender, group, body, { id, rootId }, state);
 }
 
-async function count({ apply, engine }: Sender, group: string, member?: string): Promise<Joined> {
+/** Counts who has come to where things are counted, each once, or only asks. `member`: its {@link memberHash}. */
+export async function count({ apply, engine }: Sender, group: string, member?: string): Promise<Joined> {
   const joined = await apply({ type: "join", key: joinKey(group), now: engine.clock.now(), ttl: engine.ttl(), member });
   if (joined.type !== "joined") throw new LovageError(`a join was answered by ${joined.type}`);
   return joined;

@@ -1,6 +1,6 @@
 /** A claimed delivery, from its first line of user code to what may happen to its message. */
 import { type RanTask, runSteps, surround } from "../around.ts";
-import { LovageError, PayloadTooLarge, TaskRevokedError, WorkerLostError } from "../errors.ts";
+import { isLasting, LovageError, PayloadTooLarge, TaskRevokedError, WorkerLostError } from "../errors.ts";
 import { encodeMeta, type MetaCodec } from "../protocol/meta.ts";
 import { parseTime } from "../protocol/time.ts";
 import { attemptOf } from "../protocol/message.ts";
@@ -11,7 +11,8 @@ import { type Conclusion, conclude, describe, factsOf, ranTask } from "./conclud
 import type { Job, WorkerContext } from "./context.ts";
 import { deadLetter } from "./dead-letter.ts";
 import { DELETE, type Disposition, handBack, LEAVE } from "./disposition.ts";
-import { follow, isInPlace, type Settled } from "./follow.ts";
+import { follow, keptPlace, type Settled } from "./follow.ts";
+import { type Kept, keepPlace, returnTo } from "./held-place.ts";
 import { dropAdded, repeating, type Sender } from "./join.ts";
 import { attemptEntry, isKept } from "./note.ts";
 import { fieldsOf, nameOf, reportEnd, signalEnd, stackOf } from "./report.ts";
@@ -112,8 +113,13 @@ const attemptAt = (
 });
 
 /** Sends what follows from a job's row, as the job's part where anybody asks whose it is. */
-export function followJob(context: WorkerContext, job: Job, row: Settled, sender: Sender = context): Promise<void> {
-  const send = () => follow(sender, job.message, job.delivery.queue, row, job.redrive);
+export function followJob(
+  context: WorkerContext,
+  job: Job,
+  row: Settled,
+  sender: Sender = context,
+): Promise<Kept | undefined> {
+  const send = () => follow(sender, job.message, job.source, row);
   return asksWhose(context.engine) ? afterRun(attemptAt(context, job, undefined), send) : send();
 }
 
@@ -203,7 +209,7 @@ async function settle(
         ...conclusion.command,
         unclaimed,
         entry,
-        ...(unclaimed && job.redrive !== undefined && { redrive: job.redrive }),
+        ...(unclaimed && job.source.redrive !== undefined && { redrive: job.source.redrive }),
       }),
     };
   };
@@ -220,9 +226,9 @@ async function settle(
         return store({ ...engine.codec, compression: "gzip" }, false);
       });
   } catch (error) {
-    const isSaid = outcome.type === "failure" && outcome.error instanceof PayloadTooLarge;
-    if (!(error instanceof PayloadTooLarge) || isSaid) throw error;
-    // No other try would make it smaller: that is how the task ended, and no failure of the system.
+    const isSaid = outcome.type === "failure" && Object(outcome.error).name === (error as Error).name;
+    if (!isLasting(error) || isSaid) throw error;
+    // It is too large, or cannot be written, at any other try too: that is how the task ended, and no failure of the system.
     const failure: Outcome = { type: "failure", error, expected: false, abandoned };
     return settle(context, job, claimed, { ...traced, outcome: failure }, ran);
   }
@@ -238,26 +244,34 @@ async function settle(
     );
     return { disposition: LEAVE, abandoned };
   }
-  await followJob(context, job, {
-    result: command.result ?? "",
-    ...(command.next === undefined ? {} : { next: command.next }),
-  });
-  reportEnd(context, job, traced, conclusion);
-  const inTime = await runAfter(context, job, traced, conclusion, ran);
-  const disposition = await dispose(context, job, outcome, conclusion);
+  const settled = { result: command.result ?? "", ...(command.next === undefined ? {} : { next: command.next }) };
+  let kept: Kept | undefined;
+  let inTime = true;
+  try {
+    kept = await followJob(context, job, settled);
+  } finally {
+    // Hooks are of the outcome, which is stored: whoever meets the message again sends what follows, and runs none.
+    reportEnd(context, job, traced, conclusion);
+    inTime = await runAfter(context, job, traced, conclusion, ran);
+  }
+  const disposition = kept === undefined ? await dispose(context, job, conclusion) : await keepPlace(context, kept);
   return { disposition, abandoned: abandoned || !inTime, ran: ranTask(outcome, conclusion) };
 }
 
 /** A task that does not claim has run although its outcome was there: that one stays, and what follows from it is sent again. */
 async function yieldTo(context: WorkerContext, job: Job, row: Row): Promise<Disposition> {
   const { delivery, message } = job;
-  if (isOutcomeOf(row, attemptOf(message))) await followJob(context, job, row, repeating(context));
+  const kept = isOutcomeOf(row, attemptOf(message))
+    ? await followJob(context, job, row, repeating(context))
+    : job.source.goesFor
+      ? undefined
+      : keptPlace(delivery.queue, row);
   context.log(
     "info",
     `Task ${nameOf(message)} had its outcome before: this run changes nothing`,
     fieldsOf(message, delivery.queue),
   );
-  return DELETE;
+  return kept === undefined ? DELETE : returnTo(context, delivery, kept);
 }
 
 /**
@@ -323,21 +337,11 @@ function afterEnd(context: WorkerContext, began: number, timeLimit: number | nul
 async function dispose(
   context: WorkerContext,
   { delivery, message }: Job,
-  outcome: Outcome,
   { command, error }: Conclusion,
 ): Promise<Disposition> {
-  if (command.buried) {
-    const reason = error instanceof Error ? error : new LovageError(String(error));
-    return deadLetter(context, delivery, { id: message.id, task: message.task }, reason);
-  }
-  if (outcome.type === "retry" && isInPlace(delivery.queue, outcome.change)) {
-    const { eta } = outcome.change;
-    return {
-      type: "handBack",
-      visibility: eta === null ? 0 : Math.max(0, parseTime(eta) - context.engine.clock.now()),
-    };
-  }
-  return DELETE;
+  if (!command.buried) return DELETE;
+  const reason = error instanceof Error ? error : new LovageError(String(error));
+  return deadLetter(context, delivery, { id: message.id, task: message.task }, reason);
 }
 
 async function updateState(

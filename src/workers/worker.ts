@@ -9,11 +9,11 @@ import {
   isLasting,
   LovageError,
   OperationalError,
-  PayloadTooLarge,
   TimeLimitExceeded,
   WorkerLostError,
   WorkerShutdown,
 } from "../errors.ts";
+import { memberHash } from "../canvas/join-rows.ts";
 import { decodeEnvelope, peekEnvelope, salvageMessage } from "../protocol/envelope.ts";
 import { attemptOf, type Message } from "../protocol/message.ts";
 import { encodeMeta, type Meta } from "../protocol/meta.ts";
@@ -28,9 +28,9 @@ import { createContext, createJob, type Job, type WorkerContext, type WorkerOpti
 import { builtinTask } from "./builtins.ts";
 import { deadLetter, failedMeta, isOurFate, type Known, storedFate, storeFate } from "./dead-letter.ts";
 import { DELETE, type Disposition, handBack, LEAVE } from "./disposition.ts";
-import { follow, type InPlace } from "./follow.ts";
-import { attemptInPlace } from "./in-place.ts";
-import { repeating } from "./join.ts";
+import { follow, keptPlace } from "./follow.ts";
+import { carriedPlace, keepPlace, returnTo } from "./held-place.ts";
+import { count, repeating } from "./join.ts";
 import { attemptEntry, deadLetterEntry, isKept, runningEntry } from "./note.ts";
 import { fieldsOf, nameOf, reportDeaths, reportReceived, stackOf } from "./report.ts";
 import { type Claimed, followJob, type RunEnd, runJob, terminated, verdict, waitingMeta, type Watch } from "./run.ts";
@@ -127,13 +127,16 @@ export function createWorker(app: Lovage, options: WorkerOptions): Worker {
 }
 
 /** Runs a step whose failure is the system's: the message is handed back, and nobody waits for its full visibility. */
-async function guard<T>(
-  { log, engine }: WorkerContext,
+async function guard<T extends Admission | RunEnd>(
+  context: WorkerContext,
   delivery: Delivery,
   step: () => Promise<T>,
 ): Promise<T | { readonly disposition: Disposition }> {
+  const { log, engine } = context;
   try {
-    return await step();
+    const ended = await step();
+    if ("disposition" in ended && ended.disposition.type === "delete") await leave(context, delivery);
+    return ended;
   } catch (error) {
     const foreseen = error instanceof OperationalError;
     log(
@@ -146,6 +149,17 @@ async function guard<T>(
     );
     return { disposition: handBack(delivery, engine.platform.random) };
   }
+}
+
+/** A message that goes for another, and is done, takes that one along when the task has ended: what is behind it can be had. */
+async function leave({ engine, read }: WorkerContext, delivery: Delivery): Promise<void> {
+  const place = carriedPlace(delivery);
+  if (place === undefined) return;
+  const { id = "" } = peekEnvelope(delivery.body);
+  const [row] = await read([taskKey(id)]);
+  if (row !== undefined && keptPlace(delivery.queue, row) !== undefined) return;
+  const [failed] = await (await engine.broker()).delete([{ ...delivery, receipt: place.receipt }]);
+  if (failed !== undefined) throw failed;
 }
 
 async function admit(context: WorkerContext, delivery: Delivery): Promise<Admission> {
@@ -192,7 +206,7 @@ async function bury(
     if (message !== undefined && isOurs) {
       const { result } = recorded.type === "refused" && recorded.row ? recorded.row : await rowOf(context, meta);
       const sender = recorded.type === "written" ? context : repeating(context);
-      await follow(sender, message, delivery.queue, { result }).catch((failure: unknown) => {
+      await follow(sender, message, { queue: delivery.queue }, { result }).catch((failure: unknown) => {
         if (!isLasting(failure)) throw failure;
         log(
           "error",
@@ -234,44 +248,26 @@ function buryUnread(context: WorkerContext, delivery: Delivery, error: Error): P
 
 const rowOf = async ({ engine }: WorkerContext, meta: Meta) => ({ result: await encodeMeta(meta, engine.codec) });
 
-/** Says beside a message how often it was put back because no worker knew its task. */
-const UNREGISTERED = "unregistered";
-
 /**
- * Puts the message back, for a worker that a deploy is about to bring. It is sent anew with the count beside it: how often it was
- * received says nothing of that, as a busy table and a worker that stops hand messages back too. On a FIFO queue, where a
- * message that is sent anew would lose its place, receives have to do.
+ * Puts the message back, for a worker that a deploy is about to bring. That is counted in a row of its own: how often it was
+ * received says nothing of it, as a busy table, a worker that stops, and what is before it in a FIFO group hand messages back too.
  */
 async function refuseUnknown(context: WorkerContext, delivery: Delivery, message: Message): Promise<Disposition> {
   const { app, engine, log } = context;
-  const said = Number(delivery.attributes[UNREGISTERED] ?? 0);
-  const tries = isFifo(delivery.queue) ? delivery.receiveCount : (Number.isInteger(said) ? said : 0) + 1;
-  if (tries > UNKNOWN_TASK_TRIES) {
-    const error = app.notRegistered(message.task);
-    return bury(context, delivery, { id: message.id, task: message.task, message }, error);
-  }
+  const { id, task } = message;
+  const { queue, messageId } = delivery;
+  const { members: tries } = await count(
+    context,
+    `unregistered-${queue}-${messageId}-${id}`,
+    memberHash(engine.platform.uuid()),
+  );
+  if (tries > UNKNOWN_TASK_TRIES) return bury(context, delivery, { id, task, message }, app.notRegistered(task));
   log(
     "warning",
     `Received unregistered task ${nameOf(message)}: handed back (${tries} of ${UNKNOWN_TASK_TRIES})`,
-    fieldsOf(message, delivery.queue),
+    fieldsOf(message, queue),
   );
-  const { rolloutSeconds } = (await engine.broker()).limits;
-  const later: Disposition = { type: "handBack", visibility: rolloutSeconds * 1000 };
-  if (isFifo(delivery.queue)) return later;
-  const packed = await pack(engine, { message, queue: delivery.queue, body: delivery.body });
-  try {
-    await engine.outbox.send({
-      ...packed,
-      body: delivery.body,
-      delaySeconds: Math.max(packed.delaySeconds ?? 0, rolloutSeconds),
-      attributes: { ...delivery.attributes, [UNREGISTERED]: String(tries) },
-    });
-  } catch (error) {
-    // There is no room for the count beside a body that fills a message.
-    if (error instanceof PayloadTooLarge) return later;
-    throw error;
-  }
-  return DELETE;
+  return { type: "handBack", visibility: (await engine.broker()).limits.rolloutSeconds * 1000 };
 }
 
 async function admitMessage(
@@ -279,11 +275,10 @@ async function admitMessage(
   delivery: Delivery,
   message: Message,
   task: Task,
-  place?: InPlace,
 ): Promise<Admission> {
   const early = await park(context, delivery, message);
   if (early !== undefined) return { disposition: early };
-  return claim(context, createJob(context, delivery, message, task, place));
+  return claim(context, createJob(context, delivery, message, task));
 }
 
 /** A message that came before its time goes back into the queue for the rest of it. `undefined`: it is due. */
@@ -325,8 +320,8 @@ async function claim(context: WorkerContext, job: Job): Promise<Admission> {
     // What is hidden stays so: an outcome that may yet be shown is claimed in the open, without a state to show.
     hidden: isHidden(facts, true),
     result: await startedMeta(context, job, facts),
-    redrive: job.redrive,
-    next: nextOf(job.place),
+    redrive: job.source.redrive,
+    next: nextOf(job.source),
   };
   const recorded = await context.apply(asked).catch(async (error: unknown) => {
     // It may have been applied, and its answer lost. Nothing began, so nobody is to count a death.
@@ -341,17 +336,11 @@ async function claim(context: WorkerContext, job: Job): Promise<Admission> {
     });
     throw error;
   });
-  // On a FIFO queue the message itself waits for its retry, and comes back as it was.
-  const later =
-    isFifo(delivery.queue) && (recorded.type === "settled" || recorded.type === "superseded")
-      ? attemptInPlace(delivery.queue, message, recorded.row)
-      : undefined;
-  if (later !== undefined) return admitMessage(context, delivery, later.message, job.task, later.place);
   switch (recorded.type) {
     case "claimed":
       return { run: prepare(context, job, { key, owner, runs: recorded.runs, revoked: recorded.revoked }) };
     case "settled": {
-      await followJob(context, job, recorded.row, repeating(context));
+      const kept = await followJob(context, job, recorded.row, repeating(context));
       // Whoever stored that may have died before the dead letter was sent. Two are better than none.
       if (recorded.row.buried) {
         const why = await storedFate(engine, message.id, recorded.row.result);
@@ -370,11 +359,14 @@ async function claim(context: WorkerContext, job: Job): Promise<Admission> {
         `Task ${nameOf(message)} was settled before; what follows from it was sent again`,
         fieldsOf(message, delivery.queue),
       );
-      return { disposition: DELETE };
+      return { disposition: kept === undefined ? DELETE : await keepPlace(context, kept) };
     }
-    case "superseded":
+    case "superseded": {
+      const kept = job.source.goesFor ? undefined : keptPlace(delivery.queue, recorded.row);
+      if (kept !== undefined) return { disposition: returnTo(context, delivery, kept) };
       log("info", `Discarding a duplicate of ${nameOf(message)}`, fieldsOf(message, delivery.queue));
       return { disposition: DELETE };
+    }
     case "running":
       return {
         disposition: { type: "handBack", visibility: Math.max(RUNNING_MIN_MS, recorded.until - engine.clock.now()) },

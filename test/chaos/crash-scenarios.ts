@@ -138,6 +138,32 @@ const tasks: readonly Scenario[] = [
     effects: ["1", "2", "7"],
   },
   {
+    name: "a chain whose second step was revoked before it was sent",
+    async send(app, run) {
+      await app.result(`${run}-2`).revoke();
+      await chain(
+        call(app, "add", [1, 1], run),
+        call(app, "note", [], `${run}-2`),
+        call(app, "note", [], `${run}-3`),
+      ).delay();
+    },
+    rows: { "": ["SUCCESS", 2], "-2": ["REVOKED"], "-3": ["REVOKED"] },
+    effects: ["1"],
+  },
+  {
+    name: "a chain whose first step fails, with a chord after it",
+    send: (app, run) =>
+      chain(
+        call(app, "fail", [1], run),
+        chord(
+          [call(app, "note", ["x"], `${run}-2`), call(app, "note", ["x"], `${run}-3`)],
+          call(app, "sum", [], `${run}-4`),
+        ),
+      ).delay(),
+    rows: { "": ["FAILURE"], "-2": ["FAILURE"], "-3": ["FAILURE"], "-4": ["FAILURE"] },
+    effects: [],
+  },
+  {
     name: "a chain whose first step fails",
     send: (app, run) =>
       put(
@@ -292,6 +318,19 @@ const chordWith = (app: Lovage, run: string, member: ReturnType<Lovage["signatur
   ).delay();
 
 const chords: readonly Scenario[] = [
+  {
+    name: "a chord with a chain whose second step was revoked before it was sent",
+    async send(app, run) {
+      await app.result(`${run}-r`).revoke();
+      await chordWith(
+        app,
+        run,
+        chain(call(app, "add", [1, 1], `${run}-1`), call(app, "note", [], `${run}-r`)) as never,
+      );
+    },
+    rows: { "-1": ["SUCCESS", 2], "-r": ["REVOKED"], "-2": ["SUCCESS", 5], "-b": ["FAILURE"], "-e": ["SUCCESS"] },
+    effects: ["1", "1", "told", "told too"],
+  },
   {
     name: "a group",
     send: (app, run) =>

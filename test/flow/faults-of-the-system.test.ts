@@ -140,3 +140,51 @@ describe.each(stores)("on %s", (_, start) => {
     },
   );
 });
+
+describe.each(stores)("on %s", (_, start) => {
+  test("an outcome that a store refuses for good is a failure that says so", async () => {
+    const app = new Lovage("tasks");
+    const add = app.task("add", (x: number, y: number) => x + y);
+    const t = start(app);
+    const backend = await app.engine.backend();
+    const { apply } = backend;
+    backend.apply = async (commands) =>
+      (
+        await Promise.all(
+          commands.map((command) =>
+            command.type === "final" && String(command.result).includes("SUCCESS")
+              ? [new OperationalError("the value cannot be written", { retryable: false })]
+              : apply([command]),
+          ),
+        )
+      ).flat();
+    const result = await add.delay(1, 2);
+    await t.advance({ hours: 1 });
+    expect(await result.state()).toBe("FAILURE");
+    expect(await result.result()).toMatchObject({ name: "OperationalError" });
+  });
+
+  test("hooks run once, also where what follows could not be sent at first", async () => {
+    const app = new Lovage("tasks");
+    const ran: string[] = [];
+    const next = app.task("next", () => void ran.push("next"));
+    const one = app.task("one", { onSuccess: () => void ran.push("onSuccess") }, () => void ran.push("one"));
+    let failing = 2;
+    const t = start(app, {
+      config: { taskPublishRetry: false },
+      broker: (broker) => ({
+        ...broker,
+        send: async (entries) =>
+          entries.some(({ body }) => body.includes('"task":"next"') || body.includes('"task": "next"')) &&
+          ran.length > 0 &&
+          failing-- > 0
+            ? entries.map(() => new TypeError("nobody knows"))
+            : broker.send(entries),
+      }),
+    });
+    await one.applyAsync([], { link: next.si() });
+    await t.advance({ hours: 1 });
+    expect(ran).toEqual(["one", "onSuccess", "next"]);
+    expect(failing).toBeLessThanOrEqual(0);
+  });
+});
