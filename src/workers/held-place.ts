@@ -61,8 +61,12 @@ export interface Kept {
   readonly eta: string | null;
 }
 
-/** Beyond the time that the retry waits. It is not waited for: who ends the task deletes the message that keeps the place. */
-const KEEP_MS = 11 * 3_600_000;
+/**
+ * Beyond the time that the retry waits. It is not waited for: who ends the task deletes the message that keeps the place. Where
+ * nobody does (the retry was purged, or a Python worker took it), the group waits so long. Attempts that take
+ * longer cost a receive every few minutes from then on.
+ */
+const KEEP_MS = 3_600_000;
 /** SQS counts its twelve hours from when a message was received, and refuses more. */
 const RECEIVED_MS = 3_600_000;
 

@@ -39,7 +39,7 @@ describe.each(stores)("on %s", (_, start) => {
     const first = await head.applyAsync([], { MessageGroupId: "g", taskId: "head" });
     for (const n of [1, 2]) await next.applyAsync([n], { MessageGroupId: "g", taskId: `next ${n}` });
     await next.applyAsync([3], { MessageGroupId: "other" });
-    // The longest of all waits is far beyond the twelve hours of SQS, and a place is kept for eleven at a time.
+    // The longest of all waits is far beyond the twelve hours of SQS, and a place is kept for an hour at a time.
     await t.advance({ days: 45 });
     expect(await first.get()).toBe("done");
     expect(ran.filter((what) => what !== "next 3")).toEqual([
