@@ -34,6 +34,7 @@ const house = [
   "around.ts",
   "engine.ts",
   "open.ts",
+  "on-demand.ts",
   "config/",
   "signals.ts",
   "tasks/",
@@ -58,6 +59,7 @@ const mayImport: readonly (readonly [place: string, ...allowed: string[]])[] = [
   ...house.map(
     (place) => [place, ...house, "brokers/", "results/", "journal/", "beat/", "protocol/", ...ground] as const,
   ),
+  ["at-once.ts", ...house, "brokers/", "results/"],
   ["otel/", ...house, "protocol/", ...ground],
   ["cli/", ""],
   ["testing/", ""],
@@ -69,9 +71,9 @@ const mayImport: readonly (readonly [place: string, ...allowed: string[]])[] = [
 const implementation =
   /^(aws|sqlite)\/|^brokers\/(sqs|sqlite|memory)|^(results|journal)\/(dynamodb|sqlite|memory)|^beat\/(eventbridge|sqlite|memory)/;
 
-/** Who may import an implementation beside another one; the opener only with `import()`, when a URL first names it. */
-const opener = "open.ts";
-const onTop = ["cli/", "testing/", "lambda/"];
+/** Who may import an implementation beside another one; openers only with `import()`, when a URL first names it. */
+const openers = ["open.ts", "on-demand.ts"];
+const onTop = ["cli/", "testing/", "lambda/", "at-once.ts"];
 
 /** The only modules that import the AWS SDK, by `#aws/…` where a function's bundle has something else in its place. */
 const aws = ["aws/", "brokers/sqs", "results/dynamodb", "journal/dynamodb", "beat/eventbridge"];
@@ -94,7 +96,8 @@ export function importsOf(source: string): readonly Import[] {
 /** What is wrong with the imports of a set of modules, whose names are relative to src/: a sentence each. */
 export function violations(modules: ReadonlyMap<string, string>): readonly string[] {
   const graph = new Map([...modules].map(([file, source]) => [file, importsOf(source)]));
-  const resolve = (file: string, specifier: string) => posix.join(posix.dirname(file), specifier);
+  const resolve = (file: string, specifier: string) =>
+    specifier === "#on-demand" ? "on-demand.ts" : posix.join(posix.dirname(file), specifier);
   const wrong: string[] = [];
 
   for (const [file, imports] of graph) {
@@ -108,9 +111,12 @@ export function violations(modules: ReadonlyMap<string, string>): readonly strin
         wrong.push(`${file} must not import ${specifier}: the AWS SDK belongs to ${aws.join(", ")}`);
       }
       if (!specifier.startsWith(".")) continue;
+      if (/(^|\/)(on-demand|at-once)\.ts$/.test(specifier) && file !== "at-once.ts") {
+        wrong.push(`${file} must import #on-demand: a function's bundle has another module there`);
+      }
       const target = resolve(file, specifier);
       const direct = !implementation.test(target) || implementation.test(file) || under(file, onTop);
-      if (under(target, allowed) && (direct || (kind === "dynamic" && file === opener))) continue;
+      if (under(target, allowed) && (direct || (kind === "dynamic" && openers.includes(file)))) continue;
       wrong.push(`${file} must not import ${target}${kind === "static" ? "" : ` (${kind})`}`);
     }
   }
@@ -122,7 +128,7 @@ export function violations(modules: ReadonlyMap<string, string>): readonly strin
       if (specifier.startsWith("node:"))
         wrong.push(`index.ts must load nothing of Node alone: ${chain} → ${specifier}`);
       const target = resolve(file, specifier);
-      if (specifier.startsWith(".") && !seen.has(target)) seen.set(target, `${chain} → ${target}`);
+      if (/^\.|^#on-demand$/.test(specifier) && !seen.has(target)) seen.set(target, `${chain} → ${target}`);
     }
   }
   return wrong;

@@ -1,5 +1,6 @@
 /// <reference lib="esnext.disposable" preserve="true" />
 /** The app: what a user makes first and everything hangs on. It wires; it decides nothing. */
+import { type Eager, loadEager } from "#on-demand";
 import type { Around } from "./around.ts";
 import type { Incomplete, Step } from "./canvas/fit.ts";
 import { type SendManyOptions, type SentCalls, sendMany } from "./canvas/send-many.ts";
@@ -357,11 +358,9 @@ export class Lovage implements SignatureApplier {
   }
 }
 
-type Eager = typeof import("./workers/eager.ts");
-
 /** What runs tasks in their caller. It is left out of bundles for browsers and the edge, see `browser` in package.json. */
 async function eager(name: string): Promise<Eager> {
-  const { applyEagerly, applyCanvasEagerly, completeStreamed }: Partial<Eager> = await import("./workers/eager.ts");
+  const { applyEagerly, applyCanvasEagerly, completeStreamed } = await loadEager();
   if (applyEagerly === undefined || applyCanvasEagerly === undefined || completeStreamed === undefined)
     throw new ImproperlyConfigured(
       "taskAlwaysEager",

@@ -8,6 +8,7 @@ import type { Broker, BrokerContext, OpenBroker } from "./brokers/broker.ts";
 import { maskUrl } from "./brief.ts";
 import { ImproperlyConfigured } from "./errors.ts";
 import { didYouMean } from "./nearest.ts";
+import { loadDynamodb, loadSqs } from "#on-demand";
 
 /**
  * Loads an implementation: a dynamic import, so that a process which never opens it never loads it. In a bundle for the
@@ -19,7 +20,7 @@ export type Load<T> = () => Promise<{ readonly open?: T }>;
 declare const LOVAGE_BUNDLE: "aws";
 
 const BROKERS = new Map<string, Load<OpenBroker>>([
-  ["sqs", () => import("./brokers/sqs.ts")],
+  ["sqs", loadSqs],
   ...(typeof LOVAGE_BUNDLE === "undefined"
     ? ([
         ["sqlite", () => import("./brokers/sqlite.ts")],
@@ -29,7 +30,7 @@ const BROKERS = new Map<string, Load<OpenBroker>>([
 ]);
 
 const BACKENDS = new Map<string, Load<OpenBackend>>([
-  ["dynamodb", () => import("./results/dynamodb.ts")],
+  ["dynamodb", loadDynamodb],
   ...(typeof LOVAGE_BUNDLE === "undefined"
     ? ([
         ["sqlite", () => import("./results/sqlite.ts")],

@@ -208,7 +208,7 @@ const classOf = (service: Service): ClientClass =>
         ...(service.accept !== undefined && { accept: service.accept }),
         ...(service.target !== undefined && { "x-amz-target": `${service.target}.${operation}` }),
       };
-      const headers = await signed({ method, url, body, headers: unsigned }, scope, credentials, this.#chance.now());
+      const headers = signed({ method, url, body, headers: unsigned }, scope, credentials, this.#chance.now());
       headers["content-length"] = String(Buffer.byteLength(body));
       headers["user-agent"] = "lovage";
       const trace = traceId(this.#chance.env);

@@ -146,12 +146,13 @@ function warnOfNativeModules(scope: Construct, bundling: TaskBundling | undefine
 
 /** What a bundle has in another's place, and the module that it has there. */
 const REPLACED = {
-  "#aws/dynamodb": "bundled-dynamodb",
-  "#aws/eventbridge": "bundled-eventbridge",
-  "#aws/scheduler": "bundled-scheduler",
-  "#aws/sqs": "bundled-sqs",
+  "#aws/dynamodb": "aws/bundled-dynamodb",
+  "#aws/eventbridge": "aws/bundled-eventbridge",
+  "#aws/scheduler": "aws/bundled-scheduler",
+  "#aws/sqs": "aws/bundled-sqs",
+  "#on-demand": "at-once",
   // For the SDK's clients that tasks of yours may bring along.
-  "@aws-sdk/credential-provider-node": "credentials",
+  "@aws-sdk/credential-provider-node": "aws/credentials",
 } as const;
 
 /** How functions are bundled: the CDK's options, which go over ours, and what is said of AWS's clients. */
@@ -200,7 +201,7 @@ export function bundlingFor(app: Lovage, options: FunctionBundling = {}): Bundli
   ];
   const extension = import.meta.url.endsWith(".ts") ? "ts" : "js";
   const aliases = Object.entries(REPLACED).map(
-    ([name, module]) => `${name}=${fileURLToPath(new URL(`../aws/${module}.${extension}`, import.meta.url))}`,
+    ([name, module]) => `${name}=${fileURLToPath(new URL(`../${module}.${extension}`, import.meta.url))}`,
   );
   const isModule = own.format !== OutputFormat.CJS;
   const banner = [isModule ? REQUIRE : "", own.banner ?? ""].filter((text) => text !== "").join("\n");

@@ -45,6 +45,17 @@ test("an implementation is loaded on use, never at once, and in one place", () =
   expect(found({ "workers/worker.ts": `await import("../brokers/sqlite.ts");` })).toHaveLength(1);
 });
 
+test("what has another module in its place in a bundle is named as bundlers know it", () => {
+  expect(found({ "app.ts": `import { loadSqs } from "#on-demand";` })).toEqual([]);
+  expect(found({ "app.ts": `import { loadSqs } from "./on-demand.ts";` })).toHaveLength(1);
+  expect(found({ "app.ts": `import { loadSqs } from "./at-once.ts";` })).toHaveLength(2);
+  expect(found({ "on-demand.ts": `export const loadSqs = () => import("./brokers/sqs.ts");` })).toEqual([]);
+  expect(found({ "on-demand.ts": `import * as sqs from "./brokers/sqs.ts";` })).toHaveLength(1);
+  expect(found({ "at-once.ts": `import * as sqs from "./brokers/sqs.ts";` })).toEqual([]);
+  const above = { "index.ts": `export { Lovage } from "./app.ts";`, "app.ts": `import { loadSqs } from "#on-demand";` };
+  expect(found({ ...above, "on-demand.ts": `import { join } from "node:path";` })).toHaveLength(1);
+});
+
 test("only the modules that speak to AWS import its SDK", () => {
   const code = `import { SQSClient } from "@aws-sdk/client-sqs";`;
   expect(found({ "brokers/sqs.ts": code })).toEqual([]);

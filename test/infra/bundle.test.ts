@@ -74,8 +74,7 @@ test("they carry SQS and DynamoDB by clients of their own, and nothing that a fu
     expect(bundle.code).not.toContain("node:sqlite");
   }
   for (const part of [...UNUSED, "temporal-polyfill", "suncalc"]) expect(parts(worker, part)).toEqual([]);
-  // AWS's signer, and what that needs, is all that comes from elsewhere.
-  expect(parts(worker, "node_modules/").filter((module) => !/@smithy\/(signature-v4|core)\//.test(module))).toEqual([]);
+  expect(parts(worker, "node_modules/")).toEqual([]);
   for (const part of UNUSED.filter((part) => part !== "eventbridge")) expect(parts(beat, part)).toEqual([]);
 });
 
