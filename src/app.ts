@@ -38,6 +38,9 @@ import type { SchemaInput, SchemaOutput } from "./tasks/schema.ts";
 import { Task, type TaskFunction, type TaskRef } from "./tasks/task.ts";
 import type { Wire } from "./tasks/wire.ts";
 
+/** Defined by who bundles an app that does without `configFromObject` (esbuild's `--define:LOVAGE_OWN_NAMES=true`): it is left out. */
+declare const LOVAGE_OWN_NAMES: unknown;
+
 /**
  * The task that a function becomes. The function is taken as a whole, by a type without parameters: one with them would
  * give its own to a parameter with a default, `(x: number, y = 2)`, in place of the default's.
@@ -99,7 +102,15 @@ export class Lovage implements SignatureApplier {
         "configFromObject",
         "the app is in use already; configure it before the first call",
       );
-    this.engine.configure(configFromObject(source, options));
+    if (typeof LOVAGE_OWN_NAMES === "undefined") {
+      this.engine.configure(configFromObject(source, options));
+      this.engine.hasForeignNames = true;
+    } else {
+      throw new ImproperlyConfigured(
+        "configFromObject",
+        'is left out of this bundle, as the app did not call it when it was deployed; call it there too, or say bundling: { define: { LOVAGE_OWN_NAMES: "undefined" } }',
+      );
+    }
     return this;
   }
 

@@ -108,6 +108,9 @@ export class Engine implements PublishHost {
     this.#router = createRouter(this.#config);
   }
 
+  /** Whether settings came by `configFromObject`, in one of Celery's spellings or ours. */
+  hasForeignNames = false;
+
   /** Takes further settings, over those given before. Before the first use only: what is open cannot be moved. */
   configure(more: ConfigInput): void {
     const input = { ...this.#input, ...more };

@@ -224,6 +224,7 @@ export function bundlingFor(app: Lovage, options: FunctionBundling = {}): Bundli
       LOVAGE_BUNDLE: '"aws"',
       LOVAGE_SCHEDULER: String(longDelays),
       ...(serializers.every((serializer) => serializer === "json") ? { LOVAGE_JSON_ONLY: "true" } : {}),
+      ...(app.engine.hasForeignNames ? {} : { LOVAGE_OWN_NAMES: "true" }),
       ...(isModule ? COMMONJS : {}),
       ...own.define,
     },

@@ -36,20 +36,19 @@ interface Serializer {
 /** Defined by who bundles for an app that has JSON alone (esbuild's `--define:LOVAGE_JSON_ONLY=true`): the others are then left out. */
 declare const LOVAGE_JSON_ONLY: unknown;
 
-const loadPackage = {
-  msgpack: () =>
-    typeof LOVAGE_JSON_ONLY === "undefined" ? import("@msgpack/msgpack") : leftOut("application/x-msgpack"),
-  yaml: async () =>
-    typeof LOVAGE_JSON_ONLY === "undefined"
-      ? { yaml: await import("yaml"), ...(await import("./yaml.ts")) }
-      : leftOut("application/x-yaml"),
-};
+const loadYamlPackage = async () => ({ yaml: await import("yaml"), ...(await import("./yaml.ts")) });
 
-function leftOut(contentType: string): never {
-  throw new ContentDisallowed(
-    contentType,
-    "this bundle was made for JSON alone; name the serializer in acceptContent and deploy again",
-  );
+type Codec = Pick<Serializer, "dumps" | "loads">;
+
+/** In place of what a bundle for JSON alone has not. */
+function leftOut(contentType: string): Codec {
+  const refuse = async () => {
+    throw new ContentDisallowed(
+      contentType,
+      "this bundle was made for JSON alone; name the serializer in acceptContent and deploy again",
+    );
+  };
+  return { dumps: refuse, loads: refuse };
 }
 
 export const SERIALIZERS: Readonly<Record<SerializerName, Serializer>> = {
@@ -59,8 +58,18 @@ export const SERIALIZERS: Readonly<Record<SerializerName, Serializer>> = {
     dumps: stringifyValue,
     loads: loadJson,
   },
-  msgpack: { contentType: "application/x-msgpack", contentEncoding: "binary", dumps: dumpMsgpack, loads: loadMsgpack },
-  yaml: { contentType: "application/x-yaml", contentEncoding: "utf-8", dumps: dumpYaml, loads: loadYaml },
+  msgpack: {
+    contentType: "application/x-msgpack",
+    contentEncoding: "binary",
+    ...(typeof LOVAGE_JSON_ONLY === "undefined"
+      ? { dumps: dumpMsgpack, loads: loadMsgpack }
+      : leftOut("application/x-msgpack")),
+  },
+  yaml: {
+    contentType: "application/x-yaml",
+    contentEncoding: "utf-8",
+    ...(typeof LOVAGE_JSON_ONLY === "undefined" ? { dumps: dumpYaml, loads: loadYaml } : leftOut("application/x-yaml")),
+  },
 };
 
 const NAMES: ReadonlyMap<string, SerializerName | "pickle"> = new Map([
@@ -192,12 +201,12 @@ function widen(value: unknown, path: string | undefined): unknown {
 }
 
 async function dumpMsgpack(value: unknown, path?: string, depth?: number): Promise<Payload> {
-  const { encode } = await loadPackage.msgpack();
+  const { encode } = await import("@msgpack/msgpack");
   return encode(widen(toTree(value, path, depth), path), { useBigInt64: true, maxDepth: MAX_NESTING + 1 });
 }
 
 async function loadMsgpack(data: Payload, room?: number): Promise<unknown> {
-  const { decode } = await loadPackage.msgpack();
+  const { decode } = await import("@msgpack/msgpack");
   return decoded("msgpack", () => {
     const bytes = typeof data === "string" ? textToBytes(data) : data;
     // Twice: as the library makes it, and the copy of that.
@@ -207,12 +216,12 @@ async function loadMsgpack(data: Payload, room?: number): Promise<unknown> {
 }
 
 async function dumpYaml(value: unknown, path?: string, depth?: number): Promise<Payload> {
-  const { yaml, writeYaml } = await loadPackage.yaml();
+  const { yaml, writeYaml } = await loadYamlPackage();
   return writeYaml(yaml, toTree(value, path, depth));
 }
 
 async function loadYaml(data: Payload, room?: number): Promise<unknown> {
-  const { yaml, readYaml, YAML_ITEM_BYTES, YAML_MARKS } = await loadPackage.yaml();
+  const { yaml, readYaml, YAML_ITEM_BYTES, YAML_MARKS } = await loadYamlPackage();
   return decoded("YAML", () => {
     const text = toText(data);
     checkRoom(4 * text.length + YAML_ITEM_BYTES * countOf(text, YAML_MARKS), room);

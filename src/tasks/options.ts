@@ -381,6 +381,9 @@ const TASK_CHECKS: Record<keyof TaskOptions, Check> = {
   claim: flag,
 };
 
+/** Defined by who bundles for AWS, as `lovage/cdk` does. */
+declare const LOVAGE_BUNDLE: "aws";
+
 /** Options of Celery that mean nothing here: why, and what to do. */
 const REFUSED: Readonly<Record<string, string>> = {
   rateLimit:
@@ -468,7 +471,8 @@ function failing(test: Check, value: unknown, at: string, of: string): string | 
 
 function unknownHint(name: string, checks: Readonly<Record<string, Check>>): string {
   const camel = camelCase(name);
-  if (Object.hasOwn(REFUSED, camel)) return REFUSED[camel] as string;
+  // What a function carries was called before it was deployed: there it is enough that no such option exists.
+  if (typeof LOVAGE_BUNDLE === "undefined" && Object.hasOwn(REFUSED, camel)) return REFUSED[camel] as string;
   if (camel !== name && Object.hasOwn(checks, camel)) return `it is called ${camel} here`;
   const guess = nearest(name, Object.keys(checks));
   return guess === undefined ? `known: ${Object.keys(checks).join(", ")}` : `did you mean ${guess}?`;

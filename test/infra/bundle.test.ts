@@ -61,6 +61,8 @@ const UNUSED = [
   "aws-cdk-lib",
   "node_modules/yaml/",
   "@msgpack",
+  "protocol/msgpack",
+  "protocol/yaml",
   "@aws-sdk",
   "eventbridge",
   "commander",
@@ -122,6 +124,14 @@ test("an app that takes another serializer has it in its bundle", () => {
   expect(define).toMatchObject({ LOVAGE_BUNDLE: '"aws"', LOVAGE_SCHEDULER: "false" });
   expect(define).not.toHaveProperty("LOVAGE_JSON_ONLY");
   expect(bundlingFor(shop()).define).toHaveProperty("LOVAGE_JSON_ONLY");
+});
+
+test("an app that is configured from an object has what reads it in its bundle", () => {
+  const configured = shop();
+  expect(bundlingFor(configured).define).toHaveProperty("LOVAGE_OWN_NAMES");
+  configured.configFromObject({ task_time_limit: 20 });
+  expect(bundlingFor(configured).define).not.toHaveProperty("LOVAGE_OWN_NAMES");
+  expect(worker.modules.filter((module) => module.endsWith("src/config/config-object.ts"))).toEqual([]);
 });
 
 test("with long delays it brings Scheduler too, to be loaded when a message is due far off", () => {
