@@ -85,7 +85,7 @@ export const MEANINGS: { readonly [K in keyof typeof LIVE]: Meaning } = {
   },
   taskQueues: {
     default: "the default queue alone",
-    what: "The queues that workers serve and the AWS construct makes: names, or `{ name: { exchange, routingKey, timeLimit, memorySize, batchSize, maxBatchingWindow, maxConcurrency, reservedConcurrency, environment } }`. Where it is given, the default queue is served only if it is among them.",
+    what: "The queues that workers serve and the AWS construct makes: names, or `{ name: { exchange, routingKey, timeLimit, worker, memorySize, batchSize, maxBatchingWindow, maxConcurrency, reservedConcurrency, environment } }`. Where it is given, the default queue is served only if it is among them.",
     why: 'Exchanges are direct. Names are those that SQS takes after kombu\'s translation, at most 76 characters with the prefix, and none ends in "-dlq".',
   },
   taskRoutes: {

@@ -26,6 +26,7 @@ export type {
   PredefinedQueue,
   PublishRetryPolicy,
   QueueConfig,
+  QueueWorker,
   QueueInput,
   ResultBackendTransportOptions,
   TaskAnnotations,

@@ -1,6 +1,7 @@
 /** What goes on in an app, on one page of CloudWatch. */
 import { Duration } from "aws-cdk-lib";
 import * as cloudwatch from "aws-cdk-lib/aws-cloudwatch";
+import type * as ecs from "aws-cdk-lib/aws-ecs";
 import type { Construct } from "constructs";
 import { type Metric, NAMESPACE } from "../lambda/metrics.ts";
 import type { TaskQueue } from "./task-queue.ts";
@@ -23,7 +24,8 @@ export function taskDashboard(
   dashboard.addWidgets(
     new cloudwatch.AlarmStatusWidget({ title: "Alarms", alarms: [...alarms], width: 3 * WIDTH, height: 3 }),
   );
-  for (const [name, { queue, deadLetterQueue, function: fn }] of queues) {
+  for (const [name, taskQueue] of queues) {
+    const { queue, deadLetterQueue } = taskQueue;
     const metric = (metricName: Metric, statistic: string, label: string = metricName) =>
       new cloudwatch.Metric({
         namespace: NAMESPACE,
@@ -33,17 +35,24 @@ export function taskDashboard(
         period: Duration.minutes(1),
         dimensionsMap: { QueueName: queue.queueName },
       });
+    const waiting = new cloudwatch.GraphWidget({
+      title: `${name}: waiting`,
+      width: WIDTH,
+      left: [
+        queue.metricApproximateNumberOfMessagesVisible({ label: "waiting" }),
+        queue.metricApproximateNumberOfMessagesNotVisible({ label: "in hand" }),
+        deadLetterQueue.metricApproximateNumberOfMessagesVisible({ label: "dead letters" }),
+      ],
+      right: [queue.metricApproximateAgeOfOldestMessage({ label: "age of the oldest (s)" })],
+    });
+    if (taskQueue.worker !== "function") {
+      const { service } = taskQueue;
+      dashboard.addWidgets(waiting, ...(service === undefined ? [] : [containersWidget(name, service)]));
+      continue;
+    }
+    const fn = taskQueue.function;
     dashboard.addWidgets(
-      new cloudwatch.GraphWidget({
-        title: `${name}: waiting`,
-        width: WIDTH,
-        left: [
-          queue.metricApproximateNumberOfMessagesVisible({ label: "waiting" }),
-          queue.metricApproximateNumberOfMessagesNotVisible({ label: "in hand" }),
-          deadLetterQueue.metricApproximateNumberOfMessagesVisible({ label: "dead letters" }),
-        ],
-        right: [queue.metricApproximateAgeOfOldestMessage({ label: "age of the oldest (s)" })],
-      }),
+      waiting,
       new cloudwatch.GraphWidget({
         title: `${name}: tasks`,
         width: WIDTH,
@@ -70,3 +79,14 @@ export function taskDashboard(
   }
   return dashboard;
 }
+
+const containersWidget = (name: string, service: ecs.FargateService) =>
+  new cloudwatch.GraphWidget({
+    title: `${name}: containers`,
+    width: WIDTH,
+    left: [
+      service.metricCpuUtilization({ label: "CPU (%)" }),
+      service.metricMemoryUtilization({ label: "memory (%)" }),
+    ],
+    leftYAxis: { min: 0, max: 100 },
+  });

@@ -1,15 +1,16 @@
 /** Rights: no wider than they have to be, for whoever is to have them, and never granted to nobody in silence. */
-import { Token, TokenComparison } from "aws-cdk-lib";
+import { Stack, Token, TokenComparison } from "aws-cdk-lib";
 import type * as dynamodb from "aws-cdk-lib/aws-dynamodb";
 import * as iam from "aws-cdk-lib/aws-iam";
 import type * as kms from "aws-cdk-lib/aws-kms";
 import * as sqs from "aws-cdk-lib/aws-sqs";
-import type { IConstruct } from "constructs";
+import type { Construct, IConstruct } from "constructs";
+import { controlKey } from "../control/rows.ts";
 import { ImproperlyConfigured } from "../errors.ts";
 import { groupKey, joinKey, taskKey } from "../results/backend.ts";
 
 /** The rows of a table, by what they are of. */
-const ROWS = { task: taskKey, group: groupKey, chord: joinKey } as const;
+const ROWS = { task: taskKey, group: groupKey, chord: joinKey, control: controlKey } as const;
 export type RowKind = keyof typeof ROWS;
 
 /** Where an app has its rows. */
@@ -96,6 +97,18 @@ export const queueEncryption = (key: kms.IKey | undefined) =>
 export function grantKey(key: kms.IKey, grantee: iam.IGrantable): void {
   const actions = ["Decrypt", "DescribeKey", "Encrypt", "GenerateDataKey", "GenerateDataKeyWithoutPlaintext"];
   key.grant(grantee, ...[...actions, "ReEncryptFrom", "ReEncryptTo"].map((action) => `kms:${action}`));
+}
+
+/** Lets CloudWatch's logs use a key. */
+export function letLogs(scope: Construct, key: kms.IKey): void {
+  const { partition, region, account } = Stack.of(scope);
+  letService(
+    key,
+    `logs.${region}.amazonaws.com`,
+    "Logs",
+    ["Decrypt", "Encrypt", "ReEncryptFrom", "ReEncryptTo", "GenerateDataKey", "DescribeKey"],
+    { ArnLike: { "kms:EncryptionContext:aws:logs:arn": `arn:${partition}:logs:${region}:${account}:*` } },
+  );
 }
 
 /**

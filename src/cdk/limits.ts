@@ -21,6 +21,14 @@ export const LIMITS = {
   /** An event poller runs ten invocations at a time, so that a queue has 20,000 at most. */
   minimumPollers: { min: 2, max: 200, unit: "pollers" },
   maximumPollers: { min: 2, max: 2000, unit: "pollers" },
+  /** Of a container. */
+  concurrency: { min: 1, max: 10_000, unit: "tasks at a time" },
+  minTasks: { min: 0, max: 5000, unit: "containers" },
+  /** ECS runs no more tasks of a service. */
+  maxTasks: { min: 1, max: 5000, unit: "containers" },
+  backlogPerTask: { min: 1, max: 1_000_000, unit: "messages" },
+  /** Fargate's longest; shorter than this nothing could be handed back. */
+  stopTimeout: { min: 15, max: 120, unit: "seconds" },
   reservedConcurrency: { min: 1, max: 1_000_000, unit: "invocations" },
   retentionPeriod: { min: 60, max: 14 * 86_400, unit: "seconds (a minute to 14 days)" },
 } as const satisfies Record<string, Range>;

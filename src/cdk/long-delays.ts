@@ -1,5 +1,5 @@
 /** Delays beyond SQS's own: EventBridge Scheduler's entries, and the roles by which it sends what they hold. */
-import { Annotations, type RemovalPolicy, Stack, Token, Validations } from "aws-cdk-lib";
+import { Annotations, type RemovalPolicy, Stack, Token } from "aws-cdk-lib";
 import * as iam from "aws-cdk-lib/aws-iam";
 import type * as kms from "aws-cdk-lib/aws-kms";
 import * as scheduler from "aws-cdk-lib/aws-scheduler";
@@ -7,6 +7,7 @@ import { Construct } from "constructs";
 import { isFifo } from "../brokers/broker.ts";
 import { translateQueueName } from "../brokers/queue-name.ts";
 import { ImproperlyConfigured } from "../errors.ts";
+import { acknowledge, wildcard } from "./nag.ts";
 import type { TaskQueue } from "./task-queue.ts";
 
 export interface LongDelaysProps {
@@ -129,20 +130,13 @@ export class LongDelays extends Construct {
     const { grantPrincipal } = grantee;
     if (!Construct.isConstruct(grantPrincipal)) return;
     for (const arn of entries) {
-      Validations.of(grantPrincipal).acknowledge({
-        id: `AwsSolutions::AwsSolutions-IAM5[Resource::${shown(stack.resolve(arn))}]`,
-        reason: "An entry is named by a hash of its message, and the group has no other entries.",
-      });
+      acknowledge(
+        grantPrincipal,
+        wildcard(grantPrincipal, arn),
+        "An entry is named by a hash of its message, and the group has no other entries.",
+      );
     }
   }
-}
-
-/** An ARN as cdk-nag shows it. */
-function shown(
-  arn: string | { readonly Ref: string } | { readonly "Fn::Join": readonly [string, readonly never[]] },
-): string {
-  if (typeof arn === "string") return arn;
-  return "Ref" in arn ? `<${arn.Ref}>` : arn["Fn::Join"][1].map(shown).join(arn["Fn::Join"][0]);
 }
 
 const allow = (actions: string[], resources: string[]) => new iam.PolicyStatement({ actions, resources });

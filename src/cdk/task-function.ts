@@ -1,6 +1,6 @@
 /** The functions of an app: one way to bundle them, and a role with the rights that they are given and no others. */
 import { fileURLToPath } from "node:url";
-import { Annotations, type Duration, RemovalPolicy, type Size, Stack } from "aws-cdk-lib";
+import { Annotations, type Duration, RemovalPolicy, type Size } from "aws-cdk-lib";
 import type * as ec2 from "aws-cdk-lib/aws-ec2";
 import * as iam from "aws-cdk-lib/aws-iam";
 import type * as kms from "aws-cdk-lib/aws-kms";
@@ -9,7 +9,7 @@ import { type BundlingOptions, NodejsFunction, OutputFormat } from "aws-cdk-lib/
 import * as logs from "aws-cdk-lib/aws-logs";
 import { Construct } from "constructs";
 import type { Lovage } from "../app.ts";
-import { letService } from "./grants.ts";
+import { letLogs } from "./grants.ts";
 import { checkRange, LIMITS } from "./limits.ts";
 
 /** What a user may say of a function beyond its code. */
@@ -85,16 +85,7 @@ export function taskFunction(scope: Construct, id: string, props: TaskFunctionPr
     ...(props.encryptionKey === undefined ? {} : { encryptionKey: props.encryptionKey }),
     removalPolicy: RemovalPolicy.DESTROY,
   });
-  if (props.encryptionKey !== undefined) {
-    const { partition, region, account } = Stack.of(home);
-    letService(
-      props.encryptionKey,
-      `logs.${region}.amazonaws.com`,
-      "Logs",
-      ["Decrypt", "Encrypt", "ReEncryptFrom", "ReEncryptTo", "GenerateDataKey", "DescribeKey"],
-      { ArnLike: { "kms:EncryptionContext:aws:logs:arn": `arn:${partition}:logs:${region}:${account}:*` } },
-    );
-  }
+  if (props.encryptionKey !== undefined) letLogs(home, props.encryptionKey);
   const role = new iam.Role(home, "Role", { assumedBy: new iam.ServicePrincipal("lambda.amazonaws.com") });
   role.addToPrincipalPolicy(
     new iam.PolicyStatement({

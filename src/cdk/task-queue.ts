@@ -1,6 +1,7 @@
-/** One queue of an app: the SQS queue, its dead letters, and the function that serves it. */
+/** One queue of an app: the SQS queue, its dead letters, and who works on it: a function, containers, or nobody of the stack's. */
 import { Duration, RemovalPolicy } from "aws-cdk-lib";
 import * as cloudwatch from "aws-cdk-lib/aws-cloudwatch";
+import type * as ecs from "aws-cdk-lib/aws-ecs";
 import * as iam from "aws-cdk-lib/aws-iam";
 import type * as kms from "aws-cdk-lib/aws-kms";
 import * as lambda from "aws-cdk-lib/aws-lambda";
@@ -11,13 +12,14 @@ import { Construct } from "constructs";
 import type { Lovage } from "../app.ts";
 import { deadLetterQueue, isFifo, MAX_RECEIVES } from "../brokers/broker.ts";
 import { checkQueueName } from "../brokers/queue-name.ts";
-import type { QueueConfig } from "../config/config.ts";
+import type { QueueConfig, QueueWorker } from "../config/config.ts";
 import { ImproperlyConfigured } from "../errors.ts";
 import { MAX_FUNCTION_TIMEOUT_S, TIMEOUT_MARGIN_S, VISIBILITY_MARGIN_S } from "../lambda/deadline.ts";
 import { checkEnvironment } from "../config/values.ts";
 import { type Metric, NAMESPACE } from "../lambda/metrics.ts";
 import { alarm, sum } from "./alarms.ts";
-import { grantKey, queueEncryption } from "./grants.ts";
+import { type ContainerOptions, ContainerWorker } from "./container-worker.ts";
+import { grantKey, grantOn, queueEncryption } from "./grants.ts";
 import { checkRange, INVOCATIONS_OF_POLLER, LIMITS, MAX_BATCH_WITHOUT_WINDOW } from "./limits.ts";
 import { type FunctionOptions, taskFunction, type TaskBundling } from "./task-function.ts";
 
@@ -54,6 +56,8 @@ export interface TaskQueueOptions extends FunctionOptions {
   readonly failedPercent?: number;
   /** The module of this queue's worker, so that a bundle has the code of its own tasks alone. @default - `entry` of `TaskQueues` */
   readonly entry?: string;
+  /** Where the declaration says `worker: "container"`: its image, size and number. @default - `container` of `TaskQueues` */
+  readonly container?: ContainerOptions;
   /** Bundling of this queue's function. @default - `bundling` of `TaskQueues` */
   readonly bundling?: TaskBundling;
 }
@@ -71,6 +75,8 @@ export interface TaskQueueProps extends TaskQueueOptions {
   readonly longDelays?: boolean;
 }
 
+/** Seconds: SQS hides a message for no longer. */
+const MAX_CONTAINER_TIME_S = 43_200;
 /** Seconds that a task may run where nothing says more. */
 const DEFAULT_TIME_LIMIT_S = 60;
 const DEFAULT_BATCH_SIZE = 10;
@@ -88,17 +94,27 @@ const FEWEST_TASKS = 10;
 export class TaskQueue extends Construct implements iam.IGrantable {
   readonly queue: sqs.Queue;
   readonly deadLetterQueue: sqs.Queue;
-  readonly function: NodejsFunction;
+  /** Who works on it. */
+  readonly worker: QueueWorker;
+  /** The service of its containers, where `worker` is `container`. */
+  readonly service: ecs.FargateService | undefined;
+  /** The role of the function or of the containers. With `worker: "none"` there is none: `grantWork` gives yours its rights. */
   readonly grantPrincipal: iam.IPrincipal;
-  /** On dead letters, the age of the oldest message, errors and throttles of the function, and with `failedPercent` the share of tasks that fail. */
+  /**
+   * On dead letters and the age of the oldest message; where a function is the worker on its errors and throttles, and with
+   * `failedPercent` on the share of tasks that fail.
+   */
   readonly alarms: readonly cloudwatch.Alarm[];
+  readonly #function: NodejsFunction | undefined;
+  readonly #containers: ContainerWorker | undefined;
+  readonly #key: kms.IKey | undefined;
 
   constructor(scope: Construct, id: string, props: TaskQueueProps) {
     super(scope, id);
     const settings = settingsOf(props);
     const environment = { ...props.queue.environment, ...props.environment };
     checkEnvironment(environment, `taskQueues.${props.queue.name}.environment`);
-    const { queueName, timeout, pollers } = settings;
+    const { queueName, timeout } = settings;
     const common = {
       ...(isFifo(queueName) ? { fifo: true } : {}),
       enforceSSL: props.enforceSSL,
@@ -119,42 +135,35 @@ export class TaskQueue extends Construct implements iam.IGrantable {
           }
         : {}),
       queueName,
-      visibilityTimeout: Duration.seconds(settings.maxBatchingWindow + timeout + VISIBILITY_MARGIN_S),
+      // A poller says itself how long it hides a message, and says so anew while it runs.
+      ...(timeout === undefined
+        ? { visibilityTimeout: Duration.seconds(props.app.config.brokerTransportOptions.visibilityTimeout) }
+        : { visibilityTimeout: Duration.seconds(settings.maxBatchingWindow + timeout + VISIBILITY_MARGIN_S) }),
       retentionPeriod: props.retentionPeriod ?? RETENTION,
       deadLetterQueue: { queue: this.deadLetterQueue, maxReceiveCount: MAX_RECEIVES },
       removalPolicy: RemovalPolicy.DESTROY,
     });
-    this.function = taskFunction(this, "Worker", {
-      ...props,
-      ...(settings.memorySize === undefined ? {} : { memorySize: settings.memorySize }),
-      environment,
-      timeout: Duration.seconds(timeout),
-      reservedConcurrency: settings.reservedConcurrency,
-    });
-    this.grantPrincipal = this.function.grantPrincipal;
-    this.function.addToRolePolicy(
-      new iam.PolicyStatement({
-        actions: ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ChangeMessageVisibility"],
-        resources: [this.queue.queueArn],
-      }),
-    );
-    this.function.addToRolePolicy(
-      new iam.PolicyStatement({
-        actions: ["sqs:SendMessage", "sqs:GetQueueUrl"],
-        resources: [this.deadLetterQueue.queueArn],
-      }),
-    );
-    if (props.encryptionKey !== undefined) grantKey(props.encryptionKey, this.function);
-    new lambda.EventSourceMapping(this, "Messages", {
-      target: this.function,
-      eventSourceArn: this.queue.queueArn,
-      batchSize: settings.batchSize,
-      ...(pollers === undefined
-        ? { maxConcurrency: settings.maxConcurrency }
-        : { provisionedPollerConfig: { minimumPollers: pollers.minimum, maximumPollers: pollers.maximum } }),
-      reportBatchItemFailures: true,
-      ...(settings.maxBatchingWindow === 0 ? {} : { maxBatchingWindow: Duration.seconds(settings.maxBatchingWindow) }),
-    });
+    this.worker = settings.worker;
+    this.#key = props.encryptionKey;
+    if (timeout !== undefined) this.#function = this.#addFunction(props, settings, timeout, environment);
+    if (this.worker === "container") {
+      this.#containers = new ContainerWorker(this, "Containers", {
+        ...containerOf(props),
+        queueName: props.queue.name,
+        queue: this.queue,
+        environment,
+        architecture: props.architecture,
+        vpc: props.vpc,
+        vpcSubnets: props.vpcSubnets,
+        securityGroups: props.securityGroups,
+        logRetention: props.logRetention,
+        encryptionKey: props.encryptionKey,
+      });
+    }
+    this.service = this.#containers?.service;
+    const principal = (this.#function ?? this.#containers)?.grantPrincipal;
+    this.grantPrincipal = principal ?? new iam.UnknownPrincipal({ resource: this });
+    if (principal !== undefined) this.grantConsume(this);
     const outcomes = (metricName: Metric) =>
       new cloudwatch.Metric({
         namespace: NAMESPACE,
@@ -175,18 +184,22 @@ export class TaskQueue extends Construct implements iam.IGrantable {
         threshold: (props.oldestMessageAge ?? OLDEST_MESSAGE_AGE).toSeconds(),
         periods: 3,
       }),
-      alarm(this, "ErrorsAlarm", {
-        description: `The function of ${queueName} died or timed out: tasks that fail do not make it`,
-        metric: this.function.metricErrors(sum(FIVE_MINUTES)),
-        threshold: 1,
-      }),
-      alarm(this, "ThrottlesAlarm", {
-        description: `The function of ${queueName} is throttled: the account has too little concurrency for it`,
-        metric: this.function.metricThrottles(sum(FIVE_MINUTES)),
-        threshold: 1,
-        periods: 3,
-      }),
     ];
+    if (this.#function !== undefined) {
+      alarms.push(
+        alarm(this, "ErrorsAlarm", {
+          description: `The function of ${queueName} died or timed out: tasks that fail do not make it`,
+          metric: this.#function.metricErrors(sum(FIVE_MINUTES)),
+          threshold: 1,
+        }),
+        alarm(this, "ThrottlesAlarm", {
+          description: `The function of ${queueName} is throttled: the account has too little concurrency for it`,
+          metric: this.#function.metricThrottles(sum(FIVE_MINUTES)),
+          threshold: 1,
+          periods: 3,
+        }),
+      );
+    }
     // What share is too many the app alone knows; and emulators take no alarm on what is computed of metrics.
     if (props.failedPercent !== undefined) {
       alarms.push(
@@ -204,6 +217,62 @@ export class TaskQueue extends Construct implements iam.IGrantable {
     }
     this.alarms = alarms;
   }
+
+  /** The function that works on it. Throws `ImproperlyConfigured` where something else does: see `worker`. */
+  get function(): NodejsFunction {
+    if (this.#function !== undefined) return this.#function;
+    throw new ImproperlyConfigured(
+      `the queue ${this.node.id.replace("Queue-", "")}`,
+      `has no function: its worker is ${JSON.stringify(this.worker)}. Rights are given to the queue itself, as in table.grantReadData(taskQueues.queue(…))`,
+    );
+  }
+
+  /** Sets an environment variable of whoever works on it. Does nothing where that is nobody of the stack's. */
+  addEnvironment(name: string, value: string): void {
+    this.#function?.addEnvironment(name, value);
+    this.#containers?.addEnvironment(name, value);
+  }
+
+  /** Lets someone take messages of this queue, and move what cannot be handled to its dead letters. */
+  grantConsume(grantee: iam.IGrantable): void {
+    const own = { resource: this.queue, arn: this.queue.queueArn, name: `the queue ${this.queue.queueName}` };
+    grantOn([own], grantee, [
+      "sqs:ReceiveMessage",
+      "sqs:DeleteMessage",
+      "sqs:GetQueueAttributes",
+      "sqs:ChangeMessageVisibility",
+    ]);
+    const dead = { resource: this.deadLetterQueue, arn: this.deadLetterQueue.queueArn, name: "its dead letters" };
+    grantOn([dead], grantee, ["sqs:SendMessage", "sqs:GetQueueUrl"]);
+    if (this.#key !== undefined) grantKey(this.#key, grantee);
+  }
+
+  #addFunction(
+    props: TaskQueueProps,
+    settings: QueueSettings,
+    timeout: number,
+    environment: Readonly<Record<string, string>>,
+  ): NodejsFunction {
+    const { pollers } = settings;
+    const fn = taskFunction(this, "Worker", {
+      ...props,
+      ...(settings.memorySize === undefined ? {} : { memorySize: settings.memorySize }),
+      environment,
+      timeout: Duration.seconds(timeout),
+      reservedConcurrency: settings.reservedConcurrency,
+    });
+    new lambda.EventSourceMapping(this, "Messages", {
+      target: fn,
+      eventSourceArn: this.queue.queueArn,
+      batchSize: settings.batchSize,
+      ...(pollers === undefined
+        ? { maxConcurrency: settings.maxConcurrency }
+        : { provisionedPollerConfig: { minimumPollers: pollers.minimum, maximumPollers: pollers.maximum } }),
+      reportBatchItemFailures: true,
+      ...(settings.maxBatchingWindow === 0 ? {} : { maxBatchingWindow: Duration.seconds(settings.maxBatchingWindow) }),
+    });
+    return fn;
+  }
 }
 
 /** Declaration and options made one, and checked. Throws `ImproperlyConfigured`. */
@@ -212,14 +281,16 @@ function settingsOf(props: TaskQueueProps) {
   const setting = (name: string) => `taskQueues.${queue.name}.${name}`;
   const queueName = checkQueueName("taskQueues", prefix, queue.name, true);
   const fifo = isFifo(queueName);
+  const worker = queue.worker ?? "function";
   const limit = timeLimitOf(props.app, queue);
   const longest = MAX_FUNCTION_TIMEOUT_S - TIMEOUT_MARGIN_S;
-  if (limit.seconds > longest) {
+  if (worker === "function" && limit.seconds > longest) {
     throw new ImproperlyConfigured(
       limit.setting,
-      `must be at most ${longest} seconds on Lambda, whose functions end after ${MAX_FUNCTION_TIMEOUT_S} (${TIMEOUT_MARGIN_S} are kept for storing the outcome); given: ${limit.seconds}. Longer tasks run under \`lovage worker\`, on Fargate for example`,
+      `must be at most ${longest} seconds on Lambda, whose functions end after ${MAX_FUNCTION_TIMEOUT_S} (${TIMEOUT_MARGIN_S} are kept for storing the outcome); given: ${limit.seconds}. Containers run tasks of up to ${MAX_CONTAINER_TIME_S}: say worker: "container" in taskQueues.${queue.name}, and give its image (container) to TaskQueues`,
     );
   }
+  if (worker !== "function") refuseFunctionsOwn(props, worker);
   const memorySize = props.memorySize ?? queue.memorySize;
   checkRange(setting("memorySize"), memorySize, LIMITS.memorySize);
   const batchSize = props.batchSize ?? queue.batchSize ?? DEFAULT_BATCH_SIZE;
@@ -271,7 +342,9 @@ function settingsOf(props: TaskQueueProps) {
   checkRange(setting("retentionPeriod"), props.retentionPeriod?.toSeconds(), LIMITS.retentionPeriod);
   return {
     queueName,
-    timeout: Math.ceil(limit.seconds) + TIMEOUT_MARGIN_S,
+    worker,
+    /** Of the function, in seconds, where there is one. */
+    timeout: worker === "function" ? Math.ceil(limit.seconds) + TIMEOUT_MARGIN_S : undefined,
     memorySize,
     batchSize,
     maxBatchingWindow,
@@ -279,6 +352,42 @@ function settingsOf(props: TaskQueueProps) {
     pollers,
     reservedConcurrency,
   };
+}
+
+type QueueSettings = ReturnType<typeof settingsOf>;
+
+/** What only a function has, by the names of the declaration and of the deployment's options. */
+const FUNCTIONS_OWN = [
+  "memorySize",
+  "batchSize",
+  "maxBatchingWindow",
+  "maxConcurrency",
+  "reservedConcurrency",
+  "provisionedPollers",
+  "failedPercent",
+  "logLevel",
+  "ephemeralStorageSize",
+  "layers",
+] as const satisfies readonly (keyof TaskQueueOptions)[];
+
+/** Nothing that is said of a queue is left aside in silence. */
+function refuseFunctionsOwn(props: TaskQueueProps, worker: Exclude<QueueWorker, "function">): void {
+  const declared: Readonly<Record<string, unknown>> = { ...props.queue };
+  for (const name of FUNCTIONS_OWN) {
+    if ((props[name] ?? declared[name]) === undefined) continue;
+    throw new ImproperlyConfigured(
+      `taskQueues.${props.queue.name}.${name}`,
+      `is of a function, and the worker of this queue is ${JSON.stringify(worker)}: ${worker === "container" ? "size and number of containers are said by container (cpu, memoryLimitMiB, maxTasks …)" : "leave it out"}`,
+    );
+  }
+}
+
+function containerOf({ container, queue }: TaskQueueProps): ContainerOptions {
+  if (container !== undefined) return container;
+  throw new ImproperlyConfigured(
+    `queues.${queue.name}.container`,
+    'is needed, as its worker is "container": { image: ecs.ContainerImage.fromAsset(…) } there, or as container of TaskQueues for all such queues',
+  );
 }
 
 /** The longest time that a task of the queue may run, and where it is said. */

@@ -16,6 +16,7 @@ import { createRouter, type Route } from "../brokers/routes.ts";
 import { ImproperlyConfigured, QueueNotFound } from "../errors.ts";
 import { didYouMean } from "../nearest.ts";
 import { BeatRules, ruleEntries } from "./beat-rules.ts";
+import type { ContainerOptions } from "./container-worker.ts";
 import { taskDashboard } from "./dashboard.ts";
 import { grantKey, grantOn, grantRows, type RowKind, type RowsOf } from "./grants.ts";
 import { MAX_RESOURCES } from "./limits.ts";
@@ -78,6 +79,8 @@ export interface TaskQueuesProps extends SharedFunctionOptions {
   readonly alarmActions?: readonly cloudwatch.IAlarmAction[];
   /** Told when it is over. @default - nobody */
   readonly okActions?: readonly cloudwatch.IAlarmAction[];
+  /** The containers of queues whose declaration says `worker: "container"`; a queue's own in `queues` comes before it, as a whole. @default - none; needed for such a queue */
+  readonly container?: ContainerOptions;
   /** Bundling of the functions, over Lovage's own (`bundlingFor`). @default - one minified ES module with source maps, without the AWS SDK */
   readonly bundling?: TaskBundling;
 }
@@ -107,6 +110,7 @@ export class TaskQueues extends Construct {
   readonly longDelays: LongDelays | undefined;
   readonly #queues = new Map<string, TaskQueue>();
   readonly #rows: RowsOf;
+  readonly #sendsTo: (queue: string) => readonly string[];
 
   constructor(scope: Construct, id: string, props: TaskQueuesProps) {
     super(scope, id);
@@ -168,6 +172,7 @@ export class TaskQueues extends Construct {
     for (const queue of Object.values(config.taskQueues)) {
       const options = props.queues?.[queue.name] ?? {};
       const key = options.encryptionKey ?? props.encryptionKey;
+      const container = options.container ?? props.container;
       this.#queues.set(
         queue.name,
         // Below an id of its own kind: a queue may be called Results, Dashboard or Default.
@@ -177,6 +182,7 @@ export class TaskQueues extends Construct {
           queue,
           entry: options.entry ?? entry,
           ...(key === undefined ? {} : { encryptionKey: key }),
+          ...(container === undefined ? {} : { container }),
         }),
       );
     }
@@ -194,12 +200,11 @@ export class TaskQueues extends Construct {
       ...(this.longDelays?.query ?? []),
     ].join("&");
     this.brokerUrl = `sqs://${region}${query === "" ? "" : `?${query}`}`;
+    this.#sendsTo = (name) => sendsTo(props, name);
     for (const [name, queue] of this.#queues) {
-      this.environmentFor(queue.function);
-      this.grantSend(queue, sendsTo(props, name));
-      this.#grantRows(["task", "group", "chord"], queue, [...READ, ...WRITE]);
-      // What it has to tell goes along with the outcomes, or by itself.
-      this.#grantJournal(queue, ["dynamodb:PartiQLInsert", "dynamodb:PutItem"]);
+      if (queue.worker === "none") continue;
+      this.#setEnvironment(queue);
+      this.#grantTasks(queue, name, queue.worker === "container");
     }
 
     if (hasBeat) {
@@ -218,9 +223,7 @@ export class TaskQueues extends Construct {
       // What is put at run time may be for others: whoever is granted that says which.
       if (scheduled.length > 0) this.grantSend(this.beat.function, [...new Set(scheduled.map(({ queue }) => queue))]);
       this.#grantJournal(this.beat.function, ["dynamodb:PutItem"]);
-      for (const { function: worker } of this.#queues.values()) {
-        worker.addEnvironment("LOVAGE_BEAT_FUNCTION", this.beat.function.functionArn);
-      }
+      for (const queue of this.#queues.values()) queue.addEnvironment(BEAT_FUNCTION, this.beat.function.functionArn);
     }
     const alarms = [...this.#queues.values()].flatMap((queue) => queue.alarms);
     if (this.beat !== undefined) alarms.push(...this.beat.alarms);
@@ -282,10 +285,37 @@ export class TaskQueues extends Construct {
     return this.#grantRows(["task", "group"], grantee, ["dynamodb:PutItem", "dynamodb:UpdateItem"]);
   }
 
+  /**
+   * Gives a worker of yours, on EC2, EKS or your own machines, all that `lovage worker` needs: to take messages of these
+   * queues, to send to them and to those of `sendsTo`, to write its tasks' rows and the journal, and to be seen and steered.
+   * Its environment is `LOVAGE_BROKER_URL` and `LOVAGE_RESULT_BACKEND` (`brokerUrl` and `resultBackend`).
+   *
+   * @param queues That it works on, by their names in the app. Default: all of them.
+   */
+  grantWork(grantee: iam.IGrantable, queues: readonly string[] = [...this.#queues.keys()]): void {
+    for (const name of queues) {
+      this.queue(name).grantConsume(grantee);
+      this.#grantTasks(grantee, name, true);
+    }
+  }
+
   /** Points the app of a function at these queues and results. What it may do there, the grants say. */
   environmentFor(fn: lambda.Function): void {
-    for (const [name, value] of Object.entries(this.#environment)) fn.addEnvironment(name, value);
-    if (this.beat !== undefined) fn.addEnvironment("LOVAGE_BEAT_FUNCTION", this.beat.function.functionArn);
+    this.#setEnvironment(fn);
+    if (this.beat !== undefined) fn.addEnvironment(BEAT_FUNCTION, this.beat.function.functionArn);
+  }
+
+  #setEnvironment(worker: lambda.Function | TaskQueue): void {
+    for (const [name, value] of Object.entries(this.#environment)) worker.addEnvironment(name, value);
+  }
+
+  /** What running the tasks of a queue takes beyond taking its messages. A long-lived worker has rows of its own too. */
+  #grantTasks(grantee: iam.IGrantable, name: string, isLongLived: boolean): void {
+    this.grantSend(grantee, this.#sendsTo(name));
+    const kinds = ["task", "group", "chord"] as const;
+    this.#grantRows(isLongLived ? [...kinds, "control"] : kinds, grantee, [...READ, ...WRITE]);
+    // What it has to tell goes along with the outcomes, or by itself.
+    this.#grantJournal(grantee, ["dynamodb:PartiQLInsert", "dynamodb:PutItem"]);
   }
 
   /**
@@ -337,7 +367,7 @@ export class TaskQueues extends Construct {
       `https://${region}.console.aws.amazon.com/cloudwatch/home?region=${region}#dashboards/dashboard/${this.dashboard.dashboardName}`,
       "Queues, tasks and alarms at a glance",
     );
-    if (this.beat !== undefined) output("BeatFunction", this.beat.function.functionArn, "LOVAGE_BEAT_FUNCTION");
+    if (this.beat !== undefined) output("BeatFunction", this.beat.function.functionArn, BEAT_FUNCTION);
     output("BrokerUrl", this.brokerUrl, "LOVAGE_BROKER_URL");
     output("ResultBackend", this.resultBackend, "LOVAGE_RESULT_BACKEND");
   }
@@ -353,6 +383,8 @@ function idOf(name: string): string {
   const plain = name.replace(NOT_IN_IDS, "");
   return plain === name ? name : `${plain}${createHash("sha256").update(name).digest("hex").slice(0, 8)}`;
 }
+
+const BEAT_FUNCTION = "LOVAGE_BEAT_FUNCTION";
 
 const READ = ["dynamodb:BatchGetItem"];
 /** A batch's claims and outcomes are statements of PartiQL, which have rights of their own. */

@@ -28,6 +28,12 @@ export interface QueueInput {
   readonly routingKey?: string;
   /** Seconds that a task of this queue may run, over 0 to 43,200; on AWS the function's timeout follows from it. */
   readonly timeLimit?: number;
+  /**
+   * Where the queue is worked on, once it is deployed: by a Lambda `function`, by a `container` on Fargate (tasks of more
+   * than 15 minutes, programs such as ffmpeg, steady load), or by `none` that the stack makes: workers of yours elsewhere.
+   * What follows here is a function's. Default: `function`.
+   */
+  readonly worker?: QueueWorker;
   /** Memory of the function in MB, 128 to 10,240. */
   readonly memorySize?: number;
   /** Messages that one invocation gets at most, 1 to 10,000; 1 to 10 on a FIFO queue. */
@@ -41,6 +47,9 @@ export interface QueueInput {
   /** Environment variables of the function. */
   readonly environment?: Readonly<Record<string, string>>;
 }
+
+/** Where a queue is worked on. */
+export type QueueWorker = "function" | "container" | "none";
 
 /** A declared queue, with its binding filled in. */
 export interface QueueConfig extends Omit<QueueInput, "exchange" | "routingKey"> {

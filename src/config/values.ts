@@ -8,6 +8,7 @@ import type {
   Compression,
   PublishRetryPolicy,
   QueueInput,
+  QueueWorker,
   ResultBackendTransportOptions,
   TaskAnnotations,
 } from "./config.ts";
@@ -160,11 +161,17 @@ export function checkEnvironment(variables: Readonly<Record<string, string>>, at
   );
 }
 
+const WORKERS = ["function", "container", "none"] as const satisfies readonly QueueWorker[];
+
+const queueWorker: Parse<QueueWorker> = (value, at) =>
+  WORKERS.find((worker) => worker === value) ?? fail(at, `one of ${WORKERS.map(show).join(", ")}`, value);
+
 const queueShape = shape<QueueInput>(
   {
     exchange: text,
     routingKey: name,
     timeLimit: seconds({ over: 0, max: 43_200 }),
+    worker: queueWorker,
     memorySize: integer(128, 10_240),
     batchSize: integer(1, 10_000),
     maxBatchingWindow: integer(0, 300),

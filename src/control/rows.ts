@@ -11,13 +11,14 @@ export const BEAT_MS = 5_000;
 const GONE_MS = 30_000;
 
 const DAY_MS = 86_400_000;
-const PREFIX = "lovage-control-";
+/** The key of such a row. */
+export const controlKey = (name: string): string => `lovage-control-${name}`;
 
-const pauseKey = (queue: string): string => `${PREFIX}pause-${queue}`;
-const orderKey = (worker: string): string => `${PREFIX}order-${worker}`;
-const workerKey = (worker: string): string => `${PREFIX}worker-${worker}`;
+const pauseKey = (queue: string): string => controlKey(`pause-${queue}`);
+const orderKey = (worker: string): string => controlKey(`order-${worker}`);
+const workerKey = (worker: string): string => controlKey(`worker-${worker}`);
 /** The names of the workers that there were on a day: a list that only grows, made by `join`. */
-const rosterKey = (day: number): string => `${PREFIX}workers-${day}`;
+const rosterKey = (day: number): string => controlKey(`workers-${day}`);
 const dayOf = (now: number): number => Math.floor(now / DAY_MS);
 
 /** Of a task that a worker has in hand. */

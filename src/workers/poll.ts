@@ -19,6 +19,7 @@ import { LEAVE } from "./disposition.ts";
 import { reportFault, watchFaults } from "./faults.ts";
 import { nameOf } from "./report.ts";
 import { type Presence, startPresence } from "./presence.ts";
+import { startProtection } from "./protection.ts";
 import { createWorker, type Disposition, LONG_RUN_MS, type Run } from "./worker.ts";
 
 export interface PollOptions {
@@ -159,6 +160,13 @@ export async function startPoller(
       }
     },
     failed: (error) => log("warning", `Messages in hand could not be kept for longer: ${String(error)}`),
+  });
+
+  const unprotect = startProtection({
+    env: engine.platform.env,
+    clock,
+    log,
+    oldest: () => began.values().next().value,
   });
 
   const noting = setInterval(() => {
@@ -512,6 +520,7 @@ export async function startPoller(
       over.abort("ended");
       if (isCold) await Promise.all(leaving);
       clearInterval(noting);
+      unprotect();
       // Others take it for gone soon enough, where that takes long.
       await Promise.race([absent(), clock.sleep(COLD_MS)]);
       await heartbeat.stop();

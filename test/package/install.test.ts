@@ -1,9 +1,9 @@
 /** What a stranger does with the package in its folder: the command, the tutorial, the demo, each export. */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { cpSync, existsSync, mkdirSync, readdirSync, symlinkSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { env, exec, installPacked, manifest, root } from "./packed.ts";
 
 let user: string;
@@ -16,6 +16,7 @@ beforeAll(async () => {
 afterAll(() => remove());
 
 const tutorial = join(root, "examples/tutorial");
+const containers = join(root, "examples/containers");
 
 test("the installed command names its version", async () => {
   expect((await exec(lovage, ["--version"], { cwd: user, env })).stdout).toBe(`${manifest.version}\n`);
@@ -52,6 +53,44 @@ test("the tutorial runs from the installed package by the lovage command", { tim
 test("the demo runs from the installed package", { timeout: 60_000 }, async () => {
   for (const name of readdirSync(tutorial)) cpSync(join(tutorial, name), join(user, name));
   expect((await exec(process.execPath, ["demo.ts"], { cwd: user, env })).stdout).toContain("That was the tutorial.");
+});
+
+test("the image of examples/containers is a worker that gives back what SIGTERM interrupts", {
+  timeout: 60_000,
+}, async () => {
+  const image = readFileSync(join(containers, "Dockerfile"), "utf8");
+  const of = (word: string) => new RegExp(`^${word} (.*)$`, "m").exec(image)?.[1] ?? "";
+  // The step before is `npm ci --omit=dev`, which this folder has behind it.
+  expect(of("COPY package.json")).toContain("package-lock.json");
+  expect(of("USER")).toBe("node");
+  expect(of("COPY \\*\\.ts")).toBe("./");
+  for (const name of ["tasks.ts", "worker.ts"]) cpSync(join(containers, name), join(user, name));
+  const [command = "", ...entry] = JSON.parse(of("ENTRYPOINT")) as string[];
+  const own = { ...env, LOVAGE_BROKER_URL: `sqlite:///${join(user, "studio.db")}` };
+  const start = (program: string) => {
+    const args = [...entry, "--queues", "video", "--concurrency", "1", "--grace", "1"];
+    const worker = spawn(join(user, command), args, { cwd: user, env: { ...own, ENCODER: program } });
+    return { worker, ended: once(worker, "exit") };
+  };
+  const { stdout } = await exec(lovage, ["call", "-A", "./tasks.ts", "video.encode", "--args", '["300"]'], {
+    cwd: user,
+    env: own,
+  });
+  const id = stdout.trim();
+  const state = async () =>
+    (await exec(lovage, ["result", "-A", "./tasks.ts", id, "--raw"], { cwd: user, env: own })).stdout;
+
+  const first = start("sleep");
+  await vi.waitFor(async () => expect(await state()).toContain("STARTED"), { timeout: 20_000, interval: 200 });
+  first.worker.kill("SIGTERM");
+  await first.ended;
+  const second = start("echo");
+  await vi.waitFor(async () => expect(JSON.parse(await state())).toMatchObject({ status: "SUCCESS", result: "300" }), {
+    timeout: 20_000,
+    interval: 200,
+  });
+  second.worker.kill("SIGTERM");
+  expect(await second.ended).toEqual([0, null]);
 });
 
 test("every export of the installed package loads", { timeout: 120_000 }, async () => {

@@ -1,0 +1,30 @@
+/** A function for short tasks and containers for long ones, of one app. */
+import { join } from "node:path";
+import { Stack, type StackProps } from "aws-cdk-lib";
+import { Platform } from "aws-cdk-lib/aws-ecr-assets";
+import { ContainerImage } from "aws-cdk-lib/aws-ecs";
+import type { Construct } from "constructs";
+import { TaskQueues } from "lovage/cdk";
+import { app } from "./tasks.ts";
+
+export class StudioStack extends Stack {
+  constructor(scope: Construct, id: string, props?: StackProps) {
+    super(scope, id, props);
+    new TaskQueues(this, "Tasks", {
+      app,
+      entry: join(import.meta.dirname, "worker.ts"),
+      container: {
+        image: ContainerImage.fromAsset(import.meta.dirname, {
+          exclude: ["cdk.out", "node_modules"],
+          platform: Platform.LINUX_ARM64,
+        }),
+        cpu: 4096,
+        memoryLimitMiB: 8192,
+        concurrency: 1, // an encoder takes all of its container's CPUs
+        maxTasks: 20,
+        spot: true,
+      },
+      queues: { video: { environment: { ENCODER: "ffmpeg" } } },
+    });
+  }
+}

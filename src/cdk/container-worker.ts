@@ -1,0 +1,263 @@
+/** The service of containers that works on a queue: on Fargate, from none while the queue is empty, and back. */
+import { Duration, RemovalPolicy, Stack, Token } from "aws-cdk-lib";
+import { AdjustmentType, type ScalingInterval } from "aws-cdk-lib/aws-applicationautoscaling";
+import * as cloudwatch from "aws-cdk-lib/aws-cloudwatch";
+import * as ec2 from "aws-cdk-lib/aws-ec2";
+import * as ecs from "aws-cdk-lib/aws-ecs";
+import * as iam from "aws-cdk-lib/aws-iam";
+import type * as kms from "aws-cdk-lib/aws-kms";
+import * as lambda from "aws-cdk-lib/aws-lambda";
+import * as logs from "aws-cdk-lib/aws-logs";
+import type * as sqs from "aws-cdk-lib/aws-sqs";
+import { Construct } from "constructs";
+import { ImproperlyConfigured } from "../errors.ts";
+import { letLogs } from "./grants.ts";
+import { checkRange, LIMITS } from "./limits.ts";
+import { acknowledge, wildcard } from "./nag.ts";
+
+/** What a container is told that works on a queue (`worker: "container"`). */
+export interface ContainerOptions {
+  /**
+   * The image. Its `ENTRYPOINT` is `lovage worker -A …`, and passes signals on; what `command` says comes after it.
+   * `ecs.ContainerImage.fromAsset(".")` builds it from a Dockerfile for the architecture that the queue has.
+   */
+  readonly image: ecs.ContainerImage;
+  /** What is put after the image's `ENTRYPOINT`. @default - `--queues <queue> --concurrency <concurrency> --grace <a little less than stopTimeout>` */
+  readonly command?: readonly string[];
+  /** Tasks at a time in one container, 1 to 10,000. @default 4 */
+  readonly concurrency?: number;
+  /** CPU units of a container, 1,024 for a whole one, 256 to 16,384. Fargate takes certain pairs with memory alone. @default 1024 */
+  readonly cpu?: number;
+  /** Memory of a container in MiB, 512 to 122,880. @default 2048 */
+  readonly memoryLimitMiB?: number;
+  /** Room on a container's disk in GiB, 21 to 200. @default - Fargate's 20 */
+  readonly ephemeralStorageGiB?: number;
+  /**
+   * Whether containers run on Fargate's spare capacity, at about a third of the price. AWS takes it back with a warning of
+   * two minutes, and what does not end in that time is handed back to the queue. @default false
+   */
+  readonly spot?: boolean;
+  /** The cluster, whose VPC is taken too. @default - one of the deployment's own, in the `vpc` of the queue or of `TaskQueues` */
+  readonly cluster?: ecs.ICluster;
+  /** Containers while nothing is to be done. @default 0 */
+  readonly minTasks?: number;
+  /** Containers at most, 1 to 5,000. @default 10 */
+  readonly maxTasks?: number;
+  /** So many messages, waiting or in hand, are worth a container. @default - `concurrency` */
+  readonly backlogPerTask?: number;
+  /** From SIGTERM to SIGKILL: what runs may end in it. Up to 120 seconds, which is what Fargate grants. @default Duration.seconds(120) */
+  readonly stopTimeout?: Duration;
+  /** Asks a container whether it is well. @default - none: a worker that cannot go on ends by itself */
+  readonly healthCheck?: ecs.HealthCheck;
+}
+
+export interface ContainerWorkerProps extends ContainerOptions {
+  /** The queue by its name in the app. */
+  readonly queueName: string;
+  readonly queue: sqs.IQueue;
+  readonly environment: Readonly<Record<string, string>>;
+  /** @default lambda.Architecture.ARM_64 */
+  readonly architecture?: lambda.Architecture | undefined;
+  readonly vpc?: ec2.IVpc | undefined;
+  readonly vpcSubnets?: ec2.SubnetSelection | undefined;
+  readonly securityGroups?: ec2.ISecurityGroup[] | undefined;
+  readonly logRetention: logs.RetentionDays;
+  /** Encrypts the log. */
+  readonly encryptionKey?: kms.IKey | undefined;
+}
+
+const DEFAULT_CONCURRENCY = 4;
+const DEFAULT_MAX_TASKS = 10;
+const STOP_TIMEOUT = Duration.seconds(120);
+/** Of the time to stop, for handing back what did not end: tasks have 5 seconds after their signal, and requests take a moment. */
+const HAND_BACK_S = 10;
+/** Application Auto Scaling's, of one policy. */
+const MAX_STEPS = 20;
+/** SQS counts its messages for CloudWatch once a minute. */
+const MINUTE = Duration.minutes(1);
+
+/** A service on Fargate whose containers poll one queue. */
+export class ContainerWorker extends Construct implements iam.IGrantable {
+  readonly service: ecs.FargateService;
+  readonly grantPrincipal: iam.IPrincipal;
+  readonly #container: ecs.ContainerDefinition;
+
+  constructor(scope: Construct, id: string, props: ContainerWorkerProps) {
+    super(scope, id);
+    const { queue, queueName, cpu, memoryLimitMiB, ephemeralStorageGiB } = props;
+    const settings = settingsOf(props);
+    const logGroup = new logs.LogGroup(this, "Logs", {
+      retention: props.logRetention,
+      ...(props.encryptionKey === undefined ? {} : { encryptionKey: props.encryptionKey }),
+      removalPolicy: RemovalPolicy.DESTROY,
+    });
+    if (props.encryptionKey !== undefined) letLogs(this, props.encryptionKey);
+    const cluster = props.cluster ?? sharedCluster(this, props.vpc);
+    const architecture = props.architecture ?? lambda.Architecture.ARM_64;
+    const definition = new ecs.FargateTaskDefinition(this, "Task", {
+      cpu: cpu ?? 1024,
+      memoryLimitMiB: memoryLimitMiB ?? 2048,
+      ...(ephemeralStorageGiB === undefined ? {} : { ephemeralStorageGiB }),
+      runtimePlatform: {
+        operatingSystemFamily: ecs.OperatingSystemFamily.LINUX,
+        cpuArchitecture:
+          architecture.name === lambda.Architecture.X86_64.name
+            ? ecs.CpuArchitecture.X86_64
+            : ecs.CpuArchitecture.ARM64,
+      },
+    });
+    this.#container = definition.addContainer("Worker", {
+      image: props.image,
+      command: [...(props.command ?? commandOf(queueName, settings))],
+      environment: { ...props.environment },
+      stopTimeout: settings.stopTimeout,
+      // Somebody has to end what a task's own processes leave behind: a worker is nobody's init.
+      linuxParameters: new ecs.LinuxParameters(this, "Linux", { initProcessEnabled: true }),
+      logging: ecs.LogDrivers.awsLogs({ logGroup, streamPrefix: "worker", mode: ecs.AwsLogDriverMode.NON_BLOCKING }),
+      ...(props.healthCheck === undefined ? {} : { healthCheck: props.healthCheck }),
+    });
+    acknowledge(
+      definition,
+      "ECS2",
+      "The variables are names of queues and tables, and what the app's own declaration says: no secrets.",
+    );
+    const isOurs = props.cluster === undefined && props.vpc === undefined;
+    this.service = new ecs.FargateService(this, "Service", {
+      cluster,
+      taskDefinition: definition,
+      // Its public address is for its own requests to AWS: nobody is let in.
+      ...(isOurs ? { assignPublicIp: true } : {}),
+      ...(props.vpcSubnets === undefined ? {} : { vpcSubnets: props.vpcSubnets }),
+      ...(props.securityGroups === undefined ? {} : { securityGroups: props.securityGroups }),
+      capacityProviderStrategies: [{ capacityProvider: props.spot === true ? "FARGATE_SPOT" : "FARGATE", weight: 1 }],
+      // Of the new ones one may come before an old one goes: two workers of a queue do no harm.
+      minHealthyPercent: 100,
+      maxHealthyPercent: 200,
+      circuitBreaker: { rollback: true },
+    });
+    this.grantPrincipal = definition.taskRole;
+    // A worker keeps a container that has work from being taken away when there is less to do.
+    definition.addToTaskRolePolicy(protection(this, cluster));
+    acknowledge(
+      definition.taskRole,
+      wildcard(this, tasksOf(this, cluster)),
+      "A container protects itself alone, and its id is known to nobody before it runs.",
+    );
+    const scaling = this.service.autoScaleTaskCount({ minCapacity: settings.minTasks, maxCapacity: settings.maxTasks });
+    if (settings.minTasks < settings.maxTasks) {
+      scaling.scaleOnMetric("Backlog", {
+        metric: new cloudwatch.MathExpression({
+          // What runs counts too, or a queue that is all in hand would lose those who have it.
+          expression: "waiting + running",
+          label: `backlog of ${queueName}`,
+          period: MINUTE,
+          usingMetrics: {
+            waiting: queue.metricApproximateNumberOfMessagesVisible({ period: MINUTE, statistic: "Maximum" }),
+            running: queue.metricApproximateNumberOfMessagesNotVisible({ period: MINUTE, statistic: "Maximum" }),
+          },
+        }),
+        scalingSteps: scalingSteps(settings),
+        adjustmentType: AdjustmentType.EXACT_CAPACITY,
+        cooldown: MINUTE,
+      });
+    }
+  }
+
+  addEnvironment(name: string, value: string): void {
+    this.#container.addEnvironment(name, value);
+  }
+}
+
+interface Settings {
+  readonly concurrency: number;
+  readonly minTasks: number;
+  readonly maxTasks: number;
+  readonly backlogPerTask: number;
+  readonly stopTimeout: Duration;
+}
+
+function settingsOf(props: ContainerWorkerProps): Settings {
+  const at = (name: string) => `queues.${props.queueName}.container.${name}`;
+  const { concurrency = DEFAULT_CONCURRENCY, minTasks = 0, stopTimeout = STOP_TIMEOUT } = props;
+  const maxTasks = props.maxTasks ?? Math.max(DEFAULT_MAX_TASKS, Token.isUnresolved(minTasks) ? 0 : minTasks);
+  const backlogPerTask = props.backlogPerTask ?? concurrency;
+  checkRange(at("concurrency"), concurrency, LIMITS.concurrency);
+  checkRange(at("minTasks"), minTasks, LIMITS.minTasks);
+  checkRange(at("maxTasks"), maxTasks, LIMITS.maxTasks);
+  checkRange(at("backlogPerTask"), backlogPerTask, LIMITS.backlogPerTask);
+  checkRange(at("stopTimeout"), stopTimeout.toSeconds(), LIMITS.stopTimeout);
+  if (maxTasks < minTasks) {
+    throw new ImproperlyConfigured(
+      at("maxTasks"),
+      `must not be below minTasks, which is ${minTasks}; given: ${maxTasks}`,
+    );
+  }
+  return { concurrency, minTasks, maxTasks, backlogPerTask, stopTimeout };
+}
+
+function commandOf(queueName: string, { concurrency, stopTimeout }: Settings): readonly string[] {
+  const grace = Math.max(1, stopTimeout.toSeconds() - HAND_BACK_S);
+  return ["--queues", queueName, "--concurrency", String(concurrency), "--grace", String(grace)];
+}
+
+/** Of a backlog so many containers: one from the first message on, and one more for each `backlogPerTask`, up to the most. */
+function scalingSteps({ minTasks, maxTasks, backlogPerTask }: Settings): ScalingInterval[] {
+  const counts: number[] = [];
+  const steps = Math.min(maxTasks - minTasks, MAX_STEPS - 1);
+  for (let step = 1; step <= steps; step++) counts.push(minTasks + Math.ceil(((maxTasks - minTasks) * step) / steps));
+  // A message above what the containers of the step before take asks for the next step. Between two counts of messages, as
+  // the alarm of going down has its own threshold in it, and that of going up too.
+  const lowest = (at: number) => (counts[at - 1] ?? minTasks) * backlogPerTask + 0.5;
+  return [
+    { upper: lowest(0), change: minTasks },
+    ...counts.map((change, at) => ({
+      lower: lowest(at),
+      ...(at + 1 < counts.length ? { upper: lowest(at + 1) } : {}),
+      change,
+    })),
+  ];
+}
+
+/** One cluster for all queues of a deployment that name none. */
+function sharedCluster(worker: ContainerWorker, vpc: ec2.IVpc | undefined): ecs.ICluster {
+  // Beside the queues, so that each finds it.
+  const queue = worker.node.scope;
+  const home = queue?.node.scope ?? worker;
+  const id = vpc === undefined ? "Cluster" : `Cluster-${vpc.node.addr}`;
+  const found = home.node.tryFindChild(id);
+  if (found !== undefined) return found as ecs.Cluster;
+  return new ecs.Cluster(home, id, {
+    vpc: vpc ?? ownVpc(home),
+    enableFargateCapacityProviders: true,
+    containerInsightsV2: ecs.ContainerInsights.ENABLED,
+  });
+}
+
+/** Public subnets alone: a NAT gateway, which private ones would need, costs by the hour, and a worker takes no connections. */
+function ownVpc(scope: Construct): ec2.IVpc {
+  const vpc = new ec2.Vpc(scope, "Vpc", {
+    maxAzs: 2,
+    natGateways: 0,
+    subnetConfiguration: [{ name: "Workers", subnetType: ec2.SubnetType.PUBLIC }],
+    restrictDefaultSecurityGroup: false,
+    gatewayEndpoints: { DynamoDb: { service: ec2.GatewayVpcEndpointAwsService.DYNAMODB } },
+  });
+  acknowledge(
+    vpc,
+    "VPC7",
+    "Nobody is let in, and what goes out goes to AWS: flow logs of it would cost more than they tell.",
+  );
+  return vpc;
+}
+
+/** The containers of a cluster. */
+const tasksOf = (scope: Construct, { clusterName }: ecs.ICluster): string =>
+  Stack.of(scope).formatArn({ service: "ecs", resource: "task", resourceName: `${clusterName}/*` });
+
+/** Of itself alone a container may say that it is not to be taken away. */
+const protection = (scope: Construct, cluster: ecs.ICluster): iam.PolicyStatement =>
+  new iam.PolicyStatement({
+    actions: ["ecs:UpdateTaskProtection"],
+    resources: [tasksOf(scope, cluster)],
+    conditions: { ArnEquals: { "ecs:cluster": cluster.clusterArn } },
+  });

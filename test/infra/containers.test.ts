@@ -1,0 +1,281 @@
+/** Queues whose worker is a container, or nobody of the stack's. */
+import { Duration, Stack, Validations } from "aws-cdk-lib";
+import * as ec2 from "aws-cdk-lib/aws-ec2";
+import * as ecs from "aws-cdk-lib/aws-ecs";
+import * as iam from "aws-cdk-lib/aws-iam";
+import * as kms from "aws-cdk-lib/aws-kms";
+import * as lambda from "aws-cdk-lib/aws-lambda";
+import type * as sqs from "aws-cdk-lib/aws-sqs";
+import { AwsSolutionsChecks } from "cdk-nag";
+import type { ConfigInput } from "lovage";
+import { type ContainerOptions, TaskQueues, type TaskQueuesProps } from "lovage/cdk";
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import { allowed, deploy, type Deployment, FUNCTIONS, resources, shop, unbundled } from "./deployment.ts";
+
+const image = ecs.ContainerImage.fromRegistry("public.ecr.aws/docker/library/node:24-slim");
+const VIDEO: ConfigInput = {
+  taskQueues: { celery: {}, video: { timeLimit: 14_400, worker: "container" } },
+  taskRoutes: { "shop.resize": "video" },
+};
+
+const deployVideo = (container: Partial<ContainerOptions> = {}, props: Partial<TaskQueuesProps> = {}) =>
+  deploy(shop(VIDEO), { container: { image, ...container }, ...props });
+
+const only = (deployment: Deployment, type: string) => {
+  const found = Object.values(resources(deployment.template(), type));
+  expect(found, type).toHaveLength(1);
+  return found[0]?.Properties ?? {};
+};
+
+const containerOf = (deployment: Deployment) =>
+  (only(deployment, "AWS::ECS::TaskDefinition")["ContainerDefinitions"] as Record<string, unknown>[])[0] ?? {};
+
+test("a task of four hours has a queue that containers work on, beside one that a function works on", () => {
+  const deployment = deployVideo();
+  const template = deployment.template();
+  expect(Object.values(resources(template, "AWS::Lambda::EventSourceMapping"))).toHaveLength(1);
+  expect(containerOf(deployment)).toMatchObject({
+    Command: ["--queues", "video", "--concurrency", "4", "--grace", "110"],
+    StopTimeout: 120,
+    Environment: ["LOVAGE_BROKER_URL", "LOVAGE_RESULT_BACKEND", "LOVAGE_BEAT_FUNCTION"].map((Name) =>
+      expect.objectContaining({ Name }),
+    ),
+  });
+  template.hasResourceProperties("AWS::ECS::TaskDefinition", {
+    Cpu: "1024",
+    Memory: "2048",
+    RequiresCompatibilities: ["FARGATE"],
+    RuntimePlatform: { CpuArchitecture: "ARM64", OperatingSystemFamily: "LINUX" },
+  });
+  // A poller says itself for how long it hides a message: the attribute is what others get.
+  template.hasResourceProperties("AWS::SQS::Queue", { QueueName: "video", VisibilityTimeout: 30 });
+});
+
+test("containers come with the backlog, from none, and go with it", () => {
+  const deployment = deployVideo({ concurrency: 2, maxTasks: 3 });
+  expect(only(deployment, "AWS::ApplicationAutoScaling::ScalableTarget")).toMatchObject({
+    MinCapacity: 0,
+    MaxCapacity: 3,
+  });
+  const policies = Object.values(resources(deployment.template(), "AWS::ApplicationAutoScaling::ScalingPolicy"));
+  const alarms = Object.values(resources(deployment.template(), "AWS::CloudWatch::Alarm"));
+  /** How many containers the policies ask for at a backlog, by the rules of Application Auto Scaling. */
+  const wanted = (backlog: number): number | undefined => {
+    for (const { Properties } of policies) {
+      const { AdjustmentType, StepAdjustments } = Properties["StepScalingPolicyConfiguration"] as {
+        AdjustmentType: string;
+        StepAdjustments: {
+          MetricIntervalLowerBound?: number;
+          MetricIntervalUpperBound?: number;
+          ScalingAdjustment: number;
+        }[];
+      };
+      expect(AdjustmentType).toBe("ExactCapacity");
+      const id = Object.entries(resources(deployment.template(), "AWS::ApplicationAutoScaling::ScalingPolicy")).find(
+        ([, other]) => other.Properties === Properties,
+      )?.[0];
+      const alarm = alarms.find(
+        (one) => JSON.stringify(one.Properties["AlarmActions"]) === JSON.stringify([{ Ref: id }]),
+      );
+      const threshold = Number(alarm?.Properties["Threshold"]);
+      const isUpper = alarm?.Properties["ComparisonOperator"] === "GreaterThanOrEqualToThreshold";
+      if (isUpper ? backlog < threshold : backlog > threshold) continue;
+      const over = backlog - threshold;
+      const step = StepAdjustments.find(
+        ({
+          MetricIntervalLowerBound: low = Number.NEGATIVE_INFINITY,
+          MetricIntervalUpperBound: high = Number.POSITIVE_INFINITY,
+        }) => (isUpper ? over >= low && over < high : over > low && over <= high),
+      );
+      if (step !== undefined) return step.ScalingAdjustment;
+    }
+    return undefined;
+  };
+  expect([0, 1, 2, 3, 4, 5, 6, 100].map(wanted)).toEqual([0, 1, 1, 2, 2, 3, 3, 3]);
+});
+
+test.each([
+  [0, 5000],
+  [3, 20],
+  [0, 1],
+  [2, 2],
+])("from %d to %d containers need no more steps than AWS takes", (minTasks, maxTasks) => {
+  const deployment = deployVideo({ minTasks, maxTasks });
+  const policies = Object.values(resources(deployment.template(), "AWS::ApplicationAutoScaling::ScalingPolicy"));
+  const steps = policies.flatMap(
+    ({ Properties }) =>
+      (Properties["StepScalingPolicyConfiguration"] as { StepAdjustments: { ScalingAdjustment: number }[] })
+        .StepAdjustments,
+  );
+  expect(steps.length).toBeLessThanOrEqual(20 * policies.length);
+  if (minTasks < maxTasks) expect(Math.max(...steps.map(({ ScalingAdjustment }) => ScalingAdjustment))).toBe(maxTasks);
+  else expect(policies).toEqual([]);
+});
+
+const WORKS = (queue: string) => [
+  ...["BatchGetItem", "PartiQLInsert", "PartiQLUpdate", "PutItem", "UpdateItem"].map(
+    (action) => `dynamodb:${action} Results celery-task-meta-* celery-taskset-meta-* chord-unlock-* lovage-control-*`,
+  ),
+  "dynamodb:PartiQLInsert Journal",
+  "dynamodb:PutItem Journal",
+  `sqs:ChangeMessageVisibility ${queue}Queue`,
+  `sqs:DeleteMessage ${queue}Queue`,
+  `sqs:GetQueueAttributes ${queue}Queue`,
+  `sqs:GetQueueUrl ${queue}DeadLetters`,
+  `sqs:GetQueueUrl ${queue}Queue`,
+  `sqs:ReceiveMessage ${queue}Queue`,
+  `sqs:SendMessage ${queue}DeadLetters`,
+  `sqs:SendMessage ${queue}Queue`,
+];
+
+test("a container may do what its tasks do, keep itself from being taken away, and no more", () => {
+  const deployment = deployVideo();
+  const role = deployment.tasks.queue("video").grantPrincipal as iam.Role;
+  const rights = allowed(deployment, role);
+  expect(rights.filter((right) => !right.startsWith("ecs:"))).toEqual(WORKS("video").sort());
+  expect(rights.filter((right) => right.startsWith("ecs:"))).toEqual([
+    expect.stringMatching(/^ecs:UpdateTaskProtection .*task\/.*Cluster/),
+  ]);
+});
+
+test("a worker elsewhere is given exactly what a container has", () => {
+  const deployment = deploy(shop({ taskQueues: { celery: {}, media: { worker: "none" } } }));
+  const role = new iam.Role(deployment.stack, "Mine", { assumedBy: new iam.ServicePrincipal("ec2.amazonaws.com") });
+  deployment.tasks.grantWork(role, ["media"]);
+  expect(allowed(deployment, role)).toEqual(WORKS("media").sort());
+  expect(() => deployment.tasks.grantWork(role, ["medai"])).toThrow('there is no queue "medai"');
+});
+
+test("a queue with nobody of the stack's has its dead letters and its alarms, and says what it has not", () => {
+  const { tasks, template } = deploy(shop({ taskQueues: { celery: {}, media: { worker: "none" } } }));
+  const media = tasks.queue("media");
+  expect(media.worker).toBe("none");
+  expect(media.service).toBeUndefined();
+  expect(media.alarms).toHaveLength(2);
+  expect(() => media.function).toThrow(/the queue media: has no function: its worker is "none"/);
+  expect(Object.keys(resources(template(), "AWS::Lambda::EventSourceMapping"))).toHaveLength(1);
+  template().resourceCountIs("AWS::ECS::Service", 0);
+  template().resourceCountIs("AWS::EC2::VPC", 0);
+  template().hasResourceProperties("AWS::SQS::Queue", { QueueName: "media-dlq" });
+});
+
+test("a queue that moves from a function to containers and on stays the same queue", () => {
+  const ids = (worker: "function" | "container" | "none") => {
+    const { stack, tasks } = deploy(shop({ taskQueues: { celery: {}, video: { worker } } }), { container: { image } });
+    const { queue, deadLetterQueue } = tasks.queue("video");
+    return [queue, deadLetterQueue, tasks.table].map((one) =>
+      stack.getLogicalId((one as sqs.Queue).node.defaultChild as sqs.CfnQueue),
+    );
+  };
+  expect(ids("container")).toEqual(ids("function"));
+  expect(ids("none")).toEqual(ids("function"));
+});
+
+test("what is said of containers and their place is what is deployed", () => {
+  const deployment = deploy(
+    shop({ taskQueues: { celery: {}, video: { worker: "container", environment: { MODE: "hd", SIZE: "1" } } } }),
+    (stack) => ({
+      container: { image },
+      vpc: new ec2.Vpc(stack, "Mine"),
+      queues: {
+        video: {
+          environment: { SIZE: "2" },
+          architecture: lambda.Architecture.X86_64,
+          container: {
+            image,
+            cpu: 4096,
+            memoryLimitMiB: 16_384,
+            ephemeralStorageGiB: 100,
+            spot: true,
+            stopTimeout: Duration.seconds(30),
+            command: ["--queues", "video,celery"],
+            healthCheck: { command: ["CMD", "true"] },
+          },
+        },
+      },
+    }),
+  );
+  const template = deployment.template();
+  template.resourceCountIs("AWS::EC2::VPC", 1);
+  template.resourceCountIs("AWS::ECS::Cluster", 1);
+  template.hasResourceProperties("AWS::ECS::Service", {
+    CapacityProviderStrategy: [{ CapacityProvider: "FARGATE_SPOT", Weight: 1 }],
+    NetworkConfiguration: { AwsvpcConfiguration: { AssignPublicIp: "DISABLED" } },
+  });
+  template.hasResourceProperties("AWS::ECS::TaskDefinition", {
+    Cpu: "4096",
+    Memory: "16384",
+    EphemeralStorage: { SizeInGiB: 100 },
+    RuntimePlatform: { CpuArchitecture: "X86_64" },
+  });
+  expect(containerOf(deployment)).toMatchObject({
+    Command: ["--queues", "video,celery"],
+    StopTimeout: 30,
+    HealthCheck: { Command: ["CMD", "true"] },
+    Environment: expect.arrayContaining([
+      { Name: "MODE", Value: "hd" },
+      { Name: "SIZE", Value: "2" },
+    ]),
+  });
+});
+
+test("two queues of containers share a cluster", () => {
+  const deployment = deploy(
+    shop({ taskQueues: { celery: {}, video: { worker: "container" }, sound: { worker: "container" } } }),
+    { container: { image } },
+  );
+  deployment.template().resourceCountIs("AWS::ECS::Cluster", 1);
+  deployment.template().resourceCountIs("AWS::ECS::Service", 2);
+  deployment.template().resourceCountIs("AWS::EC2::NatGateway", 0);
+});
+
+test.each<[string, ConfigInput["taskQueues"], Partial<TaskQueuesProps>, RegExp]>([
+  [
+    "a time beyond a function's",
+    { celery: { timeLimit: 3600 } },
+    {},
+    /taskQueues\.celery\.timeLimit: must be at most 890 seconds on Lambda.*given: 3600\. Containers run tasks of up to 43200: say worker: "container"/,
+  ],
+  ["no image", { celery: { worker: "container" } }, {}, /queues\.celery\.container: is needed.*image/],
+  [
+    "what is a function's",
+    { celery: { worker: "container", memorySize: 512 } },
+    { container: { image } },
+    /taskQueues\.celery\.memorySize: is of a function.*memoryLimitMiB/,
+  ],
+  ["it, where nobody works", { celery: { worker: "none", maxConcurrency: 5 } }, {}, /maxConcurrency: is of a function/],
+  [
+    "a stop that Fargate does not grant",
+    { celery: { worker: "container" } },
+    { container: { image, stopTimeout: Duration.minutes(5) } },
+    /queues\.celery\.container\.stopTimeout: must be a whole number from 15 to 120 seconds; given: 300/,
+  ],
+  [
+    "fewer at most than at least",
+    { celery: { worker: "container" } },
+    { container: { image, minTasks: 5, maxTasks: 2 } },
+    /maxTasks: must not be below minTasks, which is 5; given: 2/,
+  ],
+])("%s is refused at synth", (_, taskQueues, props, message) => {
+  expect(() => deploy(shop({ ...(taskQueues && { taskQueues }) }), props)).toThrow(message);
+});
+
+test.each(["lambda", 5, null])("a worker of %j is refused where it is declared", (worker) => {
+  expect(() => shop({ taskQueues: { celery: { worker: worker as "none" } } })).toThrow(
+    /taskQueues\.celery\.worker.*"function", "container", "none"/,
+  );
+});
+
+test("AWS's Solutions pack finds nothing in a mixed stack, with a key of one's own too", () => {
+  const app = unbundled();
+  const stack = new Stack(app, "Mixed");
+  new TaskQueues(stack, "Tasks", {
+    app: shop(VIDEO),
+    entry: join(FUNCTIONS, "worker.ts"),
+    container: { image },
+    encryptionKey: new kms.Key(stack, "Key", { enableKeyRotation: true }),
+  });
+  Validations.of(app).addPlugins(new AwsSolutionsChecks(app));
+  expect(() => app.synth()).not.toThrow();
+});
