@@ -23,7 +23,7 @@ export interface RowsOf {
 }
 
 /** The rows of these kinds that an app has in its table, as IAM compares their keys. */
-function rowsOf({ keyPrefix, isPython }: RowsOf, kinds: readonly RowKind[]) {
+export function rowsOf({ keyPrefix, isPython }: RowsOf, kinds: readonly RowKind[]) {
   // A sign that IAM would take for a pattern stands for itself within `${}`.
   const plain = keyPrefix.replace(/[*?$]/g, (sign) => `\${${sign}}`);
   const patterns = kinds.map((kind) => `${isPython ? "b?" : ""}${plain}${ROWS[kind]("*")}`);
@@ -67,7 +67,10 @@ export function grantOn(
 }
 
 /** Whether a grantee is known to be of another account, where its own policy is not enough. */
-function isElsewhere(resource: iam.IResourceWithPolicyV2, { grantPrincipal }: iam.IGrantable): boolean {
+export function isElsewhere(
+  resource: Pick<iam.IResourceWithPolicyV2, "env">,
+  { grantPrincipal }: iam.IGrantable,
+): boolean {
   const { principalAccount } = grantPrincipal;
   if (principalAccount === undefined) return false;
   const compared = Token.compareStrings(resource.env.account, principalAccount);
@@ -96,8 +99,10 @@ export const queueEncryption = (key: kms.IKey | undefined) =>
 /** What SQS and DynamoDB ask of a key in the name of whoever calls them. Each by its name: `kms:GenerateDataKey*` is more. */
 export function grantKey(key: kms.IKey, grantee: iam.IGrantable): void {
   const actions = ["Decrypt", "DescribeKey", "Encrypt", "GenerateDataKey", "GenerateDataKeyWithoutPlaintext"];
-  key.grant(grantee, ...[...actions, "ReEncryptFrom", "ReEncryptTo"].map((action) => `kms:${action}`));
+  key.grant(grantee, ...keyRights([...actions, "ReEncryptFrom", "ReEncryptTo"]));
 }
+
+export const keyRights = (actions: readonly string[]): readonly string[] => actions.map((action) => `kms:${action}`);
 
 /** Lets CloudWatch's logs use a key. */
 export function letLogs(scope: Construct, key: kms.IKey): void {
@@ -126,7 +131,7 @@ export function letService(
     new iam.PolicyStatement({
       sid,
       principals: [new iam.ServicePrincipal(service)],
-      actions: actions.map((action) => `kms:${action}`),
+      actions: [...keyRights(actions)],
       resources: ["*"],
       conditions,
     }),

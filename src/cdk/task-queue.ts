@@ -96,6 +96,8 @@ export class TaskQueue extends Construct implements iam.IGrantable {
   readonly deadLetterQueue: sqs.Queue;
   /** Who works on it. */
   readonly worker: QueueWorker;
+  /** What has the function fetch from the queue, where `worker` is `function`: `app.control.pause()` disables it. */
+  readonly mapping: lambda.EventSourceMapping | undefined;
   /** The service of its containers, where `worker` is `container`. */
   readonly service: ecs.FargateService | undefined;
   /** The role of the function or of the containers. With `worker: "none"` there is none: `grantWork` gives yours its rights. */
@@ -145,7 +147,10 @@ export class TaskQueue extends Construct implements iam.IGrantable {
     });
     this.worker = settings.worker;
     this.#key = props.encryptionKey;
-    if (timeout !== undefined) this.#function = this.#addFunction(props, settings, timeout, environment);
+    if (timeout !== undefined) {
+      this.#function = this.#addFunction(props, settings, timeout, environment);
+      this.mapping = this.#map(this.#function, settings);
+    }
     if (this.worker === "container") {
       this.#containers = new ContainerWorker(this, "Containers", {
         ...containerOf(props),
@@ -253,16 +258,19 @@ export class TaskQueue extends Construct implements iam.IGrantable {
     timeout: number,
     environment: Readonly<Record<string, string>>,
   ): NodejsFunction {
-    const { pollers } = settings;
-    const fn = taskFunction(this, "Worker", {
+    return taskFunction(this, "Worker", {
       ...props,
       ...(settings.memorySize === undefined ? {} : { memorySize: settings.memorySize }),
       environment,
       timeout: Duration.seconds(timeout),
       reservedConcurrency: settings.reservedConcurrency,
     });
-    new lambda.EventSourceMapping(this, "Messages", {
-      target: fn,
+  }
+
+  #map(target: NodejsFunction, settings: QueueSettings): lambda.EventSourceMapping {
+    const { pollers } = settings;
+    return new lambda.EventSourceMapping(this, "Messages", {
+      target,
       eventSourceArn: this.queue.queueArn,
       batchSize: settings.batchSize,
       ...(pollers === undefined
@@ -271,7 +279,6 @@ export class TaskQueue extends Construct implements iam.IGrantable {
       reportBatchItemFailures: true,
       ...(settings.maxBatchingWindow === 0 ? {} : { maxBatchingWindow: Duration.seconds(settings.maxBatchingWindow) }),
     });
-    return fn;
   }
 }
 

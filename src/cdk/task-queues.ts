@@ -19,6 +19,7 @@ import { BeatRules, ruleEntries } from "./beat-rules.ts";
 import type { ContainerOptions } from "./container-worker.ts";
 import { taskDashboard } from "./dashboard.ts";
 import { grantKey, grantOn, grantRows, type RowKind, type RowsOf } from "./grants.ts";
+import { grantInspect, grantOperate, type Operated } from "./operator-grants.ts";
 import { MAX_RESOURCES } from "./limits.ts";
 import { LongDelays } from "./long-delays.ts";
 import { checkLiteral, defaultPrefix, takeNames } from "./names.ts";
@@ -97,7 +98,7 @@ export interface TaskQueuesProps extends SharedFunctionOptions {
 export class TaskQueues extends Construct {
   /** The result table. */
   readonly table: dynamodb.ITable;
-  /** The table of what has happened; absent where the app keeps no journal (`journal: false`). Who asks `app.journal` needs `dynamodb:Query` on it. */
+  /** The table of what has happened; absent where the app keeps no journal (`journal: false`). Who is to ask `app.journal` is granted it by `grantInspect`. */
   readonly journal: dynamodb.Table | undefined;
   /** `LOVAGE_BROKER_URL` of all that talks to the queues. */
   readonly brokerUrl: string;
@@ -299,6 +300,30 @@ export class TaskQueues extends Construct {
     }
   }
 
+  /**
+   * Lets someone look at all there is: `app.control.inspect()`, `app.journal`, `app.workflow`, results, dead letters with
+   * their bodies, and with beat its entries. It changes nothing. Throws `ImproperlyConfigured` for who has no policy in
+   * this account: an account, an ARN, a service, a role of another account.
+   */
+  grantInspect(grantee: iam.IGrantable): iam.Grant {
+    return grantInspect(this.#operated, grantee);
+  }
+
+  /**
+   * Lets someone look at all there is, as `grantInspect` does, and steer these queues with all of `app.control`: pause and
+   * resume, retry, redrive and delete dead letters, purge. Tasks can be revoked and forgotten, and long-lived workers be
+   * stopped, whatever their queue: rows say nothing of queues.
+   *
+   * @param queues By their names in the app. Default: all of them.
+   */
+  grantOperate(grantee: iam.IGrantable, queues: readonly string[] = [...this.#queues.keys()]): iam.Grant {
+    return grantOperate(
+      this.#operated,
+      grantee,
+      queues.map((name) => this.queue(name)),
+    );
+  }
+
   /** Points the app of a function at these queues and results. What it may do there, the grants say. */
   environmentFor(fn: lambda.Function): void {
     this.#setEnvironment(fn);
@@ -333,6 +358,15 @@ export class TaskQueues extends Construct {
       "beatEntry",
       "is needed for entries put at run time: the module that exports createBeatHandler(app)",
     );
+  }
+
+  get #operated(): Operated {
+    return {
+      rows: this.#rows,
+      journal: this.journal,
+      queues: this.#queues,
+      runtimeRules: this.beat?.runtimeRules,
+    };
   }
 
   get #environment(): Readonly<Record<string, string>> {

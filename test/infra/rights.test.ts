@@ -6,7 +6,7 @@ import * as iam from "aws-cdk-lib/aws-iam";
 import * as kms from "aws-cdk-lib/aws-kms";
 import type { TaskQueuesProps } from "lovage/cdk";
 import { expect, test } from "vitest";
-import { allowed, deploy, resources, roleOf, shop } from "./deployment.ts";
+import { allowed, deploy, resources, roleOf, shop, unbundled } from "./deployment.ts";
 
 const taskQueues = { celery: {}, media: {} };
 const TASKS = "celery-task-meta-*";
@@ -113,6 +113,83 @@ test("each grant allows what its name says and nothing else", () => {
     rowsOf(["BatchGetItem", "PartiQLInsert", "PartiQLUpdate", "PutItem", "UpdateItem"], `${GROUPS} ${CHORDS}`),
   );
   expect(() => tasks.grantSend(sender, ["medai"])).toThrow('there is no queue "medai"');
+});
+
+const CONTROL = "lovage-control-*";
+const inspecting = [
+  ...rowsOf(["BatchGetItem"], `${TASKS} ${GROUPS} ${CHORDS} ${CONTROL}`),
+  'cloudwatch:GetMetricData "*"',
+  "dynamodb:Query Journal",
+  'lambda:ListEventSourceMappings "*"',
+  "sqs:ChangeMessageVisibility celeryDeadLetters",
+  "sqs:ChangeMessageVisibility mediaDeadLetters",
+  "sqs:GetQueueAttributes celeryDeadLetters",
+  "sqs:GetQueueAttributes celeryQueue",
+  "sqs:GetQueueAttributes mediaDeadLetters",
+  "sqs:GetQueueAttributes mediaQueue",
+  "sqs:GetQueueUrl celeryDeadLetters",
+  "sqs:GetQueueUrl celeryQueue",
+  "sqs:GetQueueUrl mediaDeadLetters",
+  "sqs:GetQueueUrl mediaQueue",
+  'sqs:ListQueues "*"',
+  "sqs:ReceiveMessage celeryDeadLetters",
+  "sqs:ReceiveMessage mediaDeadLetters",
+];
+
+test("who looks may read all there is, and who steers may change the queues that are named", () => {
+  const deployment = deploy(shop({ taskQueues }));
+  const { stack, tasks } = deployment;
+  const role = (id: string) => new iam.Role(stack, id, { assumedBy: new iam.AccountRootPrincipal() });
+  const [inspector, operator] = [role("Inspector"), role("Operator")];
+  tasks.grantInspect(inspector);
+  tasks.grantOperate(operator, ["media"]);
+  const may = (one: iam.Role) =>
+    allowed(deployment, one)
+      .filter((right) => !right.startsWith("events:"))
+      .map((right) => right.replace(/\{.*:event-source-mapping:.*Queue([a-z]+Messages).*/, "$1"));
+  expect(may(inspector)).toEqual([...inspecting].sort());
+  expect(may(operator)).toEqual(
+    [
+      ...inspecting,
+      ...rowsOf(["PartiQLInsert", "PartiQLUpdate", "PutItem", "UpdateItem"], `${TASKS} ${GROUPS} ${CONTROL}`),
+      "dynamodb:PartiQLInsert Journal",
+      "dynamodb:PutItem Journal",
+      "lambda:UpdateEventSourceMapping mediaMessages",
+      "sqs:DeleteMessage mediaDeadLetters",
+      "sqs:PurgeQueue mediaDeadLetters",
+      "sqs:PurgeQueue mediaQueue",
+      "sqs:SendMessage mediaQueue",
+    ].sort(),
+  );
+  expect(() => tasks.grantOperate(operator, ["medai"])).toThrow('there is no queue "medai"');
+});
+
+test.each<[string, (stack: Stack) => iam.IGrantable]>([
+  ["an account", () => new iam.AccountPrincipal("222222222222")],
+  ["a service", () => new iam.ServicePrincipal("events.amazonaws.com")],
+  ["a role of another account", (stack) => iam.Role.fromRoleArn(stack, "There", "arn:aws:iam::222222222222:role/web")],
+])("%s cannot steer: it takes a role of the account", (_, grantee) => {
+  const { stack, tasks } = deploy(
+    shop({ taskQueues }),
+    {},
+    new Stack(unbundled(), "Here", { env: { account: "111111111111", region: "eu-west-1" } }),
+  );
+  expect(() => tasks.grantInspect(grantee(stack))).toThrow(/grantee: .*needs a role of this account/);
+});
+
+test("with beat who looks sees its entries, and with a key of one's own may read what it encrypts", () => {
+  const deployment = deploy(shop({ taskQueues, beatSchedule: { often } }), (stack) => ({
+    encryptionKey: new kms.Key(stack, "Key"),
+  }));
+  const role = new iam.Role(deployment.stack, "Role", { assumedBy: new iam.AccountRootPrincipal() });
+  deployment.tasks.grantInspect(role);
+  const rights = allowed(deployment, role).filter((right) => /^(events|kms):/.test(right));
+  expect(rights.map((right) => right.replace(/ .*/, ""))).toEqual([
+    "events:ListRules",
+    "events:ListTargetsByRule",
+    "kms:Decrypt",
+    "kms:DescribeKey",
+  ]);
 });
 
 test("apps that share a table are kept to their own rows, in the spelling that they have", () => {

@@ -1,0 +1,94 @@
+/** What `app.control`, `app.journal` and `app.workflow` ask of AWS: the rights of who looks at an app, and of who steers it. */
+import type * as dynamodb from "aws-cdk-lib/aws-dynamodb";
+import * as iam from "aws-cdk-lib/aws-iam";
+import { ImproperlyConfigured } from "../errors.ts";
+import { grantKey, isElsewhere, keyRights, rowsOf, type RowKind, type RowsOf } from "./grants.ts";
+import type { TaskQueue } from "./task-queue.ts";
+
+export interface Operated {
+  readonly rows: RowsOf;
+  readonly journal: dynamodb.Table | undefined;
+  /** By their names in the app. */
+  readonly queues: ReadonlyMap<string, TaskQueue>;
+  /** The rules of entries that were put at run time, as an ARN; absent without beat. */
+  readonly runtimeRules: string | undefined;
+}
+
+const READ_ROWS: readonly RowKind[] = ["task", "group", "chord", "control"];
+
+/** Looks, and changes nothing; dead letters that are looked at are hidden for a minute. */
+export function grantInspect({ rows, journal, queues, runtimeRules }: Operated, grantee: iam.IGrantable): iam.Grant {
+  const all = [...queues.values()];
+  const dead = all.map(({ deadLetterQueue }) => deadLetterQueue.queueArn);
+  const allow = rightsOf(rows.table, grantee);
+  allow(["sqs:GetQueueUrl", "sqs:GetQueueAttributes"], [...all.map(({ queue }) => queue.queueArn), ...dead]);
+  allow(["sqs:ReceiveMessage", "sqs:ChangeMessageVisibility"], dead);
+  allow(["dynamodb:BatchGetItem"], [rows.table.tableArn], rowsOf(rows, READ_ROWS));
+  if (journal !== undefined) allow(["dynamodb:Query"], [journal.tableArn]);
+  if (runtimeRules !== undefined) allow(["events:ListTargetsByRule"], [runtimeRules]);
+  const keys = [
+    rows.table.encryptionKey,
+    journal?.encryptionKey,
+    ...all.map(({ deadLetterQueue }) => deadLetterQueue.encryptionMasterKey),
+  ];
+  for (const key of new Set(keys)) key?.grant(grantee, ...keyRights(["Decrypt", "DescribeKey"]));
+  // They list names and numbers, and take no resource.
+  return allow(
+    [
+      "sqs:ListQueues",
+      "lambda:ListEventSourceMappings",
+      "cloudwatch:GetMetricData",
+      ...(runtimeRules === undefined ? [] : ["events:ListRules"]),
+    ],
+    ["*"],
+  );
+}
+
+/** Looks, and steers these queues. */
+export function grantOperate(operated: Operated, grantee: iam.IGrantable, names: readonly TaskQueue[]): iam.Grant {
+  const { rows, journal } = operated;
+  const given = grantInspect(operated, grantee);
+  const allow = rightsOf(rows.table, grantee);
+  const queues = names.map(({ queue }) => queue.queueArn);
+  const dead = names.map(({ deadLetterQueue }) => deadLetterQueue.queueArn);
+  // Tasks and dead letters are sent again, letters deleted, and either kind of queue purged.
+  allow(["sqs:SendMessage"], queues);
+  allow(["sqs:PurgeQueue"], [...queues, ...dead]);
+  allow(["sqs:DeleteMessage"], dead);
+  allow(
+    ["dynamodb:PartiQLInsert", "dynamodb:PartiQLUpdate", "dynamodb:PutItem", "dynamodb:UpdateItem"],
+    [rows.table.tableArn],
+    rowsOf(rows, ["task", "group", "control"]),
+  );
+  allow(
+    ["lambda:UpdateEventSourceMapping"],
+    names.flatMap(({ mapping }) => mapping?.eventSourceMappingArn ?? []),
+  );
+  if (journal !== undefined) allow(["dynamodb:PartiQLInsert", "dynamodb:PutItem"], [journal.tableArn]);
+  const keys = [
+    rows.table.encryptionKey,
+    journal?.encryptionKey,
+    ...names.map(({ queue }) => queue.encryptionMasterKey),
+  ];
+  for (const key of new Set(keys)) if (key !== undefined) grantKey(key, grantee);
+  return given;
+}
+
+/**
+ * Adds rights to a policy of the grantee. Throws `ImproperlyConfigured` where it has none in this account: what is
+ * asked for here is no queue's or table's alone to give.
+ */
+function rightsOf(table: dynamodb.ITable, grantee: iam.IGrantable) {
+  return (actions: readonly string[], resourceArns: readonly string[], conditions?: Conditions): iam.Grant => {
+    if (resourceArns.length === 0) return iam.Grant.drop(grantee, "there is nothing that it is for");
+    const right = { grantee, actions: [...actions], resourceArns: [...resourceArns] };
+    const grant = iam.Grant.addToPrincipal({ ...right, ...(conditions === undefined ? {} : { conditions }) });
+    if (grant.success && !isElsewhere(table, grantee)) return grant;
+    throw new ImproperlyConfigured(
+      "grantee",
+      `cannot look at an app or steer it, as it has no policy in this account: it needs a role of this account that it may assume, and the role is granted (given: ${String(grantee.grantPrincipal)})`,
+    );
+  };
+}
+
+type Conditions = ReturnType<typeof rowsOf>;
