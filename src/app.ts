@@ -4,6 +4,7 @@ import { type Eager, loadEager } from "#on-demand";
 import type { Around } from "./around.ts";
 import type { Incomplete, Step } from "./canvas/fit.ts";
 import { type SendManyOptions, type SentCalls, sendMany } from "./canvas/send-many.ts";
+import { dated, datedCanvas } from "./canvas/dated.ts";
 import { childOf, openStream, sendCanvas, toResult } from "./canvas/send.ts";
 import { checkCanvas, withMembers, withOptions } from "./canvas/shape.ts";
 import { type Applied, type Misfit, type OpenStream, Signature, type SignatureApplier } from "./canvas/signature.ts";
@@ -193,7 +194,7 @@ export class Lovage implements SignatureApplier {
     const scope = currentScope();
     scope?.assertOpen(`sending ${name}`);
     checkLimits(this.engine, name, options);
-    const call = await createCall(this.engine, name, args, options);
+    const call = await createCall(this.engine, name, args, dated(options, this.engine.moment));
     await send(this.engine, call, options);
     scope?.children.push([[call.message.id, null], null]);
     return new AsyncResult<R>(this.engine.reader, call.message.id, null, call.message.ignoreResult === true);
@@ -225,7 +226,10 @@ export class Lovage implements SignatureApplier {
       scope?.assertOpen(`sending ${call.task}`);
       // A task has as its children what it sends one by one: these may be without number.
       if (this.config.taskAlwaysEager) return this.applySignatureEagerly(call.toJSON(), [], {});
-      return toResult(this.engine.reader, await sendCanvas(this.engine, call.toJSON(), {}));
+      return toResult(
+        this.engine.reader,
+        await sendCanvas(this.engine, datedCanvas(call.toJSON(), this.engine.moment), {}),
+      );
     };
     return sendMany(calls, options, send, this.engine.uuid);
   }
@@ -268,7 +272,8 @@ export class Lovage implements SignatureApplier {
     const scope = currentScope();
     scope?.assertOpen(`sending ${signature.task}`);
     const { kwargs = {}, ...given } = options;
-    const node = await sendCanvas(this.engine, withOptions(signature, toWireOptions(given)), { args, kwargs });
+    const whole = datedCanvas(withOptions(signature, toWireOptions(given)), this.engine.moment);
+    const node = await sendCanvas(this.engine, whole, { args, kwargs });
     scope?.children.push(childOf(node));
     return toResult(this.engine.reader, node);
   }
@@ -288,19 +293,19 @@ export class Lovage implements SignatureApplier {
   openStream(signature: SignatureData, args: readonly unknown[], options: CallOptions): OpenStream {
     checkCall(signature.task, args, options);
     const { kwargs = {}, ...given } = options;
-    const whole = withOptions(signature, toWireOptions(given));
+    const { moment } = this.engine;
+    const whole = datedCanvas(withOptions(signature, toWireOptions(given)), moment);
     if (!this.config.taskAlwaysEager) {
       const scope = currentScope();
       scope?.assertOpen(`sending ${signature.task}`);
       const stream = openStream(this.engine, whole, { args, kwargs }, async (group, body) =>
         (await eager(signature.task)).completeStreamed(this.engine, group, body),
       );
-      if (scope === undefined) return stream;
       return {
         ...stream,
         async send(members) {
-          scope.assertOpen(`sending ${signature.task}`);
-          await stream.send(members);
+          scope?.assertOpen(`sending ${signature.task}`);
+          await stream.send(members.map((member) => datedCanvas(member, moment)));
         },
       };
     }

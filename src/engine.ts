@@ -59,6 +59,9 @@ const MIN_ROW_SECONDS = 15 * 86_400;
 /** What goes wrong with the journal is told so often at most, in milliseconds. */
 const WARN_MS = 60_000;
 
+/** By so much two moments differ: times of our days have no finer binary fraction that is as exact. */
+const MOMENT_MS = 2 ** -10;
+
 /** What an app has open; together, so that all of it is closed or set aside at once. */
 interface Opened {
   broker?: Promise<Broker> | undefined;
@@ -94,6 +97,7 @@ export class Engine implements PublishHost {
   #wrapBackend: (backend: Backend) => Backend = (backend) => backend;
   #options = new WeakMap<Task, TaskOptions>();
   #warned = Number.NEGATIVE_INFINITY;
+  #moment = 0;
   /** Where warnings go that concern no call: a worker has them in its log. */
   warn: (message: string) => void = (message) => console.warn(message);
   /** Where relative paths of its URLs begin: a task may go elsewhere. Edge runtimes have no folders. */
@@ -128,6 +132,7 @@ export class Engine implements PublishHost {
     const [input, platform, opened] = [this.#input, this.#platform, this.#opened];
     const [wrapBroker, wrapBackend] = [this.#wrapBroker, this.#wrapBackend];
     this.#platform = { ...platform, ...home.platform };
+    this.#moment = 0;
     try {
       this.configure(home.config);
     } catch (error) {
@@ -143,11 +148,21 @@ export class Engine implements PublishHost {
       this.#wrapBroker = wrapBroker;
       this.#wrapBackend = wrapBackend;
       this.#platform = platform;
+      this.#moment = 0;
       this.#input = input;
       this.configure({});
       await closeAll(there);
     };
   }
+
+  /**
+   * The time in milliseconds since the epoch, with a fraction where it was asked for before in the same one: of two moments the
+   * later is the greater.
+   */
+  readonly moment = (): number => {
+    this.#moment = Math.max(this.clock.now(), this.#moment + MOMENT_MS);
+    return this.#moment;
+  };
 
   get isOpen(): boolean {
     return this.#opened.broker !== undefined || this.#opened.backend !== undefined;
@@ -294,6 +309,7 @@ export class Engine implements PublishHost {
     const reader = createReader({
       backend: () => this.backend(),
       clock: this.clock,
+      moment: this.moment,
       codec: this.codec,
       ttl: () => this.ttl(),
       expires: this.#config.resultExpires,

@@ -101,7 +101,7 @@ export interface Control {
   retry(id: string, options?: Acting): Promise<void>;
   /** The same for all failures in the journal that match and whose tasks have not ended otherwise since. */
   retryFailed(filter?: RetryFailed): Promise<RetriedFailures>;
-  /** Readers see nothing of a task any more, and it cannot be run again. */
+  /** Readers see nothing of a task any more, and `retry` does not find it. What is sent under its id later is another task. */
   forget(ids: string | readonly string[], options?: Acting): Promise<void>;
   /** Deletes all messages of a queue, for ever. Returns how many, or `undefined` where the broker does not say. */
   purge(queue: string, options?: Acting): Promise<number | undefined>;

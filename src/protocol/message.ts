@@ -127,6 +127,28 @@ export function createMessage(facts: Pick<Message, "id" | "task"> & Partial<Mess
   });
 }
 
+/** The header of a message whose caller chose the id, or one of those in its canvas: when it was sent (`Claim.sent`). */
+export const SENT_HEADER = "lovage_sent_at";
+
+/** When a message was sent whose id may come again. */
+export function sentOf({ headers }: Pick<Message, "headers">): number | undefined {
+  const at = headers[SENT_HEADER];
+  return typeof at === "number" && Number.isFinite(at) ? at : undefined;
+}
+
+/** The header of a message that is known to be one which was sent again after it had been forgotten: when (`Row.again`). */
+const AGAIN_HEADER = "lovage_sent_again";
+
+/** A message of which its row says so. */
+export const sentAgain = (message: Message, again: number | undefined): Message =>
+  again === undefined ? message : createMessage({ ...message, headers: { ...message.headers, [AGAIN_HEADER]: again } });
+
+/** What the ids of all that follows from a message are made of, beside its own: others follow from what was sent again. */
+export function lineOf(message: Pick<Message, "headers" | "replacedTaskNesting" | "retries">): number | string {
+  const again = message.headers[AGAIN_HEADER];
+  return typeof again === "number" ? `${attemptOf(message)}@${again}` : attemptOf(message);
+}
+
 /**
  * The order of a task's messages that share its id: a replacement comes after what it replaces, a retry after what it
  * repeats. A plain number, so that a store can compare it: nesting in the upper bits, retries in the lower 32.

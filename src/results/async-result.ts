@@ -139,7 +139,10 @@ export class AsyncResult<T = unknown> {
     return meta as Meta;
   }
 
-  /** Makes readers see nothing any more, of the steps before it neither. A task that is still to run runs. */
+  /**
+   * Makes readers see nothing any more, of the steps before it neither. A task that is still to run runs. Its id is free: what
+   * is sent under it later, with `taskId`, is another task.
+   */
   async forget(): Promise<void> {
     this.#outcome = undefined;
     await this.parent?.forget();

@@ -41,6 +41,10 @@ export interface Row {
   readonly next?: string;
   /** `forget()` or `ignoreResult`: readers see nothing, while the row still guards the task against running twice. */
   readonly hidden?: boolean;
+  /** When `forget()` was asked for last, in milliseconds since the epoch, with a fraction: what is sent later under the same id is another task. */
+  readonly forgotten?: number;
+  /** It was sent again after it had been forgotten: when. Other ids follow from it than from what there was before. */
+  readonly again?: number;
   /** Its message went to the dead letters: a redriven one may claim the row again, although it is done. */
   readonly buried?: boolean;
   /** The last redrive whose message claimed the row (`redrive` of its claim). */

@@ -143,7 +143,9 @@ export function expectation(command: Command): Expectation {
       const nothingToKeep = all(
         isUnmarked,
         hasNo("redrive"),
-        ...(command.hidden ? [] : [hasNo("hidden")]),
+        hasNo("again"),
+        // What was forgotten is hidden.
+        hasNo(command.hidden ? "forgotten" : "hidden"),
         ...(command.ttl === undefined ? [hasNo("ttl")] : []),
       );
       const isBehind = all(isBelow("attempt", command.attempt), hasNo("done"));

@@ -24,6 +24,8 @@ const TYPES = {
   revoked: "S",
   next: "S",
   hidden: "B",
+  forgotten: "N",
+  again: "N",
   buried: "BOOL",
   redrive: "N",
   kept: "S",

@@ -82,6 +82,8 @@ interface Waiter {
 export interface ReaderContext {
   readonly backend: () => Promise<Backend>;
   readonly clock: Clock;
+  /** The time, later each time it is asked. */
+  readonly moment: () => number;
   readonly codec: MetaCodec;
   /** `ttl` for a row that is written now, in whole seconds since the epoch. */
   readonly ttl: () => number | undefined;
@@ -249,6 +251,9 @@ export function createReader(context: ReaderContext): ResultReader {
     return Promise.all(ids.map((id, index) => toMeta(id, rows[index])));
   }
 
+  const forget = (key: string) =>
+    withinRun("forget()", () => applyOne({ type: "forget", key, now: clock.now(), at: context.moment() }));
+
   const reader: ResultReader = {
     meta,
     metas,
@@ -275,8 +280,8 @@ export function createReader(context: ReaderContext): ResultReader {
         const result = await encodeGroupMeta(tuple, context.codec);
         await applyOne({ type: "store", key: groupKey(tuple[0][0]), now: clock.now(), ttl: context.ttl(), result });
       }),
-    forgetGroup: (id) => withinRun("forget()", () => applyOne({ type: "forget", key: groupKey(id), now: clock.now() })),
-    forget: (id) => withinRun("forget()", () => applyOne({ type: "forget", key: taskKey(id), now: clock.now() })),
+    forgetGroup: (id) => forget(groupKey(id)),
+    forget: (id) => forget(taskKey(id)),
     revoke: (id, terminate, by) =>
       withinRun("revoke()", async () => {
         const { data, traceback } = exceptionToData(new TaskRevokedError(terminate ? "terminated" : "revoked"));

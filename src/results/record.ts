@@ -43,6 +43,11 @@ export interface Claim extends Addressed {
    * the epoch, or which redrive it is; absent: neither. Lets it claim a row that is `buried` or `kept`, once for each redrive.
    */
   readonly redrive?: number | undefined;
+  /**
+   * When its caller sent it under an id of the caller's own, in milliseconds since the epoch, with a fraction: on a row that was
+   * forgotten before, it is another task. Absent: the id was made for it, and comes once.
+   */
+  readonly sent?: number | undefined;
   /** Kept while the attempt runs: how it differs from the message in the queue, where that waited there for its retry (FIFO). */
   readonly next?: string | undefined;
 }
@@ -64,6 +69,8 @@ export interface Final extends Addressed {
   readonly kept?: string | undefined;
   /** That of the message, where the task does not claim: lets it store over a row that is `kept`. */
   readonly redrive?: number | undefined;
+  /** The same, over one that was forgotten. */
+  readonly sent?: number | undefined;
   /** The task does not claim (`claim: false`): store unless the row is done (and not buried), ahead, or settled at this attempt. */
   readonly unclaimed?: boolean;
 }
@@ -102,9 +109,11 @@ export interface Revoke extends Addressed {
   readonly result: Payload;
 }
 
-/** Readers shall see nothing any more. A row that is done, or runs, keeps guarding. */
+/** Readers shall see nothing any more. A row that is done, or runs, keeps guarding against messages that were sent before. */
 export interface Forget extends Addressed {
   readonly type: "forget";
+  /** When it was asked for, in milliseconds since the epoch, with a fraction that tells it from what was sent in the same one. */
+  readonly at: number;
 }
 
 /** A dead letter's row: FAILURE, unless the row is done or a lease lives. */
@@ -137,7 +146,7 @@ export type Command = Claim | Final | Update | Extend | Release | Revoke | Forge
 
 export type Outcome =
   /** claim: the delivery owns the attempt. `runs` over 1 means that owners before it died. `revoked`: settle REVOKED, do not run. */
-  | { readonly type: "claimed"; readonly runs: number; readonly revoked: "revoke" | "terminate" | undefined }
+  | ({ readonly type: "claimed"; readonly runs: number; readonly revoked: "revoke" | "terminate" | undefined } & Again)
   /** claim: the outcome of this attempt is stored; send what follows from it again, then acknowledge. */
   | { readonly type: "settled"; readonly row: Row }
   /** claim: over, or a later attempt is known. Acknowledge, send nothing. */
@@ -145,11 +154,16 @@ export type Outcome =
   /** claim: another owner runs it. Hand back, hidden until `until` (milliseconds since the epoch). */
   | { readonly type: "running"; readonly until: number }
   /** Written. For `final`: or written before by this very owner. For `extend`: `revoked` tells what was asked meanwhile. */
-  | { readonly type: "written"; readonly revoked: "revoke" | "terminate" | undefined }
+  | ({ readonly type: "written"; readonly revoked: "revoke" | "terminate" | undefined } & Again)
   /** Not written: the row belongs to someone else now, is done, or does not exist. */
   | { readonly type: "refused"; readonly row: Row | undefined }
   /** join: what the row says now. */
   | Joined;
+
+/** Of a claim, and of a final without one: `again` of the row, which is told where it has one. */
+interface Again {
+  readonly again?: number;
+}
 
 /** Where a join stands. */
 export interface Joined {
@@ -244,6 +258,10 @@ export const isRepeatable = (row: Pick<Row, "buried" | "kept">): boolean =>
 export const isFreshRedrive = (row: Row, { redrive }: { readonly redrive?: number | undefined }): boolean =>
   isRepeatable(row) && redrive !== undefined && redrive > (row.redrive ?? 0);
 
+/** The task was forgotten before its caller sent it again, under the same id. */
+const isSentAnew = (row: Row, { sent }: { readonly sent?: number | undefined }): boolean =>
+  row.forgotten !== undefined && sent !== undefined && sent > row.forgotten;
+
 const OPENING_BRACE = 0x7b;
 
 /**
@@ -261,6 +279,8 @@ function holdsReadyMeta(payload: Payload): boolean {
   }
 }
 
+const againOf = ({ again }: Row): Again => (again === undefined ? {} : { again });
+
 // ── what a caller is told ────────────────────────────────────────────────────────────────────────────────────────────
 
 const unchanged = (outcome: Outcome): Decision => ({ write: undefined, outcome });
@@ -270,7 +290,7 @@ const settled = (row: Row): Decision => unchanged({ type: "settled", row });
 const superseded = (row: Row): Decision => unchanged({ type: "superseded", row });
 const claimed = (write: Row, runs: number): Decision => ({
   write,
-  outcome: { type: "claimed", runs, revoked: write.revoked },
+  outcome: { type: "claimed", runs, revoked: write.revoked, ...againOf(write) },
 });
 
 // ── the commands ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -279,6 +299,7 @@ function claim(row: Row | undefined, command: Claim): Decision {
   const begin = (runs: number) => claimed(begun(row, command, runs), runs);
 
   if (row === undefined) return begin(1);
+  if (isSentAnew(row, command)) return claimAnew(row, command);
   if (isFreshRedrive(row, command)) return begin(1);
   if (isEnded(row)) return isOutcomeOf(row, command.attempt) ? settled(row) : superseded(row);
   if (isAhead(row, command.attempt)) return superseded(row);
@@ -293,6 +314,14 @@ function claim(row: Row | undefined, command: Claim): Decision {
   return claimed({ ...begun(row, command, runs), accounted: row.owner }, runs);
 }
 
+/** What has ended is nobody's any more. What has not goes on, as what was asked for again: whoever asked is to see it. */
+function claimAnew(row: Row, command: Claim): Decision {
+  if (isEnded(row)) return claimed({ ...begun(undefined, command, 1), again: command.sent }, 1);
+  const shown: Row = { ...row, hidden: flag(command.hidden), forgotten: undefined };
+  const { write = shown, outcome } = claim(shown, command);
+  return { write, outcome };
+}
+
 /** It does not own the row (any more). If its death was counted there, it was none. */
 function turnAway(
   row: Row | undefined,
@@ -305,11 +334,19 @@ function turnAway(
 
 function final(row: Row | undefined, command: Final): Decision {
   const isMine = row !== undefined && isOwn(row, command) && row.attempt === command.attempt;
-  if (isMine && row.settled) return unchanged({ type: "written", revoked: row.revoked });
+  if (isMine && row.settled)
+    return unchanged({ type: "written", revoked: row.revoked, ...(command.unclaimed && againOf(row)) });
   if (isMine) return settle(row, command, row.runs);
-  return command.unclaimed && mayStoreUnclaimed(row, command)
-    ? settle(row, command, undefined)
-    : turnAway(row, command);
+  if (command.unclaimed !== true) return turnAway(row, command);
+  if (row !== undefined && isEnded(row) && isSentAnew(row, command)) return settleAnew(command);
+  return mayStoreUnclaimed(row, command) ? settle(row, command, undefined) : turnAway(row, command);
+}
+
+function settleAnew(command: Final): Decision {
+  const { result, sent: again } = command;
+  if (result === undefined) return unchanged({ type: "written", revoked: undefined, again });
+  const { write } = settle({ result, timestamp: 0, again }, command, undefined);
+  return { write, outcome: { type: "written", revoked: undefined, again } };
 }
 
 function mayStoreUnclaimed(row: Row | undefined, command: Final): boolean {
@@ -368,7 +405,7 @@ function revoke(row: Row | undefined, command: Revoke): Decision {
 function forget(row: Row | undefined, command: Forget): Decision {
   if (row === undefined) return refused(row);
   // What is forgotten is not to be read out of its message either.
-  return written({ ...row, ttl: command.ttl ?? row.ttl, hidden: true, kept: undefined });
+  return written({ ...row, ttl: command.ttl ?? row.ttl, hidden: true, forgotten: command.at, kept: undefined });
 }
 
 function bury(row: Row | undefined, command: Bury): Decision {
@@ -379,7 +416,7 @@ function bury(row: Row | undefined, command: Bury): Decision {
 /** What is stored plainly is to be read, also after a `forget`: a group may be saved again. */
 function store(row: Row | undefined, command: Store): Decision {
   if (row !== undefined && isEnded(row)) return refused(row);
-  return written({ ...row, ...stamped(row, command), result: command.result, hidden: undefined });
+  return written({ ...row, ...stamped(row, command), result: command.result, hidden: undefined, forgotten: undefined });
 }
 
 /** Characters of a member's hash: 8 bytes in base64url. */
@@ -451,6 +488,8 @@ const stamped = (row: Row | undefined, { now, ttl }: Addressed) => ({
   ttl: ttl ?? row?.ttl,
   revoked: row?.revoked,
   redrive: row?.redrive,
+  forgotten: row?.forgotten,
+  again: row?.again,
 });
 
 /** A row has a mark or does not; it never says `false`. */

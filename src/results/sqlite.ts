@@ -31,6 +31,8 @@ const COLUMNS = [
   "done",
   "revoked",
   "hidden",
+  "forgotten",
+  "again",
   "buried",
   "redrive",
   "chord_count",
@@ -56,6 +58,8 @@ const TABLE = `
     done INTEGER,
     revoked TEXT,
     hidden INTEGER,
+    forgotten REAL,
+    again REAL,
     buried INTEGER,
     redrive INTEGER,
     chord_count INTEGER,
@@ -98,7 +102,7 @@ export async function open(url: string, context: BackendContext): Promise<Backen
       await database.write((db) => {
         db.exec(TABLE);
         // A file that was made before there were these columns.
-        for (const column of missing()) db.exec(`ALTER TABLE results ADD COLUMN ${column} TEXT`);
+        for (const column of missing()) db.exec(`ALTER TABLE results ADD COLUMN ${column}`);
       });
     }
     const journal = context.journal && (await openSqliteJournal(database, context.journal, context.now));
@@ -264,6 +268,8 @@ function toValues(key: string, row: Row): SQLInputValue[] {
     row.done ? 1 : null,
     row.revoked ?? null,
     row.hidden ? 1 : null,
+    row.forgotten ?? null,
+    row.again ?? null,
     row.buried ? 1 : null,
     row.redrive ?? null,
     row.chord_count ?? null,
@@ -299,6 +305,8 @@ function toRow(stored: Record<string, SQLOutputValue>): Row {
     next: values.next ?? undefined,
     kept: values.kept ?? undefined,
     hidden: values.hidden ? true : undefined,
+    forgotten: values.forgotten ?? undefined,
+    again: values.again ?? undefined,
     buried: values.buried ? true : undefined,
     redrive: values.redrive ?? undefined,
     chord_count: values.chord_count ?? undefined,

@@ -508,12 +508,61 @@ export function backendContract(
       test("a forgotten row and its duplicate", async () => {
         const key = newKey();
         await apply(claimOf(key, "a"));
-        await apply({ type: "forget", key, now: harness.now() });
+        await apply({ type: "forget", key, now: harness.now(), at: harness.now() });
         expect(await apply(claimOf(key, "b"))).toMatchObject({ type: "running" });
         expect(await apply(finalOf(key, "a"))).toEqual(wrote);
         expect(await read(key)).toMatchObject({ hidden: true, done: true, result: meta("SUCCESS", 3) });
         expect(await apply(claimOf(key, "b"))).toMatchObject({ type: "settled", row: { hidden: true } });
         expect(await apply(claimOf(key, "b", { attempt: 1 }))).toMatchObject({ type: "superseded" });
+      });
+
+      test("a forgotten row and what is sent again under its id", async () => {
+        const key = newKey();
+        const now = harness.now();
+        await apply(claimOf(key, "a", { attempt: 2, sent: now - 0.5 }));
+        await apply(finalOf(key, "a", { attempt: 2 }));
+        await apply({ type: "forget", key, now, at: now + 0.5 });
+        // Copies of what was sent before, of the first one too.
+        for (const sent of [undefined, now - 0.5, now + 0.25])
+          expect(await apply(claimOf(key, "copy", { sent }))).toMatchObject({ type: "superseded" });
+        const sent = now + 0.75;
+        expect(await apply(claimOf(key, "b", { sent }))).toEqual({ ...began(), again: sent });
+        const { hidden, forgotten, ...row } = (await read(key)) as Row;
+        expect([hidden, forgotten]).toEqual([undefined, undefined]);
+        expect(row).toMatchObject({ attempt: 0, owner: "b", runs: 1, again: sent });
+        expect(await apply(claimOf(key, "c", { sent }))).toMatchObject({ type: "running" });
+        expect(await apply(finalOf(key, "b"))).toEqual(wrote);
+        expect(await apply(claimOf(key, "c", { sent: now + 5 }))).toMatchObject({ type: "settled" });
+      });
+
+      test("a forgotten row that waits for a retry, and what is sent again under its id", async () => {
+        const key = newKey();
+        const now = harness.now();
+        await apply(claimOf(key, "a"));
+        await apply({ type: "forget", key, now, at: now });
+        expect(await apply(claimOf(key, "b", { sent: now + 1 }))).toMatchObject({ type: "running" });
+        expect((await read(key))?.hidden).toBe(undefined);
+        await apply({ type: "forget", key, now, at: now + 2 });
+        await apply(finalOf(key, "a", { result: meta("RETRY"), done: false, next: "{}" }));
+        expect(await apply(claimOf(key, "b", { sent: now + 3 }))).toMatchObject({
+          type: "settled",
+          row: { next: "{}" },
+        });
+        expect(await apply(claimOf(key, "c", { attempt: 1, sent: now + 3 }))).toEqual(began());
+        expect((await read(key))?.hidden).toBe(undefined);
+      });
+
+      test("an outcome without a claim, of what is sent again under a forgotten id", async () => {
+        const key = newKey();
+        const now = harness.now();
+        const of = (owner: string, sent: number) => finalOf(key, owner, { unclaimed: true, sent });
+        expect(await apply(of("a", now))).toEqual(wrote);
+        await apply({ type: "forget", key, now, at: now + 1 });
+        expect(await apply(of("copy", now))).toMatchObject({ type: "refused" });
+        expect(await apply(of("b", now + 2))).toEqual({ ...wrote, again: now + 2 });
+        expect(await apply(of("b", now + 2))).toEqual({ ...wrote, again: now + 2 });
+        const row = await read(key);
+        expect([row?.owner, row?.hidden]).toEqual(["b", undefined]);
       });
 
       test("a Python writer that replaces the item", async () => {
@@ -683,6 +732,8 @@ interface Draft {
   readonly keepsResult: boolean;
   readonly hidden: boolean;
   readonly redrive: number | undefined;
+  /** From when the command is applied, in milliseconds. */
+  readonly sentMs: number | undefined;
   readonly done: boolean;
   readonly buried: boolean;
   readonly next: string | undefined;
@@ -730,6 +781,7 @@ export function randomHistory(random: () => number, withPython: boolean): readon
     keepsResult: seldom(),
     hidden: seldom(),
     redrive: pick(undefined, undefined, 1, 2),
+    sentMs: pick(undefined, undefined, -1000, 1),
     done: pick(true, false),
     buried: seldom(),
     next: pick(undefined, '{"retries": 1}'),
@@ -752,6 +804,7 @@ export function randomHistory(random: () => number, withPython: boolean): readon
 export function toCommand(draft: Draft, key: string, row: Row | undefined, now: number): Command {
   const { type, result, hidden, redrive, done, buried, next, unclaimed, terminate } = draft;
   // A claim of the holder's would only be its own lost reply: its attempt is that of the row, and its owner another.
+  const sent = draft.sentMs === undefined ? undefined : now + draft.sentMs;
   const attempt = (draft.asHolder ? row?.attempt : undefined) ?? draft.attempt;
   const owner = (draft.asHolder && type !== "claim" ? row?.owner : undefined) ?? draft.owner;
   const lease = now + draft.leaseMs;
@@ -759,7 +812,7 @@ export function toCommand(draft: Draft, key: string, row: Row | undefined, now: 
   const addressed = { key, now, ttl };
   switch (type) {
     case "claim":
-      return { type, ...addressed, attempt, owner, lease, result, hidden, redrive, next };
+      return { type, ...addressed, attempt, owner, lease, result, hidden, redrive, sent, next };
     case "final": {
       const outcome = draft.keepsResult ? undefined : result;
       return {
@@ -773,6 +826,7 @@ export function toCommand(draft: Draft, key: string, row: Row | undefined, now: 
         next,
         buried: buried && done,
         unclaimed,
+        sent,
       };
     }
     case "update":
@@ -784,7 +838,7 @@ export function toCommand(draft: Draft, key: string, row: Row | undefined, now: 
     case "revoke":
       return { type, ...addressed, terminate, result };
     case "forget":
-      return { type, ...addressed };
+      return { type, ...addressed, at: now };
     case "bury":
     case "store":
       return { type, ...addressed, result };

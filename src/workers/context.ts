@@ -1,7 +1,7 @@
 /** What every step of a delivery's way needs: the app and its engine, and who this worker is. */
 import type { Lovage } from "../app.ts";
 import { type Delivery, isFifo } from "../brokers/broker.ts";
-import type { Message } from "../protocol/message.ts";
+import { type Message, sentAgain } from "../protocol/message.ts";
 import type { Command, Outcome as Recorded } from "../results/record.ts";
 import type { Request } from "../tasks/context.ts";
 import type { TaskOptions } from "../tasks/options.ts";
@@ -63,6 +63,10 @@ export function createJob({ engine, hostname }: WorkerContext, delivery: Deliver
   });
   return { delivery, message, task, options, request, owner: engine.platform.uuid(), source: sourceOf(delivery) };
 }
+
+/** A job whose row says that its task was sent again after it had been forgotten. */
+export const jobAgain = (job: Job, again: number | undefined): Job =>
+  again === undefined ? job : { ...job, message: sentAgain(job.message, again) };
 
 function sourceOf(delivery: Delivery): Source {
   const { queue, receipt, groupId: group = "default" } = delivery;

@@ -4,11 +4,12 @@
  * copy meets the first one's claim.
  */
 import type { Given } from "../canvas/apply.ts";
+import { datedAt } from "../canvas/dated.ts";
 import { freeze, type Place } from "../canvas/freeze.ts";
 import { childOf } from "../canvas/send.ts";
 import { ACCUMULATE, chordData, formOf, withOptions } from "../canvas/shape.ts";
 import { isLasting } from "../errors.ts";
-import { attemptOf, createMessage, type Message, type SignatureData } from "../protocol/message.ts";
+import { createMessage, lineOf, type Message, sentOf, type SignatureData } from "../protocol/message.ts";
 import { decodeMeta, type ResultTuple } from "../protocol/meta.ts";
 import { parseValue, stringifyValue } from "../protocol/values.ts";
 import type { Row } from "../results/backend.ts";
@@ -88,7 +89,7 @@ export async function follow(
 /** Sends what follows from an outcome, and counts it in its chord. */
 async function endWaiting(sender: Sender, onward: Sender, message: Message, row: Settled): Promise<void> {
   const meta = row.result.length === 0 ? undefined : await decodeMeta(row.result, sender.engine.codec);
-  const attempt = attemptOf(message);
+  const line = lineOf(message);
   const origin: Origin = { id: message.id, rootId: message.rootId ?? message.id };
   switch (meta?.status) {
     case SUCCESS:
@@ -99,7 +100,7 @@ async function endWaiting(sender: Sender, onward: Sender, message: Message, row:
       const errbacks = meta.status === FAILURE ? message.errbacks : [];
       // Steps that will not run any more share the outcome, so that who waits for the last of them is told.
       await Promise.all([
-        callErrbacks(sender, errbacks, origin, attempt, failedCall(message, meta)),
+        callErrbacks(sender, errbacks, origin, line, failedCall(message, meta)),
         ...message.chain.map((step, index) => markStep(sender, step, meta, [message.id, index])),
       ]);
       break;
@@ -110,7 +111,7 @@ async function endWaiting(sender: Sender, onward: Sender, message: Message, row:
   const { group, groupIndex: index, chord: body } = message;
   if (body === null || group === null) return;
   const member: Member = { ...origin, group, index, body };
-  if (meta?.status === FAILURE || meta?.status === REVOKED) await joinAdded(sender, member, attempt);
+  if (meta?.status === FAILURE || meta?.status === REVOKED) await joinAdded(sender, member, line);
   await joinChord(onward, member);
 }
 
@@ -128,16 +129,16 @@ interface Successor {
 
 /** What a task's success calls for, each under an id that is known beforehand. */
 function successors(message: Message): Successor[] {
-  const attempt = attemptOf(message);
+  const line = lineOf(message);
   const several = message.callbacks.length > 1;
   const linked = message.callbacks.map((signature, index): Successor => {
-    const idParts = ["link", message.id, attempt, index];
-    const options = several ? { group_id: stableId("links", message.id, attempt), group_index: index } : {};
+    const idParts = ["link", message.id, line, index];
+    const options = several ? { group_id: stableId("links", message.id, line), group_index: index } : {};
     return { signature, chain: [], place: { defaultId: stableId(...idParts), options }, idParts };
   });
   const next = message.chain.at(-1);
   if (next === undefined) return linked;
-  const idParts = ["chain", message.id, attempt];
+  const idParts = ["chain", message.id, line];
   return [
     ...linked,
     { signature: next, chain: message.chain.slice(0, -1), place: { defaultId: stableId(...idParts) }, idParts },
@@ -231,7 +232,7 @@ async function cannotGoOn(sender: Sender, message: Message, what: string, error:
 
 /** Another canvas takes the task's place: what it ends in has the task's id, and is followed by what the task is followed by. */
 async function sendReplacement(sender: Sender, message: Message, replacement: SignatureData): Promise<void> {
-  const idParts = ["replace", message.id, attemptOf(message)];
+  const idParts = ["replace", message.id, lineOf(message)];
   const { group, groupIndex, chord } = message;
   const one = formOf(replacement) === "group" ? chordData(replacement, ACCUMULATE) : replacement;
   const linked = withOptions(one, { link: message.callbacks, link_error: message.errbacks });
@@ -242,5 +243,12 @@ async function sendReplacement(sender: Sender, message: Message, replacement: Si
     ...(chord === null ? {} : { chord }),
   };
   const given: Given = { chain: message.chain, options: inherited(message) };
-  await sendOn(sender, linked, given, { id: message.id, options, joined: true }, idParts);
+  const sent = sentOf(message);
+  await sendOn(
+    sender,
+    sent === undefined ? linked : datedAt(linked, sent),
+    given,
+    { id: message.id, options, joined: true },
+    idParts,
+  );
 }

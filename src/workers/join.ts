@@ -11,7 +11,7 @@ import { ACCUMULATE, bodyOf, formOf, headerOf, signatures, tasksOf } from "../ca
 import type { Engine } from "../engine.ts";
 import { ChordError, isLasting, LovageError, PayloadTooLarge, WorkerLostError } from "../errors.ts";
 import type { JournalEntry } from "../journal/entry.ts";
-import { attemptOf, createMessage, type Message, type SignatureData } from "../protocol/message.ts";
+import { createMessage, lineOf, type Message, type SignatureData } from "../protocol/message.ts";
 import { decodeGroupMeta, decodeMeta, type Meta, type ResultTuple } from "../protocol/meta.ts";
 import { groupKey, joinKey, type Row, taskKey } from "../results/backend.ts";
 import { type Command, isFreshRedrive, type Joined, type Outcome as Recorded } from "../results/record.ts";
@@ -75,6 +75,9 @@ export const redriving = (sender: Sender, redrive: number | undefined): Sender =
 
 /** What ids of something that is sent on are made of, so that they are the same each time. */
 export type IdParts = readonly (string | number)[];
+
+/** What ids of what follows from a message are made of, beside its own (`lineOf`). */
+type Line = ReturnType<typeof lineOf>;
 
 /** Whose end it is that something follows from. */
 export interface Origin {
@@ -251,13 +254,13 @@ export async function callErrbacks(
   sender: Sender,
   errbacks: readonly SignatureData[],
   { id, rootId }: Origin,
-  attempt: number,
+  line: Line,
   { request, exception, traceback }: FailedCall,
 ): Promise<void> {
-  const group = stableId("errbacks", id, attempt);
+  const group = stableId("errbacks", id, line);
   await all(
     errbacks.map(async (errback, index) => {
-      const parts: IdParts = ["errback", id, attempt, index];
+      const parts: IdParts = ["errback", id, line, index];
       const task = formOf(errback) === "task" ? sender.engine.task(errback.task) : undefined;
       const takesError = task !== undefined && !errback.immutable && isErrback(task, errback);
       const { headers } = errback.options;
@@ -365,18 +368,18 @@ export async function count({ apply, engine }: Sender, group: string, member?: s
 }
 
 /** What the id is made of that a task gets which another adds to their chord: the `nth` that this attempt adds. */
-const addedParts = (id: string, attempt: number, nth: number): IdParts => ["added", id, attempt, nth];
+const addedParts = (id: string, line: Line, nth: number): IdParts => ["added", id, line, nth];
 
 /** Sends a canvas as a further member of a chord, before the member that adds it has ended. Returns the id it ends in. */
 export async function addToChord(
   sender: Sender,
   { id, rootId, group, body }: Member,
-  attempt: number,
+  line: Line,
   nth: number,
   signature: SignatureData,
 ): Promise<string> {
   const { engine } = sender;
-  const parts = addedParts(id, attempt, nth);
+  const parts = addedParts(id, line, nth);
   const added = stableId(...parts);
   await sender.apply({ type: "join", key: joinKey(group), now: engine.clock.now(), ttl: engine.ttl(), added });
   const place: Place = { id: added, joined: true, options: { group_id: group, chord: body } };
@@ -395,10 +398,10 @@ export async function addToChord(
  * Counts what a member that failed has added to its chord. It may have died before it sent them, so that nobody else would;
  * and the body fails in any case.
  */
-export async function joinAdded(sender: Sender, member: Member, attempt: number): Promise<void> {
+export async function joinAdded(sender: Sender, member: Member, line: Line): Promise<void> {
   const { added } = await count(sender, member.group);
   for (let nth = 0; ; nth++) {
-    const id = stableId(...addedParts(member.id, attempt, nth));
+    const id = stableId(...addedParts(member.id, line, nth));
     if (!added.includes(id)) return;
     await joinChord(sender, { ...member, id, index: null });
   }
@@ -413,7 +416,7 @@ export async function dropAdded(sender: Sender, message: Message, again: number)
   if (group === null || body === null) return;
   const { added } = await count(sender, group);
   for (let nth = again; ; nth++) {
-    const dropped = stableId(...addedParts(id, attemptOf(message), nth));
+    const dropped = stableId(...addedParts(id, lineOf(message), nth));
     if (!added.includes(dropped)) return;
     const error = new WorkerLostError(
       `${message.task}[${id}] added this to its chord and died; the run after it did not add it again`,

@@ -3,12 +3,12 @@ import { type RanTask, runSteps, surround } from "../around.ts";
 import { isLasting, LovageError, PayloadTooLarge, TaskRevokedError, WorkerLostError } from "../errors.ts";
 import { encodeMeta, type MetaCodec } from "../protocol/meta.ts";
 import { parseTime } from "../protocol/time.ts";
-import { attemptOf } from "../protocol/message.ts";
+import { attemptOf, sentOf } from "../protocol/message.ts";
 import { type Row, taskKey } from "../results/backend.ts";
 import { isOutcomeOf, isRepeatable } from "../results/record.ts";
 import { FAILURE, PENDING } from "../states.ts";
 import { type Conclusion, conclude, describe, factsOf, ranTask } from "./conclude.ts";
-import type { Job, WorkerContext } from "./context.ts";
+import { type Job, jobAgain, type WorkerContext } from "./context.ts";
 import { deadLetter } from "./dead-letter.ts";
 import { DELETE, type Disposition, handBack, LEAVE } from "./disposition.ts";
 import { follow, keptPlace, type Settled } from "./follow.ts";
@@ -210,6 +210,7 @@ async function settle(
         unclaimed,
         entry,
         ...(unclaimed && job.source.redrive !== undefined && { redrive: job.source.redrive }),
+        ...(unclaimed && { sent: sentOf(job.message) }),
       }),
     };
   };
@@ -248,7 +249,7 @@ async function settle(
   let kept: Kept | undefined;
   let inTime = true;
   try {
-    kept = await followJob(context, job, settled);
+    kept = await followJob(context, jobAgain(job, recorded.type === "written" ? recorded.again : undefined), settled);
   } finally {
     // Hooks are of the outcome, which is stored: whoever meets the message again sends what follows, and runs none.
     reportEnd(context, job, traced, conclusion);
@@ -262,7 +263,7 @@ async function settle(
 async function yieldTo(context: WorkerContext, job: Job, row: Row): Promise<Disposition> {
   const { delivery, message } = job;
   const kept = isOutcomeOf(row, attemptOf(message))
-    ? await followJob(context, job, row, repeating(context))
+    ? await followJob(context, jobAgain(job, row.again), row, repeating(context))
     : job.source.goesFor
       ? undefined
       : keptPlace(delivery.queue, row);

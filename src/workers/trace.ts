@@ -3,6 +3,7 @@
  */
 import { AsyncLocalStorage } from "node:async_hooks";
 import type { SignatureLike } from "../canvas/signature.ts";
+import { datedCanvas } from "../canvas/dated.ts";
 import { checkCanvas, formOf, tasksOf } from "../canvas/shape.ts";
 import { signatureData } from "../canvas/wire-options.ts";
 import { isFifo } from "../brokers/broker.ts";
@@ -20,7 +21,7 @@ import {
   WorkerShutdown,
 } from "../errors.ts";
 import { didYouMean } from "../nearest.ts";
-import { attemptOf, type Message, type SignatureData } from "../protocol/message.ts";
+import { lineOf, type Message, type SignatureData } from "../protocol/message.ts";
 import type { ResultTuple } from "../protocol/meta.ts";
 import { expiresOf } from "../tasks/publish.ts";
 import { formatTime, parseTime } from "../protocol/time.ts";
@@ -400,7 +401,8 @@ function openScope(attempt: Attempt, signal: AbortSignal): OpenScope {
     },
     replace(signature: SignatureLike) {
       assertOpen("replace()");
-      throw new Replaced(checkReplacement(checkCanvas(signatureData(signature))));
+      const canvas = datedCanvas(checkReplacement(checkCanvas(signatureData(signature))), task.app.engine.moment);
+      throw new Replaced(canvas);
     },
     addToChord(signature: SignatureLike) {
       return track(
@@ -413,8 +415,8 @@ function openScope(attempt: Attempt, signal: AbortSignal): OpenScope {
             );
           const { id, groupIndex: index } = message;
           const member: Member = { id, rootId: request.rootId, group, index, body: chord };
-          const canvas = checkCanvas(signatureData(signature));
-          const addedId = await addToChord(attempt.sender, member, attemptOf(message), added++, canvas);
+          const canvas = datedCanvas(checkCanvas(signatureData(signature)), task.app.engine.moment);
+          const addedId = await addToChord(attempt.sender, member, lineOf(message), added++, canvas);
           return new AsyncResult(task.app.engine.reader, addedId);
         })(),
       );

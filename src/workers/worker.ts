@@ -15,7 +15,7 @@ import {
 } from "../errors.ts";
 import { memberHash } from "../canvas/join-rows.ts";
 import { decodeEnvelope, peekEnvelope, salvageMessage } from "../protocol/envelope.ts";
-import { attemptOf, type Message } from "../protocol/message.ts";
+import { attemptOf, type Message, sentOf } from "../protocol/message.ts";
 import { encodeMeta, type Meta } from "../protocol/meta.ts";
 import { parseTime } from "../protocol/time.ts";
 import type { Command, Final } from "../results/record.ts";
@@ -24,7 +24,7 @@ import { PENDING, STARTED } from "../states.ts";
 import { pack } from "../tasks/publish.ts";
 import type { Task } from "../tasks/task.ts";
 import { conclude, describe, type Facts, factsOf, isHidden, nextOf } from "./conclude.ts";
-import { createContext, createJob, type Job, type WorkerContext, type WorkerOptions } from "./context.ts";
+import { createContext, createJob, type Job, jobAgain, type WorkerContext, type WorkerOptions } from "./context.ts";
 import { builtinTask } from "./builtins.ts";
 import { deadLetter, failedMeta, isOurFate, type Known, storedFate, storeFate } from "./dead-letter.ts";
 import { DELETE, type Disposition, handBack, LEAVE } from "./disposition.ts";
@@ -321,6 +321,7 @@ async function claim(context: WorkerContext, job: Job): Promise<Admission> {
     hidden: isHidden(facts, true),
     result: await startedMeta(context, job, facts),
     redrive: job.source.redrive,
+    sent: sentOf(message),
     next: nextOf(job.source),
   };
   const recorded = await context.apply(asked).catch(async (error: unknown) => {
@@ -338,9 +339,16 @@ async function claim(context: WorkerContext, job: Job): Promise<Admission> {
   });
   switch (recorded.type) {
     case "claimed":
-      return { run: prepare(context, job, { key, owner, runs: recorded.runs, revoked: recorded.revoked }) };
+      return {
+        run: prepare(context, jobAgain(job, recorded.again), {
+          key,
+          owner,
+          runs: recorded.runs,
+          revoked: recorded.revoked,
+        }),
+      };
     case "settled": {
-      const kept = await followJob(context, job, recorded.row, repeating(context));
+      const kept = await followJob(context, jobAgain(job, recorded.row.again), recorded.row, repeating(context));
       // Whoever stored that may have died before the dead letter was sent. Two are better than none.
       if (recorded.row.buried) {
         const why = await storedFate(engine, message.id, recorded.row.result);

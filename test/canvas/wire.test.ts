@@ -3,7 +3,7 @@ import { afterEach, describe, expect, test } from "vitest";
 import type { Broker } from "../../src/brokers/broker.ts";
 import { chain, chord, group, Lovage } from "../../src/index.ts";
 import { decodeEnvelope } from "../../src/protocol/envelope.ts";
-import type { Message, SignatureData } from "../../src/protocol/message.ts";
+import { type Message, SENT_HEADER, type SignatureData } from "../../src/protocol/message.ts";
 import { type TestApp, testApp } from "../../src/testing/index.ts";
 import { type RecordedMessage, recordings } from "../wire/recordings.ts";
 
@@ -224,10 +224,11 @@ function facts(message: Message) {
 const bareIfSignature = (value: unknown): unknown =>
   typeof value === "object" && value !== null && "subtask_type" in value ? bare(value as SignatureData) : value;
 
-/** Options that say nothing are left out: nulls, an empty rest, and where Celery's own replies would go. */
+/** Options that say nothing to Celery are left out: nulls, an empty rest, where Celery's own replies would go, and our date. */
 function bare(signature: SignatureData): unknown {
   const options = Object.entries(signature.options).flatMap(([name, value]) => {
     if (name === "reply_to" || value === null || (name === "chain" && (value as unknown[]).length === 0)) return [];
+    if (name === "headers" && Object.keys(value as object).every((header) => header === SENT_HEADER)) return [];
     if (value instanceof Date) return [[name, value.toISOString()]];
     if (name === "link" || name === "link_error" || name === "chain")
       return [[name, (value as SignatureData[]).map(bare)]];

@@ -6,9 +6,9 @@ import { KEYS, randomHistory, toCommand } from "../../src/testing/backend-contra
 import { seededRandom } from "../../src/testing/random.ts";
 
 /** As many as the suite is given where it is given fewest: on DynamoDB. */
-const HISTORIES = 40;
+const HISTORIES = 60;
 
-test("forty random histories have several owners, leases that end, lost replies, late writers and Python in them", () => {
+test("sixty random histories have several owners, leases that end, lost replies, late writers and Python in them", () => {
   const counts = {
     "a claim of the first owner": 0,
     "a take-over after a lease": 0,
@@ -18,6 +18,7 @@ test("forty random histories have several owners, leases that end, lost replies,
     "a message of an attempt that is over": 0,
     "a later attempt over an earlier one": 0,
     "a redrive of a dead letter": 0,
+    "a task sent again over one that was forgotten": 0,
     "a claim over a row that has expired": 0,
     "an outcome of the owner's": 0,
     "a second final of the owner's": 0,
@@ -69,6 +70,10 @@ test("forty random histories have several owners, leases that end, lost replies,
             count("a message of an attempt that is over", outcome.type === "superseded" && !python);
             count("a later attempt over an earlier one", claimed && (row?.attempt ?? Number.NaN) < command.attempt);
             count("a redrive of a dead letter", claimed && row?.buried === true);
+            count(
+              "a task sent again over one that was forgotten",
+              claimed && row?.forgotten !== undefined && row.done === true,
+            );
             count("a claim over what Python wrote", claimed && python);
             count("Python's outcome, which nothing is claimed over", outcome.type === "superseded" && python);
             count("a forgotten row that guards", outcome.type === "settled" && row?.hidden === true);

@@ -1,4 +1,4 @@
-import { currentTask, Lovage, TaskRevokedError } from "lovage";
+import { chain, chord, currentTask, Lovage, TaskRevokedError } from "lovage";
 import { describe, expect, test } from "vitest";
 import { inMemory, everywhere } from "./stores.ts";
 
@@ -121,13 +121,72 @@ describe.each(everywhere)("on %s", (_, start) => {
     const task = app.task("tasks.task", () => ++runs);
     const t = start(app);
     const result = await task.applyAsync([], { taskId: "id" });
+    await task.applyAsync([], { taskId: "id", countdown: 10 });
     await t.drain();
     expect(await result.get()).toBe(1);
     await result.forget();
     expect([await result.state(), await app.result("id").state()]).toEqual(["PENDING", "PENDING"]);
-    await task.applyAsync([], { taskId: "id" });
-    await t.drain();
+    await t.advance({ seconds: 20 });
     expect(runs).toBe(1);
+    expect(await app.result("id").state()).toBe("PENDING");
+  });
+
+  test.each([true, false])(
+    "what is sent again after forget runs anew, and so does what follows from it; claim: %s",
+    async (claim) => {
+      const app = new Lovage("tasks");
+      const told: unknown[] = [];
+      const double = app.task("tasks.double", { claim }, (n: number) => 2 * n);
+      const tell = app.task("tasks.tell", (value: unknown) => void told.push(value));
+      const t = start(app);
+      const send = (n: number) => double.applyAsync([n], { taskId: "id", link: tell.s() });
+      const first = await send(1);
+      await send(2);
+      await t.drain();
+      await first.forget();
+      const again = await send(3);
+      await send(4);
+      await t.drain();
+      expect(told).toEqual([2, 6]);
+      expect(await again.get()).toBe(6);
+    },
+  );
+
+  test("what is sent again while a forgotten task waits for its retry is that task, and shown again", async () => {
+    const app = new Lovage("tasks");
+    const task = app.task("tasks.task", { bind: true, maxRetries: 1 }, (self, n: number) =>
+      self.request.retries === 0 ? self.retry({ countdown: 60 }) : n,
+    );
+    const t = start(app);
+    const first = await task.applyAsync([1], { taskId: "id" });
+    await t.drain();
+    await first.forget();
+    const again = await task.applyAsync([2], { taskId: "id" });
+    await t.drain();
+    expect(await again.state()).toBe("RETRY");
+    await t.advance({ minutes: 2 });
+    expect(await again.get()).toBe(1);
+  });
+
+  test("a workflow under ids of its caller's runs anew when it was forgotten, to its last step", async () => {
+    const app = new Lovage("tasks");
+    const add = app.task("tasks.add", (a: number, b: number) => a + b);
+    const sum = app.task("tasks.sum", (all: number[]) => all.reduce((a, b) => a + b, 0));
+    const twice = app.task("tasks.twice", { bind: true }, (self, n: number) => self.replace(add.s(n, n)));
+    const t = start(app);
+    const build = (n: number) =>
+      chain(
+        chord([add.s(n, 1).set({ taskId: "a" }), add.s(n, 2).set({ taskId: "b" })], sum.s().set({ taskId: "c" })),
+        twice.s().set({ taskId: "d" }),
+        add.s(1).set({ taskId: "e" }),
+      );
+    const first = await build(1).delay();
+    await t.drain();
+    expect(await first.get()).toBe(11);
+    await first.forget();
+    const again = await build(10).delay();
+    await t.drain();
+    expect(await again.get()).toBe(47);
   });
 });
 

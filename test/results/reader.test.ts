@@ -28,6 +28,7 @@ function setUp() {
     backend: async () => backend,
     clock,
     codec: { serializer: "json", compression: undefined },
+    moment: clock.now,
     ttl: () => undefined,
     expires: undefined,
     withinRun: (_, work) => work(),

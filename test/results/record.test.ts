@@ -89,7 +89,7 @@ function scene(stored?: Row) {
     release: (owner: string, more: Partial<Release> = {}) => apply({ type: "release", key, now, owner, ...more }),
     revoke: (more: Partial<Revoke> = {}) =>
       apply({ type: "revoke", key, now, terminate: false, result: meta("REVOKED"), ...more }),
-    forget: (more: Partial<Forget> = {}) => apply({ type: "forget", key, now, ...more }),
+    forget: (more: Partial<Forget> = {}) => apply({ type: "forget", key, now, at: now, ...more }),
     bury: (more: Partial<Bury> = {}) => apply({ type: "bury", key, now, result: meta("FAILURE"), ...more }),
     store: (more: Partial<Store> = {}) => apply({ type: "store", key, now, result: meta("CUSTOM"), ...more }),
   };
@@ -713,7 +713,7 @@ describe("forget and store", () => {
     task.claim("a");
     const before = task.row;
     task.forget();
-    expect(task.row).toEqual({ ...before, hidden: true });
+    expect(task.row).toEqual({ ...before, hidden: true, forgotten: START });
   });
 
   test("store writes over anything that is not done, and takes the row from nobody", () => {
