@@ -168,8 +168,12 @@ function startCode(setup: HeartbeatSetup, plainly: boolean): Thread {
   const { NODE_OPTIONS: _, ...env } = process.env;
   const options = { workerData: setup, ...(plainly && { execArgv: [], env }) };
   const here = ownFile();
-  // A checkout runs the sources, the package what was made of them.
-  if (here.endsWith(".ts")) return new Thread(new URL("./heartbeat-thread.ts", here), options);
+  // A checkout runs the sources, the package what was made of them. What the package has names of its own for is known there
+  // by a hook, and each thread has its own hooks.
+  if (here.endsWith(".ts")) {
+    const execArgv = ["--import", new URL("../../scripts/source.ts", here).href];
+    return new Thread(new URL("./heartbeat-thread.ts", here), { ...options, execArgv });
+  }
   const isBundle = import.meta.url === undefined || isMissing(new URL("./heartbeat-thread.js", here));
   if (isBundle) return new Thread(new URL(here), { ...options, workerData: { ...setup, [BUNDLED]: true } });
   // Bundlers that make a file of each thread look for just this expression.
