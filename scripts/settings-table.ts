@@ -1,5 +1,5 @@
 /**
- * Writes docs/reference/settings.md from the table of settings: `node scripts/settings-table.ts`. A test compares the
+ * Writes docs/reference/settings.md from the table of settings: `node --import ./scripts/source.ts scripts/settings-table.ts`. A test compares the
  * file with what this makes.
  */
 import { writeFile } from "node:fs/promises";

@@ -19,6 +19,8 @@ export type Report =
   | "ready"
   | "stopped"
   | "recycle"
+  /** Somebody has asked for its end, by `app.control`. */
+  | "shutdown"
   /** It has in hand what it was given … */
   | "taken"
   /** … and has claimed its task: now it runs. */
@@ -103,11 +105,11 @@ export function keep(kind: "pool" | "beat", options: object, log: Log): Kept {
     let shortLives = 0;
     for (let first = true; ordered === undefined; first = false) {
       const life = await live(first);
-      if (ordered !== undefined)
-        return life.last === "recycle" || life.last === "stopped" || !life.wasReady ? EXIT.ok : EXIT.failure;
+      if (ordered !== undefined) return hasSaid(life) || !life.wasReady ? EXIT.ok : EXIT.failure;
       if (first && !life.wasReady) return life.code || EXIT.failure;
       // It has said why.
       if (life.last === "stopped") return EXIT.failure;
+      if (life.last === "shutdown") return EXIT.ok;
       if (life.last === "recycle") {
         shortLives = 0;
         log("info", `Process '${kind}' pid:${life.pid} makes room for a fresh one`);
@@ -141,6 +143,9 @@ export function keep(kind: "pool" | "beat", options: object, log: Log): Kept {
     },
   };
 }
+
+/** It has ended in its own way. */
+const hasSaid = ({ last }: Life): boolean => last === "recycle" || last === "stopped" || last === "shutdown";
 
 /** It leads a group of its own, of which nobody else may be left. */
 export function killGroup(leader: number | undefined): void {

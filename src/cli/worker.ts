@@ -9,6 +9,7 @@ import type { Log, LogLevel } from "../workers/log.ts";
 import { type PollingWorker, startPoller } from "../workers/poll.ts";
 import { type BeatCommandOptions, startBeat } from "./beat.ts";
 import { EXIT, report } from "./exit.ts";
+import { type HealthAddress, DEFAULT_ADDRESS, parseAddress, startHealth } from "./health.ts";
 import { loadSharedApp } from "./load.ts";
 import { appOption, listOption, logOptions, parseCount, parseSeconds } from "./options.ts";
 import { createLog, type LogFormat, print, redirectPrints } from "./output.ts";
@@ -22,6 +23,8 @@ interface WorkerCommandOptions extends BeatCommandOptions {
   readonly concurrency?: number;
   readonly beat: boolean;
   readonly grace?: number;
+  /** `true`: asked for without an address. */
+  readonly health?: HealthAddress | true;
 }
 
 /** One Ctrl-C comes twice where a package manager passes on what the terminal has sent already: within this, in milliseconds, it is one. */
@@ -50,6 +53,11 @@ export function workerCommand(program: Command): void {
       "for what runs when the worker is told to stop; 0: as long as it takes (default: workerSoftShutdownTimeout, 20)",
       parseSeconds,
     )
+    .option(
+      "--health [address]",
+      "answer /healthz, /readyz and /metrics on this port or host:port (default: 127.0.0.1:9808)",
+      parseAddress,
+    )
     .option("-B, --beat", "run beat too, in a process beside the worker", false)
     .addHelpText(
       "after",
@@ -59,6 +67,11 @@ Signals:
   SIGHUP, SIGUSR2   signals of tasks abort, and what does not end within 5 s is handed back: another worker takes it at once
   a second one      cold shutdown: the same without the grace (Ctrl-C twice within half a second is one)
   a third, SIGQUIT  ends at once; what ran is taken over when its lease ends
+
+Health:
+  /healthz          200 as long as the process turns: a task that blocks it blocks this too
+  /readyz           200 while it fetches; 503 while it starts or stops, or a queue cannot be read
+  /metrics          in Prometheus' text form, with the package prom-client installed
 
 Exit codes: 0 after a warm shutdown, 1 after a second signal or a fault, 2 asked wrongly (option, module, setting or queue).
 
@@ -135,6 +148,11 @@ async function runPool(options: WorkerCommandOptions & { readonly first: boolean
     // Before anything runs: beat itself comes later, and would say the same.
     if (options.beat) beatEntries(app);
     const lines = holdBack(log);
+    const { health: address } = options;
+    const health =
+      address === undefined
+        ? undefined
+        : await startHealth(app, address === true ? DEFAULT_ADDRESS : address, lines.log);
     const apart = apartBy(options, log);
     const worker = await startPoller(app, {
       queues: options.queues,
@@ -145,7 +163,9 @@ async function runPool(options: WorkerCommandOptions & { readonly first: boolean
       ownsProcess: true,
       leadsGroup: true,
       apart,
+      watch: health?.metrics,
     });
+    health?.watch(worker);
     if (options.first) banner(app, worker, options, log);
     log("info", `${worker.hostname} ready.`);
     lines.release();

@@ -53,6 +53,25 @@ export type ApartEnd =
   /** `undefined`: before it had claimed the task, or after its outcome. */
   | { readonly type: "died"; readonly claim: Run["claim"] };
 
+/** Is told of what goes on in a worker. */
+export interface PollWatch {
+  /** So many messages of a queue were fetched. */
+  received(queue: string, count: number): void;
+  /** A run is begun. */
+  began(run: Run): void;
+}
+
+/** Whether a worker takes what is to be done. */
+export interface Readiness {
+  /** It fetches, or would where no queue were paused. */
+  readonly ready: boolean;
+  /** Why it does not, or which queues are paused. */
+  readonly reason: string | undefined;
+  /** Tasks that run, and messages that were fetched and are not begun. */
+  readonly running: number;
+  readonly waiting: number;
+}
+
 export interface PollingWorker {
   readonly hostname: string;
   readonly queues: readonly string[];
@@ -65,8 +84,13 @@ export interface PollingWorker {
   stop(): Promise<void>;
   /** Cold shutdown: the same without the grace. */
   abort(): Promise<void>;
-  /** Resolves when the worker has ended: `recycle` where its process should make room for a fresh one. */
-  readonly ended: Promise<"stopped" | "recycle">;
+  /** How it is at this moment. */
+  readiness(): Readiness;
+  /**
+   * Resolves when the worker has ended: `recycle` where its process should make room for a fresh one, `shutdown` where
+   * somebody has asked for it by `app.control.shutdown()`.
+   */
+  readonly ended: Promise<"stopped" | "recycle" | "shutdown">;
 }
 
 const HAND_BACK: Disposition = { type: "handBack", visibility: 0 };
@@ -112,6 +136,7 @@ export async function startPoller(
     readonly only?: Delivery;
     readonly leadsGroup?: boolean;
     readonly claimed?: (run: Run) => void;
+    readonly watch?: PollWatch | undefined;
   },
 ): Promise<PollingWorker> {
   const { engine } = app;
@@ -128,7 +153,7 @@ export async function startPoller(
   const stopping = new AbortController();
   const running = new Map<number, Run>();
   const prefetch = concurrency * config.workerPrefetchMultiplier;
-  const { promise: ended, resolve: end } = Promise.withResolvers<"stopped" | "recycle">();
+  const { promise: ended, resolve: end } = Promise.withResolvers<"stopped" | "recycle" | "shutdown">();
   // A heartbeat that dies at once stops a worker that has not begun.
   let fetching: Promise<unknown> = Promise.resolve();
   let unwatch: () => void = () => {};
@@ -193,6 +218,10 @@ export async function startPoller(
   let active = 0;
   let begun = 0;
   let recycle = false;
+  /** Somebody has asked for its end. */
+  let isOrdered = false;
+  /** Queues whose last fetch failed, and why. */
+  const failing = new Map<string, string>();
   /** A suspect runs. */
   let alone = false;
   let idle: (() => void) | undefined;
@@ -376,6 +405,7 @@ export async function startPoller(
   async function execute(id: number, run: Run): Promise<Disposition> {
     running.set(id, run);
     began.set(id, clock.now());
+    options.watch?.began(run);
     const { timeLimit: limit } = run;
     const overrun = limit === null ? undefined : await run.overrun(limit);
     hold(id, run, Number.POSITIVE_INFINITY);
@@ -450,6 +480,7 @@ export async function startPoller(
   /** Takes from a queue once, and says whether there may be more than one request brings. */
   async function fetchOnce(queue: string, max: number, wait: number): Promise<boolean> {
     const deliveries = await broker.receive(queue, { max, wait, visibility, signal: stopping.signal });
+    if (deliveries.length > 0) options.watch?.received(queue, deliveries.length);
     if (paused.has(queue)) {
       // It was paused while this was under way.
       await Promise.all(deliveries.map((delivery) => dispose(delivery, HAND_BACK)));
@@ -490,12 +521,14 @@ export async function startPoller(
         const wait = config.brokerTransportOptions.waitTimeSeconds * 1000;
         const hasMore = await fetchOnce(queue, room(), wait);
         failures = 0;
+        failing.delete(queue);
         while (hasMore && more.size < MOST_MORE && hasRoom()) {
           const fetching = fetchMore(queue).finally(() => more.delete(fetching));
           more.add(fetching);
         }
       } catch (error) {
         const delay = Math.min(FETCH_RETRY_MAX_MS, FETCH_RETRY_MS * 2 ** failures++);
+        failing.set(queue, String(error));
         log("error", `Queue ${queue} could not be read: ${String(error)}; next try in ${delay / 1000} s`, { queue });
         if (!(error instanceof OperationalError)) throw error;
         await clock.sleep(delay, stopping.signal);
@@ -526,7 +559,7 @@ export async function startPoller(
       await heartbeat.stop();
       unwatch();
       if (!isCold) await engine.emitter.emit("workerShutdown", { hostname });
-      end(recycle && !isCold ? "recycle" : "stopped");
+      end(recycle && !isCold ? "recycle" : isOrdered ? "shutdown" : "stopped");
     })();
     return shutdown;
   }
@@ -623,6 +656,7 @@ export async function startPoller(
     if (gone.length > 0) unblock();
     if (order === undefined || stopping.signal.aborted) return;
     log("warning", `The worker stops, as ${order.by} has asked`);
+    isOrdered = true;
     void stop();
   }
 
@@ -645,6 +679,15 @@ export async function startPoller(
       return { ...shown(id, task), queue };
     });
     return { done: begun, active, reserved, running: running.size, waiting: waiting.length };
+  }
+
+  function readiness(): Readiness {
+    const counts = { running: running.size, waiting: waiting.length };
+    if (stopping.signal.aborted) return { ...counts, ready: false, reason: "stops" };
+    const errors = [...failing].map(([queue, error]) => `the queue ${queue} cannot be read: ${error}`);
+    if (errors.length > 0) return { ...counts, ready: false, reason: errors.join("; ") };
+    const reason = paused.size === 0 ? undefined : `ready; paused: ${[...paused].join(", ")}`;
+    return { ...counts, ready: true, reason };
   }
 
   // Nothing is taken that could not be kept.
@@ -672,7 +715,7 @@ export async function startPoller(
     void stop();
   });
   await engine.emitter.emit("workerReady", { hostname, queues });
-  return { hostname, queues, concurrency, stop, abort, ended };
+  return { hostname, queues, concurrency, stop, abort, readiness, ended };
 }
 
 const shown = (id: string, task: string) => ({ id: clip(id, MOST_NAME), task: clip(task, MOST_NAME) });

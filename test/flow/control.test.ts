@@ -411,6 +411,7 @@ describe.each([
     await until(() => ran.includes("b"));
     await settle();
     expect(ran).toEqual(["long", "b"]);
+    expect(first.readiness()).toEqual({ ready: true, reason: "ready; paused: media", running: 1, waiting: 0 });
     const media = async () => (await app.control.inspect().queues()).find(({ queue }) => queue === "media");
     expect(await media()).toMatchObject({ ready: 1, paused: { by: "anna", at: expect.any(Number) } });
     release();
@@ -434,7 +435,7 @@ describe.each([
     await expect(app.control.shutdown("on@here")).rejects.toThrow(/did you mean "?one@here/);
     await app.control.shutdown("one@here", { by: "anna" });
     await beat();
-    expect(await one.ended).toBe("stopped");
+    expect(await one.ended).toBe("shutdown");
     expect(Object.keys(await inspect.ping())).toEqual(["two@here"]);
   });
 });
