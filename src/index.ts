@@ -26,6 +26,7 @@ export type {
   PredefinedQueue,
   PublishRetryPolicy,
   QueueConfig,
+  MetricsChoice,
   QueueWorker,
   QueueInput,
   ResultBackendTransportOptions,

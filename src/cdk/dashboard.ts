@@ -2,7 +2,9 @@
 import { Duration } from "aws-cdk-lib";
 import * as cloudwatch from "aws-cdk-lib/aws-cloudwatch";
 import type * as ecs from "aws-cdk-lib/aws-ecs";
+import type * as lambda from "aws-cdk-lib/aws-lambda";
 import type { Construct } from "constructs";
+import type { MetricsChoice } from "../config/config.ts";
 import { type Metric, NAMESPACE } from "../lambda/metrics.ts";
 import type { TaskQueue } from "./task-queue.ts";
 
@@ -10,6 +12,8 @@ interface TaskDashboardProps {
   /** By their names in the app. */
   readonly queues: ReadonlyMap<string, TaskQueue>;
   readonly alarms: readonly cloudwatch.Alarm[];
+  /** Of what the functions write metrics. */
+  readonly metrics: MetricsChoice;
 }
 
 const WIDTH = 8;
@@ -18,7 +22,7 @@ const WIDTH = 8;
 export function taskDashboard(
   scope: Construct,
   id: string,
-  { queues, alarms }: TaskDashboardProps,
+  { queues, alarms, metrics }: TaskDashboardProps,
 ): cloudwatch.Dashboard {
   const dashboard = new cloudwatch.Dashboard(scope, id, { defaultInterval: Duration.hours(3) });
   dashboard.addWidgets(
@@ -51,6 +55,10 @@ export function taskDashboard(
       continue;
     }
     const fn = taskQueue.function;
+    if (metrics === false) {
+      dashboard.addWidgets(waiting, ...functionWidgets(name, fn));
+      continue;
+    }
     dashboard.addWidgets(
       waiting,
       new cloudwatch.GraphWidget({
@@ -76,9 +84,49 @@ export function taskDashboard(
         ],
       }),
     );
+    if (metrics === "task") {
+      dashboard.addWidgets(
+        byTask(`${name}: failed, by task`, queue.queueName, "Failed", "Sum"),
+        byTask(`${name}: run by task, p99 (ms)`, queue.queueName, "RunTime", "p99"),
+        byTask(`${name}: queue to start by task, p99 (ms)`, queue.queueName, "QueueToStart", "p99"),
+      );
+    }
   }
   return dashboard;
 }
+
+/** Of each task that there is by then: no names are written down. */
+const byTask = (title: string, queueName: string, metricName: Metric, statistic: string) =>
+  new cloudwatch.GraphWidget({
+    title,
+    width: WIDTH,
+    left: [
+      new cloudwatch.MathExpression({
+        expression: `SEARCH('{${NAMESPACE},QueueName,TaskName} MetricName="${metricName}" QueueName="${queueName}"', '${statistic}', 60)`,
+        label: "",
+        usingMetrics: {},
+        period: Duration.minutes(1),
+      }),
+    ],
+  });
+
+/** What Lambda itself counts, which costs nothing: invocations, of ten tasks each at most, say. */
+const functionWidgets = (name: string, fn: lambda.IFunction) => [
+  new cloudwatch.GraphWidget({
+    title: `${name}: invocations`,
+    width: WIDTH,
+    left: [fn.metricInvocations({ label: "invocations" })],
+    right: [fn.metricErrors({ label: "function errors" }), fn.metricThrottles({ label: "throttles" })],
+  }),
+  new cloudwatch.GraphWidget({
+    title: `${name}: times of invocations (ms)`,
+    width: WIDTH,
+    left: [
+      fn.metricDuration({ label: "p50", statistic: "p50" }),
+      fn.metricDuration({ label: "p99", statistic: "p99" }),
+    ],
+  }),
+];
 
 const containersWidget = (name: string, service: ecs.FargateService) =>
   new cloudwatch.GraphWidget({

@@ -346,6 +346,12 @@ function settingsOf(props: TaskQueueProps) {
     );
   }
   checkRange(setting("failedPercent"), props.failedPercent, LIMITS.failedPercent);
+  if (props.failedPercent !== undefined && props.app.config.metrics === false) {
+    throw new ImproperlyConfigured(
+      setting("failedPercent"),
+      `needs the metrics of the queue, which the app has switched off: metrics: "queue", or no failedPercent`,
+    );
+  }
   checkRange(setting("retentionPeriod"), props.retentionPeriod?.toSeconds(), LIMITS.retentionPeriod);
   return {
     queueName,

@@ -232,7 +232,7 @@ export class TaskQueues extends Construct {
       alarm.addAlarmAction(...(props.alarmActions ?? []));
       alarm.addOkAction(...(props.okActions ?? []));
     }
-    this.dashboard = taskDashboard(this, "Dashboard", { queues: this.#queues, alarms });
+    this.dashboard = taskDashboard(this, "Dashboard", { queues: this.#queues, alarms, metrics: config.metrics });
     this.#addOutputs();
     const resources = this.node.findAll().filter((node) => CfnResource.isCfnResource(node)).length;
     if (resources > MAX_RESOURCES) {

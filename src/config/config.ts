@@ -48,6 +48,9 @@ export interface QueueInput {
   readonly environment?: Readonly<Record<string, string>>;
 }
 
+/** Of what functions write metrics: of each queue, of each task of it too, or of nothing. */
+export type MetricsChoice = "queue" | "task" | false;
+
 /** Where a queue is worked on. */
 export type QueueWorker = "function" | "container" | "none";
 
@@ -148,6 +151,8 @@ export interface ConfigInput extends AcceptedInput {
   /** How long that is kept, in seconds or parts (`{ days: 7 }`): a minute to 366 days. Default: 7 days. */
   readonly journalExpires?: number | Duration;
   readonly keepFailed?: boolean;
+  /** Of what functions on Lambda write metrics for CloudWatch: of each queue, or of each task too. Default `"queue"`. */
+  readonly metrics?: MetricsChoice;
   /** Stores name, arguments, worker, queue and retries beside a result. Default `false`. */
   readonly resultExtended?: boolean;
   /** Queue of tasks that no route and no option sends elsewhere. Default `"celery"`. */
@@ -229,6 +234,7 @@ export interface Config {
   /** Seconds. */
   readonly journalExpires: number;
   readonly keepFailed: boolean;
+  readonly metrics: MetricsChoice;
   readonly resultExtended: boolean;
   readonly taskDefaultQueue: string;
   readonly taskDefaultExchange: string;

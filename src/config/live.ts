@@ -8,6 +8,7 @@ import {
   brokerTransportOptions,
   compression,
   duration,
+  metrics,
   queues,
   resultBackendTransportOptions,
   routes,
@@ -110,6 +111,10 @@ export const LIVE: { readonly [K in keyof ParsedConfig]: LiveSetting<ParsedConfi
   keepFailed: {
     default: true,
     parse: boolean,
+  },
+  metrics: {
+    default: "queue",
+    parse: metrics,
   },
   resultExtended: {
     celery: true,

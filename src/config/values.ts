@@ -8,6 +8,7 @@ import type {
   Compression,
   PublishRetryPolicy,
   QueueInput,
+  MetricsChoice,
   QueueWorker,
   ResultBackendTransportOptions,
   TaskAnnotations,
@@ -106,6 +107,9 @@ export const compression: Parse<Compression> = (value, at) => {
   const found = typeof value === "string" ? compressionName(value) : undefined;
   return found ?? fail(at, "gzip, brotli or zstd, which are what JavaScript platforms can write", value);
 };
+
+export const metrics: Parse<MetricsChoice> = (value, at) =>
+  value === "queue" || value === "task" || value === false ? value : fail(at, '"queue", "task" or false', value);
 
 export const timezone: Parse<string> = (value, at) => checkZone(name(value, at), at);
 

@@ -1,9 +1,11 @@
 /** Metrics in CloudWatch's embedded format: log lines that CloudWatch makes metrics of, without a request of ours. */
 
+import type { MetricsChoice } from "../config/config.ts";
+
 /** The namespace of the metrics in CloudWatch. */
 export const NAMESPACE = "Lovage";
 
-/** Each by queue, and by queue and task. */
+/** Each by queue, and where it is asked for by queue and task. */
 export const METRICS = {
   /** Messages that were looked at. */
   Received: "Count",
@@ -32,15 +34,21 @@ export interface Metrics {
 }
 
 /**
+ * @param choice Of what there are some: of each queue, or of each task of it too.
  * @param lowest Lambda's name of the lowest level that it lets through, as in `AWS_LAMBDA_LOG_LEVEL`: a line of JSON that has
  *   no level and time of its own counts as INFO there, and above that Lambda would drop it.
  */
-export function createMetrics(isKnown: (task: string) => boolean, lowest?: string): Metrics {
-  /** By queue, then by task. */
+export function createMetrics(
+  choice: Exclude<MetricsChoice, false>,
+  isKnown: (task: string) => boolean,
+  lowest?: string,
+): Metrics {
+  const byTask = choice === "task";
+  /** By queue, then by task; by the queue alone, that is none. */
   let series = new Map<string, Map<string, Map<Metric, number[]>>>();
   return {
     add(metric, QueueName, task, value = 1) {
-      const TaskName = task !== undefined && isKnown(task) ? task : UNKNOWN_TASK;
+      const TaskName = !byTask ? "" : task !== undefined && isKnown(task) ? task : UNKNOWN_TASK;
       const tasks = series.get(QueueName) ?? new Map<string, Map<Metric, number[]>>();
       series.set(QueueName, tasks);
       const metrics = tasks.get(TaskName) ?? new Map<Metric, number[]>();
@@ -67,13 +75,13 @@ export function createMetrics(isKnown: (task: string) => boolean, lowest?: strin
               CloudWatchMetrics: [
                 {
                   Namespace: NAMESPACE,
-                  Dimensions: [["QueueName"], ["QueueName", "TaskName"]],
+                  Dimensions: [["QueueName"], ...(byTask ? [["QueueName", "TaskName"]] : [])],
                   Metrics: part.map(([Name]) => ({ Name, Unit: METRICS[Name] })),
                 },
               ],
             },
             QueueName,
-            TaskName,
+            ...(byTask && { TaskName }),
             ...Object.fromEntries(part.map(([metric, some]) => [metric, some.length === 1 ? some[0] : some])),
           });
         });

@@ -13,7 +13,7 @@ import { fieldsOf, nameOf } from "../workers/report.ts";
 import { type Admission, createWorker, type Disposition, type Run } from "../workers/worker.ts";
 import { runTime, VISIBILITY_MARGIN_S } from "./deadline.ts";
 import { createLambdaLog } from "./log.ts";
-import { createMetrics } from "./metrics.ts";
+import { createMetrics, type Metrics } from "./metrics.ts";
 
 /** What an SQS event source gives a function, as far as it matters here. */
 export interface SqsEvent {
@@ -92,7 +92,8 @@ export function createWorkerHandler(
   const write = options.write ?? writeLine;
   const level = platform.env["AWS_LAMBDA_LOG_LEVEL"];
   const { log, begin } = createLambdaLog({ now: clock.now, write, level });
-  const metrics = createMetrics((task) => app.tasks.has(task), level);
+  const { metrics: choice } = app.config;
+  const metrics = choice === false ? undefined : createMetrics(choice, (task) => app.tasks.has(task), level);
   let invocation: Invocation = { end: 0, deadline: 0, kept: 0 };
 
   const worker = createWorker(app, {
@@ -103,13 +104,16 @@ export function createWorkerHandler(
     pid: process.pid,
   });
 
-  app.on("taskSuccess", ({ task, request }) => metrics.add("Succeeded", sqsName(request.queue), task));
-  app.on("taskFailure", ({ task, request }) => metrics.add("Failed", sqsName(request.queue), task));
-  app.on("taskRetry", ({ task, request }) => metrics.add("Retried", sqsName(request.queue), task));
-  app.on("taskRejected", ({ task, queue }) => metrics.add("DeadLettered", sqsName(queue), task));
-  app.on("taskPostrun", ({ task, request, runtime }) =>
-    metrics.add("RunTime", sqsName(request.queue), task, Math.round(runtime * 1000)),
-  );
+  if (metrics !== undefined) tellMetrics(metrics);
+  function tellMetrics(metrics: Metrics): void {
+    app.on("taskSuccess", ({ task, request }) => metrics.add("Succeeded", sqsName(request.queue), task));
+    app.on("taskFailure", ({ task, request }) => metrics.add("Failed", sqsName(request.queue), task));
+    app.on("taskRetry", ({ task, request }) => metrics.add("Retried", sqsName(request.queue), task));
+    app.on("taskRejected", ({ task, queue }) => metrics.add("DeadLettered", sqsName(queue), task));
+    app.on("taskPostrun", ({ task, request, runtime }) =>
+      metrics.add("RunTime", sqsName(request.queue), task, Math.round(runtime * 1000)),
+    );
+  }
 
   const prefix = () => app.config.brokerTransportOptions.queueNamePrefix;
   const sqsName = remember((queue) => translateQueueName(prefix(), queue));
@@ -159,7 +163,7 @@ export function createWorkerHandler(
     for (const delivery of deliveries) {
       if (dispositions.get(delivery)?.type !== "delete") failures.push({ itemIdentifier: delivery.messageId });
     }
-    for (const line of metrics.flush(clock.now())) write(line);
+    for (const line of metrics?.flush(clock.now()) ?? []) write(line);
     return { batchItemFailures: failures };
   };
 
@@ -190,7 +194,7 @@ export function createWorkerHandler(
       if (!hasTime(run)) return giveUp(run);
       const now = clock.now();
       const due = Math.max(delivery.sentAt, message.eta === null ? 0 : parseTime(message.eta));
-      metrics.add("QueueToStart", sqsName(delivery.queue), message.task, Math.max(0, now - due));
+      metrics?.add("QueueToStart", sqsName(delivery.queue), message.task, Math.max(0, now - due));
       running.set(run, now);
       // A run that was abandoned may go on in here until Lambda freezes the process; its context refuses everything by then.
       const { disposition } = await run.execute();
@@ -203,7 +207,7 @@ export function createWorkerHandler(
       const run = "run" in admission ? admission.run : undefined;
       // Others run beside it, or have run: it comes back, and is then the first.
       if (run !== undefined && isSuspect(run) && !isAlone) return release(run);
-      metrics.add("Received", sqsName(delivery.queue), run?.message.task ?? peekEnvelope(delivery.body).task);
+      metrics?.add("Received", sqsName(delivery.queue), run?.message.task ?? peekEnvelope(delivery.body).task);
       return "run" in admission ? execute(admission.run) : admission.disposition;
     }
 

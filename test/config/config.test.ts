@@ -46,6 +46,7 @@ describe("defaults", () => {
       journal: true,
       journalExpires: 604_800,
       keepFailed: true,
+      metrics: "queue",
       resultExtended: false,
       taskDefaultQueue: "celery",
       taskDefaultExchange: "",

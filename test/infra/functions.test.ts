@@ -112,6 +112,12 @@ test("each queue has five alarms where it says a share of failures, and beat thr
   });
 });
 
+test("an alarm on failures is refused where nothing counts them", () => {
+  expect(() => deploy(shop({ metrics: false }), { queues: { celery: { failedPercent: 20 } } })).toThrow(
+    /failedPercent: needs the metrics of the queue/,
+  );
+});
+
 test.each([0, 101, 1.5])("an alarm at %d % of failures is refused", (failedPercent) => {
   expect(() => deploy(shop(), { queues: { celery: { failedPercent } } })).toThrow(/failedPercent: .*1 to 100 %; given/);
 });

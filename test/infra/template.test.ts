@@ -7,7 +7,7 @@ import * as lambda from "aws-cdk-lib/aws-lambda";
 import * as dynamodb from "aws-cdk-lib/aws-dynamodb";
 import * as actions from "aws-cdk-lib/aws-cloudwatch-actions";
 import * as sns from "aws-cdk-lib/aws-sns";
-import { crontab } from "lovage";
+import { crontab, type MetricsChoice } from "lovage";
 import { expect, test } from "vitest";
 import { LovageStack } from "../../infra/stack.ts";
 import { allowed, deploy, type Resource, resources, roleOf, shop, unbundled } from "./deployment.ts";
@@ -365,6 +365,18 @@ test("there is one dashboard, with the metrics that the workers write", () => {
   const body = JSON.stringify(boards[0]?.Properties["DashboardBody"]);
   for (const metric of ["Received", "Succeeded", "Failed", "Retried", "DeadLettered", "QueueToStart", "RunTime"])
     expect(body).toContain(`\\"Lovage\\",\\"${metric}\\"`);
+});
+
+test.each<[MetricsChoice, readonly string[], readonly string[]]>([
+  ["queue", ["celery: tasks", "celery: times (ms)"], ["by task", "celery: invocations"]],
+  ["task", ["celery: tasks", "celery: failed, by task", "{Lovage,QueueName,TaskName}"], ["celery: invocations"]],
+  [false, ["celery: waiting", "celery: invocations"], ['\\"Lovage\\"', "by task"]],
+])("the dashboard goes by metrics: %j", (metrics, there, absent) => {
+  const { template } = deploy(shop({ metrics }));
+  const [board] = Object.values(resources(template(), "AWS::CloudWatch::Dashboard"));
+  const body = JSON.stringify(board?.Properties["DashboardBody"]);
+  for (const part of there) expect(body).toContain(part);
+  for (const part of absent) expect(body).not.toContain(part);
 });
 
 test("each enabled entry has a cron rule for one function, which one permission of each kind of rules lets all of them call", () => {

@@ -15,7 +15,7 @@ test("lines below Lambda's log level are not written, and the others are as thos
 });
 
 test("a line of metrics has at most a hundred values of each, and counts are sums", () => {
-  const metrics = createMetrics(() => true);
+  const metrics = createMetrics("task", () => true);
   for (let i = 0; i < 250; i++) {
     metrics.add("Received", "q", "t");
     metrics.add("RunTime", "q", "t", i);
@@ -28,7 +28,7 @@ test("a line of metrics has at most a hundred values of each, and counts are sum
 
 test("metrics pass a log level above INFO, and say nothing of a level where there is none", () => {
   const flushed = (level?: string) => {
-    const metrics = createMetrics(() => true, level);
+    const metrics = createMetrics("task", () => true, level);
     metrics.add("Received", "q", "t");
     return JSON.parse(metrics.flush(0)[0] ?? "") as Record<string, unknown>;
   };

@@ -1,5 +1,5 @@
 import type { SQSHandler } from "aws-lambda";
-import { Lovage, Reject } from "lovage";
+import { Lovage, Reject, type MetricsChoice } from "lovage";
 import { createWorkerHandler } from "lovage/lambda";
 import { expect, test } from "vitest";
 import { OperationalError } from "../../src/errors.ts";
@@ -384,14 +384,40 @@ test("log lines are Lambda's JSON, with task, id, queue and attempt", async () =
   ]);
 });
 
+test("metrics are by queue alone unless by task is asked for, and there are none where they are switched off", async () => {
+  const linesOf = async (metrics: MetricsChoice | undefined) => {
+    const app = new Lovage("shop", metrics === undefined ? {} : { metrics });
+    const add = app.task("shop.add", (x: number) => x + 1);
+    const inc = app.task("shop.inc", (x: number) => x + 1);
+    const fn = testFunction(app, metrics === undefined ? {} : { config: { metrics } });
+    await add.delay(1);
+    await inc.delay(2);
+    await fn.invoke(await fn.receive());
+    return fn.metrics;
+  };
+  const [line, ...more] = await linesOf(undefined);
+  expect(more).toEqual([]);
+  expect(line).toMatchObject({
+    _aws: { CloudWatchMetrics: [{ Dimensions: [["QueueName"]] }] },
+    QueueName: "celery",
+    Received: 2,
+    Succeeded: 2,
+    RunTime: [0, 0],
+  });
+  expect(line).not.toHaveProperty("TaskName");
+  expect(await linesOf("task")).toHaveLength(2);
+  expect(await linesOf(false)).toEqual([]);
+});
+
 test("metrics are in CloudWatch's embedded format, by queue and by queue and task; names that nobody registered are one", async () => {
-  const app = new Lovage("shop", { brokerTransportOptions: { queueNamePrefix: "p." } });
+  const settings = { brokerTransportOptions: { queueNamePrefix: "p." }, metrics: "task" } as const;
+  const app = new Lovage("shop", settings);
   const add = app.task("shop.add", (x: number) => x + 1);
   app.task("shop.fail", () => {
     throw new RangeError("no");
   });
   const again = app.task("shop.again", { bind: true }, (self) => self.retry({ countdown: 5 }));
-  const fn = testFunction(app, { config: { brokerTransportOptions: { queueNamePrefix: "p." } } });
+  const fn = testFunction(app, { config: settings });
   await add.delay(1);
   await add.delay(2);
   await app.sendTask("shop.fail");
