@@ -15,7 +15,8 @@ export type {
   RevokeTasks,
   ShownLetter,
 } from "./control/control.ts";
-export type { ByWorker, Inspect, QueueState } from "./control/inspect.ts";
+export type { FunctionNumbers } from "./brokers/operator.ts";
+export type { ByWorker, FunctionState, Inspect, InspectQueues, QueueState } from "./control/inspect.ts";
 export type { Order, TaskInHand, WorkerInfo } from "./control/rows.ts";
 export type { Platform } from "./engine.ts";
 export type {

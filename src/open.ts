@@ -5,6 +5,7 @@
 import type { BeatStore, BeatStoreContext, OpenBeatStore } from "./beat/store.ts";
 import type { Backend, BackendContext, OpenBackend } from "./results/backend.ts";
 import type { Broker, BrokerContext, OpenBroker } from "./brokers/broker.ts";
+import type { Operator } from "./brokers/operator.ts";
 import { maskUrl } from "./brief.ts";
 import { ImproperlyConfigured } from "./errors.ts";
 import { didYouMean } from "./nearest.ts";
@@ -109,18 +110,6 @@ export const registerBeatStore = (scheme: string, load: Load<OpenBeatStore>): vo
   register(BEAT_STORES, scheme, load);
 
 export const isBeatStoreScheme = (scheme: string): boolean => BEAT_STORES.has(scheme);
-
-/** What asks AWS itself, beside its queues and tables: who calls, and a switch of functions. */
-export interface Operator {
-  /** The ARN of who calls. */
-  caller(): Promise<string>;
-  /**
-   * Has the functions of a queue fetch, or not.
-   *
-   * @param queue Its name on SQS, prefix included.
-   */
-  setEnabled(queue: string, enabled: boolean): Promise<void>;
-}
 
 /** Beside a queue of AWS's; elsewhere there is none. */
 export async function openOperator(

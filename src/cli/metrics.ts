@@ -85,7 +85,7 @@ export async function openMetrics(app: Lovage, log: Log): Promise<Metrics> {
   async function ask(): Promise<void> {
     const all: readonly Gauge[] = [messages, oldest, paused];
     try {
-      const queues = await app.control.inspect().queues();
+      const queues = await app.control.inspect().queues({ cloudWatch: false });
       for (const one of all) one.reset();
       for (const { queue, ready: waiting, delayed, inFlight, deadLetters, oldest: age, paused: order } of queues) {
         const states = { ready: waiting, delayed, in_flight: inFlight, dead: deadLetters };

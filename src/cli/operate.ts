@@ -5,7 +5,7 @@ import { type Command, InvalidArgumentError, Option } from "commander";
 import type { Lovage } from "../app.ts";
 import { clip, harmlessLine } from "../brief.ts";
 import type { RetriedFailures } from "../control/control.ts";
-import type { QueueState } from "../control/inspect.ts";
+import type { FunctionState, QueueState } from "../control/inspect.ts";
 import { ImproperlyConfigured, LovageError } from "../errors.ts";
 import type { JournalEntry } from "../journal/entry.ts";
 import type { JournalQuery } from "../journal/query.ts";
@@ -181,6 +181,27 @@ function showQueues(app: Lovage, queues: readonly QueueState[]): void {
   show([["queue", "ready", "delayed", "in flight", "dead letters", "oldest", ""], ...rows]);
 }
 
+const listed = (functions: readonly FunctionState[] | Error) => (functions instanceof Error ? null : functions);
+
+/** Those of Lambda, or why nothing can be said of them. */
+function showFunctions(functions: readonly FunctionState[] | Error): void {
+  if (functions instanceof Error) return complain(`lovage: nothing is known of functions: ${functions.message}`);
+  if (functions.length === 0) return;
+  print("");
+  show([
+    ["function", "queue", "state", "concurrency", "last hour: invocations", "errors", "throttles"],
+    ...functions.map(({ name, queue, state, maxConcurrency, lastHour }) => [
+      name,
+      queue,
+      state,
+      `${lastHour?.concurrency ?? "?"}/${maxConcurrency ?? "any"}`,
+      lastHour?.invocations ?? "?",
+      lastHour?.errors ?? "?",
+      lastHour?.throttles ?? "?",
+    ]),
+  ]);
+}
+
 function statusCommand(program: Command): void {
   program
     .command("status")
@@ -194,10 +215,14 @@ function statusCommand(program: Command): void {
       await repeatedly(options, async () => {
         const inspect = app.control.inspect();
         const [workers, queues] = [Object.values(await inspect.stats()), await inspect.queues()];
+        const functions = await inspect.functions().catch((error: unknown) => error as Error);
         const hour = app.config.journal ? (await app.journal.summary({ step: 3600 }))[0] : undefined;
-        if (options.json) return print(toJson({ workers, queues, lastHour: hour ?? null }, 2));
+        if (options.json)
+          return print(toJson({ workers, functions: listed(functions), queues, lastHour: hour ?? null }, 2));
         print(
-          workers.length === 0 ? "No long-lived worker says that it is there." : `${workers.length} workers online.`,
+          workers.length === 0
+            ? "No long-lived worker says that it is there."
+            : `${workers.length} ${workers.length === 1 ? "worker" : "workers"} online.`,
         );
         if (workers.length > 0)
           show([
@@ -211,6 +236,7 @@ function statusCommand(program: Command): void {
               when(app, since),
             ]),
           ]);
+        showFunctions(functions);
         print("");
         showQueues(app, queues);
         if (hour !== undefined)
@@ -371,6 +397,7 @@ export function inspectCommands(inspect: Command): void {
     stats: "the long-lived workers, as they said last",
     ping: "the long-lived workers that are there",
     conf: "the settings of the app here, without passwords",
+    functions: "the functions of Lambda that run the tasks, and their last hour",
     queues: "messages in each queue, how old they are, and whether it is paused",
   } as const;
   for (const [name, what] of Object.entries(words) as [keyof typeof words, string][]) {
@@ -387,6 +414,10 @@ export function inspectCommands(inspect: Command): void {
           const found: unknown = await app.control.inspect()[name]();
           if (options.json) return print(toJson(found, 2));
           if (name === "queues") return showQueues(app, found as readonly QueueState[]);
+          if (name === "functions") {
+            const functions = found as readonly FunctionState[];
+            return functions.length === 0 ? print("No function runs the app's tasks.") : showFunctions(functions);
+          }
           const entries = Object.entries(found as Readonly<Record<string, unknown>>);
           if (entries.length === 0) return print("No long-lived worker says that it is there.");
           for (const [key, value] of entries) print(`${harmlessLine(key)}: ${toJson(value, 2)}`);

@@ -137,7 +137,8 @@ export function createControl(engine: Engine, app: string): Control {
     resume: async (queue, options) => (await open()).resume(queue, options),
     shutdown: async (worker, options) => (await open()).shutdown(worker, options),
     inspect: () => ({
-      queues: async () => (await open()).inspect().queues(),
+      queues: async (options) => (await open()).inspect().queues(options),
+      functions: async () => (await open()).inspect().functions(),
       active: async () => (await open()).inspect().active(),
       reserved: async () => (await open()).inspect().reserved(),
       scheduled: async () => (await open()).inspect().scheduled(),

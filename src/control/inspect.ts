@@ -1,14 +1,20 @@
 /** What there is: queues, workers and what they have in hand, in the words of Celery's `inspect`. */
 import { maskUrl } from "../brief.ts";
 import { deadLetterQueue, isDeadLetterQueue, type QueueSize } from "../brokers/broker.ts";
+import type { FunctionNumbers } from "../brokers/operator.ts";
+import { translateQueueName } from "../brokers/queue-name.ts";
 import type { Config } from "../config/config.ts";
 import type { Engine } from "../engine.ts";
+import { openOperator } from "../open.ts";
 import { type Order, readPaused, readWorkers, type TaskInHand, type WorkerInfo } from "./rows.ts";
 
 export interface QueueState extends QueueSize {
   readonly queue: string;
   readonly deadLetters: number;
-  /** Seconds since the oldest message that could be received now was sent; absent where there is none, or the broker cannot say. */
+  /**
+   * Seconds since the oldest message that could be received now was sent; absent where there is none. On SQS it is
+   * CloudWatch's number, of a minute or two ago, and absent without the right to it (`cloudwatch:GetMetricData`).
+   */
   readonly oldest?: number;
   /** Who paused it and when. Absent: it is not paused. */
   readonly paused?: Order;
@@ -17,9 +23,31 @@ export interface QueueState extends QueueSize {
 /** By the worker's name. */
 export type ByWorker<T> = Readonly<Record<string, T>>;
 
+/** A function of Lambda that runs the tasks of a queue. */
+export interface FunctionState {
+  readonly name: string;
+  readonly queue: string;
+  /** Whether it is given messages, in Lambda's words: `Enabled`, `Disabled`, `Enabling`, `Disabling` … */
+  readonly state: string;
+  /** Invocations at a time at most, where the queue says so. */
+  readonly maxConcurrency?: number;
+  /** From CloudWatch; absent without the right to it (`cloudwatch:GetMetricData`). */
+  readonly lastHour?: FunctionNumbers;
+}
+
+export interface InspectQueues {
+  /** Whether CloudWatch may be asked for the age of the oldest message on SQS, at $0.01 for a thousand. Default true. */
+  readonly cloudWatch?: boolean;
+}
+
 export interface Inspect {
   /** Every queue that is declared or exists: how many messages wait, run and are dead, and whether it is paused. */
-  queues(): Promise<readonly QueueState[]>;
+  queues(options?: InspectQueues): Promise<readonly QueueState[]>;
+  /**
+   * The functions of Lambda that run the app's tasks, and what each did in the last hour; none where the broker is not SQS.
+   * CloudWatch is asked once a minute at most. Throws `OperationalError` without the right `lambda:ListEventSourceMappings`.
+   */
+  functions(): Promise<readonly FunctionState[]>;
   /**
    * What runs, by worker: of long-lived ones as they said last, which is some seconds ago at most; of functions, runs that
    * have taken longer than a few seconds, from the journal.
@@ -46,6 +74,33 @@ const LOST_RUN_MS = 16 * 60_000;
 export const queuesOf = ({ config }: Engine, existing: readonly string[]): readonly string[] => [
   ...new Set([...Object.keys(config.taskQueues), ...existing.filter((name) => !isDeadLetterQueue(name))]),
 ];
+
+/** CloudWatch has new numbers each minute, and takes $0.01 for a thousand: so long they are kept, in milliseconds. */
+const NUMBERS_MS = 60_000;
+
+interface Numbers {
+  readonly at: number;
+  readonly found: Promise<ReadonlyMap<string, unknown>>;
+}
+
+/** By what was asked for. */
+const numbers = new WeakMap<Engine, Map<string, Numbers>>();
+
+/** What CloudWatch said within the last minute, or says now; nothing where it says nothing. */
+function remembered<T>(
+  engine: Engine,
+  what: string,
+  ask: () => Promise<ReadonlyMap<string, T>>,
+): Promise<ReadonlyMap<string, T>> {
+  const known = numbers.get(engine) ?? new Map<string, Numbers>();
+  numbers.set(engine, known);
+  const now = engine.clock.now();
+  const before = known.get(what);
+  if (before !== undefined && now < before.at + NUMBERS_MS) return before.found as Promise<ReadonlyMap<string, T>>;
+  const found = ask().catch((): ReadonlyMap<string, T> => new Map());
+  known.set(what, { at: now, found });
+  return found;
+}
 
 const NONE: QueueSize = { ready: 0, delayed: 0, inFlight: 0 };
 
@@ -75,14 +130,37 @@ export function createInspect(engine: Engine): Inspect {
     return found;
   }
 
+  const operator = () => openOperator(engine.urls.brokerUrl, engine.config.brokerTransportOptions);
+  const sqsName = (queue: string) => translateQueueName(engine.config.brokerTransportOptions.queueNamePrefix, queue);
+
   const inspect: Inspect = {
-    async queues() {
+    async functions() {
+      const asked = await operator();
+      if (asked === undefined) return [];
+      const existing = await (await engine.broker()).queues();
+      const names = new Map(queuesOf(engine, existing).map((queue) => [sqsName(queue), queue]));
+      const found = (await asked.functions()).filter(({ queue }) => names.has(queue));
+      const functions = [...new Set(found.map(({ name }) => name))].sort();
+      const lastHours = await remembered(engine, `functions ${functions.join()}`, () =>
+        asked.functionNumbers(functions, clock.now()),
+      );
+      return found.map(({ queue, ...rest }) => {
+        const lastHour = lastHours.get(rest.name);
+        return { ...rest, queue: names.get(queue) ?? queue, ...(lastHour !== undefined && { lastHour }) };
+      });
+    },
+    async queues({ cloudWatch = true } = {}) {
       const broker = await engine.broker();
       const existing = await broker.queues();
       const names = queuesOf(engine, existing);
       const paused = await readPaused(await engine.backend(), names);
       // A queue that was declared and not used yet is not there, which is no reason to fail.
       const sizeOf = async (queue: string) => (existing.includes(queue) ? broker.size(queue) : NONE);
+      const asked = broker.oldest === undefined && cloudWatch ? await operator() : undefined;
+      const ages =
+        asked === undefined
+          ? undefined
+          : await remembered(engine, `oldest ${names.join()}`, () => asked.oldest(names.map(sqsName), clock.now()));
       return Promise.all(
         names.map(async (queue) => {
           const [size, dead, sentAt] = await Promise.all([
@@ -91,11 +169,18 @@ export function createInspect(engine: Engine): Inspect {
             broker.oldest?.(queue),
           ]);
           const order = paused.get(queue);
+          // CloudWatch goes on with the last age for some minutes when a queue is empty.
+          const age =
+            sentAt !== undefined
+              ? Math.max(0, (clock.now() - sentAt) / 1000)
+              : size.ready > 0
+                ? ages?.get(sqsName(queue))
+                : undefined;
           return {
             queue,
             ...size,
             deadLetters: dead.ready + dead.delayed + dead.inFlight,
-            ...(sentAt !== undefined && { oldest: Math.max(0, (clock.now() - sentAt) / 1000) }),
+            ...(age !== undefined && { oldest: age }),
             ...(order !== undefined && { paused: order }),
           };
         }),

@@ -56,7 +56,7 @@ test("an incident, from the first look to the counts at the end", { timeout: 60_
   expect(JSON.parse(await lovage("tasks", "--text", "nobody", "--json"))).toEqual([]);
   expect(await lovage("workflow", ids[0] as string)).toMatch(/^FAILURE {2}cli\.fetch/);
   expect(await lovage("status")).toMatch(
-    /1 workers online[\s\S]*one@here[\s\S]*celery[\s\S]*Last hour: 3 attempts ended, 3 failed/,
+    /1 worker online[\s\S]*one@here[\s\S]*celery[\s\S]*Last hour: 3 attempts ended, 3 failed/,
   );
 
   await lovage("control", "pause", "celery", "--by", "anna");
