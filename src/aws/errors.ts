@@ -24,15 +24,15 @@ const UNKNOWN_CALLER =
 const CONNECTION =
   /^(E[A-Z_0-9]+|UND_ERR_\w+|HPE_\w+|CERT_\w+|DEPTH_ZERO_\w+|SELF_SIGNED_\w+|UNABLE_TO_\w+|HOSTNAME_MISMATCH)$/;
 /**
- * What AWS says of a request that no other try makes better: a value that it does not take, or a request that is none. All else,
- * also what is not known here, is of the system: rights, keys, clocks and tables come and go.
+ * What AWS says of a value that it does not take: no other try does better. All else, also what is not known here, is of the
+ * system: rights, keys, clocks and tables come and go, and what stands between, such as a proxy, has answers of its own.
  */
 const REFUSED =
-  /^(AWS\.SimpleQueueService\.)?(Invalid(MessageContents|Parameter\w*|Attribute\w*|IdFormat|BatchEntryId)|Missing(Parameter|Action)|MalformedQueryString|UnsupportedOperation|UnknownOperation\w*|BatchRequestTooLong|(TooManyEntriesIn|Empty)BatchRequest|BatchEntryIdsNotDistinct|ReceiptHandleIsInvalid|Validation(Exception|Error)|SerializationException|ItemCollectionSizeLimitExceededException|InvalidEventPatternException|ManagedRuleException)$/;
+  /^(AWS\.SimpleQueueService\.)?(Invalid(MessageContents|Parameter\w*|Attribute\w*)|MissingParameter|BatchRequestTooLong|Validation(Exception|Error)|SerializationException|ItemCollectionSizeLimitExceededException)$/;
 /** Keys of KMS: disabled, being deleted, not yet there, or not to be used by this caller. */
 const KEY = /^(AWS\.SimpleQueueService\.|KMS\.)?Kms|KMS|^DisabledException$/i;
 
-/** Whether AWS refuses what it was asked, by the name of its error: no other try does better. */
+/** Whether AWS refuses a value that it was given, by the name of its error: no other try does better. */
 export const isRefusal = (name: string): boolean => REFUSED.test(name);
 
 /** Whether it is over by itself: AWS is busy or fails, or no answer came. */
