@@ -6,6 +6,7 @@ import { parseTime } from "../protocol/time.ts";
 import { attemptOf, sentOf } from "../protocol/message.ts";
 import { type Row, taskKey } from "../results/backend.ts";
 import { isOutcomeOf, isRepeatable } from "../results/record.ts";
+import type { Signals } from "../signals.ts";
 import { FAILURE, PENDING } from "../states.ts";
 import { type Conclusion, conclude, describe, factsOf, ranTask } from "./conclude.ts";
 import { type Job, jobAgain, type WorkerContext } from "./context.ts";
@@ -82,7 +83,7 @@ async function attemptJob(
 ): Promise<RunEnd> {
   const { engine } = context;
   const { message, request } = job;
-  await engine.emitter.emit("taskPrerun", { task: message.task, taskId: message.id, request, args: message.args });
+  await announce(context, job, "taskPrerun", { args: message.args }, watch);
   // A claim or a handler that was slow has not used up the task's own time.
   const began = engine.clock.now();
   watch(request.timeLimit === null ? Number.POSITIVE_INFINITY : began + request.timeLimit * 1000);
@@ -299,23 +300,10 @@ async function runAfter(
       });
     }
     await signalEnd(context, job, traced, conclusion);
-    return true;
   };
   const now = clock.now();
   const end = afterEnd(context, ran?.began ?? now, request.timeLimit, now);
-  if (end === Number.POSITIVE_INFINITY) return after();
-  let isOver = false;
-  const ending = after().finally(() => {
-    isOver = true;
-  });
-  // Where nobody does anything that waits, it is over by then, and needs no timer.
-  for (let hops = 0; hops < 10 && !isOver; hops++) await undefined;
-  if (isOver) return ending;
-  ran?.watch(end);
-  const stop = new AbortController();
-  const inTime = await Promise.race([ending, clock.sleep(end - now, stop.signal).then(() => false)]);
-  stop.abort("ended");
-  ran?.watch(Number.POSITIVE_INFINITY);
+  const inTime = await endsBy(context, end, after(), ran?.watch);
   if (!inTime) {
     const seconds = (end - now) / 1000;
     log(
@@ -325,6 +313,60 @@ async function runAfter(
     );
   }
   return inTime;
+}
+
+/** Whether what users do about a task ends in time, which is in milliseconds since the epoch. */
+async function endsBy(
+  { engine: { clock } }: WorkerContext,
+  end: number,
+  work: Promise<void>,
+  watch: Watch = () => {},
+): Promise<boolean> {
+  if (end === Number.POSITIVE_INFINITY) {
+    await work;
+    return true;
+  }
+  let isOver = false;
+  const ending = work.finally(() => {
+    isOver = true;
+  });
+  // Where nobody does anything that waits, it is over by then, and needs no timer.
+  for (let hops = 0; hops < 10 && !isOver; hops++) await undefined;
+  if (!isOver) {
+    watch(end);
+    const stop = new AbortController();
+    await Promise.race([ending, clock.sleep(end - clock.now(), stop.signal)]);
+    stop.abort("ended");
+    watch(Number.POSITIVE_INFINITY);
+  }
+  if (isOver) await ending;
+  return isOver;
+}
+
+/**
+ * Tells those who listen that a task was received, or begins. They have as long as the task may take, and the task waits so
+ * long: what takes longer is not waited for.
+ */
+export async function announce<N extends "taskReceived" | "taskPrerun">(
+  context: WorkerContext,
+  { message, request, delivery }: Job,
+  signal: N,
+  facts: Omit<Signals[N], "task" | "taskId" | "request">,
+  watch?: Watch,
+): Promise<void> {
+  const { engine, log } = context;
+  if (!engine.emitter.has(signal)) return;
+  const told = { task: message.task, taskId: message.id, request, ...facts } as Signals[N];
+  const now = engine.clock.now();
+  const end = now + (request.timeLimit ?? Number.POSITIVE_INFINITY) * 1000;
+  const deadline = context.deadline?.() ?? Number.POSITIVE_INFINITY;
+  const work = Promise.resolve(engine.emitter.emit(signal, told));
+  if (await endsBy(context, Math.min(end, deadline), work, watch)) return;
+  log(
+    "error",
+    `A handler of ${signal} did not end within ${Math.round(engine.clock.now() - now) / 1000} s; ${nameOf(message)} does not wait for it`,
+    fieldsOf(message, delivery.queue),
+  );
 }
 
 /** Until when hooks may run, in milliseconds since the epoch: on Lambda no later than halfway from the last run to the function's end. */

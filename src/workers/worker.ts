@@ -33,7 +33,17 @@ import { carriedPlace, keepPlace, returnTo } from "./held-place.ts";
 import { count, repeating } from "./join.ts";
 import { attemptEntry, deadLetterEntry, isKept, runningEntry } from "./note.ts";
 import { fieldsOf, nameOf, reportDeaths, reportReceived, stackOf } from "./report.ts";
-import { type Claimed, followJob, type RunEnd, runJob, terminated, verdict, waitingMeta, type Watch } from "./run.ts";
+import {
+  announce,
+  type Claimed,
+  followJob,
+  type RunEnd,
+  runJob,
+  terminated,
+  verdict,
+  waitingMeta,
+  type Watch,
+} from "./run.ts";
 
 export type { WorkerOptions } from "./context.ts";
 export type { Disposition } from "./disposition.ts";
@@ -424,7 +434,7 @@ function prepare(context: WorkerContext, job: Job, claimed: Claimed | undefined)
       began = context.engine.clock.now();
       reportReceived(context, job);
       if (runs > 1) reportDeaths(context, job, runs - 1);
-      await context.engine.emitter.emit("taskReceived", { task: message.task, taskId: message.id, request });
+      await announce(context, job, "taskReceived", {}, watch);
       const ended = await guard(context, delivery, () =>
         runJob(context, job, claimed, abort.signal, watch).catch(async (error: unknown) => {
           // A system failed, and nobody died: whoever takes it next is not to count a death.

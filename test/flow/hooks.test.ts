@@ -147,6 +147,28 @@ describe.each(stores)("in the queues themselves, on %s", (_, start) => {
   });
 });
 
+describe.each(stores)("before the run, on %s", (_, start) => {
+  test.each(["taskReceived", "taskPrerun"] as const)(
+    "a handler of %s that never ends is named, and the task goes on with all of its time",
+    async (signal) => {
+      const app = new Lovage("tasks");
+      app.on(signal, () => new Promise<void>(() => {}));
+      const task = app.task("tasks.task", { timeLimit: 60 }, async () => {
+        await app.engine.clock.sleep(50_000);
+        return "done";
+      });
+      const t = start(app);
+      const result = await task.delay();
+      await t.advance({ seconds: 109 });
+      expect(await result.state()).toBe("STARTED");
+      await t.advance({ seconds: 1 });
+      expect(await result.get()).toBe("done");
+      const given = t.log.filter(({ level }) => level === "error").map(({ line }) => line);
+      expect(given).toEqual([expect.stringContaining(`A handler of ${signal} did not end within 60 s; tasks.task[`)]);
+    },
+  );
+});
+
 test("what beforeStart throws is the task's outcome, and the task does not run", async () => {
   const app = new Lovage("tasks");
   let ran = false;
