@@ -22,7 +22,6 @@ const ground = [
   "python-builtins.ts",
   "clock.ts",
   "turn.ts",
-  "unit.ts",
   "stable-id.ts",
   "glob.ts",
   "file-url.ts",
@@ -55,10 +54,12 @@ const mayImport: readonly (readonly [place: string, ...allowed: string[]])[] = [
   ["aws/", "aws/", ...ground],
   ["sqlite/", "sqlite/", ...ground],
   ["brokers/", "brokers/", "protocol/", "aws/", "sqlite/", ...ground],
+  ["payloads/", "payloads/", "protocol/", "aws/", ...ground],
   ["journal/", "journal/", "protocol/", "aws/", "sqlite/", ...ground],
   ["results/", "results/", "journal/", "protocol/", "aws/", "sqlite/", ...ground],
   ...house.map(
-    (place) => [place, ...house, "brokers/", "results/", "journal/", "beat/", "protocol/", ...ground] as const,
+    (place) =>
+      [place, ...house, "brokers/", "results/", "journal/", "payloads/", "beat/", "protocol/", ...ground] as const,
   ),
   ["at-once.ts", ...house, "brokers/", "results/"],
   ["otel/", ...house, "protocol/", ...ground],
@@ -70,14 +71,14 @@ const mayImport: readonly (readonly [place: string, ...allowed: string[]])[] = [
 
 /** One service's way of being a broker or a result backend: a port and the house must do without. */
 const implementation =
-  /^(aws|sqlite)\/|^brokers\/(sqs|sqlite|memory)|^(results|journal)\/(dynamodb|sqlite|memory)|^beat\/(eventbridge|sqlite|memory)/;
+  /^(aws|sqlite)\/|^brokers\/(sqs|sqlite|memory)|^(results|journal)\/(dynamodb|sqlite|memory)|^beat\/(eventbridge|sqlite|memory)|^payloads\/(payloads|s3|file|memory)/;
 
 /** Who may import an implementation beside another one; openers only with `import()`, when a URL first names it. */
 const openers = ["open.ts", "on-demand.ts"];
 const onTop = ["cli/", "testing/", "lambda/", "at-once.ts"];
 
 /** The only modules that import the AWS SDK, by `#aws/…` where a function's bundle has something else in its place. */
-const aws = ["aws/", "brokers/sqs", "results/dynamodb", "journal/dynamodb", "beat/eventbridge"];
+const aws = ["aws/", "brokers/sqs", "results/dynamodb", "journal/dynamodb", "beat/eventbridge", "payloads/s3"];
 
 const under = (file: string, prefixes: readonly string[]) => prefixes.some((prefix) => file.startsWith(prefix));
 

@@ -20,6 +20,10 @@ export const MEANINGS: { readonly [K in keyof typeof LIVE]: Meaning } = {
     what: "Where results are kept: `sqlite://`, `sqlite:///path`, `memory://`, or `dynamodb://[region]/table?ttl_seconds=…`. Has to be given beside an SQS broker. `LOVAGE_RESULT_BACKEND` overrides it. Apps of a process that say the same `memory://name` share their results.",
     why: "Celery keeps no results by default. Here the row of a result is also what keeps a task from running twice.",
   },
+  payloadStore: {
+    default: "a folder beside the file of a SQLite broker, else none",
+    what: '`s3://bucket/prefix?region=…`, `file:///folder`, `memory://name`, or `""` for none: where a message or a result goes that is too large for its place, compressed too. A pointer travels in its stead. `LOVAGE_PAYLOAD_STORE` overrides it.',
+  },
   brokerTransportOptions: {
     what: "`visibilityTimeout`: seconds that a message stays hidden each time the poller takes or extends it, over 0 to 43,200. `maxDelay`: seconds of the longest single delay, over 0; a longer one is made of several. Default: the broker's own limit, which is 900 on SQS. `waitTimeSeconds`: 0 to 20. `region` and `queueNamePrefix`, which the broker's URL can name as well. `predefinedQueues`: URLs of SQS queues by their names there, prefix included, `{ \"prod-media\": { url } }`; what is named is not looked up (`sqs:GetQueueUrl`), what is not, is. `schedulerRoleArn`: the role by which EventBridge Scheduler sends to SQS what it has kept, `{queue}` in it standing for the queue's name there; without it long delays are made of several. `schedulerMinDelay`: whole seconds of the shortest delay that is given to Scheduler, from 75. `schedulerGroup`: the group of its entries, with `{queue}` as well. `schedulerKeyArn`: the key of KMS that they are encrypted with. These four can stand in the broker's URL as well, in Celery's spelling (`scheduler_role_arn`).",
     why: "Celery's visibility timeout is 1800 s for SQS and has to be longer than any task; here it is extended while the task runs, so that a dead worker's tasks are soon taken over.",
@@ -159,7 +163,7 @@ export const MEANINGS: { readonly [K in keyof typeof LIVE]: Meaning } = {
     what: "Tasks that one worker process runs at a time, 1 to 10,000, or `auto`. On AWS it is the queue's `maxConcurrency` that counts.",
   },
   workerPrefetchMultiplier: {
-    what: "Messages that a polling worker takes ahead, times its concurrency, 1 to 1,000. Where broker and backend are one SQLite file, or in memory, none is taken ahead: a message is claimed as it is taken.",
+    what: "Messages that a polling worker takes ahead, times its concurrency, 1 to 1,000.",
     why: "0 (no limit, in Celery) is refused: a worker would hide the whole queue from the others.",
   },
   imports: {

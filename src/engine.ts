@@ -10,21 +10,22 @@ import { createOutbox, type Outbox } from "./brokers/outbox.ts";
 import { createRouter, type Router } from "./brokers/routes.ts";
 import { type Clock, systemClock } from "./clock.ts";
 import { type Config, type ConfigInput, resolveConfig } from "./config/config.ts";
-import { ImproperlyConfigured } from "./errors.ts";
+import { ImproperlyConfigured, OperationalError } from "./errors.ts";
 import type { JournalEntry } from "./journal/entry.ts";
 import type { JournalOptions, JournalStore } from "./journal/store.ts";
-import { hasBeatStore, openBackend, openBeatStore, openBroker } from "./open.ts";
+import { hasBeatStore, openBackend, openBeatStore, openBroker, openPayloads } from "./open.ts";
+import type { Payloads } from "./payloads/store.ts";
 import type { MetaCodec } from "./protocol/meta.ts";
 import type { Backend } from "./results/backend.ts";
 import { withKeyPrefix } from "./results/key-prefix.ts";
-import { anchorUrl } from "./file-url.ts";
+import { anchorUrl, folderBeside } from "./file-url.ts";
 import { createReader, type ResultReader } from "./results/reader.ts";
+import { isPointer } from "./protocol/pointer.ts";
 import { Emitter } from "./signals.ts";
 import { assertMayWait, withinRun } from "./tasks/context.ts";
 import type { TaskOptions } from "./tasks/options.ts";
 import type { PublishHost } from "./tasks/publish.ts";
 import type { Task } from "./tasks/task.ts";
-import type { Store, Unit } from "./unit.ts";
 
 /** Where time, chance and ids come from; a test gives its own. */
 export interface Platform {
@@ -68,8 +69,7 @@ interface Opened {
   broker?: Promise<Broker> | undefined;
   backend?: Promise<Backend> | undefined;
   beatStore?: Promise<BeatStore> | undefined;
-  /** What broker and backend both are, once that was looked at. */
-  store?: { readonly shared: Store | undefined };
+  payloads?: Promise<Payloads | undefined> | undefined;
   outbox?: Outbox;
   reader?: ResultReader;
 }
@@ -241,22 +241,34 @@ export class Engine implements PublishHost {
     return opened.backend;
   }
 
-  /**
-   * Begins a unit, where broker and backend are one store that offers it: what is done within it on both becomes durable
-   * together. `undefined`: each step is durable by itself.
-   */
-  async begin(): Promise<Unit | undefined> {
-    return (await this.store())?.begin();
+  /** What keeps texts that are too large for their place; `undefined`: there is none, and they are refused. */
+  async payloads(): Promise<Payloads | undefined> {
+    const opened = this.#opened;
+    const url = this.#config.payloadStore ?? folderBeside(this.urls.brokerUrl);
+    if (!url) return undefined;
+    const { uuid, clock } = this.platform;
+    opened.payloads ??= openPayloads(url, { now: clock.now, uuid }).catch((error: unknown) => {
+      opened.payloads = undefined;
+      throw error;
+    });
+    return opened.payloads;
   }
 
-  /** What broker and backend both are, where they are one and it offers units. */
-  async store(): Promise<Store | undefined> {
-    const opened = this.#opened;
-    if (opened.store === undefined) {
-      const [{ store }, backend] = await Promise.all([this.broker(), this.backend()]);
-      opened.store = { shared: store === backend.store ? store : undefined };
-    }
-    return opened.store.shared;
+  /**
+   * The text of a message as it was sent: what stands in its place leads to it. Throws `DecodeError` where that leads nowhere,
+   * `OperationalError` where the store cannot be asked.
+   */
+  async wholeText(body: string): Promise<string> {
+    return isPointer(body) ? this.#fetch(body) : body;
+  }
+
+  async #fetch(pointer: string): Promise<string> {
+    const payloads = await this.payloads();
+    if (payloads !== undefined) return payloads.get(pointer);
+    throw new OperationalError(
+      "a large text is kept elsewhere, and this app has no store: set payloadStore as its sender has it, and have TaskQueues deploy it (payloads)",
+      { retryable: true },
+    );
   }
 
   #journalOptions(scope: string): JournalOptions | undefined {
@@ -349,7 +361,7 @@ export class Engine implements PublishHost {
   /** How results are written and read. */
   get codec(): MetaCodec {
     const { resultSerializer, resultCompression } = this.#config;
-    return { serializer: resultSerializer, compression: resultCompression };
+    return { serializer: resultSerializer, compression: resultCompression, fetch: (pointer) => this.#fetch(pointer) };
   }
 
   /** `ttl` of a row written now, in whole seconds since the epoch; `undefined`: kept for ever. */
@@ -357,6 +369,12 @@ export class Engine implements PublishHost {
     const { resultExpires } = this.#config;
     if (resultExpires === Number.POSITIVE_INFINITY) return undefined;
     return Math.ceil(this.clock.now() / 1000 + Math.max(resultExpires, MIN_ROW_SECONDS));
+  }
+
+  /** So many days after it was written a row is gone, at the latest. */
+  rowDays(): number {
+    const ttl = this.ttl();
+    return ttl === undefined ? Number.POSITIVE_INFINITY : (ttl - this.clock.now() / 1000) / 86_400 + 1;
   }
 
   /** Closes what is open; the next use opens anew. */
@@ -367,6 +385,6 @@ export class Engine implements PublishHost {
   }
 }
 
-async function closeAll({ broker, backend, beatStore }: Opened): Promise<void> {
-  await Promise.all([broker, backend, beatStore].map((opening) => opening?.then((open) => open.close())));
+async function closeAll({ broker, backend, beatStore, payloads }: Opened): Promise<void> {
+  await Promise.all([broker, backend, beatStore, payloads].map((opening) => opening?.then((open) => open?.close())));
 }

@@ -342,11 +342,24 @@ export class PayloadTooLarge extends LovageError {
   readonly limit: number;
   constructor(what: string, size: number, limit: number, options?: ErrorOptions) {
     super(
-      `${what} has ${size} bytes and the limit is ${limit}; pass a reference (a key, a URL) instead of the data`,
+      `${what} has ${size} bytes and the limit is ${limit}; have what is too large kept elsewhere (the setting payloadStore), or pass a reference (a key, a URL) instead of the data`,
       options,
     );
     this.size = size;
     this.limit = limit;
+  }
+}
+
+/** A message or a result was too large for its place and kept elsewhere, and is not there any more: its pointer leads to nothing. */
+export class PayloadLost extends DecodeError {
+  readonly bucket: string;
+  readonly key: string;
+  constructor(bucket: string, key: string) {
+    super(
+      `the large text ${key} is not in ${bucket} any more: it was deleted, or its time was over; see the lifecycle of the bucket (payloadStore)`,
+    );
+    this.bucket = bucket;
+    this.key = key;
   }
 }
 

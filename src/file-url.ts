@@ -16,6 +16,15 @@ export function anchorUrl(url: string, folder: string | undefined): string {
   return `sqlite:///${at}/${path || DEFAULT_FILE}${query}`;
 }
 
+/** Where large texts are kept beside the file of an absolute `sqlite://` URL; `undefined`: there is no such file. */
+export function folderBeside(url: string): string | undefined {
+  const file = fileOf(url);
+  if (file === undefined || file.startsWith(":memory:")) return undefined;
+  const path = `${file.replaceAll("\\", "/")}-payloads`.split("/").map(encodeURIComponent).join("/");
+  // A drive of Windows.
+  return `file://${path.startsWith("/") ? "" : "/"}${path.replace(/^([A-Za-z])%3A/, "$1:")}`;
+}
+
 /** The file of an absolute `sqlite://` URL. */
 export function fileOf(url: string): string | undefined {
   const path = SQLITE.exec(url)?.[1];

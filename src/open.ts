@@ -8,6 +8,7 @@ import type { Broker, BrokerContext, OpenBroker } from "./brokers/broker.ts";
 import type { Operator } from "./brokers/operator.ts";
 import { maskUrl } from "./brief.ts";
 import { ImproperlyConfigured } from "./errors.ts";
+import type { OpenPayloadStore, Payloads, PayloadStoreContext } from "./payloads/store.ts";
 import { didYouMean } from "./nearest.ts";
 import { loadDynamodb, loadSqs } from "#on-demand";
 
@@ -19,6 +20,8 @@ export type Load<T> = () => Promise<{ readonly open?: T }>;
 
 /** Defined by who bundles for AWS alone, as `lovage/cdk` does, with esbuild's `define`: leaves out what is embedded, and what few functions use. */
 declare const LOVAGE_BUNDLE: "aws";
+/** Whether the deployment has a store of large texts. */
+declare const LOVAGE_PAYLOADS: boolean;
 
 const BROKERS = new Map<string, Load<OpenBroker>>([
   ["sqs", loadSqs],
@@ -47,6 +50,19 @@ const BEAT_STORES = new Map<string, Load<OpenBeatStore>>([
         ["sqs", () => import("./beat/eventbridge.ts")],
         ["sqlite", () => import("./beat/sqlite.ts")],
         ["memory", () => import("./beat/memory.ts")],
+      ] as const)
+    : []),
+]);
+
+/** Where texts go that are too large for a message or a row. */
+const PAYLOAD_STORES = new Map<string, Load<OpenPayloadStore>>([
+  ...(typeof LOVAGE_BUNDLE === "undefined" || LOVAGE_PAYLOADS
+    ? ([["s3", () => import("./payloads/s3.ts")]] as const)
+    : []),
+  ...(typeof LOVAGE_BUNDLE === "undefined"
+    ? ([
+        ["file", () => import("./payloads/file.ts")],
+        ["memory", () => import("./payloads/memory.ts")],
       ] as const)
     : []),
 ]);
@@ -103,6 +119,19 @@ export async function openBroker(url: string, context: BrokerContext): Promise<B
 export async function openBackend(url: string, context: BackendContext): Promise<Backend> {
   const open = await load(BACKENDS, "resultBackend", url);
   return open(url, context);
+}
+
+/** `undefined`: the function was bundled without it. */
+export async function openPayloads(
+  url: string,
+  context: PayloadStoreContext & { readonly uuid: () => string },
+): Promise<Payloads | undefined> {
+  if (typeof LOVAGE_BUNDLE === "undefined" || LOVAGE_PAYLOADS) {
+    const { createPayloads }: Partial<typeof import("./payloads/payloads.ts")> = await import("./payloads/payloads.ts");
+    const open = await load(PAYLOAD_STORES, "payloadStore", url);
+    return createPayloads?.(await open(url, context), context.uuid);
+  }
+  return undefined;
 }
 
 /** The same for entries put at run time, beside a broker of this scheme. */

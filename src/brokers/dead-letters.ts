@@ -6,7 +6,7 @@ import { DecodeError, PayloadTooLarge } from "../errors.ts";
 import { matchGlob } from "../glob.ts";
 import { compressionType } from "../protocol/compression.ts";
 import { decodeEnvelope, encodeEnvelope, peekEnvelope } from "../protocol/envelope.ts";
-import { createMessage } from "../protocol/message.ts";
+import { createMessage, type Message } from "../protocol/message.ts";
 import { parseTime } from "../protocol/time.ts";
 import { type Broker, type Delivery, deadLetterQueue, type Outgoing } from "./broker.ts";
 
@@ -46,6 +46,16 @@ export interface RedriveOptions {
   /** In place of the arguments that the message has. */
   readonly args?: readonly unknown[] | undefined;
   readonly kwargs?: Readonly<Record<string, unknown>> | undefined;
+  /** Default: a body is a text, and goes as it is. */
+  readonly texts?: Texts;
+}
+
+/** What may be in a body's place. */
+export interface Texts {
+  /** The text that a body is, or leads to. */
+  whole(body: string): Promise<string>;
+  /** The text as it is sent to a queue: where it is too large for that, what is put in its place. */
+  fit(queue: string, message: Message, text: string): Promise<string>;
 }
 
 /** Taken at a time: what is in memory at most. */
@@ -162,7 +172,7 @@ export async function redrive(broker: Broker, letter: DeadLetter, options: Redri
   const { delivery, queue } = letter;
   const again: Again = {
     queue,
-    body: await bodyOf(delivery.body, options),
+    body: await bodyOf(queue, delivery.body, options),
     groupId: delivery.groupId,
     deduplicationId: `redrive-${delivery.messageId}-${options.now}`,
     redrive: options.now,
@@ -225,18 +235,22 @@ async function compressed(body: string, now: number): Promise<string | undefined
 /** Whatever workers may read. */
 export const READABLE = ["json", "yaml", "msgpack"];
 
-async function bodyOf(body: string, { now, args, kwargs }: RedriveOptions): Promise<string> {
+const AS_IS: Texts = { whole: async (body) => body, fit: async (_queue, _message, text) => text };
+
+async function bodyOf(
+  queue: string,
+  body: string,
+  { now, args, kwargs, texts = AS_IS }: RedriveOptions,
+): Promise<string> {
   if (args === undefined && kwargs === undefined) return body;
-  const message = await decodeEnvelope(body, { accept: READABLE });
-  return encodeEnvelope(
-    createMessage({
-      ...message,
-      args: args ?? message.args,
-      kwargs: kwargs ?? message.kwargs,
-      // What they said of the arguments is no longer true.
-      argsrepr: null,
-      kwargsrepr: null,
-    }),
-    now,
-  );
+  const message = await decodeEnvelope(await texts.whole(body), { accept: READABLE });
+  const changed = createMessage({
+    ...message,
+    args: args ?? message.args,
+    kwargs: kwargs ?? message.kwargs,
+    // What they said of the arguments is no longer true.
+    argsrepr: null,
+    kwargsrepr: null,
+  });
+  return texts.fit(queue, changed, await encodeEnvelope(changed, now));
 }

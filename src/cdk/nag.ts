@@ -11,10 +11,16 @@ export function acknowledge(scope: IConstruct, finding: string, reason: string):
 export const wildcard = (scope: IConstruct, arn: string): string =>
   `IAM5[Resource::${shown(Stack.of(scope).resolve(arn))}]`;
 
+type Arn =
+  | string
+  | { readonly Ref: string }
+  | { readonly "Fn::GetAtt": readonly string[] }
+  | { readonly "Fn::Join": readonly [string, readonly Arn[]] };
+
 /** An ARN as cdk-nag shows it. */
-function shown(
-  arn: string | { readonly Ref: string } | { readonly "Fn::Join": readonly [string, readonly never[]] },
-): string {
+function shown(arn: Arn): string {
   if (typeof arn === "string") return arn;
-  return "Ref" in arn ? `<${arn.Ref}>` : arn["Fn::Join"][1].map(shown).join(arn["Fn::Join"][0]);
+  if ("Ref" in arn) return `<${arn.Ref}>`;
+  if ("Fn::GetAtt" in arn) return `<${arn["Fn::GetAtt"].join(".")}>`;
+  return arn["Fn::Join"][1].map(shown).join(arn["Fn::Join"][0]);
 }

@@ -73,6 +73,8 @@ export interface TaskFunctionProps extends FunctionOptions {
   readonly bundling?: TaskBundling | undefined;
   /** Whether the deployment has EventBridge Scheduler: its client is bundled then. */
   readonly longDelays?: boolean;
+  /** Whether the deployment keeps large texts: what does so is bundled then. */
+  readonly payloads?: boolean;
 }
 
 const DEFAULT_MEMORY_MB = 512;
@@ -116,7 +118,11 @@ export function taskFunction(scope: Construct, id: string, props: TaskFunctionPr
     systemLogLevelV2: lambda.SystemLogLevel.WARN,
     ...(props.logLevel === undefined ? {} : { applicationLogLevelV2: props.logLevel }),
     environment: { NODE_OPTIONS: "--enable-source-maps", ...props.environment },
-    bundling: bundlingFor(props.app, { ...props.bundling, longDelays: props.longDelays ?? false }),
+    bundling: bundlingFor(props.app, {
+      ...props.bundling,
+      longDelays: props.longDelays ?? false,
+      ...(props.payloads === undefined ? {} : { payloads: props.payloads }),
+    }),
     ...(props.reservedConcurrency === undefined ? {} : { reservedConcurrentExecutions: props.reservedConcurrency }),
     ...(props.deadLetterQueue === undefined ? {} : { deadLetterQueue: props.deadLetterQueue }),
     ...(props.ephemeralStorageSize === undefined ? {} : { ephemeralStorageSize: props.ephemeralStorageSize }),
@@ -139,6 +145,7 @@ function warnOfNativeModules(scope: Construct, bundling: TaskBundling | undefine
 const REPLACED = {
   "#aws/dynamodb": "aws/bundled-dynamodb",
   "#aws/eventbridge": "aws/bundled-eventbridge",
+  "#aws/s3": "aws/bundled-s3",
   "#aws/scheduler": "aws/bundled-scheduler",
   "#aws/sqs": "aws/bundled-sqs",
   "#on-demand": "at-once",
@@ -162,6 +169,8 @@ export interface FunctionBundling extends TaskBundling {
    * message has it kept. @default false
    */
   readonly longDelays?: boolean;
+  /** Whether what keeps large texts in S3 is bundled too. @default - where `payloadStore` of the app names a bucket */
+  readonly payloads?: boolean;
 }
 
 /** Dependencies that are CommonJS, the SDK among them, require Node's modules, which an ES module has to be given a way to. */
@@ -179,7 +188,12 @@ const COMMONJS = { __dirname: "import.meta.dirname", __filename: "import.meta.fi
  * `format: OutputFormat.CJS` the bundle is CommonJS.
  */
 export function bundlingFor(app: Lovage, options: FunctionBundling = {}): BundlingOptions {
-  const { longDelays = false, awsSdk = false, ...own } = options;
+  const {
+    longDelays = false,
+    awsSdk = false,
+    payloads = app.config.payloadStore?.startsWith("s3:") ?? false,
+    ...own
+  } = options;
   // Ours are told by their paths on this machine, which mean nothing in a container.
   const hasSdk = awsSdk || own.forceDockerBundling === true;
   const { acceptContent, resultAcceptContent, taskSerializer, resultSerializer } = app.config;
@@ -214,6 +228,7 @@ export function bundlingFor(app: Lovage, options: FunctionBundling = {}): Bundli
     define: {
       LOVAGE_BUNDLE: '"aws"',
       LOVAGE_SCHEDULER: String(longDelays),
+      LOVAGE_PAYLOADS: String(payloads),
       ...(serializers.every((serializer) => serializer === "json") ? { LOVAGE_JSON_ONLY: "true" } : {}),
       ...(app.engine.hasForeignNames ? {} : { LOVAGE_OWN_NAMES: "true" }),
       ...(isModule ? COMMONJS : {}),

@@ -73,6 +73,8 @@ export interface TaskQueueProps extends TaskQueueOptions {
   readonly bundling?: TaskBundling | undefined;
   /** Whether the deployment has EventBridge Scheduler: its client is bundled then. */
   readonly longDelays?: boolean;
+  /** Whether the deployment keeps large texts: what does so is bundled then. */
+  readonly payloads?: boolean;
 }
 
 /** Seconds: SQS hides a message for no longer. */

@@ -7,6 +7,7 @@ import type * as iam from "aws-cdk-lib/aws-iam";
 import type * as kms from "aws-cdk-lib/aws-kms";
 import type * as lambda from "aws-cdk-lib/aws-lambda";
 import { RetentionDays } from "aws-cdk-lib/aws-logs";
+import type * as s3 from "aws-cdk-lib/aws-s3";
 import { Construct } from "constructs";
 import type { Lovage } from "../app.ts";
 import { rulePrefix } from "../beat/rule-name.ts";
@@ -23,6 +24,7 @@ import { grantInspect, grantOperate, type Operated } from "./operator-grants.ts"
 import { MAX_RESOURCES } from "./limits.ts";
 import { LongDelays } from "./long-delays.ts";
 import { checkLiteral, defaultPrefix, takeNames } from "./names.ts";
+import { PayloadBucket } from "./payload-bucket.ts";
 import { JournalTable, ResultTable } from "./result-table.ts";
 import { type SharedFunctionOptions, sharedOptions, type TaskBundling } from "./task-function.ts";
 import { TaskQueue, type TaskQueueOptions } from "./task-queue.ts";
@@ -80,6 +82,12 @@ export interface TaskQueuesProps extends SharedFunctionOptions {
   readonly alarmActions?: readonly cloudwatch.IAlarmAction[];
   /** Told when it is over. @default - nobody */
   readonly okActions?: readonly cloudwatch.IAlarmAction[];
+  /**
+   * Keep messages and results that are too large for their place (1 MiB, 400 KB) in a bucket: `true` makes one, whose objects
+   * go by themselves when nobody can need them any more; one of yours needs rules for the beginnings of its keys: `45d/`, `120d/`,
+   * `400d/`, `3700d/`. @default false: what is too large is refused
+   */
+  readonly payloadStore?: boolean | s3.IBucket;
   /** The containers of queues whose declaration says `worker: "container"`; a queue's own in `queues` comes before it, as a whole. @default - none; needed for such a queue */
   readonly container?: ContainerOptions;
   /** Bundling of the functions, over Lovage's own (`bundlingFor`). @default - one minified ES module with source maps, without the AWS SDK */
@@ -109,6 +117,8 @@ export class TaskQueues extends Construct {
   readonly beat: BeatRules | undefined;
   /** Absent unless they are asked for. */
   readonly longDelays: LongDelays | undefined;
+  /** The bucket of texts that are too large; absent unless `payloadStore` asks for it. */
+  readonly payloads: PayloadBucket | undefined;
   readonly #queues = new Map<string, TaskQueue>();
   readonly #rows: RowsOf;
   readonly #sendsTo: (queue: string) => readonly string[];
@@ -157,6 +167,11 @@ export class TaskQueues extends Construct {
         removalPolicy,
       });
     }
+    if (props.payloadStore !== undefined && props.payloadStore !== false) {
+      const bucket = props.payloadStore === true ? undefined : props.payloadStore;
+      const { encryptionKey } = props;
+      this.payloads = new PayloadBucket(this, "Payloads", { bucket, encryptionKey, removalPolicy });
+    }
     const { region } = Stack.of(this);
     this.resultBackend = `dynamodb://${region}/${this.table.tableName}${backend.query}`;
 
@@ -169,6 +184,7 @@ export class TaskQueues extends Construct {
       enforceSSL: props.enforceSSL ?? true,
       bundling: props.bundling,
       longDelays: props.longDelays ?? false,
+      payloads: this.payloads !== undefined,
     };
     for (const queue of Object.values(config.taskQueues)) {
       const options = props.queues?.[queue.name] ?? {};
@@ -264,6 +280,7 @@ export class TaskQueues extends Construct {
     const keys = queues.flatMap((name) => this.queue(name).queue.encryptionMasterKey ?? []);
     for (const key of new Set(keys)) grantKey(key, grantee);
     this.longDelays?.grantDelay(grantee, queues);
+    this.payloads?.grantPut(grantee);
     return grantOn(targets, grantee, ["sqs:GetQueueUrl", "sqs:SendMessage"]);
   }
 
@@ -277,6 +294,7 @@ export class TaskQueues extends Construct {
 
   /** Lets someone read results: `get()`, `state()` and the like, of Python's Celery too. */
   grantReadResults(grantee: iam.IGrantable): iam.Grant {
+    this.payloads?.grantGet(grantee);
     return this.#grantRows(["task", "group"], grantee, [...READ, "dynamodb:GetItem"]);
   }
 
@@ -306,6 +324,7 @@ export class TaskQueues extends Construct {
    * this account: an account, an ARN, a service, a role of another account.
    */
   grantInspect(grantee: iam.IGrantable): iam.Grant {
+    this.payloads?.grantGet(grantee);
     return grantInspect(this.#operated, grantee);
   }
 
@@ -317,6 +336,8 @@ export class TaskQueues extends Construct {
    * @param queues By their names in the app. Default: all of them.
    */
   grantOperate(grantee: iam.IGrantable, queues: readonly string[] = [...this.#queues.keys()]): iam.Grant {
+    this.payloads?.grantPut(grantee);
+    this.payloads?.grantGet(grantee);
     return grantOperate(
       this.#operated,
       grantee,
@@ -337,6 +358,7 @@ export class TaskQueues extends Construct {
   /** What running the tasks of a queue takes beyond taking its messages. A long-lived worker has rows of its own too. */
   #grantTasks(grantee: iam.IGrantable, name: string, isLongLived: boolean): void {
     this.grantSend(grantee, this.#sendsTo(name));
+    this.payloads?.grantGet(grantee);
     const kinds = ["task", "group", "chord"] as const;
     this.#grantRows(isLongLived ? [...kinds, "control"] : kinds, grantee, [...READ, ...WRITE]);
     // What it has to tell goes along with the outcomes, or by itself.
@@ -370,7 +392,11 @@ export class TaskQueues extends Construct {
   }
 
   get #environment(): Readonly<Record<string, string>> {
-    return { LOVAGE_BROKER_URL: this.brokerUrl, LOVAGE_RESULT_BACKEND: this.resultBackend };
+    return {
+      LOVAGE_BROKER_URL: this.brokerUrl,
+      LOVAGE_RESULT_BACKEND: this.resultBackend,
+      ...(this.payloads !== undefined && { LOVAGE_PAYLOAD_STORE: this.payloads.url }),
+    };
   }
 
   #grantRows(kinds: readonly RowKind[], grantee: iam.IGrantable, actions: readonly string[]): iam.Grant {
@@ -404,6 +430,7 @@ export class TaskQueues extends Construct {
     if (this.beat !== undefined) output("BeatFunction", this.beat.function.functionArn, BEAT_FUNCTION);
     output("BrokerUrl", this.brokerUrl, "LOVAGE_BROKER_URL");
     output("ResultBackend", this.resultBackend, "LOVAGE_RESULT_BACKEND");
+    if (this.payloads !== undefined) output("PayloadStore", this.payloads.url, "LOVAGE_PAYLOAD_STORE");
   }
 }
 

@@ -12,7 +12,7 @@ import {
   takeDeadLetters,
 } from "../brokers/dead-letters.ts";
 import { deadLetterQueue } from "../brokers/broker.ts";
-import { noteLetter, queuesWithLetters } from "../control/letters.ts";
+import { noteLetter, queuesWithLetters, textsOf } from "../control/letters.ts";
 import { LovageError } from "../errors.ts";
 import { EXIT, EXIT_HELP, oneLine } from "./exit.ts";
 import { loadSharedApp } from "./load.ts";
@@ -147,7 +147,7 @@ Examples:
       await each(app, options, words, async (letter) => {
         const what = letter.id ?? letter.delivery.body;
         if (sentBack.has(what)) throw new LovageError("it was sent back, and has come again");
-        await redrive(broker, letter, { now: Date.now(), args, kwargs });
+        await redrive(broker, letter, { now: Date.now(), args, kwargs, texts: textsOf(app.engine) });
         sentBack.add(what);
         await noteLetter(app.engine, "redrive", letter);
       });

@@ -128,6 +128,12 @@ export interface ConfigInput extends AcceptedInput {
   readonly brokerUrl?: string;
   /** `sqlite://`, `sqlite:///path`, `memory://`, or `dynamodb://[region]/table`. Default: the broker's URL where that is SQLite or memory; has to be given beside SQS. `LOVAGE_RESULT_BACKEND` overrides it. */
   readonly resultBackend?: string;
+  /**
+   * Where a message or a result goes that is too large for its place, compressed too: `s3://bucket/prefix`, `file:///folder`,
+   * `memory://name`; `""`: nowhere, so that it is refused. Default: a folder beside the file of a SQLite broker, else
+   * nowhere. `LOVAGE_PAYLOAD_STORE` overrides it.
+   */
+  readonly payloadStore?: string;
   readonly brokerTransportOptions?: Partial<BrokerTransportOptions>;
   readonly resultBackendTransportOptions?: Partial<ResultBackendTransportOptions>;
   /** IANA name of the zone that schedules and `date_done` are in. Default `"UTC"`. */
@@ -219,6 +225,8 @@ export interface ConfigInput extends AcceptedInput {
 export interface Config {
   readonly brokerUrl: string;
   readonly resultBackend: string;
+  /** `undefined`: beside the file of a SQLite broker. `""`: nowhere. */
+  readonly payloadStore: string | undefined;
   readonly brokerTransportOptions: BrokerTransportOptions;
   readonly resultBackendTransportOptions: ResultBackendTransportOptions;
   readonly timezone: string;
@@ -299,6 +307,7 @@ const ENVIRONMENT = {
   LOVAGE_BROKER_URL: "brokerUrl",
   LOVAGE_RESULT_BACKEND: "resultBackend",
   LOVAGE_BEAT_FUNCTION: "beatFunction",
+  LOVAGE_PAYLOAD_STORE: "payloadStore",
 } as const;
 
 /**

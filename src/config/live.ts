@@ -10,6 +10,7 @@ import {
   duration,
   metrics,
   queues,
+  payloadStore,
   resultBackendTransportOptions,
   routes,
   serializer,
@@ -45,6 +46,10 @@ export const LIVE: { readonly [K in keyof ParsedConfig]: LiveSetting<ParsedConfi
       isBackendScheme,
       "sqlite://, sqlite:///path, memory://, or dynamodb://[region]/table",
     ),
+  },
+  payloadStore: {
+    default: undefined,
+    parse: payloadStore,
   },
   brokerTransportOptions: {
     celery: true,

@@ -165,6 +165,11 @@ export function checkEnvironment(variables: Readonly<Record<string, string>>, at
   );
 }
 
+export const payloadStore: Parse<string> = (value, at) =>
+  typeof value === "string" && /^$|^(s3|file|memory):\/\//.test(value)
+    ? value
+    : fail(at, 's3://bucket/prefix, file:///folder, memory://name, or "" for none', value);
+
 const WORKERS = ["function", "container", "none"] as const satisfies readonly QueueWorker[];
 
 const queueWorker: Parse<QueueWorker> = (value, at) =>

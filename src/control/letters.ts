@@ -1,6 +1,13 @@
 /** Dead letters, as an operator asks for them. */
 import { type Broker, deadLetterQueue, isDeadLetterQueue } from "../brokers/broker.ts";
-import { type DeadLetter, type DeadLetterFilter, discard, redrive, takeDeadLetters } from "../brokers/dead-letters.ts";
+import {
+  type DeadLetter,
+  type DeadLetterFilter,
+  discard,
+  redrive,
+  takeDeadLetters,
+  type Texts,
+} from "../brokers/dead-letters.ts";
 import type { Engine } from "../engine.ts";
 import { ImproperlyConfigured, LovageError } from "../errors.ts";
 import { noteAction, whoIs } from "./who.ts";
@@ -13,7 +20,14 @@ import type {
   RedriveLetters,
   ShownLetter,
 } from "./control.ts";
+import { fitted } from "../tasks/publish.ts";
 import { queuesOf } from "./inspect.ts";
+
+/** What may stand in the place of a text that is too large. */
+export const textsOf = (engine: Engine): Texts => ({
+  whole: (body) => engine.wholeText(body),
+  fit: (queue, message, text) => fitted(engine, queue, message, text),
+});
 
 const originOf = (dead: string): string => dead.replace(/-dlq(\.fifo)?$/, "$1");
 
@@ -107,7 +121,7 @@ export function createLetters(engine: Engine): DeadLetters {
       return change(filter, "redrive", async (broker, letter) => {
         const what = letter.id ?? letter.delivery.body;
         if (sentBack.has(what)) throw new LovageError("it was sent back, and has come again");
-        await redrive(broker, letter, { now: engine.clock.now(), args, kwargs });
+        await redrive(broker, letter, { now: engine.clock.now(), args, kwargs, texts: textsOf(engine) });
         sentBack.add(what);
       });
     },

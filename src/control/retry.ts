@@ -10,6 +10,7 @@ import { createMessage } from "../protocol/message.ts";
 import { decodeMeta } from "../protocol/meta.ts";
 import { parseTime } from "../protocol/time.ts";
 import { type Row, taskKey } from "../results/backend.ts";
+import { fitted } from "../tasks/publish.ts";
 import { readKept } from "../results/kept.ts";
 import { dataToError } from "../protocol/exceptions.ts";
 import { FAILURE, RETRY, REVOKED } from "../states.ts";
@@ -64,7 +65,7 @@ async function sendKept(engine: Engine, { id, row, kept }: Retryable) {
   const { queue, body, groupId } = readKept(kept);
   const redrive = (row.redrive ?? 0) + 1;
   const now = engine.clock.now();
-  const again = await unexpired(body, now);
+  const again = await unexpired(engine, queue, body, now);
   await sendAgain(
     (entry) => engine.outbox.send(entry),
     { queue, body: again.body, groupId, deduplicationId: `retry-${id}-${redrive}`.slice(0, 128), redrive },
@@ -74,11 +75,17 @@ async function sendKept(engine: Engine, { id, row, kept }: Retryable) {
 }
 
 /** Who runs it again wants it to run: that its time is over by now holds for the first try. */
-async function unexpired(body: string, now: number): Promise<{ readonly body: string; readonly task: string }> {
-  const message = await decodeEnvelope(body, { accept: READABLE });
+async function unexpired(
+  engine: Engine,
+  queue: string,
+  body: string,
+  now: number,
+): Promise<{ readonly body: string; readonly task: string }> {
+  const message = await decodeEnvelope(await engine.wholeText(body), { accept: READABLE });
   const { task, expires } = message;
   if (expires === null || parseTime(expires) >= now) return { body, task };
-  return { body: await encodeEnvelope(createMessage({ ...message, expires: null, eta: null })), task };
+  const again = createMessage({ ...message, expires: null, eta: null });
+  return { body: await fitted(engine, queue, again, await encodeEnvelope(again)), task };
 }
 
 interface Given extends Pick<JournalQuery, "from" | "to" | "task" | "queue" | "limit"> {

@@ -13,6 +13,7 @@ import {
   serializerName,
   whenReady,
 } from "./serializers.ts";
+import { readKey, readPointer } from "./pointer.ts";
 import { parseTime } from "./time.ts";
 import { brief } from "../brief.ts";
 import { parseValue, stringifyValue } from "./values.ts";
@@ -509,6 +510,11 @@ function without(object: Fields, known: ReadonlySet<string>): Fields {
 
 /** Id and task of a text that `decodeEnvelope` may refuse, as far as they can be made out: for a dead letter. Never throws. */
 export function peekEnvelope(text: string): { readonly id?: string; readonly task?: string } {
+  const pointer = readPointer(text);
+  if (pointer !== undefined) {
+    const { id } = readKey(pointer.key) ?? {};
+    return id === undefined ? {} : { id };
+  }
   let json = text.trim();
   try {
     if (!json.startsWith("{")) json = base64ToText(json);

@@ -1,5 +1,5 @@
 /** What is stored of a task: Celery's meta, to and from a payload. */
-import { bytesToText, textToBytes } from "./bytes.ts";
+import { base64ToBytes, bytesToBase64, bytesToText, textToBytes } from "./bytes.ts";
 import { compress, compressionType, decompress } from "./compression.ts";
 import { DecodeError, EncodeError, ImproperlyConfigured } from "../errors.ts";
 import { holdsException, isReady, PENDING, RETRY, type State } from "../states.ts";
@@ -66,7 +66,14 @@ export interface MetaCodec {
   readonly compression?: string | undefined;
   /** For reading: the largest size of a result that was compressed, in bytes. Default 64 MiB, less in a process with less than 2 GiB of memory. */
   readonly maxInflatedBytes?: number | undefined;
+  /** For reading: the text that a pointer leads to, where a result is kept outside its row. */
+  readonly fetch?: ((pointer: string) => Promise<string>) | undefined;
+  /** For writing: keeps the text of a result outside its row, and returns the pointer to it. Default: it stays in the row. */
+  readonly keep?: ((text: string) => Promise<string>) | undefined;
 }
+
+/** Beside a pointer in the place of a result: how the text that it leads to holds the result. */
+const KEPT = "result_kept";
 
 const KNOWN: ReadonlySet<string> = new Set([
   "status",
@@ -107,6 +114,8 @@ export function encodeMeta(meta: Meta, codec: MetaCodec = {}): MaybePromise<Payl
 }
 
 function encodeWhole(meta: Meta, codec: MetaCodec): MaybePromise<Payload> {
+  const { keep, ...within } = codec;
+  if (keep !== undefined) return encodeOutside(meta, within, keep);
   checkReadable(meta);
   const { extended } = meta;
   const members: Record<string, unknown> = {
@@ -130,6 +139,23 @@ function encodeWhole(meta: Meta, codec: MetaCodec): MaybePromise<Payload> {
   if (meta.extra) for (const [key, value] of Object.entries(meta.extra)) if (!KNOWN.has(key)) put(members, key, value);
   members["task_id"] = meta.taskId;
   return encodePayload(members, codec);
+}
+
+/** The row has the pointer in the place of the result, for Python's readers too. */
+async function encodeOutside(meta: Meta, codec: MetaCodec, keep: (text: string) => Promise<string>): Promise<Payload> {
+  const { compression: _, ...plain } = codec;
+  const payload = await encodePayload(meta.result ?? null, plain);
+  const pointer = await keep(typeof payload === "string" ? payload : bytesToBase64(payload));
+  const form = typeof payload === "string" ? "text" : "base64";
+  return encodeWhole({ ...meta, result: JSON.parse(pointer), extra: { ...meta.extra, [KEPT]: form } }, plain);
+}
+
+async function fetchResult(meta: Meta, codec: MetaCodec): Promise<Meta> {
+  const { [KEPT]: form, ...extra } = meta.extra ?? {};
+  if (codec.fetch === undefined || form === undefined) return meta;
+  const text = await codec.fetch(JSON.stringify(meta.result));
+  const result = await decodePayload(form === "text" ? text : base64ToBytes(text), codec);
+  return { ...meta, result, extra: Object.keys(extra).length === 0 ? undefined : extra };
 }
 
 /** Sets a member whose name is somebody else's, `__proto__` too. */
@@ -157,7 +183,10 @@ function checkReadable(meta: Meta): void {
 
 /** Reads a meta as leniently as Celery does, and more. Throws `DecodeError` where it is no object or has no status. */
 export function decodeMeta(payload: Payload, codec: MetaCodec = {}): MaybePromise<Meta> {
-  return whenReady(decodePayload(payload, codec), toMeta);
+  return whenReady(decodePayload(payload, codec), (value) => {
+    const meta = toMeta(value);
+    return meta.extra !== undefined && Object.hasOwn(meta.extra, KEPT) ? fetchResult(meta, codec) : meta;
+  });
 }
 
 function toMeta(value: unknown): Meta {

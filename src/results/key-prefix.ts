@@ -6,11 +6,7 @@ export function withKeyPrefix(backend: Backend, prefix: string): Backend {
   if (prefix === "") return backend;
   return {
     ...backend,
-    apply: (commands, unit) =>
-      backend.apply(
-        commands.map((command) => ({ ...command, key: prefix + command.key })),
-        unit,
-      ),
+    apply: (commands) => backend.apply(commands.map((command) => ({ ...command, key: prefix + command.key }))),
     read: (keys, options) =>
       backend.read(
         keys.map((key) => prefix + key),

@@ -5,7 +5,6 @@ import type { Clock } from "../clock.ts";
 import type { Config } from "../config/config.ts";
 import { type Broker, isFifo, LEAST_MAX_BYTES, type Outgoing } from "../brokers/broker.ts";
 import type { Outbox } from "../brokers/outbox.ts";
-import type { Unit } from "../unit.ts";
 import type { Router } from "../brokers/routes.ts";
 import { ImproperlyConfigured } from "../errors.ts";
 import { compressionType } from "../protocol/compression.ts";
@@ -13,6 +12,8 @@ import { decodeEnvelope, encodeEnvelope } from "../protocol/envelope.ts";
 import { attemptOf, createMessage, type Message, type SignatureData } from "../protocol/message.ts";
 import { contentTypeOf } from "../protocol/serializers.ts";
 import { formatTime, parseTime } from "../protocol/time.ts";
+import type { Payloads } from "../payloads/store.ts";
+import { MESSAGE_DAYS, readKey, readPointer, SIZE_ATTRIBUTE } from "../protocol/pointer.ts";
 import type { Emitter } from "../signals.ts";
 import { currentScope } from "./context.ts";
 import type { CallOptions, RetryPolicy, TaskOptions } from "./options.ts";
@@ -44,6 +45,8 @@ export interface PublishHost {
   readonly outbox: Outbox;
   readonly router: Router;
   broker(): Promise<Broker>;
+  /** What keeps texts that are too large for a message. */
+  payloads(): Promise<Pick<Payloads, "put"> | undefined>;
   task(name: string): Task | undefined;
   /** The options in force: the declaration's, with the annotations of the config over them. */
   optionsOf(task: Task): TaskOptions;
@@ -144,30 +147,19 @@ function routedAs(name: string, kwargs: Readonly<Record<string, unknown>>): stri
 }
 
 /** Encodes a message and hands it to the broker; resolves when the broker has it. */
-export async function send(
-  host: PublishHost,
-  addressed: Addressed,
-  options: PublishOptions = {},
-  unit?: Unit,
-): Promise<void> {
-  if (host.arounds.size === 0) return sendNow(host, addressed, options, unit);
+export async function send(host: PublishHost, addressed: Addressed, options: PublishOptions = {}): Promise<void> {
+  if (host.arounds.size === 0) return sendNow(host, addressed, options);
   const { body, ...rest } = addressed;
   const { queue } = rest;
   const message = body === undefined ? rest.message : await reread(rest.message, body);
   const headers: Record<string, unknown> = {};
   const facts = { message, queue, headers };
   const steps = sendSteps(host.arounds, facts);
-  // Whoever looks on sees what is sent, and no step towards it.
-  const work = () => sendNow(host, { ...rest, message: withHeaders(message, headers) }, options, undefined);
+  const work = () => sendNow(host, { ...rest, message: withHeaders(message, headers) }, options);
   return surround(steps, work, () => {}, host.reportAround);
 }
 
-async function sendNow(
-  host: PublishHost,
-  addressed: Addressed,
-  options: PublishOptions,
-  unit: Unit | undefined,
-): Promise<void> {
+async function sendNow(host: PublishHost, addressed: Addressed, options: PublishOptions): Promise<void> {
   const { config, emitter } = host;
   const { queue } = addressed;
   const sent = emitter.has("beforeTaskPublish") ? await announce(host, addressed) : addressed;
@@ -179,8 +171,6 @@ async function sendNow(
   await host.outbox.send(
     entry,
     retry ? { ...config.taskPublishRetryPolicy, ...given(options.retryPolicy) } : undefined,
-    // Who is told that it was sent is told the truth.
-    emitter.has("afterTaskPublish") ? undefined : unit,
   );
   if (emitter.has("afterTaskPublish")) await emitter.emit("afterTaskPublish", { message: sent.message, queue });
 }
@@ -195,31 +185,56 @@ export async function pack(host: PublishHost, addressed: Addressed): Promise<Out
   const longest = Math.min(broker.limits.maxDelaySeconds, host.config.brokerTransportOptions.maxDelay);
   const { MessageGroupId, MessageDeduplicationId } = message.properties;
   const groupId = addressed.groupId ?? MessageGroupId;
+  const text = await fitted(host, queue, message, body ?? (await encodeEnvelope(message)));
+  const attributes = {
+    ...(redrive === undefined ? {} : { redrivenAt: String(redrive) }),
+    ...sizeAttribute(text),
+  };
   return {
     queue,
-    body: await within(broker, queue, message, body ?? (await encodeEnvelope(message))),
+    body: text,
     ...(delay > 0 ? { delaySeconds: Math.min(delay, longest) } : {}),
     ...(delay > longest ? { due: { at, id: `${message.id}\n${attemptOf(message)}` } } : {}),
     ...(message.priority === null ? {} : { priority: message.priority }),
     ...(typeof groupId === "string" ? { groupId } : {}),
     ...(typeof MessageDeduplicationId === "string" ? { deduplicationId: MessageDeduplicationId } : {}),
-    ...(redrive === undefined ? {} : { attributes: { redrivenAt: String(redrive) } }),
+    ...(Object.keys(attributes).length === 0 ? {} : { attributes }),
   };
 }
 
-/** The text of a message; where it is larger than a broker takes, and that helps, compressed as every Celery reads it. */
-async function within(broker: Broker, queue: string, message: Message, text: string): Promise<string> {
+/**
+ * The text of a message; where it is larger than a broker takes, compressed as every Celery reads it; where that does not help
+ * either, and there is a store for it, a pointer to it.
+ */
+export async function fitted(host: PublishHost, queue: string, message: Message, text: string): Promise<string> {
+  const broker = await host.broker();
   const least = broker.maxBytes === undefined ? broker.limits.maxBytes : LEAST_MAX_BYTES;
   // A character has three bytes at most, so that most texts need not be measured.
-  if (text.length * 3 <= least || message.compression !== null) return text;
-  const size = bytesOf(text);
+  if (text.length * 3 <= least) return text;
+  // A character has a byte at least: what is far too large need not be measured, which takes as much memory again.
+  const size = text.length > broker.limits.maxBytes * MOST_COMPRESSIBLE ? text.length : bytesOf(text);
   const maxBytes = size <= least ? least : ((await broker.maxBytes?.(queue)) ?? broker.limits.maxBytes);
+  if (size <= maxBytes) return text;
   // Compression makes JSON a tenth of its size, rarely less: beyond that it would only keep the caller waiting.
-  if (size <= maxBytes || size > maxBytes * MOST_COMPRESSIBLE) return text;
-  const again = await reread(message, text);
-  const compressed = await encodeEnvelope(createMessage({ ...again, compression: compressionOf("gzip") }));
-  // What is too large all the same is refused by the broker, which says how large it is.
-  return bytesOf(compressed) <= maxBytes ? compressed : text;
+  if (message.compression === null && size <= maxBytes * MOST_COMPRESSIBLE) {
+    const again = await reread(message, text);
+    const compressed = await encodeEnvelope(createMessage({ ...again, compression: compressionOf("gzip") }));
+    if (bytesOf(compressed) <= maxBytes) return compressed;
+  }
+  const payloads = await host.payloads();
+  // What nobody keeps is refused by the broker, which says how large it is.
+  if (payloads === undefined) return text;
+  const wait = message.eta === null ? 0 : Math.max(0, parseTime(message.eta) - host.clock.now());
+  return payloads.put(text, message.id, wait / DAY_MS + MESSAGE_DAYS);
+}
+
+const DAY_MS = 86_400_000;
+
+/** What AWS's own libraries know a pointer by. */
+function sizeAttribute(text: string): Readonly<Record<string, string>> {
+  const pointer = readPointer(text);
+  const facts = pointer && readKey(pointer.key);
+  return facts === undefined ? {} : { [SIZE_ATTRIBUTE]: String(facts.length) };
 }
 
 /** The message as its reader has it, and as it was when its text was made: the caller may have changed what it holds since. */

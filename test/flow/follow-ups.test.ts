@@ -97,7 +97,7 @@ describe.each(everywhere)("on %s", (_, start) => {
   test.skipIf(isTable)("a follow-up that can never be sent fails by itself, and who waits for it is told", async () => {
     const { app, note, notes } = makeApp();
     const big = app.task("tasks.big", () => randomBytes(2_000_000).toString("hex"));
-    const t = start(app);
+    const t = start(app, { config: { payloadStore: "" } });
     const result = await big.applyAsync([], { link: [note.s().set({ taskId: "too-large" }), note.si("small")] });
     await t.drain();
     expect(await result.state()).toBe("SUCCESS");

@@ -23,10 +23,10 @@ describe.each(stores)("on %s", (_, start) => {
     expect([await small.get(), await large.get()]).toEqual([MIB - 2000, MIB + 1]);
   });
 
-  test("where that does not help it is refused with its size and the limit, and nothing is sent", async () => {
+  test("where that does not help, and there is no store, it is refused with its size and the limit, and nothing is sent", async () => {
     const app = new Lovage("tasks");
     const size = app.task("tasks.size", (text: string) => text.length);
-    start(app);
+    start(app, { config: { payloadStore: "" } });
     const error = await size.delay(randomBytes(MIB).toString("base64")).catch((thrown: unknown) => thrown);
     expect(error).toBeInstanceOf(PayloadTooLarge);
     expect(error).toMatchObject({ limit: MIB, size: expect.any(Number) });

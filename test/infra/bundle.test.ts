@@ -65,6 +65,8 @@ const UNUSED = [
   "protocol/yaml",
   "@aws-sdk",
   "eventbridge",
+  "src/payloads/",
+  "bundled-s3",
   "commander",
 ];
 

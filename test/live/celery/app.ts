@@ -1,4 +1,5 @@
 /** The TypeScript half of the fleet: the same tasks as in proj.py, under `ts.`. */
+import { randomBytes } from "node:crypto";
 import { type ConfigInput, Ignore, Lovage, type SignatureLike } from "lovage";
 
 /** An error of the app's own. */
@@ -15,6 +16,7 @@ export function createApp(config: ConfigInput, ran: Ran[] = [], told: string[] =
 
   app.task("ts.add", { params: ["x", "y"] }, (x: number, y: number) => x + y);
   app.task("ts.total", (numbers: number[]) => numbers.reduce((sum, n) => sum + n, 0));
+  app.task("ts.make", (length: number) => randomBytes((length * 3) / 4).toString("base64"));
   app.task("ts.echo", { bind: true }, (self, ...args: unknown[]) => ({ args, kwargs: self.request.kwargs }));
   app.task("ts.fail", { params: ["message", "code"] }, (message: string) => {
     throw new Refused(message, { cause: new TypeError("the cause") });

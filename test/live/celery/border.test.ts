@@ -1,5 +1,5 @@
 /** What crosses the border between Python and TypeScript beside work that goes well: errors, copies, and bad messages. */
-import { randomUUID } from "node:crypto";
+import { randomBytes, randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import { deflateSync } from "node:zlib";
 import { chord, TaskError } from "lovage";
@@ -19,6 +19,11 @@ describe.skipIf(aws === undefined || python === undefined)("beside Celery 5.7", 
   const fleet = await startFleet(aws, python, "python");
   afterAll(() => fleet.stop());
   const { app } = fleet;
+
+  test("an argument of 2 MB reaches Python, and goes by a pointer", async () => {
+    const text = randomBytes(1_500_000).toString("base64");
+    expect(await (await app.sendTask("py.size", [text])).get(WAIT)).toBe(text.length);
+  });
 
   describe("an exception", () => {
     test("of Python's own is an error here, with its name, arguments and traceback", async () => {

@@ -5,6 +5,7 @@ import { once } from "node:events";
 import { rmSync, mkdtempSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { CreateBucketCommand, S3Client } from "@aws-sdk/client-s3";
 import type { Lovage } from "lovage";
 import { startWorker } from "lovage/worker";
 import type { Emulator } from "../../../scripts/emulator.ts";
@@ -43,7 +44,15 @@ export async function startFleet(aws: Emulator, python: string, keys: Keys): Pro
   const brokerUrl = emulatorUrl("sqs", aws);
   const resultBackend = emulatorUrl("dynamodb", aws, `/${prefix}results?keys=${keys}`);
   const brokerTransportOptions = { queueNamePrefix: prefix, waitTimeSeconds: 1, visibilityTimeout: 30 };
+  const bucket = `${prefix}payloads`;
+  const s3 = new S3Client({
+    endpoint: aws.endpoint,
+    region: "us-east-1",
+    forcePathStyle: true,
+    credentials: { accessKeyId: "test", secretAccessKey: "test" },
+  });
   await Promise.all([
+    s3.send(new CreateBucketCommand({ Bucket: bucket })).finally(() => s3.destroy()),
     createQueues(`${brokerUrl}?queue_name_prefix=${prefix}`, ["python", "lovage", HELD]),
     createTable(resultBackend),
   ]);
@@ -97,6 +106,7 @@ export async function startFleet(aws: Emulator, python: string, keys: Keys): Pro
     {
       brokerUrl,
       resultBackend,
+      payloadStore: `s3://test:test@${bucket}?region=us-east-1&endpoint=${encodeURIComponent(aws.endpoint)}`,
       brokerTransportOptions,
       taskQueues: ["lovage", "python"],
       taskDefaultQueue: "python",

@@ -1,16 +1,37 @@
 """The Python half of the fleet: an app as anybody would write it, told by the environment where its things are."""
+import json
 import os
 
+import boto3
 from celery import Celery, chain, chord, group
 from celery.backends.dynamodb import DynamoDBBackend
 from celery.exceptions import Ignore
+from kombu.transport.SQS import Channel
+from kombu.utils.json import loads
 
 aws = os.environ["FLEET_AWS"]
 prefix = os.environ["FLEET_PREFIX"]
 
 
+# What is too large for a message or a row is in S3, and a pointer in its place.
+def whole(text):
+    if not text.startswith('["software.amazon.payloadoffloading'):
+        return text
+    at = json.loads(text)[1]
+    return boto3.client("s3").get_object(Bucket=at["s3BucketName"], Key=at["s3Key"])["Body"].read().decode()
+
+
+take = Channel._message_to_python
+Channel._message_to_python = lambda self, message, *rest: take(self, {**message, "Body": whole(message["Body"])}, *rest)
+
+
 class PlainKeys(DynamoDBBackend):
     key_t = str
+
+    def meta_from_decoded(self, meta):
+        if meta.pop("result_kept", None):
+            meta["result"] = loads(whole(json.dumps(meta["result"], separators=(",", ":"))))
+        return super().meta_from_decoded(meta)
 
 
 backend = f"dynamodb://@{aws}/{prefix}results"
@@ -44,6 +65,11 @@ class Refused(Exception):
 @app.task(name="py.add")
 def add(x, y):
     return x + y
+
+
+@app.task(name="py.size")
+def size(text):
+    return len(text)
 
 
 @app.task(name="py.total")

@@ -1,0 +1,77 @@
+/** Texts that are too large, kept elsewhere: a pointer is given for one, and one for a pointer. Needs Node. */
+import { createHash } from "node:crypto";
+import { DecodeError, PayloadLost } from "../errors.ts";
+import { keptFor, keyOf, readKey, readPointer, writePointer } from "../protocol/pointer.ts";
+import type { Payloads, PayloadStore } from "./store.ts";
+
+/** Characters that are made bytes at a time. */
+const PIECE = 1024 * 1024;
+
+/** @param uuid Makes keys that nobody can guess. */
+export function createPayloads(store: PayloadStore, uuid: () => string): Payloads {
+  return {
+    async put(text, id, days) {
+      const pieces = () => piecesOf(text);
+      const hash = createHash("sha256");
+      let length = 0;
+      for (const piece of pieces()) {
+        hash.update(piece);
+        length += piece.length;
+      }
+      const key = keyOf(store.prefix, { days: keptFor(days), id, length, sha256: hash.digest("hex") }, uuid());
+      await store.put(key, pieces, length);
+      return writePointer({ bucket: store.bucket, key });
+    },
+    async get(text) {
+      const pointer = readPointer(text);
+      if (pointer === undefined) throw new DecodeError("the pointer to a large text cannot be read");
+      const { bucket, key } = pointer;
+      // A stranger's message must not say what is read with our rights.
+      if (bucket !== store.bucket || !key.startsWith(store.prefix))
+        throw new DecodeError(
+          `a pointer to ${JSON.stringify(`${bucket}/${key}`)} is refused: large texts are read from ${store.bucket}/${store.prefix} alone (payloadStore)`,
+        );
+      const bytes = await store.get(key);
+      if (bytes === undefined) throw new PayloadLost(bucket, key);
+      return read(bytes, key);
+    },
+    close: () => store.close(),
+  };
+}
+
+function* piecesOf(text: string): Generator<Uint8Array> {
+  const encoder = new TextEncoder();
+  for (let at = 0; at < text.length; ) {
+    let end = Math.min(text.length, at + PIECE);
+    // A character of two halves stays whole.
+    if (end < text.length && isHigh(text.charCodeAt(end - 1))) end--;
+    yield encoder.encode(text.slice(at, end));
+    at = end;
+  }
+}
+
+const isHigh = (code: number): boolean => code >= 0xd800 && code <= 0xdbff;
+
+async function read(bytes: AsyncIterable<Uint8Array>, key: string): Promise<string> {
+  // What AWS's own libraries have kept says neither.
+  const facts = readKey(key);
+  const hash = createHash("sha256");
+  const decoder = new TextDecoder();
+  let length = 0;
+  let text = "";
+  for await (const piece of bytes) {
+    length += piece.length;
+    if (facts !== undefined && length > facts.length) break;
+    hash.update(piece);
+    text += decoder.decode(piece, { stream: true });
+  }
+  text += decoder.decode();
+  if (facts === undefined) return text;
+  if (length !== facts.length)
+    throw new DecodeError(
+      `the text at ${key} is not the one that was kept: it has ${length} bytes or more, and had ${facts.length}`,
+    );
+  if (hash.digest("hex") !== facts.sha256)
+    throw new DecodeError(`the text at ${key} is not the one that was kept: its SHA-256 is another`);
+  return text;
+}

@@ -1,0 +1,48 @@
+/**
+ * The port of what keeps texts that are too large for a message or a row: put, get, and no more. What is kept goes by the age
+ * that its key begins with (`45d/…`), which is the store's own matter: a bucket's lifecycle, or a look now and then.
+ */
+
+/** A text in pieces, so that nobody has to hold it a second time as bytes. */
+export type Pieces = () => Iterable<Uint8Array>;
+
+export interface PayloadStore {
+  /** What a pointer calls it. A pointer to any other is refused. */
+  readonly bucket: string;
+  /** What each key begins with: empty, or ending in a slash. A pointer to anything else is refused. */
+  readonly prefix: string;
+  /**
+   * Keeps a text under a key, as a whole or not at all. `pieces` may be asked for more than once. Throws `OperationalError`.
+   *
+   * @param length In bytes.
+   */
+  put(key: string, pieces: Pieces, length: number): Promise<void>;
+  /** The bytes of a text, as they come; `undefined`: there is none. Throws `OperationalError`, also while they come. */
+  get(key: string): Promise<AsyncIterable<Uint8Array> | undefined>;
+  close(): Promise<void>;
+}
+
+/** What opens a store. */
+export interface PayloadStoreContext {
+  /** Milliseconds since the epoch. */
+  readonly now: () => number;
+}
+
+export type OpenPayloadStore = (url: string, context: PayloadStoreContext) => PayloadStore | Promise<PayloadStore>;
+
+/** A store, as those use it who have a text that is too large: a pointer is given for one, and one for a pointer. */
+export interface Payloads {
+  /**
+   * Keeps a text, and returns the pointer to it. Throws `OperationalError`: nothing is kept then.
+   *
+   * @param id Whose it is.
+   * @param days So long it is needed; `Infinity`: for ever.
+   */
+  put(text: string, id: string, days: number): Promise<string>;
+  /**
+   * The text of a pointer. Throws `PayloadLost` where there is none any more; `DecodeError` where it is not the one that was
+   * kept, or the pointer leads elsewhere; `OperationalError` where the store cannot be asked.
+   */
+  get(pointer: string): Promise<string>;
+  close(): Promise<void>;
+}

@@ -1,0 +1,110 @@
+/** What every store of large texts has to do. */
+import { expect, test } from "vitest";
+import { OperationalError, PayloadLost } from "lovage";
+import { createPayloads } from "../../src/payloads/payloads.ts";
+import type { PayloadStore } from "../../src/payloads/store.ts";
+import { keyOf, readKey, readPointer, writePointer } from "../../src/protocol/pointer.ts";
+
+const MIB = 1024 * 1024;
+
+/** @param open Opens the same store each time. */
+export function payloadStoreContract(open: () => Promise<PayloadStore>): void {
+  const make = async () => createPayloads(await open(), () => crypto.randomUUID());
+  const keyIn = (pointer: string): string => readPointer(pointer)?.key ?? "";
+
+  test.each([
+    ["of one sign", "x"],
+    ["of nothing", ""],
+    ["with signs of one, two, three and four bytes", "aé€😀".repeat(3)],
+    ["of some pieces, cut within characters", `x${"😀".repeat(MIB)}é`],
+  ])("a text %s comes back as it was, by whoever opens the store", async (_, text) => {
+    const pointer = await (await make()).put(text, "an-id", 42);
+    expect(pointer.length).toBeLessThan(1000);
+    const back = await (await make()).get(pointer);
+    expect(back.length).toBe(text.length);
+    expect(back === text).toBe(true);
+  });
+
+  test.each([
+    [0, 45],
+    [45, 45],
+    [46, 120],
+    [121, 400],
+    [3700, 3700],
+    [3701, undefined],
+    [Number.POSITIVE_INFINITY, undefined],
+  ])("what is needed for %d days is kept for %s", async (days, kept) => {
+    const pointer = await (await make()).put("text", "an-id", days);
+    expect(readKey(keyIn(pointer))).toMatchObject({ days: kept, id: "an-id", length: 4 });
+  });
+
+  test.each(["a/b", "../../etc/passwd", "é 😀", "%2e%2e", "~x", "x".repeat(500), "a\0b"])(
+    "the id %j is no obstacle",
+    async (id) => {
+      const payloads = await make();
+      const pointer = await payloads.put("text", id, 1);
+      expect(await payloads.get(pointer)).toBe("text");
+      expect(readKey(keyIn(pointer))?.id.slice(0, 90)).toBe(id.slice(0, 90));
+    },
+  );
+
+  test("two of the same are two, and no key can be guessed from another", async () => {
+    const payloads = await make();
+    const [one, other] = [await payloads.put("same", "an-id", 1), await payloads.put("same", "an-id", 1)];
+    expect(one).not.toBe(other);
+  });
+
+  test("what is not there is lost, and says where it was", async () => {
+    const store = await open();
+    const key = keyOf(store.prefix, { days: 45, id: "an-id", length: 4, sha256: "0".repeat(64) }, crypto.randomUUID());
+    const pointer = writePointer({ bucket: store.bucket, key });
+    const error = await (await make()).get(pointer).catch((thrown: unknown) => thrown);
+    expect(error).toBeInstanceOf(PayloadLost);
+    expect(error).toMatchObject({ bucket: store.bucket, key });
+  });
+
+  test.each([
+    ["another length", { length: 5 }],
+    ["a smaller length", { length: 2 }],
+    ["another hash", { sha256: "0".repeat(64) }],
+  ])("a text of %s than its key says is refused", async (_, lie) => {
+    const store = await open();
+    const payloads = createPayloads(store, () => crypto.randomUUID());
+    const facts = readKey(keyIn(await payloads.put("text", "an-id", 1)));
+    if (facts === undefined) throw new Error("no facts");
+    const key = keyOf(store.prefix, { ...facts, ...lie }, crypto.randomUUID());
+    await store.put(key, () => [new TextEncoder().encode("text")], 4);
+    await expect(payloads.get(writePointer({ bucket: store.bucket, key }))).rejects.toThrow(
+      /is not the one that was kept/,
+    );
+  });
+
+  test("a pointer elsewhere is refused, and nothing is read", async () => {
+    const store = await open();
+    const payloads = createPayloads({ ...store, get: () => Promise.reject(new Error("it was read")) }, () => "");
+    for (const pointer of [
+      { bucket: `${store.bucket}x`, key: `${store.prefix}45d/x` },
+      ...(store.prefix === "" ? [] : [{ bucket: store.bucket, key: "45d/x" }]),
+    ])
+      await expect(payloads.get(writePointer(pointer))).rejects.toThrow(/is refused: large texts are read from/);
+  });
+
+  test("what AWS's own libraries have kept is read, though its key says nothing of it", async () => {
+    const store = await open();
+    const key = `${store.prefix}${crypto.randomUUID()}`;
+    await store.put(key, () => [new TextEncoder().encode("from Java")], 9);
+    const pointer = `["software.amazon.payloadoffloading.PayloadS3Pointer",{"s3BucketName":"${store.bucket}","s3Key":"${key}"}]`;
+    expect(await (await make()).get(pointer)).toBe("from Java");
+  });
+
+  test("a text that cannot be made is not kept by half", async () => {
+    const store = await open();
+    const key = `${store.prefix}45d/half/${crypto.randomUUID()}`;
+    function* broken(): Generator<Uint8Array> {
+      yield new TextEncoder().encode("the first half");
+      throw new OperationalError("no more", { retryable: true });
+    }
+    await expect(store.put(key, broken, 100)).rejects.toThrow("no more");
+    expect(await store.get(key)).toBeUndefined();
+  });
+}

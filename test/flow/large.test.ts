@@ -1,0 +1,260 @@
+/** Messages and results that are too large for their place: a pointer travels, and nobody sees a difference. */
+import { randomBytes } from "node:crypto";
+import { existsSync, globSync, rmSync, writeFileSync } from "node:fs";
+import {
+  chord,
+  DecodeError,
+  group,
+  Lovage,
+  OperationalError,
+  PayloadLost,
+  PayloadTooLarge,
+  registerBackend,
+  Reject,
+} from "lovage";
+import { describe, expect, test } from "vitest";
+import { openBackend } from "../../src/open.ts";
+import { readPointer, writePointer } from "../../src/protocol/pointer.ts";
+import { taskKey } from "../../src/results/backend.ts";
+import { fileURLToPath } from "node:url";
+import { folderBeside } from "../../src/file-url.ts";
+import { inMemory, stores } from "./stores.ts";
+
+const MIB = 1024 * 1024;
+/** What compression does not help. */
+const noise = (bytes: number): string => randomBytes(Math.ceil((bytes * 3) / 4)).toString("base64");
+
+let names = 0;
+
+describe.each(stores)("on %s", (_, begin) => {
+  const start: typeof begin = (app, options = {}) =>
+    begin(app, { ...options, config: { payloadStore: `memory://flow-${++names}`, ...options.config } });
+
+  test("an argument of 2 MB runs, and what is in the queue is a pointer that says whose it is", async () => {
+    const app = new Lovage("tasks");
+    const size = app.task("tasks.size", (text: string) => text.length);
+    const t = start(app);
+    const result = await size.delay(noise(2 * MIB));
+    const [sent] = await (await app.engine.broker()).receive("celery", { max: 1, wait: 0, visibility: 0 });
+    expect(sent?.body.length).toBeLessThan(1000);
+    expect(readPointer(sent?.body ?? "")?.key).toContain(result.id);
+    expect(Number(sent?.attributes["ExtendedPayloadSize"])).toBeGreaterThan(2 * MIB);
+    await t.drain();
+    expect(await result.get()).toBe(noise(2 * MIB).length);
+  });
+
+  test("one that is due later, is retried, and follows another", async () => {
+    const app = new Lovage("tasks");
+    let tries = 0;
+    const echo = app.task("tasks.echo", { bind: true, maxRetries: 3 }, (self, text: string) => {
+      if (tries++ < 2) throw self.retry({ countdown: 0 });
+      return text;
+    });
+    const size = app.task("tasks.size", (text: string) => text.length);
+    const t = start(app);
+    const text = noise(2 * MIB);
+    const result = await echo.s(text).pipe(size.s()).applyAsync([], { countdown: 3600 });
+    await t.drain();
+    expect(tries).toBe(0);
+    await t.advance({ hours: 1 });
+    await t.drain();
+    expect(await result.get()).toBe(text.length);
+    expect(tries).toBe(3);
+  });
+
+  test("a chord whose results together are 5 MB", async () => {
+    const app = new Lovage("tasks");
+    const make = app.task("tasks.make", (n: number) => `${n}${noise(MIB / 2)}`);
+    const sum = app.task("tasks.sum", (texts: readonly string[]) => texts.map((text) => text.length));
+    const t = start(app);
+    const result = await chord(group([...Array(10).keys()].map((n) => make.s(n))), sum.s()).applyAsync();
+    await t.drain();
+    expect(await result.get()).toEqual(Array(10).fill(noise(MIB / 2).length + 1));
+  });
+
+  test("a dead letter of 2 MB is sent back, with its own arguments and with others", async () => {
+    const app = new Lovage("tasks");
+    let broken = true;
+    const size = app.task("tasks.size", (text: string) => {
+      if (broken) throw new Reject("no room");
+      return text.length;
+    });
+    const t = start(app);
+    const first = await size.delay(noise(2 * MIB));
+    const second = await size.delay(noise(2 * MIB));
+    await t.drain();
+    broken = false;
+    const letters = [];
+    for await (const letter of app.control.deadLetters.list()) letters.push(letter.id);
+    expect(letters.sort()).toEqual([first.id, second.id].sort());
+    await app.control.deadLetters.redrive({ id: first.id });
+    await app.control.deadLetters.redrive({ id: second.id, args: [noise(3 * MIB)] });
+    await t.drain();
+    expect(await first.get()).toBe(noise(2 * MIB).length);
+    expect(await second.get()).toBe(noise(3 * MIB).length);
+  });
+
+  test("one that failed runs again from what its row keeps", async () => {
+    const app = new Lovage("tasks");
+    let broken = true;
+    const size = app.task("tasks.size", (text: string) => {
+      if (broken) throw new Error("it is down");
+      return text.length;
+    });
+    const t = start(app);
+    const result = await size.delay(noise(2 * MIB));
+    await t.drain();
+    await expect(result.get()).rejects.toThrow("it is down");
+    broken = false;
+    await app.control.retry(result.id);
+    await t.drain();
+    expect(await app.result(result.id).get()).toBe(noise(2 * MIB).length);
+  });
+
+  test.each<[string, (pointer: string) => string, { readonly name: string }, RegExp]>([
+    [
+      "gone",
+      (pointer) => pointer.replace(/[0-9a-f-]{36}-(\d+)/, `${crypto.randomUUID()}-$1`),
+      PayloadLost,
+      /is not in memory-.* any more/,
+    ],
+    [
+      "in another bucket",
+      (pointer) => writePointer({ bucket: "strangers", key: readPointer(pointer)?.key ?? "" }),
+      DecodeError,
+      /is refused/,
+    ],
+  ])("where it is %s the task is a failure that says so, and a dead letter", async (_, change, kind, message) => {
+    const app = new Lovage("tasks");
+    const size = app.task("tasks.size", (text: string) => text.length);
+    const t = start(app, {
+      broker: (broker) => ({
+        ...broker,
+        send: (entries) =>
+          broker.send(
+            entries.map((entry) => (entry.queue === "celery" ? { ...entry, body: change(entry.body) } : entry)),
+          ),
+      }),
+    });
+    const result = await size.delay(noise(2 * MIB));
+    await t.drain();
+    const error = await result.get().catch((thrown: unknown) => thrown);
+    expect(error).toMatchObject({ name: kind.name, message: expect.stringMatching(message) });
+    expect((await (await app.engine.broker()).size("celery-dlq")).ready).toBe(1);
+  });
+
+  test("a worker without a store hands it back until it has one", async () => {
+    const app = new Lovage("tasks");
+    const size = app.task("tasks.size", (text: string) => text.length);
+    const t = start(app, { config: { payloadStore: "" } });
+    const kept = `memory://flow-${++names}`;
+    const { createPayloads } = await import("../../src/payloads/payloads.ts");
+    const { open } = await import("../../src/payloads/memory.ts");
+    const payloads = createPayloads(await open(kept, { now: Date.now }), () => crypto.randomUUID());
+    await t.put(await payloads.put("{}", "an-id", 1));
+    await t.drain();
+    expect((await (await app.engine.broker()).size("celery-dlq")).ready).toBe(0);
+    expect(size.name).toBe("tasks.size");
+    await expect(size.delay(noise(2 * MIB))).rejects.toThrow(PayloadTooLarge);
+    await expect(size.delay(noise(2 * MIB))).rejects.toThrow(/payloadStore/);
+  });
+
+  test("what does not need it asks for nothing", async () => {
+    const app = new Lovage("tasks");
+    const size = app.task("tasks.size", (text: string) => text.length);
+    const t = start(app, { config: { payloadStore: "file:///dev/null/nowhere" } });
+    const result = await size.delay("x".repeat(3 * MIB));
+    await t.drain();
+    expect(await result.get()).toBe(3 * MIB);
+    await expect(size.delay(noise(2 * MIB))).rejects.toMatchObject({
+      name: "OperationalError",
+      message: expect.stringContaining("/dev/null/nowhere"),
+    });
+    expect((await (await app.engine.broker()).size("celery")).ready).toBe(0);
+  });
+});
+
+describe("a backend whose rows have 2,000 bytes at most", () => {
+  const LIMIT = 2_000;
+  registerBackend("smallrows", async () => ({
+    async open(url, context) {
+      const backend = await openBackend(url.replace("smallrows:", "memory:"), context);
+      return {
+        ...backend,
+        maxBytes: LIMIT,
+        async apply(commands) {
+          const outcomes = [];
+          for (const command of commands) {
+            const size = "result" in command ? (command.result?.length ?? 0) : 0;
+            outcomes.push(
+              size > LIMIT ? new PayloadTooLarge("the row", size, LIMIT) : (await backend.apply([command]))[0],
+            );
+          }
+          return outcomes.filter((outcome) => outcome !== undefined);
+        },
+      };
+    },
+  }));
+  const makeApp = () => {
+    const app = new Lovage("tasks");
+    const make = app.task("tasks.make", (text: string) => ({ text, at: new Date(0) }));
+    const measure = app.task("tasks.measure", ({ text }: { text: string }) => text.length);
+    const name = `large-results-${++names}`;
+    const t = inMemory(app, { config: { resultBackend: `smallrows://${name}`, payloadStore: `memory://${name}` } });
+    return { app, make, measure, t };
+  };
+
+  test("a result over the limit is read as any other, and goes on to the next step", async () => {
+    const { app, make, measure, t } = makeApp();
+    const text = noise(10_000);
+    const result = await make.delay(text);
+    const next = await make.s(text).pipe(measure.s()).applyAsync();
+    await t.drain();
+    expect(await result.get()).toEqual({ text, at: new Date(0) });
+    expect(await next.get()).toBe(text.length);
+    const [row] = await (await app.engine.backend()).read([taskKey(result.id)]);
+    const meta = JSON.parse(String(row?.result));
+    // A reader of Python's sees that it has succeeded, and where the result is.
+    expect(meta).toMatchObject({ status: "SUCCESS", result_kept: "text" });
+    expect(readPointer(JSON.stringify(meta.result))?.key).toContain(result.id);
+    expect(await result.state()).toBe("SUCCESS");
+  });
+
+  test("in msgpack too", async () => {
+    const app = new Lovage("tasks");
+    const make = app.task("tasks.make", (text: string) => text);
+    const name = `large-results-${++names}`;
+    const t = inMemory(app, {
+      config: { resultBackend: `smallrows://${name}`, payloadStore: `memory://${name}`, resultSerializer: "msgpack" },
+    });
+    const text = noise(10_000);
+    const result = await make.delay(text);
+    await t.drain();
+    expect(await result.get()).toBe(text);
+  });
+});
+
+test("the embedded default keeps them in a folder beside its file", async () => {
+  const [, inFile] = stores.find(([name]) => name === "SQLite") ?? [];
+  if (inFile === undefined) return;
+  const app = new Lovage("tasks");
+  const size = app.task("tasks.size", (text: string) => text.length);
+  const t = inFile(app);
+  const result = await size.delay(noise(2 * MIB));
+  const folder = fileURLToPath(folderBeside(app.engine.urls.brokerUrl) ?? "");
+  const files = globSync("**/*-*", { cwd: folder });
+  expect(files.filter((file) => file.includes(result.id)).length).toBeGreaterThan(0);
+  expect(existsSync(folder)).toBe(true);
+  await t.drain();
+  expect(await result.get()).toBe(noise(2 * MIB).length);
+
+  const lost = await size.delay(noise(2 * MIB));
+  rmSync(folder, { recursive: true });
+  await t.drain();
+  await expect(lost.get()).rejects.toMatchObject({ name: "PayloadLost" });
+
+  // A disk that is full, or a folder that is not to be had: nothing is sent.
+  writeFileSync(folder, "");
+  await expect(size.delay(noise(2 * MIB))).rejects.toThrow(OperationalError);
+  expect((await (await app.engine.broker()).size("celery")).ready).toBe(0);
+});
