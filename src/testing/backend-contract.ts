@@ -163,6 +163,10 @@ export function backendContract(
           next: '{"é": "😀"}',
           buried: true,
         });
+        const failed = newKey();
+        await apply(claimOf(failed, "a"));
+        await apply(finalOf(failed, "a", { result: meta("FAILURE"), kept: KEPT }));
+        expect(await read(failed)).toMatchObject({ done: true, kept: KEPT });
       });
 
       const payloads: readonly (readonly [string, Payload])[] = [
@@ -486,6 +490,44 @@ export function backendContract(
         expect(await apply(claimOf(key, "e", { redrive: 1001 }))).toEqual(began());
       });
 
+      test("a failure that kept its message, run again once for each time that it is asked for", async () => {
+        const key = newKey();
+        await apply(claimOf(key, "a"));
+        await apply(finalOf(key, "a", { result: meta("FAILURE"), kept: KEPT }));
+        expect(await apply(claimOf(key, "b"))).toMatchObject({ type: "settled", row: { kept: KEPT } });
+        expect(await apply(claimOf(key, "c", { redrive: 1 }))).toEqual(began());
+        // While it runs it cannot be run again, and what is read of it is no failure.
+        expect((await read(key))?.kept).toBeUndefined();
+        expect(await apply(claimOf(key, "d", { redrive: 1 }))).toMatchObject({ type: "running" });
+        await apply(finalOf(key, "c", { result: meta("FAILURE"), kept: `${KEPT} again` }));
+        expect(await read(key)).toMatchObject({ kept: `${KEPT} again`, redrive: 1 });
+        expect(await apply(claimOf(key, "d", { redrive: 1 }))).toMatchObject({ type: "settled" });
+        expect(await apply(claimOf(key, "e", { redrive: 2 }))).toEqual(began());
+        await apply(finalOf(key, "e"));
+        expect((await read(key))?.kept).toBeUndefined();
+        expect(await apply(claimOf(key, "f", { redrive: 3 }))).toMatchObject({ type: "settled" });
+      });
+
+      test("a failure that is forgotten cannot be run again", async () => {
+        const key = newKey();
+        await apply(claimOf(key, "a"));
+        await apply(finalOf(key, "a", { result: meta("FAILURE"), kept: KEPT }));
+        await apply({ type: "forget", key, now: harness.now(), at: harness.now() });
+        expect((await read(key))?.kept).toBeUndefined();
+        expect(await apply(claimOf(key, "b", { redrive: 1 }))).toMatchObject({ type: "settled" });
+      });
+
+      test("a task that does not claim stores over a failure that it is run again for, and over no other", async () => {
+        const key = newKey();
+        const final = (owner: string, changes: object) =>
+          apply({ ...finalOf(key, owner, { result: meta("FAILURE"), ...changes }), unclaimed: true });
+        expect(await final("a", { kept: KEPT })).toEqual(wrote);
+        expect(await final("b", { kept: KEPT })).toMatchObject({ type: "refused" });
+        expect(await final("c", { result: meta("SUCCESS", 1), redrive: 1 })).toEqual(wrote);
+        expect(await read(key)).toMatchObject({ result: meta("SUCCESS", 1) });
+        expect((await read(key))?.kept).toBeUndefined();
+      });
+
       test("requeue", async () => {
         const key = newKey();
         await apply(claimOf(key, "a"));
@@ -708,6 +750,8 @@ export function backendContract(
 
 /** Few of each, so that they meet. */
 export const KEYS = [0, 1];
+/** A message that a failure keeps: any text. */
+const KEPT = '{"queue": "celery", "body": "😀"}';
 const OWNERS = ["a", "b", "c"];
 const ATTEMPTS = [0, 1, REPLACED];
 const RESULTS: readonly Payload[] = [
@@ -736,6 +780,7 @@ interface Draft {
   readonly sentMs: number | undefined;
   readonly done: boolean;
   readonly buried: boolean;
+  readonly kept: string | undefined;
   readonly next: string | undefined;
   readonly unclaimed: boolean;
   readonly terminate: boolean;
@@ -780,10 +825,11 @@ export function randomHistory(random: () => number, withPython: boolean): readon
     result: pick(...RESULTS),
     keepsResult: seldom(),
     hidden: seldom(),
-    redrive: pick(undefined, undefined, 1, 2),
+    redrive: pick(undefined, 1, 2),
     sentMs: pick(undefined, undefined, -1000, 1),
     done: pick(true, false),
     buried: seldom(),
+    kept: pick(undefined, KEPT, KEPT, KEPT),
     next: pick(undefined, '{"retries": 1}'),
     unclaimed: seldom(),
     terminate: pick(true, false),
@@ -802,7 +848,7 @@ export function randomHistory(random: () => number, withPython: boolean): readon
 
 /** The command that a draft is when it is applied. */
 export function toCommand(draft: Draft, key: string, row: Row | undefined, now: number): Command {
-  const { type, result, hidden, redrive, done, buried, next, unclaimed, terminate } = draft;
+  const { type, result, hidden, redrive, done, buried, kept, next, unclaimed, terminate } = draft;
   // A claim of the holder's would only be its own lost reply: its attempt is that of the row, and its owner another.
   const sent = draft.sentMs === undefined ? undefined : now + draft.sentMs;
   const attempt = (draft.asHolder ? row?.attempt : undefined) ?? draft.attempt;
@@ -825,6 +871,8 @@ export function toCommand(draft: Draft, key: string, row: Row | undefined, now: 
         hidden,
         next,
         buried: buried && done,
+        kept: done ? kept : undefined,
+        redrive: unclaimed ? redrive : undefined,
         unclaimed,
         sent,
       };

@@ -18,6 +18,7 @@ test("sixty random histories have several owners, leases that end, lost replies,
     "a message of an attempt that is over": 0,
     "a later attempt over an earlier one": 0,
     "a redrive of a dead letter": 0,
+    "a failure that is run again": 0,
     "a task sent again over one that was forgotten": 0,
     "a claim over a row that has expired": 0,
     "an outcome of the owner's": 0,
@@ -70,6 +71,7 @@ test("sixty random histories have several owners, leases that end, lost replies,
             count("a message of an attempt that is over", outcome.type === "superseded" && !python);
             count("a later attempt over an earlier one", claimed && (row?.attempt ?? Number.NaN) < command.attempt);
             count("a redrive of a dead letter", claimed && row?.buried === true);
+            count("a failure that is run again", claimed && row?.kept !== undefined && command.redrive !== undefined);
             count(
               "a task sent again over one that was forgotten",
               claimed && row?.forgotten !== undefined && row.done === true,

@@ -5,6 +5,7 @@ import { tmpdir, userInfo } from "node:os";
 import { join } from "node:path";
 import {
   CannotRetry,
+  type ConfigInput,
   chain,
   chord,
   ImproperlyConfigured,
@@ -16,7 +17,7 @@ import {
 import { type PollingWorker, startWorker } from "lovage/worker";
 import { virtualClock } from "lovage/testing";
 import { beforeEach, describe, expect, onTestFinished, test, vi } from "vitest";
-import { everywhere, stores } from "./stores.ts";
+import { everywhere, stores, table } from "./stores.ts";
 
 class Down extends Error {}
 
@@ -309,22 +310,38 @@ test("a message that does not fit into the row is left out, and the journal says
   expect(told).toEqual([true]);
 });
 
-describe.each([
-  ["memory", () => `memory://control-${randomUUID()}`],
-  [
-    "SQLite",
-    () => {
-      const folder = mkdtempSync(join(tmpdir(), "lovage-control-"));
-      onTestFinished(() => rmSync(folder, { recursive: true }));
-      return `sqlite:///${join(folder, "lovage.db")}`;
-    },
-  ],
-])("long-lived workers on %s", (_, url) => {
+type Place = Pick<ConfigInput, "brokerUrl" | "resultBackend" | "resultBackendTransportOptions">;
+
+const inOne = (url: string): Place => ({ brokerUrl: url, resultBackend: url });
+const places: readonly (readonly [name: string, place: () => Place])[] =
+  table === undefined
+    ? [
+        ["memory", () => inOne(`memory://control-${randomUUID()}`)],
+        [
+          "SQLite",
+          () => {
+            const folder = mkdtempSync(join(tmpdir(), "lovage-control-"));
+            onTestFinished(() => rmSync(folder, { recursive: true }));
+            return inOne(`sqlite:///${join(folder, "lovage.db")}`);
+          },
+        ],
+      ]
+    : [
+        [
+          "DynamoDB",
+          () => ({
+            brokerUrl: `memory://control-${randomUUID()}`,
+            resultBackend: table,
+            resultBackendTransportOptions: { globalKeyprefix: `${randomUUID()}-` },
+          }),
+        ],
+      ];
+
+describe.each(places)("long-lived workers on %s", (_, place) => {
   /** An app, a clock that is moved by hand, and a worker that serves two queues. */
   async function serve() {
     const clock = virtualClock();
-    const brokerUrl = url();
-    const settings = { brokerUrl, resultBackend: brokerUrl, taskQueues: ["celery", "media"] };
+    const settings = { ...place(), taskQueues: ["celery", "media"] };
     const app = new Lovage("ops", settings, { clock, env: { USER: "carla", LOVAGE_APP_VERSION: "1.2.3" } });
     const ran: string[] = [];
     let release = () => {};
@@ -362,17 +379,22 @@ describe.each([
     await until(async () => ran.length === 1);
     const { id } = await work.applyAsync(["long"], { queue: "media" });
     await until(async () => ran.length === 2);
-    await beat();
-    await beat();
-    await until(async () => ((await inspect.active())["one@here"] ?? []).length === 1);
-    expect(await inspect.ping()).toEqual({ "one@here": { ok: "pong", seen: 0 } });
+    const from = clock.now();
+    await until(async () => {
+      await beat();
+      return ((await inspect.active())["one@here"] ?? []).length === 1;
+    });
+    const { "one@here": pong } = await inspect.ping();
+    expect(pong).toEqual({ ok: "pong", seen: expect.any(Number) });
+    // It says so every ten seconds.
+    expect(pong?.seen).toBeLessThanOrEqual(10);
     expect(await inspect.stats()).toEqual({
       "one@here": expect.objectContaining({
         name: "one@here",
         pid: process.pid,
         queues: ["celery", "media"],
         concurrency: 2,
-        since: clock.now() - 10_000,
+        since: from,
         done: 1,
         version: "1.2.3",
         running: 1,
@@ -405,7 +427,10 @@ describe.each([
     const long = await work.applyAsync(["long"], { queue: "media" });
     await until(() => ran.length === 1);
     await app.control.pause("media", { by: "anna" });
-    await beat();
+    await until(async () => {
+      await beat();
+      return first.readiness().reason !== undefined;
+    });
     await work.applyAsync(["a"], { queue: "media" });
     await work.delay("b");
     await until(() => ran.includes("b"));
@@ -415,14 +440,16 @@ describe.each([
     const media = async () => (await app.control.inspect().queues()).find(({ queue }) => queue === "media");
     expect(await media()).toMatchObject({ ready: 1, paused: { by: "anna", at: expect.any(Number) } });
     release();
-    expect(await long.get({ timeout: 5 })).toBe("long");
+    await until(async () => (await long.state()) === "SUCCESS");
     await first.stop();
     await start("two@here");
     await settle();
     expect(ran).toEqual(["long", "b"]);
     await app.control.resume("media", { by: "anna" });
-    await beat();
-    await until(() => ran.length === 3);
+    await until(async () => {
+      await beat();
+      return ran.length === 3;
+    });
     expect((await media())?.paused).toBeUndefined();
     await expect(app.control.pause("medai")).rejects.toThrow(QueueNotFound);
   });
@@ -434,7 +461,10 @@ describe.each([
     await until(async () => Object.keys(await inspect.ping()).length === 2);
     await expect(app.control.shutdown("on@here")).rejects.toThrow(/did you mean "?one@here/);
     await app.control.shutdown("one@here", { by: "anna" });
-    await beat();
+    await until(async () => {
+      await beat();
+      return !one.readiness().ready;
+    });
     expect(await one.ended).toBe("shutdown");
     expect(Object.keys(await inspect.ping())).toEqual(["two@here"]);
   });

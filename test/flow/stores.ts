@@ -45,7 +45,7 @@ const inTable =
 type Stores = readonly (readonly [name: string, start: Start])[];
 
 /** `test/live/flows.test.ts` has the flows run on a table of an emulator. */
-const table = process.env["LOVAGE_FLOWS_TABLE"];
+export const table = process.env["LOVAGE_FLOWS_TABLE"];
 /** Whether rows are in a table, which has a limit of its own, under a prefix. */
 export const isTable = table !== undefined;
 

@@ -11,6 +11,7 @@ const FLOWS = [
   "apply-async",
   "bad-input",
   "calling",
+  "control",
   "delivery",
   "failure",
   "follow-ups",
