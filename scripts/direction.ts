@@ -63,6 +63,7 @@ const mayImport: readonly (readonly [place: string, ...allowed: string[]])[] = [
   ),
   ["at-once.ts", ...house, "brokers/", "results/"],
   ["otel/", ...house, "protocol/", ...ground],
+  ["board/", "board/", ...house, "brokers/", "results/", "journal/", "beat/", "protocol/", ...ground],
   ["cli/", ""],
   ["testing/", ""],
   ["lambda/", ""],

@@ -26,7 +26,7 @@ export function failureGroups(): FailureGroups {
     add(entry) {
       if (!isFailure(entry)) return;
       const error = entry.error && { type: entry.error.type, message: patternOf(entry.error.message) };
-      const key = JSON.stringify([entry.task, error?.type, error?.message]);
+      const key = keyOf({ task: entry.task, error });
       const known = groups.get(key);
       groups.set(key, {
         task: entry.task,
@@ -37,9 +37,41 @@ export function failureGroups(): FailureGroups {
         example: known === undefined || entry.time > known.last ? entry : known.example,
       });
     },
-    list: () => [...groups.values()].sort((a, b) => b.count - a.count || b.last - a.last),
+    list: () => [...groups.values()].sort(largestFirst),
   };
 }
+
+/** A group with how many of it there were in each of several spans. */
+export interface SparkedGroup extends FailureGroup {
+  readonly spark: readonly number[];
+}
+
+/** The groups of several spans as those of all of them together, the largest first. */
+export function mergeFailures(spans: readonly (readonly FailureGroup[])[]): readonly SparkedGroup[] {
+  const groups = new Map<string, SparkedGroup & { readonly spark: number[] }>();
+  for (const [at, span] of spans.entries()) {
+    for (const group of span) {
+      const key = keyOf(group);
+      const known = groups.get(key);
+      const spark = known?.spark ?? spans.map(() => 0);
+      spark[at] = group.count;
+      groups.set(key, {
+        ...group,
+        count: group.count + (known?.count ?? 0),
+        first: Math.min(group.first, known?.first ?? group.first),
+        last: Math.max(group.last, known?.last ?? group.last),
+        example: known === undefined || group.last >= known.last ? group.example : known.example,
+        spark,
+      });
+    }
+  }
+  return [...groups.values()].sort(largestFirst);
+}
+
+const keyOf = ({ task, error }: Pick<FailureGroup, "task" | "error">): string =>
+  JSON.stringify([task, error?.type, error?.message]);
+
+const largestFirst = (a: FailureGroup, b: FailureGroup): number => b.count - a.count || b.last - a.last;
 
 /** Ids, numbers, and what stands in quotes or brackets. */
 const PARTICULAR =

@@ -1,0 +1,665 @@
+/** What the board shows and does: asked of the app here and nowhere else, for its pages, its API and `lovage mcp`. */
+import type { StandardJSONSchemaV1 } from "@standard-schema/spec";
+import type { Lovage } from "../app.ts";
+import { crontab } from "../beat/crontab.ts";
+import { type EntryPlan, planOf } from "../beat/plan.ts";
+import type { BeatEntry, ScheduleEntry } from "../beat/schedule.ts";
+import { besideDeclared, type RuntimeEntry } from "../beat/store.ts";
+import { brief, maskUrl, toJson } from "../brief.ts";
+import { READABLE } from "../brokers/dead-letters.ts";
+import { elapsedOf } from "../clock.ts";
+import type { ChangedLetters, RetriedFailures, RetryFailed, ShownLetter } from "../control/control.ts";
+import type { ByWorker, QueueState } from "../control/inspect.ts";
+import type { TaskInHand, WorkerInfo } from "../control/rows.ts";
+import { noteAction } from "../control/who.ts";
+import { ImproperlyConfigured, LovageError } from "../errors.ts";
+import type { JournalEntry } from "../journal/entry.ts";
+import { checkFind, type JournalFilter } from "../journal/query.ts";
+import type { SparkedGroup } from "../journal/failures.ts";
+import type { Workflow } from "../journal/workflow.ts";
+import { decodeEnvelope } from "../protocol/envelope.ts";
+import type { Message } from "../protocol/message.ts";
+import { parseTime } from "../protocol/time.ts";
+import { type Row, taskKey } from "../results/backend.ts";
+import { readKept } from "../results/kept.ts";
+import { FAILURE, holdsException, PENDING } from "../states.ts";
+import { entryOptions } from "../tasks/beat.ts";
+import { beatEntries } from "../workers/beat.ts";
+import { createBreather, createFeed, type Kept, kept, type Part, type Patience, problemOf, type Told } from "./live.ts";
+
+export type { Part, Patience, Told };
+export type { SparkedGroup };
+
+/** In milliseconds. */
+export const SPANS = { hour: 3_600_000, day: 86_400_000, week: 604_800_000 } as const;
+export type Span = keyof typeof SPANS;
+/** The steps in which they are plotted, in milliseconds. */
+const STEPS = { hour: 60_000, day: 20 * 60_000, week: 3 * 3_600_000 } as const satisfies Record<Span, number>;
+
+/** A slot of an entry that is to come, in milliseconds since the epoch. */
+export interface ComingSlot {
+  readonly entry: string;
+  readonly task: string;
+  readonly at: number;
+}
+
+export interface Overview {
+  readonly queues: Part<readonly QueueState[]>;
+  readonly workers: Part<readonly WorkerInfo[]>;
+  /** What runs, by worker. */
+  readonly active: Part<ByWorker<readonly TaskInHand[]>>;
+  readonly coming: Part<readonly ComingSlot[]>;
+  /** What was done in the span, and what failed. */
+  readonly told: Part<Told>;
+}
+
+export interface TasksQuery extends JournalFilter {
+  readonly from?: number | undefined;
+  readonly to?: number | undefined;
+  /** Default 50. */
+  readonly limit?: number | undefined;
+  /** Where the page before this one ended: its `next`. */
+  readonly cursor?: string | undefined;
+}
+
+export interface TasksFound {
+  /** The newest first. */
+  readonly entries: readonly JournalEntry[];
+  /** The cursor of what follows; absent where nothing does. */
+  readonly next?: string | undefined;
+  /** The search took long, and was ended at this instant: nothing older was looked at. Go on with `next`. */
+  readonly searchedTo?: number | undefined;
+}
+
+export interface TaskError {
+  readonly type: string;
+  readonly message: string;
+  /** Its stack and those of its causes, as they were stored. */
+  readonly traceback: string | null;
+}
+
+/** A task that is named beside another. */
+export interface Relative {
+  readonly id: string;
+  readonly task?: string | undefined;
+  readonly state?: string | undefined;
+}
+
+export interface TaskDetail {
+  readonly id: string;
+  readonly task?: string | undefined;
+  readonly state: string;
+  readonly queue?: string | undefined;
+  readonly worker?: string | undefined;
+  /** JSON, whole where the message or the row has it; else as the journal shows it. */
+  readonly args?: string | undefined;
+  readonly kwargs?: string | undefined;
+  /** What it returned, as JSON. */
+  readonly result?: string | undefined;
+  readonly error?: TaskError | undefined;
+  /** When its row was stored, and from when on it counts as absent, in milliseconds since the epoch. */
+  readonly stored?: number | undefined;
+  readonly expires?: number | undefined;
+  readonly root?: string | undefined;
+  readonly group?: string | undefined;
+  readonly parent?: Relative | undefined;
+  readonly children: readonly Relative[];
+  /** The newest first. */
+  readonly entries: readonly JournalEntry[];
+  /** Why there are no entries, where the journal could not be read. */
+  readonly problem?: string | undefined;
+  /** Of its message, where it was kept: JSON. */
+  readonly headers?: string | undefined;
+  readonly message?: string | undefined;
+  readonly row?: string | undefined;
+  /** It failed, and its message was kept: it can be run again by its id. */
+  readonly retryable: boolean;
+}
+
+export interface LettersQuery {
+  readonly queue?: string | undefined;
+  readonly task?: string | undefined;
+  readonly reason?: string | undefined;
+  /** Default 100. */
+  readonly limit?: number | undefined;
+}
+
+export interface Letters {
+  readonly letters: readonly ShownLetter[];
+  /** There are more. */
+  readonly more: boolean;
+  /** The queues that have any. */
+  readonly queues: readonly string[];
+}
+
+/** A slot that beat sent, and what became of its task. */
+export interface SentSlot {
+  readonly slot: number | undefined;
+  readonly sent: number;
+  readonly id: string | undefined;
+  readonly state: string | undefined;
+}
+
+export interface BeatItem {
+  readonly plan: EntryPlan;
+  /** The name under which it was put at run time; absent for one of `beatSchedule`. */
+  readonly runtime: string | undefined;
+  /** The newest first, three at most. */
+  readonly sent: readonly SentSlot[];
+}
+
+export interface Registered {
+  readonly name: string;
+  readonly params?: readonly string[] | undefined;
+  /** JSON Schema of its list of arguments, or of its one argument. */
+  readonly schema?: Readonly<Record<string, unknown>> | undefined;
+  readonly queue?: string | undefined;
+}
+
+/** What was done to several. */
+export interface Done {
+  readonly count: number;
+  readonly failed: readonly { readonly id: string; readonly error: string }[];
+}
+
+/** Who does it, and who is told how far it is. */
+export interface Doing {
+  readonly by?: string | undefined;
+  readonly progress?: ((done: number, total: number | undefined) => void) | undefined;
+}
+
+/** Which tasks are meant: these ids, or all whose latest entry in the journal matches. */
+export interface Chosen extends JournalFilter {
+  readonly ids?: readonly string[] | undefined;
+  readonly from?: number | undefined;
+  readonly to?: number | undefined;
+  /** Only count. */
+  readonly dryRun?: boolean | undefined;
+}
+
+/** Positional and keyword arguments that take the place of those of a message. */
+export interface Arguments {
+  readonly args?: readonly unknown[] | undefined;
+  readonly kwargs?: Readonly<Record<string, unknown>> | undefined;
+}
+
+/** Entries that are told of one task, and tasks that are named as called by it. */
+const MOST_FOUND = 200;
+const MOST_RELATIVES = 50;
+/** Tasks that one action is for. */
+const MOST_CHOSEN = 100_000;
+/** Tasks that are acted on at a time, and between two words of how far it is. */
+const TOGETHER = 50;
+/** A search of the journal that has found less than a page ends after so many milliseconds. */
+const SEARCH_MS = 1_500;
+
+/**
+ * Seconds between two looks where it is not said. Looks at a file cost nothing. A look at AWS is one request for each queue
+ * and each dead-letter queue, one for their names, and about 40 read units of DynamoDB's: so seldom, an overview that is open
+ * all day costs less than a cent with three queues (`docs/how-to/board.md` counts it).
+ */
+const LOCAL_REFRESH = 2;
+const AWS_REFRESH = 60;
+
+export type BoardData = ReturnType<typeof createData>;
+
+export interface DataOptions {
+  /** Seconds for which what was read is shown to all who ask. Default: by what the app runs on. */
+  readonly refresh?: number | undefined;
+}
+
+export function createData(app: Lovage, options: DataOptions = {}) {
+  const { engine, control, journal } = app;
+  const now = () => engine.clock.now();
+  const refresh = options.refresh ?? (isLocal(app) ? LOCAL_REFRESH : AWS_REFRESH);
+  const keep = <T>(read: () => Promise<T>, times = 1): Kept<T> =>
+    kept(read, Math.max(0, refresh * 1000 * times - 100), () => elapsedOf(engine.clock));
+
+  const queues = keep(() => control.inspect().queues());
+  const workers = keep(async () => Object.values(await control.inspect().stats()));
+  const active = keep(() => control.inspect().active());
+  // Rules of EventBridge change seldom, and each is a request.
+  const coming = keep(comingSlots, isLocal(app) ? 1 : 10);
+  const told = Object.fromEntries(
+    Object.entries(SPANS).map(([name, span]) => {
+      const feed = createFeed(async (range) => (await engine.journal()).read(range), {
+        span,
+        step: STEPS[name as Span],
+        now,
+      });
+      return [name, keep(feed)];
+    }),
+  ) as unknown as Readonly<Record<Span, Kept<Told>>>;
+  /** Something was changed: who asks next sees it. */
+  const changed = () => {
+    for (const one of [queues, workers, active, coming, ...Object.values(told)]) one.drop();
+  };
+  async function changing<T>(act: () => Promise<T>): Promise<T> {
+    try {
+      return await act();
+    } finally {
+      changed();
+    }
+  }
+
+  const runtimeEntries = async (): Promise<readonly RuntimeEntry[]> => (engine.hasBeatStore ? app.beat.list() : []);
+  const allEntries = async () => ({ declared: beatEntries(app), runtime: await runtimeEntries() });
+  const timeLimit = (name: string): number | undefined => {
+    const task = app.tasks.get(name);
+    return (task && engine.optionsOf(task).timeLimit) ?? app.config.taskTimeLimit;
+  };
+  const plans = (entries: readonly ScheduleEntry[]) =>
+    planOf(entries, { zone: app.config.timezone, now: now(), days: 14, aroundDst: false, timeLimit });
+
+  async function comingSlots(): Promise<readonly ComingSlot[]> {
+    const { declared, runtime } = await allEntries();
+    const next = plans([...declared, ...runtime.map(besideDeclared)]).filter(({ enabled }) => enabled);
+    const slots = next.flatMap(({ name, task, runs }) =>
+      runs.map(({ utc }): ComingSlot => ({ entry: name, task, at: parseTime(utc) })),
+    );
+    return slots.sort((a, b) => a.at - b.at).slice(0, 5);
+  }
+
+  return {
+    /** Seconds between two looks of a page that is open. */
+    refresh,
+
+    async overview(span: Span, patience: Patience): Promise<Overview> {
+      const [queueStates, workerInfos, inHand, slots, summary] = await Promise.all([
+        queues.get(patience),
+        workers.get(patience),
+        active.get(patience),
+        coming.get(patience),
+        told[span].get(patience),
+      ]);
+      return { queues: queueStates, workers: workerInfos, active: inHand, coming: slots, told: summary };
+    },
+
+    queues: (patience: Patience): Promise<Part<readonly QueueState[]>> => queues.get(patience),
+
+    /** Throws `ImproperlyConfigured` for what the journal cannot be asked. */
+    async tasks({ limit = 50, cursor, ...query }: TasksQuery): Promise<TasksFound> {
+      const { at, skip } = readCursor(cursor);
+      const given = Object.fromEntries(Object.entries(query).filter(([, value]) => value !== undefined));
+      const to = at === undefined ? query.to : Math.min(at + 1, query.to ?? Number.POSITIVE_INFINITY);
+      const { matches, ...range } = checkFind({ ...given, ...(to !== undefined && { to }) }, now());
+      const entries: JournalEntry[] = [];
+      /** How many entries of the instant that was looked at last are behind us, shown or not. */
+      let same = { time: Number.NaN, count: 0 };
+      const breathe = createBreather();
+      const begun = performance.now();
+      for await (const page of (await engine.journal()).read(range)) {
+        for (const entry of page) {
+          if (!matches(entry)) continue;
+          const count: number = same.time === entry.time ? same.count + 1 : 1;
+          if (entry.time === at && count <= skip) {
+            same = { time: entry.time, count };
+            continue;
+          }
+          if (entries.length === limit) return { entries, next: writeCursor(same) };
+          same = { time: entry.time, count };
+          entries.push(entry);
+        }
+        await breathe();
+        const oldest = page.at(-1)?.time;
+        if (performance.now() - begun > SEARCH_MS && oldest !== undefined) {
+          // What was seen of this instant is told of again, rather than left out.
+          const next = same.time === oldest ? same : { time: oldest, count: 0 };
+          return { entries, next: writeCursor(next), searchedTo: oldest };
+        }
+      }
+      return { entries };
+    },
+
+    /** What runs, and what long-lived workers have fetched and not begun, which the journal does not tell of. */
+    active: (patience: Patience): Promise<Part<ByWorker<readonly TaskInHand[]>>> => active.get(patience),
+
+    async task(id: string): Promise<TaskDetail> {
+      const result = app.result(id);
+      const [[row], state] = await Promise.all([
+        engine.backend().then((backend) => backend.read([taskKey(id)])),
+        result.state(),
+      ]);
+      const children = row === undefined ? [] : (await result.children()).slice(0, MOST_RELATIVES);
+      const found = row?.kept === undefined ? undefined : readKept(row.kept);
+      const message = found === undefined ? undefined : await readMessage(found.body);
+      const about = [id, ...children.map((child) => child.id)];
+      // The attempts before the last are rarely older than a day; who looks for others has the list of tasks.
+      const from = (row === undefined ? now() : row.timestamp * 1000) - 2 * SPANS.day;
+      const told: JournalEntry[] = [];
+      let problem: string | undefined;
+      try {
+        if (app.config.journal)
+          for await (const entry of journal.find({ from, id: about, limit: MOST_FOUND })) told.push(entry);
+      } catch (error) {
+        problem = problemOf(error);
+      }
+      const entries = told.filter((entry) => entry.id === id);
+      const last = entries.find(({ kind }) => kind === "task" || kind === "running") ?? entries[0];
+      const parent = last?.parent ?? message?.parentId ?? undefined;
+      const value = await result.result();
+      const isError = holdsException(state) && value instanceof Error;
+      return {
+        id,
+        task: last?.task ?? message?.task,
+        state: state === PENDING && last?.kind === "task" && last.state !== undefined ? last.state : state,
+        queue: found?.queue ?? last?.queue,
+        worker: last?.worker,
+        args: message === undefined ? last?.args : toJson(message.args),
+        kwargs: message === undefined ? last?.kwargs : toJson(message.kwargs),
+        ...(row?.done === true && !holdsException(state) && { result: toJson(value, 2) }),
+        ...(isError && { error: { type: value.name, message: value.message, traceback: await result.traceback() } }),
+        stored: row === undefined ? undefined : row.timestamp * 1000,
+        expires: row?.ttl === undefined ? undefined : row.ttl * 1000,
+        root: last?.root,
+        group: last?.group,
+        parent: parent === undefined ? undefined : { id: parent },
+        children: children.map((child) => {
+          const entry = told.find((one) => one.id === child.id);
+          return { id: child.id, task: entry?.task, state: entry?.state };
+        }),
+        entries,
+        problem,
+        headers: message === undefined ? undefined : toJson(headersOf(message), 2),
+        message: found?.body,
+        row: row === undefined ? undefined : rowText(row),
+        retryable: state === FAILURE && found !== undefined,
+      };
+    },
+
+    workflow: (id: string): Promise<Workflow> => app.workflow(id),
+
+    async failures(span: Span, patience: Patience, task?: string): Promise<Part<readonly SparkedGroup[]>> {
+      const part = await told[span].get(patience);
+      if (!("value" in part)) return part;
+      const { failures } = part.value;
+      return { value: task === undefined ? failures : failures.filter((group) => group.task === task) };
+    },
+
+    /** Meanwhile they are hidden from others who look. */
+    async deadLetters({ queue, task, reason, limit = 100 }: LettersQuery): Promise<Letters> {
+      const states = await queues.get({ wait: Number.POSITIVE_INFINITY });
+      const withAny = "value" in states ? states.value.filter(({ deadLetters }) => deadLetters > 0) : [];
+      const filter = { ...(queue !== undefined && { queues: [queue] }), task, reason };
+      const letters: ShownLetter[] = [];
+      for await (const letter of control.deadLetters.list(filter)) {
+        if (letters.length === limit) return { letters, more: true, queues: withAny.map((one) => one.queue) };
+        letters.push(letter);
+      }
+      return { letters, more: false, queues: withAny.map((one) => one.queue) };
+    },
+
+    async beat(): Promise<readonly BeatItem[]> {
+      const { declared, runtime } = await allEntries();
+      const shown = [...declared, ...runtime.map(besideDeclared)];
+      const names = [...declared.map(() => undefined), ...runtime.map(({ name }) => name)];
+      // That the journal cannot be read is no reason not to show what is to come.
+      const sent = await sentSlots(new Set(shown.map(({ name }) => name))).catch(
+        () => new Map<string, readonly SentSlot[]>(),
+      );
+      return plans(shown).map((plan, at) => ({ plan, runtime: names[at], sent: sent.get(plan.name) ?? [] }));
+    },
+
+    registered(): readonly Registered[] {
+      return [...app.tasks.values()]
+        .map((task) => ({
+          name: task.name,
+          params: task.options.params,
+          schema: jsonSchemaOf(task.options.schema),
+          queue: engine.optionsOf(task).queue,
+        }))
+        .sort((a, b) => (a.name < b.name ? -1 : 1));
+    },
+
+    /** Where messages and results are, without passwords. */
+    where(): string {
+      const { brokerUrl, resultBackend } = engine.urls;
+      return [...new Set([maskUrl(brokerUrl), maskUrl(resultBackend)])].join(" ");
+    },
+
+    actions: {
+      pause: (queue: string, { by }: Doing) => changing(() => control.pause(queue, acting(by))),
+      resume: (queue: string, { by }: Doing) => changing(() => control.resume(queue, acting(by))),
+      purge: (queue: string, { by }: Doing) => changing(() => control.purge(queue, acting(by))),
+      shutdown: (worker: string, { by }: Doing) => changing(() => control.shutdown(worker, acting(by))),
+      retry: (ids: readonly string[], doing: Doing): Promise<Done> =>
+        changing(() => each(ids, (id) => control.retry(id, acting(doing.by)), doing)),
+      retryFailed: (filter: RetryFailed, { by }: Doing): Promise<RetriedFailures> =>
+        changing(() => control.retryFailed({ ...filter, ...acting(by) })),
+      revoke: (chosen: Chosen, terminate: boolean, doing: Doing): Promise<Done> =>
+        changing(() => some(chosen, (ids) => control.revoke(ids, { terminate, ...acting(doing.by) }), doing)),
+      forget: (chosen: Chosen, doing: Doing): Promise<Done> =>
+        changing(() => some(chosen, (ids) => control.forget(ids, acting(doing.by)), doing)),
+      redrive: (queue: string, ids: readonly string[], { args, kwargs }: Arguments, doing: Doing): Promise<Done> =>
+        changing(() =>
+          letters(ids, doing, (id) =>
+            control.deadLetters.redrive({
+              queues: [queue],
+              id,
+              ...acting(doing.by),
+              ...(args !== undefined && { args }),
+              ...(kwargs !== undefined && { kwargs }),
+            }),
+          ),
+        ),
+      deleteLetters: (queue: string, ids: readonly string[], doing: Doing): Promise<Done> =>
+        changing(() =>
+          letters(ids, doing, (id) => control.deadLetters.delete({ queues: [queue], id, ...acting(doing.by) })),
+        ),
+      /** Throws `NotRegistered` for a task that is neither registered here nor sent to a queue by its name. */
+      call: (
+        task: string,
+        args: readonly unknown[],
+        options: Readonly<Record<string, unknown>>,
+        { by }: Doing,
+      ): Promise<{ readonly id: string }> =>
+        changing(async () => {
+          if (!app.tasks.has(task) && options["queue"] === undefined) throw app.notRegistered(task);
+          const { id } = await app.sendTask(task, args, options);
+          await noteAction(engine, "call", { id, task }, acting(by));
+          return { id };
+        }),
+      runNow: (name: string, { by }: Doing): Promise<{ readonly id: string }> =>
+        changing(async () => {
+          const { declared, runtime } = await allEntries();
+          const entry = [...declared, ...runtime.map(besideDeclared)].find((one) => one.name === name);
+          if (entry === undefined) throw new LovageError(`there is no entry ${brief(name, 100)} in the schedule`);
+          const { id } = await app.sendTask(entry.task, entry.args, entryOptions(entry));
+          await noteAction(engine, "runNow", { id, task: entry.task, entry: name }, acting(by));
+          return { id };
+        }),
+      pauseEntry: (name: string, doing: Doing) => changeEntry("pauseEntry", name, doing, () => app.beat.pause(name)),
+      resumeEntry: (name: string, doing: Doing) => changeEntry("resumeEntry", name, doing, () => app.beat.resume(name)),
+      removeEntry: (name: string, doing: Doing) => changeEntry("removeEntry", name, doing, () => app.beat.remove(name)),
+      putEntry: (
+        name: string,
+        entry: Omit<BeatEntry, "schedule"> & { readonly schedule: string | number },
+        doing: Doing,
+      ) =>
+        changeEntry("putEntry", name, doing, async () => {
+          await app.beat.put(name, { ...entry, schedule: scheduleOf(entry.schedule) });
+          return true;
+        }),
+    },
+  };
+
+  function changeEntry(action: string, name: string, { by }: Doing, act: () => Promise<boolean>): Promise<void> {
+    return changing(async () => {
+      if (!(await act())) {
+        throw new LovageError(
+          `no entry ${brief(name, 100)} was put at run time; those of beatSchedule are changed in the code`,
+        );
+      }
+      await noteAction(engine, action, { entry: name }, acting(by));
+    });
+  }
+
+  async function each(ids: readonly string[], act: (id: string) => Promise<void>, { progress }: Doing): Promise<Done> {
+    const failed: { readonly id: string; readonly error: string }[] = [];
+    for (let at = 0; at < ids.length; at += TOGETHER) {
+      const batch = ids.slice(at, at + TOGETHER);
+      const outcomes = await Promise.allSettled(batch.map(act));
+      for (const [index, outcome] of outcomes.entries()) {
+        if (outcome.status === "rejected")
+          failed.push({ id: batch[index] as string, error: problemOf(outcome.reason) });
+      }
+      progress?.(at + batch.length, ids.length);
+    }
+    return { count: ids.length - failed.length, failed };
+  }
+
+  async function some(
+    chosen: Chosen,
+    act: (ids: readonly string[]) => Promise<void>,
+    { progress }: Doing,
+  ): Promise<Done> {
+    const ids = chosen.ids ?? (await choose(chosen));
+    if (chosen.dryRun === true) return { count: ids.length, failed: [] };
+    for (let at = 0; at < ids.length; at += TOGETHER) {
+      await act(ids.slice(at, at + TOGETHER));
+      progress?.(Math.min(at + TOGETHER, ids.length), ids.length);
+    }
+    return { count: ids.length, failed: [] };
+  }
+
+  /** The tasks whose latest entry matches. Throws `ImproperlyConfigured` where nothing is asked for: that would be all. */
+  async function choose({ ids: _, dryRun: __, state, ...filter }: Chosen): Promise<readonly string[]> {
+    const given = Object.fromEntries(Object.entries(filter).filter(([, value]) => value !== undefined));
+    if (Object.keys(given).length === 0 && state === undefined) {
+      throw new ImproperlyConfigured(
+        "ids",
+        "or a filter is needed that says which tasks are meant, such as a task's name",
+      );
+    }
+    const states = state === undefined ? undefined : new Set(typeof state === "string" ? [state] : state);
+    const found = new Map<string, boolean>();
+    for await (const { id, state: last } of journal.find({ ...given, kind: "task" })) {
+      if (id === undefined || found.has(id)) continue;
+      found.set(id, states === undefined || states.has(last ?? ""));
+      if (found.size > MOST_CHOSEN) {
+        throw new ImproperlyConfigured(
+          "from",
+          `or another filter has to leave fewer than ${MOST_CHOSEN} tasks at a time`,
+        );
+      }
+    }
+    return [...found].filter(([, isMeant]) => isMeant).map(([id]) => id);
+  }
+
+  async function letters(
+    ids: readonly string[],
+    { progress }: Doing,
+    act: (id: string) => Promise<ChangedLetters>,
+  ): Promise<Done> {
+    const failed: { readonly id: string; readonly error: string }[] = [];
+    let count = 0;
+    // One after the other: each looks through the queue, and hides it meanwhile from the next.
+    for (const [at, id] of ids.entries()) {
+      const outcome = await act(id);
+      count += outcome.count;
+      for (const { error } of outcome.failed) failed.push({ id, error: problemOf(error) });
+      if (outcome.count === 0 && outcome.failed.length === 0)
+        failed.push({ id, error: "it is not there any more, or somebody else looks at it" });
+      progress?.(at + 1, ids.length);
+    }
+    return { count, failed };
+  }
+
+  /** The latest slots of each entry, with the states of their tasks. */
+  async function sentSlots(names: ReadonlySet<string>): Promise<ReadonlyMap<string, readonly SentSlot[]>> {
+    const found = new Map<string, SentSlot[]>();
+    if (!app.config.journal || names.size === 0) return found;
+    const states = new Map<string, string>();
+    const from = now() - SPANS.day;
+    const breathe = createBreather();
+    for await (const { kind, id, state, entry, slot, time } of journal.find({ from, kind: ["slot", "task"] })) {
+      await breathe();
+      if (kind === "task" && id !== undefined && state !== undefined && !states.has(id)) states.set(id, state);
+      if (kind !== "slot" || entry === undefined) continue;
+      const list = found.get(entry) ?? [];
+      if (list.length < 3) list.push({ slot, sent: time, id, state: id === undefined ? undefined : states.get(id) });
+      found.set(entry, list);
+      if ([...names].every((name) => (found.get(name)?.length ?? 0) >= 3)) break;
+    }
+    return found;
+  }
+}
+
+const acting = (by: string | undefined): { readonly by?: string } => (by === undefined ? {} : { by });
+
+/** Whether looking costs nothing: files, memory, and emulators on this machine. */
+function isLocal({ engine }: Lovage): boolean {
+  const { env } = engine.platform;
+  return Object.values(engine.urls).every(
+    (url) =>
+      /^(sqlite|memory):/.test(url) ||
+      /^[^?]*@?(localhost|127\.0\.0\.1)[:/]/.test(url) ||
+      /\/\/(localhost|127\.0\.0\.1)\b/.test(env["AWS_ENDPOINT_URL"] ?? ""),
+  );
+}
+
+const writeCursor = ({ time, count }: { readonly time: number; readonly count: number }): string => `${time}-${count}`;
+
+/** Throws `ImproperlyConfigured`. */
+function readCursor(cursor: string | undefined): { readonly at: number | undefined; readonly skip: number } {
+  if (cursor === undefined) return { at: undefined, skip: 0 };
+  const [, at, skip] = /^(\d{1,16}(?:\.\d{1,9})?)-(\d{1,9})$/.exec(cursor) ?? [];
+  if (at === undefined)
+    throw new ImproperlyConfigured("cursor", `must be the next of a page before (given: ${brief(cursor, 100)})`);
+  return { at: Number(at), skip: Number(skip) };
+}
+
+const readMessage = (body: string): Promise<Message | undefined> =>
+  // What another version wrote, and this one cannot read, is shown as it is.
+  Promise.resolve(decodeEnvelope(body, { accept: READABLE })).catch(() => undefined);
+
+/** What a message says beside its arguments, without what it does not say. */
+function headersOf({ args: _, kwargs: __, ...rest }: Message): object {
+  const said = ([, value]: readonly [string, unknown]) =>
+    value !== null && !(typeof value === "object" && Object.keys(value).length === 0);
+  return Object.fromEntries(Object.entries(rest).filter(said));
+}
+
+/** A row as JSON, its stored result as text. */
+function rowText(row: Row): string {
+  const { result, kept: message, ...marks } = row;
+  const stored = typeof result === "string" ? result : new TextDecoder().decode(result);
+  return toJson({ ...marks, result: readJson(stored), ...(message !== undefined && { kept: "the message" }) }, 2);
+}
+
+function readJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return text;
+  }
+}
+
+/** Of a schema that can say it: zod from 4.2 on, and whoever else speaks Standard JSON Schema. */
+function jsonSchemaOf(schema: unknown): Readonly<Record<string, unknown>> | undefined {
+  const standard = (schema as { readonly "~standard"?: Partial<StandardJSONSchemaV1.Props> } | undefined)?.[
+    "~standard"
+  ];
+  try {
+    return standard?.jsonSchema?.input({ target: "draft-2020-12" });
+  } catch {
+    // It holds what JSON Schema has no words for, such as a transform.
+    return undefined;
+  }
+}
+
+const CRON_FIELDS = ["minute", "hour", "dayOfMonth", "monthOfYear", "dayOfWeek"] as const;
+
+/** Seconds, or the five fields of crontab in its own order. Throws `ImproperlyConfigured`. */
+function scheduleOf(given: string | number): BeatEntry["schedule"] {
+  const text = String(given).trim();
+  if (/^\d+(\.\d+)?$/.test(text)) return Number(text);
+  const fields = text.split(/\s+/);
+  if (fields.length !== CRON_FIELDS.length) {
+    throw new ImproperlyConfigured(
+      "schedule",
+      `must be seconds, such as 30, or the five fields of crontab, such as "*/15 * * * *", and is ${brief(given, 100)}`,
+    );
+  }
+  return crontab(Object.fromEntries(CRON_FIELDS.map((name, at) => [name, fields[at]])));
+}
