@@ -25,6 +25,7 @@ const ground = [
   "stable-id.ts",
   "glob.ts",
   "file-url.ts",
+  "request-handler.ts",
 ];
 
 /** The app and what it is made of. It knows what a broker and a result backend are, but none in particular. */

@@ -35,6 +35,7 @@ export type {
   TaskRoutes,
 } from "./config/config.ts";
 export type { Route, RouterFunction, RouteValue, TaskRouter } from "./brokers/routes.ts";
+export type { RequestHandler } from "./request-handler.ts";
 export { registerBackend, registerBroker } from "./open.ts";
 export { isFifo, refusal } from "./brokers/broker.ts";
 export type {

@@ -5,6 +5,7 @@
  */
 import type { Agent, IncomingMessage } from "node:http";
 import { defaultProvider } from "./credentials.ts";
+import { isRequestHandler, type RequestHandler } from "../request-handler.ts";
 import type { AwsCredentials, clientConfig } from "./connection.ts";
 import { endpointOf } from "./endpoint.ts";
 import { proxyOptions } from "./proxy.ts";
@@ -92,10 +93,7 @@ function failureOf({ name, code, $metadata }: AwsError): keyof typeof COST | und
 
 /** As the SDK's clients are made; what only those do (`md5`, `useQueueUrlAsEndpoint`) is not done here in the first place. */
 export type ClientConfig = Omit<ReturnType<typeof clientConfig>, "requestHandler"> & {
-  readonly requestHandler: Pick<
-    ReturnType<typeof clientConfig>["requestHandler"],
-    "connectionTimeout" | "requestTimeout"
-  >;
+  readonly requestHandler: RequestHandler | Timeouts;
 };
 
 export interface Chance {
@@ -179,6 +177,8 @@ const classOf = (service: Service): ClientClass =>
     }
 
     destroy(): void {
+      const { requestHandler } = this.#config;
+      if (isRequestHandler(requestHandler)) requestHandler.destroy?.();
       this.#connected?.agent.destroy();
       this.#connected = undefined;
     }
@@ -199,7 +199,7 @@ const classOf = (service: Service): ClientClass =>
       { operation, path, method = "POST" }: Command,
       body: string,
       credentials: AwsCredentials,
-      { requestTimeout = this.#config.requestHandler.requestTimeout }: { readonly requestTimeout?: number },
+      options: { readonly requestTimeout?: number },
     ): Promise<object> {
       const { agent, scope, url: endpoint } = this.#connection;
       const url = path === undefined ? endpoint : new URL(path, endpoint);
@@ -213,8 +213,10 @@ const classOf = (service: Service): ClientClass =>
       headers["user-agent"] = "lovage";
       const trace = traceId(this.#chance.env);
       if (trace) headers["x-amzn-trace-id"] = trace;
-      const { connectionTimeout } = this.#config.requestHandler;
-      const answer = await exchange(method, url, agent, headers, body, { connectionTimeout, requestTimeout });
+      const { requestHandler } = this.#config;
+      const answer = isRequestHandler(requestHandler)
+        ? await carried(requestHandler, method, url, headers, body, options)
+        : await exchange(method, url, agent, headers, body, { ...requestHandler, ...options });
       // What has nothing to say may say nothing at all.
       if (answer.status < 300) return answer.text === "" ? {} : (service.parse(answer.text) as object);
       throw errorOf(service, answer);
@@ -303,6 +305,36 @@ function exchange(
     limit(requestTimeout, `no answer of ${url.host}`);
     request.end(body);
   });
+}
+
+/** What a handler of the user's makes of a request. */
+async function carried(
+  handler: RequestHandler,
+  method: string,
+  { protocol, hostname, port, pathname, searchParams }: URL,
+  headers: Readonly<Record<string, string>>,
+  body: string,
+  options: { readonly requestTimeout?: number },
+): Promise<Answer> {
+  const { response } = await handler.handle(
+    {
+      method,
+      protocol,
+      hostname,
+      ...(port !== "" && { port: Number(port) }),
+      path: pathname,
+      query: Object.fromEntries(searchParams),
+      headers,
+      body,
+    },
+    options,
+  );
+  return {
+    status: response.statusCode,
+    // A stream of Node's, or of the web's.
+    text: await new Response(response.body as ReadableStream | null).text(),
+    errorType: response.headers["x-amzn-errortype"],
+  };
 }
 
 const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));

@@ -1,6 +1,7 @@
 /** What an `sqs://` or `dynamodb://` URL and the options beside it say, and how the clients of both are set up. */
 import { ImproperlyConfigured } from "../errors.ts";
 import { didYouMean } from "../nearest.ts";
+import { isRequestHandler, type RequestHandler } from "../request-handler.ts";
 import { proxyOptions } from "./proxy.ts";
 
 export interface AwsUrl {
@@ -10,6 +11,8 @@ export interface AwsUrl {
   readonly credentials: AwsCredentials | undefined;
   /** What stands behind the host, without the slash: the table. */
   readonly path: string;
+  /** What carries the requests in place of the clients' own. */
+  readonly requestHandler: RequestHandler | undefined;
   /** The query's parameters, and the options where the query does not have them, in Celery's spelling. */
   readonly options: Readonly<Record<string, unknown>>;
 }
@@ -32,6 +35,7 @@ export const SQS_OPTIONS: readonly string[] = [
   "scheduler_group",
   "scheduler_key_arn",
   "scheduler_min_delay",
+  "request_handler",
 ];
 
 const SHAPE = /^\w+:\/\/(?:(?<user>[^@/?]*)@)?(?<host>[^/?]*)(?:\/(?<path>[^?]*))?(?:\?(?<query>.*))?$/s;
@@ -76,8 +80,14 @@ export function parseAwsUrl(
     endpoint: host === "" || region !== undefined ? undefined : `${isSecure ? "https" : "http"}://${host}`,
     credentials: readCredentials(setting, parts["user"] ?? ""),
     path: decoded(setting, parts["path"] ?? ""),
+    requestHandler: handlerOption(setting, given["request_handler"]),
     options: given,
   };
+}
+
+function handlerOption(setting: string, value: unknown): RequestHandler | undefined {
+  if (value === undefined || isRequestHandler(value)) return value;
+  throw new ImproperlyConfigured(setting, "request_handler must be an object with handle(), which no URL can hold");
 }
 
 function decoded(setting: string, part: string): string {
@@ -145,7 +155,7 @@ const REST_MS = 20_000;
  *
  * @param requestTimeout For one try of a request, in milliseconds. The SDK by itself waits for minutes.
  */
-export function clientConfig({ region, endpoint, credentials }: AwsUrl, requestTimeout: number) {
+export function clientConfig({ region, endpoint, credentials, requestHandler }: AwsUrl, requestTimeout: number) {
   const given = credentials ?? environmentCredentials();
   // A request that waits for a socket would use up its time-outs doing so. It waits before it is made.
   const agent = { maxSockets: Number.POSITIVE_INFINITY, ...proxyOptions(globalThis.process?.env ?? {}) };
@@ -153,7 +163,7 @@ export function clientConfig({ region, endpoint, credentials }: AwsUrl, requestT
     ...(region !== undefined && { region }),
     ...(endpoint !== undefined && { endpoint }),
     ...(given !== undefined && { credentials: given }),
-    requestHandler: {
+    requestHandler: requestHandler ?? {
       connectionTimeout: CONNECTION_TIMEOUT_MS,
       requestTimeout,
       throwOnRequestTimeout: true,

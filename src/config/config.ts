@@ -3,6 +3,7 @@
  * ({@link Config}). Every setting is one row of the table in `live.ts`; a name that is not in it is an error, and
  * so is a setting of Celery's that would change nothing here.
  */
+import type { RequestHandler } from "../request-handler.ts";
 import type { BeatEntry, Duration } from "../beat/schedule.ts";
 import { checkQueueName } from "../brokers/queue-name.ts";
 import type { RouterFunction, RouteValue, TaskRouter } from "../brokers/routes.ts";
@@ -99,12 +100,16 @@ export type BrokerTransportOptions = {
   readonly schedulerKeyArn: string | undefined;
   /** Seconds of the shortest delay that Scheduler keeps. */
   readonly schedulerMinDelay: number;
+  /** What carries requests to SQS, EventBridge and Scheduler; `undefined`: the clients' own. */
+  readonly requestHandler: RequestHandler | undefined;
 };
 
 /** Settings of the result backend beyond its URL. */
 export type ResultBackendTransportOptions = {
   /** Put before the key of every row; resolved, it ends in `:`, `_`, `-` or `.`, as Celery adds a `_` where it does not. */
   readonly globalKeyprefix: string;
+  /** What carries requests to DynamoDB; `undefined`: the client's own. */
+  readonly requestHandler: RequestHandler | undefined;
 };
 
 /** How a send that met a passing error is tried again. */

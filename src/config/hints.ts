@@ -21,7 +21,8 @@ export const BROKER_HINTS: Hints = {
   isSecure: "the endpoint is that of AWS_ENDPOINT_URL, scheme included",
   sqsCreationAttributes: "queues are made by the AWS construct, not by workers; set attributes there",
   queueTags: "queues are made by the AWS construct, not by workers; set tags there",
-  clientConfig: "the AWS SDK reads its own configuration from the environment (AWS_MAX_ATTEMPTS, AWS_RETRY_MODE …)",
+  clientConfig:
+    "the AWS SDK reads its own configuration from the environment (AWS_MAX_ATTEMPTS, AWS_RETRY_MODE …); connections and proxies are those of requestHandler",
   fetchMessageAttributes: "all attributes that are needed are fetched",
   stsRoleArn: "the AWS SDK assumes roles by itself, as its profile or AWS_ROLE_ARN says",
   supportsFanout: "there is no fanout; send to each queue",

@@ -58,7 +58,7 @@ export const LIVE: { readonly [K in keyof ParsedConfig]: LiveSetting<ParsedConfi
   },
   resultBackendTransportOptions: {
     celery: true,
-    default: Object.freeze({ globalKeyprefix: "" }),
+    default: Object.freeze({ globalKeyprefix: "", requestHandler: undefined }),
     parse: resultBackendTransportOptions,
   },
   timezone: {

@@ -13,6 +13,7 @@ import type {
   ResultBackendTransportOptions,
   TaskAnnotations,
 } from "./config.ts";
+import { isRequestHandler, type RequestHandler } from "../request-handler.ts";
 import { checkZone } from "../beat/zone.ts";
 import { ImproperlyConfigured } from "../errors.ts";
 import * as known from "./hints.ts";
@@ -343,6 +344,7 @@ export const BROKER_OPTIONS: BrokerTransportOptions = {
   schedulerGroup: "default",
   schedulerKeyArn: undefined,
   schedulerMinDelay: 3600,
+  requestHandler: undefined,
 };
 
 const predefinedQueue = shape<PredefinedQueue>(
@@ -362,6 +364,9 @@ const predefinedQueues: Parse<Readonly<Record<string, PredefinedQueue>>> = (valu
     ),
   );
 
+const requestHandler: Parse<RequestHandler> = (value, at) =>
+  isRequestHandler(value) ? value : fail(at, "an object with handle(), as the AWS SDK's clients take it", value);
+
 export const brokerTransportOptions = shape<BrokerTransportOptions>(
   {
     visibilityTimeout: seconds({ over: 0, max: 43_200 }),
@@ -374,6 +379,7 @@ export const brokerTransportOptions = shape<BrokerTransportOptions>(
     schedulerGroup: name,
     schedulerKeyArn: name,
     schedulerMinDelay: integer(75),
+    requestHandler,
   },
   BROKER_OPTIONS,
   hints.BROKER_HINTS,
@@ -381,8 +387,8 @@ export const brokerTransportOptions = shape<BrokerTransportOptions>(
 
 export const resultBackendTransportOptions = shape<ResultBackendTransportOptions>(
   // Celery puts the sign in, and a reader that leaves it out finds no row.
-  { globalKeyprefix: (value, at) => text(value, at).replace(/[^:_.-]$/, "$&_") },
-  { globalKeyprefix: "" },
+  { globalKeyprefix: (value, at) => text(value, at).replace(/[^:_.-]$/, "$&_"), requestHandler },
+  { globalKeyprefix: "", requestHandler: undefined },
   hints.KEYPREFIX_HINTS,
 );
 

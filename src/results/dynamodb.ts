@@ -65,7 +65,7 @@ import {
 } from "./record.ts";
 
 /** The options of the URL's query and of `resultBackendTransportOptions`, in Celery's spelling. `read` and `write` count only when the table is created. */
-const OPTIONS = ["region", "is_secure", "ttl_seconds", "keys", "read", "write"];
+const OPTIONS = ["region", "is_secure", "ttl_seconds", "keys", "read", "write", "request_handler"];
 
 /** DynamoDB's limit of an item, names included, in bytes: 400 KB. */
 const MAX_BYTES = 400 * 1024;

@@ -50,9 +50,11 @@ interface HeartbeatOptions {
 /** A board has room for so many holdings at most; those of larger workers go by message. */
 const MOST_PLACES = 4096;
 
-/** What lives in one process cannot be reached from a thread. */
-const isShared = ({ brokerUrl, resultBackend }: Config): boolean =>
-  [brokerUrl, resultBackend].every((url) => /^(sqlite|sqs|dynamodb):/.test(url));
+/** What lives in one process cannot be reached from a thread, be it the store or what carries requests to it. */
+const isShared = (config: Config): boolean =>
+  [config.brokerUrl, config.resultBackend].every((url) => /^(sqlite|sqs|dynamodb):/.test(url)) &&
+  config.brokerTransportOptions.requestHandler === undefined &&
+  config.resultBackendTransportOptions.requestHandler === undefined;
 
 export const startHeartbeat = (options: HeartbeatOptions): Heartbeat =>
   isShared(options.config) ? startThread(options) : startTimer(options);

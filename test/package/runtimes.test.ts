@@ -1,0 +1,108 @@
+/** The installed package on other runtimes than this one: the pages about them are run. */
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { fencesOf } from "../docs/fences.ts";
+import { env, exec, installPacked, root } from "./packed.ts";
+
+const node = `node-${process.platform === "win32" ? "win" : process.platform}-${process.arch}`;
+const INSTALLED = {
+  bun: "bun@1.4.5",
+  deno: "deno@2.9.6",
+  jest: "jest@30.5.2",
+  "@swc/core": "@swc/core@1.16.22",
+  "@swc/jest": "@swc/jest@0.2.39",
+  "node-22": `node-22@npm:${node}@22.18.0`,
+  "node-26": `node-26@npm:${node}@26.10.0`,
+};
+const tools = join(root, ".cache/runtimes");
+const program = (...path: readonly string[]) => join(tools, "node_modules", ...path);
+
+let user: string;
+let remove: () => void;
+beforeAll(async () => {
+  await installTools();
+  ({ user, remove } = await installPacked());
+  for (const page of ["bun-and-deno", "test-your-tasks"]) writeCode(page, join(user, page));
+}, 300_000);
+afterAll(() => remove());
+
+/** Once, and again where what is wanted has changed. */
+async function installTools(): Promise<void> {
+  const [ready, wanted] = [join(tools, "ready"), JSON.stringify(INSTALLED)];
+  if (existsSync(ready) && readFileSync(ready, "utf8") === wanted) return;
+  rmSync(tools, { recursive: true, force: true });
+  mkdirSync(tools, { recursive: true });
+  writeFileSync(join(tools, "package.json"), "{}");
+  await exec("npm", ["install", "--no-audit", "--no-fund", ...Object.values(INSTALLED)], { cwd: tools, env });
+  writeFileSync(ready, wanted);
+}
+
+/** Writes what a page has under names into a folder. */
+function writeCode(page: string, folder: string): void {
+  for (const { title, code } of fencesOf(readFileSync(join(root, `docs/how-to/${page}.md`), "utf8"))) {
+    if (title === undefined) continue;
+    const file = join(folder, title);
+    mkdirSync(dirname(file), { recursive: true });
+    writeFileSync(file, code);
+  }
+}
+
+const run = (command: readonly string[], cwd: string, more: Readonly<Record<string, string>> = {}) => {
+  const [file = "", ...args] = command;
+  return exec(file, args, { cwd, env: { ...env, ...more } });
+};
+
+// Side by side, as most of it is waiting for the dead to be noticed.
+describe.concurrent.each<[string, readonly string[]]>([
+  ["Node 22.18", [program("node-22/bin/node")]],
+  ["Node 26", [program("node-26/bin/node")]],
+  ["Bun", [program(".bin/bun")]],
+  ["Deno", [program(".bin/deno"), "run", "-A"]],
+])("%s", (name, runtime) => {
+  test("runs a worker, whose task dies, and a caller, who hears of both", { timeout: 90_000 }, async () => {
+    const cwd = join(user, name);
+    writeCode("bun-and-deno", cwd);
+    const [file = "", ...args] = runtime;
+    const command = [...args, join(user, "node_modules/lovage/bin/lovage.js"), "worker", "-A", "./tasks.ts"];
+    const worker = spawn(file, command, { cwd, env, stdio: "ignore" });
+    const ended = once(worker, "exit");
+    try {
+      const { stdout } = await run([...runtime, "main.ts"], cwd);
+      expect(stdout).toBe("3\nWorkerLostError\n");
+    } finally {
+      worker.kill("SIGTERM");
+    }
+    expect(await ended).toEqual([0, null]);
+  });
+});
+
+test("bun test runs a test of tasks", { timeout: 30_000 }, async () => {
+  const { stderr } = await run([program(".bin/bun"), "test", "bun/"], join(user, "bun-and-deno"));
+  expect(stderr).toMatch(/^ 1 pass$/m);
+});
+
+test("deno test runs a test of tasks", { timeout: 30_000 }, async () => {
+  const { stdout } = await run([program(".bin/deno"), "test", "-A", "--no-check", "deno/"], join(user, "bun-and-deno"));
+  expect(stdout).toMatch(/\b1 passed\b.* 0 failed/);
+});
+
+describe("Jest", () => {
+  const jest = [process.execPath, program("jest/bin/jest.js"), "--colors=false"];
+  /** Where Jest finds its compiler and itself, as if it were installed beside the package. */
+  const NODE_PATH = join(tools, "node_modules");
+
+  test("runs tests of tasks", { timeout: 60_000 }, async () => {
+    const settings = { NODE_OPTIONS: "--experimental-vm-modules", NODE_PATH };
+    const { stderr } = await run(jest, join(user, "test-your-tasks"), settings);
+    expect(stderr).toMatch(/^Tests: +2 passed, 2 total$/m);
+  });
+
+  test("says without its option what the page says that it says", { timeout: 60_000 }, async () => {
+    await expect(run(jest, join(user, "test-your-tasks"), { NODE_PATH })).rejects.toMatchObject({
+      stderr: expect.stringContaining("Must use import to load ES Module"),
+    });
+  });
+});
