@@ -23,9 +23,9 @@ export function textTimes(file: string, source: string): readonly string[] {
 
 if (import.meta.main) {
   const root = join(import.meta.dirname, "..");
-  const wrong = globSync("src/**/*.ts", { cwd: root }).flatMap((file) =>
-    textTimes(file, readFileSync(join(root, file), "utf8")),
-  );
+  // What browsers are sent is not ours alone: uPlot's code stands in it.
+  const files = globSync("src/**/*.ts", { cwd: root }).filter((file) => !file.endsWith("board/assets/texts.ts"));
+  const wrong = files.flatMap((file) => textTimes(file, readFileSync(join(root, file), "utf8")));
   for (const sentence of wrong) console.error(sentence);
   if (wrong.length > 0) process.exitCode = 1;
 }

@@ -1,0 +1,543 @@
+/**
+ * What a page does beside being read: it keeps itself and its times up to date, draws its plots, and asks before it acts.
+ * Without it every page can be read. The globals are those of uPlot and morphdom, which are served before it.
+ */
+/** @typedef {{ path: string, body: Record<string, unknown>, label: string, ask?: string, why?: string, done: string, tone?: string, dry?: boolean, go?: string, each?: string, size?: number, pages?: number, total?: number }} Act */
+/** @typedef {{ name: string, color: string, values: (number | null)[], fill?: boolean, bars?: boolean }} Series */
+/** @typedef {{ unit: string, zone: string, times: number[], series: Series[] }} Plot */
+
+/** @typedef {typeof import("uplot")} UPlot */
+/** @typedef {typeof import("morphdom").default} Morph */
+const { uPlot, morphdom } = /** @type {{ uPlot: UPlot, morphdom: Morph }} */ (/** @type {unknown} */ (globalThis));
+const { body } = document;
+const { base = "", token = "", refresh = "0" } = body.dataset;
+const ahead = Number(body.dataset["now"]) - Date.now();
+const now = () => Date.now() + ahead;
+
+/** @param {string} selector @param {ParentNode} [within] @returns {HTMLElement[]} */
+const all = (selector, within = document) =>
+  [...within.querySelectorAll(selector)].map((found) => /** @type {HTMLElement} */ (found));
+/** @param {string} tag @param {string} [className] @param {string} [text] */
+const make = (tag, className = "", text = "") => {
+  const made = document.createElement(tag);
+  if (className !== "") made.className = className;
+  made.textContent = text;
+  return made;
+};
+const digits = new Intl.NumberFormat("en-US");
+/** @param {string} text @param {number | undefined} count */
+const filled = (text, count) => {
+  const shown = text.replaceAll("{count}", digits.format(count ?? 0));
+  return count === 1 ? shown.replace(/\b1 (task|letter|message)s\b/g, "1 $1") : shown;
+};
+
+// Times
+
+/** @type {[number, string][]} */
+const units = [
+  [86400, "d"],
+  [3600, "h"],
+  [60, "min"],
+  [1, "s"],
+];
+/** @param {number} ms */
+const relative = (ms) => {
+  const seconds = Math.abs(ms) / 1000;
+  if (seconds < 1) return "now";
+  const [size, unit] = units.find(([from]) => seconds >= from) ?? [1, "s"];
+  const text = `${Math.floor(seconds / size)} ${unit}`;
+  return ms < 0 ? `${text} ago` : `in ${text}`;
+};
+const tick = () => {
+  for (const time of all("time[data-t]")) {
+    const span = time.querySelector("span");
+    const text = relative(Number(time.dataset["t"]) - now());
+    if (span !== null && span.textContent !== text) span.textContent = text;
+  }
+};
+setInterval(tick, 1000);
+
+// Plots
+
+/** @type {WeakMap<HTMLElement, { of: string, plot: import("uplot") }>} */
+const plots = new WeakMap();
+/** @param {string} tone */
+const colour = (tone) => getComputedStyle(document.documentElement).getPropertyValue(`--${tone}`).trim();
+/** @param {number} value @param {string} unit */
+const shown = (value, unit) =>
+  unit !== "s"
+    ? `${digits.format(value)}${unit === "" ? "" : ` ${unit}`}`
+    : value >= 3600
+      ? `${+(value / 3600).toFixed(1)} h`
+      : value >= 60
+        ? `${+(value / 60).toFixed(1)} min`
+        : value >= 1 || value === 0
+          ? `${+value.toFixed(1)} s`
+          : `${Math.round(value * 1000) || +(value * 1000).toPrecision(1)} ms`;
+
+/** @param {HTMLElement} place */
+const draw = (place) => {
+  if (uPlot === undefined) return;
+  const text = place.dataset["plot"] ?? "";
+  const known = plots.get(place);
+  if (known !== undefined && known.of === text && known.plot.width === place.clientWidth) return;
+  known?.plot.destroy();
+  /** @type {Plot} */
+  const { unit, zone, times, series } = JSON.parse(text);
+  const tip = make("div", "tip");
+  tip.hidden = true;
+  const axis = {
+    stroke: () => colour("soft"),
+    grid: { stroke: () => colour("line"), width: 1 },
+    ticks: { show: false },
+    font: "11px system-ui, sans-serif",
+  };
+  const clock = new Intl.DateTimeFormat("en-GB", { timeZone: zone, hour: "2-digit", minute: "2-digit" });
+  const day = new Intl.DateTimeFormat("en-GB", { timeZone: zone, day: "numeric", month: "short" });
+  const span = (times.at(-1) ?? 0) - (times[0] ?? 0);
+  const plot = new uPlot(
+    {
+      width: place.clientWidth,
+      height: 190,
+      tzDate: (at) => uPlot.tzDate(new Date(at * 1000), zone),
+      legend: { show: false },
+      cursor: { points: { size: 5 }, drag: { x: false, y: false } },
+      scales: { y: { range: (_, _low, high) => [0, high > 0 ? high * 1.1 : 1] } },
+      axes: [
+        {
+          ...axis,
+          space: 70,
+          size: 30,
+          values: (_, splits) => splits.map((at) => (span > 172800 ? day : clock).format(at * 1000)),
+        },
+        { ...axis, size: 58, values: (_, splits) => splits.map((value) => shown(value, unit)) },
+      ],
+      series: [
+        {},
+        ...series.map(({ name, color, fill, bars }) => ({
+          label: name,
+          stroke: () => colour(color),
+          width: 1.6,
+          points: { show: false },
+          spanGaps: false,
+          ...(fill && { fill: () => colour(`${color}-soft`) }),
+          ...(bars && {
+            paths: uPlot.paths.bars?.({ size: [0.8, 20], align: 1 }),
+            fill: () => colour(color),
+            width: 0,
+          }),
+        })),
+      ],
+      hooks: {
+        setCursor: [
+          (self) => {
+            const { idx, left = -1 } = self.cursor;
+            tip.hidden = idx === null || idx === undefined || left < 0;
+            if (tip.hidden) return;
+            const index = /** @type {number} */ (idx);
+            const values = series.map(
+              ({ name, values: of }) => `${name} ${of[index] === null ? "–" : shown(Number(of[index]), unit)}`,
+            );
+            tip.textContent = [
+              `${day.format((times[index] ?? 0) * 1000)} ${clock.format((times[index] ?? 0) * 1000)}`,
+              ...values,
+            ].join("\n");
+            tip.style.left = `${Math.min(left + 66, place.clientWidth - 130)}px`;
+          },
+        ],
+      },
+    },
+    [times, ...series.map(({ values }) => values)],
+    place,
+  );
+  place.append(tip);
+  plots.set(place, { of: text, plot });
+};
+const drawAll = () => {
+  for (const place of all("[data-plot]")) draw(place);
+};
+addEventListener("resize", drawAll);
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
+  for (const place of all("[data-plot]")) plots.get(place)?.plot.redraw();
+});
+
+// Live
+
+const seconds = Number(refresh);
+const main = /** @type {HTMLElement} */ (document.querySelector("main"));
+/** @param {string} state @param {string} text */
+const say = (state, text) => {
+  for (const badge of all(".live")) {
+    badge.dataset["state"] = state;
+    if (badge.textContent !== text) badge.textContent = text;
+  }
+};
+let last = new Date();
+const time = () => last.toLocaleTimeString("en-GB");
+/** @param {Element} from @param {Element} to */
+const keep = (from, to) => {
+  // What somebody has written, chosen or opened is theirs.
+  if (from.matches("input, select, textarea, dialog, [data-keep]")) return false;
+  if (from instanceof HTMLDetailsElement && to instanceof HTMLDetailsElement) to.open = from.open;
+  if (from.matches(".live, .bulk")) return false;
+  if (from.matches("[data-plot]")) {
+    from.setAttribute("data-plot", to.getAttribute("data-plot") ?? "");
+    return false;
+  }
+  return !from.isEqualNode(to);
+};
+/** @type {AbortController | undefined} */
+let asking;
+const update = async () => {
+  asking?.abort();
+  const mine = new AbortController();
+  asking = mine;
+  const answer = await fetch(location.href, {
+    headers: { "x-board": "live" },
+    signal: AbortSignal.any([mine.signal, AbortSignal.timeout(30_000)]),
+  });
+  if (!answer.ok && answer.status !== 404)
+    throw new Error(
+      answer.status === 401 || answer.status === 403 ? "you are logged out" : `the board answers ${answer.status}`,
+    );
+  if (answer.redirected) throw new Error("you are logged out");
+  const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+  const fresh = page.querySelector("main");
+  if (fresh === null || mine.signal.aborted) return;
+  morphdom(main, fresh, {
+    getNodeKey: (node) => (node instanceof Element ? node.id || node.getAttribute("data-key") || undefined : undefined),
+    onBeforeElUpdated: keep,
+    onBeforeNodeDiscarded: (node) => !(node instanceof Element && node.matches(".toasts, dialog[open]")),
+  });
+  const nav = page.querySelector(".nav");
+  if (nav !== null) morphdom(/** @type {HTMLElement} */ (document.querySelector(".nav")), nav);
+  last = new Date();
+  tick();
+  drawAll();
+  count();
+};
+/** @type {ReturnType<typeof setTimeout> | undefined} */
+let timer;
+let lost = 0;
+const next = () => {
+  clearTimeout(timer);
+  if (seconds === 0 || document.hidden) return;
+  // Who does not answer is asked less often, up to once a minute.
+  timer = setTimeout(cycle, Math.min(seconds * 2 ** Math.min(lost, 4), Math.max(60, seconds)) * 1000);
+};
+const cycle = async () => {
+  clearTimeout(timer);
+  try {
+    await update();
+    lost = 0;
+    say("live", "Live");
+  } catch (error) {
+    lost++;
+    const why =
+      error instanceof TypeError
+        ? "no connection"
+        : error instanceof Error && error.name === "TimeoutError"
+          ? "no answer in 30 s"
+          : error instanceof Error
+            ? error.message
+            : String(error);
+    say("lost", `Not live since ${time()}: ${why}. Trying again`);
+  }
+  next();
+};
+document.addEventListener("visibilitychange", () => {
+  if (seconds === 0) return;
+  if (document.hidden) {
+    clearTimeout(timer);
+    say("idle", "Paused while hidden");
+  } else cycle().catch(() => undefined);
+});
+if (seconds > 0) {
+  say("live", "Live");
+  if (body.dataset["later"] === undefined) next();
+  else cycle().catch(() => undefined);
+}
+
+// Actions
+
+const toasts = make("div", "toasts");
+toasts.setAttribute("role", "status");
+toasts.setAttribute("aria-live", "polite");
+body.append(toasts);
+/** @param {"ok" | "bad"} tone @param {string} text */
+const toast = (tone, text) => {
+  const made = make("div", `toast ${tone}`);
+  const close = make("button", "", "×");
+  close.setAttribute("aria-label", "Close this message");
+  close.addEventListener("click", () => made.remove());
+  made.append(make("span", "", text), close);
+  toasts.append(made);
+  // What went wrong stays until it was read.
+  if (tone === "ok") setTimeout(() => made.remove(), 10_000);
+};
+
+/** @param {string} path @param {unknown} content @returns {Promise<any>} */
+const post = async (path, content) => {
+  const answer = await fetch(`${base}/api${path}`, {
+    method: "POST",
+    headers: { "content-type": "application/json", "x-board-token": token },
+    body: JSON.stringify(content),
+  }).catch(() => {
+    throw new Error("The board does not answer. Nothing is known of whether it was done: look before you try again.");
+  });
+  const text = await answer.text();
+  /** @type {any} */
+  let read;
+  try {
+    read = JSON.parse(text);
+  } catch {
+    read = undefined;
+  }
+  if (!answer.ok) throw new Error(read?.error?.message ?? read?.message ?? `The board answers ${answer.status}.`);
+  return read;
+};
+
+/**
+ * Asks in a dialog. Resolves to what it was given, or `undefined` where nobody wants it.
+ * @param {string} title @param {string | undefined} why @param {string} label @param {string | undefined} tone
+ * @param {(confirmed: HTMLDialogElement, progress: HTMLProgressElement) => Promise<void>} run
+ */
+const question = (title, why, label, tone, run) => {
+  const dialog = /** @type {HTMLDialogElement} */ (make("dialog"));
+  const heading = make("h2", "", title);
+  heading.id = "question";
+  dialog.setAttribute("aria-labelledby", "question");
+  dialog.append(heading);
+  if (why !== undefined && why !== "") dialog.append(make("p", "soft", why));
+  const progress = /** @type {HTMLProgressElement} */ (make("progress"));
+  progress.setAttribute("aria-label", "Progress");
+  progress.hidden = true;
+  const row = make("div", "row end");
+  const cancel = /** @type {HTMLButtonElement} */ (make("button", "", "Cancel"));
+  const go = /** @type {HTMLButtonElement} */ (make("button", tone === "risk" ? "risk" : "main", label));
+  cancel.addEventListener("click", () => dialog.close());
+  dialog.addEventListener("close", () => dialog.remove());
+  go.addEventListener("click", async () => {
+    go.disabled = true;
+    progress.hidden = false;
+    await run(dialog, progress);
+    dialog.close();
+  });
+  row.append(cancel, go);
+  dialog.append(progress, row);
+  body.append(dialog);
+  dialog.showModal();
+  // Enter must not do what cannot be undone.
+  (tone === "risk" ? cancel : go).focus();
+  return dialog;
+};
+
+/** @param {any} answer */
+const counted = (answer) => (typeof answer?.count === "number" ? answer.count : undefined);
+
+/**
+ * Sends it; many ids some at a time, and what is meant by a filter page by page, so that it can be seen how far it is.
+ * @param {Act} act @param {HTMLProgressElement} [progress]
+ */
+const perform = async (act, progress) => {
+  const { path, body: content, each, size = 50, pages, total = 0 } = act;
+  /** @type {Record<string, unknown>[]} */
+  let parts = [content];
+  const list = each === undefined ? undefined : content[each];
+  if (each !== undefined && Array.isArray(list) && list.length > size)
+    parts = Array.from({ length: Math.ceil(list.length / size) }, (_, at) => ({
+      ...content,
+      [each]: list.slice(at * size, (at + 1) * size),
+    }));
+  if (pages !== undefined && total > pages)
+    parts = Array.from({ length: Math.ceil(total / pages) }, () => ({ ...content, limit: pages }));
+  if (parts.length === 1) return post(path, content);
+  let count = 0;
+  /** @type {any[]} */
+  const failed = [];
+  for (const [at, part] of parts.entries()) {
+    const answer = await post(path, part);
+    count += counted(answer) ?? 0;
+    if (Array.isArray(answer?.failed)) failed.push(...answer.failed);
+    if (progress !== undefined) {
+      progress.max = parts.length;
+      progress.value = at + 1;
+    }
+  }
+  return { count, failed };
+};
+
+/** @param {any} answer */
+const refusals = (answer) => {
+  /** @type {string[]} */
+  const told = [];
+  for (const one of Array.isArray(answer?.failed) ? answer.failed.slice(0, 5) : []) {
+    const error = typeof one?.error === "string" ? one.error : (one?.error?.message ?? one?.message ?? "refused");
+    told.push(`${one?.id ?? one?.letter?.message ?? ""}: ${error}`);
+  }
+  for (const [reason, many] of Object.entries(answer?.skipped ?? {})) told.push(`${many} left out: ${reason}`);
+  return told;
+};
+
+/** @param {Act} act */
+const start = async (act) => {
+  /** @param {HTMLProgressElement} [progress] */
+  const run = async (progress) => {
+    try {
+      const answer = await perform(act, progress);
+      const many = counted(answer);
+      const told = refusals(answer);
+      const isRefused = Array.isArray(answer?.failed) && answer.failed.length > 0;
+      toast(isRefused ? "bad" : "ok", [filled(act.done, many), ...told].join("\n"));
+      if (act.go !== undefined) {
+        location.assign(base + act.go.replace("{id}", encodeURIComponent(String(answer?.id ?? ""))));
+        return;
+      }
+      for (const box of /** @type {HTMLInputElement[]} */ (all("input[data-pick]:checked, input[data-all]")))
+        box.checked = false;
+      count();
+      await cycle();
+    } catch (error) {
+      toast("bad", error instanceof Error ? error.message : String(error));
+    }
+  };
+  let { ask, label } = act;
+  if (act.dry === true) {
+    try {
+      const answer = await post(act.path, { ...act.body, dryRun: true });
+      const many = counted(answer) ?? 0;
+      if (many === 0) {
+        toast("bad", ["Nothing of it can be done any more.", ...refusals(answer)].join("\n"));
+        return;
+      }
+      ask = filled(ask ?? label, many);
+      label = filled(label, many);
+      act.total = many;
+      const left = refusals(answer);
+      question(ask, [act.why, ...left].filter(Boolean).join("\n"), label, act.tone, (_, progress) => run(progress));
+    } catch (error) {
+      toast("bad", error instanceof Error ? error.message : String(error));
+    }
+    return;
+  }
+  if (ask === undefined) await run();
+  else question(ask, act.why, label, act.tone, (_, progress) => run(progress));
+};
+
+// What is chosen
+
+const count = () => {
+  for (const list of all("[data-list]")) {
+    const picked = /** @type {HTMLInputElement[]} */ (all("input[data-pick]", list)).filter(({ checked }) => checked);
+    const every = /** @type {HTMLInputElement[]} */ (all("input[data-pick]", list));
+    for (const box of /** @type {HTMLInputElement[]} */ (all("input[data-all]", list))) {
+      box.checked = every.length > 0 && picked.length === every.length;
+      box.indeterminate = picked.length > 0 && picked.length < every.length;
+    }
+    for (const bar of all(".bulk", list)) {
+      bar.hidden = picked.length === 0;
+      for (const told of all("[data-count]", bar)) told.textContent = `${digits.format(picked.length)} chosen`;
+      for (const button of all("[data-bulk]", bar))
+        button.textContent = filled(button.dataset["label"] ?? "", picked.length);
+    }
+  }
+};
+
+document.addEventListener("change", ({ target }) => {
+  if (!(target instanceof HTMLInputElement || target instanceof HTMLSelectElement)) return;
+  if (target instanceof HTMLInputElement && target.matches("[data-all]")) {
+    const list = /** @type {HTMLElement} */ (target.closest("[data-list]"));
+    for (const box of /** @type {HTMLInputElement[]} */ (all("input[data-pick]", list))) box.checked = target.checked;
+  }
+  if (target.matches("[data-all], [data-pick]")) count();
+  if (target.matches("[data-now]")) target.form?.requestSubmit();
+});
+
+document.addEventListener("click", ({ target }) => {
+  if (!(target instanceof Element)) return;
+  const button = /** @type {HTMLElement | null} */ (target.closest("[data-act], [data-bulk]"));
+  if (button === null) return;
+  const given = button.dataset["act"] ?? button.dataset["bulk"] ?? "";
+  /** @type {Act} */
+  const act = JSON.parse(given);
+  if (button.dataset["bulk"] !== undefined) {
+    const list = /** @type {HTMLElement} */ (button.closest("[data-list]"));
+    const values = /** @type {HTMLInputElement[]} */ (all("input[data-pick]:checked", list)).map(({ value }) => value);
+    act.body = { ...act.body, [act.each ?? "ids"]: values };
+    act.label = filled(act.label, values.length);
+    if (act.ask !== undefined) act.ask = filled(act.ask, values.length);
+  }
+  start(act).catch(() => undefined);
+});
+
+// Forms
+
+/** What a form says, by the names of its fields: `args/0/width` is within the first argument. @param {HTMLFormElement} form */
+const read = (form) => {
+  /** @type {Record<string, any>} */
+  const found = {};
+  for (const field of form.elements) {
+    if (
+      !(field instanceof HTMLInputElement || field instanceof HTMLSelectElement || field instanceof HTMLTextAreaElement)
+    )
+      continue;
+    if (field.name === "" || field.disabled) continue;
+    const kind = field.dataset["kind"] ?? "text";
+    field.setCustomValidity("");
+    /** @type {unknown} */
+    let value;
+    if (field instanceof HTMLInputElement && field.type === "checkbox") value = field.checked;
+    else if (field.value === "") {
+      if (kind !== "text" || !field.required) continue;
+      value = "";
+    } else if (kind === "json") {
+      try {
+        value = JSON.parse(field.value);
+      } catch (error) {
+        field.setCustomValidity(`This is no JSON: ${error instanceof Error ? error.message : error}`);
+      }
+      const wanted = field.dataset["of"];
+      if (wanted === "list" && field.validationMessage === "" && !Array.isArray(value))
+        field.setCustomValidity('A list is needed, such as [1, "two"]');
+      if (
+        wanted === "object" &&
+        field.validationMessage === "" &&
+        (typeof value !== "object" || value === null || Array.isArray(value))
+      )
+        field.setCustomValidity('An object is needed, such as {"width": 100}');
+    } else if (kind === "number") value = Number(field.value);
+    else if (kind === "boolean") value = field.value === "true";
+    else value = field.value;
+    const path = field.name.split("/").map(decodeURIComponent);
+    let place = found;
+    for (const [index, step] of path.slice(0, -1).entries())
+      place = place[step] ??= /^\d+$/.test(path[index + 1] ?? "") ? [] : {};
+    place[/** @type {string} */ (path.at(-1))] = value;
+  }
+  return found;
+};
+
+document.addEventListener("submit", (event) => {
+  const form = /** @type {HTMLFormElement} */ (event.target);
+  if (form.method === "get") {
+    // A URL that is sent to a colleague says what was asked, and nothing else.
+    for (const field of form.elements) {
+      if ((field instanceof HTMLInputElement || field instanceof HTMLSelectElement) && field.value === "")
+        field.disabled = true;
+    }
+    return;
+  }
+  event.preventDefault();
+  const content = read(form);
+  if (!form.reportValidity()) return;
+  /** @type {Act} */
+  const act = JSON.parse(form.dataset["send"] ?? "{}");
+  act.body = { ...act.body, ...content };
+  start(act).catch(() => undefined);
+});
+addEventListener("pageshow", () => {
+  for (const field of all("form[method=get] :disabled")) field.removeAttribute("disabled");
+});
+
+drawAll();
+count();

@@ -1,0 +1,97 @@
+/** A real browser for the tests of the board: headless Chromium, from a package. */
+import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import type { AddressInfo } from "node:net";
+import { serve } from "@hono/node-server";
+import sparticuz from "@sparticuz/chromium";
+import type axe from "axe-core";
+import { type Browser, type BrowserContextOptions, chromium, type Page } from "playwright-core";
+import { afterAll, expect, onTestFinished } from "vitest";
+
+/** Those of its flags that a function of Lambda alone needs, and those that switch off what the tests are about. */
+const NOT_HERE =
+  /^--(disable-web-security|allow-running-insecure-content|single-process|no-zygote|disable-site-isolation-trials|disable-features)/;
+
+/**
+ * Starts a browser for the file that calls this at its top level. Where it cannot start, the file's tests are to be skipped
+ * (`describe.skipIf(!browser)`), which is said aloud; in CI that is a failure.
+ */
+export async function browser(): Promise<Browser | undefined> {
+  try {
+    const started = await chromium.launch({
+      executablePath: await sparticuz.executablePath(),
+      args: sparticuz.args.filter((flag) => !NOT_HERE.test(flag)),
+      headless: true,
+    });
+    afterAll(() => started.close());
+    return started;
+  } catch (error) {
+    if (process.env["CI"]) throw error;
+    const why = error instanceof Error ? error.message.split("\n")[0] : String(error);
+    process.stderr.write(`\nSKIPPED: the tests in a browser did not run. ${why}\n\n`);
+    return undefined;
+  }
+}
+
+export type Fetch = (request: Request) => Response | Promise<Response>;
+
+/** Serves a board on 127.0.0.1 until `close`. */
+export async function serveBoard(fetch: Fetch): Promise<{ readonly url: string; readonly close: () => Promise<void> }> {
+  const server = serve({ fetch, hostname: "127.0.0.1", port: 0 });
+  await new Promise<void>((resolve) => server.once("listening", resolve));
+  const { port } = server.address() as AddressInfo;
+  return {
+    url: `http://127.0.0.1:${port}`,
+    close: () =>
+      new Promise((resolve) => {
+        if ("closeAllConnections" in server) server.closeAllConnections();
+        server.close(() => resolve());
+      }),
+  };
+}
+
+/** A page that is looked at for one test: at its end nothing may have been complained of. */
+export async function visit(
+  started: Browser | undefined,
+  url: string,
+  options: BrowserContextOptions & { readonly allowed?: RegExp } = {},
+): Promise<Page> {
+  if (started === undefined) throw new Error("there is no browser");
+  const { allowed, ...given } = options;
+  const context = await started.newContext({ locale: "en-US", reducedMotion: "reduce", ...given });
+  const page = await context.newPage();
+  const complaints: string[] = [];
+  const complain = (text: string) => {
+    if (allowed === undefined || !allowed.test(text)) complaints.push(text);
+  };
+  page.on("console", (message) => {
+    if (message.type() === "error" || message.type() === "warning") complain(message.text());
+  });
+  page.on("pageerror", (error) => complain(String(error)));
+  page.on("request", (request) => {
+    if (new URL(request.url()).origin !== new URL(url).origin) complain(`asked ${request.url()}`);
+  });
+  onTestFinished(async () => {
+    await context.close();
+    expect(complaints).toEqual([]);
+  });
+  await page.goto(url);
+  return page;
+}
+
+const axeSource = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+
+/** What a page does wrong by the rules of accessibility: a line each. `colours`: these alone, or all the rest. */
+export async function violations(page: Page, colours?: boolean): Promise<readonly string[]> {
+  await page.evaluate(axeSource);
+  const { violations: found } = await page.evaluate((only) => {
+    const { run } = (globalThis as unknown as { readonly axe: typeof axe }).axe;
+    const tags = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"];
+    return run(
+      only === true
+        ? { runOnly: { type: "rule", values: ["color-contrast"] } }
+        : { runOnly: tags, ...(only === false && { rules: { "color-contrast": { enabled: false } } }) },
+    );
+  }, colours);
+  return found.flatMap(({ id, nodes }) => nodes.map(({ html, failureSummary }) => `${id}: ${html}: ${failureSummary}`));
+}
