@@ -247,7 +247,11 @@ export class Engine implements PublishHost {
     const url = this.#config.payloadStore ?? folderBeside(this.urls.brokerUrl);
     if (!url) return undefined;
     const { uuid, clock } = this.platform;
-    opened.payloads ??= openPayloads(url, { now: clock.now, uuid }).catch((error: unknown) => {
+    opened.payloads ??= openPayloads(url, {
+      now: clock.now,
+      uuid,
+      requestHandler: this.#config.brokerTransportOptions.requestHandler,
+    }).catch((error: unknown) => {
       opened.payloads = undefined;
       throw error;
     });

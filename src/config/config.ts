@@ -100,7 +100,7 @@ export type BrokerTransportOptions = {
   readonly schedulerKeyArn: string | undefined;
   /** Seconds of the shortest delay that Scheduler keeps. */
   readonly schedulerMinDelay: number;
-  /** What carries requests to SQS, EventBridge and Scheduler; `undefined`: the clients' own. */
+  /** What carries requests to SQS, EventBridge, Scheduler and S3; `undefined`: the clients' own. */
   readonly requestHandler: RequestHandler | undefined;
 };
 

@@ -13,7 +13,7 @@ const MAX_WHOLE = streams ? 16 * 1024 * 1024 : Number.POSITIVE_INFINITY;
 /** S3's own rule of names; a bucket's name is a host's. */
 const BUCKET = /^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/;
 
-export const open: OpenPayloadStore = (url) => {
+export const open: OpenPayloadStore = (url, { requestHandler }) => {
   const { pathname, hostname: host, search, username, password } = parts(url);
   if (!BUCKET.test(host))
     throw new ImproperlyConfigured("payloadStore", `must name a bucket, as s3://bucket/prefix; given: ${url}`);
@@ -30,7 +30,7 @@ export const open: OpenPayloadStore = (url) => {
       `must have letters, digits, "_", "-", "." and "/" after the bucket; given: ${url}`,
     );
   const endpoint = options["endpoint"];
-  const settings = { ...asked, ...(endpoint !== undefined && { endpoint }) };
+  const settings = { ...asked, requestHandler, ...(endpoint !== undefined && { endpoint }) };
   const client = new S3Client({
     ...clientConfig(settings, REQUEST_TIMEOUT_MS),
     // Where it is a service on this machine, no host is named after a bucket.

@@ -2,6 +2,7 @@
  * The port of what keeps texts that are too large for a message or a row: put, get, and no more. What is kept goes by the age
  * that its key begins with (`45d/…`), which is the store's own matter: a bucket's lifecycle, or a look now and then.
  */
+import type { RequestHandler } from "../request-handler.ts";
 
 /** A text in pieces, so that nobody has to hold it a second time as bytes. */
 export type Pieces = () => Iterable<Uint8Array>;
@@ -26,6 +27,8 @@ export interface PayloadStore {
 export interface PayloadStoreContext {
   /** Milliseconds since the epoch. */
   readonly now: () => number;
+  /** What carries the requests of a store on AWS; `undefined`: its client's own. */
+  readonly requestHandler?: RequestHandler | undefined;
 }
 
 export type OpenPayloadStore = (url: string, context: PayloadStoreContext) => PayloadStore | Promise<PayloadStore>;

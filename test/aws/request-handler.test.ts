@@ -1,4 +1,5 @@
 /** A request handler of one's own carries every request, from the SDK's clients and from those of bundles. */
+import { randomBytes } from "node:crypto";
 import { Readable } from "node:stream";
 import { Lovage, type RequestHandler } from "lovage";
 import { startWorker } from "lovage/worker";
@@ -26,11 +27,11 @@ function startHandler(status = 200) {
   let isClosed = false;
   const handler: RequestHandler = {
     async handle({ method, protocol, hostname, path, headers, body }) {
-      const operation = String(headers["x-amz-target"]).split(".").at(-1) ?? "";
+      const operation = headers["x-amz-target"]?.split(".").at(-1) ?? "";
       asked.push(`${method} ${protocol}//${hostname}${path} ${operation}`);
       expect(headers["authorization"]).toMatch(/^AWS4-HMAC-SHA256 /);
-      const said =
-        status === 200 ? ANSWERS[operation]?.(JSON.parse(String(body)) as Asked) : { __type: "x#InvalidAddress" };
+      const answer = ANSWERS[operation];
+      const said = status === 200 ? answer?.(JSON.parse(String(body)) as Asked) : { __type: "x#InvalidAddress" };
       return { response: { statusCode: status, headers: {}, body: Readable.from([JSON.stringify(said ?? {})]) } };
     },
     destroy: () => {
@@ -93,6 +94,21 @@ test("a call and a look at its state go by it, to queue and table", async () => 
     "POST http://queues.invalid/ SendMessageBatch",
     "POST http://rows.invalid/ BatchGetItem",
   ]);
+});
+
+test("so does a text that is too large for its message", async () => {
+  const { asked, handler } = startHandler();
+  const brokerTransportOptions = { requestHandler: handler };
+  const payloadStore = "s3://k:s@texts?region=eu-west-1&endpoint=http://objects.invalid";
+  const app = new Lovage("shop", {
+    brokerUrl: "sqs://k:s@queues.invalid",
+    resultBackend: "memory://",
+    payloadStore,
+    brokerTransportOptions,
+  });
+  onTestFinished(() => app.close());
+  await app.sendTask("shop.add", [randomBytes(2_000_000).toString("base64")]);
+  expect(asked).toContainEqual(expect.stringMatching(/^PUT http:\/\/objects\.invalid\/texts\/\S+ $/));
 });
 
 test("a worker that has one starts, and asks by it for messages", async () => {
