@@ -146,8 +146,8 @@ test("more queues than a stack can hold are refused, with the numbers", () => {
         ["celery", ...Array.from({ length: count - 1 }, (_, n) => `q${n}`)].map((name) => [name, {}]),
       ),
     });
-  deploy(queues(38)).template().resourceCountIs("AWS::SQS::Queue", 76);
-  deploy(queues(30), { longDelays: true }).template().resourceCountIs("AWS::SQS::Queue", 60);
+  deploy(queues(37)).template().resourceCountIs("AWS::SQS::Queue", 75);
+  deploy(queues(32), { longDelays: true }).template().resourceCountIs("AWS::SQS::Queue", 65);
   expect(() => deploy(queues(46))).toThrow(
     /taskQueues: are too many for one stack: 46 queues and 0 entries are \d+ resources, and CloudFormation takes 500/,
   );
