@@ -30,13 +30,18 @@ export interface Place {
   runs(): readonly (readonly [pid: number, ...words: string[]])[];
 }
 
-/** A folder with a database of its own, gone after the test with all that was started in it. */
-export function place(): Place {
+/**
+ * A folder with a database of its own, gone after the test with all that was started in it.
+ *
+ * @param results The name of a file for the results alone; default: they are in the database.
+ */
+export function place(results?: string): Place {
   const folder = mkdtempSync(join(tmpdir(), "lovage-cli-"));
   const url = `sqlite:///${join(folder, "lovage.db")}`;
   const notes = join(folder, "runs");
   writeFileSync(notes, "");
-  const app = new Lovage("cli", { brokerUrl: url });
+  const own = results === undefined ? {} : { resultBackend: `sqlite:///${join(folder, results)}` };
+  const app = new Lovage("cli", { brokerUrl: url, ...own });
   const started: Running[] = [];
   onTestFinished(async () => {
     for (const { process } of started) process.kill("SIGQUIT");
@@ -48,7 +53,13 @@ export function place(): Place {
   const start: Place["start"] = (args, env = {}) => {
     const child = spawn(process.execPath, [launcher, ...args], {
       cwd: folder,
-      env: { ...process.env, LOVAGE_BROKER_URL: url, RUNS: notes, ...env },
+      env: {
+        ...process.env,
+        LOVAGE_BROKER_URL: url,
+        ...(own.resultBackend !== undefined && { LOVAGE_RESULT_BACKEND: own.resultBackend }),
+        RUNS: notes,
+        ...env,
+      },
       stdio: ["ignore", "pipe", "pipe"],
     });
     const running = follow(child);

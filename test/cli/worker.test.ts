@@ -87,13 +87,18 @@ test("a worker serves the queues of -Q alone, and two workers share one without 
   await waits.get({ timeout });
 });
 
-test("a warm shutdown finishes what runs and hands back the rest", async () => {
-  const { worker, app, runs } = place();
+test.each([
+  ["which it has taken ahead", "results.db", 2],
+  ["which it has not taken, as broker and backend are one file", undefined, 1],
+] as const)("a warm shutdown finishes what runs, and others can have the rest, %s", async (_, results, inFlight) => {
+  const { worker, app, runs } = place(results);
   const first = await worker(["-c", "1"], { VISIBILITY: "60" });
   const running = await app.sendTask("cli.nap", [1]);
   await vi.waitUntil(() => runs().length === 1, until);
   const behind = await app.sendTask("cli.add", [1, 2]);
-  await vi.waitUntil(async () => (await (await app.engine.broker()).size("celery")).inFlight === 2, until);
+  const size = async () => (await app.engine.broker()).size("celery");
+  await vi.waitUntil(async () => (await size()).inFlight === inFlight, until);
+  expect((await size()).ready).toBe(2 - inFlight);
   first.process.kill("SIGTERM");
   expect((await first.exited).code).toBe(0);
   expect(await running.state()).toBe("SUCCESS");
