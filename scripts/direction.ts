@@ -22,6 +22,7 @@ const ground = [
   "python-builtins.ts",
   "clock.ts",
   "turn.ts",
+  "unit.ts",
   "stable-id.ts",
   "glob.ts",
   "file-url.ts",

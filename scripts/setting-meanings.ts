@@ -163,7 +163,7 @@ export const MEANINGS: { readonly [K in keyof typeof LIVE]: Meaning } = {
     what: "Tasks that one worker process runs at a time, 1 to 10,000, or `auto`. On AWS it is the queue's `maxConcurrency` that counts.",
   },
   workerPrefetchMultiplier: {
-    what: "Messages that a polling worker takes ahead, times its concurrency, 1 to 1,000.",
+    what: "Messages that a polling worker takes ahead, times its concurrency, 1 to 1,000. Where broker and backend are one SQLite file, or in memory, none is taken ahead: a message is claimed as it is taken.",
     why: "0 (no limit, in Celery) is refused: a worker would hide the whole queue from the others.",
   },
   imports: {

@@ -26,6 +26,7 @@ import { assertMayWait, withinRun } from "./tasks/context.ts";
 import type { TaskOptions } from "./tasks/options.ts";
 import type { PublishHost } from "./tasks/publish.ts";
 import type { Task } from "./tasks/task.ts";
+import type { Store, Unit } from "./unit.ts";
 
 /** Where time, chance and ids come from; a test gives its own. */
 export interface Platform {
@@ -70,6 +71,8 @@ interface Opened {
   backend?: Promise<Backend> | undefined;
   beatStore?: Promise<BeatStore> | undefined;
   payloads?: Promise<Payloads | undefined> | undefined;
+  /** What broker and backend both are, once that was looked at. */
+  store?: { readonly shared: Store | undefined };
   outbox?: Outbox;
   reader?: ResultReader;
 }
@@ -273,6 +276,24 @@ export class Engine implements PublishHost {
       "a large text is kept elsewhere, and this app has no store: set payloadStore as its sender has it, and have TaskQueues deploy it (payloads)",
       { retryable: true },
     );
+  }
+
+  /**
+   * Begins a unit, where broker and backend are one store that offers it: what is done within it on both becomes durable
+   * together. `undefined`: each step is durable by itself.
+   */
+  async begin(): Promise<Unit | undefined> {
+    return (await this.store())?.begin();
+  }
+
+  /** What broker and backend both are, where they are one and it offers units. */
+  async store(): Promise<Store | undefined> {
+    const opened = this.#opened;
+    if (opened.store === undefined) {
+      const [{ store }, backend] = await Promise.all([this.broker(), this.backend()]);
+      opened.store = { shared: store === backend.store ? store : undefined };
+    }
+    return opened.store.shared;
   }
 
   #journalOptions(scope: string): JournalOptions | undefined {

@@ -5,6 +5,7 @@
  * A broker moves text. It knows neither tasks nor messages.
  */
 import { OperationalError, PayloadTooLarge } from "../errors.ts";
+import type { Store, Unit } from "../unit.ts";
 
 /** A text on its way into a queue. */
 export interface Outgoing {
@@ -62,6 +63,11 @@ export interface ReceiveOptions {
   readonly visibility?: number;
   /** Ends the wait early. What was handed out until then is still returned. */
   readonly signal?: AbortSignal;
+  /**
+   * Only where the broker has a {@link Broker.store}: is told what is handed out in the unit in which it is taken, so that
+   * more can be done in it. What it was told is returned too. Where the unit fails, nothing was taken, and its receipts name nothing.
+   */
+  readonly taken?: (deliveries: readonly Delivery[], unit: Unit) => void;
 }
 
 export interface QueueSize {
@@ -100,15 +106,19 @@ export type Settled = readonly (Error | undefined)[];
 
 export interface Broker {
   readonly limits: BrokerLimits;
+  /** The same object as that of a result backend which is the same store: steps on both can be done together. Absent: this one offers no units. */
+  readonly store?: Store | undefined;
   /**
    * Puts texts into queues. Each entry settles by itself: the others are sent when one is refused. Refusals are
    * `PayloadTooLarge`, `QueueNotFound`, or `OperationalError`.
+   *
+   * @param unit A unit of {@link store} that this is done in. The answer comes before it is durable.
    */
-  send(entries: readonly Outgoing[]): Promise<Settled>;
+  send(entries: readonly Outgoing[], unit?: Unit): Promise<Settled>;
   /** Takes texts out of one queue. Throws `QueueNotFound` or `OperationalError`. */
   receive(queue: string, options: ReceiveOptions): Promise<readonly Delivery[]>;
-  /** Deletes what was handed out. A stale receipt is no error and deletes nothing. */
-  delete(deliveries: readonly Delivery[]): Promise<Settled>;
+  /** Deletes what was handed out. A stale receipt is no error and deletes nothing. `unit`: as for {@link send}. */
+  delete(deliveries: readonly Delivery[], unit?: Unit): Promise<Settled>;
   /** Hides deliveries for so many milliseconds from now; 0 hands them back at once. A stale receipt is no error and changes nothing. */
   changeVisibility(entries: readonly { readonly delivery: Delivery; readonly visibility: number }[]): Promise<Settled>;
   /** The queues that exist, dead-letter queues included, sorted. */

@@ -12,6 +12,7 @@ import {
   refusal,
   VISIBILITY_MS,
 } from "./broker.ts";
+import { memoryStore } from "../unit.ts";
 import { longPoll } from "./long-poll.ts";
 
 interface Message {
@@ -166,8 +167,10 @@ export function open(url: string, context: BrokerContext): Broker {
     return queue && message?.receiveCount === Number(count) ? [queue, message] : undefined;
   }
 
+  const home = memoryStore(name);
   return {
     limits: EMBEDDED_LIMITS,
+    store: home,
 
     async send(entries) {
       const sentAt = Math.floor(now());
@@ -178,8 +181,9 @@ export function open(url: string, context: BrokerContext): Broker {
       });
     },
 
-    async receive(name, { max, wait, visibility = VISIBILITY_MS, signal }) {
+    async receive(name, { max, wait, visibility = VISIBILITY_MS, signal, taken }) {
       const queue = queueOf(name);
+      const unit = taken && (await home.begin());
       const fifo = isFifo(name);
       return longPoll({
         max,
@@ -195,12 +199,13 @@ export function open(url: string, context: BrokerContext): Broker {
           return "ready";
         },
         take(max) {
-          const chosen = choose(queue, max, fifo);
-          return chosen.map((message) => {
+          const deliveries = choose(queue, max, fifo).map((message) => {
             message.receiveCount++;
             move(queue, message, "flight", now() + visibility);
             return delivery(name, message);
           });
+          if (unit !== undefined && deliveries.length > 0) taken?.(deliveries, unit);
+          return deliveries;
         },
         changed: (signal) =>
           new Promise((resolve) => {

@@ -15,6 +15,7 @@ import {
   type Settled,
   VISIBILITY_MS,
 } from "./broker.ts";
+import type { Unit } from "../unit.ts";
 import { longPoll } from "./long-poll.ts";
 
 /** The far end of a delay without end: what SQLite and JavaScript both hold exactly. */
@@ -118,6 +119,7 @@ interface Receiver {
   readonly max: number;
   /** Milliseconds. */
   readonly visibility: number;
+  readonly taken: ReceiveOptions["taken"];
   /** Ends the wait, with what was taken for it. */
   give(deliveries: readonly Delivery[]): void;
 }
@@ -223,7 +225,10 @@ function createBroker(database: Database, now: () => number): Broker {
   }
 
   /** Inside a transaction. */
-  function takeNow(queue: string, max: number, visibility: number): readonly Delivery[] {
+  function takeNow(
+    queue: string,
+    { max, visibility, taken }: Pick<Receiver, "max" | "visibility" | "taken">,
+  ): readonly Delivery[] {
     const time = now();
     const at = prepare(SQL.nextVisible).get(queue)?.["at"];
     if (typeof at === "number" && at <= time) prepare(SQL.becomeReady).run(queue, time);
@@ -235,7 +240,9 @@ function createBroker(database: Database, now: () => number): Broker {
     prepare(SQL.take).run(visibleAt(time, visibility), chosen);
     const group = rows.at(-1)?.group_id;
     if (isFifo(queue) && typeof group === "string") lastGroup.set(queue, group);
-    return rows.map((row) => delivery(queue, row));
+    const deliveries = rows.map((row) => delivery(queue, row));
+    taken?.(deliveries, database.unit());
+    return deliveries;
   }
 
   /** Receives of this process that wait for something to come, by queue. */
@@ -251,7 +258,7 @@ function createBroker(database: Database, now: () => number): Broker {
       const waiting = receivers.get(queue);
       const [receiver] = waiting ?? [];
       if (receiver === undefined) continue;
-      const deliveries = takeNow(queue, receiver.max, receiver.visibility);
+      const deliveries = takeNow(queue, receiver);
       if (deliveries.length === 0) continue;
       waiting?.delete(receiver);
       gifts.push({ receiver, deliveries });
@@ -261,11 +268,11 @@ function createBroker(database: Database, now: () => number): Broker {
 
   async function receive(
     queue: string,
-    { max, wait, visibility = VISIBILITY_MS, signal }: ReceiveOptions,
+    { max, wait, visibility = VISIBILITY_MS, signal, taken }: ReceiveOptions,
   ): Promise<readonly Delivery[]> {
     await know(queue);
     let given: readonly Delivery[] = [];
-    const taken = await longPoll({
+    const received = await longPoll({
       max,
       wait,
       ...(signal && { signal }),
@@ -275,7 +282,7 @@ function createBroker(database: Database, now: () => number): Broker {
       take(most) {
         const gift = given;
         given = [];
-        return gift.length > 0 ? gift : write(() => takeNow(queue, most, visibility), "messages");
+        return gift.length > 0 ? gift : write(() => takeNow(queue, { max: most, visibility, taken }), "messages");
       },
       async changed(awake) {
         const woken = new AbortController();
@@ -284,6 +291,7 @@ function createBroker(database: Database, now: () => number): Broker {
         const receiver: Receiver = {
           max: Math.max(1, Math.floor(max)),
           visibility,
+          taken,
           give(deliveries) {
             given = deliveries;
             wake();
@@ -298,24 +306,27 @@ function createBroker(database: Database, now: () => number): Broker {
       },
     });
     // It was given something just when it was told to end.
-    if (given.length > 0) await hide(given.map((delivery) => ({ delivery, visibility: 0 })));
-    return taken;
+    if (given.length === 0) return received;
+    if (taken !== undefined) return [...received, ...given];
+    await hide(given.map((delivery) => ({ delivery, visibility: 0 })));
+    return received;
   }
 
   return {
     limits: EMBEDDED_LIMITS,
+    store: database.store,
 
-    async send(entries) {
+    async send(entries, unit) {
       const refused = entries.map((entry) => refusal(entry, EMBEDDED_LIMITS));
       const accepted = entries.filter((_, index) => !refused[index]);
       if (accepted.length === 0) return refused;
-      const reasons = await eachByItself(accepted, insertAll);
+      const reasons = await eachByItself(accepted, (some) => insertAll(some, unit));
       return refused.map((reason) => reason ?? reasons.shift());
     },
 
     receive,
 
-    delete: (deliveries) =>
+    delete: (deliveries, unit) =>
       eachByItself(deliveries, (some) =>
         write(
           () => {
@@ -326,6 +337,7 @@ function createBroker(database: Database, now: () => number): Broker {
           },
           // The next of its group can be had.
           some.some(({ queue }) => isFifo(queue)) ? "messages" : undefined,
+          unit,
         ),
       ),
 
@@ -354,24 +366,35 @@ function createBroker(database: Database, now: () => number): Broker {
   };
 
   /** Puts texts in, in one transaction. */
-  async function insertAll(entries: readonly Outgoing[]): Promise<void> {
+  async function insertAll(entries: readonly Outgoing[], unit: Unit | undefined): Promise<void> {
     const all = new Set(entries.map((entry) => entry.queue));
     const queues = [...all].filter((queue) => !known.has(queue));
     let gifts: readonly Gift[] = [];
-    try {
-      await write(() => {
-        const sentAt = Math.floor(now());
-        for (const queue of queues) prepare(SQL.knowQueue).run(queue);
-        for (const entry of entries) insert(entry, sentAt);
-        gifts = takeForReceivers(all);
-      }, "messages");
-    } catch (error) {
-      // Nothing was taken, and they look for themselves again.
+    const kept = () => {
+      for (const { receiver, deliveries } of gifts) receiver.give(deliveries);
+      for (const queue of queues) known.add(queue);
+    };
+    // Nothing was taken, and they look for themselves again.
+    const lost = () => {
       for (const { receiver } of gifts) receiver.give([]);
+    };
+    try {
+      await write(
+        () => {
+          const sentAt = Math.floor(now());
+          for (const queue of queues) prepare(SQL.knowQueue).run(queue);
+          for (const entry of entries) insert(entry, sentAt);
+          gifts = takeForReceivers(all);
+        },
+        "messages",
+        unit,
+      );
+    } catch (error) {
+      lost();
       throw error;
     }
-    for (const { receiver, deliveries } of gifts) receiver.give(deliveries);
-    for (const queue of queues) known.add(queue);
+    if (unit === undefined) kept();
+    else void unit.committed.then(kept, lost);
   }
 
   function hide(entries: Parameters<Broker["changeVisibility"]>[0]): Promise<Settled> {

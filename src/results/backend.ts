@@ -5,6 +5,7 @@
  */
 import type { JournalOptions, JournalStore } from "../journal/store.ts";
 import type { Payload } from "../protocol/meta.ts";
+import type { Store, Unit } from "../unit.ts";
 import type { Command, Outcome } from "./record.ts";
 
 export type { Payload };
@@ -64,21 +65,32 @@ export interface Row {
 }
 
 export interface Backend {
+  /** The same object as that of a broker which is the same store: steps on both can be done together. Absent: this one offers no units. */
+  readonly store?: Store | undefined;
   /** The largest row in bytes; `Infinity` where there is none. DynamoDB: 400 KB. */
   readonly maxBytes: number;
   /**
    * Applies commands, each atomically on its own row, in the order given where two are for one row. Every one settles
    * by itself: its outcome, or the `OperationalError` or `PayloadTooLarge` that kept it from being applied.
+   *
+   * @param unit A unit of {@link store} that this is done in. The answer comes before it is durable.
    */
-  apply(commands: readonly Command[]): Promise<readonly (Outcome | Error)[]>;
-  /** Reads rows, `undefined` for those that do not exist or have expired. `consistent`: what was written before the call is seen. */
-  read(keys: readonly string[], options?: { readonly consistent?: boolean }): Promise<readonly (Row | undefined)[]>;
+  apply(commands: readonly Command[], unit?: Unit): Promise<readonly (Outcome | Error)[]>;
+  /** Reads rows, `undefined` for those that do not exist or have expired. */
+  read(keys: readonly string[], options?: ReadOptions): Promise<readonly (Row | undefined)[]>;
   /** Resolves when rows may have changed since the call, or the signal aborts. Absent where the store cannot tell: readers poll. */
   changed?(signal: AbortSignal): Promise<void>;
   /** The journal that it keeps beside its rows, where it was given {@link BackendContext.journal}. Absent: it keeps none, and leaves `entry` of commands alone. */
   readonly journal?: JournalStore | undefined;
   /** Ends waits and closes what is open. The backend is not used afterwards. */
   close(): Promise<void>;
+}
+
+export interface ReadOptions {
+  /** What was written before the call is seen. */
+  readonly consistent?: boolean;
+  /** A unit of {@link Backend.store}: what was done within it is seen. Nobody else sees that before it is durable. */
+  readonly unit?: Unit | undefined;
 }
 
 export interface BackendContext {

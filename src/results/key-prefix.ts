@@ -6,7 +6,11 @@ export function withKeyPrefix(backend: Backend, prefix: string): Backend {
   if (prefix === "") return backend;
   return {
     ...backend,
-    apply: (commands) => backend.apply(commands.map((command) => ({ ...command, key: prefix + command.key }))),
+    apply: (commands, unit) =>
+      backend.apply(
+        commands.map((command) => ({ ...command, key: prefix + command.key })),
+        unit,
+      ),
     read: (keys, options) =>
       backend.read(
         keys.map((key) => prefix + key),

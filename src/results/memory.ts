@@ -3,6 +3,7 @@ import { maskUrl } from "../brief.ts";
 import { ImproperlyConfigured, OperationalError } from "../errors.ts";
 import { type JournalMemory, journalMemory, openMemoryJournal } from "../journal/memory.ts";
 import type { Backend, BackendContext, Row } from "./backend.ts";
+import { memoryStore } from "../unit.ts";
 import { type Command, decide, isExpired, isNews, type Outcome } from "./record.ts";
 
 /** After so many writes, as many rows are looked at, and those that have expired are dropped. */
@@ -47,6 +48,7 @@ export function open(url: string, context: BackendContext): Backend {
   }
 
   return {
+    store: memoryStore(name),
     maxBytes: Infinity,
     async apply(commands) {
       mustBeOpen();

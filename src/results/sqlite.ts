@@ -4,6 +4,7 @@ import { OperationalError } from "../errors.ts";
 import type { JournalEntry } from "../journal/entry.ts";
 import { openSqliteJournal, type SqliteJournal } from "../journal/sqlite.ts";
 import { type Database, openDatabase } from "../sqlite/database.ts";
+import type { Unit } from "../unit.ts";
 import type { Backend, BackendContext, Row } from "./backend.ts";
 import { type Command, decide, type Decision, isExpired, isNews, type Outcome } from "./record.ts";
 
@@ -171,47 +172,60 @@ function create(database: Database, { now }: BackendContext, journal: SqliteJour
   }
 
   /** `closed` is called when no further command can take part. */
-  async function applyAll(commands: readonly Command[], closed?: () => void): Promise<readonly (Outcome | Error)[]> {
+  async function applyAll(
+    commands: readonly Command[],
+    unit: Unit | undefined,
+    closed?: () => void,
+  ): Promise<readonly (Outcome | Error)[]> {
     try {
-      return await database.write((db) => {
-        closed?.();
-        const told: JournalEntry[] = [];
-        const outcomes = commands.map((command) => applyOne(command, told));
-        if (told.length > 0) journal?.put(db, told);
-        if (writesSinceSweep >= SWEEP_ROWS) sweep();
-        return outcomes;
-      }, "rows");
+      return await database.write(
+        (db) => {
+          closed?.();
+          const told: JournalEntry[] = [];
+          const outcomes = commands.map((command) => applyOne(command, told));
+          if (told.length > 0) journal?.put(db, told);
+          if (writesSinceSweep >= SWEEP_ROWS) sweep();
+          return outcomes;
+        },
+        "rows",
+        unit,
+      );
     } catch (cause) {
       closed?.();
       // One transaction for all of them: none was applied. What the system did not cause, one of them did.
       if (commands.length > 1 && !(cause instanceof OperationalError && cause.retryable))
-        return (await Promise.all(commands.map((command) => applyAll([command])))).flat();
+        return (await Promise.all(commands.map((command) => applyAll([command], unit)))).flat();
       const error = toOperationalError(cause, database.path);
       return commands.map(() => error);
     }
   }
 
   /** The commands of one turn share a job: a job of its own for each would need a savepoint of its own. */
-  let gathered: { readonly commands: Command[]; readonly outcomes: Promise<readonly (Outcome | Error)[]> } | undefined;
+  interface Gathered {
+    readonly commands: Command[];
+    readonly outcomes: Promise<readonly (Outcome | Error)[]>;
+  }
+  const gathered = new Map<Unit | undefined, Gathered>();
 
-  function gather(): NonNullable<typeof gathered> {
+  function gather(unit: Unit | undefined): Gathered {
     const commands: Command[] = [];
-    const outcomes = applyAll(commands, () => {
-      gathered = undefined;
-    });
-    gathered = { commands, outcomes };
-    return gathered;
+    const outcomes = applyAll(commands, unit, () => gathered.delete(unit));
+    const fresh: Gathered = { commands, outcomes };
+    gathered.set(unit, fresh);
+    return fresh;
   }
 
   return {
     maxBytes: MAX_BYTES,
-    async apply(commands) {
-      const { commands: all, outcomes } = gathered ?? gather();
+    store: database.store,
+    async apply(commands, unit) {
+      const { commands: all, outcomes } = gathered.get(unit) ?? gather(unit);
       const from = all.length;
       for (const command of commands) all.push(command);
       return (await outcomes).slice(from, from + commands.length);
     },
-    async read(keys) {
+    async read(keys, { unit } = {}) {
+      if (unit === undefined) await database.atRest();
       const rows = new Map<unknown, Row>();
       const time = now();
       try {

@@ -19,6 +19,7 @@ import type { DatabaseSync, StatementSync } from "node:sqlite";
 import { maskUrl } from "../brief.ts";
 import { ImproperlyConfigured, LovageError, OperationalError } from "../errors.ts";
 import { DEFAULT_FILE } from "../file-url.ts";
+import type { Store, Unit } from "../unit.ts";
 
 /** Written into the file (`PRAGMA user_version`). A file of a later version is refused. */
 export const SCHEMA_VERSION = 1;
@@ -55,9 +56,16 @@ export interface Database {
    * of SQLite's, which becomes an `OperationalError`. A job is synchronous and is run once at most.
    *
    * @param about Who of this process is woken. Default: nobody, as after an acknowledgement, which brings nothing to anyone.
+   * @param unit A unit that the job is part of, as long as that is not over: it resolves when it was run in its transaction.
    */
-  write<T>(job: (db: DatabaseSync) => T, about?: Subject): Promise<T>;
-  /** Runs a read outside of any write transaction. */
+  write<T>(job: (db: DatabaseSync) => T, about?: Subject, unit?: Unit): Promise<T>;
+  /** The units of this file: steps that share a transaction, one after the other. The same object for all who have the file open. */
+  readonly store: Store;
+  /** For a job, while it runs: the unit of its transaction. */
+  unit(): Unit;
+  /** Resolves when no unit is under way: what is read before that may be taken back. `undefined`: there is none. */
+  atRest(): Promise<void> | undefined;
+  /** Reads at once, within a unit that is under way too. */
   read<T>(job: (db: DatabaseSync) => T): T;
   /** The prepared statement of a text, made once. Lists go in as JSON (`json_each(?)`), so that the texts are few. */
   prepare(sql: string): StatementSync;
@@ -175,6 +183,7 @@ async function connect(path: string, random: () => number): Promise<Database> {
   interface Job {
     readonly run: (db: DatabaseSync) => unknown;
     readonly about: Subject | undefined;
+    readonly unit: Unit | undefined;
     readonly resolve: (value: never) => void;
     readonly reject: (error: unknown) => void;
   }
@@ -183,42 +192,91 @@ async function connect(path: string, random: () => number): Promise<Database> {
   /** The event loop has turned since the last transaction. */
   let turned = true;
 
-  /** Runs jobs in one transaction, sets each one's answer aside until the commit has said yes. */
-  function transact(): void {
+  /** What a transaction is to the steps that share it. */
+  interface Shared extends Unit {
+    readonly end: (error?: unknown) => void;
+  }
+  /** That of the transaction which is open, once anybody has asked for it. */
+  let shared: Shared | undefined;
+  let isOpen = false;
+  const lostUnits = new WeakMap<Unit, unknown>();
+  /** Those who wait for a transaction to begin. */
+  let beginnings: { readonly begin: (unit: Unit) => void; readonly fail: (error: unknown) => void }[] = [];
+
+  function unit(): Unit {
+    if (shared !== undefined) return shared;
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    // Who began it may have died of something else by then.
+    promise.catch(() => {});
+    shared = { committed: promise, end: (error) => (error === undefined ? resolve() : reject(error)) };
+    return shared;
+  }
+
+  const begun = (): Promise<Unit> => {
+    if (isOpen) return Promise.resolve(unit());
+    return new Promise((resolve, reject) => {
+      if (!db.isOpen) return reject(new OperationalError(`${path} is closed already`, { retryable: true }));
+      beginnings.push({ begin: resolve, fail: reject });
+      draining ??= drain();
+    });
+  };
+  const store: Store = { begin: begun };
+  const atRest = () => shared?.committed.catch(() => {});
+
+  /**
+   * Runs jobs in one transaction, sets each one's answer aside until the commit has said yes. A step of a unit is answered at
+   * once, and the transaction stays open as long as the next step follows in the same turn.
+   */
+  async function transact(): Promise<void> {
     const from = performance.now();
     const before = totalChanges();
     const answers: (() => void)[] = [];
     const done: Job[] = [];
     let lost: { readonly error: unknown } | undefined;
-    let next = 0;
-    for (; next < queue.length && performance.now() - from < TRANSACTION_MS; next++) {
-      const job = queue[next] as Job;
-      // A job that is alone needs no savepoint: to roll it back is to roll back everything.
-      const alone = queue.length === 1;
-      try {
-        if (!alone) savepoint.run();
-        const value = job.run(db);
-        if (!alone) release.run();
-        answers.push(() => job.resolve(value as never));
-        done.push(job);
-      } catch (error) {
-        const reason = explain(error, path);
-        answers.push(() => job.reject(reason));
-        try {
-          if (db.isTransaction) (alone ? rollback : rollbackJob).run();
-          if (db.isTransaction) release.run();
-        } catch (cause) {
-          lost = { error: explain(cause, path) };
-        }
-        // SQLite itself rolls everything back when the disk is full or fails: what was done before is undone too.
-        if (!db.isTransaction && !alone) lost ??= { error: reason };
-      }
-      if (lost) {
-        next++;
-        break;
-      }
+    const isYoung = () => performance.now() - from < TRANSACTION_MS;
+    isOpen = true;
+    if (beginnings.length > 0) {
+      const waiting = beginnings;
+      beginnings = [];
+      const own = unit();
+      for (const { begin } of waiting) begin(own);
+      await endOfTurn();
     }
-    queue = queue.slice(next);
+    for (; lost === undefined && queue.length > 0 && isYoung(); ) {
+      const jobs = queue;
+      queue = [];
+      let next = 0;
+      for (; next < jobs.length && lost === undefined && (next === 0 || isYoung()); next++) {
+        const job = jobs[next] as Job;
+        const isStep = job.unit !== undefined && job.unit === shared;
+        // A job that is alone needs no savepoint: to roll it back is to roll back everything.
+        const alone = jobs.length === 1 && done.length === 0 && shared === undefined;
+        try {
+          if (!alone) savepoint.run();
+          const value = job.run(db);
+          if (!alone) release.run();
+          if (isStep) job.resolve(value as never);
+          else answers.push(() => job.resolve(value as never));
+          done.push(job);
+        } catch (error) {
+          const reason = explain(error, path);
+          if (isStep) job.reject(reason);
+          else answers.push(() => job.reject(reason));
+          try {
+            if (db.isTransaction) (alone ? rollback : rollbackJob).run();
+            if (db.isTransaction) release.run();
+          } catch (cause) {
+            lost = { error: explain(cause, path) };
+          }
+          // SQLite itself rolls everything back when the disk is full or fails: what was done before is undone too.
+          if (!db.isTransaction && !alone) lost ??= { error: reason };
+        }
+      }
+      queue = next < jobs.length ? [...jobs.slice(next), ...queue] : queue;
+      if (!db.isTransaction) break;
+      // Who was answered may have a next step.
+      if (shared !== undefined && lost === undefined) await endOfTurn();
+    }
     if (!lost && db.isTransaction) {
       try {
         commit.run();
@@ -226,20 +284,25 @@ async function connect(path: string, random: () => number): Promise<Database> {
         lost = { error: explain(error, path) };
       }
     }
+    isOpen = false;
+    const own = shared;
+    shared = undefined;
     if (lost) {
       try {
         if (db.isTransaction) rollback.run();
       } catch {
         // The reason is known already; the next BEGIN fails if the transaction is still there.
       }
+      if (own !== undefined) lostUnits.set(own, lost.error);
       for (const job of done) job.reject(lost.error);
     }
+    own?.end(lost?.error);
     // The promises of lost jobs are settled already; a second answer changes nothing.
     for (const answer of answers) answer();
     if (totalChanges() !== before) {
       tellOthers();
-      for (const { about } of done) if (about !== undefined) own.add(about);
-      if (own.size > 0) checkSoon();
+      for (const { about } of done) if (about !== undefined) news.add(about);
+      if (news.size > 0) checkSoon();
     }
   }
 
@@ -256,14 +319,15 @@ async function connect(path: string, random: () => number): Promise<Database> {
   async function drain(): Promise<void> {
     // What is asked for in this turn shares the transaction; between two transactions the event loop turns.
     await (turned ? endOfTurn() : turn());
-    while (queue.length > 0) {
+    while (queue.length > 0 || beginnings.length > 0) {
       try {
         await insist(begin, path, random);
       } catch (error) {
         for (const job of queue.splice(0)) job.reject(error);
+        for (const { fail } of beginnings.splice(0)) fail(error);
         break;
       }
-      transact();
+      await transact();
       turned = false;
       setImmediate(() => {
         turned = true;
@@ -274,10 +338,11 @@ async function connect(path: string, random: () => number): Promise<Database> {
     draining = undefined;
   }
 
-  function write<T>(run: (db: DatabaseSync) => T, about?: Subject): Promise<T> {
+  function write<T>(run: (db: DatabaseSync) => T, about?: Subject, unit?: Unit): Promise<T> {
     return new Promise<T>((resolve, reject) => {
       if (!db.isOpen) return reject(new OperationalError(`${path} is closed already`, { retryable: true }));
-      queue.push({ run, about, resolve, reject });
+      if (unit !== undefined && lostUnits.has(unit)) return reject(lostUnits.get(unit));
+      queue.push({ run, about, unit, resolve, reject });
       draining ??= drain();
     });
   }
@@ -303,7 +368,7 @@ async function connect(path: string, random: () => number): Promise<Database> {
   let recheck: NodeJS.Timeout | undefined;
   let soon: NodeJS.Immediate | undefined;
   /** What this process has committed since it last looked. */
-  const own = new Set<Subject>();
+  const news = new Set<Subject>();
   /** When the watcher last told of a write, of a commit that may still be under way. */
   let writtenAt = Number.NEGATIVE_INFINITY;
   let seen = version();
@@ -321,10 +386,10 @@ async function connect(path: string, random: () => number): Promise<Database> {
       now = undefined;
     }
     const isOthers = now !== seen || now === undefined;
-    if (!isOthers && own.size === 0) return;
+    if (!isOthers && news.size === 0) return;
     seen = now;
-    for (const [wake, about] of [...waiting]) if (isOthers || own.has(about)) wake();
-    own.clear();
+    for (const [wake, about] of [...waiting]) if (isOthers || news.has(about)) wake();
+    news.clear();
   }
 
   /** The event of a write comes before its commit, by as long as the disk takes to sync, and the touch after it may be missed: look again, ever later. */
@@ -383,7 +448,7 @@ async function connect(path: string, random: () => number): Promise<Database> {
     db.close();
   }
 
-  return { path, write, read, prepare, changed, close };
+  return { path, write, store, unit, atRest, read, prepare, changed, close };
 }
 
 /**

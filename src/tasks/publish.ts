@@ -5,6 +5,7 @@ import type { Clock } from "../clock.ts";
 import type { Config } from "../config/config.ts";
 import { type Broker, isFifo, LEAST_MAX_BYTES, type Outgoing } from "../brokers/broker.ts";
 import type { Outbox } from "../brokers/outbox.ts";
+import type { Unit } from "../unit.ts";
 import type { Router } from "../brokers/routes.ts";
 import { ImproperlyConfigured } from "../errors.ts";
 import { compressionType } from "../protocol/compression.ts";
@@ -147,19 +148,30 @@ function routedAs(name: string, kwargs: Readonly<Record<string, unknown>>): stri
 }
 
 /** Encodes a message and hands it to the broker; resolves when the broker has it. */
-export async function send(host: PublishHost, addressed: Addressed, options: PublishOptions = {}): Promise<void> {
-  if (host.arounds.size === 0) return sendNow(host, addressed, options);
+export async function send(
+  host: PublishHost,
+  addressed: Addressed,
+  options: PublishOptions = {},
+  unit?: Unit,
+): Promise<void> {
+  if (host.arounds.size === 0) return sendNow(host, addressed, options, unit);
   const { body, ...rest } = addressed;
   const { queue } = rest;
   const message = body === undefined ? rest.message : await reread(rest.message, body);
   const headers: Record<string, unknown> = {};
   const facts = { message, queue, headers };
   const steps = sendSteps(host.arounds, facts);
-  const work = () => sendNow(host, { ...rest, message: withHeaders(message, headers) }, options);
+  // Whoever looks on sees what is sent, and no step towards it.
+  const work = () => sendNow(host, { ...rest, message: withHeaders(message, headers) }, options, undefined);
   return surround(steps, work, () => {}, host.reportAround);
 }
 
-async function sendNow(host: PublishHost, addressed: Addressed, options: PublishOptions): Promise<void> {
+async function sendNow(
+  host: PublishHost,
+  addressed: Addressed,
+  options: PublishOptions,
+  unit: Unit | undefined,
+): Promise<void> {
   const { config, emitter } = host;
   const { queue } = addressed;
   const sent = emitter.has("beforeTaskPublish") ? await announce(host, addressed) : addressed;
@@ -171,6 +183,8 @@ async function sendNow(host: PublishHost, addressed: Addressed, options: Publish
   await host.outbox.send(
     entry,
     retry ? { ...config.taskPublishRetryPolicy, ...given(options.retryPolicy) } : undefined,
+    // Who is told that it was sent is told the truth.
+    emitter.has("afterTaskPublish") ? undefined : unit,
   );
   if (emitter.has("afterTaskPublish")) await emitter.emit("afterTaskPublish", { message: sent.message, queue });
 }

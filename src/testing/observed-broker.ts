@@ -10,8 +10,8 @@ export function observedBroker(broker: Broker, now: () => number, observe: Obser
   };
   return {
     ...broker,
-    async send(entries) {
-      const settled = await broker.send(entries);
+    async send(entries, unit) {
+      const settled = await broker.send(entries, unit);
       for (const { delaySeconds = 0 } of entries) inSoMany(delaySeconds * 1000);
       return settled;
     },

@@ -138,7 +138,7 @@ export function testApp(app: Lovage, options: TestOptions = {}): TestApp {
     },
     wrapBackend: (backend) => ({
       ...backend,
-      apply: (commands) => counted(backend.apply(commands)),
+      apply: (commands, unit) => counted(backend.apply(commands, unit)),
       read: (keys, how) => counted(backend.read(keys, how)),
     }),
     wrapBroker(broker) {

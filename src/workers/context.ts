@@ -11,6 +11,7 @@ import type { Source } from "./follow.ts";
 import { carriedPlace } from "./held-place.ts";
 import { type Sender, senderOf } from "./join.ts";
 import type { Log } from "./log.ts";
+import type { Unit } from "../unit.ts";
 
 export interface WorkerOptions {
   /** The worker's name, `celery@host` by default in the poller. */
@@ -28,6 +29,8 @@ export interface WorkerContext extends WorkerOptions, Sender {
   readonly app: Lovage;
   /** Applies one command. Throws the `OperationalError` or `PayloadTooLarge` that kept it from being applied. */
   apply(command: Command): Promise<Recorded>;
+  /** The unit that all of this is asked for in; `undefined`: each step is durable when it is answered. */
+  readonly unit?: Unit | undefined;
 }
 
 export function createContext(app: Lovage, options: WorkerOptions): WorkerContext {
@@ -35,6 +38,14 @@ export function createContext(app: Lovage, options: WorkerOptions): WorkerContex
   engine.warn = (message) => options.log("warning", message);
   return { ...options, app, ...senderOf(engine, options.log) };
 }
+
+/** The same for steps of a unit; without one, for steps that are durable by themselves. */
+export const within = (context: WorkerContext, unit: Unit | undefined): WorkerContext =>
+  unit === context.unit ? context : { ...context, ...senderOf(context.engine, context.log, unit), unit };
+
+/** The same for steps that become durable together, where broker and backend are one store. */
+export const together = async (context: WorkerContext): Promise<WorkerContext> =>
+  within(context, await context.engine.begin());
 
 /** A delivery that was read: its message, its task, and the options in force. */
 export interface Job {

@@ -9,12 +9,17 @@ interface HandBack {
 
 export type Disposition =
   /** Its outcome is durable, and all that follows is sent: delete it. */
-  | { readonly type: "delete" }
+  | {
+      readonly type: "delete";
+      /** It was deleted in the unit in which its outcome was stored. */
+      readonly done?: true;
+    }
   | HandBack
   /** It belongs to somebody else by now: do nothing. */
   | { readonly type: "leave" };
 
 export const DELETE: Disposition = { type: "delete" };
+export const DELETED: Disposition = { type: "delete", done: true };
 export const LEAVE: Disposition = { type: "leave" };
 
 /** A failed system is tried again after 5 s at first … */

@@ -19,6 +19,7 @@ import { stableId } from "../stable-id.ts";
 import { FAILURE, isReady, SUCCESS } from "../states.ts";
 import { ERRBACK_HEADER, type FailedRequest, isErrback } from "../tasks/errback.ts";
 import { type Addressed, createCall, send } from "../tasks/publish.ts";
+import type { Unit } from "../unit.ts";
 import { failedMeta, isOurFate, storeFate } from "./dead-letter.ts";
 import type { Log } from "./log.ts";
 import { joinEntry, unsentEntry } from "./note.ts";
@@ -36,18 +37,18 @@ export interface Sender {
   note(entry: JournalEntry): Promise<void>;
 }
 
-/** Sends on by the app's own broker and backend. */
-export const senderOf = (engine: Engine, log: Log): Sender => ({
+/** Sends on by the app's own broker and backend; in a unit where one is given. */
+export const senderOf = (engine: Engine, log: Log, unit?: Unit): Sender => ({
   engine,
   log,
   async apply(command) {
-    const [outcome] = await (await engine.backend()).apply([command]);
+    const [outcome] = await (await engine.backend()).apply([command], unit);
     if (outcome === undefined || outcome instanceof Error)
       throw outcome ?? new LovageError("the backend gave no answer");
     return outcome;
   },
-  read: async (keys) => (await engine.backend()).read(keys, { consistent: true }),
-  send: (message, call) => send(engine, message, call?.options),
+  read: async (keys) => (await engine.backend()).read(keys, { consistent: true, unit }),
+  send: (message, call) => send(engine, message, call?.options, unit),
   note: (entry) => engine.note(entry),
 });
 

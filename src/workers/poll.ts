@@ -12,6 +12,7 @@ import type { Command } from "../results/record.ts";
 import { checkQueueName } from "../brokers/queue-name.ts";
 import { ImproperlyConfigured, OperationalError, QueueNotFound } from "../errors.ts";
 import { shareTurn } from "../turn.ts";
+import type { Unit } from "../unit.ts";
 import { startHeartbeat } from "./heartbeat.ts";
 import { monotonic } from "./holding.ts";
 import { type Log, silent } from "./log.ts";
@@ -148,11 +149,13 @@ export async function startPoller(
   const visibility = config.brokerTransportOptions.visibilityTimeout * 1000;
   const broker: Broker = await engine.broker();
   await engine.backend();
+  /** Where a message is claimed as it is taken, it costs no time to take the next: none is kept waiting. */
+  const isOneStore = (await engine.store()) !== undefined;
 
   const worker = createWorker(app, { hostname, log, lease: () => clock.now() + visibility, pid: process.pid });
   const stopping = new AbortController();
   const running = new Map<number, Run>();
-  const prefetch = concurrency * config.workerPrefetchMultiplier;
+  const prefetch = isOneStore ? concurrency : concurrency * config.workerPrefetchMultiplier;
   const { promise: ended, resolve: end } = Promise.withResolvers<"stopped" | "recycle" | "shutdown">();
   // A heartbeat that dies at once stops a worker that has not begun.
   let fetching: Promise<unknown> = Promise.resolve();
@@ -272,7 +275,7 @@ export async function startPoller(
     try {
       switch (disposition.type) {
         case "delete":
-          await remove(delivery);
+          if (!disposition.done) await remove(delivery);
           break;
         case "handBack":
           await hide({ delivery, visibility: clampVisibility(disposition.visibility) });
@@ -290,11 +293,33 @@ export async function startPoller(
 
   const clampVisibility = (ms: number) => Math.min(ms, broker.limits.maxVisibilitySeconds * 1000);
 
-  function take(deliveries: readonly Delivery[]): void {
-    if (suspects.length > 0 || alone) {
-      // It came while a suspect waits, or runs: others need not wait for that.
-      for (const delivery of deliveries) void dispose(delivery, HAND_BACK);
+  /** What was taken in a unit that is not over: it may yet turn out not to have been taken. */
+  const units = new Map<Delivery, Unit>();
+
+  function take(deliveries: readonly Delivery[], unit?: Unit): void {
+    const [first] = deliveries;
+    if (suspects.length > 0 || alone || (first !== undefined && paused.has(first.queue))) {
+      // It came while a suspect waits, or runs, and others need not wait for that; or its queue was paused meanwhile.
+      const giveBack = () => {
+        for (const delivery of deliveries) void dispose(delivery, HAND_BACK);
+      };
+      if (unit === undefined) giveBack();
+      else unit.committed.then(giveBack, () => {});
       return;
+    }
+    if (unit !== undefined) {
+      for (const delivery of deliveries) units.set(delivery, unit);
+      void unit.committed
+        .catch(() => {
+          // What has begun learns it by itself.
+          for (const delivery of waiting.filter((one) => units.get(one) === unit)) {
+            waiting.splice(waiting.indexOf(delivery), 1);
+            forget(delivery);
+          }
+        })
+        .then(() => {
+          for (const delivery of deliveries) units.delete(delivery);
+        });
     }
     for (const delivery of deliveries) {
       const id = nextId++;
@@ -303,6 +328,12 @@ export async function startPoller(
       heartbeat.hold({ id, delivery: slim(delivery), claim: undefined, deadline: Number.POSITIVE_INFINITY });
     }
     pump();
+  }
+
+  /** It is not in hand any more. */
+  function forget(delivery: Delivery): void {
+    heartbeat.drop(ids.get(delivery) as number);
+    ids.delete(delivery);
   }
 
   /** Begins as much as there is room for. */
@@ -337,8 +368,12 @@ export async function startPoller(
   /** What may happen to the message; `undefined`: it waits until it can be alone. */
   async function admitAndRun(delivery: Delivery): Promise<Disposition | undefined> {
     const { apart, only } = options;
-    if (apart !== undefined && delivery.receiveCount > SUSPECT_RECEIVES) return runApart(apart, delivery);
-    const admission = await worker.admit(delivery);
+    const unit = units.get(delivery);
+    if (apart !== undefined && delivery.receiveCount > SUSPECT_RECEIVES) {
+      const isTaken = unit === undefined || (await isCommitted(unit));
+      return isTaken ? runApart(apart, delivery) : LEAVE;
+    }
+    const admission = await worker.admit(delivery, unit);
     if (!("run" in admission)) return admission.disposition;
     const { run } = admission;
     options.claimed?.(run);
@@ -426,11 +461,9 @@ export async function startPoller(
   }
 
   async function finish(delivery: Delivery, disposition: Disposition, group: string | undefined): Promise<void> {
-    const id = ids.get(delivery) as number;
     // What is being acknowledged is still out of its queue: as many as can run may be so, and no more.
     while (group === undefined && leaving.size >= concurrency) await new Promise<void>((go) => crowded.push(go));
-    ids.delete(delivery);
-    heartbeat.drop(id);
+    forget(delivery);
     if (group === undefined) {
       // The outcome is durable: the next task need not wait until the message is gone.
       const left = dispose(delivery, disposition).finally(() => {
@@ -460,8 +493,7 @@ export async function startPoller(
     list.splice(0, list.length, ...list.filter((delivery) => !back.includes(delivery)));
     await Promise.all(
       back.map((delivery) => {
-        heartbeat.drop(ids.get(delivery) as number);
-        ids.delete(delivery);
+        forget(delivery);
         return dispose(delivery, HAND_BACK);
       }),
     );
@@ -479,14 +511,15 @@ export async function startPoller(
 
   /** Takes from a queue once, and says whether there may be more than one request brings. */
   async function fetchOnce(queue: string, max: number, wait: number): Promise<boolean> {
-    const deliveries = await broker.receive(queue, { max, wait, visibility, signal: stopping.signal });
+    let isTold = false;
+    const taken = (deliveries: readonly Delivery[], unit: Unit) => {
+      isTold = true;
+      take(deliveries, unit);
+    };
+    const asked = { max, wait, visibility, signal: stopping.signal };
+    const deliveries = await broker.receive(queue, isOneStore ? { ...asked, taken } : asked);
     if (deliveries.length > 0) options.watch?.received(queue, deliveries.length);
-    if (paused.has(queue)) {
-      // It was paused while this was under way.
-      await Promise.all(deliveries.map((delivery) => dispose(delivery, HAND_BACK)));
-      return false;
-    }
-    take(deliveries);
+    if (!isTold) take(deliveries);
     return deliveries.length === broker.limits.maxReceive;
   }
 
@@ -725,6 +758,12 @@ const slim = ({ queue, receipt, messageId }: Delivery): Pick<Delivery, "queue" |
   receipt,
   messageId,
 });
+
+const isCommitted = (unit: Unit): Promise<boolean> =>
+  unit.committed.then(
+    () => true,
+    () => false,
+  );
 
 const groupOf = (delivery: Delivery): string | undefined =>
   isFifo(delivery.queue) ? `${delivery.queue}\n${delivery.groupId ?? ""}` : undefined;

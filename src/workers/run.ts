@@ -9,9 +9,9 @@ import { isOutcomeOf, isRepeatable } from "../results/record.ts";
 import type { Signals } from "../signals.ts";
 import { FAILURE, PENDING } from "../states.ts";
 import { type Conclusion, conclude, describe, factsOf, ranTask } from "./conclude.ts";
-import { type Job, jobAgain, type WorkerContext } from "./context.ts";
+import { type Job, jobAgain, together, type WorkerContext } from "./context.ts";
 import { deadLetter } from "./dead-letter.ts";
-import { DELETE, type Disposition, handBack, LEAVE } from "./disposition.ts";
+import { DELETE, type Disposition, DELETED, handBack, LEAVE } from "./disposition.ts";
 import { follow, keptPlace, type Settled } from "./follow.ts";
 import { type Kept, keepPlace, returnTo } from "./held-place.ts";
 import { dropAdded, repeating, type Sender } from "./join.ts";
@@ -162,7 +162,10 @@ export function verdict(
   return { type: "failure", error, expected: false, abandoned: false };
 }
 
-/** Makes an outcome durable: the row first, then what follows from it, then the hooks. `ran` is absent where nothing ran. */
+/**
+ * Makes an outcome durable: the row first, then what follows from it, and where these are one unit the message is deleted in
+ * it too; then the hooks. `ran` is absent where nothing ran.
+ */
 async function settle(
   context: WorkerContext,
   job: Job,
@@ -200,9 +203,11 @@ async function settle(
       unkept: config.keepFailed && conclusion.status === FAILURE && !isRepeatable(conclusion.command),
     };
     const entry = isKept(engine) ? attemptEntry(context, job, ended) : undefined;
+    const steps = await together(context);
     return {
+      steps,
       conclusion,
-      recorded: await apply({
+      recorded: await steps.apply({
         type: "final",
         key,
         now,
@@ -240,7 +245,7 @@ async function settle(
     const failure: Outcome = { type: "failure", error, expected: false, abandoned };
     return settle(context, job, claimed, { ...traced, outcome: failure }, ran);
   }
-  const { conclusion, recorded } = stored;
+  const { steps, conclusion, recorded } = stored;
   const { command } = conclusion;
   if (recorded.type === "refused") {
     const { row } = recorded;
@@ -254,15 +259,19 @@ async function settle(
   }
   const settled = { result: command.result ?? "", ...(command.next === undefined ? {} : { next: command.next }) };
   let kept: Kept | undefined;
+  let isGone = false;
   let inTime = true;
   try {
-    kept = await followJob(context, jobAgain(job, recorded.type === "written" ? recorded.again : undefined), settled);
+    kept = await followJob(steps, jobAgain(job, recorded.type === "written" ? recorded.again : undefined), settled);
+    isGone = kept === undefined && (await remove(steps, job, conclusion));
   } finally {
+    await steps.unit?.committed;
     // Hooks are of the outcome, which is stored: whoever meets the message again sends what follows, and runs none.
     reportEnd(context, job, traced, conclusion);
     inTime = await runAfter(context, job, traced, conclusion, ran);
   }
-  const disposition = kept === undefined ? await dispose(context, job, conclusion) : await keepPlace(context, kept);
+  const after = () => (kept === undefined ? dispose(context, job, conclusion) : keepPlace(context, kept));
+  const disposition = isGone ? DELETED : await after();
   return { disposition, abandoned: abandoned || !inTime, ran: ranTask(outcome, conclusion) };
 }
 
@@ -381,6 +390,13 @@ function afterEnd(context: WorkerContext, began: number, timeLimit: number | nul
   const deadline = context.deadline?.() ?? Number.POSITIVE_INFINITY;
   const end = Math.max(Math.min(own, deadline), now + AFTER_MIN_MS);
   return deadline === Number.POSITIVE_INFINITY ? end : Math.max(now, Math.min(end, (deadline + context.lease()) / 2));
+}
+
+/** Deletes the message in the unit of its outcome. `false`: there is none, or more is to be done before it may go. */
+async function remove({ engine, unit }: WorkerContext, { delivery, source }: Job, { command }: Conclusion) {
+  if (unit === undefined || command.buried || source.goesFor) return false;
+  const [failed] = await (await engine.broker()).delete([delivery], unit);
+  return failed === undefined;
 }
 
 async function dispose(

@@ -1,6 +1,9 @@
 /**
- * What is done with a delivery, whoever fetched it: decode → claim → trace → settle, and then what may happen to the
- * message. The poller, a Lambda function and tests differ only in how they fetch and acknowledge.
+ * What is done with a delivery, whoever fetched it, step by step: read → due → claim, then run → settle (`run.ts`), and then
+ * what may happen to the message. The poller, a Lambda function and tests differ only in how they fetch and acknowledge.
+ *
+ * Where broker and backend are one store, steps that follow each other are one unit (`unit.ts`): the message is taken and its
+ * row claimed, and its outcome is stored, what follows is sent, and the message is deleted. They are the same steps.
  */
 import type { Lovage } from "../app.ts";
 import { type Delivery, isFifo } from "../brokers/broker.ts";
@@ -22,9 +25,17 @@ import type { Command, Final } from "../results/record.ts";
 import { type Payload, type Row, taskKey } from "../results/backend.ts";
 import { PENDING, STARTED } from "../states.ts";
 import { pack } from "../tasks/publish.ts";
-import type { Task } from "../tasks/task.ts";
 import { conclude, describe, type Facts, factsOf, isHidden, nextOf } from "./conclude.ts";
-import { createContext, createJob, type Job, jobAgain, type WorkerContext, type WorkerOptions } from "./context.ts";
+import type { Unit } from "../unit.ts";
+import {
+  createContext,
+  createJob,
+  type Job,
+  jobAgain,
+  within,
+  type WorkerContext,
+  type WorkerOptions,
+} from "./context.ts";
 import { builtinTask } from "./builtins.ts";
 import { deadLetter, failedMeta, isOurFate, type Known, storedFate, storeFate } from "./dead-letter.ts";
 import { DELETE, type Disposition, handBack, LEAVE } from "./disposition.ts";
@@ -106,8 +117,12 @@ export interface Run {
 export type Admission = { readonly disposition: Disposition } | { readonly run: Run };
 
 export interface Worker {
-  /** Reads a message and claims its task. Never throws. */
-  admit(delivery: Delivery): Promise<Admission>;
+  /**
+   * Reads a message and claims its task. Never throws.
+   *
+   * @param unit In which it is taken. The admission comes when that is durable.
+   */
+  admit(delivery: Delivery, unit?: Unit): Promise<Admission>;
   /**
    * What becomes of a message that was not done: the same, or a dead letter whose row says why, where the broker would soon
    * make it one without a word. Never throws.
@@ -120,7 +135,17 @@ export interface Worker {
 export function createWorker(app: Lovage, options: WorkerOptions): Worker {
   const context = createContext(app, options);
   return {
-    admit: (delivery) => guard(context, delivery, () => admit(context, delivery)),
+    async admit(delivery, unit) {
+      const steps = within(context, unit);
+      const admission = await guard(steps, delivery, () => admit(steps, delivery));
+      try {
+        await unit?.committed;
+      } catch {
+        // It was not taken: it is in its queue, as it was.
+        return { disposition: LEAVE };
+      }
+      return admission;
+    },
     async handBack(delivery, disposition) {
       // The first deliveries are all but all of them, and need no broker to be looked at.
       if (disposition.type !== "handBack" || delivery.receiveCount <= RECEIVES_LEFT) return disposition;
@@ -191,8 +216,19 @@ async function admit(context: WorkerContext, delivery: Delivery): Promise<Admiss
   }
   const task = engine.task(message.task) ?? builtinTask(context.app, message.task);
   if (task === undefined) return { disposition: await refuseUnknown(context, delivery, message) };
-  return admitMessage(context, delivery, message, task);
+  const job = createJob(context, delivery, message, task);
+  for (const step of BEFORE_CLAIM) {
+    const disposition = await step(context, job);
+    if (disposition !== undefined) return { disposition };
+  }
+  return claim(context, job);
 }
+
+/** A step between a message that was read and its claim: what becomes of the message, or `undefined` where it goes on to the next. */
+type Step = (context: WorkerContext, job: Job) => Promise<Disposition | undefined>;
+
+/** In this order. */
+const BEFORE_CLAIM: readonly Step[] = [park];
 
 /**
  * A message that will not run: where its id can be read, its row says why; who waits for it is told, as far as that can be
@@ -280,42 +316,28 @@ async function refuseUnknown(context: WorkerContext, delivery: Delivery, message
   return { type: "handBack", visibility: (await engine.broker()).limits.rolloutSeconds * 1000 };
 }
 
-async function admitMessage(
-  context: WorkerContext,
-  delivery: Delivery,
-  message: Message,
-  task: Task,
-): Promise<Admission> {
-  const early = await park(context, delivery, message);
-  if (early !== undefined) return { disposition: early };
-  return claim(context, createJob(context, delivery, message, task));
-}
-
 /** A message that came before its time goes back into the queue for the rest of it. `undefined`: it is due. */
 async function park(
-  { engine, log }: WorkerContext,
-  delivery: Delivery,
-  message: Message,
+  { engine, log, unit }: WorkerContext,
+  { delivery, message }: Job,
 ): Promise<Disposition | undefined> {
   if (message.eta === null) return undefined;
   const wait = parseTime(message.eta) - engine.clock.now();
   if (wait <= 0) return undefined;
   if (isFifo(delivery.queue)) return { type: "handBack", visibility: wait };
   // The body as it came: parking changes nothing that a Python worker or a retry would see.
-  await engine.outbox.send({
-    ...(await pack(engine, { message, queue: delivery.queue, body: delivery.body })),
-    body: delivery.body,
-    attributes: delivery.attributes,
-  });
+  const packed = await pack(engine, { message, queue: delivery.queue, body: delivery.body });
+  await engine.outbox.send({ ...packed, body: delivery.body, attributes: delivery.attributes }, undefined, unit);
   log("debug", `Parked ${nameOf(message)} until ${message.eta}`, fieldsOf(message, delivery.queue));
   return DELETE;
 }
 
 async function claim(context: WorkerContext, job: Job): Promise<Admission> {
   const { engine, log } = context;
+  const alone = within(context, undefined);
   const { delivery, message, owner } = job;
   if (job.options.claim === false) {
-    return { run: prepare(context, job, undefined) };
+    return { run: prepare(alone, job, undefined) };
   }
   const key = taskKey(message.id);
   const facts = factsOf(context, job, []);
@@ -335,9 +357,11 @@ async function claim(context: WorkerContext, job: Job): Promise<Admission> {
     next: nextOf(job.source),
   };
   const recorded = await context.apply(asked).catch(async (error: unknown) => {
+    // Where its unit failed, nothing was done.
+    await context.unit?.committed;
     // It may have been applied, and its answer lost. Nothing began, so nobody is to count a death.
     await patiently(context, async () => {
-      await context.apply({
+      await alone.apply({
         type: "release",
         key,
         owner,
@@ -350,7 +374,7 @@ async function claim(context: WorkerContext, job: Job): Promise<Admission> {
   switch (recorded.type) {
     case "claimed":
       return {
-        run: prepare(context, jobAgain(job, recorded.again), {
+        run: prepare(alone, jobAgain(job, recorded.again), {
           key,
           owner,
           runs: recorded.runs,

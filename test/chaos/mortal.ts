@@ -112,16 +112,16 @@ registerBackend("mortal", async () => ({
 
 const mortalBroker = (broker: Broker, life: Life): Broker => ({
   ...broker,
-  send: (entries) => life.step(`send to ${entries.map(({ queue }) => queue)}`, () => broker.send(entries)),
+  send: (entries, unit) => life.step(`send to ${entries.map(({ queue }) => queue)}`, () => broker.send(entries, unit)),
   receive: (queue, options) => life.step(`receive from ${queue}`, () => broker.receive(queue, options)),
-  delete: (deliveries) => life.step("acknowledge", () => broker.delete(deliveries)),
+  delete: (deliveries, unit) => life.step("acknowledge", () => broker.delete(deliveries, unit)),
   changeVisibility: (entries) => life.step("hand back", () => broker.changeVisibility(entries)),
   close: async () => {},
 });
 
 const mortalBackend = (backend: Backend, life: Life): Backend => ({
   ...backend,
-  apply: (commands) => life.step(commands.map(({ type }) => type).join("+"), () => backend.apply(commands)),
+  apply: (commands, unit) => life.step(commands.map(({ type }) => type).join("+"), () => backend.apply(commands, unit)),
   close: async () => {},
 });
 

@@ -52,9 +52,9 @@ export function eventSource({ declare, timeout, concurrency, batchSize = 10 }: E
       }),
       wrapBackend: (backend) => ({
         ...backend,
-        apply(commands) {
+        apply(commands, unit) {
           requests.extends += commands.filter(({ type }) => type === "extend").length;
-          return backend.apply(commands);
+          return backend.apply(commands, unit);
         },
       }),
     });

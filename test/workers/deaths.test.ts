@@ -76,7 +76,7 @@ test("a task that its worker aborts, and that ends all the same, has ended", asy
   const executed = run.execute();
   for (let hops = 0; hops < 50; hops++) await undefined;
   run.abort();
-  expect((await executed).disposition).toEqual({ type: "delete" });
+  expect((await executed).disposition).toMatchObject({ type: "delete" });
   expect(await result.get()).toBe("in time");
 });
 

@@ -16,7 +16,7 @@ test("a worker whose queue is gone says so and stops", async () => {
   expect(lines.join("\n")).toMatch(/Queue celery could not be read[\s\S]*The worker stops/);
 });
 
-/** A worker of a broker that hands out ten at most, as SQS does. Every request is kept. */
+/** A worker of a broker that hands out ten at most, and shares nothing with the backend, as SQS does. Every request is kept. */
 async function onTens(concurrency: number, tasks: number) {
   const app = new Lovage("tens", { brokerUrl: `memory://tens-${crypto.randomUUID()}` });
   const sum = { ran: 0 };
@@ -25,7 +25,7 @@ async function onTens(concurrency: number, tasks: number) {
     await new Promise((resolve) => setTimeout(resolve, sum.ran++ % 7));
   });
   const broker = await app.engine.broker();
-  Object.assign(broker, { limits: { ...broker.limits, maxReceive: 10 } });
+  Object.assign(broker, { limits: { ...broker.limits, maxReceive: 10 }, store: undefined });
   const { receive, delete: remove } = broker;
   const receives = { open: 0, most: 0, long: 0, mostLong: 0 };
   const deletes: number[] = [];

@@ -1,0 +1,34 @@
+/**
+ * Steps on one store that become durable together. A broker and a result backend that are the same store offer it beside
+ * their ports, by the same `store`: what is asked of both within a unit is one transaction.
+ *
+ * A unit does not change what steps mean. They are done in the order in which they are asked for, each must be safe to be
+ * the last one, and a caller that has no unit does them one by one. So a store need not keep a transaction open for a step that
+ * waits for something else: the unit ends there, and what comes later is durable by itself.
+ */
+export interface Unit {
+  /**
+   * Resolves when all is durable that was done within it. Rejects with an `OperationalError` where nothing of it was done,
+   * whatever the single steps were answered: those answers come before.
+   */
+  readonly committed: Promise<void>;
+}
+
+/** Who can do steps together. */
+export interface Store {
+  /** Begins a unit, or joins the one that this turn of the event loop has begun. What is not done in this very turn is not part of it. */
+  begin(): Promise<Unit>;
+}
+
+const inMemory = new Map<string, Store>();
+
+/** A store inside the process: what is done in one turn, nobody sees half of, and nothing of it can fail to be kept. */
+export function memoryStore(name: string): Store {
+  let store = inMemory.get(name);
+  if (store === undefined) {
+    const unit: Unit = { committed: Promise.resolve() };
+    store = { begin: async () => unit };
+    inMemory.set(name, store);
+  }
+  return store;
+}
