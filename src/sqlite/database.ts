@@ -32,7 +32,7 @@ const LOCK_TIMEOUT_MS = 10_000;
 const RETRY_MS = 0.2;
 /** The thread sleeps in its tries for so long, then lets the event loop turn once. */
 const BURST_MS = 3;
-/** One transaction takes no more jobs once it is so old: others wait for the lock meanwhile. */
+/** One transaction takes no more jobs, but for the next steps of what has begun, once it is so old: others wait for the lock meanwhile. */
 const TRANSACTION_MS = 5;
 /** The log is brought into the file when it has so many pages: four times SQLite's own 1000. */
 const CHECKPOINT_PAGES = 4000;
@@ -199,6 +199,7 @@ async function connect(path: string, random: () => number): Promise<Database> {
   /** That of the transaction which is open, once anybody has asked for it. */
   let shared: Shared | undefined;
   let isOpen = false;
+  let openedAt = 0;
   const lostUnits = new WeakMap<Unit, unknown>();
   /** Those who wait for a transaction to begin. */
   let beginnings: { readonly begin: (unit: Unit) => void; readonly fail: (error: unknown) => void }[] = [];
@@ -213,7 +214,7 @@ async function connect(path: string, random: () => number): Promise<Database> {
   }
 
   const begun = (): Promise<Unit> => {
-    if (isOpen) return Promise.resolve(unit());
+    if (isOpen && performance.now() - openedAt < TRANSACTION_MS) return Promise.resolve(unit());
     return new Promise((resolve, reject) => {
       if (!db.isOpen) return reject(new OperationalError(`${path} is closed already`, { retryable: true }));
       beginnings.push({ begin: resolve, fail: reject });
@@ -228,13 +229,13 @@ async function connect(path: string, random: () => number): Promise<Database> {
    * once, and the transaction stays open as long as the next step follows in the same turn.
    */
   async function transact(): Promise<void> {
-    const from = performance.now();
     const before = totalChanges();
     const answers: (() => void)[] = [];
     const done: Job[] = [];
     let lost: { readonly error: unknown } | undefined;
-    const isYoung = () => performance.now() - from < TRANSACTION_MS;
+    const isYoung = () => performance.now() - openedAt < TRANSACTION_MS;
     isOpen = true;
+    openedAt = performance.now();
     if (beginnings.length > 0) {
       const waiting = beginnings;
       beginnings = [];
@@ -242,13 +243,18 @@ async function connect(path: string, random: () => number): Promise<Database> {
       for (const { begin } of waiting) begin(own);
       await endOfTurn();
     }
-    for (; lost === undefined && queue.length > 0 && isYoung(); ) {
+    for (let ran = -1; lost === undefined && queue.length > 0 && ran !== done.length; ) {
       const jobs = queue;
+      const later: Job[] = [];
+      ran = done.length;
       queue = [];
-      let next = 0;
-      for (; next < jobs.length && lost === undefined && (next === 0 || isYoung()); next++) {
-        const job = jobs[next] as Job;
+      for (const job of jobs) {
         const isStep = job.unit !== undefined && job.unit === shared;
+        // What has begun goes on to its end; the rest can wait.
+        if (lost !== undefined || !db.isTransaction || !(isStep || done.length === 0 || isYoung())) {
+          later.push(job);
+          continue;
+        }
         // A job that is alone needs no savepoint: to roll it back is to roll back everything.
         const alone = jobs.length === 1 && done.length === 0 && shared === undefined;
         try {
@@ -257,7 +263,6 @@ async function connect(path: string, random: () => number): Promise<Database> {
           if (!alone) release.run();
           if (isStep) job.resolve(value as never);
           else answers.push(() => job.resolve(value as never));
-          done.push(job);
         } catch (error) {
           const reason = explain(error, path);
           if (isStep) job.reject(reason);
@@ -271,8 +276,9 @@ async function connect(path: string, random: () => number): Promise<Database> {
           // SQLite itself rolls everything back when the disk is full or fails: what was done before is undone too.
           if (!db.isTransaction && !alone) lost ??= { error: reason };
         }
+        done.push(job);
       }
-      queue = next < jobs.length ? [...jobs.slice(next), ...queue] : queue;
+      queue = [...later, ...queue];
       if (!db.isTransaction) break;
       // Who was answered may have a next step.
       if (shared !== undefined && lost === undefined) await endOfTurn();
