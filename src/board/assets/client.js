@@ -2,7 +2,7 @@
  * What a page does beside being read: it keeps itself and its times up to date, draws its plots, and asks before it acts.
  * Without it every page can be read. The globals are those of uPlot and morphdom, which are served before it.
  */
-/** @typedef {{ path: string, body: Record<string, unknown>, label: string, ask?: string, why?: string, done: string, tone?: string, dry?: boolean, go?: string, each?: string, size?: number, pages?: number, total?: number }} Act */
+/** @typedef {{ path: string, body: Record<string, unknown>, label: string, ask?: string, why?: string, done: string, tone?: string, dry?: boolean, go?: string, each?: string, size?: number }} Act */
 /** @typedef {{ name: string, color: string, values: (number | null)[], fill?: boolean, bars?: boolean }} Series */
 /** @typedef {{ unit: string, zone: string, times: number[], series: Series[] }} Plot */
 
@@ -28,7 +28,9 @@ const digits = new Intl.NumberFormat("en-US");
 /** @param {string} text @param {number | undefined} count */
 const filled = (text, count) => {
   const shown = text.replaceAll("{count}", digits.format(count ?? 0));
-  return count === 1 ? shown.replace(/\b1 (task|letter|message)s\b/g, "1 $1") : shown;
+  return count === 1
+    ? shown.replace(/\b1 (task|letter)s( are)?\b/g, (_, what, are) => `1 ${what}${are ? " is" : ""}`)
+    : shown;
 };
 
 // Times
@@ -336,11 +338,11 @@ const question = (title, why, label, tone, run) => {
 const counted = (answer) => (typeof answer?.count === "number" ? answer.count : undefined);
 
 /**
- * Sends it; many ids some at a time, and what is meant by a filter page by page, so that it can be seen how far it is.
+ * Sends it; many ids some at a time, so that it can be seen how far it is.
  * @param {Act} act @param {HTMLProgressElement} [progress]
  */
 const perform = async (act, progress) => {
-  const { path, body: content, each, size = 50, pages, total = 0 } = act;
+  const { path, body: content, each, size = 50 } = act;
   /** @type {Record<string, unknown>[]} */
   let parts = [content];
   const list = each === undefined ? undefined : content[each];
@@ -349,8 +351,6 @@ const perform = async (act, progress) => {
       ...content,
       [each]: list.slice(at * size, (at + 1) * size),
     }));
-  if (pages !== undefined && total > pages)
-    parts = Array.from({ length: Math.ceil(total / pages) }, () => ({ ...content, limit: pages }));
   if (parts.length === 1) return post(path, content);
   let count = 0;
   /** @type {any[]} */
@@ -412,7 +412,6 @@ const start = async (act) => {
       }
       ask = filled(ask ?? label, many);
       label = filled(label, many);
-      act.total = many;
       const left = refusals(answer);
       question(ask, [act.why, ...left].filter(Boolean).join("\n"), label, act.tone, (_, progress) => run(progress));
     } catch (error) {

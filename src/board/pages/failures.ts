@@ -3,7 +3,7 @@ import { html } from "hono/html";
 import { spark } from "./graph.ts";
 import { type Part, type SparkedGroup, type Span, SPANS } from "../data.ts";
 import { spanTabs } from "./overview-parts.ts";
-import { act, card, empty, type Html, href, nothing, PAGE, partOf, taskLink, type View, when } from "./parts.ts";
+import { act, card, empty, type Html, href, nothing, partOf, taskLink, type View, when } from "./parts.ts";
 import { count, line, some } from "./words.ts";
 
 /** What `retryFailed` finds a group by: the longest piece of its message that is the same in all, else the error's class. */
@@ -65,7 +65,6 @@ function groupRow(view: View, group: SparkedGroup, from: number, span: Span): Ht
           why: `All that failed in the last ${span} with “${line(sought ?? "", 120)}”, and did not succeed since.`,
           done: "{count} tasks are sent again.",
           dry: true,
-          pages: PAGE,
           tone: "main",
           slim: true,
         });

@@ -151,9 +151,6 @@ export const card = ({ title, id, hint, tools }: Card, content: Content): Html =
 /** A block without a head, such as of filters. */
 export const plainCard = (content: Content): Html => html`<section class="card">${content}</section>`;
 
-/** Tasks that are run again by one request, where all of a kind are meant. */
-export const PAGE = 500;
-
 /** A button that asks the API for something. The page's script shows the question, sends it and says what came of it. */
 export interface Act {
   /** Below the board's `/api`. */
@@ -174,8 +171,6 @@ export interface Act {
   readonly dry?: boolean;
   /** The name of the list in `body` that is sent some at a time, so that it can be seen how far it is. */
   readonly each?: string;
-  /** It is asked for with this `limit` again and again, until nothing is left. */
-  readonly pages?: number;
   /** Goes to this page when it is done; `{id}` is that of the answer. */
   readonly go?: string;
   readonly slim?: boolean;

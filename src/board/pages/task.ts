@@ -30,10 +30,10 @@ export function taskContent(view: View, task: TaskDetail): Html {
   const isUnknown = task.row === undefined && entries.length === 0;
   if (isUnknown)
     return plainCard(
-      empty(
+      html`${empty(
         "Nothing is stored of it",
-        html`It was never sent, waits in its queue and was not begun, or ended so long ago that it has expired. <a href="${href(view, "/tasks", { text: id })}">Look for the id</a> in the list of tasks.`,
-      ),
+        html`It waits in its queue and was not begun, was never sent, or ended so long ago that it has expired. <a href="${href(view, "/tasks", { text: id })}">Look for the id</a> in the list of tasks.`,
+      )}<div class="in row center">${actions(view, task)}</div>`,
     );
   const workflow = root ?? id;
   return html`${plainCard(html`<div class="in"><div class="row between"><div class="row">${state(name)}</div><div class="row">${actions(view, task)}</div></div></div><div class="in"><dl class="facts">

@@ -5,7 +5,6 @@ import type { TasksFound, TasksQuery } from "../data.ts";
 import {
   act,
   at,
-  PAGE,
   badge,
   bulk,
   card,
@@ -183,7 +182,6 @@ function allOf(view: View, { state, ...query }: AskedTasks, filter: TasksQuery):
           why: "All that match this filter, have failed, and did not succeed since.",
           done: "{count} tasks are sent again.",
           dry: true,
-          pages: PAGE,
           slim: true,
         })
       : nothing
