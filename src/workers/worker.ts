@@ -9,6 +9,7 @@ import type { Lovage } from "../app.ts";
 import { type Delivery, isFifo } from "../brokers/broker.ts";
 import {
   DecodeError,
+  ImproperlyConfigured,
   isLasting,
   LovageError,
   OperationalError,
@@ -16,6 +17,7 @@ import {
   WorkerLostError,
   WorkerShutdown,
 } from "../errors.ts";
+import { Engine } from "../engine.ts";
 import { memberHash } from "../canvas/join-rows.ts";
 import { decodeEnvelope, peekEnvelope, salvageMessage } from "../protocol/envelope.ts";
 import { attemptOf, type Message, sentOf } from "../protocol/message.ts";
@@ -133,6 +135,13 @@ export interface Worker {
 }
 
 export function createWorker(app: Lovage, options: WorkerOptions): Worker {
+  // Each copy of the package has errors and a task's context of its own: one would not know what the other's tasks throw.
+  if (!(app.engine instanceof Engine)) {
+    throw new ImproperlyConfigured(
+      "app",
+      "was made by another copy of lovage than its worker; `npm ls lovage` or `pnpm why lovage` shows who brings them: install one version, with the same peers (aws-cdk-lib, constructs) in all workspaces that share the app",
+    );
+  }
   const context = createContext(app, options);
   return {
     async admit(delivery, unit) {

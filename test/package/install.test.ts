@@ -111,6 +111,53 @@ test("every export of the installed package loads", { timeout: 120_000 }, async 
   expect(stdout).toBe(specifiers.map((specifier) => `${specifier} true\n`).join(""));
 });
 
+test("two copies of the package, as pnpm installs where peers differ: one deploys the other's app, and works on none of its tasks", {
+  timeout: 60_000,
+}, async () => {
+  const folder = join(user, "two");
+  const write = (name: string, text: string) => {
+    mkdirSync(dirname(join(folder, name)), { recursive: true });
+    writeFileSync(join(folder, name), text);
+  };
+  write("package.json", '{ "private": true, "type": "module" }');
+  write("package-lock.json", "{}");
+  const copy = join(folder, "infra/node_modules");
+  cpSync(join(user, "node_modules/lovage"), join(copy, "lovage"), { recursive: true });
+  for (const name of ["aws-cdk-lib", "constructs"]) symlinkSync(join(root, "node_modules", name), join(copy, name));
+  write(
+    "tasks/tasks.ts",
+    `import { Lovage } from "lovage";
+     export const app = new Lovage("shop", { beatSchedule: { often: { task: "shop.add", schedule: 60, args: [1, 2] } } });
+     export const add = app.task("shop.add", (x: number, y: number) => x + y);`,
+  );
+  write(
+    "infra/main.ts",
+    `import { App, Stack } from "aws-cdk-lib";
+     import { TaskQueues } from "lovage/cdk";
+     import { createWorkerHandler } from "lovage/lambda";
+     import { testApp } from "lovage/testing";
+     import { startWorker } from "lovage/worker";
+     import { Lovage } from "lovage";
+     import { add, app } from "../tasks/tasks.ts";
+     console.log(app instanceof Lovage);
+     const stack = new Stack(new App({ context: { "aws:cdk:bundling-stacks": [] } }), "Shop");
+     console.log(new TaskQueues(stack, "Tasks", { app, entry: "../tasks/tasks.ts", beatEntry: "../tasks/tasks.ts" }).brokerUrl);
+     for (const work of [() => startWorker(app), async () => createWorkerHandler(app), async () => testApp(app)])
+       console.log(await work().catch((error: Error) => error.message));
+     console.log((await add.delay(1, 2)).id.length);
+     await app.close();`,
+  );
+  const { stdout } = await exec(process.execPath, ["main.ts"], { cwd: join(folder, "infra"), env });
+  const [same, url, ...said] = stdout.trim().split("\n");
+  expect([same, url]).toEqual(["false", expect.stringMatching(/^sqs:.*queue_name_prefix=Shop-$/)]);
+  expect(said).toEqual([
+    ...Array.from({ length: 3 }, () =>
+      expect.stringMatching(/^app: was made by another copy of lovage.*pnpm why lovage/),
+    ),
+    "36",
+  ]);
+});
+
 test("what users export can be declared, by TypeScript 5.4 to 7", { timeout: 240_000 }, async () => {
   const compilers = { "ts-5.4": "5.4.5", "ts-5.9": "5.9.3" };
   const aliases = Object.entries(compilers).map(([alias, version]) => `${alias}@npm:typescript@${version}`);
