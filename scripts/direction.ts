@@ -58,12 +58,25 @@ const mayImport: readonly (readonly [place: string, ...allowed: string[]])[] = [
   ["brokers/", "brokers/", "protocol/", "aws/", "sqlite/", ...ground],
   ["payloads/", "payloads/", "protocol/", "aws/", ...ground],
   ["journal/", "journal/", "protocol/", "aws/", "sqlite/", ...ground],
+  ["limits/dynamodb", "limits/", "results/dynamodb", "protocol/", "aws/", ...ground],
+  ["limits/", "limits/", "protocol/", "sqlite/", ...ground],
   ["results/", "results/", "journal/", "protocol/", "aws/", "sqlite/", ...ground],
   ...house.map(
     (place) =>
-      [place, ...house, "brokers/", "results/", "journal/", "payloads/", "beat/", "protocol/", ...ground] as const,
+      [
+        place,
+        ...house,
+        "brokers/",
+        "results/",
+        "journal/",
+        "limits/",
+        "payloads/",
+        "beat/",
+        "protocol/",
+        ...ground,
+      ] as const,
   ),
-  ["at-once.ts", ...house, "brokers/", "results/"],
+  ["at-once.ts", ...house, "brokers/", "results/", "limits/"],
   ["otel/", ...house, "protocol/", ...ground],
   ["board/", "board/", ...house, "brokers/", "results/", "journal/", "beat/", "protocol/", ...ground],
   ["cli/", ""],
@@ -74,14 +87,22 @@ const mayImport: readonly (readonly [place: string, ...allowed: string[]])[] = [
 
 /** One service's way of being a broker or a result backend: a port and the house must do without. */
 const implementation =
-  /^(aws|sqlite)\/|^brokers\/(sqs|sqlite|memory)|^(results|journal)\/(dynamodb|sqlite|memory)|^beat\/(eventbridge|sqlite|memory)|^payloads\/(payloads|s3|file|memory)/;
+  /^(aws|sqlite)\/|^brokers\/(sqs|sqlite|memory)|^(results|journal|limits)\/(dynamodb|sqlite|memory)|^beat\/(eventbridge|sqlite|memory)|^payloads\/(payloads|s3|file|memory)/;
 
 /** Who may import an implementation beside another one; openers only with `import()`, when a URL first names it. */
 const openers = ["open.ts", "on-demand.ts"];
 const onTop = ["cli/", "testing/", "lambda/", "at-once.ts"];
 
 /** The only modules that import the AWS SDK, by `#aws/…` where a function's bundle has something else in its place. */
-const aws = ["aws/", "brokers/sqs", "results/dynamodb", "journal/dynamodb", "beat/eventbridge", "payloads/s3"];
+const aws = [
+  "aws/",
+  "brokers/sqs",
+  "results/dynamodb",
+  "journal/dynamodb",
+  "limits/dynamodb",
+  "beat/eventbridge",
+  "payloads/s3",
+];
 
 const under = (file: string, prefixes: readonly string[]) => prefixes.some((prefix) => file.startsWith(prefix));
 

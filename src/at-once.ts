@@ -7,6 +7,13 @@ import type * as parts from "./on-demand.ts";
 import * as dynamodb from "./results/dynamodb.ts";
 import * as eager from "./workers/eager.ts";
 
+/** Whether a task of the app has limits: few do. */
+declare const LOVAGE_LIMITS: boolean;
+
 export const loadSqs: typeof parts.loadSqs = async () => sqs;
 export const loadDynamodb: typeof parts.loadDynamodb = async () => dynamodb;
+export const loadLimits: typeof parts.loadLimits = async () =>
+  LOVAGE_LIMITS ? await import("./limits/dynamodb.ts") : {};
+export const loadLimited: typeof parts.loadLimited = async () =>
+  LOVAGE_LIMITS ? await import("./workers/limited.ts") : {};
 export const loadEager: typeof parts.loadEager = async () => eager;

@@ -13,7 +13,8 @@ import { type Config, type ConfigInput, resolveConfig } from "./config/config.ts
 import { ImproperlyConfigured, OperationalError } from "./errors.ts";
 import type { JournalEntry } from "./journal/entry.ts";
 import type { JournalOptions, JournalStore } from "./journal/store.ts";
-import { hasBeatStore, openBackend, openBeatStore, openBroker, openPayloads } from "./open.ts";
+import { type LimitStore, withPrefix } from "./limits/store.ts";
+import { hasBeatStore, openBackend, openBeatStore, openBroker, openLimitStore, openPayloads } from "./open.ts";
 import type { Payloads } from "./payloads/store.ts";
 import type { MetaCodec } from "./protocol/meta.ts";
 import type { Backend } from "./results/backend.ts";
@@ -70,6 +71,7 @@ interface Opened {
   broker?: Promise<Broker> | undefined;
   backend?: Promise<Backend> | undefined;
   beatStore?: Promise<BeatStore> | undefined;
+  limits?: Promise<LimitStore> | undefined;
   payloads?: Promise<Payloads | undefined> | undefined;
   /** What broker and backend both are, once that was looked at. */
   store?: { readonly shared: Store | undefined };
@@ -362,6 +364,24 @@ export class Engine implements PublishHost {
     return opened.beatStore;
   }
 
+  /** The rows of limits. Throws `ImproperlyConfigured` where they cannot be kept. */
+  limits(): Promise<LimitStore> {
+    const opened = this.#opened;
+    const { globalKeyprefix, ...options } = this.#config.resultBackendTransportOptions;
+    opened.limits ??= openLimitStore(this.urls.resultBackend, {
+      now: this.clock.now,
+      random: this.platform.random,
+      options,
+    }).then(
+      (store) => withPrefix(store, globalKeyprefix),
+      (error: unknown) => {
+        opened.limits = undefined;
+        throw error;
+      },
+    );
+    return opened.limits;
+  }
+
   get reader(): ResultReader {
     if (this.#opened.reader !== undefined) return this.#opened.reader;
     const reader = createReader({
@@ -410,6 +430,8 @@ export class Engine implements PublishHost {
   }
 }
 
-async function closeAll({ broker, backend, beatStore, payloads }: Opened): Promise<void> {
-  await Promise.all([broker, backend, beatStore, payloads].map((opening) => opening?.then((open) => open?.close())));
+async function closeAll({ broker, backend, beatStore, limits, payloads }: Opened): Promise<void> {
+  await Promise.all(
+    [broker, backend, beatStore, limits, payloads].map((opening) => opening?.then((open) => open?.close())),
+  );
 }

@@ -227,6 +227,25 @@ export class ImproperlyConfigured extends LovageError {
   }
 }
 
+/**
+ * A key of a limit cannot be told: its function threw (`cause`), or gave no text. A call is then not sent; what came from
+ * elsewhere becomes a dead letter, as it must not run without its limit.
+ */
+export class LimitKeyError extends LovageError {
+  readonly task: string;
+  /** `rateLimit`, `concurrency`, `unique`, `debounce` or `throttle`. */
+  readonly option: string;
+  constructor(task: string, option: string, cause: unknown, given?: unknown) {
+    const why =
+      cause === undefined
+        ? `gave ${given === null ? "null" : typeof given} (${String(given).slice(0, 100)}), which is no text; end it with String(…), say`
+        : `threw: ${cause instanceof Error ? cause.message : String(cause)}`;
+    super(`the key of ${option} of the task ${task} ${why}`, cause === undefined ? undefined : { cause });
+    this.task = task;
+    this.option = option;
+  }
+}
+
 /** The call is for a queue that is not declared, and `taskCreateMissingQueues` is off. */
 export class QueueNotFound extends LovageError {
   readonly queue: string;

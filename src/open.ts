@@ -10,7 +10,8 @@ import { maskUrl } from "./brief.ts";
 import { ImproperlyConfigured } from "./errors.ts";
 import type { OpenPayloadStore, Payloads, PayloadStoreContext } from "./payloads/store.ts";
 import { didYouMean } from "./nearest.ts";
-import { loadDynamodb, loadSqs } from "#on-demand";
+import type { LimitStore, LimitStoreContext, OpenLimitStore } from "./limits/store.ts";
+import { loadDynamodb, loadLimits, loadSqs } from "#on-demand";
 
 /**
  * Loads an implementation: a dynamic import, so that a process which never opens it never loads it. In a bundle for the
@@ -63,6 +64,17 @@ const PAYLOAD_STORES = new Map<string, Load<OpenPayloadStore>>([
     ? ([
         ["file", () => import("./payloads/file.ts")],
         ["memory", () => import("./payloads/memory.ts")],
+      ] as const)
+    : []),
+]);
+
+/** Rows of limits are kept beside the results: by the backend's scheme. */
+const LIMIT_STORES = new Map<string, Load<OpenLimitStore>>([
+  ["dynamodb", loadLimits],
+  ...(typeof LOVAGE_BUNDLE === "undefined"
+    ? ([
+        ["sqlite", () => import("./limits/sqlite.ts")],
+        ["memory", () => import("./limits/memory.ts")],
       ] as const)
     : []),
 ]);
@@ -137,6 +149,23 @@ export async function openPayloads(
 /** The same for entries put at run time, beside a broker of this scheme. */
 export const registerBeatStore = (scheme: string, load: Load<OpenBeatStore>): void =>
   register(BEAT_STORES, scheme, load);
+
+/** The same for rows of limits, beside a result backend of this scheme. */
+export const registerLimitStore = (scheme: string, load: Load<OpenLimitStore>): void =>
+  register(LIMIT_STORES, scheme, load);
+
+export async function openLimitStore(url: string, context: LimitStoreContext): Promise<LimitStore> {
+  const scheme = schemeOf(url);
+  const found = LIMIT_STORES.get(scheme);
+  const { open } = (await found?.()) ?? {};
+  if (open !== undefined) return open(url, context);
+  throw new ImproperlyConfigured(
+    "resultBackend",
+    found === undefined
+      ? `${scheme}:// keeps no rows of limits; those of Lovage do (SQLite, DynamoDB, memory), and registerLimitStore makes one of yours`
+      : "limits are left out of this bundle, as no task of the app had any when it was deployed; deploy it again",
+  );
+}
 
 export const isBeatStoreScheme = (scheme: string): boolean => BEAT_STORES.has(scheme);
 

@@ -7,10 +7,11 @@ import * as sqs from "aws-cdk-lib/aws-sqs";
 import type { Construct, IConstruct } from "constructs";
 import { controlKey } from "../control/rows.ts";
 import { ImproperlyConfigured } from "../errors.ts";
+import { limitKey } from "../limits/store.ts";
 import { groupKey, joinKey, taskKey } from "../results/backend.ts";
 
 /** The rows of a table, by what they are of. */
-const ROWS = { task: taskKey, group: groupKey, chord: joinKey, control: controlKey } as const;
+const ROWS = { task: taskKey, group: groupKey, chord: joinKey, control: controlKey, limit: limitKey } as const;
 export type RowKind = keyof typeof ROWS;
 
 /** Where an app has its rows. */

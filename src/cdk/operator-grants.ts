@@ -12,18 +12,27 @@ export interface Operated {
   readonly queues: ReadonlyMap<string, TaskQueue>;
   /** The rules of entries that were put at run time, as an ARN; absent without beat. */
   readonly runtimeRules: string | undefined;
+  /** Whether any task of the app has limits, which have rows of their own. */
+  readonly hasLimits: boolean;
 }
 
 const READ_ROWS: readonly RowKind[] = ["task", "group", "chord", "control"];
 
 /** Looks, and changes nothing; dead letters that are looked at are hidden for a minute. */
-export function grantInspect({ rows, journal, queues, runtimeRules }: Operated, grantee: iam.IGrantable): iam.Grant {
+export function grantInspect(
+  { rows, journal, queues, runtimeRules, hasLimits }: Operated,
+  grantee: iam.IGrantable,
+): iam.Grant {
   const all = [...queues.values()];
   const dead = all.map(({ deadLetterQueue }) => deadLetterQueue.queueArn);
   const allow = rightsOf(rows.table, grantee);
   allow(["sqs:GetQueueUrl", "sqs:GetQueueAttributes"], [...all.map(({ queue }) => queue.queueArn), ...dead]);
   allow(["sqs:ReceiveMessage", "sqs:ChangeMessageVisibility"], dead);
-  allow(["dynamodb:BatchGetItem"], [rows.table.tableArn], rowsOf(rows, READ_ROWS));
+  allow(
+    ["dynamodb:BatchGetItem"],
+    [rows.table.tableArn],
+    rowsOf(rows, hasLimits ? [...READ_ROWS, "limit"] : READ_ROWS),
+  );
   if (journal !== undefined) allow(["dynamodb:Query"], [journal.tableArn]);
   if (runtimeRules !== undefined) allow(["events:ListTargetsByRule"], [runtimeRules]);
   const keys = [
@@ -46,7 +55,7 @@ export function grantInspect({ rows, journal, queues, runtimeRules }: Operated, 
 
 /** Looks, and steers these queues. */
 export function grantOperate(operated: Operated, grantee: iam.IGrantable, names: readonly TaskQueue[]): iam.Grant {
-  const { rows, journal } = operated;
+  const { rows, journal, hasLimits } = operated;
   const given = grantInspect(operated, grantee);
   const allow = rightsOf(rows.table, grantee);
   const queues = names.map(({ queue }) => queue.queueArn);
@@ -58,7 +67,7 @@ export function grantOperate(operated: Operated, grantee: iam.IGrantable, names:
   allow(
     ["dynamodb:PartiQLInsert", "dynamodb:PartiQLUpdate", "dynamodb:PutItem", "dynamodb:UpdateItem"],
     [rows.table.tableArn],
-    rowsOf(rows, ["task", "group", "control"]),
+    rowsOf(rows, ["task", "group", "control", ...(hasLimits ? (["limit"] as const) : [])]),
   );
   allow(
     ["lambda:UpdateEventSourceMapping"],

@@ -9,6 +9,7 @@ import { type BundlingOptions, NodejsFunction, OutputFormat } from "aws-cdk-lib/
 import * as logs from "aws-cdk-lib/aws-logs";
 import { Construct } from "constructs";
 import type { Lovage } from "../app.ts";
+import { isAnyLimited } from "../tasks/limits.ts";
 import { letLogs } from "./grants.ts";
 import { checkRange, LIMITS } from "./limits.ts";
 
@@ -228,6 +229,7 @@ export function bundlingFor(app: Lovage, options: FunctionBundling = {}): Bundli
     define: {
       LOVAGE_BUNDLE: '"aws"',
       LOVAGE_SCHEDULER: String(longDelays),
+      LOVAGE_LIMITS: String(isAnyLimited(app.engine)),
       LOVAGE_PAYLOADS: String(payloads),
       ...(serializers.every((serializer) => serializer === "json") ? { LOVAGE_JSON_ONLY: "true" } : {}),
       ...(app.engine.hasForeignNames ? {} : { LOVAGE_OWN_NAMES: "true" }),

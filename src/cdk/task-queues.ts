@@ -19,6 +19,7 @@ import { didYouMean } from "../nearest.ts";
 import { BeatRules, ruleEntries } from "./beat-rules.ts";
 import type { ContainerOptions } from "./container-worker.ts";
 import { taskDashboard } from "./dashboard.ts";
+import { isAnyLimited } from "../tasks/limits.ts";
 import { grantKey, grantOn, grantRows, type RowKind, type RowsOf } from "./grants.ts";
 import { grantInspect, grantOperate, type Operated } from "./operator-grants.ts";
 import { MAX_RESOURCES } from "./limits.ts";
@@ -121,6 +122,7 @@ export class TaskQueues extends Construct {
   readonly payloads: PayloadBucket | undefined;
   readonly #queues = new Map<string, TaskQueue>();
   readonly #rows: RowsOf;
+  readonly #hasLimits: boolean;
   readonly #sendsTo: (queue: string) => readonly string[];
 
   constructor(scope: Construct, id: string, props: TaskQueuesProps) {
@@ -155,6 +157,7 @@ export class TaskQueues extends Construct {
         removalPolicy,
         warmThroughput: props.warmThroughput,
       });
+    this.#hasLimits = isAnyLimited(props.app.engine);
     this.#rows = {
       table: this.table,
       keyPrefix: config.resultBackendTransportOptions.globalKeyprefix,
@@ -359,8 +362,10 @@ export class TaskQueues extends Construct {
   #grantTasks(grantee: iam.IGrantable, name: string, isLongLived: boolean): void {
     this.grantSend(grantee, this.#sendsTo(name));
     this.payloads?.grantGet(grantee);
-    const kinds = ["task", "group", "chord"] as const;
-    this.#grantRows(isLongLived ? [...kinds, "control"] : kinds, grantee, [...READ, ...WRITE]);
+    const kinds: RowKind[] = ["task", "group", "chord"];
+    if (isLongLived) kinds.push("control");
+    if (this.#hasLimits) kinds.push("limit");
+    this.#grantRows(kinds, grantee, [...READ, ...WRITE]);
     // What it has to tell goes along with the outcomes, or by itself.
     this.#grantJournal(grantee, ["dynamodb:PartiQLInsert", "dynamodb:PutItem"]);
   }
@@ -388,6 +393,7 @@ export class TaskQueues extends Construct {
       journal: this.journal,
       queues: this.#queues,
       runtimeRules: this.beat?.runtimeRules,
+      hasLimits: this.#hasLimits,
     };
   }
 

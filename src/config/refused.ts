@@ -78,7 +78,7 @@ export const FIXED = {
   taskDefaultRateLimit: {
     accepts: [],
     instead:
-      "no worker knows what the others do, so a rate cannot be kept; bound what runs at a time by the queue's maxConcurrency, or workerConcurrency",
+      'a rate is of a task: say rateLimit where it is declared, or of all tasks taskAnnotations: { "*": { rateLimit: "10/s" } }, which is a rate of each',
   },
   taskProtocol: {
     old: "CELERY_TASK_PROTOCOL",
@@ -184,8 +184,8 @@ export const FIXED = {
   },
   workerDisableRateLimits: {
     old: "CELERY_DISABLE_RATE_LIMITS",
-    accepts: [true],
-    instead: "there are no rate limits; bound what runs at a time by the queue's maxConcurrency, or workerConcurrency",
+    accepts: [false],
+    instead: "a task that declares a rateLimit is not to run without it; leave rateLimit out of it",
   },
   workerEnableRemoteControl: {
     old: "CELERY_ENABLE_REMOTE_CONTROL",

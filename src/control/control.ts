@@ -103,6 +103,12 @@ export interface Control {
   retryFailed(filter?: RetryFailed): Promise<RetriedFailures>;
   /** Readers see nothing of a task any more, and `retry` does not find it. What is sent under its id later is another task. */
   forget(ids: string | readonly string[], options?: Acting): Promise<void>;
+  /**
+   * Changes the rate of a task that declares a `rateLimit`, for all workers, within seconds: `"10/m"`; `null` gives it back to
+   * the declaration. Its burst and key stay. What waits was told its time under the old rate: it looks within a minute, on SQS
+   * within fifteen, and none starts too soon. Throws `ImproperlyConfigured` for a task without a `rateLimit`.
+   */
+  rateLimit(task: string, rate: number | string | null, options?: Acting): Promise<void>;
   /** Deletes all messages of a queue, for ever. Returns how many, or `undefined` where the broker does not say. */
   purge(queue: string, options?: Acting): Promise<number | undefined>;
   readonly deadLetters: DeadLetters;
@@ -125,6 +131,7 @@ export function createControl(engine: Engine, app: string): Control {
     retry: async (id, options) => (await open()).retry(id, options),
     retryFailed: async (filter) => (await open()).retryFailed(filter),
     forget: async (ids, options) => (await open()).forget(ids, options),
+    rateLimit: async (task, rate, options) => (await open()).rateLimit(task, rate, options),
     purge: async (queue, options) => (await open()).purge(queue, options),
     deadLetters: {
       async *list(filter) {

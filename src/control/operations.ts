@@ -4,6 +4,8 @@ import { translateQueueName } from "../brokers/queue-name.ts";
 import type { Engine } from "../engine.ts";
 import { ImproperlyConfigured, OperationalError, QueueNotFound } from "../errors.ts";
 import type { JournalEntry } from "../journal/entry.ts";
+import { parseRate } from "../limits/rate.ts";
+import { writeRateOrder } from "../limits/rows.ts";
 import { didYouMean } from "../nearest.ts";
 import { openOperator } from "../open.ts";
 import { boolean, options, shape, text } from "../parse.ts";
@@ -95,6 +97,23 @@ export function createOperations(engine: Engine, app: string): Control {
         await engine.reader.forget(id);
         await tell("forget", by, { id });
       });
+    },
+    async rateLimit(task, rate, given) {
+      const by = await whoIs(engine, acting(given, "rateLimit"));
+      const known = engine.task(task);
+      if (known === undefined)
+        throw new ImproperlyConfigured(
+          "task",
+          `${task} is no task of ${app}${didYouMean(String(task), engine.tasks.keys())}`,
+        );
+      if (engine.optionsOf(known).rateLimit === undefined)
+        throw new ImproperlyConfigured(
+          "rateLimit",
+          `${task} declares none, so that no worker looks for one; declare it, as high as it may ever be`,
+        );
+      if (rate !== null) parseRate(rate, "rateLimit");
+      await writeRateOrder(await engine.limits(), task, { rate, by, at: clock.now() });
+      await tell("rateLimit", by, { task });
     },
     async purge(queue, given) {
       const by = await whoIs(engine, acting(given, "purge"));

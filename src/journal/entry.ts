@@ -8,6 +8,7 @@ import { FAILURE } from "../states.ts";
  * What an entry tells of:
  * - `task`: an attempt ended. `state` says how: `SUCCESS`, `FAILURE`, `RETRY`, `REVOKED`, `IGNORED` or `REPLACED`.
  * - `running`: a run that has taken some seconds and still runs; `runtime` says how many.
+ * - `waiting`: a task waits for one of its limits: `limit` says for which, `until` for how long.
  * - `deadLetter`: a message that was not run went to the dead letters.
  * - `unsent`: what was to follow from a task could not be sent, and has failed.
  * - `revoke`: somebody revoked a task.
@@ -15,7 +16,16 @@ import { FAILURE } from "../states.ts";
  * - `join`: the members of a chord have ended. `state` is `SUCCESS` where its body was sent, else `FAILURE`.
  * - `control`: somebody steered the app: `action` says what was done.
  */
-export type JournalKind = "task" | "running" | "deadLetter" | "unsent" | "revoke" | "slot" | "join" | "control";
+export type JournalKind =
+  | "task"
+  | "running"
+  | "waiting"
+  | "deadLetter"
+  | "unsent"
+  | "revoke"
+  | "slot"
+  | "join"
+  | "control";
 
 export interface JournalEntry {
   /** When it happened, in milliseconds since the epoch. */
@@ -63,6 +73,10 @@ export interface JournalEntry {
   readonly entry?: string;
   /** Of a `slot`: the instant that it stands for, in milliseconds since the epoch. */
   readonly slot?: number;
+  /** Of a `waiting`: the option that says the limit, such as `rateLimit`. */
+  readonly limit?: string;
+  /** Of a `waiting`: when it asks again, or starts, in milliseconds since the epoch. */
+  readonly until?: number;
   /** Of a `control`: what was done. */
   readonly action?: string;
   /** Of a `control` or `revoke`: who did it. */

@@ -544,7 +544,7 @@ async function makeTable(
 
 // ── the connection ───────────────────────────────────────────────────────────────────────────────────────────────────
 
-function connect(url: string, transportOptions: Readonly<Record<string, unknown>>) {
+export function connect(url: string, transportOptions: Readonly<Record<string, unknown>>) {
   const setting = "resultBackend";
   const parsed = parseAwsUrl(setting, url, transportOptions, OPTIONS);
   const table = parsed.path || "celery";

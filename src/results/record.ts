@@ -245,7 +245,7 @@ const isBehind = (row: Row, attempt: number): boolean => row.attempt === undefin
 const isOwn = (row: Row, command: { readonly owner: string }): boolean => row.owner === command.owner;
 
 /** The owner runs the attempt: it was neither settled nor handed back. Its lease may be over, as long as nobody took over. */
-const isRunBy = (row: Row, command: { readonly owner: string }): boolean =>
+export const isRunBy = (row: Row, command: { readonly owner: string }): boolean =>
   isOwn(row, command) && row.lease !== undefined;
 
 const isReleased = (row: Row): boolean => row.lease === undefined;

@@ -83,6 +83,11 @@ export interface TaskContext {
   readonly log: TaskLogger;
   /** Asks for another attempt by throwing `Retry`; throws `exc`, or `MaxRetriesExceededError`, when none is left. */
   retry(options?: RetryOptions): never;
+  /**
+   * For a task with a `rateLimit` that a service answered with 429: ends this run, holds the key of its rate for so many
+   * seconds, and runs it again after that. It costs no retry. Throws.
+   */
+  rateLimited(options: { readonly retryAfter: number }): never;
   /** Stores a state of your own, with any JSON as its meta, for readers of the result. */
   updateState(update: { readonly state: string; readonly meta?: unknown }): Promise<void>;
   /** Ends this run by sending another task under the same id; its result becomes this one's. Throws. */

@@ -1,10 +1,12 @@
 /** What can be said of a task at its declaration and of one call of it: names, ranges, and the check of both. */
 import type { StandardSchemaV1 } from "@standard-schema/spec";
+import { isFifo } from "../brokers/broker.ts";
 import { checkQueueName } from "../brokers/queue-name.ts";
 import { checkCanvas } from "../canvas/shape.ts";
 import type { SignatureLike } from "../canvas/signature.ts";
 import type { PublishRetryPolicy } from "../config/config.ts";
 import { ImproperlyConfigured } from "../errors.ts";
+import { type LimitOptions, readConcurrency, readRateLimit } from "../limits/declare.ts";
 import { nearest } from "../nearest.ts";
 import {
   camelCase,
@@ -147,7 +149,7 @@ export interface Hooks {
 }
 
 /** Options of a declaration: `app.task("tasks.add", { maxRetries: 5 }, fn)`. */
-export interface TaskOptions extends DeliveryOptions, Hooks {
+export interface TaskOptions extends DeliveryOptions, LimitOptions, Hooks {
   /** Gives the running task as the first argument, typed. Must be the literal `true`. */
   readonly bind?: boolean;
   /** A class that extends {@link Task}: its hooks are the task's, its members are on the bound task. */
@@ -379,6 +381,8 @@ const TASK_CHECKS: Record<keyof TaskOptions, Check> = {
   retryJitter: flag,
   throws: errorClasses,
   claim: flag,
+  rateLimit: parsed(readRateLimit),
+  concurrency: parsed(readConcurrency),
 };
 
 /** Defined by who bundles for AWS, as `lovage/cdk` does. */
@@ -386,8 +390,8 @@ declare const LOVAGE_BUNDLE: "aws";
 
 /** Options of Celery that mean nothing here: why, and what to do. */
 const REFUSED: Readonly<Record<string, string>> = {
-  rateLimit:
-    "a rate per worker has no meaning where workers come and go; limit the queue's concurrency (maxConcurrency in taskQueues, or -c)",
+  rateLimit: "a rate is of a task, and not of one call: say it where the task is declared",
+  concurrency: "a limit is of a task, and not of one call: say it where the task is declared",
   acksLate: "a message is always acknowledged after its outcome is stored; leave it out",
   acksOnFailureOrTimeout: "a failed task is an outcome and its message is always acknowledged; throw Reject to keep it",
   rejectOnWorkerLost: "a task whose worker died always runs again, up to the setting maxDeliveries; leave it out",
@@ -471,9 +475,9 @@ function failing(test: Check, value: unknown, at: string, of: string): string | 
 
 function unknownHint(name: string, checks: Readonly<Record<string, Check>>): string {
   const camel = camelCase(name);
+  if (camel !== name && Object.hasOwn(checks, camel)) return `it is called ${camel} here`;
   // What a function carries was called before it was deployed: there it is enough that no such option exists.
   if (typeof LOVAGE_BUNDLE === "undefined" && Object.hasOwn(REFUSED, camel)) return REFUSED[camel] as string;
-  if (camel !== name && Object.hasOwn(checks, camel)) return `it is called ${camel} here`;
   const guess = nearest(name, Object.keys(checks));
   return guess === undefined ? `known: ${Object.keys(checks).join(", ")}` : `did you mean ${guess}?`;
 }
@@ -493,6 +497,23 @@ export function checkTaskName(name: unknown): asserts name is string {
 /** Throws `ImproperlyConfigured` for an option that does not exist or is out of its range. */
 export function checkTaskOptions(task: string, options: object): void {
   check({ prefix: "", of: `task ${task}` }, options, TASK_CHECKS);
+  checkWaiting(task, options);
+}
+
+/** Throws `ImproperlyConfigured` for limits that a task's other options leave no way to keep. */
+function checkWaiting(task: string, { rateLimit, concurrency, queue, claim }: TaskOptions): void {
+  if (rateLimit === undefined && concurrency === undefined) return;
+  const at = rateLimit === undefined ? "concurrency" : "rateLimit";
+  if (queue !== undefined && isFifo(queue))
+    throw new ImproperlyConfigured(
+      at,
+      `task ${task}: a message of the FIFO queue ${queue} cannot wait by itself, as what is behind it would wait too; give the task a standard queue`,
+    );
+  if (concurrency !== undefined && claim === false)
+    throw new ImproperlyConfigured(
+      "concurrency",
+      `task ${task}: a place is held as long as the task's claim, and with claim: false there is none; leave one of the two out`,
+    );
 }
 
 /** The same for what an annotation says of tasks; `at` is what errors call it. */

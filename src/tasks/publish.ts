@@ -17,6 +17,7 @@ import type { Payloads } from "../payloads/store.ts";
 import { MESSAGE_DAYS, readKey, readPointer, SIZE_ATTRIBUTE } from "../protocol/pointer.ts";
 import type { Emitter } from "../signals.ts";
 import { currentScope } from "./context.ts";
+import { checkKeys, isLimited } from "./limits.ts";
 import type { CallOptions, RetryPolicy, TaskOptions } from "./options.ts";
 import { checkInput } from "./schema.ts";
 import type { Task } from "./task.ts";
@@ -61,6 +62,8 @@ export interface Addressed {
   readonly body?: string;
   /** It follows from a task that had failed and was sent again: this may claim the row of what had failed along with it. */
   readonly redrive?: number;
+  /** When it may be acted upon, in place of the message's own time, in milliseconds since the epoch. */
+  readonly at?: number;
   /** In place of the group that the message says. */
   readonly groupId?: string;
 }
@@ -136,8 +139,26 @@ export async function createCall(
     compression: compressionOf(options.compression ?? config.taskCompression),
   });
   const body = encodeEnvelope(message);
-  if (task !== undefined) await checkInput(task, args, kwargs);
+  if (task !== undefined) {
+    await checkInput(task, args, kwargs);
+    if (isLimited(declared)) await checkLimited(task, declared, queue, { args, kwargs });
+  }
   return { message, queue, body: await body };
+}
+
+/** Throws `LimitKeyError`, and `ImproperlyConfigured` for a queue on which nothing can wait. */
+async function checkLimited(
+  task: Task,
+  options: TaskOptions,
+  queue: string,
+  call: { readonly args: readonly unknown[]; readonly kwargs: Readonly<Record<string, unknown>> },
+): Promise<void> {
+  if (isFifo(queue))
+    throw new ImproperlyConfigured(
+      options.rateLimit === undefined ? "concurrency" : "rateLimit",
+      `a message of the FIFO queue ${queue} cannot wait by itself, as what is behind it would wait too; send ${task.name} to a standard queue`,
+    );
+  await checkKeys(task, options, call);
 }
 
 /** What calls a task for each of its items goes where that task is known, as in Celery. */
@@ -193,7 +214,7 @@ async function sendNow(
 export async function pack(host: PublishHost, addressed: Addressed): Promise<Outgoing> {
   const { message, queue, body, redrive } = addressed;
   const broker = await host.broker();
-  const at = message.eta === null ? 0 : parseTime(message.eta);
+  const at = addressed.at ?? (message.eta === null ? 0 : parseTime(message.eta));
   // A FIFO queue takes no delay of one message: whoever receives it waits with it.
   const delay = isFifo(queue) ? 0 : Math.max(0, (at - host.clock.now()) / 1000);
   const longest = Math.min(broker.limits.maxDelaySeconds, host.config.brokerTransportOptions.maxDelay);

@@ -1,4 +1,5 @@
 /// <reference lib="esnext.disposable" preserve="true" />
+import { loadLimited } from "#on-demand";
 import type { Lovage } from "../app.ts";
 import { type BeatState, beatState, tick } from "../beat/tick.ts";
 import { type Duration, durationSeconds } from "../beat/schedule.ts";
@@ -6,6 +7,7 @@ import { slotId } from "../beat/slot-id.ts";
 import { type Broker, type Delivery, isDeadLetterQueue, isFifo } from "../brokers/broker.ts";
 import type { ConfigInput } from "../config/config.ts";
 import { OperationalError } from "../errors.ts";
+import { isAnyLimited } from "../tasks/limits.ts";
 import { beatEntries, comingEntries, sendSlot } from "../workers/beat.ts";
 import { beatOnce } from "../workers/holding.ts";
 import type { LogLevel } from "../workers/log.ts";
@@ -196,6 +198,11 @@ export function testApp(app: Lovage, options: TestOptions = {}): TestApp {
     const broker = await engine.broker();
     // Opened here, lest the first task be told from one that waits for the clock.
     await engine.backend();
+    if (isAnyLimited(engine)) {
+      await loadLimited();
+      // Who asks for a place, or a start, is told of what is wrong with it.
+      await engine.limits().catch(() => {});
+    }
     let begun = 0;
     for (const queue of await queues(broker)) {
       while (inHand.size < concurrency) {

@@ -10,7 +10,7 @@ import { encodeMeta, type Meta, type ResultTuple, type MetaCodec } from "../prot
 import { formatTime } from "../protocol/time.ts";
 import { writeKept } from "../results/kept.ts";
 import type { Final } from "../results/record.ts";
-import { FAILURE, RETRY, REVOKED, SUCCESS } from "../states.ts";
+import { PENDING, FAILURE, RETRY, REVOKED, SUCCESS } from "../states.ts";
 import type { Job, WorkerContext } from "./context.ts";
 import { type Next, type Source, successorTuples, writeNext } from "./follow.ts";
 import type { Outcome } from "./trace.ts";
@@ -190,3 +190,7 @@ export function describe(
       : undefined,
   };
 }
+
+/** What is read of a task that waits (again). */
+export const waitingMeta = (context: WorkerContext, job: Job) =>
+  encodeMeta(describe(context.engine, factsOf(context, job, []), PENDING, null, null), context.engine.codec);

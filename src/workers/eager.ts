@@ -156,7 +156,8 @@ async function runToEnd(app: Lovage, sender: Sender, call: Addressed): Promise<v
       const { outcome, children } = isExpired
         ? { outcome: { type: "revoked", reason: "expired" } as const, children: [] }
         : await trace(attempt);
-      if (outcome.type === "released") throw new WorkerShutdown();
+      // Nobody told it to stop, and `rateLimited()` throws here.
+      if (outcome.type === "released" || outcome.type === "rateLimited") throw new WorkerShutdown();
       const facts: Facts = {
         message,
         hostname: "",

@@ -58,6 +58,15 @@ export function runningEntry(context: WorkerContext, job: Job, began: number): J
   return entry;
 }
 
+/** The entry of a task that waits for a limit. */
+export function waitingEntry(context: WorkerContext, job: Job, why: string, until: number): JournalEntry {
+  const entry = draftOf(context, job, "waiting", undefined);
+  entry.state = "PENDING";
+  entry.limit = why;
+  entry.until = Math.round(until);
+  return entry;
+}
+
 function draftOf({ engine, hostname }: WorkerContext, job: Job, kind: Draft["kind"], began: number | undefined): Draft {
   const { delivery, message } = job;
   const now = engine.clock.now();

@@ -7,8 +7,8 @@ import { attemptOf, sentOf } from "../protocol/message.ts";
 import { type Row, taskKey } from "../results/backend.ts";
 import { isOutcomeOf, isRepeatable } from "../results/record.ts";
 import type { Signals } from "../signals.ts";
-import { FAILURE, PENDING } from "../states.ts";
-import { type Conclusion, conclude, describe, factsOf, ranTask } from "./conclude.ts";
+import { FAILURE } from "../states.ts";
+import { type Conclusion, conclude, describe, factsOf, ranTask, waitingMeta } from "./conclude.ts";
 import { type Job, jobAgain, together, type WorkerContext } from "./context.ts";
 import { deadLetter } from "./dead-letter.ts";
 import { DELETE, type Disposition, DELETED, handBack, LEAVE } from "./disposition.ts";
@@ -32,6 +32,8 @@ export interface RunEnd {
   readonly disposition: Disposition;
   /** The run was given up at its time limit and its code may still be running: the process should make room for a fresh one. */
   readonly abandoned: boolean;
+  /** A service told it that it comes too often: the key of its rate is to be held for so many seconds. */
+  readonly retryAfter?: number;
   /** How the task ended; absent where it did not run, or is to be run again. */
   readonly ran?: RanTask;
 }
@@ -91,6 +93,11 @@ async function attemptJob(
   // Storing takes as long as it takes.
   watch(Number.POSITIVE_INFINITY);
   if (outcome.type === "released") return { disposition: await letGo(context, job, claimed), abandoned: false };
+  if (outcome.type === "rateLimited") {
+    await letGo(context, job, claimed, "it comes too often");
+    const { retryAfter } = outcome;
+    return { disposition: { type: "handBack", visibility: retryAfter * 1000 }, abandoned: false, retryAfter };
+  }
   return settle(context, job, claimed, { ...traced, outcome }, { attempt, began, watch });
 }
 
@@ -128,21 +135,22 @@ export function followJob(
 export const asksWhose = ({ emitter, config }: WorkerContext["engine"]): boolean =>
   config.taskInheritParentPriority || emitter.has("beforeTaskPublish") || emitter.has("afterTaskPublish");
 
-/** The run ended because its worker stops: the message is anybody's, and whoever looks sees that it waits. */
-async function letGo(context: WorkerContext, job: Job, claimed: Claimed | undefined): Promise<Disposition> {
+/** The run ended without an outcome: the message is anybody's, and whoever looks sees that it waits. */
+async function letGo(
+  context: WorkerContext,
+  job: Job,
+  claimed: Claimed | undefined,
+  why = "its worker stops",
+): Promise<Disposition> {
   const { message, delivery } = job;
   if (claimed !== undefined) {
     const { key, owner } = claimed;
     const result = await waitingMeta(context, job);
     await context.apply({ type: "release", key, owner, now: context.engine.clock.now(), result });
   }
-  context.log("info", `Task ${nameOf(message)} is handed back: its worker stops`, fieldsOf(message, delivery.queue));
+  context.log("info", `Task ${nameOf(message)} is handed back: ${why}`, fieldsOf(message, delivery.queue));
   return { type: "handBack", visibility: 0 };
 }
-
-/** What is read of a task that waits (again). */
-export const waitingMeta = (context: WorkerContext, job: Job) =>
-  encodeMeta(describe(context.engine, factsOf(context, job, []), PENDING, null, null), context.engine.codec);
 
 /** What makes a task end without being run, if anything does. */
 export function verdict(

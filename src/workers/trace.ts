@@ -57,6 +57,9 @@ import {
   retryTime,
 } from "./retry.ts";
 
+/** The longest time that `rateLimited()` takes, in seconds: a day. */
+const MAX_RETRY_AFTER_S = 86_400;
+
 const storage = new AsyncLocalStorage<RunScope>();
 useScopeStorage(storage);
 
@@ -87,6 +90,15 @@ export type Outcome =
 export interface Released {
   readonly type: "released";
 }
+
+/** A service told it that it comes too often. That is no outcome either: it runs again, in so many seconds at the earliest. */
+export interface RateLimited {
+  readonly type: "rateLimited";
+  readonly retryAfter: number;
+}
+
+/** How a run ends that is to be run again, as if it had not begun. */
+type Unended = Released | RateLimited;
 
 /** One attempt, and everything it needs. */
 export interface Attempt {
@@ -138,6 +150,15 @@ class Replaced extends LovageError {
   }
 }
 
+/** Thrown by `self.rateLimited()`. */
+class RateLimitedError extends LovageError {
+  readonly retryAfter: number;
+  constructor(retryAfter: number) {
+    super("the task was told that it comes too often");
+    this.retryAfter = retryAfter;
+  }
+}
+
 interface OpenScope extends RunScope {
   readonly self: RunningTask;
   /** Members added to its chord so far. */
@@ -153,7 +174,7 @@ interface OpenScope extends RunScope {
 }
 
 /** Runs one attempt and says how it ended. Never throws: what the task throws is an outcome too. */
-export async function trace(attempt: Attempt): Promise<Traced<Outcome | Released>> {
+export async function trace(attempt: Attempt): Promise<Traced<Outcome | Unended>> {
   const { clock, task, message } = attempt;
   const began = elapsedOf(clock);
   const limits = startLimits(attempt);
@@ -185,7 +206,7 @@ export async function trace(attempt: Attempt): Promise<Traced<Outcome | Released
         hasEnded = true;
       }),
     limits.over,
-    scope.failed.then(({ error }): Outcome | Released => {
+    scope.failed.then(({ error }): Outcome | Unended => {
       const outcome = judgeSafely(attempt, error, scope.retriesAllowed, limits.signal);
       // Its code may wait for ever for what was thrown past it.
       return outcome.type === "failure" ? { ...outcome, abandoned: true } : outcome;
@@ -247,7 +268,7 @@ export async function runHooks(
 
 /** No failure by itself: one that a send brings goes before it, as if the task had awaited that. */
 const endsWell = (error: unknown): boolean =>
-  error instanceof Retry || error instanceof Ignore || error instanceof Replaced;
+  error instanceof Retry || error instanceof Ignore || error instanceof Replaced || error instanceof RateLimitedError;
 
 /** A retry that asks for what cannot be is a failure like any other throw. */
 function judgeSafely(
@@ -255,7 +276,7 @@ function judgeSafely(
   error: unknown,
   allowed: number | null | undefined,
   signal: AbortSignal,
-): Outcome | Released {
+): Outcome | Unended {
   try {
     return judge(attempt, error, allowed, signal);
   } catch (wrong) {
@@ -268,11 +289,12 @@ function judge(
   error: unknown,
   allowed: number | null | undefined,
   signal: AbortSignal,
-): Outcome | Released {
+): Outcome | Unended {
   const { options, message, clock, random } = attempt;
   if (error instanceof Ignore) return { type: "ignore" };
   if (error instanceof Reject) return { type: "reject", error };
   if (error instanceof Replaced) return { type: "replace", signature: error.signature };
+  if (error instanceof RateLimitedError) return { type: "rateLimited", retryAfter: error.retryAfter };
   // The worker told it to stop, and it stopped: another one takes it, and no retry is used up.
   if (signal.aborted && signal.reason instanceof WorkerShutdown) return { type: "released" };
   if (error instanceof Retry) return decideRetry(attempt, error);
@@ -384,6 +406,25 @@ function openScope(attempt: Attempt, signal: AbortSignal): OpenScope {
         maxRetries: allowed,
         options: { queue, priority, headers, expires },
       });
+    },
+    rateLimited(options) {
+      assertOpen("rateLimited()");
+      const retryAfter: unknown = (options as { readonly retryAfter?: unknown } | undefined)?.retryAfter;
+      if (attempt.options.rateLimit === undefined)
+        throw new ImproperlyConfigured(
+          "rateLimit",
+          `rateLimited() holds the key of a rate, and ${task.name} declares none; declare rateLimit, or use self.retry({ countdown })`,
+        );
+      if (request.isEager)
+        throw new LovageError(
+          `${task.name} was told that it comes too often, and runs in its caller, where nothing waits`,
+        );
+      if (typeof retryAfter !== "number" || !(retryAfter >= 0 && retryAfter <= MAX_RETRY_AFTER_S))
+        throw new ImproperlyConfigured(
+          "retryAfter",
+          `rateLimited() takes { retryAfter }, a number of seconds from 0 to ${MAX_RETRY_AFTER_S}; given: ${String(retryAfter)}`,
+        );
+      throw new RateLimitedError(retryAfter);
     },
     updateState(update) {
       return track(
@@ -502,7 +543,7 @@ interface Limits {
   /** Resolves at the hard limit, with the outcome. */
   readonly over: Promise<Outcome>;
   /** The outcome, unless the run blocked the event loop beyond its hard limit and only now let the timer fire. */
-  inTime<O extends Outcome | Released>(outcome: O): O | Outcome;
+  inTime<O extends Outcome | Unended>(outcome: O): O | Outcome;
   stop(): void;
 }
 
@@ -539,7 +580,10 @@ function startLimits({ request, clock, deadline, abort }: Attempt): Limits {
     signal: controller.signal,
     over,
     inTime: (outcome) =>
-      elapsedOf(clock) - since > hard && outcome.type !== "failure" && outcome.type !== "released"
+      elapsedOf(clock) - since > hard &&
+      outcome.type !== "failure" &&
+      outcome.type !== "released" &&
+      outcome.type !== "rateLimited"
         ? { type: "failure", error: new TimeLimitExceeded(hard / 1000), expected: false, abandoned: false }
         : outcome,
     stop() {

@@ -1,5 +1,5 @@
 /**
- * What is done with a delivery, whoever fetched it, step by step: read → due → claim, then run → settle (`run.ts`), and then
+ * What is done with a delivery, whoever fetched it, step by step: read → due → admitted by its limits → claim, then run → settle (`run.ts`), and then
  * what may happen to the message. The poller, a Lambda function and tests differ only in how they fetch and acknowledge.
  *
  * Where broker and backend are one store, steps that follow each other are one unit (`unit.ts`): the message is taken and its
@@ -7,10 +7,12 @@
  */
 import type { Lovage } from "../app.ts";
 import { type Delivery, isFifo } from "../brokers/broker.ts";
+import { loadLimited } from "#on-demand";
 import {
   DecodeError,
   ImproperlyConfigured,
   isLasting,
+  LimitKeyError,
   LovageError,
   OperationalError,
   TimeLimitExceeded,
@@ -27,7 +29,8 @@ import type { Command, Final } from "../results/record.ts";
 import { type Payload, type Row, taskKey } from "../results/backend.ts";
 import { PENDING, STARTED } from "../states.ts";
 import { pack } from "../tasks/publish.ts";
-import { conclude, describe, type Facts, factsOf, isHidden, nextOf } from "./conclude.ts";
+import { conclude, describe, type Facts, factsOf, isHidden, nextOf, waitingMeta } from "./conclude.ts";
+import { isLimited } from "../tasks/limits.ts";
 import type { Unit } from "../unit.ts";
 import {
   createContext,
@@ -46,17 +49,7 @@ import { carriedPlace, keepPlace, returnTo } from "./held-place.ts";
 import { count, repeating } from "./join.ts";
 import { attemptEntry, deadLetterEntry, isKept, runningEntry } from "./note.ts";
 import { fieldsOf, nameOf, reportDeaths, reportReceived, stackOf } from "./report.ts";
-import {
-  announce,
-  type Claimed,
-  followJob,
-  type RunEnd,
-  runJob,
-  terminated,
-  verdict,
-  waitingMeta,
-  type Watch,
-} from "./run.ts";
+import { announce, type Claimed, followJob, type RunEnd, runJob, terminated, verdict, type Watch } from "./run.ts";
 
 export type { WorkerOptions } from "./context.ts";
 export type { Disposition } from "./disposition.ts";
@@ -230,7 +223,7 @@ async function admit(context: WorkerContext, delivery: Delivery): Promise<Admiss
     const disposition = await step(context, job);
     if (disposition !== undefined) return { disposition };
   }
-  return claim(context, job);
+  return isLimited(job.options) ? admitLimited(context, job) : claim(context, job);
 }
 
 /** A step between a message that was read and its claim: what becomes of the message, or `undefined` where it goes on to the next. */
@@ -323,6 +316,27 @@ async function refuseUnknown(context: WorkerContext, delivery: Delivery, message
     fieldsOf(message, queue),
   );
   return { type: "handBack", visibility: (await engine.broker()).limits.rolloutSeconds * 1000 };
+}
+
+/** A task that has limits is claimed once they admit it; until then it waits. */
+async function admitLimited(taken: WorkerContext, job: Job): Promise<Admission> {
+  const { delivery, message } = job;
+  // Rows of limits are no part of the unit in which it was taken: that is to be durable before anything is asked of them.
+  await taken.unit?.committed;
+  const context = within(taken, undefined);
+  const { admitByLimits } = await loadLimited();
+  if (admitByLimits === undefined)
+    throw new ImproperlyConfigured(
+      "rateLimit",
+      `limits are left out of this bundle, as no task of the app had any when it was deployed, and ${message.task} must not run without its own; deploy it again`,
+    );
+  try {
+    return await admitByLimits(context, job, () => claim(context, job));
+  } catch (error) {
+    if (!(error instanceof LimitKeyError)) throw error;
+    const { id, task } = message;
+    return { disposition: await bury(context, delivery, { id, task, message }, error) };
+  }
 }
 
 /** A message that came before its time goes back into the queue for the rest of it. `undefined`: it is due. */

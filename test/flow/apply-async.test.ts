@@ -214,7 +214,7 @@ test.each([
   [{ headers: [] }, /headers/],
   [{ compression: "rar" }, /compression.*gzip/],
   [{ countDown: 1 }, /did you mean countdown\?/],
-  [{ rateLimit: "10/m" }, /rateLimit.*maxConcurrency/],
+  [{ rateLimit: "10/m" }, /rateLimit.*where the task is declared/],
   [{ MessageDeduplicationId: "a" }, /only a FIFO queue drops duplicates/],
 ])("a call with %o is refused, and nothing is sent", async (options, message) => {
   const { app } = makeApp();

@@ -204,7 +204,7 @@ test.each([
   ["a base that is no Task", () => makeApp().app.task("tasks.odd", { base: Date as unknown as typeof Task }, () => 1)],
   ["an option that does not exist", () => makeApp().app.task("tasks.odd", { maxRetrys: 1 } as object, () => 1)],
   ["an option out of its range", () => makeApp().app.task("tasks.odd", { maxRetries: -1 }, () => 1)],
-  ["a rate limit", () => makeApp().app.task("tasks.odd", { rateLimit: "10/m" } as object, () => 1)],
+  ["a rate limit", () => makeApp().app.task("tasks.odd", { rateLimit: "10/d" }, () => 1)],
   ["a setting that does not exist", () => new Lovage("tasks", { taskRoute: {} } as object)],
   ["a time zone that does not exist", () => new Lovage("tasks", { timezone: "Europe/Berln" })],
   ["a schedule out of its range", () => new Lovage("tasks", { beatSchedule: { a: { task: "t", schedule: -1 } } })],

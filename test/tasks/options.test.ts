@@ -19,7 +19,7 @@ class Expected extends Error {}
 describe("a declaration", () => {
   test.each([
     [{ max_retries: 1 }, "max_retries: task tasks.add has no such option; it is called maxRetries here"],
-    [{ rate_limit: "1/m" }, /^rate_limit: task tasks\.add has no such option; a rate per worker has no meaning/],
+    [{ rate_limit: "1/m" }, /^rate_limit: task tasks\.add has no such option; it is called rateLimit here/],
     [{ retryKwargs: { max_retries: 1 } }, "retryKwargs.max_retries: task tasks.add: is called maxRetries here"],
     [{ retryKwargs: { maxRetrys: 1 } }, /^retryKwargs\.maxRetrys: .*did you mean "maxRetries"/],
     [{ retryKwargs: { countdown: -1 } }, /^retryKwargs\.countdown: .*seconds from 0 to \d+ \(given: -1\)/],
@@ -173,7 +173,7 @@ describe("taskAnnotations", () => {
     [{ foo: 1 }, `${at}.foo: an annotation has no such option; known: `],
     [{ maxRetrys: 1 }, `${at}.maxRetrys: an annotation has no such option; did you mean maxRetries?`],
     [{ max_retries: 1 }, `${at}.max_retries: an annotation has no such option; it is called maxRetries here`],
-    [{ rateLimit: "10/s" }, `${at}.rateLimit: an annotation has no such option; a rate per worker`],
+    [{ rateLimit: "10/d" }, `${at}.rateLimit: an annotation: must be a whole number of starts`],
     [{ maxRetries: -1 }, `${at}.maxRetries: an annotation: must be a whole number from 0`],
     [{ retryKwargs: { countdown: -1 } }, `${at}.retryKwargs.countdown: an annotation: must be a number of seconds`],
     [{ onFailure: () => {} }, `${at}.onFailure: is the declaration's; give the task a base class, or listen with`],
@@ -188,10 +188,10 @@ describe("taskAnnotations", () => {
 
   test("are named as they were written, and may be spelled as in Python", async () => {
     const app = new Lovage("tasks");
-    const old = await refusal(() => app.configFromObject({ CELERY_ANNOTATIONS: { "*": { rate_limit: "10/s" } } }));
-    expect(old.message).toContain('CELERY_ANNOTATIONS["*"].rateLimit: an annotation has no such option; a rate');
-    app.configFromObject({ task_annotations: { "*": { max_retries: 7, default_retry_delay: 1 } } });
-    expect(app.config.taskAnnotations).toEqual({ "*": { maxRetries: 7, defaultRetryDelay: 1 } });
+    const old = await refusal(() => app.configFromObject({ CELERY_ANNOTATIONS: { "*": { rate_limit: "10/d" } } }));
+    expect(old.message).toContain('CELERY_ANNOTATIONS["*"].rateLimit: an annotation: must be a whole number of starts');
+    app.configFromObject({ task_annotations: { "*": { max_retries: 7, rate_limit: "10/s" } } });
+    expect(app.config.taskAnnotations).toEqual({ "*": { maxRetries: 7, rateLimit: "10/s" } });
   });
 });
 

@@ -1,0 +1,369 @@
+/**
+ * The step of a delivery whose task has limits: it is admitted, or it waits. Who waits is sent anew for its own time, and
+ * the message that came is deleted: neither a receive nor a retry counts it.
+ */
+import { isFifo, type Outgoing } from "../brokers/broker.ts";
+import type { Engine } from "../engine.ts";
+import { askPlace, leavePlace, type PlaceAnswer, type PlaceAsk } from "../limits/places.ts";
+import type { LimitKey } from "../limits/declare.ts";
+import { askRate, holdRate, type Rate, type RateAnswer, type RateAsk, rateText } from "../limits/rate.ts";
+import { limitRow, rateInForce, type RateOrder, readRateOrder } from "../limits/rows.ts";
+import type { LimitStore } from "../limits/store.ts";
+import { attemptOf, sentOf } from "../protocol/message.ts";
+import { formatTime, parseTime } from "../protocol/time.ts";
+import { taskKey } from "../results/backend.ts";
+import { type Claim, decide, isRunBy, LEASE_MARGIN_MS } from "../results/record.ts";
+import { errbackArguments } from "../tasks/errback.ts";
+import { keyOfCall, limitsOf } from "../tasks/limits.ts";
+import { pack } from "../tasks/publish.ts";
+import type { Job, WorkerContext } from "./context.ts";
+import { DELETE, type Disposition } from "./disposition.ts";
+import { isKept, waitingEntry } from "./note.ts";
+import { fieldsOf, nameOf, stackOf } from "./report.ts";
+import type { Admission, Run } from "./worker.ts";
+
+/** Where a broker's delays are of whole seconds, who comes at its time waits the rest of one here. */
+const PATIENCE_MS = 1_000;
+/** An order of `app.control.rateLimit` is seen after so long at the latest, in milliseconds. */
+const ORDER_SEEN_MS = 5_000;
+/** Where nothing bounds a delay, who waits looks so often whether its rate has changed, in milliseconds. */
+const LOOK_MS = 60_000;
+/** A longer message, in characters, cannot be woken: it comes back by itself. */
+const MOST_PARKED = 65_536;
+/** A message that can be woken is kept so long beyond the time at which it comes back by itself, in milliseconds. */
+const PARKED_MS = 15_000;
+/** A place that cannot be given back is tried again after so long, and twice as long each time … */
+const LEAVE_RETRY_MS = 200;
+/** … so often. Then its lease ends it. */
+const LEAVE_TRIES = 5;
+
+/** The option of a declaration that a task waits for. */
+type LimitName = "rateLimit" | "concurrency" | "debounce";
+
+/** What a message carries that has waited: the text attribute `waits`, as JSON. */
+interface Waits {
+  /** Until when, in milliseconds since the epoch, by the clock of who sent it. */
+  readonly until: number;
+  /** What it was told by the row of its rate. */
+  readonly told?: { readonly at: number; readonly rate: string };
+  /** By which it is named among those who wait for a place. */
+  readonly ticket?: number;
+}
+
+function waitsOf({ attributes: { waits } }: Job["delivery"]): Waits | undefined {
+  if (waits === undefined) return undefined;
+  try {
+    return JSON.parse(waits) as Waits;
+  } catch {
+    return undefined;
+  }
+}
+
+interface Seen {
+  readonly order: RateOrder | undefined;
+  readonly at: number;
+}
+
+/** What a process knows of limits. */
+interface Known {
+  readonly orders: Map<string, Seen>;
+  /** By so much this machine's clock is behind the fastest one that rows tell of, in milliseconds. */
+  behind: number;
+}
+
+const known = new WeakMap<LimitStore, Known>();
+
+function knownOf(store: LimitStore): Known {
+  const there = known.get(store) ?? { orders: new Map(), behind: 0 };
+  known.set(store, there);
+  return there;
+}
+
+/** The rate in force for a job, with the moment that it was set at, so that what was told before is told anew. */
+async function rateOf(engine: Engine, store: LimitStore, task: string, declared: Rate): Promise<[Rate, string]> {
+  const { orders } = knownOf(store);
+  const now = engine.clock.now();
+  let seen = orders.get(task);
+  if (seen === undefined || Math.abs(now - seen.at) >= ORDER_SEEN_MS) {
+    seen = { order: await readRateOrder(store, task), at: now };
+    orders.set(task, seen);
+  }
+  const rate = rateInForce(declared, seen.order);
+  return [rate, `${rateText(rate)}@${seen.order?.at ?? 0}`];
+}
+
+/**
+ * Has a job claimed once its limits admit it, and gives back what it was given when its run is over. Throws where the rows of
+ * limits cannot be read or written: the message is handed back, and nothing runs without its limits.
+ */
+export async function admitByLimits(
+  context: WorkerContext,
+  job: Job,
+  claim: () => Promise<Admission>,
+): Promise<Admission> {
+  const { engine } = context;
+  const limits = limitsOf(job.options);
+  const waits = waitsOf(job.delivery);
+  const now = engine.clock.now();
+  // What is not to run needs no leave to.
+  if (isExpired(job, now)) return claim();
+  const store = await engine.limits();
+  const rate = limits.rate && (await rateOf(engine, store, job.message.task, limits.rate.rate));
+  if (waits !== undefined) {
+    const isEarly = waits.until > now && (rate === undefined || waits.told?.rate === rate[1]);
+    if (isEarly) return { disposition: await wait(context, job, waits) };
+    // Its row says whether it was revoked, or has run from another copy of its message.
+    if (await isOver(context, job)) return claimOnly(claim);
+  }
+  const key = (option: LimitName, of: LimitKey | undefined) => keyOfCall(job.task, option, of, callOf(job));
+  let leave = async (): Promise<void> => {};
+  if (limits.concurrency !== undefined) {
+    const { limit, key: of } = limits.concurrency;
+    const row = await limitRow("places", job.message.task, await key("concurrency", of));
+    const answer = await takePlace(context, store, job, row, limit, waits?.ticket);
+    if (answer.type === "wait") return { disposition: await waitForPlace(context, store, job, answer, waits) };
+    leave = () => leaveSoon(context, store, job, row);
+  }
+  try {
+    if (limits.rate !== undefined && rate !== undefined) {
+      const row = await limitRow("rate", job.message.task, await key("rateLimit", limits.rate.key));
+      const ask = { rate: rate[0], text: rate[1], told: waits?.told, patience: await patienceOf(engine) };
+      const answer = await askRateOf(engine, store, row, ask, askRate);
+      if (!answer.admitted) {
+        await leave();
+        return { disposition: await waitForRate(context, job, answer, rate[1]) };
+      }
+      if (answer.at > answer.clock) await engine.clock.sleep(answer.at - answer.clock);
+    }
+    const admission = await claim();
+    if ("run" in admission) return { run: limited(context, job, admission.run, leave) };
+    await leave();
+    return admission;
+  } catch (error) {
+    await leave();
+    throw error;
+  }
+}
+
+const callOf = ({ message: { headers, args, kwargs } }: Job) => ({ args: errbackArguments(headers, args), kwargs });
+
+const patienceOf = async (engine: Engine): Promise<number> =>
+  Number.isFinite((await engine.broker()).limits.maxDelaySeconds) ? PATIENCE_MS : 0;
+
+const isExpired = ({ message }: Job, now: number): boolean =>
+  message.expires !== null && parseTime(message.expires) < now;
+
+/** Whether a claim would not be given. */
+async function isOver({ engine, read, lease }: WorkerContext, job: Job): Promise<boolean> {
+  if (job.options.claim === false) return false;
+  const { message, owner, source } = job;
+  const key = taskKey(message.id);
+  const [row] = await read([key]);
+  if (row === undefined) return false;
+  const asked: Claim = {
+    type: "claim",
+    key,
+    owner,
+    now: engine.clock.now(),
+    ttl: engine.ttl(),
+    attempt: attemptOf(message),
+    lease: lease(),
+    hidden: false,
+    result: "",
+    redrive: source.redrive,
+    sent: sentOf(message),
+  };
+  return decide(row, asked).outcome.type !== "claimed";
+}
+
+/** Has a job claimed that is over: who ran it, or revoked it, is to be told so. */
+async function claimOnly(claim: () => Promise<Admission>): Promise<Admission> {
+  const admission = await claim();
+  // It is not over after all: then it has to ask.
+  if ("run" in admission && !admission.run.decided) return { disposition: await admission.run.release() };
+  return admission;
+}
+
+// ── a rate ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** Asks by a clock that is not behind the one that others have asked by. */
+async function askRateOf(
+  engine: Engine,
+  store: LimitStore,
+  row: string,
+  ask: Omit<RateAsk, "now">,
+  decision: typeof askRate,
+): Promise<RateAnswer> {
+  const process = knownOf(store);
+  const now = engine.clock.now();
+  const answer = await store.decide(row, (state) => decision(state, { ...ask, now: now + process.behind }));
+  process.behind = Math.max(process.behind, answer.clock - now);
+  return answer;
+}
+
+function waitForRate(context: WorkerContext, job: Job, { at, clock }: RateAnswer, rate: string): Promise<Disposition> {
+  return wait(context, job, { until: context.engine.clock.now() + at - clock, told: { at, rate } }, "rateLimit");
+}
+
+/** Of a run that was told that it comes too often: nothing of its key starts for so many seconds, and it is sent anew for after that. */
+async function waitOutRate(context: WorkerContext, job: Job, retryAfter: number): Promise<Disposition> {
+  const { engine } = context;
+  const { message, task, options } = job;
+  const declared = limitsOf(options).rate;
+  // `self.rateLimited()` throws where there is none.
+  if (declared === undefined) return { type: "handBack", visibility: retryAfter * 1000 };
+  const store = await engine.limits();
+  const [rate, text] = await rateOf(engine, store, message.task, declared.rate);
+  const row = await limitRow("rate", message.task, await keyOfCall(task, "rateLimit", declared.key, callOf(job)));
+  const ask = { rate, text, patience: 0 };
+  const answer = await askRateOf(engine, store, row, ask, (state, asked) => holdRate(state, asked, retryAfter * 1000));
+  return waitForRate(context, job, answer, text);
+}
+
+// ── a place ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+type Admitted = Extract<PlaceAnswer, { readonly type: "admitted" | "wait" }>;
+
+async function takePlace(
+  context: WorkerContext,
+  store: LimitStore,
+  job: Job,
+  row: string,
+  limit: number,
+  ticket: number | undefined,
+): Promise<Admitted> {
+  const { engine, lease } = context;
+  const { owner, message } = job;
+  const asked: PlaceAsk = {
+    now: engine.clock.now(),
+    limit,
+    owner,
+    id: message.id,
+    parked: parkedRow(job),
+    lease: lease(),
+    ticket,
+  };
+  const ask = (more: Partial<PlaceAsk>) => store.decide(row, (state) => askPlace(state, { ...asked, ...more }));
+  const first = await ask({});
+  const answer = first.type === "stale" ? await ask({ ticket: undefined }) : first;
+  if (answer.type === "admitted" || answer.type === "wait") return answer;
+  const lapsed = answer.type === "lapsed" ? answer.holders : [];
+  const rows = await context.read(lapsed.map(({ id }) => taskKey(id)));
+  const known = new Map(
+    lapsed.map(({ owner }, at) => {
+      const there = rows[at];
+      return [owner, there !== undefined && isRunBy(there, { owner }) ? there.lease : undefined] as const;
+    }),
+  );
+  const again = await ask({ ticket: first.type === "stale" ? undefined : ticket, known });
+  return again.type === "admitted" || again.type === "wait"
+    ? again
+    : { type: "wait", ms: LEASE_MARGIN_MS, ticket: undefined };
+}
+
+const parkedRow = ({ message }: Job): string => `parked-${message.id}-${attemptOf(message)}`;
+
+async function waitForPlace(
+  context: WorkerContext,
+  store: LimitStore,
+  job: Job,
+  { ms, ticket }: Extract<PlaceAnswer, { readonly type: "wait" }>,
+  before: Waits | undefined,
+): Promise<Disposition> {
+  const { engine } = context;
+  const { clock, random } = { clock: engine.clock, random: engine.platform.random };
+  // Those who are not named come back one after the other.
+  const until = Math.round(clock.now() + ms * (ticket === undefined ? 1 + random() : 1));
+  const waits: Waits = {
+    until,
+    ...(ticket !== undefined && { ticket }),
+    ...(before?.told !== undefined && { told: before.told }),
+  };
+  const { body, attributes, queue } = job.delivery;
+  // Whoever leaves a place sends it again from here. What is larger comes back by itself alone.
+  if (ticket !== undefined && body.length <= MOST_PARKED && !isFifo(queue)) {
+    const { delaySeconds: _, due: __, ...entry } = await packed(engine, job, 0);
+    const woken = { ...entry, attributes: { ...attributes, waits: JSON.stringify({ ...waits, until: 0 }) } };
+    const parked = { state: JSON.stringify(woken), expires: until + PARKED_MS };
+    await store.decide(parkedRow(job), () => ({ write: parked, answer: undefined }));
+  }
+  return wait(context, job, waits, "concurrency");
+}
+
+/** A place is given back when the run is over, however it ends; and what a service said of a rate is obeyed. */
+function limited(context: WorkerContext, job: Job, run: Run, leave: () => Promise<void>): Run {
+  return {
+    ...run,
+    async execute(watch) {
+      const ended = await run.execute(watch);
+      await leave();
+      if (ended.retryAfter === undefined) return ended;
+      try {
+        return { ...ended, disposition: await waitOutRate(context, job, ended.retryAfter) };
+      } catch (error) {
+        context.log("warning", `The rate of ${nameOf(job.message)} could not be held: ${stackOf(error)}`);
+        return ended;
+      }
+    },
+    async release(died) {
+      try {
+        return await run.release(died);
+      } finally {
+        await leave();
+      }
+    },
+  };
+}
+
+/** Gives a place back, and wakes who is the next. Never throws: what keeps it from that ends with the lease. */
+async function leaveSoon({ engine, log }: WorkerContext, store: LimitStore, job: Job, row: string): Promise<void> {
+  const { clock } = engine;
+  for (let tries = 1; ; tries++) {
+    try {
+      const { wake } = await store.decide(row, (state) => leavePlace(state, job.owner, clock.now()));
+      if (wake === undefined) return;
+      const parked = await store.decide(wake, (state) => ({ write: null, answer: state }));
+      if (parked !== undefined) await engine.outbox.send(JSON.parse(parked) as Outgoing);
+      return;
+    } catch (error) {
+      if (tries === LEAVE_TRIES) {
+        log(
+          "warning",
+          `The place of ${nameOf(job.message)} could not be given back, and ends with its lease: ${stackOf(error)}`,
+        );
+        return;
+      }
+      await clock.sleep(LEAVE_RETRY_MS * 2 ** tries);
+    }
+  }
+}
+
+// ── waiting ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** Sends a message anew for its own time, and has the one that came deleted. `why`: it is told that it waits, and for what. */
+async function wait(context: WorkerContext, job: Job, waits: Waits, why?: LimitName): Promise<Disposition> {
+  const { engine, log } = context;
+  const { delivery, message } = job;
+  const { queue, attributes } = delivery;
+  const now = engine.clock.now();
+  // What expires meanwhile is to end then, and not later.
+  const expires = message.expires === null ? Number.POSITIVE_INFINITY : parseTime(message.expires) + 1;
+  const until = Math.min(waits.until, expires);
+  // A FIFO queue takes no delay of a message: the declaration refuses one, and a call; this one came from elsewhere.
+  if (isFifo(queue)) return { type: "handBack", visibility: until - now };
+  const entry = await packed(engine, job, Math.max(0, until - now));
+  await engine.outbox.send({ ...entry, attributes: { ...attributes, waits: JSON.stringify({ ...waits, until }) } });
+  if (why === undefined) return DELETE;
+  log("debug", `${nameOf(message)} waits for its ${why} until ${formatTime(until)}`, fieldsOf(message, queue));
+  if (isKept(engine)) await context.note(waitingEntry(context, job, why, until));
+  return DELETE;
+}
+
+/** The message as it came, to be had after so many milliseconds. */
+async function packed(engine: Engine, { message, delivery }: Job, ms: number): Promise<Outgoing> {
+  const { queue, body } = delivery;
+  const { limits } = await engine.broker();
+  // What looks now and then sees that its rate was changed.
+  const longest = Number.isFinite(limits.maxDelaySeconds) ? ms : Math.min(ms, LOOK_MS);
+  return pack(engine, { message, queue, body, at: engine.clock.now() + longest });
+}

@@ -1,0 +1,303 @@
+/** Limits: how often a task starts, and how many of it run at a time, over all workers together. */
+import { Lovage } from "lovage";
+import { describe, expect, test } from "vitest";
+import { ImproperlyConfigured, LimitKeyError } from "../../src/errors.ts";
+import { everywhere, stores } from "./stores.ts";
+
+const MINUTE = 60_000;
+const HOUR = 60 * MINUTE;
+
+/** The most instants that lie in any window of a length, which ends before the same instant of the next one. */
+function mostWithin(at: readonly number[], length: number): number {
+  const sorted = [...at].sort((a, b) => a - b);
+  return Math.max(0, ...sorted.map((from) => sorted.filter((time) => time >= from && time < from + length).length));
+}
+
+describe.each(everywhere)("a rate, on %s", (_, start) => {
+  function makeApp(rateLimit: object | string | number) {
+    const app = new Lovage("tasks");
+    const at: number[] = [];
+    const order: unknown[] = [];
+    let now = () => 0;
+    const push = app.task("crm.push", { rateLimit } as object, (n: number, customer = "") => {
+      at.push(now());
+      order.push(n);
+      return customer;
+    });
+    const begin = () => {
+      const t = start(app);
+      now = t.clock.now;
+      return t;
+    };
+    return { app, push, at, order, begin };
+  }
+
+  test("is kept over a pile, of which each task starts once", async () => {
+    const { push, at, order, begin } = makeApp("100/m");
+    const t = begin();
+    for (let n = 0; n < 150; n++) await push.delay(n);
+    // A second copy of a message may use up a start.
+    await t.advance(5 * MINUTE);
+    expect(at).toHaveLength(150);
+    expect(mostWithin(at, MINUTE)).toBeLessThanOrEqual(101);
+    expect(order.toSorted()).toEqual(Array.from({ length: 150 }, (_, n) => n).toSorted());
+  });
+
+  test("is kept for each key by itself, and a key that waits holds up no other", async () => {
+    const { push, at, begin } = makeApp({ limit: "1/m", key: (_: number, customer: string) => customer });
+    const t = begin();
+    const began = t.clock.now();
+    for (let n = 0; n < 5; n++) await push.delay(n, "noisy");
+    await push.delay(5, "quiet");
+    await t.advance(1_000);
+    expect(at).toEqual([began, began]);
+    await t.advance(20 * MINUTE);
+    expect(at).toHaveLength(6);
+  });
+});
+
+describe.each(stores)("a rate, seen closely, on %s", (_, start) => {
+  function makeApp(options: object, fn?: (n: number) => unknown) {
+    const app = new Lovage("tasks");
+    const at: number[] = [];
+    const order: number[] = [];
+    const deliveries: number[] = [];
+    let now = () => 0;
+    const push = app.task("crm.push", { ...options, bind: true }, async (self, n: number) => {
+      at.push(now());
+      order.push(n);
+      deliveries.push(self.request.deliveries);
+      expect(self.request.retries).toBe(0);
+      await fn?.(n);
+      return n;
+    });
+    const begin = () => {
+      const t = start(app, { concurrency: 10 });
+      now = t.clock.now;
+      return t;
+    };
+    return { app, push, at, order, deliveries, begin };
+  }
+
+  test("of one key first come first served, without a retry or a second receive", async () => {
+    const { push, at, order, deliveries, begin } = makeApp({ rateLimit: "60/m" });
+    const t = begin();
+    const began = t.clock.now();
+    const results = await Promise.all(Array.from({ length: 30 }, (_, n) => push.delay(n)));
+    expect(await results[29]?.status()).toBe("PENDING");
+    await t.advance(29_000);
+    expect(order).toEqual(Array.from({ length: 30 }, (_, n) => n));
+    expect(at).toEqual(Array.from({ length: 30 }, (_, n) => began + n * 1000));
+    expect(new Set(deliveries)).toEqual(new Set([1]));
+  });
+
+  test("lets a burst go together, and no more in a period than limit and burst", async () => {
+    const { push, at, begin } = makeApp({ rateLimit: { limit: "60/m", burst: 10 } });
+    const t = begin();
+    for (let n = 0; n < 100; n++) await push.delay(n);
+    await t.advance(0);
+    expect(at).toHaveLength(10);
+    await t.advance(2 * MINUTE);
+    expect(at).toHaveLength(100);
+    expect(mostWithin(at, MINUTE)).toBeLessThanOrEqual(70);
+  });
+
+  test("holds when all come back together after an hour without workers", async () => {
+    const { push, at, begin } = makeApp({ rateLimit: "10/m" });
+    const t = begin();
+    for (let n = 0; n < 30; n++) await push.delay(n);
+    await t.advance(1000);
+    t.clock.moveTo(t.clock.now() + HOUR);
+    await t.advance(10 * MINUTE);
+    expect(at).toHaveLength(30);
+    expect(mostWithin(at, MINUTE)).toBeLessThanOrEqual(11);
+  });
+
+  test("is changed while tasks wait, and given back to the declaration", async () => {
+    const { app, push, at, begin } = makeApp({ rateLimit: "1/h" });
+    const t = begin();
+    for (let n = 0; n < 5; n++) await push.delay(n);
+    await t.advance(MINUTE);
+    expect(at).toHaveLength(1);
+    await app.control.rateLimit("crm.push", "60/m");
+    await t.advance(2 * MINUTE);
+    expect(at).toHaveLength(5);
+    await app.control.rateLimit("crm.push", null);
+    for (let n = 5; n < 8; n++) await push.delay(n);
+    await t.advance(10 * MINUTE);
+    expect(at).toHaveLength(6);
+  });
+
+  test("is held by a task that was told 429, which costs it no retry", async () => {
+    const app = new Lovage("tasks");
+    const at: (readonly [number, number, number])[] = [];
+    let now = () => 0;
+    const push = app.task("crm.push", { rateLimit: "60/m", bind: true, maxRetries: 0 }, (self, n: number) => {
+      at.push([n, now(), self.request.retries]);
+      if (at.length === 1) self.rateLimited({ retryAfter: 30 });
+      return n;
+    });
+    const t = start(app);
+    now = t.clock.now;
+    const began = now();
+    const first = await push.delay(1);
+    await t.advance(0);
+    await push.delay(2);
+    expect(await first.status()).toBe("PENDING");
+    await t.advance(29_999);
+    expect(at).toHaveLength(1);
+    await t.advance(2_000);
+    expect(at).toEqual([
+      [1, began, 0],
+      [1, began + 30_000, 0],
+      [2, began + 31_000, 0],
+    ]);
+    expect(await first.get()).toBe(1);
+  });
+
+  test("lets a task that expires while it waits end then, and one that is revoked not run", async () => {
+    const { push, at, begin } = makeApp({ rateLimit: "1/h" });
+    const t = begin();
+    await push.delay(0);
+    const expiring = await push.applyAsync([1], { expires: 60 });
+    const revoked = await push.delay(2);
+    await t.advance(1_000);
+    await revoked.revoke();
+    expect(await revoked.status()).toBe("REVOKED");
+    await t.advance(MINUTE);
+    expect(await expiring.status()).toBe("REVOKED");
+    await t.advance(5 * HOUR);
+    expect(at).toHaveLength(1);
+  });
+
+  test("is asked twice for a task, whatever the backlog", async () => {
+    const { app, push, at, begin } = makeApp({ rateLimit: "600/m" });
+    const t = begin();
+    let asks = 0;
+    const store = await app.engine.limits();
+    const counted: typeof store = {
+      ...store,
+      decide(key, decision) {
+        asks++;
+        return store.decide(key, decision);
+      },
+    };
+    app.engine.limits = async () => counted;
+    for (let n = 0; n < 400; n++) await push.delay(n);
+    await t.advance(MINUTE);
+    expect(at).toHaveLength(400);
+    // And a look, every five seconds, at whether the rate was changed.
+    expect(asks).toBeLessThanOrEqual(2 * 400 + 40);
+  });
+
+  test("is no reason to run without it, or to fail, where its row cannot be had", async () => {
+    const { app, push, at, begin } = makeApp({ rateLimit: "60/m" });
+    const t = begin();
+    const { limits } = app.engine;
+    app.engine.limits = async () => {
+      throw new Error("the table is away");
+    };
+    const result = await push.delay(1);
+    await t.advance(MINUTE);
+    expect(at).toEqual([]);
+    expect(await result.status()).toBe("PENDING");
+    app.engine.limits = limits;
+    await t.advance(10 * MINUTE);
+    expect(await result.get()).toBe(1);
+  });
+});
+
+describe.each(stores)("concurrency, on %s", (_, start) => {
+  function makeApp(concurrency: unknown) {
+    const app = new Lovage("tasks");
+    let running = 0;
+    let most = 0;
+    let ended = 0;
+    let clock = { sleep: async (_: number) => {}, now: () => 0 };
+    const work = app.task("tasks.work", { concurrency } as object, async (seconds: number, key = "") => {
+      most = Math.max(most, ++running);
+      await clock.sleep(seconds * 1000);
+      running--;
+      ended++;
+      return key;
+    });
+    const begin = () => {
+      const t = start(app, { concurrency: 20 });
+      clock = t.clock;
+      return t;
+    };
+    return { app, work, begin, most: () => most, ended: () => ended };
+  }
+
+  test("is never exceeded, and who leaves wakes the next", async () => {
+    const { work, begin, most, ended } = makeApp(3);
+    const t = begin();
+    for (let n = 0; n < 12; n++) await work.delay(10);
+    await t.advance(41_000);
+    expect([most(), ended()]).toEqual([3, 12]);
+    // Copies that were woken leave others behind, which find all done.
+    await t.advance(5 * MINUTE);
+    expect(ended()).toBe(12);
+  });
+
+  test("of each key by itself", async () => {
+    const { work, begin, most, ended } = makeApp({ limit: 1, key: (_: number, key: string) => key });
+    const t = begin();
+    for (const key of ["a", "b", "a", "b"]) await work.delay(10, key);
+    await t.advance(21_000);
+    expect([most(), ended()]).toEqual([2, 4]);
+  });
+
+  test("is freed by the lease of a worker that died", async () => {
+    const { work, begin, ended } = makeApp(1);
+    const t = begin();
+    await work.delay(10);
+    await t.advance(1_000);
+    t.crash();
+    await work.delay(10);
+    await t.advance(2 * HOUR);
+    expect(ended()).toBe(2);
+  });
+});
+
+describe("what cannot be a limit", () => {
+  test.each<[object, RegExp]>([
+    [{ rateLimit: "10/x" }, /rateLimit.*"100\/m"/],
+    [{ rateLimit: "-1/s" }, /rateLimit/],
+    [{ rateLimit: 1.5 }, /rateLimit/],
+    [{ rateLimit: 0 }, /rateLimit/],
+    [{ rateLimit: { limit: "1/s", burst: 0 } }, /rateLimit\.burst/],
+    [{ rateLimit: { limit: "1/s", key: "id" } }, /rateLimit\.key.*function/],
+    [{ rateLimit: { burst: 3 } }, /rateLimit\.limit/],
+    [{ concurrency: 0 }, /concurrency/],
+    [{ concurrency: { key: () => "" } }, /concurrency\.limit/],
+    [{ rateLimit: "1/s", queue: "orders.fifo" }, /FIFO queue orders\.fifo/],
+    [{ concurrency: 1, claim: false }, /concurrency.*claim: false/],
+  ])("%j is refused where it is declared", (options, message) => {
+    const declare = () => new Lovage("tasks").task("tasks.limited", options, () => {});
+    expect(declare).toThrow(ImproperlyConfigured);
+    expect(declare).toThrow(message);
+  });
+
+  test.each<[string, (...args: unknown[]) => unknown, RegExp]>([
+    ["throws", (customer) => (customer as { id: string }).id, /rateLimit of the task crm\.push threw/],
+    ["gives no text", () => 7, /rateLimit of the task crm\.push gave number \(7\)/],
+  ])("a key that %s is told at the call, and nothing is sent", async (_, key, message) => {
+    const [[, start] = []] = stores;
+    const app = new Lovage("tasks");
+    const push = app.task("crm.push", { rateLimit: { limit: 1, key } as never }, (_: unknown) => {});
+    const t = start?.(app);
+    const error = await push.delay(undefined).catch((error: unknown) => error);
+    expect(error).toBeInstanceOf(LimitKeyError);
+    expect(String(error)).toMatch(message);
+    expect(await t?.drain()).toEqual([]);
+  });
+
+  test("a call to a FIFO queue is refused", async () => {
+    const [[, start] = []] = stores;
+    const app = new Lovage("tasks");
+    const push = app.task("crm.push", { rateLimit: 1 }, () => {});
+    start?.(app);
+    await expect(push.applyAsync([], { queue: "a.fifo" })).rejects.toThrow(/FIFO queue a\.fifo/);
+  });
+});
