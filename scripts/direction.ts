@@ -79,6 +79,7 @@ const mayImport: readonly (readonly [place: string, ...allowed: string[]])[] = [
   ["at-once.ts", ...house, "brokers/", "results/", "limits/"],
   ["otel/", ...house, "protocol/", ...ground],
   ["board/", "board/", ...house, "brokers/", "results/", "journal/", "beat/", "protocol/", ...ground],
+  ["web/", "web/", "results/", "protocol/", ...ground],
   ["cli/", ""],
   ["testing/", ""],
   ["lambda/", ""],

@@ -76,7 +76,7 @@ export { Signature } from "./canvas/signature.ts";
 export type { SignatureLike } from "./canvas/signature.ts";
 export type { SendManyOptions, SentCalls, UnsentCall } from "./canvas/send-many.ts";
 export { AsyncResult } from "./results/async-result.ts";
-export type { GetOptions } from "./results/async-result.ts";
+export type { GetOptions, StreamOptions, WatchedState, WatchOptions } from "./results/async-result.ts";
 export { GroupResult } from "./results/group-result.ts";
 export { crontab } from "./beat/crontab.ts";
 export type { CronField, CrontabFields } from "./beat/crontab.ts";

@@ -3,8 +3,9 @@ import { FAILURE, isPropagated, isReady, SUCCESS } from "../states.ts";
 import { EncodeError } from "../errors.ts";
 import type { Meta } from "../protocol/meta.ts";
 import { type GroupResult, waitForAll } from "./group-result.ts";
-import { checkGetOptions, checkRevokeOptions } from "./get-options.ts";
+import { checkGetOptions, checkRevokeOptions, checkStreamOptions, checkWatchOptions } from "./get-options.ts";
 import type { ResultReader } from "./reader.ts";
+import type { Chunk } from "./stream.ts";
 
 export interface GetOptions {
   /** Seconds to wait; then `TimeoutError` is thrown. Default: without end. */
@@ -17,6 +18,26 @@ export interface GetOptions {
   readonly signal?: AbortSignal;
   /** `false` lets a task wait for another one, whose queue other workers serve. Default true: within a task `RuntimeError` is thrown, as in Celery. */
   readonly disableSyncSubtasks?: boolean;
+}
+
+export interface StreamOptions {
+  /** How many chunks to leave out: those that were seen before. Default 0. */
+  readonly from?: number;
+  /** Seconds until the task has ended; then `TimeoutError` is thrown. Default: without end. */
+  readonly timeout?: number;
+  /** Ends the wait with the signal's reason. */
+  readonly signal?: AbortSignal;
+  /** Is told that the task has begun anew, after a retry or a death: what comes next is its stream from the beginning. */
+  readonly onRestart?: () => void;
+}
+
+export interface WatchOptions extends Pick<StreamOptions, "timeout" | "signal"> {}
+
+/** What is seen of a task at some moment. */
+export interface WatchedState {
+  readonly state: string;
+  /** The value or the error of a task that has ended, the meta of a state of your own, else `null`. */
+  readonly info: unknown;
 }
 
 export interface RevokeOptions {
@@ -131,6 +152,40 @@ export class AsyncResult<T = unknown> {
     const value = this.#reader.value(meta);
     if (isPropagated(meta.status) && options.propagate !== false) throw value;
     return value as T;
+  }
+
+  /**
+   * What the task writes by `self.write`, while it runs and for a day after: each chunk once, in order. Ends when the task has
+   * ended well. Throws what `get` throws, when the task failed, and at the end of what it wrote.
+   *
+   * ```ts
+   * for await (const text of result.stream()) process.stdout.write(String(text));
+   * ```
+   */
+  async *stream<C = unknown>(given: StreamOptions = {}): AsyncGenerator<C, void> {
+    const { onRestart, ...options } = checkStreamOptions(given);
+    let run: string | undefined;
+    for await (const chunk of this.#reader.stream(this.id, options)) {
+      if (run !== undefined && chunk.run !== run) onRestart?.();
+      run = chunk.run;
+      yield chunk.value as C;
+    }
+  }
+
+  /** For those who pass a stream on, and have to say where in it they are: see `lovage/web`. */
+  chunks(
+    options: Pick<StreamOptions, "from" | "timeout" | "signal"> & { readonly run?: string } = {},
+  ): AsyncGenerator<Chunk, void> {
+    return this.#reader.stream(this.id, options);
+  }
+
+  /** The task's states as they change, the present one first and its outcome last: what `updateState` stores, too. */
+  async *watch(given: WatchOptions = {}): AsyncGenerator<WatchedState, void> {
+    const options = checkWatchOptions(given);
+    for await (const meta of this.#reader.watch(this.id, options)) {
+      this.#keep(meta);
+      yield { state: meta.status, info: this.#reader.value(meta) };
+    }
   }
 
   async #wait(options: GetOptions): Promise<Meta> {

@@ -13,10 +13,11 @@ import {
   type ResultTuple,
 } from "../protocol/meta.ts";
 import { formatTime, parseTime } from "../protocol/time.ts";
-import { holdsException, isReady, PENDING, RETRY, REVOKED } from "../states.ts";
-import { AsyncResult, type GetOptions } from "./async-result.ts";
+import { holdsException, isPropagated, isReady, PENDING, RETRY, REVOKED } from "../states.ts";
+import { AsyncResult, type GetOptions, type StreamOptions, type WatchOptions } from "./async-result.ts";
 import { type Backend, groupKey, type Row, taskKey } from "./backend.ts";
 import { GroupResult } from "./group-result.ts";
+import { type Chunk, createPace, StreamReader } from "./stream.ts";
 
 export interface ResultReader {
   /** What is stored of a task; PENDING where nothing is. */
@@ -25,6 +26,13 @@ export interface ResultReader {
   metas(ids: readonly string[]): Promise<readonly Meta[]>;
   /** Waits until a task has its outcome. Throws `TimeoutError`, or the signal's reason. */
   wait(id: string, options: GetOptions): Promise<Meta>;
+  /** The metas of a task as they change, until it has ended. */
+  watch(id: string, options: WatchOptions): AsyncGenerator<Meta, void>;
+  /** What a task writes, until it has ended. Throws what the task threw. */
+  stream(
+    id: string,
+    options: Omit<StreamOptions, "onRestart"> & { readonly run?: string },
+  ): AsyncGenerator<Chunk, void>;
   /** The result as a value, or as an error where the state says that it is one. */
   value(meta: Meta): unknown;
   dateDone(meta: Meta): Date | null;
@@ -246,6 +254,60 @@ export function createReader(context: ReaderContext): ResultReader {
     if (changed !== undefined && spent > 1) await clock.sleep(REST * spent);
   }
 
+  /** Looks again and again, as often as something may have changed, until `look` says that it was the last time. */
+  async function* looks(
+    id: string,
+    { timeout, signal }: WatchOptions,
+    state: () => string,
+    look: (backend: Backend) => Promise<{ readonly found: boolean; readonly isLast: boolean }>,
+  ): AsyncGenerator<void, void> {
+    const backend = await context.backend();
+    const deadline = timeout === undefined ? Number.POSITIVE_INFINITY : clock.now() + timeout * 1000;
+    const pace = createPace(clock);
+    for (;;) {
+      signal?.throwIfAborted();
+      const rest = pace.begin(backend);
+      const { found, isLast } = await look(backend);
+      yield;
+      if (isLast) return;
+      if (clock.now() >= deadline) throw new TimeoutError(id, timeout ?? 0, state());
+      await rest(found, signal);
+    }
+  }
+
+  async function* watch(id: string, options: WatchOptions): AsyncGenerator<Meta, void> {
+    let meta: Meta = pendingMeta(id);
+    let seen = "";
+    let isNew = false;
+    const look = async (backend: Backend) => {
+      const [row] = await backend.read([taskKey(id)], { consistent: true });
+      meta = await toMeta(id, row);
+      const now = JSON.stringify([meta.status, String(row?.result)]);
+      isNew = now !== seen;
+      seen = now;
+      return { found: isNew, isLast: isReady(meta.status) || row?.done === true };
+    };
+    for await (const _ of looks(id, options, () => meta.status, look)) if (isNew) yield meta;
+  }
+
+  async function* stream(
+    id: string,
+    { from = 0, run, ...options }: Parameters<ResultReader["stream"]>[1],
+  ): AsyncGenerator<Chunk, void> {
+    const parts = new StreamReader(id, { run, offset: from });
+    let meta: Meta = pendingMeta(id);
+    let chunks: readonly Chunk[] = [];
+    const look = async (backend: Backend) => {
+      // The row first: what was written before its outcome is there when that is.
+      const [row] = await backend.read([taskKey(id)], { consistent: true });
+      meta = await toMeta(id, row);
+      chunks = await parts.read(backend);
+      return { found: chunks.length > 0, isLast: isReady(meta.status) || row?.done === true };
+    };
+    for await (const _ of looks(id, options, () => meta.status, look)) yield* chunks;
+    if (isPropagated(meta.status)) throw reader.value(meta);
+  }
+
   async function metas(ids: readonly string[]): Promise<readonly Meta[]> {
     const rows = await (await context.backend()).read(ids.map(taskKey));
     return Promise.all(ids.map((id, index) => toMeta(id, rows[index])));
@@ -258,6 +320,8 @@ export function createReader(context: ReaderContext): ResultReader {
     meta,
     metas,
     wait,
+    watch,
+    stream,
     value: (found) => (holdsException(found.status) ? toError(found) : found.result),
     dateDone: (found) => (found.dateDone === null ? null : new Date(parseTime(found.dateDone))),
     children: (found) => childTuples(found.children).map((tuple) => reader.fromTuple(tuple)),

@@ -90,6 +90,13 @@ export interface TaskContext {
   rateLimited(options: { readonly retryAfter: number }): never;
   /** Stores a state of your own, with any JSON as its meta, for readers of the result. */
   updateState(update: { readonly state: string; readonly meta?: unknown }): Promise<void>;
+  /**
+   * Writes a chunk of what the task produces, for those who read it while it runs (`result.stream()`): a text, or what JSON can
+   * hold. Chunks are stored together, five times a second at most. Resolves when there is room for more; need not be
+   * awaited. It is apart from the result, which is what the task returns. Throws `EncodeError` for what cannot be written,
+   * `PayloadTooLarge` for a chunk beyond a third of a row (133 KB on DynamoDB).
+   */
+  write(chunk: unknown): Promise<void>;
   /** Ends this run by sending another task under the same id; its result becomes this one's. Throws. */
   replace(signature: SignatureLike): never;
   /** Adds a task, or a canvas, to the chord that this task is a member of: its result comes after those of the header. Throws where there is none. */

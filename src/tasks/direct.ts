@@ -58,6 +58,9 @@ export function callInPlace(task: Task, args: readonly unknown[]): unknown {
     updateState: async () => {
       throw refuse("updateState()");
     },
+    write: async () => {
+      throw refuse("write()");
+    },
     replace() {
       throw refuse("replace()");
     },

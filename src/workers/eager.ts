@@ -150,6 +150,7 @@ async function runToEnd(app: Lovage, sender: Sender, call: Addressed): Promise<v
       log: consoleLog,
       // Nobody else can look at it before it has ended.
       updateState: async () => {},
+      stream: () => ({ write: async () => {}, end: async () => {} }),
     };
     const isExpired = message.expires !== null && parseTime(message.expires) < clock.now();
     const runOnce = async () => {

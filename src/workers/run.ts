@@ -6,6 +6,7 @@ import { parseTime } from "../protocol/time.ts";
 import { attemptOf, sentOf } from "../protocol/message.ts";
 import { type Row, taskKey } from "../results/backend.ts";
 import { isOutcomeOf, isRepeatable } from "../results/record.ts";
+import { createStream } from "../results/stream.ts";
 import type { Signals } from "../signals.ts";
 import { FAILURE } from "../states.ts";
 import { type Conclusion, conclude, describe, factsOf, ranTask, waitingMeta } from "./conclude.ts";
@@ -118,6 +119,13 @@ const attemptAt = (
   sender: context,
   log: context.log,
   updateState: (state, meta) => updateState(context, job, claimed, state, meta),
+  stream: () =>
+    createStream({
+      backend: () => context.engine.backend(),
+      clock: context.engine.clock,
+      id: job.message.id,
+      run: context.engine.uuid(),
+    }),
 });
 
 /** Sends what follows from a job's row, as the job's part where anybody asks whose it is. */

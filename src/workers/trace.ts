@@ -36,6 +36,7 @@ import {
   useScopeStorage,
 } from "../tasks/context.ts";
 import { AsyncResult } from "../results/async-result.ts";
+import type { StreamWriter } from "../results/stream.ts";
 import { bindTask, callTask } from "../tasks/direct.ts";
 import { loggerOf, type Say, sayer } from "../tasks/logger.ts";
 import { checkCallOptions, type TaskOptions } from "../tasks/options.ts";
@@ -117,6 +118,8 @@ export interface Attempt {
   /** Sends on what the task adds to its chord. */
   readonly sender: Sender;
   updateState(state: string, meta: unknown): Promise<void>;
+  /** Makes what keeps the chunks that the task writes, if it does. */
+  stream(): StreamWriter;
 }
 
 export interface Traced<O = Outcome> {
@@ -369,6 +372,7 @@ function openScope(attempt: Attempt, signal: AbortSignal): OpenScope {
   let ended = false;
   let added = 0;
   let retriesAllowed: number | null | undefined;
+  let written: StreamWriter | undefined;
   const assertOpen = (call: string) => {
     if (!open) throw new ContextSettledError(message.id, call);
   };
@@ -440,6 +444,15 @@ function openScope(attempt: Attempt, signal: AbortSignal): OpenScope {
         })(),
       );
     },
+    write(chunk) {
+      return track(
+        (async () => {
+          assertOpen("write()");
+          written ??= attempt.stream();
+          await written.write(chunk);
+        })(),
+      );
+    },
     replace(signature: SignatureLike) {
       assertOpen("replace()");
       const canvas = datedCanvas(checkReplacement(checkCanvas(signatureData(signature))), task.app.engine.moment);
@@ -480,6 +493,7 @@ function openScope(attempt: Attempt, signal: AbortSignal): OpenScope {
       // Tasks may send from what they started and did not await: look again until nothing is left.
       let failed: PromiseRejectedResult | undefined;
       while (pending.size > 0) failed ??= (await Promise.allSettled(pending)).find((end) => end.status === "rejected");
+      await written?.end();
       if (failed !== undefined) throw failed.reason;
     },
     failed: failed.promise,
