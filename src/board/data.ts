@@ -190,6 +190,8 @@ const MOST_RELATIVES = 50;
 const MOST_CHOSEN = 100_000;
 /** Tasks that are acted on at a time, and between two words of how far it is. */
 const TOGETHER = 50;
+/** Who waits less than that wants a page at once, and updates it afterwards. */
+const FIRST_UPDATE_MS = 1_000;
 /** A search of the journal that has found less than a page ends after so many milliseconds. */
 const SEARCH_MS = 1_500;
 
@@ -265,12 +267,14 @@ export function createData(app: Lovage, options: DataOptions = {}) {
     refresh,
 
     async overview(span: Span, patience: Patience): Promise<Overview> {
+      // What is read through the journal comes with the first update, and does not keep the rest from being shown.
+      const slow = patience.wait < FIRST_UPDATE_MS ? { ...patience, wait: 0 } : patience;
       const [queueStates, workerInfos, inHand, slots, summary] = await Promise.all([
         queues.get(patience),
         workers.get(patience),
-        active.get(patience),
+        active.get(slow),
         coming.get(patience),
-        told[span].get(patience),
+        told[span].get(slow),
       ]);
       return { queues: queueStates, workers: workerInfos, active: inHand, coming: slots, told: summary };
     },

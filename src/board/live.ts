@@ -9,7 +9,10 @@ export type Part<T> = { readonly value: T } | { readonly problem: string } | { r
 
 /** How an answer is asked for, in milliseconds. */
 export interface Patience {
-  /** Who asks waits so long at most: then they get what was read before, or a part that is `pending`. */
+  /**
+   * Who asks waits so long at most: then they get what was read before, or a part that is `pending`. With 0 nothing is read
+   * for it: a look at a file keeps everybody else waiting too.
+   */
   readonly wait: number;
   /** What was read so long ago is not read again. Default: as long as what is asked for is kept. */
   readonly maxAge?: number | undefined;
@@ -65,6 +68,7 @@ export function kept<T>(read: () => Promise<T>, age: number, now: () => number):
   return {
     async get({ wait, maxAge = age }) {
       if (last !== undefined && now() - last.at < Math.min(age, maxAge)) return last.part;
+      if (wait === 0) return { pending: true };
       const answer = reading ?? start();
       if (wait === Number.POSITIVE_INFINITY) return answer;
       let timer: ReturnType<typeof setTimeout> | undefined;

@@ -2,9 +2,14 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { chord, Lovage, Reject } from "lovage";
 import { createBoard } from "lovage/board";
+import { testApp } from "lovage/testing";
 import type { Page } from "playwright-core";
-import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from "vitest";
+import { z } from "zod";
+import { writeWorker } from "../../src/control/rows.ts";
+import type { JournalEntry, JournalKind } from "../../src/journal/entry.ts";
 import { browser, serveBoard, violations, visit } from "./chromium.ts";
 import { playScene, type Scene } from "./scene.ts";
 
@@ -201,6 +206,7 @@ describe.skipIf(!started)("every action", () => {
 
   test("a failed task is sent with other arguments, as a new one", async () => {
     const [failed = ""] = await failedCharges();
+    at().mend();
     const page = await open(`/tasks/${failed}`);
     await page.getByLabel("Positional arguments").fill('[{"order": 1, "cents": 5, "card": "amex"}]');
     await ask(page, "Send it with these arguments", "Send it with these arguments");
@@ -279,6 +285,7 @@ describe.skipIf(!started)("every action", () => {
   });
 
   test("a task is sent by a form of its schema, which says what it does not take", async () => {
+    at().mend();
     const page = await open("/call?task=payments.charge");
     await page.getByLabel("order").fill("0");
     await page.getByLabel("cents").fill("700");
@@ -293,4 +300,253 @@ describe.skipIf(!started)("every action", () => {
     await at().t.advance({ minutes: 1 });
     expect(await at().app.result(id).get()).toEqual({ order: 77, charged: 700 });
   });
+});
+
+describe.skipIf(!started)("a page that stays open", () => {
+  const at = stage({ failing: 6, photos: 10 });
+
+  test("shows what changes without being asked, keeps what somebody is doing, and says when it cannot", async () => {
+    const board = createBoard(at().app, { refresh: 0.2 });
+    const served = await serveBoard(board.fetch);
+    const { port } = new URL(served.url);
+    const page = await visit(started, `${served.url}/tasks`, { allowed: /ERR_CONNECTION_REFUSED/ });
+    await page.getByText("Live", { exact: true }).waitFor();
+    await page.getByLabel("Task, or a pattern").fill("half of a na");
+    await page
+      .getByRole("checkbox", { name: /^Choose/ })
+      .nth(3)
+      .check();
+    await at().app.sendTask("shop.checkout", [31_337]);
+    await at().t.advance({ seconds: 5 });
+    await page.getByText("[31337]").waitFor();
+    expect(await page.getByLabel("Task, or a pattern").inputValue()).toBe("half of a na");
+    expect(await page.getByRole("checkbox", { name: /^Choose/, checked: true }).count()).toBe(1);
+    await served.close();
+    await page.getByText(/Not live since \d\d:\d\d:\d\d: no connection/).waitFor();
+    onTestFinished((await serveBoard(board.fetch, Number(port))).close);
+    await page.getByText("Live", { exact: true }).waitFor();
+  });
+
+  test("is told what it may not do where the board is read-only, and has no button for it", async () => {
+    const served = await serveBoard(createBoard(at().app, { readOnly: true }).fetch);
+    onTestFinished(served.close);
+    const page = await visit(started, served.url);
+    for (const path of [
+      "/",
+      "/tasks",
+      "/failures",
+      "/dead-letters",
+      "/beat",
+      "/call",
+      `/tasks/${at().ids.charge}`,
+      `/workflows/${at().ids.album}`,
+    ]) {
+      await page.goto(served.url + path);
+      const buttons = await page.locator("main button:not(form[method=get] button)").allTextContents();
+      expect([path, buttons]).toEqual([path, []]);
+      expect(await page.locator("form[method=post], input[type=checkbox]:not(form[method=get] input)").count()).toBe(0);
+    }
+  });
+
+  test("weighs less than 200 KB with all that it loads, and only a part of that the second time", async () => {
+    const page = await visit(started, "about:blank", { own: at().url });
+    const sizes: number[] = [];
+    page.on("requestfinished", async (request) => {
+      const { responseBodySize, responseHeadersSize } = await request.sizes();
+      sizes.push(responseBodySize + responseHeadersSize);
+    });
+    for (const path of ["/", `/workflows/${at().ids.album}`, "/tasks"]) {
+      sizes.length = 0;
+      await page.goto(at().url + path, { waitUntil: "networkidle" });
+      const total = sizes.reduce((sum, size) => sum + size, 0);
+      expect(sizes.length).toBeGreaterThan(path === "/" ? 4 : 0);
+      expect(total).toBeLessThan(path === "/" ? 120_000 : 60_000);
+    }
+  });
+});
+
+describe.skipIf(!started)("what people who mean harm have written", () => {
+  /** A name may have no control characters; all else that is shown may. */
+  const named = `"'><img src=x onerror=pwned=1><script>pwned=1</script>\u202e`;
+  const evil = `"'><img src=x onerror=pwned=1></textarea><script>pwned=1</script>\u001b[31m\u202e\u2066\u0000{{1}}\${1}`;
+  const long = evil + "x".repeat(1_000_000);
+  const folder = mkdtempSync(join(tmpdir(), "lovage-board-"));
+  const url = `sqlite:///${join(folder, "lovage.db")}`;
+  const app = new Lovage(`evil ${evil}`, { brokerUrl: url, resultBackend: url });
+  let served: Awaited<ReturnType<typeof serveBoard>>;
+  let paths: readonly string[] = [];
+
+  beforeAll(async () => {
+    class Evil extends Error {
+      override readonly name = evil.slice(0, 60);
+    }
+    const task = app.task(named, { schema: z.tuple([z.object({ [evil]: z.string().describe(evil) })]) }, () => {
+      throw new Evil(long, { cause: new Error(long) });
+    });
+    const echo = app.task("echo", { params: ["value"] }, (value: unknown) => value);
+    const reject = app.task("reject", () => {
+      throw new Reject(evil, { requeue: false });
+    });
+    const t = testApp(app, { config: { brokerUrl: url, resultBackend: url } });
+    const failed = await task.delay({ [evil]: long });
+    const echoed = await echo.applyAsync([], { kwargs: { value: evil }, taskId: `${evil.slice(0, 120)}` });
+    const large = await echo.delay(long);
+    const body = chord([echo.s(evil), echo.s(evil)], echo.s());
+    const { id } = await body.delay();
+    await reject.delay();
+    await t.put(evil, "celery");
+    await t.put(long.slice(0, 500_000), "celery");
+    await t.drain();
+    const now = app.engine.clock.now();
+    const journal = await app.engine.journal();
+    const fields = [
+      "id",
+      "task",
+      "queue",
+      "state",
+      "worker",
+      "root",
+      "parent",
+      "group",
+      "chord",
+      "args",
+      "kwargs",
+      "entry",
+      "action",
+      "by",
+    ];
+    const entry = (kind: string, text: string) => ({
+      time: now,
+      kind: kind as JournalKind,
+      ...Object.fromEntries(fields.map((field) => [field, text])),
+      error: { type: text, message: text },
+      runtime: 1,
+      waited: 1,
+    });
+    for (const kind of ["task", "running", "deadLetter", "unsent", "revoke", "slot", "join", "control", evil])
+      await journal.append([entry(kind, evil)]);
+    // Numbers that are none, and a text of a megabyte in each field.
+    await journal.append([
+      entry("task", long),
+      { ...entry("task", "odd"), runtime: evil, waited: evil, retries: evil, slot: evil } as unknown as JournalEntry,
+    ]);
+    await app.beat.put(evil.slice(0, 80), { task: "echo", schedule: 60, args: [evil] });
+    await app.control.pause("celery", { by: evil.slice(0, 100) });
+    const backend = await app.engine.backend();
+    await writeWorker(
+      backend,
+      {
+        name: evil,
+        pid: 1,
+        host: evil,
+        queues: [evil],
+        concurrency: 1,
+        since: now,
+        seen: now,
+        done: 1,
+        version: evil,
+        active: [{ id: evil, task: evil, queue: evil, started: now }],
+        reserved: [],
+        running: 1,
+        waiting: 0,
+        registered: [evil],
+      },
+      false,
+    );
+    served = await serveBoard(createBoard(app).fetch);
+    const query = encodeURIComponent(evil);
+    paths = [
+      "/",
+      "/tasks",
+      "/failures",
+      "/failures?span=week",
+      "/dead-letters",
+      "/beat",
+      `/call?task=${encodeURIComponent(named)}`,
+      "/call?task=echo",
+      ...[failed.id, echoed.id, large.id, id, evil].flatMap((one) => [
+        `/tasks/${encodeURIComponent(one)}`,
+        `/workflows/${encodeURIComponent(one)}`,
+      ]),
+      `/tasks?text=${query}&task=${query}&queue=${query}&worker=${query}&root=${query}&state=${query}&from=1d`,
+      `/failures?task=${query}&span=${query}`,
+      `/dead-letters?queue=mail&task=${query}&reason=${query}`,
+      `/call?task=${query}`,
+    ];
+  });
+  afterAll(async () => {
+    await served.close();
+    await app.close();
+    rmSync(folder, { recursive: true, force: true });
+  });
+
+  test("is text on every page, shortened, and runs nowhere", async () => {
+    const page = await visit(started, served.url);
+    for (const path of paths) {
+      const answer = await page.goto(served.url + path, { waitUntil: "load" });
+      expect([path, answer?.status()]).toEqual([path, 200]);
+      const source = (await answer?.text()) ?? "";
+      expect(source.length).toBeLessThan(400_000);
+      // Neither in the source …
+      expect(source).not.toContain("<img");
+      // … nor in what is read, where marks would turn it around, …
+      const read = (await page.locator("main").innerText()) + (await page.title());
+      expect(read).not.toMatch(/[\u202a-\u202e\u2066-\u2069]|(?![\n\t])\p{Cc}/u);
+      // … nor in what the browser made of it, nor by the script that updates it.
+      const odd = await page.evaluate(
+        `[typeof pwned, document.querySelectorAll("main script, main img, main [onerror], main [style*=expression]").length]`,
+      );
+      expect([path, odd]).toEqual([path, ["undefined", 0]]);
+    }
+  });
+
+  test("is read as it is where a filter asks for it in a way that is none", async () => {
+    const page = await visit(started, served.url, { allowed: /400/ });
+    await page.goto(`${served.url}/tasks?from=${encodeURIComponent(evil)}`);
+    expect(await page.locator("main").textContent()).toContain("is not a time");
+    expect(await page.evaluate("typeof pwned")).toBe("undefined");
+    expect(await violations(page)).toEqual([]);
+  });
+});
+
+test("the overview is there in less than a tenth of a second, with 100,000 entries in the journal of its hour", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "lovage-board-"));
+  const url = `sqlite:///${join(folder, "lovage.db")}`;
+  const app = new Lovage("large", { brokerUrl: url, resultBackend: url, taskQueues: { celery: {}, mail: {} } });
+  onTestFinished(async () => {
+    await app.close();
+    rmSync(folder, { recursive: true, force: true });
+  });
+  const journal = await app.engine.journal();
+  const now = Date.now();
+  const entry = (number: number): JournalEntry => ({
+    time: now - 3_500_000 + number * 35,
+    kind: "task",
+    id: `00000000-0000-4000-8000-${String(number).padStart(12, "0")}`,
+    task: `shop.${number % 7}`,
+    queue: "celery",
+    worker: "celery@shop",
+    args: `[${number}]`,
+    runtime: 0.1,
+    waited: 0.01,
+    ...(number % 50 === 0
+      ? { state: "FAILURE", error: { type: "Down", message: `no answer ${number}` } }
+      : { state: "SUCCESS" }),
+  });
+  for (let at = 0; at < 1_000; at++)
+    await journal.append(Array.from({ length: 100 }, (_, index) => entry(at * 100 + index)));
+  const times: number[] = [];
+  for (let round = 0; round < 5; round++) {
+    // One that has read nothing yet.
+    const board = createBoard(app);
+    const begun = performance.now();
+    const text = await (await board.fetch(new Request("http://127.0.0.1/"))).text();
+    times.push(performance.now() - begun);
+    expect(text).toContain("Queues</h2>");
+    // What takes longer follows with the first update.
+    const later = await board.fetch(new Request("http://127.0.0.1/", { headers: { "x-board": "live" } }));
+    expect(await later.text()).toContain("data-plot");
+  }
+  // The other processes of a busy machine are not what is measured.
+  expect(Math.min(...times)).toBeLessThan(100);
 });

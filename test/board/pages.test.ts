@@ -184,7 +184,7 @@ describe("a form for arguments", () => {
       ]),
     );
     expect(html).toMatch(/name="args\/0\/order" type="number" data-kind="number" step="1" min="1" max="9" required/);
-    expect(html).toMatch(/<select name="args\/0\/card" required>\s*<option>visa<\/option>/);
+    expect(html).toMatch(/<select name="args\/0\/card" required>\s*<option value="visa">visa<\/option>/);
     expect(html).toMatch(/name="args\/0\/note" data-kind="text" maxlength="20" value/);
     expect(html).toMatch(/<select name="args\/0\/gift" data-kind="boolean"/);
     expect(html).toMatch(/<textarea name="args\/0\/lines" data-kind="json" data-of="list" required/);

@@ -52,7 +52,7 @@ const putForm = (tasks: readonly string[]): Html =>
     { title: "Put an entry", hint: "It is kept beside the queues, over one that was put under the same name." },
     html`<div class="in"><form class="form" method="post" data-send="${JSON.stringify({ path: "/beat/put", body: {}, label: "Put the entry", done: "The entry is put." })}">
 <label class="field">Name<input name="name" required autocomplete="off"></label>
-<label class="field">Task<select name="task" required><option value=""></option>${tasks.map((name) => html`<option>${name}</option>`)}</select></label>
+<label class="field">Task<select name="task" required><option value=""></option>${tasks.map((name) => html`<option value="${name}">${line(name, 100)}</option>`)}</select></label>
 <label class="field"><span>Schedule <span class="hint">seconds, such as 30, or five fields of crontab, such as */15 * * * *</span></span><input name="schedule" required autocomplete="off" placeholder="*/15 * * * *"></label>
 <label class="field">Positional arguments: a list of JSON<textarea name="args" data-kind="json" data-of="list" spellcheck="false"></textarea></label>
 <div class="row"><button type="submit" class="main">Put the entry</button></div></form></div>`,

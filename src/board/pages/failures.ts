@@ -3,7 +3,7 @@ import { html } from "hono/html";
 import { spark } from "./graph.ts";
 import { type Part, type SparkedGroup, type Span, SPANS } from "../data.ts";
 import { spanTabs } from "./overview-parts.ts";
-import { act, card, empty, type Html, href, nothing, partOf, taskLink, type View, when } from "./parts.ts";
+import { act, card, empty, type Html, href, isNamed, nothing, partOf, taskLink, type View, when } from "./parts.ts";
 import { count, line, some } from "./words.ts";
 
 /** What `retryFailed` finds a group by: the longest piece of its message that is the same in all, else the error's class. */
@@ -53,7 +53,7 @@ function groupRow(view: View, group: SparkedGroup, from: number, span: Span): Ht
   const letter = example.kind === "deadLetter" || example.deadLetter === true;
   const retry = letter
     ? html`<a class="button slim" href="${href(view, "/dead-letters", { task })}">Dead letters</a>`
-    : task === undefined
+    : !isNamed(task)
       ? nothing
       : act(view, {
           path: "/failures/retry",

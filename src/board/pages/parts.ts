@@ -92,6 +92,13 @@ export const took = (seconds: number | null | undefined): string =>
 export const number = (value: number | undefined): Html | "" =>
   value === undefined ? nothing : html`<span class="${value === 0 ? "zero" : ""}">${count(value)}</span>`;
 
+/** No id or name that is longer is linked or acted on: a foreign message may have one of a megabyte. */
+const MOST_NAMED = 500;
+
+export const isNamed = (text: string | undefined): text is string => text !== undefined && text.length <= MOST_NAMED;
+
+const cut = (text: string): string => text.slice(0, MOST_NAMED).toWellFormed();
+
 /** A path of the board, with its question. What is `undefined` or empty is left out. */
 export function href(
   { base }: Pick<View, "base">,
@@ -100,15 +107,15 @@ export function href(
 ): string {
   const params = new URLSearchParams();
   for (const [name, value] of Object.entries(query)) {
-    if (typeof value === "object") for (const one of value) params.append(name, one);
-    else if (value !== undefined && value !== "") params.append(name, String(value));
+    if (typeof value === "object") for (const one of value) params.append(name, cut(one));
+    else if (value !== undefined && value !== "") params.append(name, cut(String(value)));
   }
   const asked = params.toString();
   return `${base}${path}${asked === "" ? "" : `?${asked}`}`;
 }
 
-export const taskPath = (view: View, id: string): string => href(view, `/tasks/${encodeURIComponent(id)}`);
-export const workflowPath = (view: View, id: string): string => href(view, `/workflows/${encodeURIComponent(id)}`);
+export const taskPath = (view: View, id: string): string => href(view, `/tasks/${encodeURIComponent(cut(id))}`);
+export const workflowPath = (view: View, id: string): string => href(view, `/workflows/${encodeURIComponent(cut(id))}`);
 
 /** An id, shortened to what tells it from others, with all of it for who points at it. */
 export const taskLink = (view: View, id: string | undefined, text?: string): Html | "" =>

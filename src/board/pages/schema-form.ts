@@ -40,7 +40,7 @@ function schemaField(
   const choices: unknown = given["enum"] ?? (given["const"] === undefined ? undefined : [given["const"]]);
   if (Array.isArray(choices) && choices.every((one) => typeof one === "string"))
     return wrap(
-      html`<select name="${name}"${isNeeded}>${required ? nothing : html`<option value=""></option>`}${choices.map((one) => html`<option${one === fallback ? html` selected` : nothing}>${one}</option>`)}</select>`,
+      html`<select name="${name}"${isNeeded}>${required ? nothing : html`<option value=""></option>`}${choices.map((one) => html`<option value="${one}"${one === fallback ? html` selected` : nothing}>${line(one, 100)}</option>`)}</select>`,
     );
   switch (given["type"]) {
     case "string":

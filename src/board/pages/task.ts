@@ -19,6 +19,9 @@ import {
 } from "./parts.ts";
 import { block, line } from "./words.ts";
 
+/** Characters of arguments that a form holds. */
+const MOST_EDITED = 50_000;
+
 const ENDED = new Set(["SUCCESS", "FAILURE", "REVOKED", "IGNORED"]);
 
 export function taskContent(view: View, task: TaskDetail): Html {
@@ -98,6 +101,11 @@ function actions(view: View, { id, state: name, retryable }: TaskDetail): Html {
 /** A new task, as the arguments are others. */
 function retryForm(view: View, { task, args, kwargs, queue, retryable }: TaskDetail): Html | "" {
   if (view.readOnly || task === undefined || !retryable) return nothing;
+  if ((args?.length ?? 0) + (kwargs?.length ?? 0) > MOST_EDITED)
+    return card(
+      { title: "Retry with other arguments" },
+      html`<p class="in soft">Its arguments are too long to be changed here. Send it by the command line: <code>lovage call</code></p>`,
+    );
   const send = {
     path: "/tasks",
     body: { task, ...(queue !== undefined && { queue }) },

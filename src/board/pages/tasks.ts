@@ -12,6 +12,7 @@ import {
   empty,
   type Html,
   href,
+  isNamed,
   lookOf,
   mark,
   nothing,
@@ -98,7 +99,7 @@ function taskRow(view: View, entry: JournalEntry): Html {
   const given = [args, kwargs === "{}" ? undefined : kwargs].filter((one) => one !== undefined).join(" ");
   const pick = view.readOnly
     ? nothing
-    : html`<td class="tight">${id === undefined ? nothing : html`<label><input type="checkbox" data-pick value="${id}"><span class="sr">Choose ${name} ${line(id, 60)}</span></label>`}</td>`;
+    : html`<td class="tight">${!isNamed(id) ? nothing : html`<label><input type="checkbox" data-pick value="${id}"><span class="sr">Choose ${name} ${line(id, 60)}</span></label>`}</td>`;
   const told =
     error === undefined
       ? html`<span class="soft mono">${line(given, 120)}</span>`

@@ -9,6 +9,7 @@ import {
   empty,
   type Html,
   href,
+  isNamed,
   lookOf,
   nothing,
   note,
@@ -20,6 +21,9 @@ import {
   when,
 } from "./parts.ts";
 import { count, line, some } from "./words.ts";
+
+/** Tasks that one button is for: their ids are in the page. */
+const MOST_ACTED = 1_000;
 
 /** More rows than that nobody reads; the list of tasks has filters. */
 const MOST_ROWS = 50;
@@ -33,7 +37,11 @@ export function workflowContent(view: View, workflow: Workflow): Html {
       html`Its entries have expired, or it was never sent. <a href="${href(view, "/tasks", { text: id })}">Look for the id</a> in the list of tasks.`,
     );
   const states = tally(tasks);
-  const idsOf = (of: (state: string) => boolean) => tasks.filter((task) => of(task.state)).map((task) => task.id);
+  const idsOf = (of: (state: string) => boolean) =>
+    tasks
+      .filter((task) => of(task.state) && isNamed(task.id))
+      .slice(0, MOST_ACTED)
+      .map((task) => task.id);
   const failed = idsOf((one) => one === "FAILURE");
   const open = idsOf((one) => one === "PENDING" || one === "RETRY" || one === "STARTED");
   const retry =
