@@ -2,6 +2,7 @@
  * A Lambda function that calls tasks, bundled as people bundle: it runs with the SDK that it finds on Lambda, of whatever
  * age, and with none where it brought its own.
  */
+import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
@@ -14,7 +15,7 @@ import { env, exec, installPacked, root } from "./packed.ts";
 
 /** Of a year and of a month ago, as Lambda's own may be, or older. */
 const SDKS = ["3.940.0", "3.1158.0"] as const;
-const CLIENTS = ["sqs", "dynamodb", "eventbridge", "scheduler"];
+const CLIENTS = ["sqs", "dynamodb", "eventbridge", "scheduler", "s3"];
 
 interface Caller {
   readonly options: BuildOptions;
@@ -44,10 +45,11 @@ const CALLERS: Readonly<Record<string, Caller>> = {
 };
 
 let user: string;
+let tarball: string;
 let remove: () => void;
 let out: string;
 beforeAll(async () => {
-  ({ user, remove } = await installPacked());
+  ({ user, tarball, remove } = await installPacked());
   out = mkdtempSync(join(user, "..", "out-"));
   writeFileSync(
     join(user, "function.ts"),
@@ -63,9 +65,9 @@ beforeAll(async () => {
   );
   await Promise.all(SDKS.map(installSdk));
 }, 180_000);
-afterAll(() => remove());
+afterAll(() => remove(), 60_000);
 
-const sdkFolder = (version: string) => join(root, ".cache", `sdk-${version}`);
+const sdkFolder = (version: string) => join(root, ".cache", `sdk-${version}-${CLIENTS.length}`);
 
 async function installSdk(version: string): Promise<void> {
   const folder = sdkFolder(version);
@@ -89,8 +91,8 @@ const ANSWERS: Readonly<Record<string, (asked: { readonly Entries?: readonly { r
     BatchGetItem: () => ({ Responses: {}, UnprocessedKeys: {} }),
   };
 
-/** Runs a bundle's handler as Lambda would, in a folder that has nothing but this SDK beside it. */
-async function run(file: string): Promise<{ readonly said: string; readonly asked: readonly string[] }> {
+/** Answers as AWS does, and notes what it was asked for. The environment is that of whoever asks it. */
+async function startAws() {
   const asked: string[] = [];
   const server = createServer(async (request, response) => {
     const action = String(request.headers["x-amz-target"]).split(".").at(-1) ?? "";
@@ -99,20 +101,31 @@ async function run(file: string): Promise<{ readonly said: string; readonly aske
     response.writeHead(200, { "content-type": "application/x-amz-json-1.0" }).end(JSON.stringify(answer));
   }).listen(0, "127.0.0.1");
   await once(server, "listening");
+  const environment = {
+    AWS_ENDPOINT_URL: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    AWS_REGION: "eu-west-1",
+    AWS_ACCESS_KEY_ID: "key",
+    AWS_SECRET_ACCESS_KEY: "secret",
+    LOVAGE_BROKER_URL: "sqs://eu-west-1",
+    LOVAGE_RESULT_BACKEND: "dynamodb://eu-west-1/celery",
+  };
+  const close = () => {
+    server.closeAllConnections();
+    server.close();
+  };
+  return { asked, environment, close };
+}
+
+/** Runs a bundle's handler as Lambda would, in a folder that has nothing but this SDK beside it. */
+async function run(file: string): Promise<{ readonly said: string; readonly asked: readonly string[] }> {
+  const { asked, environment, close } = await startAws();
   const script = `
     const loaded = await import(${JSON.stringify(file)});
     console.log(await (loaded.handler ?? loaded.default.handler)());`;
   const { stdout } = await exec(process.execPath, ["--input-type=module", "-e", script], {
     cwd: join(file, ".."),
-    env: {
-      AWS_ENDPOINT_URL: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
-      AWS_REGION: "eu-west-1",
-      AWS_ACCESS_KEY_ID: "key",
-      AWS_SECRET_ACCESS_KEY: "secret",
-      LOVAGE_BROKER_URL: "sqs://eu-west-1",
-      LOVAGE_RESULT_BACKEND: "dynamodb://eu-west-1/celery",
-    },
-  }).finally(() => server.close());
+    env: environment,
+  }).finally(close);
   return { said: stdout.trim(), asked };
 }
 
@@ -139,3 +152,65 @@ describe.each(Object.entries(CALLERS))("%s", (name, { options, external }) => {
     await expect(run(await bundle("none"))).rejects.toThrow(/Cannot find (module|package) '@aws-sdk\/client-/);
   });
 });
+
+/** The framework that bundles on its own terms: what is deployed is the folder that it makes. */
+describe("Next.js", () => {
+  const folder = join(root, ".cache/next-16.4.6");
+  const page = "export default function Layout({ children }) { return children; }";
+  const route = `
+    import { Lovage } from "lovage";
+    export const dynamic = "force-dynamic";
+    const app = new Lovage("shop");
+    const add = app.task("shop.add", (x, y) => x + y);
+    export async function GET() {
+      const result = await add.delay(2, 3);
+      return new Response(await result.state());
+    }`;
+
+  beforeAll(async () => {
+    mkdirSync(join(folder, "app/api"), { recursive: true });
+    writeFileSync(join(folder, "package.json"), JSON.stringify({ private: true }));
+    writeFileSync(join(folder, "app/layout.js"), page);
+    writeFileSync(join(folder, "app/api/route.js"), route);
+    const settings = { output: "standalone", turbopack: { root: folder } };
+    writeFileSync(join(folder, "next.config.mjs"), `export default ${JSON.stringify(settings)};`);
+    const packages = ["next@16.4.6", "react@19.3.1", "react-dom@19.3.1", tarball];
+    await exec("npm", ["install", "--no-audit", "--no-fund", ...packages], { cwd: folder, env });
+    const next = join(folder, "node_modules/next/dist/bin/next");
+    await exec(process.execPath, [next, "build"], { cwd: folder, env: { ...env, NEXT_TELEMETRY_DISABLED: "1" } });
+  }, 300_000);
+
+  test("a route handler of what it has built calls a task", { timeout: 60_000 }, async () => {
+    const { asked, environment, close } = await startAws();
+    const server = spawn(process.execPath, ["server.js"], {
+      cwd: join(folder, ".next/standalone"),
+      env: { ...env, ...environment, PORT: String(await freePort()), HOSTNAME: "127.0.0.1" },
+    });
+    try {
+      const url = await new Promise<string>((found, lost) => {
+        let said = "";
+        server.stdout.on("data", (text: Buffer) => {
+          said += text.toString();
+          const [address] = /http:\/\/127\.0\.0\.1:\d+/.exec(said) ?? [];
+          if (address !== undefined && said.includes("Ready")) found(address);
+        });
+        server.once("exit", () => lost(new Error(`the server ended:\n${said}`)));
+      });
+      const response = await fetch(`${url}/api`);
+      expect([response.status, await response.text()]).toEqual([200, "PENDING"]);
+      expect(asked).toEqual(["GetQueueUrl", "SendMessageBatch", "BatchGetItem"]);
+    } finally {
+      server.kill();
+      close();
+    }
+  });
+});
+
+/** It is asked for a port, and says 3000 where it is given none. */
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as AddressInfo;
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}

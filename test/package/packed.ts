@@ -20,7 +20,11 @@ export const env = Object.fromEntries(Object.entries(process.env).filter(([name]
 env["PATH"] = `${resolve(process.execPath, "..")}:${env["PATH"]}`;
 
 /** Packs the package, and installs it in an empty folder, which is given. */
-export async function installPacked(): Promise<{ readonly user: string; remove(): void }> {
+export async function installPacked(): Promise<{
+  readonly user: string;
+  readonly tarball: string;
+  remove(): void;
+}> {
   const folder = mkdtempSync(join(tmpdir(), "lovage-install-"));
   const [copy, user] = [join(folder, "copy"), join(folder, "user")];
   mkdirSync(copy);
@@ -32,8 +36,8 @@ export async function installPacked(): Promise<{ readonly user: string; remove()
   symlinkSync(join(root, "node_modules"), join(copy, "node_modules"));
   mkdirSync(user);
   await exec("npm", ["pack", "--pack-destination", folder], { cwd: copy, env });
-  const [tarball = ""] = readdirSync(folder).filter((name) => name.endsWith(".tgz"));
+  const tarball = join(folder, readdirSync(folder).find((name) => name.endsWith(".tgz")) ?? "");
   writeFileSync(join(user, "package.json"), JSON.stringify({ private: true, type: "module" }));
-  await exec("npm", ["install", "--no-audit", "--no-fund", join(folder, tarball)], { cwd: user, env });
-  return { user, remove: () => rmSync(folder, { recursive: true }) };
+  await exec("npm", ["install", "--no-audit", "--no-fund", tarball], { cwd: user, env });
+  return { user, tarball, remove: () => rmSync(folder, { recursive: true }) };
 }
