@@ -311,7 +311,6 @@ export const OPERATIONS: readonly Operation[] = [
       },
       args: { type: "list", is: "Positional arguments. Default: none" },
       kwargs: { type: "object", is: "Keyword arguments. Default: none" },
-      zone: { type: "text", is: "Its time zone. Default: the app's" },
       queue: { type: "text", is: "The queue to send to. Default: by the task's routes" },
     },
     run: async (data, { name, queue, ...entry }, doing) =>

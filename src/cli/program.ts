@@ -1,9 +1,11 @@
 /** The commands of `lovage`. */
 import { Command } from "commander";
 import { beatCommand } from "./beat.ts";
+import { boardCommand } from "./board.ts";
 import { dlqCommand } from "./dlq.ts";
 import { envCommand } from "./env.ts";
 import { EXIT_HELP } from "./exit.ts";
+import { mcpCommand } from "./mcp.ts";
 import { operateCommands } from "./operate.ts";
 import { purgeCommand, queuesCommand } from "./queues.ts";
 import { callCommand, inspectCommand, resultCommand } from "./tasks.ts";
@@ -36,6 +38,8 @@ Examples:
   envCommand(program);
   inspectCommand(program);
   operateCommands(program);
+  boardCommand(program);
+  mcpCommand(program);
   childCommand(program);
   return program;
 }

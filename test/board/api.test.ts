@@ -1,6 +1,8 @@
 /** The board's API, and who may use it. Its pages are looked at in a browser by `browser.test.ts`. */
 import { Lovage, Reject } from "lovage";
 import { type Board, type BoardOptions, createBoard } from "lovage/board";
+import { inPath } from "../../src/board/openapi.ts";
+import { OPERATIONS } from "../../src/board/operations.ts";
 import { beforeEach, describe, expect, test } from "vitest";
 import { stores } from "../flow/stores.ts";
 
@@ -54,6 +56,176 @@ describe.each(stores)("what is asked and done on %s", (_, start) => {
     const { entries } = await read(ask(board, "/api/tasks?state=SUCCESS"));
     expect(entries).toHaveLength(3);
   });
+
+  test("failed tasks run again by their ids, and it is said of each that cannot", async () => {
+    const failed = await send("shop.charge", 1);
+    await t.drain();
+    const answer = await read(post(board, "/api/tasks/retry", { ids: [failed.id, "nobody"] }));
+    expect(answer).toMatchObject({
+      count: 1,
+      failed: [{ id: "nobody", error: expect.stringContaining("nothing is stored") }],
+    });
+  });
+
+  test("what is for many goes on in the background, and says how far it is", async () => {
+    const ids = await Promise.all(
+      Array.from({ length: 120 }, async (_, order) => (await send("shop.charge", order)).id),
+    );
+    await t.drain();
+    const begun = await post(board, "/api/tasks/retry", { ids, background: true });
+    expect(begun.status).toBe(202);
+    const { id } = (await begun.json()) as { readonly id: string };
+    const seen = new Set<number>();
+    let work = await read(ask(board, `/api/operations/${id}`));
+    while (work.state === "running") {
+      seen.add(work.done);
+      await new Promise((resolve) => setTimeout(resolve, 1));
+      work = await read(ask(board, `/api/operations/${id}`));
+    }
+    expect(work).toMatchObject({
+      operation: "retry",
+      state: "done",
+      done: 120,
+      total: 120,
+      result: { count: 120, failed: [] },
+    });
+    expect((await ask(board, "/api/operations/none")).status).toBe(404);
+  });
+
+  test("tasks are counted and revoked, or forgotten, by a filter", async () => {
+    for (const order of [1, 2]) await send("shop.charge", order);
+    await t.drain();
+    const chosen = { task: "shop.*", state: "FAILURE" };
+    expect(await read(post(board, "/api/tasks/forget", { ...chosen, dryRun: true }))).toEqual({ count: 2, failed: [] });
+    expect((await read(ask(board, "/api/tasks?state=FAILURE"))).entries).toHaveLength(2);
+    expect(await read(post(board, "/api/tasks/forget", chosen))).toEqual({ count: 2, failed: [] });
+    const waiting = await send("shop.charge", 3);
+    await post(board, "/api/tasks/revoke", { ids: [waiting.id], terminate: true });
+    await t.drain();
+    expect(await waiting.state()).toBe("REVOKED");
+    const all = await post(board, "/api/tasks/revoke", {});
+    expect(all.status).toBe(400);
+    expect(await all.text()).toContain("a filter is needed");
+  });
+
+  test("a queue is paused by whoever is named, and resumed", async () => {
+    const annas = createBoard(app, { refresh: 0, authorize: () => ({ by: "anna" }) });
+    expect(await read(post(annas, "/api/queues/mail/pause"))).toEqual({ ok: true });
+    const state = (queues: readonly { readonly queue: string }[]) => queues.find(({ queue }) => queue === "mail");
+    expect(state(await read(ask(board, "/api/queues")))).toMatchObject({ paused: { by: "anna" } });
+    await post(annas, "/api/queues/mail/resume");
+    expect(state(await read(ask(board, "/api/queues")))).not.toHaveProperty("paused");
+    expect((await post(board, "/api/queues/nobody/pause")).status).toBe(404);
+    expect(await read(post(board, "/api/queues/mail/purge"))).toEqual({ count: 0 });
+  });
+
+  test("a dead letter is sent back with other arguments, another deleted", async () => {
+    await send("shop.reject");
+    await send("shop.reject");
+    await t.drain();
+    const { letters, queues } = await read(ask(board, "/api/dead-letters"));
+    expect(letters).toHaveLength(2);
+    expect(queues).toEqual(["celery"]);
+    expect(letters[0]).toMatchObject({ task: "shop.reject", queue: "celery" });
+    const [first, second] = letters;
+    const one = (letter: { readonly message: string }) => ({ queue: "celery", ids: [letter.message] });
+    expect(await read(post(board, "/api/dead-letters/redrive", { ...one(first), args: [9] }))).toEqual({
+      count: 1,
+      failed: [],
+    });
+    expect(await read(post(board, "/api/dead-letters/delete", one(second)))).toEqual({ count: 1, failed: [] });
+    expect((await read(post(board, "/api/dead-letters/delete", one(second)))).failed).toHaveLength(1);
+    await t.drain();
+    expect((await read(ask(board, "/api/dead-letters"))).letters).toMatchObject([{ task: "shop.reject" }]);
+  });
+
+  test("a task is sent, and told of with all that is known of it", async () => {
+    const { id } = await read(post(board, "/api/tasks", { task: "shop.charge", args: [7], id: "order/7 <b>" }));
+    expect(id).toBe("order/7 <b>");
+    await t.drain();
+    const told = await read(ask(board, `/api/tasks/${encodeURIComponent(id)}`));
+    expect(told).toMatchObject({ state: "FAILURE", args: "[7]", retryable: true, error: { type: "TypeError" } });
+    expect((await read(ask(board, `/api/workflows/${encodeURIComponent(id)}`))).tasks).toMatchObject([
+      { state: "FAILURE" },
+    ]);
+    expect((await post(board, "/api/tasks", { task: "shop.nobody" })).status).toBe(404);
+    const { entries } = await read(ask(board, `/api/tasks?kind=control`));
+    expect(entries[0]).toMatchObject({ action: "call", task: "shop.charge" });
+  });
+
+  test("an entry of the schedule is put, run, paused, and removed", async () => {
+    const put = { name: "nightly", task: "shop.charge", schedule: "0 3 * * *", args: [1] };
+    expect(await read(post(board, "/api/beat/put", put))).toEqual({ ok: true });
+    const [item] = await read(ask(board, "/api/beat"));
+    expect(item).toMatchObject({ runtime: "nightly", plan: { enabled: true } });
+    expect((await read(post(board, "/api/beat/run", { name: item.plan.name }))).id).toEqual(expect.any(String));
+    await post(board, "/api/beat/nightly/pause");
+    expect((await read(ask(board, "/api/beat")))[0].plan.enabled).toBe(false);
+    await post(board, "/api/beat/nightly/resume");
+    await post(board, "/api/beat/nightly/remove");
+    expect(await read(ask(board, "/api/beat"))).toEqual([]);
+    const wrong = await post(board, "/api/beat/put", { ...put, schedule: "at night" });
+    expect(wrong.status).toBe(400);
+    expect(await wrong.text()).toContain("five fields of crontab");
+  });
+
+  test("pages of tasks follow each other, and none is left out or told of twice", async () => {
+    for (let order = 0; order < 12; order++) await send("shop.charge", order);
+    await t.drain();
+    const seen: string[] = [];
+    let cursor = "";
+    do {
+      const { entries, next } = await read(ask(board, `/api/tasks?kind=task&limit=5${cursor}`));
+      seen.push(...entries.map((entry: { readonly id: string }) => entry.id));
+      cursor = next === undefined ? "" : `&cursor=${next}`;
+    } while (cursor !== "");
+    expect(seen).toHaveLength(12);
+    expect(new Set(seen).size).toBe(12);
+  });
+});
+
+describe("the API's own description", () => {
+  const app = new Lovage("shop");
+
+  test("it has every operation, under the words of the command line", async () => {
+    const document = await read(ask(createBoard(app, { basePath: "/board" }), "/board/api/openapi.json"));
+    expect(document).toMatchObject({ openapi: "3.1.0", servers: [{ url: "/board/api" }] });
+    const operations = Object.values<Record<string, { operationId: string }>>(document.paths).flatMap((methods) =>
+      Object.entries(methods).map(([method, { operationId }]) => [operationId, method]),
+    );
+    expect(operations).toHaveLength(OPERATIONS.length + 1);
+    for (const { name, changes } of OPERATIONS) expect(operations).toContainEqual([name, changes ? "post" : "get"]);
+    for (const { path, input } of OPERATIONS)
+      for (const name of inPath(path)) expect(Object.keys(input)).toContain(name);
+  });
+
+  test("one who may only look is offered nothing else, and gets 403", async () => {
+    const board = createBoard(app, { authorize: () => ({ readOnly: true }) });
+    const { paths } = await read(ask(board, "/api/openapi.json"));
+    for (const methods of Object.values(paths)) expect(Object.keys(methods as object)).toEqual(["get"]);
+    for (const { path, changes } of OPERATIONS) {
+      if (!changes) continue;
+      const answer = await post(createBoard(app, { readOnly: true }), `/api${path.replace(/\{\w+\}/, "x")}`);
+      expect([path, answer.status]).toEqual([path, 403]);
+    }
+  });
+});
+
+test.each([
+  ["/api/tasks?limit=many", "limit: must be a whole number from 1 to 1000"],
+  ["/api/tasks?limit=0", "limit: must be a whole number from 1 to 1000"],
+  ["/api/tasks?stat=FAILURE", "stat: is not known here; did you mean"],
+  ["/api/tasks?from=yesterday", "from: must be a time in ISO 8601, milliseconds since the epoch, or so long ago"],
+  ["/api/tasks?cursor=x", "cursor: must be the next of a page before"],
+  ["/api/failures?span=year", "span: must be one of hour, day, week"],
+  ["/api/tasks?from=1h&to=2h", "must be before to"],
+])("%s is refused by a sentence", async (path, why) => {
+  const answer = await ask(
+    createBoard(new Lovage("shop", { resultBackend: "memory://", brokerUrl: "memory://" })),
+    path,
+  );
+  expect(answer.status).toBe(400);
+  expect(((await answer.json()) as { error: { message: string } }).error.message).toContain(why);
 });
 
 test.each<[string, BoardOptions, string]>([

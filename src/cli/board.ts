@@ -1,0 +1,56 @@
+/** `lovage board`: the board of an app in a browser. */
+import { once } from "node:events";
+import { type Command, InvalidArgumentError, Option } from "commander";
+import { harmlessLine } from "../brief.ts";
+import { loadSharedApp } from "./load.ts";
+import { appOption, parseCount, parseSeconds } from "./options.ts";
+import { print } from "./output.ts";
+import type { Listening } from "./serve-board.ts";
+
+interface BoardCommandOptions extends Listening {
+  readonly app: string;
+}
+
+export function boardCommand(program: Command): void {
+  program
+    .command("board")
+    .description("queues, tasks, failures and schedules in a browser, with what can be done about them")
+    .addOption(appOption())
+    .addOption(new Option("--port <port>", "0: one that is free").argParser(parsePort).default(5555))
+    .addOption(new Option("--host <address>", "where it listens").default("127.0.0.1"))
+    .addOption(
+      new Option("--auth <user:password>", "who may see it; needed where others can reach it").env("LOVAGE_BOARD_AUTH"),
+    )
+    .option("--read-only", "show everything, change nothing", false)
+    .addOption(
+      new Option("--refresh <seconds>", "between two looks of a page that is open (default: 2, on AWS 60)").argParser(
+        parseSeconds,
+      ),
+    )
+    .addHelpText(
+      "after",
+      `
+Exit codes: 0 after SIGTERM or Ctrl-C, 1 after a fault, 2 asked wrongly (option, module or setting).
+
+Examples:
+  $ lovage board -A ./tasks.ts
+  $ LOVAGE_BOARD_AUTH=anna:… lovage board -A ./tasks.ts --host 0.0.0.0 --read-only`,
+    )
+    .action(async (options: BoardCommandOptions) => {
+      const ended = new AbortController();
+      for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, () => ended.abort());
+      // Other commands do without what serves it.
+      const { serveBoard } = await import("./serve-board.ts");
+      await using app = await loadSharedApp(options.app);
+      const { url, close } = await serveBoard(app, options);
+      print(`The board of ${harmlessLine(app.name)}${options.readOnly ? ", read-only" : ""}: ${url} (Ctrl-C ends it)`);
+      if (!ended.signal.aborted) await once(ended.signal, "abort");
+      await close();
+    });
+}
+
+function parsePort(value: string): number {
+  const port = parseCount(value);
+  if (port < 0 || port > 65_535) throw new InvalidArgumentError("It must be a port, 0 to 65535.");
+  return port;
+}

@@ -1,0 +1,30 @@
+/** `lovage mcp`: the operations of the board for agents, in the Model Context Protocol. */
+import type { Command } from "commander";
+import { loadSharedApp } from "./load.ts";
+import { appOption } from "./options.ts";
+
+export function mcpCommand(program: Command): void {
+  program
+    .command("mcp")
+    .description("the same for agents, in the Model Context Protocol over standard input and output")
+    .addOption(appOption())
+    .option("--write", "offer what changes something too: retry, revoke, pause …", false)
+    .addHelpText(
+      "after",
+      `
+It needs the package @modelcontextprotocol/sdk beside Lovage.
+
+Exit codes: 0 when its input ends, 1 after a fault, 2 asked wrongly (option, module or setting).
+
+Examples:
+  $ lovage mcp -A ./tasks.ts
+  $ claude mcp add lovage -- npx lovage mcp -A ./tasks.ts --write`,
+    )
+    .action(async (options: { readonly app: string; readonly write: boolean }) => {
+      // Standard output is the protocol's: what modules print goes elsewhere.
+      for (const level of ["log", "info", "debug"] as const) console[level] = console.error;
+      const { serveMcp } = await import("./serve-mcp.ts");
+      await using app = await loadSharedApp(options.app);
+      await serveMcp(app, options.write);
+    });
+}

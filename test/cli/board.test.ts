@@ -1,0 +1,145 @@
+/** `lovage board` and `lovage mcp`, as processes of their own. */
+import { connect, createServer, type AddressInfo } from "node:net";
+import { once } from "node:events";
+import { resolve } from "node:path";
+import { Client } from "@modelcontextprotocol/sdk/client/index.js";
+import { StdioClientTransport } from "@modelcontextprotocol/sdk/client/stdio.js";
+import { Lovage } from "lovage";
+import { expect, onTestFinished, test } from "vitest";
+import { serveBoard } from "../../src/cli/serve-board.ts";
+import { module, place } from "./run.ts";
+
+const basic = (auth: string) => ({ authorization: `Basic ${Buffer.from(auth).toString("base64")}` });
+
+test("it serves the app on this machine alone, and ends in peace", async () => {
+  const { start } = place();
+  const running = start(["board", "-A", module, "--port", "0", "--read-only"]);
+  const [, url = ""] = await running.says(/The board of cli, read-only: (http:\/\/127\.0\.0\.1:\d+\/)/);
+  const page = await fetch(url);
+  expect([page.status, page.headers.get("content-type")]).toEqual([200, "text/html; charset=UTF-8"]);
+  const queues = (await (await fetch(`${url}api/queues`)).json()) as readonly { readonly queue: string }[];
+  expect(queues.map(({ queue }) => queue)).toContain("celery");
+  running.process.kill("SIGTERM");
+  expect((await running.exited).code).toBe(0);
+});
+
+test("the password is asked for where there is one, and what is done is told of its user", async () => {
+  const { start, app } = place();
+  const running = start(["board", "-A", module, "--port", "0"], { LOVAGE_BOARD_AUTH: "anna:se:cret" });
+  const [, url = ""] = await running.says(/: (http:\S+)/);
+  const none = await fetch(url);
+  expect([none.status, none.headers.get("www-authenticate")]).toEqual([401, 'Basic realm="Lovage", charset="UTF-8"']);
+  for (const wrong of ["anna:se:cre", "anna:se:crets", "anna", "", "bert:se:cret", "anna:se:cret:"])
+    expect([wrong, (await fetch(`${url}api/queues`, { headers: basic(wrong) })).status]).toEqual([wrong, 401]);
+  const headers = { ...basic("anna:se:cret"), "content-type": "application/json" };
+  expect((await fetch(url, { headers })).status).toBe(200);
+  expect((await fetch(`${url}api/queues/celery/pause`, { method: "POST", headers })).status).toBe(200);
+  const [queue] = await app.control.inspect().queues();
+  expect(queue?.paused?.by).toBe("anna");
+});
+
+test.each([
+  [["--host", "0.0.0.0"], "others, who could read and change everything: say who may see it with --auth user:password"],
+  [["--host", "::"], "or LOVAGE_BOARD_AUTH, or leave --host out and use a tunnel"],
+  [["--host", "192.0.2.1"], "192.0.2.1 can be reached by others"],
+  [["--host", "192.0.2.1", "--auth", "a:b"], "192.0.2.1 is no address of this machine"],
+  [["--auth", "anna"], "must be a name and a password with a colon between"],
+  [["--port", "70000"], "It must be a port, 0 to 65535"],
+  [["--refresh", "-1"], "It must be a number of seconds"],
+])("%j is refused", async (args, why) => {
+  const { exited } = place().start(["board", "-A", module, "--port", "0", ...args]);
+  const { code, stderr } = await exited;
+  expect(stderr).toContain(why);
+  expect(code).toBe(2);
+});
+
+const local = { host: "127.0.0.1", port: 0, readOnly: false };
+const boardHere = async (limits = {}) => {
+  const app = new Lovage("here", { brokerUrl: "memory://", resultBackend: "memory://" });
+  const served = await serveBoard(app, local, limits);
+  onTestFinished(async () => {
+    await served.close();
+    await app.close();
+  });
+  return { ...served, port: Number(new URL(served.url).port) };
+};
+
+test("a port that is taken is told of", async () => {
+  const other = createServer().listen(0, "127.0.0.1");
+  await once(other, "listening");
+  onTestFinished(() => void other.close());
+  const { port } = other.address() as AddressInfo;
+  const app = new Lovage("here", { brokerUrl: "memory://" });
+  await expect(serveBoard(app, { ...local, port })).rejects.toThrow(
+    `--port: ${port} is taken by another program; --port 0 takes one that is free`,
+  );
+});
+
+test("a web site whose name leads to this machine gets nothing", async () => {
+  const { port } = await boardHere();
+  const ask = async (host: string) => {
+    const socket = connect(port, "127.0.0.1");
+    socket.write(`GET /api/queues HTTP/1.1\r\nhost: ${host}\r\nconnection: close\r\n\r\n`);
+    let text = "";
+    for await (const chunk of socket) text += chunk;
+    return text.split("\r\n")[0];
+  };
+  expect(await ask("rebound.example")).toBe("HTTP/1.1 421 Misdirected Request");
+  expect(await ask("localhost.example")).toBe("HTTP/1.1 421 Misdirected Request");
+  expect(await ask(`localhost:${port}`)).toBe("HTTP/1.1 200 OK");
+});
+
+test.each([
+  ["sends half a head", "GET / HTTP/1.1\r\nhost: x"],
+  [
+    "sends half a body",
+    "POST /api/tasks/retry HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{",
+  ],
+])("who %s and then nothing is disconnected", async (_, text) => {
+  const { port } = await boardHere({ head: 100, request: 200 });
+  const socket = connect(port, "127.0.0.1");
+  socket.write(text);
+  socket.resume();
+  await once(socket, "close");
+  expect((await fetch(`http://127.0.0.1:${port}/api/queues`)).status).toBe(200);
+});
+
+const launcher = resolve(import.meta.dirname, "../../bin/lovage.js");
+
+async function agent(args: readonly string[], url: string): Promise<Client> {
+  const client = new Client({ name: "test", version: "1" });
+  const transport = new StdioClientTransport({
+    command: process.execPath,
+    args: [launcher, "mcp", "-A", module, ...args],
+    env: { ...(process.env as Record<string, string>), LOVAGE_BROKER_URL: url },
+  });
+  await client.connect(transport);
+  onTestFinished(() => client.close());
+  return client;
+}
+
+test("an agent looks, and changes something only where it may", async () => {
+  const { app } = place();
+  const reader = await agent([], app.config.brokerUrl);
+  const { tools } = await reader.listTools();
+  const names = tools.map(({ name }) => name);
+  expect(names).toContain("failures");
+  expect(names).not.toContain("pause");
+  expect(tools.every(({ annotations }) => annotations?.readOnlyHint)).toBe(true);
+  const queues = await reader.callTool({ name: "queues", arguments: {} });
+  expect(JSON.stringify(queues.content)).toContain("celery");
+  const refused = await reader.callTool({ name: "pause", arguments: { queue: "celery" } });
+  expect(refused).toMatchObject({ isError: true, content: [{ text: expect.stringContaining("without --write") }] });
+  const wrong = await reader.callTool({ name: "tasks", arguments: { limit: "many" } });
+  expect(wrong).toMatchObject({
+    isError: true,
+    content: [{ text: expect.stringContaining("limit: must be a whole number") }],
+  });
+
+  const writer = await agent(["--write"], app.config.brokerUrl);
+  expect((await writer.listTools()).tools.find(({ name }) => name === "forget")?.annotations?.destructiveHint).toBe(
+    true,
+  );
+  await writer.callTool({ name: "pause", arguments: { queue: "celery" } });
+  expect((await app.control.inspect().queues())[0]?.paused?.by).toBe("mcp");
+});
