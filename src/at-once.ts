@@ -14,6 +14,7 @@ export const loadSqs: typeof parts.loadSqs = async () => sqs;
 export const loadDynamodb: typeof parts.loadDynamodb = async () => dynamodb;
 export const loadLimits: typeof parts.loadLimits = async () =>
   LOVAGE_LIMITS ? await import("./limits/dynamodb.ts") : {};
+export const loadUnique: typeof parts.loadUnique = async () => (LOVAGE_LIMITS ? await import("./tasks/unique.ts") : {});
 export const loadLimited: typeof parts.loadLimited = async () =>
   LOVAGE_LIMITS ? await import("./workers/limited.ts") : {};
 export const loadEager: typeof parts.loadEager = async () => eager;

@@ -14,6 +14,7 @@ export type Eager = typeof import("./workers/eager.ts");
 
 export const loadSqs = (): Promise<{ readonly open?: OpenBroker }> => import("./brokers/sqs.ts");
 export const loadDynamodb = (): Promise<{ readonly open?: OpenBackend }> => import("./results/dynamodb.ts");
+export const loadUnique = (): Promise<Partial<typeof import("./tasks/unique.ts")>> => import("./tasks/unique.ts");
 export const loadLimits = (): Promise<{ readonly open?: OpenLimitStore }> => import("./limits/dynamodb.ts");
 export const loadLimited = (): Promise<Partial<LimitedStep>> => import("./workers/limited.ts");
 export const loadEager = (): Promise<Partial<Eager>> => import("./workers/eager.ts");

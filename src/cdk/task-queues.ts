@@ -19,7 +19,7 @@ import { didYouMean } from "../nearest.ts";
 import { BeatRules, ruleEntries } from "./beat-rules.ts";
 import type { ContainerOptions } from "./container-worker.ts";
 import { taskDashboard } from "./dashboard.ts";
-import { isAnyLimited } from "../tasks/limits.ts";
+import { isAnyLimited, isUnique } from "../tasks/limits.ts";
 import { grantKey, grantOn, grantRows, type RowKind, type RowsOf } from "./grants.ts";
 import { grantInspect, grantOperate, type Operated } from "./operator-grants.ts";
 import { MAX_RESOURCES } from "./limits.ts";
@@ -123,6 +123,7 @@ export class TaskQueues extends Construct {
   readonly #queues = new Map<string, TaskQueue>();
   readonly #rows: RowsOf;
   readonly #hasLimits: boolean;
+  readonly #hasUnique: boolean;
   readonly #sendsTo: (queue: string) => readonly string[];
 
   constructor(scope: Construct, id: string, props: TaskQueuesProps) {
@@ -158,6 +159,7 @@ export class TaskQueues extends Construct {
         warmThroughput: props.warmThroughput,
       });
     this.#hasLimits = isAnyLimited(props.app.engine);
+    this.#hasUnique = isAnyLimited(props.app.engine, isUnique);
     this.#rows = {
       table: this.table,
       keyPrefix: config.resultBackendTransportOptions.globalKeyprefix,
@@ -284,6 +286,11 @@ export class TaskQueues extends Construct {
     for (const key of new Set(keys)) grantKey(key, grantee);
     this.longDelays?.grantDelay(grantee, queues);
     this.payloads?.grantPut(grantee);
+    if (this.#hasUnique) {
+      // Whose id a key has, and whether the task of that id has ended.
+      this.#grantRows(["limit"], grantee, [...READ, "dynamodb:PutItem"]);
+      this.#grantRows(["task"], grantee, READ);
+    }
     return grantOn(targets, grantee, ["sqs:GetQueueUrl", "sqs:SendMessage"]);
   }
 

@@ -1,6 +1,6 @@
 /** What a declaration says of limits, and the checks of it. */
 import { ImproperlyConfigured } from "../errors.ts";
-import { integer, type Parse, shape, show } from "../parse.ts";
+import { integer, type Parse, seconds, shape, show } from "../parse.ts";
 import { parseRate, type Rate } from "./rate.ts";
 
 /** Says whose limit it is, by the task's arguments: each key has a limit of its own. */
@@ -24,11 +24,43 @@ export interface ConcurrencyLimit {
   readonly key?: LimitKey;
 }
 
+/** One call for each key: another is not sent, and gives the `AsyncResult` of the one that is there. */
+export interface Unique {
+  readonly key: LimitKey;
+  /** Until it starts (`"waiting"`), until it ends (`"running"`), or for so many seconds from the call. */
+  readonly for: "waiting" | "running" | number;
+  /** `"replace"`: the one that waits runs with the arguments of the last call. Only with `for: "waiting"`. Default `"keep"`. */
+  readonly onConflict?: "keep" | "replace";
+}
+
+/** Of calls that come shortly after each other the last one's arguments count: the task starts when none has come for a while. */
+export interface Debounce {
+  readonly key: LimitKey;
+  /** Seconds without a further call until it starts. */
+  readonly wait: number;
+  /** It starts so many seconds after the first call at the latest. Default: ten times {@link wait}. */
+  readonly max?: number;
+}
+
+/** One call in so many seconds; those that come before give the `AsyncResult` of the first. */
+export interface Throttle {
+  readonly key: LimitKey;
+  /** Seconds. */
+  readonly wait: number;
+}
+
 /** Options of a declaration that say who may run now. */
 export interface LimitOptions {
   readonly rateLimit?: number | string | RateLimit;
   readonly concurrency?: number | ConcurrencyLimit;
+  /** Of calls with the same key one is sent. One of `unique`, `debounce` and `throttle`. */
+  readonly unique?: Unique;
+  readonly debounce?: Debounce;
+  readonly throttle?: Throttle;
 }
+
+/** A call counts as one that waits, or runs, for so many seconds at most: a week, SQS's usual retention. */
+export const MOST_UNIQUE_S = 7 * 86_400;
 
 const key: Parse<LimitKey> = (value, at) => {
   if (typeof value === "function") return value as LimitKey;
@@ -58,3 +90,40 @@ export function readConcurrency(value: unknown, at: string): ConcurrencyLimit {
   if (read.limit === undefined) throw new ImproperlyConfigured(`${at}.limit`, "says how many may run at a time");
   return read;
 }
+
+const mustHave = <T extends object>(value: T, at: string, ...names: readonly (keyof T & string)[]): T => {
+  for (const name of names)
+    if (value[name] === undefined) throw new ImproperlyConfigured(`${at}.${name}`, "has to be said");
+  return value;
+};
+
+const uniqueFor: Parse<Unique["for"]> = (value, at) =>
+  value === "waiting" || value === "running" ? value : seconds({ min: 1, max: MOST_UNIQUE_S })(value, at);
+const onConflict: Parse<"keep" | "replace"> = (value, at) => {
+  if (value === "keep" || value === "replace") return value;
+  throw new ImproperlyConfigured(at, `must be "keep" or "replace"; given: ${show(value)}`);
+};
+const uniqueShape = shape<Unique>({ key, for: uniqueFor, onConflict }, {});
+const wait = seconds({ min: 0.001, max: MOST_UNIQUE_S });
+const debounceShape = shape<Debounce>({ key, wait, max: wait }, {});
+const throttleShape = shape<Throttle>({ key, wait }, {});
+
+export function readUnique(value: unknown, at: string): Unique {
+  const unique = mustHave(uniqueShape(value, at), at, "key", "for");
+  if (unique.onConflict === "replace" && unique.for !== "waiting")
+    throw new ImproperlyConfigured(
+      `${at}.onConflict`,
+      'the arguments of a task can be replaced until it starts: say for: "waiting"',
+    );
+  return unique;
+}
+
+export function readDebounce(value: unknown, at: string): Debounce {
+  const debounce = mustHave(debounceShape(value, at), at, "key", "wait");
+  if (debounce.max !== undefined && debounce.max < debounce.wait)
+    throw new ImproperlyConfigured(`${at}.max`, `must not be below wait (${debounce.wait} s); given: ${debounce.max}`);
+  return debounce;
+}
+
+export const readThrottle = (value: unknown, at: string): Throttle =>
+  mustHave(throttleShape(value, at), at, "key", "wait");

@@ -127,6 +127,9 @@ export function createMessage(facts: Pick<Message, "id" | "task"> & Partial<Mess
   });
 }
 
+/** The header of a task that is unique until it starts or ends: the row that says so. */
+export const UNIQUE_HEADER = "lovage_unique";
+
 /** The header of a message whose caller chose the id, or one of those in its canvas: when it was sent (`Claim.sent`). */
 export const SENT_HEADER = "lovage_sent_at";
 

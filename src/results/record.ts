@@ -232,7 +232,8 @@ export const isExpired = (row: Pick<Row, "ttl">, now: number): boolean =>
 const isAlive = (row: Row, now: number): boolean => row.lease !== undefined && now < row.lease + LEASE_MARGIN_MS;
 
 /** Nothing is to be run any more: the task's last outcome is stored, by us or by Python. */
-const isEnded = (row: Row): boolean => row.done === true || (row.attempt === undefined && holdsReadyMeta(row.result));
+export const isEnded = (row: Row): boolean =>
+  row.done === true || (row.attempt === undefined && holdsReadyMeta(row.result));
 
 /** The outcome stored is that of this attempt, or of all of them. */
 export const isOutcomeOf = (row: Row, attempt: number): boolean =>

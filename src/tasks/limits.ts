@@ -1,6 +1,12 @@
 /** The limits of a task, and whose they are in a call. */
 import { LimitKeyError } from "../errors.ts";
-import { type ConcurrencyLimit, type LimitKey, readConcurrency, readRateLimit } from "../limits/declare.ts";
+import {
+  type ConcurrencyLimit,
+  type LimitKey,
+  readConcurrency,
+  readRateLimit,
+  type Throttle,
+} from "../limits/declare.ts";
 import type { Rate } from "../limits/rate.ts";
 import type { TaskOptions } from "./options.ts";
 import { resolveInput } from "./schema.ts";
@@ -14,14 +20,65 @@ export interface TaskLimits {
 /** Options in force are made once for each task and configuration. */
 const read = new WeakMap<TaskOptions, TaskLimits>();
 
-export const isLimited = ({ rateLimit, concurrency }: TaskOptions): boolean =>
-  rateLimit !== undefined || concurrency !== undefined;
+/** Whether a delivery of the task has to ask before it runs. */
+export const isLimited = (options: TaskOptions): boolean =>
+  options.rateLimit !== undefined || options.concurrency !== undefined || isUnique(options);
 
-/** Whether any task of an app has limits. */
-export const isAnyLimited = (engine: {
-  readonly tasks: ReadonlyMap<string, Task>;
-  optionsOf(task: Task): TaskOptions;
-}): boolean => [...engine.tasks.values()].some((task) => isLimited(engine.optionsOf(task)));
+/** Whether a call of the task has to ask before it is sent. */
+export const isUnique = ({ unique, debounce, throttle }: TaskOptions): boolean =>
+  unique !== undefined || debounce !== undefined || throttle !== undefined;
+
+/** What `unique`, `debounce` and `throttle` come to. */
+export interface Uniqueness {
+  readonly option: "unique" | "debounce" | "throttle";
+  readonly key: LimitKey;
+  /** For so long another call is the same, in milliseconds; absent: until it starts, or ends. */
+  readonly ms?: number;
+  /** The task says itself when it is unique no more: when it starts, or ends. */
+  readonly isHeld: boolean;
+  readonly until?: "start" | "end";
+  /** A later call's arguments count. */
+  readonly replaces: boolean;
+  readonly debounce?: { readonly wait: number; readonly max: number };
+}
+
+/** Of debounced calls the first waits so many times as long at most as one does. */
+const MOST_DEBOUNCED = 10;
+
+/** Of a task that is unique. */
+export function uniquenessOf({ unique, debounce, throttle }: TaskOptions): Uniqueness {
+  if (debounce !== undefined) {
+    const wait = debounce.wait * 1000;
+    const max = debounce.max === undefined ? MOST_DEBOUNCED * wait : debounce.max * 1000;
+    return {
+      option: "debounce",
+      key: debounce.key,
+      isHeld: true,
+      until: "start",
+      replaces: true,
+      debounce: { wait, max },
+    };
+  }
+  if (unique === undefined) {
+    const { key, wait } = throttle as Throttle;
+    return { option: "throttle", key, ms: wait * 1000, isHeld: false, replaces: false };
+  }
+  const { key, for: time, onConflict } = unique;
+  if (typeof time === "number") return { option: "unique", key, ms: time * 1000, isHeld: false, replaces: false };
+  return {
+    option: "unique",
+    key,
+    isHeld: true,
+    until: time === "waiting" ? "start" : "end",
+    replaces: onConflict === "replace",
+  };
+}
+
+/** Whether any task of an app has limits, or some of them. */
+export const isAnyLimited = (
+  engine: { readonly tasks: ReadonlyMap<string, Task>; optionsOf(task: Task): TaskOptions },
+  is: (options: TaskOptions) => boolean = isLimited,
+): boolean => [...engine.tasks.values()].some((task) => is(engine.optionsOf(task)));
 
 export function limitsOf(options: TaskOptions): TaskLimits {
   let limits = read.get(options);

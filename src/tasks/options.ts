@@ -6,7 +6,14 @@ import { checkCanvas } from "../canvas/shape.ts";
 import type { SignatureLike } from "../canvas/signature.ts";
 import type { PublishRetryPolicy } from "../config/config.ts";
 import { ImproperlyConfigured } from "../errors.ts";
-import { type LimitOptions, readConcurrency, readRateLimit } from "../limits/declare.ts";
+import {
+  type LimitOptions,
+  readConcurrency,
+  readDebounce,
+  readRateLimit,
+  readThrottle,
+  readUnique,
+} from "../limits/declare.ts";
 import { nearest } from "../nearest.ts";
 import {
   camelCase,
@@ -383,6 +390,9 @@ const TASK_CHECKS: Record<keyof TaskOptions, Check> = {
   claim: flag,
   rateLimit: parsed(readRateLimit),
   concurrency: parsed(readConcurrency),
+  unique: parsed(readUnique),
+  debounce: parsed(readDebounce),
+  throttle: parsed(readThrottle),
 };
 
 /** Defined by who bundles for AWS, as `lovage/cdk` does. */
@@ -501,7 +511,25 @@ export function checkTaskOptions(task: string, options: object): void {
 }
 
 /** Throws `ImproperlyConfigured` for limits that a task's other options leave no way to keep. */
-function checkWaiting(task: string, { rateLimit, concurrency, queue, claim }: TaskOptions): void {
+function checkWaiting(task: string, options: TaskOptions): void {
+  const { rateLimit, concurrency, queue, claim } = options;
+  const uniques = (["unique", "debounce", "throttle"] as const).filter((name) => options[name] !== undefined);
+  const [first, second] = uniques;
+  if (second !== undefined)
+    throw new ImproperlyConfigured(
+      second,
+      `task ${task}: says with ${first} which call is the one; leave one of the two out`,
+    );
+  if (first !== undefined && claim === false)
+    throw new ImproperlyConfigured(
+      first,
+      `task ${task}: of two copies of a message the claim lets one run, and with claim: false there is none; leave one of the two out`,
+    );
+  if (first === "debounce" && queue !== undefined && isFifo(queue))
+    throw new ImproperlyConfigured(
+      first,
+      `task ${task}: the FIFO queue ${queue} takes no delay of a single message; give the task a standard queue`,
+    );
   if (rateLimit === undefined && concurrency === undefined) return;
   const at = rateLimit === undefined ? "concurrency" : "rateLimit";
   if (queue !== undefined && isFifo(queue))

@@ -17,7 +17,7 @@ import type { Payloads } from "../payloads/store.ts";
 import { MESSAGE_DAYS, readKey, readPointer, SIZE_ATTRIBUTE } from "../protocol/pointer.ts";
 import type { Emitter } from "../signals.ts";
 import { currentScope } from "./context.ts";
-import { checkKeys, isLimited } from "./limits.ts";
+import { checkKeys } from "./limits.ts";
 import type { CallOptions, RetryPolicy, TaskOptions } from "./options.ts";
 import { checkInput } from "./schema.ts";
 import type { Task } from "./task.ts";
@@ -141,7 +141,8 @@ export async function createCall(
   const body = encodeEnvelope(message);
   if (task !== undefined) {
     await checkInput(task, args, kwargs);
-    if (isLimited(declared)) await checkLimited(task, declared, queue, { args, kwargs });
+    if (declared.rateLimit !== undefined || declared.concurrency !== undefined)
+      await checkLimited(task, declared, queue, { args, kwargs });
   }
   return { message, queue, body: await body };
 }

@@ -9,12 +9,15 @@ import type { LimitKey } from "../limits/declare.ts";
 import { askRate, holdRate, type Rate, type RateAnswer, type RateAsk, rateText } from "../limits/rate.ts";
 import { limitRow, rateInForce, type RateOrder, readRateOrder } from "../limits/rows.ts";
 import type { LimitStore } from "../limits/store.ts";
-import { attemptOf, sentOf } from "../protocol/message.ts";
+import { beginUnique, endUnique, seeUnique } from "../limits/unique.ts";
+import { attemptOf, createMessage, sentOf, UNIQUE_HEADER } from "../protocol/message.ts";
 import { formatTime, parseTime } from "../protocol/time.ts";
+import { parseValue } from "../protocol/values.ts";
+import { RETRY } from "../states.ts";
 import { taskKey } from "../results/backend.ts";
-import { type Claim, decide, isRunBy, LEASE_MARGIN_MS } from "../results/record.ts";
+import { type Claim, decide, isEnded, isRunBy, LEASE_MARGIN_MS } from "../results/record.ts";
 import { errbackArguments } from "../tasks/errback.ts";
-import { keyOfCall, limitsOf } from "../tasks/limits.ts";
+import { isUnique, keyOfCall, limitsOf, type Uniqueness, uniquenessOf } from "../tasks/limits.ts";
 import { pack } from "../tasks/publish.ts";
 import type { Job, WorkerContext } from "./context.ts";
 import { DELETE, type Disposition } from "./disposition.ts";
@@ -32,6 +35,8 @@ const LOOK_MS = 60_000;
 const MOST_PARKED = 65_536;
 /** A message that can be woken is kept so long beyond the time at which it comes back by itself, in milliseconds. */
 const PARKED_MS = 15_000;
+/** Arguments that were replaced are kept for so long, in milliseconds: longer than a queue keeps a message. */
+const CALL_MS = 15 * 86_400_000;
 /** A place that cannot be given back is tried again after so long, and twice as long each time … */
 const LEAVE_RETRY_MS = 200;
 /** … so often. Then its lease ends it. */
@@ -99,8 +104,21 @@ async function rateOf(engine: Engine, store: LimitStore, task: string, declared:
 export async function admitByLimits(
   context: WorkerContext,
   job: Job,
-  claim: () => Promise<Admission>,
+  claimJob: (job: Job) => Promise<Admission>,
 ): Promise<Admission> {
+  const row = job.message.headers[UNIQUE_HEADER];
+  if (typeof row !== "string" || !isUnique(job.options)) return admitOne(context, job, () => claimJob(job));
+  const unique: UniqueJob = { row, store: await context.engine.limits(), ...uniquenessOf(job.options) };
+  const early = await waitForCalls(context, job, unique);
+  if (early !== undefined) return { disposition: early };
+  const claim = async () => claimJob(unique.until === "start" ? await beginAs(context, job, unique) : job);
+  const admission = await admitOne(context, job, claim);
+  if ("run" in admission) return { run: ending(context, admission.run, job, unique) };
+  if (admission.disposition.type === "delete" && (await hasEnded(context, job))) await free(context, job, unique);
+  return admission;
+}
+
+async function admitOne(context: WorkerContext, job: Job, claim: () => Promise<Admission>): Promise<Admission> {
   const { engine } = context;
   const limits = limitsOf(job.options);
   const waits = waitsOf(job.delivery);
@@ -182,6 +200,74 @@ async function claimOnly(claim: () => Promise<Admission>): Promise<Admission> {
   // It is not over after all: then it has to ask.
   if ("run" in admission && !admission.run.decided) return { disposition: await admission.run.release() };
   return admission;
+}
+
+// ── uniqueness ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+interface UniqueJob extends Uniqueness {
+  readonly row: string;
+  readonly store: LimitStore;
+}
+
+/** Further calls may have put a debounced one off: then it waits. */
+async function waitForCalls(context: WorkerContext, job: Job, { row, store, debounce }: UniqueJob) {
+  if (debounce === undefined) return undefined;
+  const seen = await store.decide(row, (state) => seeUnique(state, job.message.id));
+  if (seen === undefined || seen.due <= context.engine.clock.now()) return undefined;
+  return wait(context, job, { until: seen.due }, "debounce");
+}
+
+/** Where the arguments of the last call are kept, from when the row is gone until the task has ended. */
+const callRow = (job: Job): string => `call-${job.message.id}`;
+
+/** The job as it starts: with the arguments of the last call, and unique no more. */
+async function beginAs({ engine }: WorkerContext, job: Job, { row, store, replaces }: UniqueJob): Promise<Job> {
+  const { id } = job.message;
+  for (;;) {
+    const seen = await store.decide(row, (state) => seeUnique(state, id));
+    if (seen === undefined) break;
+    const { call, calls } = seen;
+    // If it dies now, what takes it up finds them here.
+    if (call !== undefined)
+      await store.decide(callRow(job), () => ({
+        write: { state: call, expires: engine.clock.now() + CALL_MS },
+        answer: undefined,
+      }));
+    if (!(await store.decide(row, (state) => beginUnique(state, id, calls)))) continue;
+    return call === undefined ? job : withCall(job, call);
+  }
+  const call = replaces ? await store.decide(callRow(job), (state) => ({ answer: state })) : undefined;
+  return call === undefined ? job : withCall(job, call);
+}
+
+function withCall(job: Job, call: string): Job {
+  const { args, kwargs } = parseValue(call) as Pick<Job["message"], "args" | "kwargs">;
+  return { ...job, message: createMessage({ ...job.message, args, kwargs, argsrepr: null, kwargsrepr: null }) };
+}
+
+/** When it is over, for good, it is unique no more. */
+const ending = (context: WorkerContext, run: Run, job: Job, unique: UniqueJob): Run => ({
+  ...run,
+  async execute(watch) {
+    const ended = await run.execute(watch);
+    const state = ended.ran?.state;
+    if (state !== undefined && state !== RETRY) await free(context, job, unique);
+    return ended;
+  },
+});
+
+async function hasEnded(context: WorkerContext, job: Job): Promise<boolean> {
+  const [row] = await context.read([taskKey(job.message.id)]);
+  return row !== undefined && isEnded(row);
+}
+
+/** Never throws: the row ends by itself, and a caller looks whether its task has ended. */
+async function free({ log }: WorkerContext, job: Job, { row, store }: UniqueJob): Promise<void> {
+  await store
+    .decide(row, (state) => endUnique(state, job.message.id))
+    .catch((error: unknown) =>
+      log("warning", `The key of ${nameOf(job.message)} could not be given back: ${stackOf(error)}`),
+    );
 }
 
 // ── a rate ───────────────────────────────────────────────────────────────────────────────────────────────────────────

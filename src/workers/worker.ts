@@ -331,7 +331,7 @@ async function admitLimited(taken: WorkerContext, job: Job): Promise<Admission> 
       `limits are left out of this bundle, as no task of the app had any when it was deployed, and ${message.task} must not run without its own; deploy it again`,
     );
   try {
-    return await admitByLimits(context, job, () => claim(context, job));
+    return await admitByLimits(context, job, (admitted) => claim(context, admitted));
   } catch (error) {
     if (!(error instanceof LimitKeyError)) throw error;
     const { id, task } = message;

@@ -1,0 +1,70 @@
+/** Calls of tasks that are unique: the row before the message. Loaded for such tasks alone. */
+import type { Engine } from "../engine.ts";
+import { ImproperlyConfigured } from "../errors.ts";
+import { type LimitKey, MOST_UNIQUE_S } from "../limits/declare.ts";
+import { limitRow } from "../limits/rows.ts";
+import { askUnique, endUnique, tellSent, type UniqueAsk } from "../limits/unique.ts";
+import { UNIQUE_HEADER } from "../protocol/message.ts";
+import { stringifyValue } from "../protocol/values.ts";
+import { taskKey } from "../results/backend.ts";
+import { isEnded } from "../results/record.ts";
+import { keyOfCall, uniquenessOf } from "./limits.ts";
+import type { CallOptions, TaskOptions } from "./options.ts";
+import { type Addressed, createCall, send } from "./publish.ts";
+import type { Task } from "./task.ts";
+
+export interface SentUnique {
+  readonly id: string;
+  /** The message, where this call sent it. */
+  readonly sent: Addressed | undefined;
+}
+
+/** Sends a call, unless there is one of its key. Throws what {@link send} throws; then no row is left of it. */
+export async function sendUnique(
+  engine: Engine,
+  task: Task,
+  declared: TaskOptions,
+  args: readonly unknown[],
+  options: CallOptions,
+): Promise<SentUnique> {
+  const { option, key, ms, isHeld, replaces, debounce } = uniquenessOf(declared);
+  if (debounce !== undefined && (options.countdown !== undefined || options.eta !== undefined))
+    throw new ImproperlyConfigured(
+      options.eta === undefined ? "countdown" : "eta",
+      `${task.name} declares debounce, which says when it starts; leave it out`,
+    );
+  const kwargs = options.kwargs ?? {};
+  // Those that replace others have to be text before anything is awaited.
+  const call = replaces ? stringifyValue({ args, kwargs }, "args") : undefined;
+  const own = options.taskId ?? engine.uuid();
+  const row = await limitRow("unique", task.name, await keyOfCall(task, option, key as LimitKey, { args, kwargs }));
+  const store = await engine.limits();
+  const ask = (more: Partial<UniqueAsk>) =>
+    store.decide(row, (state) =>
+      askUnique(state, { now: engine.clock.now(), id: own, ms: ms ?? MOST_UNIQUE_S * 1000, call, debounce, ...more }),
+    );
+  let answer = await ask({});
+  if (!answer.isNew && isHeld && (await isOver(engine, answer.id))) answer = await ask({ over: answer.id });
+  const { id, isNew } = answer;
+  if (!answer.send) return { id, sent: undefined };
+  try {
+    const sent = await createCall(engine, task.name, args, {
+      ...options,
+      taskId: id,
+      ...(debounce !== undefined && { countdown: debounce.wait / 1000 }),
+      ...(isHeld && { headers: { ...options.headers, [UNIQUE_HEADER]: row } }),
+    });
+    await send(engine, sent, options);
+    await store.decide(row, (state) => tellSent(state, id));
+    return { id, sent };
+  } catch (error) {
+    if (isNew) await store.decide(row, (state) => endUnique(state, id)).catch(() => {});
+    throw error;
+  }
+}
+
+/** It was revoked before it came to its start, say: nobody else can have told its row. */
+async function isOver(engine: Engine, id: string): Promise<boolean> {
+  const [row] = await (await engine.backend()).read([taskKey(id)], { consistent: true });
+  return row !== undefined && isEnded(row);
+}

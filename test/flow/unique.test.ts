@@ -1,0 +1,202 @@
+/** Uniqueness: one call for each key, debounced and throttled ones too. */
+import { ImproperlyConfigured, LimitKeyError, Lovage } from "lovage";
+import { describe, expect, test } from "vitest";
+import type { Broker } from "../../src/brokers/broker.ts";
+import { OperationalError } from "../../src/errors.ts";
+import { stores } from "./stores.ts";
+
+const key = (id: string) => id;
+
+describe.each(stores)("unique calls, on %s", (_, start) => {
+  function makeApp(options: object, wrap?: (broker: Broker) => Broker) {
+    const app = new Lovage("tasks");
+    const ran: unknown[][] = [];
+    let now = () => 0;
+    let fails = 0;
+    const sync = app.task(
+      "tasks.sync",
+      { ...options, defaultRetryDelay: 10, bind: true },
+      (self, id: string, value?: number) => {
+        ran.push([id, value, now() - began]);
+        if (fails-- > 0) self.retry();
+        return value ?? null;
+      },
+    );
+    const t = start(app, { ...(wrap && { broker: wrap }) });
+    now = t.clock.now;
+    const began = now();
+    const failTimes = (times: number) => {
+      fails = times;
+    };
+    return { app, sync, ran, t, failTimes };
+  }
+
+  test("while one waits, another is not sent, and gives the result of that one", async () => {
+    const { sync, ran, t } = makeApp({ unique: { key, for: "waiting" } });
+    const [first, twin, other] = await Promise.all([sync.delay("a", 1), sync.delay("a", 2), sync.delay("b", 3)]);
+    expect(twin?.id).toBe(first?.id);
+    expect(other?.id).not.toBe(first?.id);
+    await t.drain();
+    expect(ran).toEqual([
+      ["a", 1, 0],
+      ["b", 3, 0],
+    ]);
+    expect(await twin?.get()).toBe(1);
+    expect((await sync.delay("a", 4)).id).not.toBe(first?.id);
+    await t.drain();
+    expect(ran).toHaveLength(3);
+  });
+
+  test("of a hundred callers at once one sends", async () => {
+    const { sync, ran, t } = makeApp({ unique: { key, for: "running" } });
+    const results = await Promise.all(Array.from({ length: 100 }, (_, n) => sync.delay("a", n)));
+    expect(new Set(results.map(({ id }) => id)).size).toBe(1);
+    await t.drain();
+    expect(ran).toHaveLength(1);
+  });
+
+  test("until it ends, through its retries", async () => {
+    const { sync, ran, t, failTimes } = makeApp({ unique: { key, for: "running" } });
+    failTimes(1);
+    const first = await sync.delay("a");
+    await t.advance(5_000);
+    expect((await sync.delay("a")).id).toBe(first.id);
+    await t.advance(10_000);
+    expect(ran).toHaveLength(2);
+    expect((await sync.delay("a")).id).not.toBe(first.id);
+  });
+
+  test("for so many seconds from the call, also once it has ended", async () => {
+    const { sync, t } = makeApp({ throttle: { key, wait: 60 } });
+    const first = await sync.delay("a");
+    await t.advance(59_000);
+    expect((await sync.delay("a")).id).toBe(first.id);
+    await t.advance(2_000);
+    expect((await sync.delay("a")).id).not.toBe(first.id);
+  });
+
+  test("the arguments of the last call replace those of the one that waits", async () => {
+    const { sync, ran, t, failTimes } = makeApp({ unique: { key, for: "waiting", onConflict: "replace" } });
+    failTimes(1);
+    const first = await sync.delay("a", 1);
+    expect((await sync.delay("a", 2)).id).toBe(first.id);
+    expect((await sync.delay("a", 3)).id).toBe(first.id);
+    await t.advance(20_000);
+    // A retry has them too.
+    expect(ran).toEqual([
+      ["a", 3, 0],
+      ["a", 3, 10_000],
+    ]);
+    expect(await first.get()).toBe(3);
+  });
+
+  test("they are not lost where the worker dies as it starts", async () => {
+    const { sync, ran, t } = makeApp({ unique: { key, for: "waiting", onConflict: "replace" } });
+    await sync.delay("a", 1);
+    await sync.delay("a", 2);
+    const { app } = sync;
+    const apply = await app.engine.backend().then((backend) => backend.apply);
+    const backend = await app.engine.backend();
+    let fails = 1;
+    Object.assign(backend, {
+      async apply(...given: Parameters<typeof apply>) {
+        if (fails-- > 0) return given[0].map(() => new OperationalError("away", { retryable: true }));
+        return apply(...given);
+      },
+    });
+    await t.advance(3_600_000);
+    expect(ran.map((run) => run.slice(0, 2))).toEqual([["a", 2]]);
+  });
+
+  test("of a burst of calls the last one counts, at most so long after the first", async () => {
+    const { sync, ran, t } = makeApp({ debounce: { key, wait: 10, max: 25 } });
+    const results = [];
+    for (let n = 0; n < 6; n++) {
+      results.push(await sync.delay("a", n));
+      await t.advance(5_000);
+    }
+    expect(ran).toEqual([["a", 4, 25_000]]);
+    await t.advance(10_000);
+    // The sixth came after that, and is a burst of its own.
+    expect(ran).toEqual([
+      ["a", 4, 25_000],
+      ["a", 5, 35_000],
+    ]);
+    expect(new Set(results.map(({ id }) => id)).size).toBe(2);
+  });
+
+  test("a call that could not be sent leaves no key locked", async () => {
+    let isAway = true;
+    const away = (broker: Broker): Broker => ({
+      ...broker,
+      send: async (entries, unit) =>
+        isAway ? entries.map(() => new OperationalError("away", { retryable: false })) : broker.send(entries, unit),
+    });
+    const { sync, ran, t } = makeApp({ unique: { key, for: "running" } }, away);
+    await expect(sync.delay("a", 1)).rejects.toThrow("away");
+    isAway = false;
+    await sync.delay("a", 2);
+    await t.drain();
+    expect(ran.map((run) => run.slice(0, 2))).toEqual([["a", 2]]);
+  });
+
+  test("a caller that died between row and message leaves none locked either: the next one sends under its id", async () => {
+    const { app, sync, ran, t } = makeApp({ unique: { key, for: "running" } });
+    const store = await app.engine.limits();
+    const { limits } = app.engine;
+    let decisions = 0;
+    // Dead after its first decision: nothing of it happens any more.
+    app.engine.limits = async () => ({
+      ...store,
+      async decide(row, decision) {
+        if (++decisions > 1) return new Promise(() => {});
+        const answer = await store.decide(row, decision);
+        throw Object.assign(new Error("dead"), { answer });
+      },
+    });
+    const dead = await sync.delay("a", 1).catch((error: Error & { answer: { id: string } }) => error.answer);
+    app.engine.limits = limits;
+    const next = await sync.delay("a", 2);
+    expect(next.id).toBe("id" in dead ? dead.id : "");
+    await t.drain();
+    expect(ran.map((run) => run.slice(0, 2))).toEqual([["a", 2]]);
+  });
+
+  test("one that was revoked while it waited is no twin, and neither is one that has expired", async () => {
+    const { sync, ran, t } = makeApp({ unique: { key, for: "running" } });
+    const first = await sync.applyAsync(["a", 1], { countdown: 60 });
+    await first.revoke();
+    const second = await sync.applyAsync(["a", 2], { countdown: 60, expires: 30 });
+    expect(second.id).not.toBe(first.id);
+    await t.advance(120_000);
+    expect(await second.status()).toBe("REVOKED");
+    const third = await sync.delay("a", 3);
+    expect(third.id).not.toBe(second.id);
+    await t.drain();
+    expect(ran.map((run) => run.slice(0, 2))).toEqual([["a", 3]]);
+  });
+
+  test("a key that cannot be told is an error of the call", async () => {
+    const { sync, t } = makeApp({ unique: { key: () => 1 as never, for: "waiting" } });
+    await expect(sync.delay("a")).rejects.toThrow(LimitKeyError);
+    expect(await t.drain()).toEqual([]);
+  });
+});
+
+test.each<[object, RegExp]>([
+  [{ unique: { key: "id", for: "waiting" } }, /unique\.key.*function/],
+  [{ unique: { key } }, /unique\.for.*has to be said/],
+  [{ unique: { key, for: "ever" } }, /unique\.for/],
+  [{ unique: { key, for: 0 } }, /unique\.for/],
+  [{ unique: { key, for: "running", onConflict: "replace" } }, /unique\.onConflict.*waiting/],
+  [{ debounce: { key } }, /debounce\.wait/],
+  [{ debounce: { key, wait: 10, max: 5 } }, /debounce\.max.*below wait/],
+  [{ throttle: { wait: 10 } }, /throttle\.key/],
+  [{ throttle: { key, wait: 10 }, unique: { key, for: 1 } }, /throttle.*unique/],
+  [{ throttle: { key, wait: 10 }, claim: false }, /throttle.*claim: false/],
+  [{ debounce: { key, wait: 10 }, queue: "a.fifo" }, /debounce.*a\.fifo/],
+])("%j is refused where it is declared", (options, message) => {
+  const declare = () => new Lovage("tasks").task("tasks.unique", options, () => {});
+  expect(declare).toThrow(ImproperlyConfigured);
+  expect(declare).toThrow(message);
+});
