@@ -5,7 +5,8 @@ import { type Command, InvalidArgumentError, Option } from "commander";
 import type { Lovage } from "../app.ts";
 import { clip, harmlessLine } from "../brief.ts";
 import type { RetriedFailures } from "../control/control.ts";
-import type { FunctionState, QueueState } from "../control/inspect.ts";
+import type { ByWorker, FunctionState, QueueState } from "../control/inspect.ts";
+import type { TaskInHand } from "../control/rows.ts";
 import { ImproperlyConfigured, LovageError } from "../errors.ts";
 import type { JournalEntry } from "../journal/entry.ts";
 import type { JournalQuery } from "../journal/query.ts";
@@ -74,6 +75,10 @@ function filters(command: Command, most?: number): Command {
     .addOption(jsonOption());
 }
 
+/** What a person would stare at. */
+const watched = (command: Command): Command =>
+  command.addOption(appOption()).addOption(jsonOption()).addOption(watchOption()).addHelpText("after", EXIT_HELP);
+
 /** Without what was not given: the app refuses what it does not know. */
 const given = <T extends object>(options: T): { readonly [K in keyof T]: Exclude<T[K], undefined> } =>
   Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as never;
@@ -128,6 +133,7 @@ const lineOf = (app: Lovage, entry: JournalEntry): readonly string[] => [
   entry.id ?? "",
   entry.queue ?? "",
   span(entry.runtime),
+  span(entry.waited),
   errorOf(entry) || (entry.by === undefined ? "" : `by ${entry.by}`),
 ];
 
@@ -203,14 +209,8 @@ function showFunctions(functions: readonly FunctionState[] | Error): void {
 }
 
 function statusCommand(program: Command): void {
-  program
-    .command("status")
-    .description("workers, queues, and the last hour at a glance")
-    .addOption(appOption())
-    .addOption(jsonOption())
-    .addOption(watchOption())
-    .addHelpText("after", EXIT_HELP)
-    .action(async (options: AppOptions) => {
+  watched(program.command("status").description("workers, queues, and the last hour at a glance")).action(
+    async (options: AppOptions) => {
       await using app = await loadSharedApp(options.app);
       await repeatedly(options, async () => {
         const inspect = app.control.inspect();
@@ -242,12 +242,19 @@ function statusCommand(program: Command): void {
         if (hour !== undefined)
           print(`\nLast hour: ${hour.ended} attempts ended, ${hour.failed} failed, ${hour.retried} were retried.`);
       });
-    });
+    },
+  );
 }
 
 function tasksCommand(program: Command): void {
   filters(program.command("tasks").description("attempts that ended, the newest first"), 50)
     .addOption(listOption("--state <states>", "SUCCESS, FAILURE, RETRY, REVOKED …"))
+    .addOption(
+      new Option("--sort <by>", "what ran, or waited, for longest first, of all that matches").choices([
+        "runtime",
+        "waited",
+      ]),
+    )
     .option("-f, --follow", "go on with what happens, until Ctrl-C; with --json an object a line", false)
     .addHelpText(
       "after",
@@ -257,19 +264,51 @@ Examples:
   $ lovage tasks -A ./tasks.ts --state FAILURE --from 2h --task 'media.*'
   $ lovage tasks -A ./tasks.ts --follow --json`,
     )
-    .action(async (options: AppOptions & FilterOptions & { readonly follow: boolean }) => {
+    .action(async (options: TasksOptions) => {
       await using app = await loadSharedApp(options.app);
       const query: JournalQuery = { ...queryOf(options), kind: ["task", "deadLetter", "unsent", "running"] };
+      if (options.follow && options.sort !== undefined)
+        throw new ImproperlyConfigured(
+          "--sort",
+          "needs all of it, and --follow shows what happens: give one of the two",
+        );
       if (options.follow) return follow(app, query, options.json ?? false);
-      const entries: JournalEntry[] = [];
-      for await (const entry of app.journal.find(query)) entries.push(entry);
+      const entries = options.sort === undefined ? await all(app, query) : await longest(app, query, options.sort);
       if (options.json) return print(toJson(entries, 2));
       if (entries.length === 0) return print("Nothing that matches is in the journal.");
       show([
-        ["when", "state", "task", "id", "queue", "runtime", "error"],
+        ["when", "state", "task", "id", "queue", "runtime", "waited", "error"],
         ...entries.map((entry) => lineOf(app, entry)),
       ]);
     });
+}
+
+interface TasksOptions extends AppOptions, FilterOptions {
+  readonly follow: boolean;
+  readonly sort?: "runtime" | "waited";
+}
+
+async function all(app: Lovage, query: JournalQuery): Promise<readonly JournalEntry[]> {
+  const entries: JournalEntry[] = [];
+  for await (const entry of app.journal.find(query)) entries.push(entry);
+  return entries;
+}
+
+/** So many with the largest numbers, of all that matches: no more are kept meanwhile than twice as many. */
+async function longest(
+  app: Lovage,
+  { limit = 50, ...query }: JournalQuery,
+  by: "runtime" | "waited",
+): Promise<readonly JournalEntry[]> {
+  let most: JournalEntry[] = [];
+  const cut = () => {
+    most = most.sort((a, b) => (b[by] ?? 0) - (a[by] ?? 0)).slice(0, limit);
+  };
+  for await (const entry of app.journal.find(query)) {
+    if (most.push(entry) >= 2 * limit) cut();
+  }
+  cut();
+  return most;
 }
 
 /** Entries may come late: each look goes back so far, in milliseconds. */
@@ -343,24 +382,20 @@ Examples:
 }
 
 function workflowCommand(program: Command): void {
-  program
+  const command = program
     .command("workflow")
     .description("all below a task, or in a group, as a tree with states and times")
-    .argument("<id>", "of the task or the group")
-    .addOption(appOption())
-    .addOption(jsonOption())
-    .addOption(watchOption())
-    .addHelpText("after", EXIT_HELP)
-    .action(async (id: string, options: AppOptions) => {
-      await using app = await loadSharedApp(options.app);
-      await repeatedly(options, async () => {
-        const { tasks, ...rest } = await app.workflow(id);
-        if (options.json) return print(toJson({ ...rest, tasks }, 2));
-        if (tasks.length === 0) throw new LovageError(`nothing is known of ${id}`);
-        for (const line of treeOf(tasks)) print(harmlessLine(line));
-        if (rest.truncated) complain("lovage: there is more of it than is looked for");
-      });
+    .argument("<id>", "of the task or the group");
+  watched(command).action(async (id: string, options: AppOptions) => {
+    await using app = await loadSharedApp(options.app);
+    await repeatedly(options, async () => {
+      const { tasks, ...rest } = await app.workflow(id);
+      if (options.json) return print(toJson({ ...rest, tasks }, 2));
+      if (tasks.length === 0) throw new LovageError(`nothing is known of ${id}`);
+      for (const line of treeOf(tasks)) print(harmlessLine(line));
+      if (rest.truncated) complain("lovage: there is more of it than is looked for");
     });
+  });
 }
 
 /** Who comes after several stands once, below the last of them. */
@@ -388,6 +423,23 @@ function treeOf(tasks: readonly WorkflowTask[]): readonly string[] {
   return lines;
 }
 
+/** By worker, what has run for longest first. */
+function showInHand(app: Lovage, byWorker: ByWorker<readonly TaskInHand[]>): void {
+  const tasks = Object.entries(byWorker).flatMap(([worker, list]) => list.map((task) => ({ worker, ...task })));
+  if (tasks.length === 0) return print("Nothing.");
+  tasks.sort((a, b) => (a.started ?? Number.POSITIVE_INFINITY) - (b.started ?? Number.POSITIVE_INFINITY));
+  show([
+    ["worker", "task", "id", "queue", "began"],
+    ...tasks.map(({ worker, task, id, queue, started }) => [
+      worker,
+      task,
+      id,
+      queue,
+      started === undefined ? "" : when(app, started),
+    ]),
+  ]);
+}
+
 /** Below `lovage inspect`, beside `registered`. */
 export function inspectCommands(inspect: Command): void {
   const words = {
@@ -401,28 +453,22 @@ export function inspectCommands(inspect: Command): void {
     queues: "messages in each queue, how old they are, and whether it is paused",
   } as const;
   for (const [name, what] of Object.entries(words) as [keyof typeof words, string][]) {
-    inspect
-      .command(name)
-      .description(what)
-      .addOption(appOption())
-      .addOption(jsonOption())
-      .addOption(watchOption())
-      .addHelpText("after", EXIT_HELP)
-      .action(async (options: AppOptions) => {
-        await using app = await loadSharedApp(options.app);
-        await repeatedly(options, async () => {
-          const found: unknown = await app.control.inspect()[name]();
-          if (options.json) return print(toJson(found, 2));
-          if (name === "queues") return showQueues(app, found as readonly QueueState[]);
-          if (name === "functions") {
-            const functions = found as readonly FunctionState[];
-            return functions.length === 0 ? print("No function runs the app's tasks.") : showFunctions(functions);
-          }
-          const entries = Object.entries(found as Readonly<Record<string, unknown>>);
-          if (entries.length === 0) return print("No long-lived worker says that it is there.");
-          for (const [key, value] of entries) print(`${harmlessLine(key)}: ${toJson(value, 2)}`);
-        });
+    watched(inspect.command(name).description(what)).action(async (options: AppOptions) => {
+      await using app = await loadSharedApp(options.app);
+      await repeatedly(options, async () => {
+        const found: unknown = await app.control.inspect()[name]();
+        if (options.json) return print(toJson(found, 2));
+        if (name === "queues") return showQueues(app, found as readonly QueueState[]);
+        if (name === "functions") {
+          const functions = found as readonly FunctionState[];
+          return functions.length === 0 ? print("No function runs the app's tasks.") : showFunctions(functions);
+        }
+        if (name === "active" || name === "reserved") return showInHand(app, found as ByWorker<readonly TaskInHand[]>);
+        const entries = Object.entries(found as Readonly<Record<string, unknown>>);
+        if (entries.length === 0) return print("No long-lived worker says that it is there.");
+        for (const [key, value] of entries) print(`${harmlessLine(key)}: ${toJson(value, 2)}`);
       });
+    });
   }
 }
 

@@ -65,6 +65,26 @@ app.task(
   },
   () => "done",
 );
+class Down extends Error {}
+const KINDS = [
+  () => new Down("no route to host"),
+  () => new RangeError("out of range"),
+  () => new TypeError("not a function"),
+  () => new SyntaxError("bad input"),
+  () => new URIError("malformed"),
+];
+/** A task of a day: fails in one of five ways, unless that was mended. */
+app.task("cli.day", { queue: "media" }, (n: number, kind?: number) => {
+  const failure = KINDS[kind ?? -1]?.();
+  if (failure !== undefined && !(failure instanceof Down && process.env["MENDED"])) throw failure;
+  return n;
+});
+/** Fails once, and goes on by itself. */
+app.task("cli.flaky", { bind: true, maxRetries: 1, defaultRetryDelay: 0 }, (self, n: number) => {
+  if (self.request.retries === 0) return self.retry();
+  return n;
+});
+app.task("cli.sum", (members: readonly number[]) => members.reduce((sum, n) => sum + n, 0));
 /** Does not let go of its process. */
 app.task("cli.block", () => {
   note("begin");

@@ -2,8 +2,7 @@
 import { startWorker } from "lovage/worker";
 import { beforeEach, expect, onTestFinished, test, vi } from "vitest";
 import { appLast } from "../../src/cli/options.ts";
-import { createProgram } from "../../src/cli/program.ts";
-import { module, place } from "./run.ts";
+import { lovage, place } from "./run.ts";
 
 let exitCode: typeof process.exitCode;
 beforeEach(() => {
@@ -13,21 +12,6 @@ beforeEach(() => {
     vi.unstubAllEnvs();
   });
 });
-
-/** Runs a command in this process. */
-async function lovage(...args: string[]): Promise<string> {
-  const lines: string[] = [];
-  const spies = [
-    vi.spyOn(console, "log").mockImplementation((line: string) => void lines.push(line)),
-    vi.spyOn(console, "error").mockImplementation((line: string) => void lines.push(line)),
-  ];
-  try {
-    await createProgram().parseAsync(["node", "lovage", ...args, "-A", module]);
-  } finally {
-    for (const spy of spies) spy.mockRestore();
-  }
-  return lines.join("\n");
-}
 
 test("an incident, from the first look to the counts at the end", { timeout: 60_000 }, async () => {
   const { app } = place();

@@ -4,7 +4,8 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { Lovage } from "lovage";
-import { onTestFinished } from "vitest";
+import { onTestFinished, vi } from "vitest";
+import { createProgram } from "../../src/cli/program.ts";
 
 const launcher = resolve(import.meta.dirname, "../../bin/lovage.js");
 export const module = join(import.meta.dirname, "child.ts");
@@ -127,6 +128,21 @@ function follow(child: ChildProcess): Running {
         one();
       }),
   };
+}
+
+/** Runs a command in this process. */
+export async function lovage(...args: string[]): Promise<string> {
+  const lines: string[] = [];
+  const spies = [
+    vi.spyOn(console, "log").mockImplementation((line: string) => void lines.push(line)),
+    vi.spyOn(console, "error").mockImplementation((line: string) => void lines.push(line)),
+  ];
+  try {
+    await createProgram().parseAsync(["node", "lovage", ...args, "-A", module]);
+  } finally {
+    for (const spy of spies) spy.mockRestore();
+  }
+  return lines.join("\n");
 }
 
 /** Whether a process is there. */
