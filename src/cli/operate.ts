@@ -272,7 +272,7 @@ Examples:
           "--sort",
           "needs all of it, and --follow shows what happens: give one of the two",
         );
-      if (options.follow) return follow(app, query, options.json ?? false);
+      if (options.follow) return await follow(app, query, options.json ?? false);
       const entries = options.sort === undefined ? await all(app, query) : await longest(app, query, options.sort);
       if (options.json) return print(toJson(entries, 2));
       if (entries.length === 0) return print("Nothing that matches is in the journal.");
@@ -473,7 +473,8 @@ export function inspectCommands(inspect: Command): void {
 }
 
 function controlCommand(program: Command): void {
-  const control = program.command("control").description("pause and resume queues, stop workers");
+  const control = program.command("control").description("pause and resume queues, stop workers, change rates");
+  rateLimitCommand(control);
   const words = {
     pause: ["<queue>", "begin nothing more of a queue, until it is resumed; what runs goes on"],
     resume: ["<queue>", "go on with a queue"],
@@ -494,6 +495,29 @@ function controlCommand(program: Command): void {
         print(`${harmlessLine(of)} is ${done}.`);
       });
   }
+}
+
+/** `10/m`, a number of tasks a second, or `none`. */
+function parseRateText(value: string): string | number | null {
+  if (value === "none") return null;
+  return value.trim() !== "" && Number.isFinite(Number(value)) ? Number(value) : value;
+}
+
+function rateLimitCommand(control: Command): void {
+  control
+    .command("rate-limit")
+    .alias("rate_limit")
+    .description("change how often a task with a rateLimit may start, over all workers")
+    .argument("<task>", "its name")
+    .argument("<rate>", "10/s, 10/m, 10/h, a number a second, or none: as it is declared", parseRateText)
+    .addOption(appOption())
+    .addOption(byOption())
+    .addHelpText("after", EXIT_HELP)
+    .action(async (task: string, rate: string | number | null, options: AppOptions & { readonly by?: string }) => {
+      await using app = await loadSharedApp(options.app);
+      await app.control.rateLimit(task, rate, given({ by: options.by }));
+      print(`${harmlessLine(task)} has ${rate === null ? "its declared rate again" : `the rate ${rate}`}.`);
+    });
 }
 
 function revokeCommand(program: Command): void {
@@ -565,7 +589,7 @@ Examples:
       if (failed === ids.length > 0)
         throw new ImproperlyConfigured("--failed", "or ids say which tasks are meant: give one of the two");
       await using app = await loadSharedApp(module);
-      if (!failed) return retryEach(app, ids, by);
+      if (!failed) return await retryEach(app, ids, by);
       const filter = given({ task, queue: queues, error, from, to, limit });
       const counted = await app.control.retryFailed({ ...filter, dryRun: true } as never);
       if (dryRun || counted.count === 0) return sayRetried(counted, json ?? false, "Would run");

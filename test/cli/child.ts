@@ -84,6 +84,7 @@ app.task("cli.flaky", { bind: true, maxRetries: 1, defaultRetryDelay: 0 }, (self
   if (self.request.retries === 0) return self.retry();
   return n;
 });
+app.task("cli.rated", { rateLimit: "100/s" }, (n: number) => n);
 app.task("cli.sum", (members: readonly number[]) => members.reduce((sum, n) => sum + n, 0));
 /** Does not let go of its process. */
 app.task("cli.block", () => {

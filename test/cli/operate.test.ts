@@ -2,7 +2,9 @@
 import { startWorker } from "lovage/worker";
 import { beforeEach, expect, onTestFinished, test, vi } from "vitest";
 import { appLast } from "../../src/cli/options.ts";
-import { lovage, place } from "./run.ts";
+import { lovage, module, place } from "./run.ts";
+
+vi.setConfig({ testTimeout: 60_000 });
 
 let exitCode: typeof process.exitCode;
 beforeEach(() => {
@@ -13,7 +15,7 @@ beforeEach(() => {
   });
 });
 
-test("an incident, from the first look to the counts at the end", { timeout: 60_000 }, async () => {
+test("an incident, from the first look to the counts at the end", async () => {
   const { app } = place();
   vi.stubEnv("LOVAGE_BROKER_URL", app.config.brokerUrl);
   vi.stubEnv("RUNS", "/dev/null");
@@ -60,6 +62,44 @@ test("an incident, from the first look to the counts at the end", { timeout: 60_
   expect(await lovage("retry", ids[0] as string)).toContain("it has ended, and not as a failure");
   expect(process.exitCode).toBe(1);
   expect(Object.keys(JSON.parse(await lovage("inspect", "ping", "--json")))).toEqual(["one@here"]);
+
+  expect(await lovage("control", "rate-limit", "cli.rated", "10/m")).toBe("cli.rated has the rate 10/m.");
+  expect(await lovage("control", "rate-limit", "cli.rated", "none")).toBe("cli.rated has its declared rate again.");
+  await expect(lovage("control", "rate-limit", "cli.rated", "often")).rejects.toThrow("rateLimit");
+  await expect(lovage("control", "rate-limit", "cli.add", "1")).rejects.toThrow("declares none");
+});
+
+test("what happens is followed as it happens, with the same filters, an object a line, until Ctrl-C", async () => {
+  const { app, start, worker } = place();
+  const tasks = start(["tasks", "-A", module, "--follow", "--json", "--state", "FAILURE"]);
+  const events = start(["-A", module, "events"]);
+  await worker(["-l", "INFO"]);
+  const { id } = await app.sendTask("cli.fail");
+  await (await app.sendTask("cli.add", [1, 2])).get({ timeout: 15 });
+  const [line] = await tasks.says(/^\{.*"cli\.fail".*\}$/m);
+  expect(JSON.parse(line)).toMatchObject({ id, state: "FAILURE", error: { type: "RangeError", message: "too far" } });
+  await events.says(/s ago\) {2}SUCCESS {2}cli\.add/);
+  await events.says(new RegExp(`FAILURE {2}cli\\.fail {2}${id} .*RangeError: too far`));
+  // The same entry is told once, though each look goes back.
+  await app.control.pause("media", { by: "anna" });
+  await events.says(/pause {2}media {2}by anna/);
+  expect(tasks.stdout().trim().split("\n")).toHaveLength(1);
+  expect(events.stdout().match(/FAILURE/g)).toHaveLength(1);
+  for (const one of [tasks, events]) one.process.kill("SIGINT");
+  await Promise.all([tasks.exited, events.exited]);
+});
+
+test("with --watch it is looked again and again, and --follow refuses to sort", async () => {
+  const { app, start } = place();
+  const watching = start(["inspect", "queues", "-A", module, "--watch"]);
+  await watching.says(/celery +0 +0 +0 +0/);
+  await app.sendTask("cli.add", [1, 2]);
+  await watching.says(/celery +1 +0 +0 +0 +\d+ s ago/);
+  watching.process.kill("SIGINT");
+  await watching.exited;
+  const { code, stderr } = await start(["tasks", "-A", module, "--follow", "--sort", "runtime"]).exited;
+  expect(code).toBe(2);
+  expect(stderr).toContain("--sort");
 });
 
 test("the app may stand before the command, as Celery has it", () => {
