@@ -176,6 +176,7 @@ export class Lovage implements SignatureApplier {
     const task = new Task(this, name, {}, () => {
       throw this.notRegistered(name);
     });
+    this.engine.refs.add(name);
     // Every task is sent in the same way; T only says with which types.
     return task as unknown as TaskRef<T>;
   }

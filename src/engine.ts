@@ -96,6 +96,8 @@ export class Engine implements PublishHost {
   readonly arounds = new Set<Around>();
   readonly reportAround = (error: unknown) => console.error("a step around the app's work threw:", error);
   readonly tasks = new Map<string, Task>();
+  /** Names of tasks that are called by their type (`taskRef`): they are not here, and yet of this language. */
+  readonly refs = new Set<string>();
   #input: ConfigInput;
   #config: Config;
   #router: Router;

@@ -171,7 +171,7 @@ function toCall(
 }
 
 /** Name of the task that a frozen canvas ends in. */
-function endOf(signature: SignatureData): string {
+export function endOf(signature: SignatureData): string {
   if (formOf(signature) === "chord") return endOf(bodyOf(signature));
   const last = formOf(signature) === "task" ? undefined : tasksOf(signature).at(-1);
   return last === undefined ? signature.task : endOf(last);

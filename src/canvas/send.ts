@@ -1,6 +1,6 @@
 /** Sends a canvas: rows of chords first, then messages. */
 import type { Engine } from "../engine.ts";
-import { LovageError } from "../errors.ts";
+import { ImproperlyConfigured, LovageError } from "../errors.ts";
 import type { SignatureData } from "../protocol/message.ts";
 import type { ResultTuple } from "../protocol/meta.ts";
 import { AsyncResult } from "../results/async-result.ts";
@@ -15,6 +15,7 @@ import {
   type Call,
   type Counting,
   countedInLeaves,
+  endOf,
   expand,
   type Given,
   type Plan,
@@ -22,16 +23,26 @@ import {
 } from "./apply.ts";
 import { atEnd, chordOptions, freeze, type ResultNode, type Rules, tupleOf } from "./freeze.ts";
 import { joinRows, leafId, leafTuples, memberHash, membersRow, type RowContext, sizeRow } from "./join-rows.ts";
-import { bodyOf, formOf, headerOf, inherited, membersOf, nthOf, withArguments, withOptions } from "./shape.ts";
+import {
+  bodyOf,
+  formOf,
+  headerOf,
+  inherited,
+  membersOf,
+  nthOf,
+  withArguments,
+  withMembers,
+  withOptions,
+} from "./shape.ts";
 import type { Applied, OpenStream } from "./signature.ts";
 
 /** Messages of one canvas that are under way at a time. */
 const AT_A_TIME = 500;
 
-/** A header whose tasks are all known here, and so run by workers like this one, may be counted in leaves. */
+/** A header whose tasks are all known here, or called by their type, and so run by workers like ours, may be counted in leaves. */
 export const countingOf = (engine: Engine): Counting => ({
   leafSize: engine.leafSize,
-  isOurs: (task) => task.startsWith("celery.") || engine.task(task) !== undefined,
+  isOurs: (task) => task.startsWith("celery.") || engine.task(task) !== undefined || engine.refs.has(task),
 });
 
 /** What canvases are frozen by; ids are new ones unless it is said how they are made. */
@@ -132,6 +143,9 @@ export function openStream(engine: Engine, signature: SignatureData, given: Give
   /** Leaves of fewer tasks than a full one has, and how many. */
   const short = new Map<string, number>();
   let length = 0;
+  /** Members of a chord that Python runs, which knows no leaves: gathered, and sent as a list, which Celery makes of them at once. */
+  let listed: SignatureData[] | undefined;
+  const { isOurs } = countingOf(engine);
 
   const derived = (index: number) => `${groupId}.${index}`;
 
@@ -197,12 +211,28 @@ export function openStream(engine: Engine, signature: SignatureData, given: Give
   return {
     groupId,
     async send(members) {
-      const placed = membersOf(members).map(place);
+      const flat = membersOf(members);
+      const foreign = isChord ? flat.find((member) => !isOurs(endOf(member))) : undefined;
+      if (foreign !== undefined && length === 0) listed ??= [];
+      if (listed !== undefined) {
+        listed.push(...members);
+        return;
+      }
+      if (foreign !== undefined)
+        throw new ImproperlyConfigured(
+          "chord",
+          `the header began with tasks of this app, and ${endOf(foreign)} is none: others do not count members as they come; make a list of the header`,
+        );
+      const placed = flat.map(place);
       await write(engine, (await Promise.all(placed.flatMap(({ commands }) => commands))).flat());
       await Promise.all(placed.flatMap(({ calls }) => calls).map((call) => sendCall(engine, call)));
     },
     async end() {
       const { reader } = engine;
+      if (listed !== undefined) {
+        const whole = withMembers(withOptions(signature, { task_id: groupId }), listed);
+        return toResult(reader, await sendCanvas(engine, whole, given));
+      }
       const at = (index: number) => {
         const node = others.get(index);
         return node === undefined ? new AsyncResult(reader, derived(index)) : toResult(reader, node);

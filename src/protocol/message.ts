@@ -146,6 +146,13 @@ const AGAIN_HEADER = "lovage_sent_again";
 export const sentAgain = (message: Message, again: number | undefined): Message =>
   again === undefined ? message : createMessage({ ...message, headers: { ...message.headers, [AGAIN_HEADER]: again } });
 
+/** The headers that a caller has put on a message, without our own dates. */
+export function ownHeaders({ headers }: Pick<Message, "headers">): Message["headers"] {
+  if (headers[SENT_HEADER] === undefined && headers[AGAIN_HEADER] === undefined) return headers;
+  const { [SENT_HEADER]: _, [AGAIN_HEADER]: __, ...own } = headers;
+  return own;
+}
+
 /** What the ids of all that follows from a message are made of, beside its own: others follow from what was sent again. */
 export function lineOf(message: Pick<Message, "headers" | "replacedTaskNesting" | "retries">): number | string {
   const again = message.headers[AGAIN_HEADER];
@@ -159,3 +166,7 @@ export function lineOf(message: Pick<Message, "headers" | "replacedTaskNesting" 
 export function attemptOf(message: Pick<Message, "replacedTaskNesting" | "retries">): number {
   return message.replacedTaskNesting * 2 ** 32 + message.retries;
 }
+
+/** The message as that of another attempt of its task. */
+export const atAttempt = (message: Message, attempt: number): Message =>
+  createMessage({ ...message, replacedTaskNesting: Math.floor(attempt / 2 ** 32), retries: attempt % 2 ** 32 });

@@ -1,5 +1,5 @@
 /** A message as the task that runs for it sees it. */
-import type { Message } from "../protocol/message.ts";
+import { type Message, ownHeaders } from "../protocol/message.ts";
 import type { Request } from "./context.ts";
 
 /** What the message does not say: facts of the delivery and of the worker. */
@@ -35,7 +35,7 @@ export function createRequest(message: Message, facts: RequestFacts): Request {
     timeLimit: facts.timeLimit,
     softTimeLimit: facts.softTimeLimit,
     ignoreResult: facts.ignoreResult,
-    headers: message.headers,
+    headers: ownHeaders(message),
     properties: message.properties,
     deliveryInfo: { ...message.deliveryInfo, priority: message.priority, redelivered: facts.deliveries > 1 },
     correlationId: message.correlationId,

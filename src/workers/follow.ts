@@ -115,8 +115,14 @@ async function endWaiting(sender: Sender, onward: Sender, message: Message, row:
   await joinChord(onward, member);
 }
 
+/** When the retry is due that a row waits for; `null`: it waits for none, or that one is due at once. */
+export function retryDue({ done, next }: Pick<Row, "done" | "next">): string | null {
+  if (done === true || next === undefined) return null;
+  return readNext(next).retry?.eta ?? null;
+}
+
 /** Nothing waits for it, whatever its outcome: the row need not even be read. */
-const isAlone = ({ callbacks, errbacks, chain, chord }: Message): boolean =>
+export const isAlone = ({ callbacks, errbacks, chain, chord }: Message): boolean =>
   callbacks.length === 0 && errbacks.length === 0 && chain.length === 0 && chord === null;
 
 interface Successor {

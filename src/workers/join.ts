@@ -11,7 +11,7 @@ import { ACCUMULATE, bodyOf, formOf, headerOf, signatures, tasksOf } from "../ca
 import type { Engine } from "../engine.ts";
 import { ChordError, isLasting, LovageError, PayloadTooLarge, WorkerLostError } from "../errors.ts";
 import type { JournalEntry } from "../journal/entry.ts";
-import { createMessage, lineOf, type Message, type SignatureData } from "../protocol/message.ts";
+import { createMessage, lineOf, type Message, ownHeaders, type SignatureData } from "../protocol/message.ts";
 import { decodeGroupMeta, decodeMeta, type Meta, type ResultTuple } from "../protocol/meta.ts";
 import { groupKey, joinKey, type Row, taskKey } from "../results/backend.ts";
 import { type Command, isFreshRedrive, type Joined, type Outcome as Recorded } from "../results/record.ts";
@@ -290,7 +290,7 @@ export const failedCall = (message: Message, { result, traceback }: Meta): Faile
     rootId: message.rootId ?? message.id,
     parentId: message.parentId,
     group: message.group,
-    headers: message.headers,
+    headers: ownHeaders(message),
   },
   exception: result,
   traceback,

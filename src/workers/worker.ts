@@ -22,10 +22,10 @@ import {
 import { Engine } from "../engine.ts";
 import { memberHash } from "../canvas/join-rows.ts";
 import { decodeEnvelope, peekEnvelope, salvageMessage } from "../protocol/envelope.ts";
-import { attemptOf, type Message, sentOf } from "../protocol/message.ts";
+import { atAttempt, attemptOf, type Message, sentOf } from "../protocol/message.ts";
 import { encodeMeta, type Meta } from "../protocol/meta.ts";
 import { parseTime } from "../protocol/time.ts";
-import type { Command, Final } from "../results/record.ts";
+import { type Command, type Final, LEASE_MARGIN_MS } from "../results/record.ts";
 import { type Payload, type Row, taskKey } from "../results/backend.ts";
 import { PENDING, STARTED } from "../states.ts";
 import { pack } from "../tasks/publish.ts";
@@ -44,7 +44,7 @@ import {
 import { builtinTask } from "./builtins.ts";
 import { deadLetter, failedMeta, isOurFate, type Known, storedFate, storeFate } from "./dead-letter.ts";
 import { DELETE, type Disposition, handBack, LEAVE } from "./disposition.ts";
-import { follow, keptPlace } from "./follow.ts";
+import { follow, isAlone, keptPlace, retryDue } from "./follow.ts";
 import { carriedPlace, keepPlace, returnTo } from "./held-place.ts";
 import { count, repeating } from "./join.ts";
 import { attemptEntry, deadLetterEntry, isKept, runningEntry } from "./note.ts";
@@ -429,6 +429,8 @@ async function claim(context: WorkerContext, job: Job): Promise<Admission> {
     case "superseded": {
       const kept = job.source.goesFor ? undefined : keptPlace(delivery.queue, recorded.row);
       if (kept !== undefined) return { disposition: returnTo(context, delivery, kept) };
+      const other = await joinEarlier(context, job, recorded.row);
+      if (other !== undefined) return { disposition: other };
       log("info", `Discarding a duplicate of ${nameOf(message)}`, fieldsOf(message, delivery.queue));
       return { disposition: DELETE };
     }
@@ -443,6 +445,29 @@ async function claim(context: WorkerContext, job: Job): Promise<Admission> {
     default:
       return recorded satisfies never;
   }
+}
+
+/**
+ * A later attempt is known, of another message perhaps: a task may be a member of two chords by one id of its caller's. What
+ * waits for this message is told when the task has ended, with the ids that follow from its last attempt.
+ */
+async function joinEarlier(context: WorkerContext, job: Job, row: Row): Promise<Disposition | undefined> {
+  const { message } = job;
+  if (isAlone(message) || row.attempt === undefined || isFifo(job.delivery.queue)) return undefined;
+  if (row.done === true) {
+    const again = jobAgain(job, row.again);
+    const last = { ...again, message: atAttempt(again.message, row.attempt) };
+    await followJob(context, last, row, repeating(context));
+    return undefined;
+  }
+  const now = context.engine.clock.now();
+  const due = retryDue(row);
+  const until = Math.max((row.lease ?? 0) + LEASE_MARGIN_MS, due === null ? 0 : parseTime(due));
+  const { maxVisibilitySeconds } = (await context.engine.broker()).limits;
+  return {
+    type: "handBack",
+    visibility: Math.min(Math.max(RUNNING_MIN_MS, until - now), (maxVisibilitySeconds * 1000) / 2),
+  };
 }
 
 /** It was revoked while nobody ran it. */

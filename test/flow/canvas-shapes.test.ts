@@ -99,6 +99,27 @@ test("members of a generator are gone when they were sent, whoever holds the gro
   expect(() => once.toJSON()).toThrow(/can be gone through once/);
 });
 
+test("a header of a generator is counted in parts where its tasks are known, and sent as a list where they may be Python's", async () => {
+  const chords: (object | null)[] = [];
+  const off = app.on("beforeTaskPublish", ({ message }) => void chords.push(message.chord));
+  const sent = async (...members: Signature[]) => {
+    chords.length = 0;
+    await chord(members.values() as never, list.s() as never).delay();
+    return chords.map((body) => body !== null && "join_leaves" in body);
+  };
+  const theirs = app.signature("py.add", [1]) as Signature;
+  expect(await sent(add.s(1, 1) as never, add.s(1, 1) as never)).toEqual([true, true]);
+  expect(await sent(app.taskRef("elsewhere.ours").s() as never)).toEqual([true]);
+  expect(await sent(theirs, add.s(1, 1) as never)).toEqual([false, false]);
+  await expect(
+    sent(...Array.from({ length: 150 }, () => add.s(1, 1) as never as Signature), theirs),
+  ).rejects.toMatchObject({
+    name: "GroupInterrupted",
+    cause: { message: expect.stringMatching(/py\.add is none: .*; make a list of the header/) },
+  });
+  off();
+});
+
 describe("a group's errbacks are called", () => {
   function* failingMembers() {
     yield add.s(1, 1);
@@ -138,6 +159,32 @@ describe("one id twice in a header", () => {
   ])("%s runs once, and counts once", async (_, members, runs, values) => {
     expect(await outcome(await chord(members() as Iterable<Signature>, list.s()).delay())).toEqual(values);
     expect(ran).toHaveLength(runs);
+  });
+});
+
+describe("one id in two chords", () => {
+  const shaky = app.task("shaky", { bind: true, maxRetries: 2 }, async (self) => {
+    ran.push("shaky");
+    await app.engine.clock.sleep(10_000);
+    return self.request.retries < 1 ? self.retry({ countdown: 60 }) : 7;
+  });
+  const both = (n: number) => chord([shaky.s().set({ taskId: "shared" }), add.s(n, n)], list.s());
+  test.each([
+    ["at once", 0],
+    ["while its first attempt runs", 5],
+    ["while it waits for its retry", 30],
+    ["while the retry runs", 75],
+    ["when it has ended", 200],
+  ])("sent %s: it runs once with its retry, and both chords get its result", async (_, seconds) => {
+    const first = await both(1).delay();
+    await t.advance({ seconds });
+    const second = await both(2).delay();
+    await t.advance({ minutes: 10 });
+    expect([await first.get(), await second.get()]).toEqual([
+      [7, 2],
+      [7, 4],
+    ]);
+    expect(ran.filter((what) => what === "shaky")).toHaveLength(2);
   });
 });
 

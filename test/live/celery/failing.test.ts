@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { afterAll, expect, test } from "vitest";
 import { celeryPython } from "../../python/python.ts";
 import { emulator } from "../emulators.ts";
-import { failing, idle, SHAPES } from "./failing.ts";
+import { BY_BODY, BY_HEADER, failing, idle, LEAF_SIZE, type Shape } from "./failing.ts";
 import { startFleet } from "./fleet.ts";
 import type { Side } from "./matrix.ts";
 
@@ -28,15 +28,32 @@ test.skipIf(aws === undefined || python === undefined)(
     if (aws === undefined || python === undefined) return;
     const fleet = await startFleet(aws, python, "python");
     afterAll(() => fleet.stop());
-    const ends = SHAPES.map((shape) =>
+    fleet.app.engine.leafSize = LEAF_SIZE;
+    const shapes = [...BY_BODY, ...BY_HEADER];
+    const ends = shapes.map((shape) =>
       Promise.all(COLUMNS.map(([submits, run]) => failing(fleet, shape, submits, run, randomUUID()))),
     );
     const ended = await Promise.all(ends);
     await idle(fleet);
     const cells = await Promise.all(ended.map((ends) => Promise.all(ends.map((end) => end()))));
-    const rows = SHAPES.map(({ body, errback }, at) => `| ${[body, errback, ...(cells[at] ?? [])].join(" | ")} |\n`);
     fleet.alive();
-    const table = `| the body | errback of | Celery sends, Celery runs | Lovage sends, Celery runs | Celery sends, Lovage runs | Lovage sends and runs |\n|---|---|---|---|---|---|\n${rows.join("")}`;
+    const tableOf = (
+      chosen: readonly Shape[],
+      first: string,
+      second: string,
+      label: (shape: Shape) => readonly string[],
+    ) => {
+      const rows = chosen.map(
+        (shape) => `| ${[...label(shape), ...(cells[shapes.indexOf(shape)] ?? [])].join(" | ")} |\n`,
+      );
+      return `| ${first} | ${second} | Celery sends, Celery runs | Lovage sends, Celery runs | Celery sends, Lovage runs | Lovage sends and runs |\n|---|---|---|---|---|---|\n${rows.join("")}`;
+    };
+    const byBody = tableOf(BY_BODY, "the body", "errback of", ({ body, errback }) => [body, errback]);
+    const byHeader = tableOf(BY_HEADER, "the header", "the body, with an errback", ({ header, body }) => [
+      header,
+      body,
+    ]);
+    const table = `${byBody}\nThe same by what the header is. An empty one cannot fail, and its body runs with an empty list. One member fails in each other one.\n\n${byHeader}`;
     const page = await readFile(PAGE, "utf8");
     const [before = "", after = ""] = [page.split(BEGIN)[0], page.split(END)[1]];
     const written = `${before}${BEGIN}\n${table}\n${END}${after}`;

@@ -18,17 +18,40 @@ const BODIES: Readonly<Record<string, { make(task: (name: string) => Any): Any; 
 const PLACES = ["the member that fails", "the header, a group", "the body"] as const;
 type Place = (typeof PLACES)[number];
 
+/** Headers by what they are: how many members they have beside the one that fails, which an empty one has not. */
+const HEADERS = {
+  "two members": 1,
+  "one member": 0,
+  "no member": undefined,
+  "more members than are counted in one row": 4,
+  "a generator": 1,
+} as const satisfies Record<string, number | undefined>;
+
+/** So many members are counted in one row here, in place of 100. */
+export const LEAF_SIZE = 3;
+
 export interface Shape {
+  readonly header: keyof typeof HEADERS;
   readonly body: string;
   readonly errback: Place;
 }
 
-export const SHAPES: readonly Shape[] = Object.keys(BODIES).flatMap((body) =>
-  PLACES.map((errback) => ({ body, errback })),
+export const BY_BODY: readonly Shape[] = Object.keys(BODIES).flatMap((body) =>
+  PLACES.map((errback): Shape => ({ header: "two members", body, errback })),
 );
 
+export const BY_HEADER: readonly Shape[] = (Object.keys(HEADERS) as Shape["header"][])
+  .slice(1)
+  .flatMap((header) => ["a task", "a chord"].map((body): Shape => ({ header, body, errback: "the body" })));
+
 /** Sends a shape. Resolves when its header has ended. */
-export async function failing(fleet: Fleet, { body, errback }: Shape, submits: Side, run: Side, id: string) {
+export async function failing(
+  fleet: Fleet,
+  { header: kind, body, errback }: Shape,
+  submits: Side,
+  run: Side,
+  id: string,
+) {
   const { app } = fleet;
   const { make, tasks } = BODIES[body] as (typeof BODIES)[string];
   const told = app.signature(`${run}.told`, [], { kwargs: { marker: id }, immutable: false });
@@ -40,19 +63,22 @@ export async function failing(fleet: Fleet, { body, errback }: Shape, submits: S
     "the member that fails",
     app.signature(`${run}.fail`, ["no", 7]).set({ taskId: `${id}-fail` }) as unknown as Any,
   );
-  const header = on(
-    "the header, a group",
-    group([
-      app.signature(`${run}.add`, [1, 2]).set({ taskId: `${id}-add` }) as unknown as Any,
-      fails,
-    ]) as unknown as Any,
-  );
-  const whole = chord(header as never, on("the body", make(task)) as never) as Signature;
-  if (submits === "ts") await whole.delay();
-  else
-    await fleet.py(`signature(__import__("json").loads(${JSON.stringify(JSON.stringify(whole))}), app=app).delay().id`);
+  const others = Array.from({ length: HEADERS[kind] ?? 0 }, (_, n) => `add${n}`);
+  const members = [
+    ...others.map((name) => app.signature(`${run}.add`, [1, 2]).set({ taskId: `${id}-${name}` }) as unknown as Any),
+    ...(HEADERS[kind] === undefined ? [] : [fails]),
+  ];
+  const after = on("the body", make(task)) as never;
+  const listed = chord(on("the header, a group", group(members) as unknown as Any) as never, after) as Signature;
+  if (submits === "ts")
+    await (kind === "a generator" ? (chord(members.values() as never, after) as Signature) : listed).delay();
+  else {
+    const loaded = `signature(__import__("json").loads(${JSON.stringify(JSON.stringify(listed))}), app=app)`;
+    const generated = `(lambda s: chord((member for member in s.tasks), s.body, app=app))(${loaded})`;
+    await fleet.py(`${kind === "a generator" ? generated : loaded}.delay().id`);
+  }
   const ids = tasks.map((name) => `${id}-${name}`);
-  for (const member of ["add", "fail"])
+  for (const member of HEADERS[kind] === undefined ? [] : [...others, "fail"])
     await app.result(`${id}-${member}`).get({ timeout: 60, interval: 0.2, propagate: false });
   /** What it has come to, as the table has it. */
   return async () => {
