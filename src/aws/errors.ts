@@ -40,8 +40,12 @@ export function isOverload(error: unknown): boolean {
   if (!(error instanceof Error)) return false;
   const { name, $retryable, $metadata } = error as SdkError;
   const status = $metadata?.httpStatusCode;
-  return $retryable?.throttling === true || THROTTLED.test(name) || status === undefined || status >= 500;
+  return $retryable?.throttling === true || THROTTLED.test(name) || isUnanswered(status) || status >= 500;
 }
+
+/** No answer, or one that began well and was cut: the SDK then has its status. */
+const isUnanswered = (status: number | undefined): status is undefined => status === undefined || status < 300;
+
 /** What a `fetch` that got no answer throws has no code: workerd's, undici's, Chromium's, Firefox's and Safari's words. */
 const FETCH = /^(Network connection lost|fetch failed|Failed to fetch|NetworkError|Load failed)/;
 
@@ -80,7 +84,7 @@ export function translateError(error: unknown, { action, resource }: AwsCall): L
   }
   if ($retryable?.throttling || THROTTLED.test(name)) return failed(`throttled (${message})`);
   if (name === "TimeoutError" || name === "AbortError") return failed(`no answer in time (${message})`);
-  if (status === undefined && (code === undefined ? FETCH.test(message) : CONNECTION.test(code))) {
+  if (isUnanswered(status) && (code === undefined ? FETCH.test(message) : CONNECTION.test(code))) {
     return failed(`the endpoint cannot be reached (${message || code}); is AWS_ENDPOINT_URL, or the region, right?`);
   }
   if (status !== undefined && status >= 500) return failed(`AWS answered ${status} ${name} (${message})`);
