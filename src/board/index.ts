@@ -105,6 +105,8 @@ export function createBoard(app: Lovage, given: BoardOptions = {}): Board {
   } = readOptions(optionsShape, given, "createBoard", '{ readOnly: true, basePath: "/board" }');
   const { engine } = app;
   const now = () => engine.clock.now();
+  // Lambda freezes a function when it has answered: nothing goes on behind an answer there.
+  const isFrozen = engine.platform.env["AWS_LAMBDA_FUNCTION_NAME"] !== undefined;
   const data = createData(app, { refresh });
   const works = createWorks(engine.uuid);
   const server = new Hono<Env>({ getPath: (request) => pathOf(request, base) });
@@ -142,7 +144,7 @@ export function createBoard(app: Lovage, given: BoardOptions = {}): Board {
       readOnly: isReadOnly(c),
       token,
       version: VERSION,
-      patience: isLive ? { wait: UPDATE_MS } : { wait: FIRST_PAINT_MS, maxAge: RELOAD_MS },
+      patience: isLive ? { wait: UPDATE_MS } : { wait: isFrozen ? UPDATE_MS : FIRST_PAINT_MS, maxAge: RELOAD_MS },
     };
   }
 
@@ -227,7 +229,7 @@ export function createBoard(app: Lovage, given: BoardOptions = {}): Board {
   }
 
   async function perform(operation: Operation, { background = false, ...input }: Input, by: string | undefined) {
-    if (background !== true) return json((await operation.run(data, input, { by })) ?? { ok: true });
+    if (background !== true || isFrozen) return json((await operation.run(data, input, { by })) ?? { ok: true });
     return json(
       works.begin(operation.name, { by }, (doing) => operation.run(data, input, doing)),
       202,

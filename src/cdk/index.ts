@@ -1,5 +1,6 @@
 /** Constructs for the AWS CDK: an app's queues, workers, results and beat. Needs `aws-cdk-lib`, `constructs` and `esbuild`. */
 export { BeatRules, type BeatRulesProps } from "./beat-rules.ts";
+export { Board, type BoardFunctionOptions } from "./board.ts";
 export type { ContainerOptions } from "./container-worker.ts";
 export { LongDelays, type LongDelaysProps } from "./long-delays.ts";
 export { ResultTable, type ResultTableProps } from "./result-table.ts";

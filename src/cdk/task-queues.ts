@@ -17,6 +17,7 @@ import { createRouter, type Route } from "../brokers/routes.ts";
 import { ImproperlyConfigured, QueueNotFound } from "../errors.ts";
 import { didYouMean } from "../nearest.ts";
 import { BeatRules, ruleEntries } from "./beat-rules.ts";
+import { Board, type BoardFunctionOptions } from "./board.ts";
 import type { ContainerOptions } from "./container-worker.ts";
 import { taskDashboard } from "./dashboard.ts";
 import { isAnyLimited, isUnique } from "../tasks/limits.ts";
@@ -91,6 +92,8 @@ export interface TaskQueuesProps extends SharedFunctionOptions {
   readonly payloadStore?: boolean | s3.IBucket;
   /** The containers of queues whose declaration says `worker: "container"`; a queue's own in `queues` comes before it, as a whole. @default - none; needed for such a queue */
   readonly container?: ContainerOptions;
+  /** Deploys the board, for whoever may sign requests to its URL. @default - none */
+  readonly board?: BoardFunctionOptions;
   /** Bundling of the functions, over Lovage's own (`bundlingFor`). @default - one minified ES module with source maps, without the AWS SDK */
   readonly bundling?: TaskBundling;
 }
@@ -120,6 +123,8 @@ export class TaskQueues extends Construct {
   readonly longDelays: LongDelays | undefined;
   /** The bucket of texts that are too large; absent unless `payloadStore` asks for it. */
   readonly payloads: PayloadBucket | undefined;
+  /** Absent unless it is asked for. Let people see it with `tasks.board.url.grantInvokeUrl(role)`. */
+  readonly board: Board | undefined;
   readonly #queues = new Map<string, TaskQueue>();
   readonly #rows: RowsOf;
   readonly #hasLimits: boolean;
@@ -252,6 +257,12 @@ export class TaskQueues extends Construct {
     for (const alarm of alarms) {
       alarm.addAlarmAction(...(props.alarmActions ?? []));
       alarm.addOkAction(...(props.okActions ?? []));
+    }
+    if (props.board !== undefined) {
+      this.board = new Board(this, "Board", { ...common, ...props.board, encryptionKey: props.encryptionKey });
+      this.environmentFor(this.board.function);
+      if (props.board.readOnly) this.grantInspect(this.board.function);
+      else this.grantOperate(this.board.function);
     }
     this.dashboard = taskDashboard(this, "Dashboard", { queues: this.#queues, alarms, metrics: config.metrics });
     this.#addOutputs();
@@ -440,6 +451,7 @@ export class TaskQueues extends Construct {
       `https://${region}.console.aws.amazon.com/cloudwatch/home?region=${region}#dashboards/dashboard/${this.dashboard.dashboardName}`,
       "Queues, tasks and alarms at a glance",
     );
+    if (this.board !== undefined) output("BoardUrl", this.board.url.url, "The board");
     if (this.beat !== undefined) output("BeatFunction", this.beat.function.functionArn, BEAT_FUNCTION);
     output("BrokerUrl", this.brokerUrl, "LOVAGE_BROKER_URL");
     output("ResultBackend", this.resultBackend, "LOVAGE_RESULT_BACKEND");

@@ -1,5 +1,6 @@
 /** Handlers for AWS Lambda, made from an app. */
 export { type BeatEvent, createBeatHandler } from "./beat.ts";
+export { createBoardHandler } from "./board.ts";
 export { registerRuntimeSchedule } from "./runtime-schedule.ts";
 export {
   type BatchResponse,

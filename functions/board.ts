@@ -1,0 +1,4 @@
+import { createBoardHandler } from "lovage/lambda";
+import { app } from "./tasks.ts";
+
+export const handler = createBoardHandler(app);

@@ -1,0 +1,49 @@
+/** The board on AWS: a function behind a URL that asks for a signature. */
+import { Duration } from "aws-cdk-lib";
+import type * as kms from "aws-cdk-lib/aws-kms";
+import * as lambda from "aws-cdk-lib/aws-lambda";
+import type { NodejsFunction } from "aws-cdk-lib/aws-lambda-nodejs";
+import type { RetentionDays } from "aws-cdk-lib/aws-logs";
+import { Construct } from "constructs";
+import type { Lovage } from "../app.ts";
+import { type FunctionOptions, type TaskBundling, taskFunction } from "./task-function.ts";
+
+/** What a deployment says of the board. */
+export interface BoardFunctionOptions extends FunctionOptions {
+  /** The module of the board: exports `handler`, made by `createBoardHandler(app)`. */
+  readonly entry: string;
+  /** Its function may look at everything and change nothing (`grantInspect`), else it may steer all queues (`grantOperate`). @default false */
+  readonly readOnly?: boolean;
+}
+
+interface BoardProps extends BoardFunctionOptions {
+  readonly app: Lovage;
+  readonly logRetention: RetentionDays;
+  readonly encryptionKey?: kms.IKey | undefined;
+  readonly bundling?: TaskBundling | undefined;
+}
+
+/** As long as a function may take: what is for many tasks goes on for as long. */
+const TIMEOUT = Duration.minutes(15);
+
+/** The board's function and its URL, which only those can call who are granted it: `board.url.grantInvokeUrl(role)`. */
+export class Board extends Construct {
+  readonly function: NodejsFunction;
+  readonly url: lambda.FunctionUrl;
+
+  constructor(scope: Construct, id: string, { readOnly = false, ...props }: BoardProps) {
+    super(scope, id);
+    this.function = taskFunction(this, "Board", {
+      ...props,
+      timeout: TIMEOUT,
+      environment: { ...props.environment, ...(readOnly ? { LOVAGE_BOARD_READ_ONLY: "1" } : {}) },
+      bundling: {
+        ...props.bundling,
+        // It asks AWS for more than a worker's own clients can, and steers, which a worker's bundle is without.
+        awsSdk: true,
+        define: { ...props.bundling?.define, LOVAGE_BUNDLE: "undefined" },
+      },
+    });
+    this.url = this.function.addFunctionUrl({ authType: lambda.FunctionUrlAuthType.AWS_IAM });
+  }
+}

@@ -1,0 +1,40 @@
+/** The board as a Lambda function behind a function URL. */
+import { type APIGatewayProxyResult, handle, type LambdaEvent } from "hono/aws-lambda";
+import type { Lovage } from "../app.ts";
+import { type BoardOptions, createBoard } from "../board/index.ts";
+
+/** What a function URL tells of who has signed the request. */
+interface Signed {
+  readonly requestContext?: { readonly authorizer?: { readonly iam?: { readonly userArn?: string } } };
+}
+
+/**
+ * Makes the handler of a function URL: `export const handler = createBoardHandler(app);`
+ *
+ * Who may call it, IAM says: deploy it with `board: { entry }` of `TaskQueues`, or with a function URL of your own whose
+ * `authType` is `AWS_IAM`. The journal is told of what is done under the caller's ARN. Where `LOVAGE_BOARD_READ_ONLY` is
+ * `1`, as `board: { readOnly: true }` deploys it, nothing can be changed.
+ */
+export function createBoardHandler(
+  app: Lovage,
+  options: BoardOptions = {},
+): (event: LambdaEvent) => Promise<APIGatewayProxyResult> {
+  const callers = new WeakMap<Request, string>();
+  const board = createBoard(app, {
+    readOnly: app.engine.platform.env["LOVAGE_BOARD_READ_ONLY"] === "1",
+    authorize: (request) => {
+      const by = callers.get(request);
+      return by === undefined ? true : { by };
+    },
+    ...options,
+  });
+  return (event) => {
+    const by = (event as Signed).requestContext?.authorizer?.iam?.userArn;
+    const fetch = (request: Request): Promise<Response> => {
+      if (by !== undefined) callers.set(request, by);
+      return board(request);
+    };
+    // It asks for no more of an app of Hono's than this.
+    return handle({ fetch } as unknown as Parameters<typeof handle>[0])(event);
+  };
+}
