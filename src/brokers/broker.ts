@@ -17,7 +17,7 @@ export interface Outgoing {
   readonly due?: Due;
   /** 0 to 255, the higher the sooner, where {@link BrokerLimits.priority} says so; elsewhere it is only carried in the body. */
   readonly priority?: number;
-  /** FIFO: the group whose order is kept (`"default"` when absent). Elsewhere: the tenant of a fair queue. */
+  /** FIFO: the group whose order is kept (`"default"` when absent). Elsewhere: the tenant of a fair queue; of those of the same priority tenants take turns. */
   readonly groupId?: string;
   /** FIFO: a second text of the same id within five minutes is accepted and dropped. On other queues SQLite and memory do the same; SQS has no such thing there. */
   readonly deduplicationId?: string;

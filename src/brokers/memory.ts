@@ -20,6 +20,8 @@ interface Message {
   readonly entry: Outgoing;
   readonly group: string | undefined;
   readonly priority: number;
+  /** Its turn among those of the same priority, by which tenants take turns: the place that it would have if each were served one at a time. */
+  readonly turn: number;
   readonly sentAt: number;
   receiveCount: number;
   /** `ready`: to be had. Otherwise it is `delayed` or in `flight` until `visibleAt`. */
@@ -37,7 +39,8 @@ interface Place {
 }
 
 const isCurrent = (place: Place) => place.version === place.message.version;
-const byPriority = (a: Place, b: Place) => b.message.priority - a.message.priority || a.message.id - b.message.id;
+const byPriority = (a: Place, b: Place) =>
+  b.message.priority - a.message.priority || a.message.turn - b.message.turn || a.message.id - b.message.id;
 const byTime = (a: Place, b: Place) => a.visibleAt - b.visibleAt || a.message.id - b.message.id;
 
 interface Queue {
@@ -49,7 +52,13 @@ interface Queue {
   /** Deduplication ids and when they are forgotten, the oldest first. */
   readonly ids: Map<string, number>;
   readonly receivers: Set<() => void>;
+  /** The turn of what was handed out last, and the last turn of each tenant that has one to come. */
+  turn: number;
+  readonly turns: Map<string, number>;
 }
+
+/** From so many tenants on, those are forgotten that have nothing more to come. */
+const MOST_TURNS = 1000;
 
 interface Store {
   readonly queues: Map<string, Queue>;
@@ -84,6 +93,8 @@ export function open(url: string, context: BrokerContext): Broker {
         blocked: new Map(),
         ids: new Map(),
         receivers: new Set(),
+        turn: 0,
+        turns: new Map(),
       };
       store.queues.set(name, queue);
     }
@@ -107,6 +118,7 @@ export function open(url: string, context: BrokerContext): Broker {
       entry: { ...entry, attributes: { ...entry.attributes } },
       group: entry.groupId ?? (fifo ? "default" : undefined),
       priority: fifo ? 0 : (entry.priority ?? 0),
+      turn: fifo ? 0 : nextTurn(queue, entry.groupId ?? ""),
       sentAt,
       receiveCount: 0,
       state: "delayed",
@@ -116,6 +128,15 @@ export function open(url: string, context: BrokerContext): Broker {
     queue.messages.set(message.id, message);
     const delay = (entry.delaySeconds ?? 0) * 1000;
     move(queue, message, delay > 0 ? "delayed" : "ready", sentAt + delay);
+  }
+
+  /** The next turn of a tenant; those without one are one more. */
+  function nextTurn(queue: Queue, tenant: string): number {
+    const turn = Math.max(queue.turn, queue.turns.get(tenant) ?? 0) + 1;
+    queue.turns.set(tenant, turn);
+    if (queue.turns.size > MOST_TURNS)
+      for (const [other, last] of queue.turns) if (last <= queue.turn) queue.turns.delete(other);
+    return turn;
   }
 
   /** The one place where a message changes its state. */
@@ -201,6 +222,7 @@ export function open(url: string, context: BrokerContext): Broker {
         take(max) {
           const deliveries = choose(queue, max, fifo).map((message) => {
             message.receiveCount++;
+            queue.turn = Math.max(queue.turn, message.turn);
             move(queue, message, "flight", now() + visibility);
             return delivery(name, message);
           });

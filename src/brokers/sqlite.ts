@@ -88,6 +88,12 @@ export const SQL = {
   nextGroup: `SELECT group_id FROM message WHERE queue = ? AND ready = 1 AND group_id > ? ORDER BY group_id LIMIT 1`,
   isBlocked: `${BLOCKING} :group LIMIT 1`,
   chooseOfGroup: "SELECT id FROM message WHERE queue = ? AND ready = 1 AND group_id = ? ORDER BY id LIMIT ?",
+  hasTenants: "SELECT 1 FROM message WHERE queue = ? AND ready = 1 AND group_id IS NOT NULL LIMIT 1",
+  highest: "SELECT priority FROM message WHERE queue = ? AND ready = 1 AND priority < ? ORDER BY priority DESC LIMIT 1",
+  chooseOfTenant: `SELECT id FROM message
+    WHERE queue = ? AND ready = 1 AND group_id = ? AND priority = ? ORDER BY id LIMIT 1 OFFSET ?`,
+  chooseOfNone: `SELECT id FROM message
+    WHERE queue = ? AND ready = 1 AND group_id IS NULL AND priority = ? ORDER BY id LIMIT 1 OFFSET ?`,
   get: `SELECT id, receive_count + 1 AS receive_count, sent_at, group_id, deduplication_id, attributes, body
     FROM message WHERE id IN (SELECT value FROM json_each(?)) ORDER BY priority DESC, id`,
   take: `UPDATE message SET ready = 0, visible_at = ?, receive_count = receive_count + 1
@@ -180,7 +186,7 @@ function createBroker(database: Database, now: () => number): Broker {
     );
   }
 
-  /** Of each FIFO queue, the group that was taken from last: the next search by group begins behind it. */
+  /** Of each queue, the group that was taken from last: the next search by group begins behind it. */
   const lastGroup = new Map<string, string>();
 
   /** The ids that a receive may have now, in no order. */
@@ -190,7 +196,10 @@ function createBroker(database: Database, now: () => number): Broker {
       prepare(statement)
         .all(...(values as SQLInputValue[]))
         .map((row) => row["id"] as number);
-    if (!isFifo(queue)) return ids(SQL.choose, { queue, max });
+    if (!isFifo(queue))
+      return prepare(SQL.hasTenants).get(queue) === undefined
+        ? ids(SQL.choose, { queue, max })
+        : chooseFairly(queue, max, ids);
     const oldest = ids(SQL.chooseOldest, { queue, max, now: time });
     if (oldest.length > 0) return oldest;
     const first = lastGroup.get(queue) ?? "";
@@ -206,6 +215,46 @@ function createBroker(database: Database, now: () => number): Broker {
         return ids(SQL.chooseOfGroup, queue, group, max);
       if (wrapped && first !== "" && group >= first) return [];
     }
+  }
+
+  /**
+   * One message of each tenant in turn, of those of the highest priority: who has ten thousand does not come before who has
+   * one. What has no tenant is one tenant more.
+   */
+  function chooseFairly(
+    queue: string,
+    max: number,
+    ids: (statement: string, ...values: SQLInputValue[]) => number[],
+  ): number[] {
+    const chosen: number[] = [];
+    const groupAfter = (group: string) => prepare(SQL.nextGroup).get(queue, group)?.["group_id"] as string | undefined;
+    let lower = Number.MAX_SAFE_INTEGER;
+    while (chosen.length < max) {
+      const priority = prepare(SQL.highest).get(queue, lower)?.["priority"];
+      if (typeof priority !== "number") break;
+      lower = priority;
+      for (let round = 0; chosen.length < max; round++) {
+        const before = chosen.length;
+        const first = lastGroup.get(queue) ?? "";
+        let wrapped = false;
+        // The place of those without a tenant is before all names.
+        for (let group = first; chosen.length < max; ) {
+          const next = groupAfter(group);
+          if (next === undefined && wrapped) break;
+          wrapped ||= next === undefined;
+          group = next ?? "";
+          const found =
+            next === undefined
+              ? ids(SQL.chooseOfNone, queue, priority, round)
+              : ids(SQL.chooseOfTenant, queue, group, priority, round);
+          chosen.push(...found);
+          if (found.length > 0) lastGroup.set(queue, group);
+          if (wrapped && group >= first) break;
+        }
+        if (chosen.length === before) break;
+      }
+    }
+    return chosen;
   }
 
   /** What a receive finds without writing: something to take, or when there may be something, `Infinity` for nobody knows. */

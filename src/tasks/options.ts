@@ -91,7 +91,7 @@ export interface CallOptions extends DeliveryOptions {
   readonly MessageGroupId?: string;
   /** FIFO queues: of two messages with the same id within five minutes the second is dropped. */
   readonly MessageDeduplicationId?: string;
-  /** Standard queues: whose message it is. SQS then shares the queue fairly between tenants. */
+  /** Standard queues: whose message it is. Tenants share a queue fairly, on SQS, SQLite and memory: one with thousands of messages does not hold up one with a single one. */
   readonly tenant?: string;
 }
 

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
-import type { Broker, Delivery } from "../../src/brokers/broker.ts";
+import { type Broker, type Delivery, isFifo } from "../../src/brokers/broker.ts";
 import * as memory from "../../src/brokers/memory.ts";
 import * as sqlite from "../../src/brokers/sqlite.ts";
 import { ImproperlyConfigured } from "../../src/errors.ts";
@@ -131,7 +131,8 @@ test("memory and SQLite give the same answers to the same calls", { timeout: 30_
                   body: `${sent}`,
                   priority,
                   delaySeconds,
-                  groupId,
+                  // Whose turn it is among tenants is each broker's own; within one the order is the same.
+                  groupId: isFifo(queue) ? groupId : "a",
                   ...(deduplicationId && { deduplicationId }),
                 },
               ]),
