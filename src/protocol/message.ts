@@ -146,27 +146,65 @@ const AGAIN_HEADER = "lovage_sent_again";
 export const sentAgain = (message: Message, again: number | undefined): Message =>
   again === undefined ? message : createMessage({ ...message, headers: { ...message.headers, [AGAIN_HEADER]: again } });
 
-/** The headers that a caller has put on a message, without our own dates. */
+/** The headers that a caller has put on a message, without our own. */
 export function ownHeaders({ headers }: Pick<Message, "headers">): Message["headers"] {
-  if (headers[SENT_HEADER] === undefined && headers[AGAIN_HEADER] === undefined) return headers;
-  const { [SENT_HEADER]: _, [AGAIN_HEADER]: __, ...own } = headers;
-  return own;
+  if (OUR_HEADERS.every((name) => headers[name] === undefined)) return headers;
+  return Object.fromEntries(Object.entries(headers).filter(([name]) => !OUR_HEADERS.includes(name)));
 }
 
 /** What the ids of all that follows from a message are made of, beside its own: others follow from what was sent again. */
-export function lineOf(message: Pick<Message, "headers" | "replacedTaskNesting" | "retries">): number | string {
+export function lineOf(message: Ordered): number | string {
   const again = message.headers[AGAIN_HEADER];
   return typeof again === "number" ? `${attemptOf(message)}@${again}` : attemptOf(message);
 }
 
+/** The header of a message that goes on where its task has stopped (`self.checkpoint`). */
+export const CHECKPOINT_HEADER = "lovage_checkpoint";
+
+const OUR_HEADERS: readonly string[] = [SENT_HEADER, AGAIN_HEADER, CHECKPOINT_HEADER];
+
+/** Where a task has stopped. */
+export interface Checkpoint {
+  /** How many there were, this one among them, in all attempts. */
+  readonly count: number;
+  /** The state that it has stored, in the form of a result; with `kept` the pointer to it. */
+  readonly text: string;
+  readonly kept?: boolean | undefined;
+}
+
+/** What a message says of it; `undefined`: the task begins at its beginning. */
+export function checkpointOf({ headers }: Pick<Message, "headers">): Checkpoint | undefined {
+  const { count, text, kept } = Object(headers[CHECKPOINT_HEADER]) as Partial<Checkpoint>;
+  return Number.isInteger(count) && typeof text === "string"
+    ? { count: Math.min(Number(count), MAX_CHECKPOINTS), text, kept: kept === true }
+    : undefined;
+}
+
+/** As many as have a place of their own in the order of messages. */
+export const MAX_CHECKPOINTS = 2 ** 16 - 1;
+
+type Ordered = Pick<Message, "headers" | "replacedTaskNesting" | "retries">;
+
 /**
  * The order of a task's messages that share its id: a replacement comes after what it replaces, a retry after what it
- * repeats. A plain number, so that a store can compare it: nesting in the upper bits, retries in the lower 32.
+ * repeats, and what goes on from a checkpoint after what has stored it. A plain number, so that a store can compare it: nesting
+ * in the upper bits, retries in the lower 32, checkpoints behind the point.
  */
-export function attemptOf(message: Pick<Message, "replacedTaskNesting" | "retries">): number {
-  return message.replacedTaskNesting * 2 ** 32 + message.retries;
+export function attemptOf(message: Ordered): number {
+  const { count = 0 } = checkpointOf(message) ?? {};
+  return message.replacedTaskNesting * 2 ** 32 + message.retries + count / 2 ** 16;
 }
 
 /** The message as that of another attempt of its task. */
-export const atAttempt = (message: Message, attempt: number): Message =>
-  createMessage({ ...message, replacedTaskNesting: Math.floor(attempt / 2 ** 32), retries: attempt % 2 ** 32 });
+export function atAttempt(message: Message, attempt: number): Message {
+  const count = Math.round((attempt % 1) * 2 ** 16);
+  const { [CHECKPOINT_HEADER]: _, ...headers } = message.headers;
+  const { text = "null", kept } = checkpointOf(message) ?? {};
+  const checkpoint: Checkpoint = { count, text, kept };
+  return createMessage({
+    ...message,
+    replacedTaskNesting: Math.floor(attempt / 2 ** 32),
+    retries: Math.floor(attempt % 2 ** 32),
+    headers: count === 0 ? headers : { ...headers, [CHECKPOINT_HEADER]: checkpoint },
+  });
+}

@@ -57,6 +57,8 @@ export interface Request {
   readonly utc: true;
   /** How often the broker handed the message out: 1 at first. */
   readonly deliveries: number;
+  /** What the task gave to `self.checkpoint()` last, in this attempt or one before; `undefined`: it begins at its beginning. */
+  readonly checkpoint: unknown;
 }
 
 /** Options of `self.retry()`. */
@@ -97,6 +99,17 @@ export interface TaskContext {
    * `PayloadTooLarge` for a chunk beyond a third of a row (133 KB on DynamoDB).
    */
   write(chunk: unknown): Promise<void>;
+  /**
+   * Seconds until this run is ended from outside: by its time limit, or by the deadline of the function. `Infinity` where
+   * nothing ends it.
+   */
+  remaining(): number;
+  /**
+   * Ends this run, and has the task go on in another one, at once and as the same attempt: no retry is used up. There
+   * `request.checkpoint` is what was given here: where it is, in whatever a result may hold. As often as needed, up to 65,535 times.
+   * To be called before {@link remaining} is 0, or when `signal` aborts. Throws.
+   */
+  checkpoint(state: unknown): never;
   /** Ends this run by sending another task under the same id; its result becomes this one's. Throws. */
   replace(signature: SignatureLike): never;
   /** Adds a task, or a canvas, to the chord that this task is a member of: its result comes after those of the header. Throws where there is none. */

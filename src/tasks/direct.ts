@@ -52,6 +52,10 @@ export function callInPlace(task: Task, args: readonly unknown[]): unknown {
       // As in Celery: with nobody to run it again, the reason itself is thrown.
       throw options?.exc ?? new Retry(`${task.name} was called in place and cannot be run again`, {});
     },
+    remaining: () => Number.POSITIVE_INFINITY,
+    checkpoint() {
+      throw refuse("checkpoint()");
+    },
     rateLimited() {
       throw refuse("rateLimited()");
     },

@@ -1,5 +1,6 @@
 /** A message as the task that runs for it sees it. */
-import { type Message, ownHeaders } from "../protocol/message.ts";
+import { checkpointOf, type Message, ownHeaders } from "../protocol/message.ts";
+import { parseValue } from "../protocol/values.ts";
 import type { Request } from "./context.ts";
 
 /** What the message does not say: facts of the delivery and of the worker. */
@@ -12,6 +13,11 @@ export interface RequestFacts {
   readonly ignoreResult: boolean;
   readonly isEager?: boolean;
   readonly calledDirectly?: boolean;
+}
+
+function stateOf(message: Message): unknown {
+  const { text } = checkpointOf(message) ?? {};
+  return text === undefined ? undefined : parseValue(text);
 }
 
 export function createRequest(message: Message, facts: RequestFacts): Request {
@@ -54,5 +60,6 @@ export function createRequest(message: Message, facts: RequestFacts): Request {
     calledDirectly: facts.calledDirectly ?? false,
     utc: true,
     deliveries: facts.deliveries,
+    checkpoint: stateOf(message),
   };
 }

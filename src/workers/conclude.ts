@@ -107,6 +107,14 @@ async function concludeAs(engine: Engine, facts: Facts, outcome: Outcome, codec:
         done: false,
         next: { retry: outcome.change },
       });
+    case "checkpoint":
+      // The state last stored stays: it is as if it had not stopped.
+      return {
+        status: undefined,
+        error: null,
+        traceback: null,
+        command: base(facts, { done: false, next: { retry: outcome.change } }),
+      };
     case "ignore":
       return { status: undefined, error: null, traceback: null, command: base(facts, { done: true }) };
     case "replace":

@@ -182,7 +182,7 @@ async function runToEnd(app: Lovage, sender: Sender, call: Addressed): Promise<v
       (end) => ranTask(end.outcome, end.conclusion),
       engine.reportAround,
     );
-    if (outcome.type === "retry") {
+    if (outcome.type === "retry" || outcome.type === "checkpoint") {
       ({ message } = await asSent({ message: retryMessage(message, outcome.change), queue: call.queue }));
       continue;
     }

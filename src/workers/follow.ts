@@ -9,7 +9,14 @@ import { freeze, type Place } from "../canvas/freeze.ts";
 import { childOf } from "../canvas/send.ts";
 import { ACCUMULATE, chordData, formOf, withOptions } from "../canvas/shape.ts";
 import { isLasting } from "../errors.ts";
-import { createMessage, lineOf, type Message, sentOf, type SignatureData } from "../protocol/message.ts";
+import {
+  CHECKPOINT_HEADER,
+  createMessage,
+  lineOf,
+  type Message,
+  sentOf,
+  type SignatureData,
+} from "../protocol/message.ts";
 import { decodeMeta, type ResultTuple } from "../protocol/meta.ts";
 import { parseValue, stringifyValue } from "../protocol/values.ts";
 import type { Row } from "../results/backend.ts";
@@ -184,11 +191,16 @@ export function retryMessage(message: Message, change: RetryChange): Message {
     // What was said of the arguments holds for those that stay.
     argsrepr: change.args === undefined ? message.argsrepr : null,
     kwargsrepr: change.kwargs === undefined ? message.kwargsrepr : null,
-    retries: message.retries + 1,
+    retries: message.retries + (change.checkpoint === undefined ? 1 : 0),
     eta: change.eta,
     args: change.args ?? message.args,
     kwargs: change.kwargs ?? message.kwargs,
-    headers: { ...message.headers, ...change.headers },
+    headers: {
+      ...message.headers,
+      ...change.headers,
+      // A retry goes on from the last one too.
+      ...(change.checkpoint !== undefined && { [CHECKPOINT_HEADER]: change.checkpoint }),
+    },
     priority: change.priority ?? message.priority,
     expires: change.expires === undefined ? message.expires : change.expires,
     properties: { ...message.properties, ...OWN_PROPERTIES },

@@ -48,7 +48,11 @@ export function attemptEntry(context: WorkerContext, job: Job, ended: Ended): Jo
   return entry;
 }
 
-const STATES: Partial<Record<Outcome["type"], string>> = { ignore: "IGNORED", replace: "REPLACED" };
+const STATES: Partial<Record<Outcome["type"], string>> = {
+  ignore: "IGNORED",
+  replace: "REPLACED",
+  checkpoint: "CHECKPOINT",
+};
 
 /** The entry of a run that has taken some seconds and goes on. */
 export function runningEntry(context: WorkerContext, job: Job, began: number): JournalEntry {

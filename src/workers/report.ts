@@ -80,6 +80,9 @@ export function reportEnd(
     case "revoked":
       log("info", `Discarding revoked task: ${name} (${outcome.reason})`, fields);
       return;
+    case "checkpoint":
+      log("info", `Task ${name} goes on from its checkpoint ${outcome.change.checkpoint.count}`, fields);
+      return;
     case "ignore":
       log("info", `Task ${name} ignored`, fields);
       return;

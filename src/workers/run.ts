@@ -99,7 +99,23 @@ async function attemptJob(
     const { retryAfter } = outcome;
     return { disposition: { type: "handBack", visibility: retryAfter * 1000 }, abandoned: false, retryAfter };
   }
-  return settle(context, job, claimed, { ...traced, outcome }, { attempt, began, watch });
+  const ended = outcome.type === "checkpoint" ? await keepCheckpoint(context, job, outcome) : outcome;
+  return settle(context, job, claimed, { ...traced, outcome: ended }, { attempt, began, watch });
+}
+
+/** A longer state of a checkpoint, in characters, is kept outside row and message where there is a store for it. */
+const MAX_CHECKPOINT = 65_536;
+
+async function keepCheckpoint(
+  { engine }: WorkerContext,
+  { message }: Job,
+  outcome: Extract<Outcome, { readonly type: "checkpoint" }>,
+): Promise<Outcome> {
+  const { checkpoint } = outcome.change;
+  const payloads = checkpoint.text.length > MAX_CHECKPOINT ? await engine.payloads() : undefined;
+  if (payloads === undefined) return outcome;
+  const text = await payloads.put(checkpoint.text, message.id, engine.rowDays());
+  return { type: "checkpoint", change: { eta: null, checkpoint: { ...checkpoint, text, kept: true } } };
 }
 
 const attemptAt = (

@@ -21,7 +21,14 @@ import {
   WorkerShutdown,
 } from "../errors.ts";
 import { didYouMean } from "../nearest.ts";
-import { lineOf, type Message, type SignatureData } from "../protocol/message.ts";
+import {
+  type Checkpoint,
+  checkpointOf,
+  lineOf,
+  MAX_CHECKPOINTS,
+  type Message,
+  type SignatureData,
+} from "../protocol/message.ts";
 import type { ResultTuple } from "../protocol/meta.ts";
 import { expiresOf } from "../tasks/publish.ts";
 import { formatTime, parseTime } from "../protocol/time.ts";
@@ -74,6 +81,8 @@ export interface RetryChange {
   readonly queue?: string;
   readonly priority?: number;
   readonly expires?: string | null;
+  /** It is no retry: the same attempt goes on from here. */
+  readonly checkpoint?: Checkpoint;
 }
 
 /** How a run ended. */
@@ -83,6 +92,8 @@ export type Outcome =
   | { readonly type: "failure"; readonly error: unknown; readonly expected: boolean; readonly abandoned: boolean }
   | { readonly type: "retry"; readonly reason: unknown; readonly change: RetryChange }
   | { readonly type: "revoked"; readonly reason: "revoked" | "expired" | "terminated" }
+  /** It goes on later, as the same attempt. */
+  | { readonly type: "checkpoint"; readonly change: RetryChange & { readonly checkpoint: Checkpoint } }
   | { readonly type: "ignore" }
   | { readonly type: "reject"; readonly error: Reject }
   | { readonly type: "replace"; readonly signature: SignatureData };
@@ -150,6 +161,15 @@ class Replaced extends LovageError {
   constructor(signature: SignatureData) {
     super("the task was replaced");
     this.signature = signature;
+  }
+}
+
+/** Thrown by `self.checkpoint()`. */
+class Checkpointed extends LovageError {
+  readonly checkpoint: Checkpoint;
+  constructor(checkpoint: Checkpoint) {
+    super("the task goes on from a checkpoint");
+    this.checkpoint = checkpoint;
   }
 }
 
@@ -271,7 +291,11 @@ export async function runHooks(
 
 /** No failure by itself: one that a send brings goes before it, as if the task had awaited that. */
 const endsWell = (error: unknown): boolean =>
-  error instanceof Retry || error instanceof Ignore || error instanceof Replaced || error instanceof RateLimitedError;
+  error instanceof Retry ||
+  error instanceof Ignore ||
+  error instanceof Replaced ||
+  error instanceof RateLimitedError ||
+  error instanceof Checkpointed;
 
 /** A retry that asks for what cannot be is a failure like any other throw. */
 function judgeSafely(
@@ -298,6 +322,9 @@ function judge(
   if (error instanceof Reject) return { type: "reject", error };
   if (error instanceof Replaced) return { type: "replace", signature: error.signature };
   if (error instanceof RateLimitedError) return { type: "rateLimited", retryAfter: error.retryAfter };
+  // Also where its worker stops, or its soft limit is over: that is what it is for.
+  if (error instanceof Checkpointed && !(signal.reason instanceof TaskRevokedError))
+    return { type: "checkpoint", change: { eta: null, checkpoint: error.checkpoint } };
   // The worker told it to stop, and it stopped: another one takes it, and no retry is used up.
   if (signal.aborted && signal.reason instanceof WorkerShutdown) return { type: "released" };
   if (error instanceof Retry) return decideRetry(attempt, error);
@@ -365,7 +392,8 @@ function decideRetry(attempt: Attempt, retry: Retry): Outcome {
 }
 
 function openScope(attempt: Attempt, signal: AbortSignal): OpenScope {
-  const { task, message, request } = attempt;
+  const { task, message, request, clock } = attempt;
+  const since = elapsedOf(clock);
   const pending = new Set<Promise<unknown>>();
   const failed = Promise.withResolvers<{ readonly error: unknown }>();
   let open = true;
@@ -410,6 +438,18 @@ function openScope(attempt: Attempt, signal: AbortSignal): OpenScope {
         maxRetries: allowed,
         options: { queue, priority, headers, expires },
       });
+    },
+    remaining() {
+      const limit = request.timeLimit === null ? Number.POSITIVE_INFINITY : request.timeLimit * 1000;
+      const left = Math.min(attempt.deadline - clock.now(), limit - (elapsedOf(clock) - since));
+      return Math.max(0, left / 1000);
+    },
+    checkpoint(state) {
+      assertOpen("checkpoint()");
+      const { count = 0 } = checkpointOf(message) ?? {};
+      if (count >= MAX_CHECKPOINTS)
+        throw new LovageError(`checkpoint() can be called ${MAX_CHECKPOINTS} times; send the rest as another task`);
+      throw new Checkpointed({ count: count + 1, text: stringifyValue(state ?? null) });
     },
     rateLimited(options) {
       assertOpen("rateLimited()");

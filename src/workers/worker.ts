@@ -22,7 +22,16 @@ import {
 import { Engine } from "../engine.ts";
 import { memberHash } from "../canvas/join-rows.ts";
 import { decodeEnvelope, peekEnvelope, salvageMessage } from "../protocol/envelope.ts";
-import { atAttempt, attemptOf, type Message, sentOf } from "../protocol/message.ts";
+import {
+  atAttempt,
+  attemptOf,
+  type Checkpoint,
+  CHECKPOINT_HEADER,
+  checkpointOf,
+  createMessage,
+  type Message,
+  sentOf,
+} from "../protocol/message.ts";
 import { encodeMeta, type Meta } from "../protocol/meta.ts";
 import { parseTime } from "../protocol/time.ts";
 import { type Command, type Final, LEASE_MARGIN_MS } from "../results/record.ts";
@@ -210,6 +219,7 @@ async function admit(context: WorkerContext, delivery: Delivery): Promise<Admiss
   let message: Message;
   try {
     message = await decodeEnvelope(await engine.wholeText(delivery.body), { accept: engine.config.acceptContent });
+    if (checkpointOf(message)?.kept) message = await withCheckpoint(engine, message);
   } catch (error) {
     if (!(error instanceof DecodeError)) throw error;
     const { id, task } = peekEnvelope(delivery.body);
@@ -231,6 +241,13 @@ type Step = (context: WorkerContext, job: Job) => Promise<Disposition | undefine
 
 /** In this order. */
 const BEFORE_CLAIM: readonly Step[] = [park];
+
+/** The message with the state of its checkpoint, which is kept elsewhere. Throws as {@link Engine.wholeText} does. */
+async function withCheckpoint(engine: Engine, message: Message): Promise<Message> {
+  const { count = 0, text = "" } = checkpointOf(message) ?? {};
+  const checkpoint: Checkpoint = { count, text: await engine.wholeText(text) };
+  return createMessage({ ...message, headers: { ...message.headers, [CHECKPOINT_HEADER]: checkpoint } });
+}
 
 /**
  * A message that will not run: where its id can be read, its row says why; who waits for it is told, as far as that can be
