@@ -32,3 +32,29 @@ export function memoryStore(name: string): Store {
   }
   return store;
 }
+
+interface Gathered<T, R> {
+  readonly items: T[];
+  readonly answers: Promise<readonly R[]>;
+}
+
+/**
+ * Makes one job of all that is asked for, within a unit or within none, until that job begins. `run` is given the list while
+ * it still grows, and says when it does so no more; its answers are those of the list, in order.
+ */
+export function shareJob<T, R>(
+  run: (items: readonly T[], unit: Unit | undefined, begun: () => void) => Promise<readonly R[]>,
+): (items: readonly T[], unit: Unit | undefined) => Promise<readonly R[]> {
+  const gathered = new Map<Unit | undefined, Gathered<T, R>>();
+  return async (items, unit) => {
+    let job = gathered.get(unit);
+    const from = job?.items.length ?? 0;
+    if (job === undefined) {
+      const all = [...items];
+      job = { items: all, answers: run(all, unit, () => gathered.delete(unit)) };
+      gathered.set(unit, job);
+    } else for (const item of items) job.items.push(item);
+    const answers = await job.answers;
+    return items.length === answers.length ? answers : answers.slice(from, from + items.length);
+  };
+}

@@ -1,7 +1,7 @@
 /** The broker in a file (`sqlite://`): SQS's model in two tables and a memory of deduplication ids, shared by processes. */
 import type { SQLInputValue } from "node:sqlite";
 import { OperationalError } from "../errors.ts";
-import { type Database, openDatabase } from "../sqlite/database.ts";
+import { type Database, openDatabase, type Subject } from "../sqlite/database.ts";
 import {
   type Broker,
   type BrokerContext,
@@ -15,7 +15,7 @@ import {
   type Settled,
   VISIBILITY_MS,
 } from "./broker.ts";
-import type { Unit } from "../unit.ts";
+import { shareJob, type Unit } from "../unit.ts";
 import { longPoll } from "./long-poll.ts";
 
 /** The far end of a delay without end: what SQLite and JavaScript both hold exactly. */
@@ -98,7 +98,7 @@ export const SQL = {
     FROM message WHERE id IN (SELECT value FROM json_each(?)) ORDER BY priority DESC, id`,
   take: `UPDATE message SET ready = 0, visible_at = ?, receive_count = receive_count + 1
     WHERE id IN (SELECT value FROM json_each(?))`,
-  delete: "DELETE FROM message WHERE id = ? AND receive_count = ?",
+  delete: "DELETE FROM message WHERE receive_count = ? AND id IN (SELECT value FROM json_each(?))",
   changeVisibility: "UPDATE message SET ready = ?, visible_at = ? WHERE id = ? AND receive_count = ?",
   size: `SELECT
       count(*) FILTER (WHERE ready = 1 OR visible_at <= :now) AS ready,
@@ -315,6 +315,27 @@ function createBroker(database: Database, now: () => number): Broker {
     return gifts;
   }
 
+  const removing = (about: Subject | undefined) =>
+    shareJob<Delivery, Error | undefined>((deliveries, unit, begun) =>
+      eachByItself(deliveries, async (some) => {
+        try {
+          await write(
+            () => {
+              begun();
+              removeAll(some);
+            },
+            about,
+            unit,
+          );
+        } finally {
+          begun();
+        }
+      }),
+    );
+  const remove = removing(undefined);
+  /** The next of a group can be had then. */
+  const removeFifo = removing("messages");
+
   async function receive(
     queue: string,
     { max, wait, visibility = VISIBILITY_MS, signal, taken }: ReceiveOptions,
@@ -376,19 +397,7 @@ function createBroker(database: Database, now: () => number): Broker {
     receive,
 
     delete: (deliveries, unit) =>
-      eachByItself(deliveries, (some) =>
-        write(
-          () => {
-            for (const { receipt } of some) {
-              const [id, count] = parseReceipt(receipt);
-              prepare(SQL.delete).run(id, count);
-            }
-          },
-          // The next of its group can be had.
-          some.some(({ queue }) => isFifo(queue)) ? "messages" : undefined,
-          unit,
-        ),
-      ),
+      (deliveries.some(({ queue }) => isFifo(queue)) ? removeFifo : remove)(deliveries, unit),
 
     changeVisibility: hide,
 
@@ -444,6 +453,18 @@ function createBroker(database: Database, now: () => number): Broker {
     }
     if (unit === undefined) kept();
     else void unit.committed.then(kept, lost);
+  }
+
+  /** Inside a transaction. One statement for all that were handed out equally often, as most are once. */
+  function removeAll(deliveries: readonly Delivery[]): void {
+    const byCount = new Map<number, number[]>();
+    for (const { receipt } of deliveries) {
+      const [id, count] = parseReceipt(receipt);
+      const ids = byCount.get(count);
+      if (ids === undefined) byCount.set(count, [id]);
+      else ids.push(id);
+    }
+    for (const [count, ids] of byCount) prepare(SQL.delete).run(count, JSON.stringify(ids));
   }
 
   function hide(entries: Parameters<Broker["changeVisibility"]>[0]): Promise<Settled> {

@@ -4,7 +4,7 @@ import { OperationalError } from "../errors.ts";
 import type { JournalEntry } from "../journal/entry.ts";
 import { openSqliteJournal, type SqliteJournal } from "../journal/sqlite.ts";
 import { type Database, openDatabase } from "../sqlite/database.ts";
-import type { Unit } from "../unit.ts";
+import { shareJob, type Unit } from "../unit.ts";
 import type { Backend, BackendContext, Row } from "./backend.ts";
 import { type Command, decide, type Decision, isExpired, isNews, type Outcome } from "./record.ts";
 
@@ -201,29 +201,12 @@ function create(database: Database, { now }: BackendContext, journal: SqliteJour
   }
 
   /** The commands of one turn share a job: a job of its own for each would need a savepoint of its own. */
-  interface Gathered {
-    readonly commands: Command[];
-    readonly outcomes: Promise<readonly (Outcome | Error)[]>;
-  }
-  const gathered = new Map<Unit | undefined, Gathered>();
-
-  function gather(unit: Unit | undefined): Gathered {
-    const commands: Command[] = [];
-    const outcomes = applyAll(commands, unit, () => gathered.delete(unit));
-    const fresh: Gathered = { commands, outcomes };
-    gathered.set(unit, fresh);
-    return fresh;
-  }
+  const apply = shareJob(applyAll);
 
   return {
     maxBytes: MAX_BYTES,
     store: database.store,
-    async apply(commands, unit) {
-      const { commands: all, outcomes } = gathered.get(unit) ?? gather(unit);
-      const from = all.length;
-      for (const command of commands) all.push(command);
-      return (await outcomes).slice(from, from + commands.length);
-    },
+    apply,
     async read(keys, { unit } = {}) {
       if (unit === undefined) await database.atRest();
       const rows = new Map<unknown, Row>();

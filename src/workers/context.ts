@@ -30,22 +30,33 @@ export interface WorkerContext extends WorkerOptions, Sender {
   /** Applies one command. Throws the `OperationalError` or `PayloadTooLarge` that kept it from being applied. */
   apply(command: Command): Promise<Recorded>;
   /** The unit that all of this is asked for in; `undefined`: each step is durable when it is answered. */
-  readonly unit?: Unit | undefined;
+  readonly unit: Unit | undefined;
+  /** The same for steps of a unit; without one, for steps that are durable by themselves. */
+  within(unit: Unit | undefined): WorkerContext;
 }
 
 export function createContext(app: Lovage, options: WorkerOptions): WorkerContext {
   const { engine } = app;
   engine.warn = (message) => options.log("warning", message);
-  return { ...options, app, ...senderOf(engine, options.log) };
+  /** Many steps are of one unit, one after the other. */
+  let last: WorkerContext | undefined;
+  const alone: WorkerContext = {
+    ...options,
+    app,
+    ...senderOf(engine, options.log),
+    unit: undefined,
+    within(unit) {
+      if (unit === undefined) return alone;
+      if (last?.unit !== unit) last = { ...alone, ...senderOf(engine, options.log, unit), unit };
+      return last;
+    },
+  };
+  return alone;
 }
-
-/** The same for steps of a unit; without one, for steps that are durable by themselves. */
-export const within = (context: WorkerContext, unit: Unit | undefined): WorkerContext =>
-  unit === context.unit ? context : { ...context, ...senderOf(context.engine, context.log, unit), unit };
 
 /** The same for steps that become durable together, where broker and backend are one store. */
 export const together = async (context: WorkerContext): Promise<WorkerContext> =>
-  within(context, await context.engine.begin());
+  context.within(await context.engine.begin());
 
 /** A delivery that was read: its message, its task, and the options in force. */
 export interface Job {

@@ -332,8 +332,22 @@ export async function startPoller(
 
   /** It is not in hand any more. */
   function forget(delivery: Delivery): void {
-    heartbeat.drop(ids.get(delivery) as number);
+    const id = ids.get(delivery);
+    if (id === undefined) return;
+    heartbeat.drop(id);
     ids.delete(delivery);
+  }
+
+  /** Those whose end is being made durable, and that leave nothing else to do: others are taken in their places, in the same transaction. */
+  const settling = new Set<Delivery>();
+  /** Where runs are counted, or one is to be alone, one ends before the next begins. */
+  const mayOverlap = isOneStore && config.workerMaxTasksPerChild === undefined && options.only === undefined;
+
+  function giveRoom(delivery: Delivery): void {
+    if (!mayOverlap || alone || stopping.signal.aborted || isFifo(delivery.queue)) return;
+    settling.add(delivery);
+    forget(delivery);
+    unblock();
   }
 
   /** Begins as much as there is room for. */
@@ -344,7 +358,7 @@ export async function startPoller(
       if (active === 0) void runSuspect();
       return;
     }
-    for (let index = 0; active < concurrency && index < waiting.length; ) {
+    for (let index = 0; active - settling.size < concurrency && index < waiting.length; ) {
       const delivery = waiting[index] as Delivery;
       const group = groupOf(delivery);
       if (group !== undefined && groups.has(group)) {
@@ -360,6 +374,7 @@ export async function startPoller(
   async function work(delivery: Delivery, group: string | undefined): Promise<void> {
     active++;
     const disposition = await admitAndRun(delivery);
+    settling.delete(delivery);
     if (disposition !== undefined) await finish(delivery, disposition, group);
     active--;
     settleDown();
@@ -444,7 +459,10 @@ export async function startPoller(
     const { timeLimit: limit } = run;
     const overrun = limit === null ? undefined : await run.overrun(limit);
     hold(id, run, Number.POSITIVE_INFINITY);
-    const { disposition, abandoned } = await run.execute((deadline) => hold(id, run, deadline, overrun));
+    const { disposition, abandoned } = await run.execute(
+      (deadline) => hold(id, run, deadline, overrun),
+      () => giveRoom(run.delivery),
+    );
     running.delete(id);
     began.delete(id);
     lost.delete(id);
@@ -461,6 +479,7 @@ export async function startPoller(
   }
 
   async function finish(delivery: Delivery, disposition: Disposition, group: string | undefined): Promise<void> {
+    if (group === undefined && disposition.type === "delete" && disposition.done) return forget(delivery);
     // What is being acknowledged is still out of its queue: as many as can run may be so, and no more.
     while (group === undefined && leaving.size >= concurrency) await new Promise<void>((go) => crowded.push(go));
     forget(delivery);

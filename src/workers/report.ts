@@ -6,6 +6,7 @@ import { parseTime } from "../protocol/time.ts";
 import { FAILURE } from "../states.ts";
 import type { Conclusion } from "./conclude.ts";
 import type { Job, WorkerContext } from "./context.ts";
+import { silent } from "./log.ts";
 import type { Traced } from "./trace.ts";
 
 /** Celery shows as many characters of a result. */
@@ -26,6 +27,7 @@ export const fieldsOf = (message: Message, queue: string): Record<string, unknow
 });
 
 export function reportReceived({ log }: WorkerContext, { message, delivery }: Job): void {
+  if (log === silent) return;
   log("info", `Received task: ${nameOf(message)}`, fieldsOf(message, delivery.queue));
 }
 
@@ -46,6 +48,7 @@ export function reportEnd(
   { outcome, runtime }: Traced,
   conclusion: Conclusion,
 ): void {
+  if (log === silent) return;
   const name = nameOf(message);
   const fields = { ...fieldsOf(message, delivery.queue), state: conclusion.status, runtime };
   if (outcome.type === "success" && conclusion.status !== FAILURE) {
@@ -96,6 +99,12 @@ export function reportEnd(
       outcome satisfies never;
   }
 }
+
+const END_SIGNALS = ["taskSuccess", "taskFailure", "taskRetry", "taskRevoked", "taskPostrun"] as const;
+
+/** Whether anybody listens to {@link signalEnd}. */
+export const hasEndSignals = ({ emitter }: WorkerContext["engine"]): boolean =>
+  END_SIGNALS.some((signal) => emitter.has(signal));
 
 /** The signals about how a run ended. */
 export async function signalEnd(

@@ -17,8 +17,8 @@ import { follow, keptPlace, type Settled } from "./follow.ts";
 import { type Kept, keepPlace, returnTo } from "./held-place.ts";
 import { dropAdded, repeating, type Sender } from "./join.ts";
 import { attemptEntry, isKept } from "./note.ts";
-import { fieldsOf, nameOf, reportEnd, signalEnd, stackOf } from "./report.ts";
-import { afterRun, type Attempt, type Outcome, runHooks, trace, type Traced } from "./trace.ts";
+import { fieldsOf, hasEndSignals, nameOf, reportEnd, signalEnd, stackOf } from "./report.ts";
+import { afterRun, type Attempt, hasHooks, type Outcome, runHooks, trace, type Traced } from "./trace.ts";
 
 /** What the claim said; `undefined` for a task that does not claim. */
 export interface Claimed {
@@ -48,6 +48,7 @@ interface Ran {
   /** Milliseconds since the epoch. */
   readonly began: number;
   readonly watch: Watch;
+  readonly settling: () => void;
 }
 
 /** Hooks and handlers after a run may take what is left of its time limit, and so long at least, in milliseconds. */
@@ -60,6 +61,7 @@ export async function runJob(
   claimed: Claimed | undefined,
   abort: AbortSignal,
   watch: Watch = () => {},
+  settling: () => void = () => {},
 ): Promise<RunEnd> {
   const { engine } = context;
   const { request } = job;
@@ -70,7 +72,7 @@ export async function runJob(
     return settle(context, job, claimed, traced, undefined);
   }
   const steps = runSteps(engine.arounds, request);
-  const work = () => attemptJob(context, job, claimed, attempt, watch);
+  const work = () => attemptJob(context, job, claimed, attempt, watch, settling);
   return steps.length === 0 ? work() : surround(steps, work, ({ ran = HANDED_BACK }) => ran, engine.reportAround);
 }
 
@@ -83,6 +85,7 @@ async function attemptJob(
   claimed: Claimed | undefined,
   attempt: Attempt,
   watch: Watch,
+  settling: () => void,
 ): Promise<RunEnd> {
   const { engine } = context;
   const { message, request } = job;
@@ -100,7 +103,7 @@ async function attemptJob(
     return { disposition: { type: "handBack", visibility: retryAfter * 1000 }, abandoned: false, retryAfter };
   }
   const ended = outcome.type === "checkpoint" ? await keepCheckpoint(context, job, outcome) : outcome;
-  return settle(context, job, claimed, { ...traced, outcome: ended }, { attempt, began, watch });
+  return settle(context, job, claimed, { ...traced, outcome: ended }, { attempt, began, watch, settling });
 }
 
 /** A longer state of a checkpoint, in characters, is kept outside row and message where there is a store for it. */
@@ -293,14 +296,16 @@ async function settle(
   let kept: Kept | undefined;
   let isGone = false;
   let inTime = true;
+  const hasAfter = hasEndSignals(engine) || (ran !== undefined && hasHooks(job.task));
   try {
     kept = await followJob(steps, jobAgain(job, recorded.type === "written" ? recorded.again : undefined), settled);
     isGone = kept === undefined && (await remove(steps, job, conclusion));
+    if (isGone && !hasAfter) ran?.settling();
   } finally {
     await steps.unit?.committed;
     // Hooks are of the outcome, which is stored: whoever meets the message again sends what follows, and runs none.
     reportEnd(context, job, traced, conclusion);
-    inTime = await runAfter(context, job, traced, conclusion, ran);
+    if (hasAfter) inTime = await runAfter(context, job, traced, conclusion, ran);
   }
   const after = () => (kept === undefined ? dispose(context, job, conclusion) : keepPlace(context, kept));
   const disposition = isGone ? DELETED : await after();

@@ -254,6 +254,13 @@ export async function afterRun<T>(attempt: Attempt, work: () => Promise<T>): Pro
 /** What a task has that nobody wrote a hook for. */
 const NO_HOOKS: Pick<Task, "onSuccess" | "onFailure" | "onRetry" | "afterReturn"> = Task.prototype;
 
+/** Whether somebody wrote a hook for it. */
+export const hasHooks = (task: Task): boolean =>
+  task.onSuccess !== NO_HOOKS.onSuccess ||
+  task.onFailure !== NO_HOOKS.onFailure ||
+  task.onRetry !== NO_HOOKS.onRetry ||
+  task.afterReturn !== NO_HOOKS.afterReturn;
+
 /** Runs the hooks that a stored outcome calls for, in Celery's order. What a hook throws is told to `report` and changes nothing. */
 export async function runHooks(
   attempt: Attempt,

@@ -41,15 +41,7 @@ import { pack } from "../tasks/publish.ts";
 import { conclude, describe, type Facts, factsOf, isHidden, nextOf, waitingMeta } from "./conclude.ts";
 import { isLimited } from "../tasks/limits.ts";
 import type { Unit } from "../unit.ts";
-import {
-  createContext,
-  createJob,
-  type Job,
-  jobAgain,
-  within,
-  type WorkerContext,
-  type WorkerOptions,
-} from "./context.ts";
+import { createContext, createJob, type Job, jobAgain, type WorkerContext, type WorkerOptions } from "./context.ts";
 import { builtinTask } from "./builtins.ts";
 import { deadLetter, failedMeta, isOurFate, type Known, storedFate, storeFate } from "./dead-letter.ts";
 import { DELETE, type Disposition, handBack, LEAVE } from "./disposition.ts";
@@ -103,8 +95,13 @@ export interface Run {
   readonly decided: boolean;
   /** What stores that it did not end within so many seconds; `undefined` where that cannot be said as JSON, or it does not claim. */
   overrun(seconds: number): Promise<Omit<Final, "now" | "ttl"> | undefined>;
-  /** Runs it to its end. Never throws. `watch` is told when {@link timeLimit} is over, and how long hooks may take. */
-  execute(watch?: Watch): Promise<RunEnd>;
+  /**
+   * Runs it to its end. Never throws.
+   *
+   * @param watch Is told when {@link timeLimit} is over, and how long hooks may take.
+   * @param settling Is called where nothing is left to do but to make the end durable: another may begin when that is done.
+   */
+  execute(watch?: Watch, settling?: () => void): Promise<RunEnd>;
   /** Tells the journal that it runs, once it has done so for {@link LONG_RUN_MS}. To be called now and then. Never throws. */
   noteRunning(): Promise<void>;
   /** The task's `signal` aborts: revoked with `terminate`. */
@@ -147,7 +144,7 @@ export function createWorker(app: Lovage, options: WorkerOptions): Worker {
   const context = createContext(app, options);
   return {
     async admit(delivery, unit) {
-      const steps = within(context, unit);
+      const steps = context.within(unit);
       const admission = await guard(steps, delivery, () => admit(steps, delivery));
       try {
         await unit?.committed;
@@ -340,7 +337,7 @@ async function admitLimited(taken: WorkerContext, job: Job): Promise<Admission> 
   const { delivery, message } = job;
   // Rows of limits are no part of the unit in which it was taken: that is to be durable before anything is asked of them.
   await taken.unit?.committed;
-  const context = within(taken, undefined);
+  const context = taken.within(undefined);
   const { admitByLimits } = await loadLimited();
   if (admitByLimits === undefined)
     throw new ImproperlyConfigured(
@@ -374,7 +371,7 @@ async function park(
 
 async function claim(context: WorkerContext, job: Job): Promise<Admission> {
   const { engine, log } = context;
-  const alone = within(context, undefined);
+  const alone = context.within(undefined);
   const { delivery, message, owner } = job;
   if (job.options.claim === false) {
     return { run: prepare(alone, job, undefined) };
@@ -519,13 +516,13 @@ function prepare(context: WorkerContext, job: Job, claimed: Claimed | undefined)
     deaths: runs - 1,
     suspect: runs > 1 && runs >= Math.min(maxDeliveries, SUSPECT_RUNS),
     decided: verdict(context, job, claimed) !== undefined,
-    async execute(watch) {
+    async execute(watch, settling) {
       began = context.engine.clock.now();
       reportReceived(context, job);
       if (runs > 1) reportDeaths(context, job, runs - 1);
       await announce(context, job, "taskReceived", {}, watch);
       const ended = await guard(context, delivery, () =>
-        runJob(context, job, claimed, abort.signal, watch).catch(async (error: unknown) => {
+        runJob(context, job, claimed, abort.signal, watch, settling).catch(async (error: unknown) => {
           // A system failed, and nobody died: whoever takes it next is not to count a death.
           await patiently(context, free);
           throw error;

@@ -44,7 +44,9 @@ test.each(Object.entries(hotStatements))("%s is answered from an index, in the i
   const { plan } = await setUp();
   const steps = plan(sql);
   expect(steps).not.toEqual([]);
-  expect(steps.filter((step) => step.startsWith("SCAN") || step.includes("TEMP B-TREE"))).toEqual([]);
+  // A list that is given has no index.
+  const own = steps.filter((step) => !step.startsWith("SCAN json_each"));
+  expect(own.filter((step) => step.startsWith("SCAN") || step.includes("TEMP B-TREE"))).toEqual([]);
 });
 
 test.each([
