@@ -1,6 +1,6 @@
 /** A function for short tasks and containers for long ones, of one app. */
 import { join } from "node:path";
-import { Stack, type StackProps } from "aws-cdk-lib";
+import { Duration, Stack, type StackProps } from "aws-cdk-lib";
 import { Platform } from "aws-cdk-lib/aws-ecr-assets";
 import { ContainerImage } from "aws-cdk-lib/aws-ecs";
 import type { Construct } from "constructs";
@@ -23,6 +23,15 @@ export class StudioStack extends Stack {
         concurrency: 1, // an encoder takes all of its container's CPUs
         maxTasks: 20,
         spot: true,
+        healthCheck: {
+          command: [
+            "CMD",
+            "node",
+            "-e",
+            "fetch('http://127.0.0.1:9808/healthz').then(({ ok }) => process.exit(ok ? 0 : 1))",
+          ],
+          startPeriod: Duration.seconds(30),
+        },
       },
       queues: { video: { environment: { ENCODER: "ffmpeg" } } },
     });

@@ -7,7 +7,7 @@ import { StudioStack } from "../../examples/containers/stack.ts";
 
 const example = join(import.meta.dirname, "../../examples/containers");
 
-test("the studio's stack has a function for mails and containers for videos", () => {
+test("the studio's stack has a function for mails and containers for videos", { timeout: 60_000 }, () => {
   const app = new App({ context: { "aws:cdk:bundling-stacks": [] } });
   const template = Template.fromStack(new StudioStack(app, "Studio"));
   template.resourceCountIs("AWS::Lambda::EventSourceMapping", 1);

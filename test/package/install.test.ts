@@ -65,7 +65,11 @@ test("the image of examples/containers is a worker that gives back what SIGTERM 
   expect(of("USER")).toBe("node");
   expect(of("COPY \\*\\.ts")).toBe("./");
   for (const name of ["tasks.ts", "worker.ts"]) cpSync(join(containers, name), join(user, name));
-  const [command = "", ...entry] = JSON.parse(of("ENTRYPOINT")) as string[];
+  const [command = "", ...given] = JSON.parse(of("ENTRYPOINT")) as string[];
+  // The port is the container's own there, and anybody's here.
+  expect(given.at(-1)).toBe("--health");
+  expect(image).toMatch(/^HEALTHCHECK .*\n {2}CMD \["node", "-e", "fetch\('http:\/\/127\.0\.0\.1:9808\/healthz'\)/m);
+  const entry = given.slice(0, -1);
   const own = { ...env, LOVAGE_BROKER_URL: `sqlite:///${join(user, "studio.db")}` };
   const start = (program: string) => {
     const args = [...entry, "--queues", "video", "--concurrency", "1", "--grace", "1"];
