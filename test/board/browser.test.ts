@@ -85,10 +85,22 @@ describe.skipIf(!started)("every page", () => {
       if (name === "overview") await picture(page, "overview-dark");
       await page.setViewportSize({ width: 400, height: 800 });
       expect(await violations(page, false)).toEqual([]);
+      if (name === "tasks") await picture(page, "tasks-narrow");
       // Nobody has to scroll to the side.
       expect(await page.evaluate("document.documentElement.scrollWidth - innerWidth")).toBeLessThanOrEqual(0);
     },
   );
+
+  test("what is to be done is named in the button that does it, with its number", async () => {
+    const page = await visit(started, `${at().url}/failures`, { viewport: { width: 1280, height: 620 } });
+    await page.getByRole("button", { name: "Retry 312 failures of payments.charge" }).click();
+    await page.getByRole("dialog").getByRole("button", { name: "Retry 312 tasks" }).waitFor();
+    expect(await violations(page)).toEqual([]);
+    await picture(page, "retry");
+    await page.keyboard.press("Escape");
+    await page.getByRole("dialog").waitFor({ state: "detached" });
+    expect((await at().app.control.inspect().queues()).find(({ queue }) => queue === "payments")?.ready).toBe(0);
+  });
 
   test("a path that is none is said to be none", async () => {
     const page = await visit(started, `${at().url}/nothing`, { allowed: /404/ });
