@@ -34,6 +34,25 @@ export function nodePeers(): NodeJS.Require {
   return createRequire(join(NPM, "package.json"));
 }
 
+/** Bun, which is a peer's own. Throws {@link PeerMissing}. */
+export function bun(): string {
+  const folder = join(nodePeersFolder(), "node_modules", "bun");
+  const command = join(folder, "bin", "bun.exe");
+  const runs = () => execFileSync(command, ["--version"], { stdio: "ignore" });
+  try {
+    runs();
+  } catch {
+    try {
+      // npm runs no script of a package that nobody has approved, and this one fetches the program.
+      execFileSync(process.execPath, ["install.js"], { cwd: folder, stdio: "ignore" });
+      runs();
+    } catch (cause) {
+      throw new PeerMissing("bunqueue needs Bun, which could not be installed", { cause });
+    }
+  }
+  return command;
+}
+
 /** The folder whose `node_modules` has the peers of `bench/package.json`. */
 export function nodePeersFolder(): string {
   nodePeers();

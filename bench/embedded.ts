@@ -27,7 +27,7 @@ async function work({ submitter, pids }: Processes): Promise<Measures> {
 
 export async function embedded(): Promise<void> {
   await withSides(
-    ["unjournaled", "bullmq", "celery", "postgres"],
+    ["unjournaled", "full", "bullmq", "celery", "postgres", "sqlite", "bunqueue"],
     "submit",
     [String(BULK), String(LIGHT)],
     work,

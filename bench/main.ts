@@ -1,4 +1,7 @@
-/** `npm run bench`: every bench, or those that are named: `npm run bench -- embedded cold`. */
+/**
+ * `npm run bench`: every bench, or those that are named: `npm run bench -- embedded cold`. With `--profile` the processes of
+ * Lovage in `embedded` and `canvas` leave CPU profiles in `.cache/bench/profiles`.
+ */
 import { PeerMissing } from "./cache.ts";
 
 const BENCHES: Readonly<Record<string, () => Promise<() => Promise<void>>>> = {
@@ -12,7 +15,8 @@ const BENCHES: Readonly<Record<string, () => Promise<() => Promise<void>>>> = {
   sqs: async () => (await import("./sqs.ts")).sqs,
 };
 
-const names = process.argv.slice(2);
+const names = process.argv.slice(2).filter((name) => name !== "--profile");
+if (process.argv.includes("--profile")) process.env["BENCH_PROFILE"] = "on";
 const unknown = names.filter((name) => !(name in BENCHES));
 if (unknown.length > 0) {
   console.error(`There is no bench ${unknown.join(", ")}. There are: ${Object.keys(BENCHES).join(", ")}`);

@@ -2,10 +2,10 @@
 import { execFileSync } from "node:child_process";
 import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { delimiter, join } from "node:path";
+import { delimiter, dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { connect } from "node:net";
-import { PeerMissing } from "./cache.ts";
+import { type AddressInfo, connect, createServer } from "node:net";
+import { bun, nodePeers, PeerMissing } from "./cache.ts";
 import { type Child, start } from "./processes.ts";
 
 export interface Server {
@@ -62,6 +62,34 @@ export async function startPostgres(): Promise<Server> {
     stop: () => end(child, folder),
   };
 }
+
+/** bunqueue on a SQLite file, as `bunx bunqueue start --data-path …` starts it. Its `socket` is a port. */
+export async function startBunqueue(): Promise<Server> {
+  const folder = mkdtempSync(join(tmpdir(), "lovage-bench-bunqueue-"));
+  const [tcp, http] = [await freePort(), await freePort()];
+  const script = join(dirname(nodePeers().resolve("bunqueue/package.json")), "dist", "main.js");
+  const ports = ["--tcp-port", String(tcp), "--http-port", String(http), "--host", "127.0.0.1"];
+  const child = start(bun(), [script, "start", "--data-path", join(folder, "bunq.db"), ...ports], { cwd: folder });
+  await until(() => listens(tcp), child);
+  return { pid: child.pid, socket: String(tcp), clear: async () => undefined, stop: () => end(child, folder) };
+}
+
+const freePort = (): Promise<number> =>
+  new Promise((resolve, reject) => {
+    const server = createServer().on("error", reject);
+    server.listen(0, "127.0.0.1", () => {
+      const { port } = server.address() as AddressInfo;
+      server.close(() => resolve(port));
+    });
+  });
+
+const listens = (port: number): Promise<boolean> =>
+  new Promise((resolve) => {
+    const client = connect(port, "127.0.0.1", () => {
+      client.destroy();
+      resolve(true);
+    }).on("error", () => resolve(false));
+  });
 
 function find(command: string, folders: readonly string[], hint: string): string {
   for (const folder of [...folders, ...(process.env["PATH"] ?? "").split(delimiter)]) {

@@ -2,10 +2,10 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { PeerMissing, pythonPeers } from "./cache.ts";
+import { bun, CACHE, PeerMissing, pythonPeers } from "./cache.ts";
 import type { Contender, Measures } from "./compare.ts";
 import { type Child, start, type StartOptions } from "./processes.ts";
-import { type Server, startPostgres, startRedis } from "./servers.ts";
+import { type Server, startBunqueue, startPostgres, startRedis } from "./servers.ts";
 
 const PEERS = join(import.meta.dirname, "peers");
 const SOURCE = join(import.meta.dirname, "..", "scripts", "source.ts");
@@ -27,12 +27,19 @@ interface Side {
   readonly server?: Server;
   /** Whether its worker says when it is up. */
   readonly tellsReady: boolean;
-  readonly worker: (cwd: string) => Child;
+  /** Absent where the worker is a part of the submitter. */
+  readonly worker?: (cwd: string) => Child;
   readonly submitter: (cwd: string, role: Role, args: readonly string[]) => Child;
 }
 
-const node = (script: string, args: readonly string[], options: StartOptions) =>
-  start(process.execPath, ["--import", SOURCE, join(PEERS, script), ...args], options);
+/** Where `BENCH_PROFILE` has the processes of Lovage leave their CPU profiles. */
+const PROFILES = join(CACHE, "profiles");
+
+function node(script: string, args: readonly string[], options: StartOptions): Child {
+  const isProfiled = process.env["BENCH_PROFILE"] !== undefined && script === "lovage.ts";
+  const profile = isProfiled ? ["--cpu-prof", "--cpu-prof-dir", PROFILES] : [];
+  return start(process.execPath, [...profile, "--import", SOURCE, join(PEERS, script), ...args], options);
+}
 
 /** A contender whose two halves are one script of Node. */
 const scripted = (name: string, script: string, server?: Server, env: Readonly<Record<string, string>> = {}): Side => ({
@@ -42,6 +49,21 @@ const scripted = (name: string, script: string, server?: Server, env: Readonly<R
   worker: (cwd) => node(script, ["worker"], { cwd, env }),
   submitter: (cwd, role, args) => node(script, [role, ...args], { cwd, env }),
 });
+
+/** Under Bun. Without a server it is embedded: one process is both halves. */
+function bunqueue(command: string, server?: Server): Side {
+  const run = (cwd: string, args: readonly string[]) =>
+    start(command, [join(PEERS, "bunqueue.js"), ...args], {
+      cwd,
+      env: server ? { BENCH_BUNQUEUE: server.socket } : {},
+    });
+  return {
+    name: server ? "bunqueue, server" : "bunqueue, embedded",
+    ...(server && { server, worker: (cwd: string) => run(cwd, ["worker"]) }),
+    tellsReady: true,
+    submitter: (cwd, role, args) => run(cwd, [role, ...args]),
+  };
+}
 
 function celery(server: Server, python: string): Side {
   const options = { env: { BENCH_REDIS: server.socket, PYTHONDONTWRITEBYTECODE: "1" }, cwd: PEERS };
@@ -59,22 +81,23 @@ function celery(server: Server, python: string): Side {
 async function round(side: Side, role: Role, args: readonly string[], work: Work): Promise<Measures> {
   const cwd = mkdtempSync(join(tmpdir(), "lovage-bench-"));
   await side.server?.clear();
-  const worker = side.worker(cwd);
+  const worker = side.worker?.(cwd);
   try {
-    if (side.tellsReady) await worker.next("ready");
+    if (side.tellsReady) await worker?.next("ready");
     const submitter = side.submitter(cwd, role, args);
     try {
-      return await work({ submitter, pids: [worker.pid, submitter.pid, ...(side.server ? [side.server.pid] : [])] });
+      const pids = [worker?.pid ?? [], submitter.pid, side.server?.pid ?? []].flat();
+      return await work({ submitter, pids });
     } finally {
       await submitter.stop();
     }
   } finally {
-    await worker.stop();
+    await worker?.stop();
     rmSync(cwd, { recursive: true, force: true, maxRetries: 3 });
   }
 }
 
-export type PeerKind = "unjournaled" | "bullmq" | "celery" | "postgres";
+export type PeerKind = "unjournaled" | "full" | "bullmq" | "celery" | "postgres" | "sqlite" | "bunqueue";
 
 /**
  * Starts the servers of those peers that this machine can have, and runs `use` with all contenders, ours first. What is
@@ -96,6 +119,12 @@ export async function withSides(
   };
   const make: Readonly<Record<PeerKind, () => Promise<readonly Side[]>>> = {
     unjournaled: async () => [scripted("Lovage without its journal", "lovage.ts", undefined, { BENCH_JOURNAL: "off" })],
+    full: async () => [scripted("Lovage, synchronous=full", "lovage.ts", undefined, { BENCH_SYNCHRONOUS: "full" })],
+    sqlite: async () => [scripted("plainjob", "plainjob.js"), scripted("liteque", "liteque.js")],
+    async bunqueue() {
+      const command = bun();
+      return [bunqueue(command, await opened(startBunqueue())), bunqueue(command)];
+    },
     async bullmq() {
       const redis = await opened(startRedis());
       return [scripted("BullMQ on Redis", "bullmq.js", redis, { BENCH_REDIS: redis.socket })];

@@ -3,9 +3,10 @@ import { chain, chord, Lovage } from "lovage";
 import { startWorker } from "lovage/worker";
 import { drive } from "./drive.ts";
 
+const url = `sqlite:///bench.db?synchronous=${process.env["BENCH_SYNCHRONOUS"] ?? "normal"}`;
 const app = new Lovage("bench", {
-  brokerUrl: "sqlite:///bench.db",
-  resultBackend: "sqlite:///bench.db",
+  brokerUrl: url,
+  resultBackend: url,
   journal: process.env["BENCH_JOURNAL"] !== "off",
 });
 const add = app.task("bench.add", (x: number, y: number) => x + y);
