@@ -195,13 +195,16 @@ const FIRST_UPDATE_MS = 1_000;
 /** A search of the journal that has found less than a page ends after so many milliseconds. */
 const SEARCH_MS = 1_500;
 
-/**
- * Seconds between two looks where it is not said. Looks at a file cost nothing. A look at AWS is one request for each queue
- * and each dead-letter queue, one for their names, and about 40 read units of DynamoDB's: so seldom, an overview that is open
- * all day costs less than a cent with three queues (`docs/how-to/board.md` counts it).
- */
+/** Seconds between two looks where it is not said. Looks at a file cost nothing. */
 const LOCAL_REFRESH = 2;
+/**
+ * On AWS an overview that is open all day costs less than a cent, `docs/how-to/board.md` counts it. Sizes of queues are two
+ * requests a queue, so that many queues are looked at less often: so many seconds for each. The age of the oldest message is
+ * CloudWatch's, a thousandth of a cent a queue.
+ */
 const AWS_REFRESH = 60;
+const SECONDS_A_QUEUE = 30;
+const AGE_SECONDS_A_QUEUE = 600;
 
 export type BoardData = ReturnType<typeof createData>;
 
@@ -217,11 +220,14 @@ export function createData(app: Lovage, options: DataOptions = {}) {
   const keep = <T>(read: () => Promise<T>, times = 1): Kept<T> =>
     kept(read, Math.max(0, refresh * 1000 * times - 100), () => elapsedOf(engine.clock));
 
-  const queues = keep(() => control.inspect().queues());
+  const queueCount = Object.keys(app.config.taskQueues).length;
+  const isPaced = options.refresh === undefined && !isLocal(app);
+  const queues = keep(readQueues, isPaced ? Math.max(1, (SECONDS_A_QUEUE * queueCount) / refresh) : 1);
   const workers = keep(async () => Object.values(await control.inspect().stats()));
-  const active = keep(() => control.inspect().active());
+  // What functions run is in the last minutes of the journal, which are read again.
+  const active = keep(() => control.inspect().active(), isPaced ? 5 : 1);
   // Rules of EventBridge change seldom, and each is a request.
-  const coming = keep(comingSlots, isLocal(app) ? 1 : 10);
+  const coming = keep(comingSlots, isPaced ? 10 : 1);
   const told = Object.fromEntries(
     Object.entries(SPANS).map(([name, span]) => {
       const feed = createFeed(async (range) => (await engine.journal()).read(range), {
@@ -252,6 +258,22 @@ export function createData(app: Lovage, options: DataOptions = {}) {
   };
   const plans = (entries: readonly ScheduleEntry[]) =>
     planOf(entries, { zone: app.config.timezone, now: now(), days: 14, aroundDst: false, timeLimit });
+
+  let ages: ReadonlyMap<string, number> = new Map();
+  let agesAt = Number.NEGATIVE_INFINITY;
+  async function readQueues(): Promise<readonly QueueState[]> {
+    const at = elapsedOf(engine.clock);
+    const cloudWatch = !isPaced || at >= agesAt + AGE_SECONDS_A_QUEUE * 1000 * queueCount;
+    const states = await control.inspect().queues({ cloudWatch });
+    if (cloudWatch) {
+      agesAt = at;
+      ages = new Map(states.flatMap(({ queue, oldest }) => (oldest === undefined ? [] : [[queue, oldest] as const])));
+    }
+    return states.map((state) => {
+      const oldest = state.oldest ?? (state.ready > 0 ? ages.get(state.queue) : undefined);
+      return oldest === undefined ? state : { ...state, oldest };
+    });
+  }
 
   async function comingSlots(): Promise<readonly ComingSlot[]> {
     const { declared, runtime } = await allEntries();

@@ -68,6 +68,9 @@ export async function serveBoard(
   } catch (cause) {
     throw notListening(cause, host, port);
   }
+  // Code is loaded, files are opened and the journal is read before somebody waits for it.
+  const headers = auth === undefined ? {} : { authorization: `Basic ${Buffer.from(auth).toString("base64")}` };
+  board(new Request("http://127.0.0.1/", { headers })).catch(() => undefined);
   const { port: own, family, address } = server.address() as AddressInfo;
   return {
     url: `http://${family === "IPv6" ? `[${address}]` : address}:${own}/`,
