@@ -69,7 +69,8 @@ export async function serveBoard(
     throw notListening(cause, host, port);
   }
   // Code is loaded, files are opened and the journal is read before somebody waits for it.
-  const headers = auth === undefined ? {} : { authorization: `Basic ${Buffer.from(auth).toString("base64")}` };
+  const headers = new Headers();
+  if (auth !== undefined) headers.set("authorization", `Basic ${Buffer.from(auth).toString("base64")}`);
   board(new Request("http://127.0.0.1/", { headers })).catch(() => undefined);
   const { port: own, family, address } = server.address() as AddressInfo;
   return {
