@@ -398,7 +398,10 @@ function writeNested(value: object, place: Place): string {
   return `{${parts.join(", ")}}`;
 }
 
-/** Whether an object without properties has data all the same: it is the platform's, or its class has getters. */
+/** In the text of a class. */
+const PRIVATE_FIELD = /[\s;{}]#[\p{ID_Start}_$]/u;
+
+/** Whether an object without properties has data all the same: it is the platform's, or its class has getters or private fields. */
 function hidesData(value: object, kind: string): boolean {
   let holder: unknown = Object.getPrototypeOf(value);
   if (holder === null) return false;
@@ -408,6 +411,9 @@ function hidesData(value: object, kind: string): boolean {
     if (Object.getPrototypeOf(holder) === null) return false;
     const members = Object.values(Object.getOwnPropertyDescriptors(holder));
     if (members.some(({ get }) => get !== undefined)) return true;
+    // Nothing but its text says that a class has private fields.
+    const own: unknown = Object.getOwnPropertyDescriptor(holder, "constructor")?.value;
+    if (typeof own === "function" && PRIVATE_FIELD.test(String(own))) return true;
   }
   return false;
 }

@@ -5,6 +5,7 @@ import { type Message, sentAgain } from "../protocol/message.ts";
 import type { Command, Outcome as Recorded } from "../results/record.ts";
 import type { Request } from "../tasks/context.ts";
 import type { TaskOptions } from "../tasks/options.ts";
+import { taskKey } from "../results/backend.ts";
 import { createRequest } from "../tasks/request.ts";
 import type { Task } from "../tasks/task.ts";
 import type { Source } from "./follow.ts";
@@ -29,6 +30,11 @@ export interface WorkerContext extends WorkerOptions, Sender {
   readonly app: Lovage;
   /** Applies one command. Throws the `OperationalError` or `PayloadTooLarge` that kept it from being applied. */
   apply(command: Command): Promise<Recorded>;
+  /**
+   * Who could not give a claim up, by the row's key: whoever takes that message here next is the same owner, so that nobody is
+   * taken to have died.
+   */
+  readonly unreleased: Map<string, string>;
   /** The unit that all of this is asked for in; `undefined`: each step is durable when it is answered. */
   readonly unit: Unit | undefined;
   /** The same for steps of a unit; without one, for steps that are durable by themselves. */
@@ -43,6 +49,7 @@ export function createContext(app: Lovage, options: WorkerOptions): WorkerContex
   const alone: WorkerContext = {
     ...options,
     app,
+    unreleased: new Map(),
     ...senderOf(engine, options.log),
     unit: undefined,
     within(unit) {
@@ -65,12 +72,16 @@ export interface Job {
   readonly task: Task;
   readonly options: TaskOptions;
   readonly request: Request;
-  /** Made once for each delivery: who claims. */
+  /** Made once for each delivery, but where one before it is still held for the owner: who claims. */
   readonly owner: string;
   readonly source: Source;
 }
 
-export function createJob({ engine, hostname }: WorkerContext, delivery: Delivery, message: Message, task: Task): Job {
+export function createJob(context: WorkerContext, delivery: Delivery, message: Message, task: Task): Job {
+  const { engine, hostname, unreleased } = context;
+  const key = taskKey(message.id);
+  const owner = unreleased.get(key) ?? engine.platform.uuid();
+  unreleased.delete(key);
   const { config } = engine;
   const options = engine.optionsOf(task);
   const [hard, soft] = message.timelimit;
@@ -83,7 +94,7 @@ export function createJob({ engine, hostname }: WorkerContext, delivery: Deliver
     softTimeLimit: soft ?? options.softTimeLimit ?? config.taskSoftTimeLimit ?? null,
     ignoreResult: message.ignoreResult ?? options.ignoreResult ?? config.taskIgnoreResult,
   });
-  return { delivery, message, task, options, request, owner: engine.platform.uuid(), source: sourceOf(delivery) };
+  return { delivery, message, task, options, request, owner, source: sourceOf(delivery) };
 }
 
 /** A job whose row says that its task was sent again after it had been forgotten. */

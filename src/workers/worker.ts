@@ -66,6 +66,8 @@ const MOST_RECEIVES = 1_000;
 const RELEASE_RETRY_MS = 500;
 /** … up to this: half a minute in all. */
 const RELEASE_RETRY_MAX_MS = 16_000;
+/** Claims that are remembered because they could not be given up. */
+const MAX_UNRELEASED = 10_000;
 /** From so many runs on, the first among them, a task is a suspect. */
 const SUSPECT_RUNS = 3;
 /** A longer message, in characters, is not kept of a run that blocks its process beyond its time limit. */
@@ -397,7 +399,7 @@ async function claim(context: WorkerContext, job: Job): Promise<Admission> {
     // Where its unit failed, nothing was done.
     await context.unit?.committed;
     // It may have been applied, and its answer lost. Nothing began, so nobody is to count a death.
-    await patiently(context, async () => {
+    await patiently(context, { key, owner }, async () => {
       await alone.apply({
         type: "release",
         key,
@@ -524,7 +526,7 @@ function prepare(context: WorkerContext, job: Job, claimed: Claimed | undefined)
       const ended = await guard(context, delivery, () =>
         runJob(context, job, claimed, abort.signal, watch, settling).catch(async (error: unknown) => {
           // A system failed, and nobody died: whoever takes it next is not to count a death.
-          await patiently(context, free);
+          if (claimed !== undefined) await patiently(context, claimed, free);
           throw error;
         }),
       );
@@ -570,16 +572,26 @@ function prepare(context: WorkerContext, job: Job, claimed: Claimed | undefined)
 
 /**
  * Gives a claim up. What kept the outcome from being stored may keep this from it too, so it is tried again; where even
- * that does not help, the lease ends by itself, which looks like a death.
+ * that does not help, the next one here who takes the message is the same owner. Elsewhere the lease ends by itself, which
+ * looks like a death.
  */
-async function patiently({ engine, deadline }: WorkerContext, free: () => Promise<void>): Promise<void> {
+async function patiently(
+  { engine, deadline, unreleased }: WorkerContext,
+  { key, owner }: { readonly key: string; readonly owner: string },
+  free: () => Promise<void>,
+): Promise<void> {
   const { clock } = engine;
   for (let wait = RELEASE_RETRY_MS; ; wait *= 2) {
     try {
       return await free();
     } catch {
       const isLate = clock.now() + wait > (deadline?.() ?? Number.POSITIVE_INFINITY);
-      if (wait > RELEASE_RETRY_MAX_MS || isLate) return;
+      if (wait > RELEASE_RETRY_MAX_MS || isLate) {
+        // A table that is gone for long must not fill the memory.
+        if (unreleased.size >= MAX_UNRELEASED) unreleased.clear();
+        unreleased.set(key, owner);
+        return;
+      }
       await clock.sleep(wait);
     }
   }

@@ -164,6 +164,34 @@ describe.each(stores)("on %s", (_, start) => {
     expect(await result.result()).toMatchObject({ name: "OperationalError" });
   });
 
+  test.each([
+    ["the claim's", "claim"],
+    ["the outcome's", "final"],
+  ])("%s answer is lost and the claim cannot be given up for minutes: nobody is counted dead", async (__, lost) => {
+    const { app } = makeApp({ maxDeliveries: 1 });
+    let runs = 0;
+    const task = app.task("tasks.task", () => ++runs);
+    let end = Number.POSITIVE_INFINITY;
+    const gone = new OperationalError("no answer in time", { retryable: true });
+    const t = start(app);
+    const backend = await app.engine.backend();
+    const { apply } = backend;
+    backend.apply = async (commands, unit) => {
+      const now = app.engine.clock.now();
+      if (now < end && commands.some(({ type }) => type === "release")) return commands.map(() => gone);
+      const outcomes = await apply(commands, unit);
+      return outcomes.map((outcome, at) => {
+        if (commands[at]?.type !== lost || end !== Number.POSITIVE_INFINITY) return outcome;
+        end = now + 240_000;
+        return gone;
+      });
+    };
+    const result = await task.delay();
+    await t.advance({ hours: 1 });
+    expect([await result.get({ timeout: 0 }), runs]).toEqual([1, 1]);
+    expect(t.log.filter(({ line }) => /died/.test(line))).toEqual([]);
+  });
+
   test("hooks run once, also where what follows could not be sent at first", async () => {
     const app = new Lovage("tasks");
     const ran: string[] = [];

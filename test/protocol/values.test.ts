@@ -191,6 +191,16 @@ describe("what JSON cannot carry is refused, with the place where it stands", ()
       })(),
       /instance of Money whose data/,
     ],
+    [
+      "a class with private fields alone",
+      new (class Secret {
+        #text = "a";
+        shown(): string {
+          return `*${this.#text.length}`;
+        }
+      })(),
+      /instance of Secret whose data/,
+    ],
   ])("a %s is refused, with what to pass instead", (_, value, remedy) => {
     expect(() => stringifyValue({ a: [value] }, "result")).toThrow(EncodeError);
     expect(() => stringifyValue({ a: [value] }, "result")).toThrow(/^result\.a\[0\] is /);
