@@ -23,6 +23,14 @@ import { AsyncResult } from "./results/async-result.ts";
 import type { GroupResult } from "./results/group-result.ts";
 import type { SignalHandler, SignalName } from "./signals.ts";
 import { RuntimeSchedule } from "./tasks/beat.ts";
+import {
+  type BatchCall,
+  type BatchOptions,
+  type BatchResults,
+  checkBatch,
+  gathering,
+  setBatch,
+} from "./tasks/batch.ts";
 import { currentScope, type RunningTask, tracked } from "./tasks/context.ts";
 import {
   type CallOptions,
@@ -159,6 +167,37 @@ export class Lovage implements SignatureApplier {
     const task = new Class(this, name, options, fn);
     this.engine.tasks.set(name, task);
     return task;
+  }
+
+  /**
+   * A task whose calls are handed to its function some at a time: up to `size` that come within `wait` seconds. Each call keeps its
+   * own id, result, retries and place in a workflow. The function gives a list with a result, or an error, for each call; what it
+   * throws is thrown for all of them.
+   *
+   * ```ts
+   * export const index = app.batchTask("search.index", { size: 100, wait: 2 }, (calls: readonly BatchCall<[id: string]>[]) =>
+   *   engine.bulk(calls.map(({ args: [id] }) => id)),
+   * );
+   * ```
+   */
+  batchTask<P extends readonly unknown[], R>(
+    name: string,
+    options: Omit<TaskOptions, "bind" | "base"> & BatchOptions,
+    fn: (calls: readonly BatchCall<P>[]) => BatchResults<R> | Promise<BatchResults<R>>,
+  ): Task<P, Wire<R>> {
+    const { size, wait, ...rest } = options ?? {};
+    const batch = checkBatch({ size, wait });
+    if (typeof fn !== "function")
+      throw new ImproperlyConfigured("task", `task ${name} needs a function, as the last argument`);
+    // A schema's output is what each call has as its arguments. Which they are is what the caller's type says of them.
+    const gather = gathering(name, batch, fn as unknown as Parameters<typeof gathering>[2]);
+    const task = this.task(
+      name,
+      { ...rest, bind: true } as TaskOptions & { readonly bind: true; readonly schema?: undefined },
+      gather,
+    ) as unknown as Task;
+    setBatch(task, batch);
+    return task as unknown as Task<P, Wire<R>>;
   }
 
   /**

@@ -116,6 +116,9 @@ export class WorkerShutdown extends LovageError {
 /** The worker died while it ran the task, more often than `maxDeliveries` allows. */
 export class WorkerLostError extends LovageError {}
 
+/** A batch function gave no result for a call, or no list at all. */
+export class BatchResultError extends LovageError {}
+
 /** A member of a chord failed, so its body cannot run. */
 export class ChordError extends LovageError {}
 

@@ -17,6 +17,7 @@ import { ImproperlyConfigured } from "../errors.ts";
 import { MAX_FUNCTION_TIMEOUT_S, TIMEOUT_MARGIN_S, VISIBILITY_MARGIN_S } from "../lambda/deadline.ts";
 import { checkEnvironment } from "../config/values.ts";
 import { type Metric, NAMESPACE } from "../lambda/metrics.ts";
+import { batchOf } from "../tasks/batch.ts";
 import { alarm, sum } from "./alarms.ts";
 import { type ContainerOptions, ContainerWorker } from "./container-worker.ts";
 import { grantKey, grantOn, queueEncryption } from "./grants.ts";
@@ -302,9 +303,11 @@ function settingsOf(props: TaskQueueProps) {
   if (worker !== "function") refuseFunctionsOwn(props, worker);
   const memorySize = props.memorySize ?? queue.memorySize;
   checkRange(setting("memorySize"), memorySize, LIMITS.memorySize);
-  const batchSize = props.batchSize ?? queue.batchSize ?? DEFAULT_BATCH_SIZE;
+  const batch = batchOn(props.app, queue.name);
+  const batchSize = props.batchSize ?? queue.batchSize ?? (fifo ? undefined : batch?.size) ?? DEFAULT_BATCH_SIZE;
   checkRange(setting("batchSize"), batchSize, fifo ? LIMITS.fifoBatchSize : LIMITS.batchSize);
-  const maxBatchingWindow = props.maxBatchingWindow?.toSeconds() ?? queue.maxBatchingWindow ?? 0;
+  const maxBatchingWindow =
+    props.maxBatchingWindow?.toSeconds() ?? queue.maxBatchingWindow ?? (fifo ? 0 : (batch?.window ?? 0));
   checkRange(setting("maxBatchingWindow"), maxBatchingWindow, LIMITS.maxBatchingWindow);
   if (fifo && maxBatchingWindow > 0) {
     throw new ImproperlyConfigured(setting("maxBatchingWindow"), `is not for FIFO queues; given: ${maxBatchingWindow}`);
@@ -372,6 +375,17 @@ function settingsOf(props: TaskQueueProps) {
 type QueueSettings = ReturnType<typeof settingsOf>;
 
 /** What only a function has, by the names of the declaration and of the deployment's options. */
+/** What the tasks of a queue that gather calls want of it: a batch as large as the largest, and a window as long as the longest. */
+function batchOn({ engine, config, tasks }: Lovage, queue: string) {
+  const batches = [...tasks.values()].flatMap((task) => {
+    const { queue: own = config.taskDefaultQueue } = engine.optionsOf(task);
+    return own === queue ? (batchOf(task) ?? []) : [];
+  });
+  if (batches.length === 0) return undefined;
+  const window = Math.max(1, ...batches.map(({ wait }) => Math.ceil(wait)));
+  return { size: Math.max(...batches.map(({ size }) => size)), window };
+}
+
 const FUNCTIONS_OWN = [
   "memorySize",
   "batchSize",

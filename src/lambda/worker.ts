@@ -9,6 +9,7 @@ import { ImproperlyConfigured } from "../errors.ts";
 import { LEASE_MARGIN_MS } from "../results/record.ts";
 import { type FaultWatcher, interceptFaults, reportFault } from "../workers/faults.ts";
 import { LEAVE } from "../workers/disposition.ts";
+import { largestBatch } from "../tasks/batch.ts";
 import { fieldsOf, nameOf } from "../workers/report.ts";
 import { type Admission, createWorker, type Disposition, type Run } from "../workers/worker.ts";
 import { runTime, VISIBILITY_MARGIN_S } from "./deadline.ts";
@@ -176,7 +177,8 @@ export function createWorkerHandler(
     const running = new Map<Run, number>();
     /** Read and claimed before anything runs. */
     const admitted = new Map<Delivery, Admission>();
-    const concurrency = app.config.workerConcurrency ?? CONCURRENCY;
+    // Calls that are gathered have to be there together.
+    const concurrency = Math.max(app.config.workerConcurrency ?? CONCURRENCY, largestBatch(app.tasks));
 
     /**
      * Whether a run gets the time that it may take, or all but all that this function has. One cut short because others ran

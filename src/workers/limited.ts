@@ -248,8 +248,8 @@ function withCall(job: Job, call: string): Job {
 /** When it is over, for good, it is unique no more. */
 const ending = (context: WorkerContext, run: Run, job: Job, unique: UniqueJob): Run => ({
   ...run,
-  async execute(watch) {
-    const ended = await run.execute(watch);
+  async execute(...given) {
+    const ended = await run.execute(...given);
     const state = ended.ran?.state;
     if (state !== undefined && state !== RETRY) await free(context, job, unique);
     return ended;
@@ -380,8 +380,8 @@ async function waitForPlace(
 function limited(context: WorkerContext, job: Job, run: Run, leave: () => Promise<void>): Run {
   return {
     ...run,
-    async execute(watch) {
-      const ended = await run.execute(watch);
+    async execute(...given) {
+      const ended = await run.execute(...given);
       await leave();
       if (ended.retryAfter === undefined) return ended;
       try {

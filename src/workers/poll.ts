@@ -18,6 +18,7 @@ import { monotonic } from "./holding.ts";
 import { type Log, silent } from "./log.ts";
 import { LEAVE } from "./disposition.ts";
 import { reportFault, watchFaults } from "./faults.ts";
+import { batchOf, largestBatch } from "../tasks/batch.ts";
 import { nameOf } from "./report.ts";
 import { type Presence, startPresence } from "./presence.ts";
 import { startProtection } from "./protection.ts";
@@ -155,6 +156,9 @@ export async function startPoller(
   const worker = createWorker(app, { hostname, log, lease: () => clock.now() + visibility, pid: process.pid });
   const stopping = new AbortController();
   const running = new Map<number, Run>();
+  /** So many calls that are gathered for a batch take no place from what runs. */
+  const mostGathered = largestBatch(app.tasks);
+  let gathered = 0;
   const prefetch = isOneStore ? concurrency : concurrency * config.workerPrefetchMultiplier;
   const { promise: ended, resolve: end } = Promise.withResolvers<"stopped" | "recycle" | "shutdown">();
   // A heartbeat that dies at once stops a worker that has not begun.
@@ -172,7 +176,7 @@ export async function startPoller(
       );
       void abort();
     },
-    capacity: prefetch + concurrency,
+    capacity: prefetch + concurrency + mostGathered,
     broker: () => engine.broker(),
     backend: () => engine.backend(),
     found: ({ id, finding }) => {
@@ -358,7 +362,7 @@ export async function startPoller(
       if (active === 0) void runSuspect();
       return;
     }
-    for (let index = 0; active - settling.size < concurrency && index < waiting.length; ) {
+    for (let index = 0; active - settling.size - gathered < concurrency && index < waiting.length; ) {
       const delivery = waiting[index] as Delivery;
       const group = groupOf(delivery);
       if (group !== undefined && groups.has(group)) {
@@ -453,6 +457,17 @@ export async function startPoller(
   }
 
   async function execute(id: number, run: Run): Promise<Disposition> {
+    const task = engine.task(run.message.task);
+    let isGathered = gathered < mostGathered && task !== undefined && batchOf(task) !== undefined;
+    const ungather = () => {
+      if (isGathered) gathered--;
+      isGathered = false;
+    };
+    if (isGathered) {
+      gathered++;
+      pump();
+      unblock();
+    }
     running.set(id, run);
     began.set(id, clock.now());
     options.watch?.began(run);
@@ -461,8 +476,12 @@ export async function startPoller(
     hold(id, run, Number.POSITIVE_INFINITY);
     const { disposition, abandoned } = await run.execute(
       (deadline) => hold(id, run, deadline, overrun),
-      () => giveRoom(run.delivery),
+      () => {
+        ungather();
+        giveRoom(run.delivery);
+      },
     );
+    ungather();
     running.delete(id);
     began.delete(id);
     lost.delete(id);
@@ -525,8 +544,9 @@ export async function startPoller(
     if (active === 0 && options.only !== undefined) void shutDown();
   }
 
-  const hasRoom = () => suspects.length === 0 && !alone && inHand() + expected < Math.max(concurrency, prefetch / 2);
-  const room = () => Math.max(1, Math.floor((prefetch - inHand() - expected) / queues.length));
+  const hasRoom = () =>
+    suspects.length === 0 && !alone && inHand() - gathered + expected < Math.max(concurrency, prefetch / 2);
+  const room = () => Math.max(1, Math.floor((prefetch - inHand() + gathered - expected) / queues.length));
 
   /** Takes from a queue once, and says whether there may be more than one request brings. */
   async function fetchOnce(queue: string, max: number, wait: number): Promise<boolean> {
