@@ -28,7 +28,9 @@ const TABLES = `
   CREATE INDEX IF NOT EXISTS journal_time ON journal (scope, shelf, time)`;
 const HAS_TABLE = "SELECT 1 FROM sqlite_schema WHERE type = 'index' AND name = 'journal_time'";
 const LAST = "SELECT coalesce(max(seq), 0) AS seq FROM journal WHERE scope = ? AND shelf = ?";
-const INSERT = "INSERT INTO journal (scope, shelf, seq, time, entries) VALUES (?, ?, ?, ?, ?)";
+const INSERT = `
+  INSERT INTO journal (scope, shelf, seq, time, entries) VALUES
+  (?1, ?2, (SELECT coalesce(max(seq), 0) FROM journal WHERE scope = ?1 AND shelf = ?2) + ?3, ?4, ?5)`;
 const READ = `
   SELECT seq, time, entries FROM journal
   WHERE scope = ?1 AND shelf = ?2 AND time >= ?3 AND (time, seq) < (?4, ?5)
@@ -57,7 +59,7 @@ export async function openSqliteJournal(
 
   function putOn(shelf: number, entries: readonly JournalEntry[]): void {
     if (entries.length === 0) return;
-    insert.run(scope, shelf, lastSeq(shelf) + entries.length, lastOf(entries), writeEntries(entries));
+    insert.run(scope, shelf, entries.length, lastOf(entries), writeEntries(entries));
     rowsSinceSweep++;
   }
 
