@@ -1,0 +1,48 @@
+/** Rows of limits on DynamoDB: the contract, and what they cost in requests. */
+import { describe, expect, test, vi } from "vitest";
+import type { Emulator } from "../../scripts/emulator.ts";
+import { open } from "../../src/limits/dynamodb.ts";
+import { askRate, parseRate } from "../../src/limits/rate.ts";
+import { createTable } from "../../src/results/dynamodb.ts";
+import { describeLimits } from "../contract/limits.ts";
+import { emulator, emulatorUrl } from "./emulators.ts";
+import { startFaultProxy } from "./fault-proxy.ts";
+
+const dynamodbLocal = await emulator("dynamodb");
+
+vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 });
+
+describe.skipIf(dynamodbLocal === undefined)("on DynamoDB", () => {
+  async function openTwo() {
+    const proxy = await startFaultProxy((dynamodbLocal as Emulator).endpoint);
+    const url = emulatorUrl("dynamodb", proxy, "/limits");
+    await createTable(url);
+    let now = Date.now();
+    const context = { now: () => now, random: Math.random, options: {} };
+    const advance = (ms: number) => {
+      now += ms;
+    };
+    const stores = [open(url, context), open(url, context)] as const;
+    const close = async () => {
+      await Promise.all(stores.map((store) => store.close()));
+      await proxy.close();
+    };
+    return { stores, now: () => now, advance, close, proxy };
+  }
+
+  describeLimits("DynamoDB", openTwo, 5);
+
+  test("the asks of a batch share one write, and who knows the row needs no read", async () => {
+    const { stores, proxy, close, now } = await openTwo();
+    const [store] = stores;
+    const rate = parseRate("600/m", "rateLimit");
+    const key = `cost-${now()}`;
+    const ask = () => store.decide(key, (state) => askRate(state, { now: now(), rate, text: "r", patience: 0 }));
+    await ask();
+    proxy.reset();
+    const answers = await Promise.all(Array.from({ length: 10 }, ask));
+    expect(new Set(answers.map(({ at }) => at)).size).toBe(10);
+    expect([proxy.count(), proxy.count("PutItem")]).toEqual([1, 1]);
+    await close();
+  });
+});
