@@ -16,6 +16,7 @@ import {
 import { boolean, options as readOptions, type Parse, seconds, shape, text } from "../parse.ts";
 import { VERSION } from "./version.ts";
 import { type BoardData, createData } from "./data.ts";
+import { createFileCheck } from "./file.ts";
 import { checkInput, type Fields, type Input, readQuery } from "./input.ts";
 import { problemOf } from "./live.ts";
 import { inPath, openApi, WORK_PATH } from "./openapi.ts";
@@ -126,6 +127,24 @@ export function createBoard(app: Lovage, given: BoardOptions = {}): Board {
     if (!answer) return refuse(c, 403, "Forbidden", "you may not see this board");
     c.set("user", answer === true ? {} : answer);
     return next();
+  });
+
+  const file = createFileCheck(engine);
+  server.use(async (c, next) => {
+    if (c.req.path.startsWith("/assets/")) return next();
+    try {
+      file.before();
+    } catch (error) {
+      const { status, name, message } = explain(error);
+      if (c.req.path.startsWith("/api")) return refuse(c, status, name, message);
+      return c.html(
+        await failed(requestOf(c, giveToken(c.req.raw, base).token), "The file is not there", message),
+        status,
+      );
+    }
+    await next();
+    file.after();
+    return undefined;
   });
 
   // ── the pages ────────────────────────────────────────────────────────────────────────────────────────────────────

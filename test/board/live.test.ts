@@ -1,0 +1,194 @@
+/** What is read once for all who look, what a page does without what cannot be read, and where the board is mounted. */
+import { mkdtempSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { createServer } from "node:http";
+import { once } from "node:events";
+import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { getRequestListener } from "@hono/node-server";
+import { Hono } from "hono";
+import { type JournalEntry, Lovage, OperationalError } from "lovage";
+import { createBoard } from "lovage/board";
+import { describe, expect, onTestFinished, test } from "vitest";
+import { createFeed, kept } from "../../src/board/live.ts";
+
+const MINUTE = 60_000;
+
+describe("the journal of an hour, followed", () => {
+  let now = 100 * MINUTE;
+  const entries: JournalEntry[] = [];
+  const reads: { readonly from: number }[] = [];
+  let isDown = false;
+  const feed = createFeed(
+    async ({ from, to }) => {
+      reads.push({ from });
+      const found = entries.filter(({ time }) => time >= from && time < to).sort((a, b) => b.time - a.time);
+      return (async function* () {
+        yield found;
+        if (isDown) throw new Error("throttled");
+      })();
+    },
+    { span: 60 * MINUTE, step: MINUTE, now: () => now },
+  );
+  const done = (time: number, id: string, state = "SUCCESS") =>
+    entries.push({
+      kind: "task",
+      time,
+      id,
+      task: "a",
+      state,
+      runtime: 1,
+      ...(state === "FAILURE" && { error: { type: "E", message: `of ${time}` } }),
+    });
+  const total = async () => (await feed()).steps.reduce((sum, { ended }) => sum + ended, 0);
+
+  test("nothing is counted twice, left out where it was told late, or kept beyond the hour", async () => {
+    done(now - 10, "a");
+    done(now - 30 * MINUTE, "b", "FAILURE");
+    done(now - 70 * MINUTE, "too old");
+    isDown = true;
+    await expect(feed()).rejects.toThrow("throttled");
+    isDown = false;
+    expect(await total()).toBe(2);
+    expect((await feed()).steps).toHaveLength(60);
+    expect(await total()).toBe(2);
+    done(now - 20_000, "late");
+    done(now, "c", "FAILURE");
+    expect(await total()).toBe(4);
+    const last = reads.length;
+    isDown = true;
+    done(now, "d");
+    await expect(feed()).rejects.toThrow("throttled");
+    isDown = false;
+    expect(await total()).toBe(5);
+    expect(reads.slice(last).every(({ from }) => from === now - 30_000)).toBe(true);
+    const { failures } = await feed();
+    expect(failures).toMatchObject([{ task: "a", count: 2, error: { message: "of …" } }]);
+    expect(failures[0]?.spark.filter((count) => count > 0)).toEqual([1, 1]);
+    now += 45 * MINUTE;
+    expect(await total()).toBe(4);
+    now -= 10 * MINUTE;
+    expect(await total()).toBe(4);
+  });
+});
+
+test("many who ask at once are one read, and who changes something sees it", async () => {
+  let reads = 0;
+  let now = 0;
+  const answer = kept(
+    async () => ++reads,
+    1000,
+    () => now,
+  );
+  const asked = await Promise.all(Array.from({ length: 10 }, () => answer.get({ wait: 100 })));
+  expect(asked).toEqual(asked.map(() => ({ value: 1 })));
+  now = 999;
+  expect(await answer.get({ wait: 100 })).toEqual({ value: 1 });
+  expect(await answer.get({ wait: 100, maxAge: 500 })).toEqual({ value: 2 });
+  answer.drop();
+  expect(await answer.get({ wait: 100 })).toEqual({ value: 3 });
+});
+
+// biome-ignore lint/suspicious/noExplicitAny: answers are looked at member by member
+const status = async (board: (request: Request) => Promise<Response>): Promise<any> =>
+  (await board(new Request("http://board.test/api/status"))).json();
+
+test("a page does not wait for what takes long", async () => {
+  const app = new Lovage("shop", { brokerUrl: "memory://", resultBackend: "memory://" });
+  onTestFinished(() => app.close());
+  const never = {
+    append: async () => undefined,
+    read: () => ({ [Symbol.asyncIterator]: () => ({ next: () => new Promise<never>(() => undefined) }) }),
+  };
+  app.engine.journal = async () => never;
+  const board = createBoard(app);
+  // The code of what is asked is loaded at the first question.
+  await board(new Request("http://board.test/api/queues"));
+  const page = await (await board(new Request("http://board.test/"))).text();
+  expect(page).toContain("celery");
+  expect(page).toContain("aria-busy");
+});
+
+test("what cannot be read says why, and leaves the rest alone", async () => {
+  const app = new Lovage("shop", { brokerUrl: "memory://", resultBackend: "memory://" });
+  onTestFinished(() => app.close());
+  const board = createBoard(app, { refresh: 0 });
+  const { journal } = app.engine;
+  app.engine.journal = () =>
+    Promise.reject(new OperationalError("the table journal does not exist: deploy it", { retryable: false }));
+  const { queues, told } = await status(board);
+  expect(queues.value).toHaveLength(1);
+  expect(told).toEqual({ problem: "the table journal does not exist: deploy it" });
+  const page = await (await board(new Request("http://board.test/", { headers: { "x-board": "live" } }))).text();
+  expect(page).toContain("the table journal does not exist: deploy it");
+  expect(page).toContain("celery");
+  const answer = await board(new Request("http://board.test/api/failures"));
+  expect([answer.status, await answer.text()]).toEqual([400, expect.stringContaining("does not exist")]);
+  app.engine.journal = journal;
+  expect((await status(board)).told).toHaveProperty("value");
+});
+
+test("a file that was moved is told of, and the board is there again when the file is", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "lovage-board-moved-"));
+  const file = join(folder, "lovage.db");
+  const app = new Lovage("shop", { brokerUrl: `sqlite:///${file}` });
+  onTestFinished(async () => {
+    await app.close();
+    rmSync(folder, { recursive: true });
+  });
+  const board = createBoard(app, { refresh: 0 });
+  expect((await status(board)).queues).toHaveProperty("value");
+  renameSync(file, `${file}.away`);
+  expect((await status(board)).error.message).toContain("it was moved or removed");
+  const page = await board(new Request("http://board.test/"));
+  expect([page.status, await page.text()]).toEqual([503, expect.stringContaining("is not there any more")]);
+  writeFileSync(file, "");
+  expect((await status(board)).error.message).toContain("another file is in the place of");
+  renameSync(`${file}.away`, file);
+  expect((await status(board)).queues).toHaveProperty("value");
+});
+
+describe("mounted", () => {
+  const app = new Lovage("shop", { brokerUrl: "memory://", resultBackend: "memory://" });
+  const board = createBoard(app, { basePath: "/ops/board" });
+  const isThere = async (ask: (path: string) => Promise<Response>) => {
+    for (const path of ["/ops/board", "/ops/board/", "/ops/board/tasks", "/ops/board/api/queues"])
+      expect([path, (await ask(path)).status]).toEqual([path, 200]);
+    const page = await (await ask("/ops/board/tasks")).text();
+    const links = [...page.matchAll(/(?:href|src|action)="(\/[^"]*)"/g)].map(([, link = ""]) =>
+      link.replaceAll("&amp;", "&"),
+    );
+    expect(links.length).toBeGreaterThan(5);
+    for (const link of links) {
+      expect(link).toMatch(/^\/ops\/board(\/|$)/);
+      expect([link, (await ask(link)).status]).toEqual([link, 200]);
+    }
+  };
+
+  test("in Hono, with its whole path or below it", async () => {
+    const server = new Hono();
+    server.all("/ops/board", (c) => board(c.req.raw));
+    server.all("/ops/board/*", (c) => board(c.req.raw));
+    await isThere(async (path) => server.request(path));
+    const mounting = new Hono().mount("/ops/board", board);
+    expect((await mounting.request("/ops/board/tasks")).status).toBe(200);
+  });
+
+  test("in a server of Node's requests, such as Express and Fastify have", async () => {
+    const listener = getRequestListener(board, { overrideGlobalObjects: false });
+    const server = createServer((request, response) => {
+      if (request.url?.startsWith("/ops/board")) return void listener(request, response);
+      response.writeHead(404).end();
+    }).listen(0, "127.0.0.1");
+    await once(server, "listening");
+    onTestFinished(() => void server.close());
+    const { port } = server.address() as AddressInfo;
+    await isThere((path) => fetch(`http://127.0.0.1:${port}${path}`));
+    expect((await fetch(`http://127.0.0.1:${port}/other`)).status).toBe(404);
+  });
+
+  test("as an object with a fetch, as Bun, Deno and Workers take", async () => {
+    await isThere((path) => board.fetch(new Request(`http://board.test${path}`)));
+    expect((await board(new Request("http://board.test/ops/boards"))).status).toBe(404);
+  });
+});
