@@ -27,6 +27,7 @@ const ground = [
   "glob.ts",
   "file-url.ts",
   "request-handler.ts",
+  "oldest-node.ts",
 ];
 
 /** The app and what it is made of. It knows what a broker and a result backend are, but none in particular. */

@@ -1,15 +1,16 @@
 /** Finds the app that a command is for: `-A ./tasks.ts`, `-A ./tasks.ts:export`. */
-import { existsSync, readFileSync, statSync } from "node:fs";
-import Module, { createRequire } from "node:module";
+import { existsSync, statSync } from "node:fs";
+import { createRequire } from "node:module";
 import { resolve } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { Lovage } from "../app.ts";
 import { ImproperlyConfigured, LovageError } from "../errors.ts";
 import { didYouMean } from "../nearest.ts";
 import { oneLine } from "./exit.ts";
+import { findBeyondNode, useTsx } from "./typescript.ts";
 
 /** What a path may leave out, as `celery -A tasks` does. */
-const ENDINGS = ["", ".ts", ".mts", ".cts", ".tsx", ".js", ".mjs", ".cjs"];
+const ENDINGS = ["", ".ts", ".mts", ".cts", ".tsx", ".js", ".mjs", ".cjs", ".jsx"];
 
 /**
  * Loads the app, and the modules that its settings `imports` and `include` name. Throws `ImproperlyConfigured` where the
@@ -21,9 +22,10 @@ export async function loadApp(given: string): Promise<Lovage> {
   if (file === undefined) {
     throw new ImproperlyConfigured("--app", `there is no module ${path} (looked for ${resolve(path)})`);
   }
-  const app = findApp(await load("--app", path, file), path, name);
+  const byTsx = await useTsx(file);
+  const app = findApp(await load("--app", path, file, byTsx), path, name);
   for (const specifier of new Set([...app.config.imports, ...app.config.include])) {
-    await load("imports", specifier, resolveFrom(file, specifier));
+    await load("imports", specifier, resolveFrom(file, specifier), byTsx);
   }
   return app;
 }
@@ -56,121 +58,34 @@ function resolveFrom(file: string, specifier: string): string {
   }
 }
 
-async function load(setting: string, name: string, file: string): Promise<Readonly<Record<string, unknown>>> {
-  const url = pathToFileURL(file).href;
+async function load(
+  setting: string,
+  name: string,
+  file: string,
+  byTsx: boolean,
+): Promise<Readonly<Record<string, unknown>>> {
   try {
-    return await import(url).catch(async (error: unknown) => {
-      const why = /\.[cm]?tsx?$/.test(file) ? beyondNode(error) : undefined;
-      if (why === undefined || !(await registerTsx(file, why, error))) throw error;
-      // What failed before is not remembered, but for CommonJS, which was taken for what it is not.
-      return IMPORT_IN_COMMONJS.test((error as Error).message) ? requireFrom(file) : import(url);
-    });
+    return await import(pathToFileURL(file).href);
   } catch (error) {
-    if (error instanceof ImproperlyConfigured && error.setting === "--app") throw error;
+    const beyond = byTsx || !isOfLoading(error) ? undefined : findBeyondNode(file);
+    if (beyond !== undefined) {
+      throw new ImproperlyConfigured(
+        setting,
+        `${name} could not be loaded: ${beyond.construct} (${beyond.file}:${beyond.line}) is more than Node runs by itself. Have it loaded by tsx, which this command uses where a project has it: npm install --save-dev tsx`,
+        { cause: error },
+      );
+    }
     const what = error instanceof LovageError ? error.message : oneLine(error) + placeOf(error);
     throw new ImproperlyConfigured(setting, `${name} could not be loaded: ${what}`, { cause: error });
   }
 }
 
-/** A CommonJS module. What it requires of us is what everybody else in this process has: `tsx` would make a copy of its own. */
-async function requireFrom(file: string): Promise<Readonly<Record<string, unknown>>> {
-  const require = createRequire(file);
-  const own = require.resolve("lovage");
-  const whole = new Module(own);
-  whole.exports = await import(pathToFileURL(own).href);
-  whole.loaded = true;
-  require.cache[own] = whole;
-  const exports: unknown = require(file);
-  return Object(exports);
-}
-
-/** Node runs TypeScript by leaving types out. What that does not do, a project's own `tsx` does, once for all that is loaded. */
-let hasTsx = false;
-
-/** Of an error what Node's own way with TypeScript does not do; `undefined`: it is another one. */
-function beyondNode(error: unknown): string | undefined {
-  if (!(error instanceof Error)) return undefined;
-  const { code } = error as NodeJS.ErrnoException;
-  const { message } = error;
-  switch (code) {
-    case "ERR_UNSUPPORTED_TYPESCRIPT_SYNTAX":
-    case "ERR_INVALID_TYPESCRIPT_SYNTAX":
-      return `${/^(?:TypeScript )?([\w -]+?) (?:is|are) not supported/i.exec(message)?.[1] ?? "such syntax"} of TypeScript`;
-    case "ERR_UNKNOWN_FILE_EXTENSION":
-      return "JSX, and files that end in .tsx";
-    case "ERR_UNSUPPORTED_DIR_IMPORT":
-      return "imports of folders";
-    case "ERR_MODULE_NOT_FOUND":
-      return `${/Cannot find package/.test(message) ? "names of tsconfig.json (paths)" : "imports without the file's own ending"}`;
-    default:
-      if (!(error instanceof SyntaxError)) return undefined;
-      if (IMPORT_IN_COMMONJS.test(message)) return "import statements in a CommonJS package";
-      // Node says no more of one, and not where it is.
-      return /unexpected token/i.test(message) ? "decorators" : undefined;
-  }
-}
-
-const IMPORT_IN_COMMONJS = /import statement outside a module|^Unexpected token 'export'/;
-
-/** Not in a comment, nor within a word as in an address. */
-const DECORATOR = /^(?!\s*(?:\*|\/[/*]))(?:.*[\s{;(])?@[A-Za-z_$]/;
-
-/** Where the first decorator is in a module and what it imports of the project's own. */
-function findDecorator(file: string, seen = new Set<string>()): string | undefined {
-  if (seen.has(file) || !existsSync(file)) return undefined;
-  seen.add(file);
-  const source = readFileSync(file, "utf8");
-  const line = source.split("\n").findIndex((text) => DECORATOR.test(text));
-  if (line >= 0) return `${file}:${line + 1}`;
-  for (const [, specifier = ""] of source.matchAll(/(?:from|import)\s*\(?\s*["'](\.{1,2}\/[^"']+)["']/g)) {
-    const found = findDecorator(resolve(file, "..", specifier), seen);
-    if (found !== undefined) return found;
-  }
-  return undefined;
-}
-
-/** Whether the project's `tsx` loads from now on. Throws `ImproperlyConfigured` where it would be needed and is not there. */
-async function registerTsx(file: string, why: string, error: unknown): Promise<boolean> {
-  if (hasTsx) return false;
-  const { resolve: find } = createRequire(file);
-  let esm: string;
-  let cjs: string;
-  try {
-    [esm, cjs] = [find("tsx/esm/api"), find("tsx/cjs/api")];
-  } catch (cause) {
-    // A package that is not there is no matter of TypeScript's, unless it is spelled as an alias is.
-    const { code, message } = error as NodeJS.ErrnoException;
-    const missing = /Cannot find package '([^']+)'/.exec(message)?.[1];
-    if (code === "ERR_MODULE_NOT_FOUND" && missing !== undefined && !/^[@~#]\/|^[~#$]/.test(missing)) return false;
-    if (code === "ERR_MODULE_NOT_FOUND" && missing === undefined && !isWrittenSo(message)) return false;
-    let place = placeOf(error);
-    if (why === "decorators") {
-      const decorator = findDecorator(file);
-      // It is no matter of TypeScript's: a syntax error.
-      if (decorator === undefined) return false;
-      place = ` (${decorator})`;
-    }
-    throw new ImproperlyConfigured(
-      "--app",
-      `${file} could not be loaded: ${oneLine(error)}${place}. Node by itself runs no ${why}; with tsx in the project they run: npm install --save-dev tsx`,
-      { cause },
-    );
-  }
-  for (const api of [cjs, esm]) {
-    const { register }: { readonly register?: () => unknown } = await import(pathToFileURL(api).href);
-    register?.();
-  }
-  hasTsx = true;
-  return true;
-}
-
-/** Whether a module that was not found is there under the ending that TypeScript's own files have. */
-function isWrittenSo(message: string): boolean {
-  const path = /Cannot find module '([^']+)'/.exec(message)?.[1];
-  if (path === undefined) return false;
-  const plain = path.replace(/\.[cm]?jsx?$/, "");
-  return [".ts", ".tsx", ".mts", ".cts", "/index.ts"].some((ending) => existsSync(plain + ending));
-}
+/** Node has not begun to run it. */
+const isOfLoading = (error: unknown): boolean =>
+  error instanceof SyntaxError ||
+  /^(ERR_(MODULE_NOT_FOUND|UN|IMPORT_ATTR|REQUIRE|INVALID_TYPESCRIPT)|MODULE_NOT_FOUND)/.test(
+    String((error as { readonly code?: unknown } | null)?.code),
+  );
 
 /** Where it was thrown, or where the syntax is wrong: what a user looks for first in a stack. */
 function placeOf(error: unknown): string {

@@ -1,7 +1,16 @@
 /** What a stranger does with the package in its folder: the command, the tutorial, the demo, each export. */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  cpSync,
+  existsSync,
+  globSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { dirname, join } from "node:path";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { env, exec, installPacked, manifest, root } from "./packed.ts";
@@ -13,7 +22,7 @@ beforeAll(async () => {
   ({ user, remove } = await installPacked());
   lovage = join(user, "node_modules/.bin/lovage");
 }, 120_000);
-afterAll(() => remove());
+afterAll(() => remove(), 60_000);
 
 const tutorial = join(root, "examples/tutorial");
 const containers = join(root, "examples/containers");
@@ -97,13 +106,17 @@ test("the image of examples/containers is a worker that gives back what SIGTERM 
   expect(await second.ended).toEqual([0, null]);
 });
 
-test("every export of the installed package loads", { timeout: 120_000 }, async () => {
-  // Whoever deploys brings these: the package does without them until then, as the tests above have shown.
+/** Whoever deploys brings these: the package does without them until then, as the tests above have shown. */
+function linkPeers(): void {
   for (const name of Object.keys(manifest.peerDependencies)) {
     const link = join(user, "node_modules", name);
     mkdirSync(dirname(link), { recursive: true });
     if (!existsSync(link)) symlinkSync(join(root, "node_modules", name), link);
   }
+}
+
+test("every export of the installed package loads", { timeout: 120_000 }, async () => {
+  linkPeers();
   const names = Object.keys(manifest.exports).filter((subpath) => subpath !== "./package.json");
   const specifiers = names.map((subpath) => manifest.name + subpath.slice(1));
   const script = `
@@ -162,10 +175,92 @@ test("two copies of the package, as pnpm installs where peers differ: one deploy
   ]);
 });
 
-test("what users export can be declared, by TypeScript 5.4 to 7", { timeout: 240_000 }, async () => {
-  const compilers = { "ts-5.4": "5.4.5", "ts-5.9": "5.9.3" };
+test.each(["import", "require"])(
+  "Node before 22.18 is refused by one line, whatever a script begins to %s",
+  {
+    timeout: 60_000,
+  },
+  async (how) => {
+    // That they are not there is said by Node, before anything of ours runs.
+    linkPeers();
+    const pretend = `Object.defineProperty(process.versions, "node", { value: "20.20.2" });`;
+    const load = how === "require" ? "require(name)" : "await import(name)";
+    const script = `
+    for (const name of ${JSON.stringify(Object.keys(manifest.exports).filter((name) => !name.endsWith(".json")))}.map((path) => "lovage" + path.slice(1)))
+      try { ${load}; console.log(name, "was loaded"); } catch (error) { console.log(error.stack); }
+  `;
+    const args = ["--import", `data:text/javascript,${encodeURIComponent(pretend)}`];
+    const kind = how === "require" ? "commonjs" : "module";
+    const { stdout } = await exec(process.execPath, [...args, `--input-type=${kind}`, "-e", script], {
+      cwd: user,
+      env,
+    });
+    const lines = stdout.trimEnd().split("\n");
+    expect(lines).toHaveLength(Object.keys(manifest.exports).length - 1);
+    expect(new Set(lines)).toEqual(new Set(["lovage needs Node 22.18 or newer; this is Node 20.20.2."]));
+  },
+);
+
+const compilers = { "ts-5.4": "5.4.5", "ts-5.9": "5.9.3" };
+const installCompilers = async () => {
   const aliases = Object.entries(compilers).map(([alias, version]) => `${alias}@npm:typescript@${version}`);
   await exec("npm", ["install", "--no-audit", "--no-fund", "--prefer-offline", ...aliases], { cwd: user, env });
+};
+
+test("CommonJS requires it, by each of TypeScript's ways to resolve a module, and Node runs what that makes", {
+  timeout: 240_000,
+}, async () => {
+  await installCompilers();
+  const folder = join(user, "required");
+  mkdirSync(join(folder, "node_modules"), { recursive: true });
+  symlinkSync(join(root, "node_modules/@types"), join(folder, "node_modules/@types"));
+  writeFileSync(join(folder, "package.json"), "{}");
+  writeFileSync(
+    join(folder, "main.ts"),
+    `import { type AsyncResult, Lovage } from "lovage";
+import { testApp } from "lovage/testing";
+const app = new Lovage("shop");
+const add = app.task("shop.add", (x: number, y: number) => x + y);
+export const send = async (): Promise<number> => {
+  const result: AsyncResult<number> = await add.delay(1, 2);
+  return result.get();
+};
+console.log(typeof send, typeof testApp, app instanceof Lovage);
+`,
+  );
+  const common = ["--strict", "--target", "es2022", "--lib", "es2023,esnext.disposable", "--types", "node"];
+  for (const [compiler, module, resolution] of [
+    ["ts-5.4", "commonjs", "node10"],
+    ["ts-5.4", "node16", "node16"],
+    ["ts-5.9", "nodenext", "nodenext"],
+    ["ts-5.9", "preserve", "bundler"],
+  ] as const) {
+    const args = [...common, "--module", module, "--moduleResolution", resolution, "--outDir", resolution, "main.ts"];
+    const tsc = join(user, "node_modules", compiler, "bin/tsc");
+    const said = await exec(process.execPath, [tsc, ...args], { cwd: folder, env }).then(
+      () => "",
+      (error: { readonly stdout: string }) => error.stdout,
+    );
+    expect(said, `${compiler} ${resolution}`).toBe("");
+    const { stdout } = await exec(process.execPath, [join(resolution, "main.js")], { cwd: folder, env });
+    expect(stdout).toBe("function function true\n");
+  }
+});
+
+test("stacks lead to the source: maps have it with them", () => {
+  const dist = join(user, "node_modules/lovage/dist");
+  const maps = globSync("**/*.map", { cwd: dist });
+  expect(maps.length).toBeGreaterThan(100);
+  for (const map of maps) {
+    const { sources, sourcesContent = [] } = JSON.parse(readFileSync(join(dist, map), "utf8")) as {
+      readonly sources: readonly string[];
+      readonly sourcesContent?: readonly string[];
+    };
+    expect(sourcesContent.filter(Boolean), map).toHaveLength(sources.length);
+  }
+});
+
+test("what users export can be declared, by TypeScript 5.4 to 7", { timeout: 240_000 }, async () => {
   const folder = join(user, "declared");
   mkdirSync(join(folder, "node_modules"), { recursive: true });
   for (const name of ["zod", "@types"]) {

@@ -4,14 +4,14 @@ import { expect, test } from "vitest";
 
 const launcher = resolve(import.meta.dirname, "../../bin/lovage.js");
 
+const pretending = (version: string) => {
+  const pretend = `Object.defineProperty(process.versions, "node", { value: "${version}" });`;
+  return ["--import", `data:text/javascript,${encodeURIComponent(pretend)}`];
+};
+
 /** Runs the launcher in a Node that says it is of another version. */
 function runAs(version: string) {
-  const pretend = `Object.defineProperty(process.versions, "node", { value: "${version}" });`;
-  return spawnSync(
-    process.execPath,
-    ["--import", `data:text/javascript,${encodeURIComponent(pretend)}`, launcher, "--help"],
-    { encoding: "utf8" },
-  );
+  return spawnSync(process.execPath, [...pretending(version), launcher, "--help"], { encoding: "utf8" });
 }
 
 test.each(["12.22.12", "20.20.2", "22.17.1"])("Node %s is refused in one line", (version) => {
