@@ -3,7 +3,7 @@
  * decorators, `paths` of a tsconfig.json and imports without extension are for a loader, `tsx`.
  */
 import { existsSync, readFileSync, statSync } from "node:fs";
-import { createRequire, isBuiltin, stripTypeScriptTypes } from "node:module";
+import Module, { createRequire, isBuiltin } from "node:module";
 import { dirname, extname, join, relative, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { ImproperlyConfigured } from "../errors.ts";
@@ -30,8 +30,12 @@ const MOST_MODULES = 2_000;
 const IMPORTS =
   /^[^\S\n]*(?:import|export)\b(?<names>[^"';()=]*?)\bfrom\s*["'](?<from>[^"'\n]+)["'](?<with>\s*with\b)?|^[^\S\n]*import\s*["'](?<bare>[^"'\n]+)["']|\b(?:import|require)\(\s*["'](?<called>[^"'\n]+)["']/gm;
 
+/** Bun and Deno have none: they run TypeScript in ways of their own, and nothing is looked for. */
+const { stripTypeScriptTypes } = Module as Partial<typeof Module>;
+
 /** Looks through a module and those of the project that it imports. Runs nothing of them. */
 export function findBeyondNode(entry: string): BeyondNode | undefined {
+  if (stripTypeScriptTypes === undefined) return undefined;
   const seen = new Set<string>();
   const waiting = [entry];
   for (let file = waiting.pop(); file !== undefined && seen.size < MOST_MODULES; file = waiting.pop()) {
@@ -91,7 +95,7 @@ function stripped(file: string, source: string): string | Omit<BeyondNode, "file
   const { emitWarning } = process;
   process.emitWarning = () => {};
   try {
-    return stripTypeScriptTypes(source);
+    return stripTypeScriptTypes?.(source) ?? source;
   } catch (error) {
     const { code, message } = error as { readonly code?: string; readonly message: string };
     // Wrong syntax is Node's to report.

@@ -21,7 +21,7 @@ let remove: () => void;
 beforeAll(async () => {
   ({ user, remove } = await installPacked());
   lovage = join(user, "node_modules/.bin/lovage");
-}, 120_000);
+}, 300_000);
 afterAll(() => remove(), 60_000);
 
 const tutorial = join(root, "examples/tutorial");

@@ -12,7 +12,7 @@ let remove: () => void;
 beforeAll(async () => {
   ({ user, remove } = await installPacked());
   lovage = join(user, "node_modules/.bin/lovage");
-}, 120_000);
+}, 300_000);
 afterAll(() => remove(), 60_000);
 
 const APP = `import { Lovage } from "lovage";\nexport const app = new Lovage("shop");\n`;
