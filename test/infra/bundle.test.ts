@@ -53,6 +53,8 @@ const UNUSED = [
   "sqlite",
   "brokers/memory",
   "results/memory",
+  "src/board/",
+  "node_modules/hono/",
   "src/cli/",
   "src/cdk/",
   "src/testing/",
