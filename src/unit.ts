@@ -35,7 +35,7 @@ export function memoryStore(name: string): Store {
 
 interface Gathered<T, R> {
   readonly items: T[];
-  readonly answers: Promise<readonly R[]>;
+  answers: Promise<readonly R[]>;
 }
 
 /**
@@ -47,12 +47,17 @@ export function shareJob<T, R>(
 ): (items: readonly T[], unit: Unit | undefined) => Promise<readonly R[]> {
   const gathered = new Map<Unit | undefined, Gathered<T, R>>();
   return async (items, unit) => {
+    // A job of nothing never begins, and all that is asked for later would wait in it.
+    if (items.length === 0) return [];
     let job = gathered.get(unit);
     const from = job?.items.length ?? 0;
     if (job === undefined) {
       const all = [...items];
-      job = { items: all, answers: run(all, unit, () => gathered.delete(unit)) };
-      gathered.set(unit, job);
+      const own: Gathered<T, R> = { items: all, answers: Promise.resolve([]) };
+      job = own;
+      // Before it runs: it may begin at once, and then takes nothing more.
+      gathered.set(unit, own);
+      own.answers = run(all, unit, () => gathered.get(unit) === own && gathered.delete(unit));
     } else for (const item of items) job.items.push(item);
     const answers = await job.answers;
     return items.length === answers.length ? answers : answers.slice(from, from + items.length);
