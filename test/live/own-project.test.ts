@@ -35,7 +35,7 @@ const pinned = (name: string): string => `${name}@${devDependencies[name]}`;
 async function pack(): Promise<string> {
   const copy = join(folder, "copy");
   mkdirSync(copy);
-  for (const name of ["package.json", "tsconfig.json", "tsconfig.build.json", "src", "bin", "LICENSE"]) {
+  for (const name of ["package.json", "tsconfig.json", "tsconfig.build.json", "src", "bin", "scripts", "LICENSE"]) {
     if (existsSync(join(ROOT, name))) cpSync(join(ROOT, name), join(copy, name), { recursive: true });
   }
   symlinkSync(join(ROOT, "node_modules"), join(copy, "node_modules"));
