@@ -1,5 +1,5 @@
 /** What users import. It loads nothing that needs Node: an app that only sends runs at the edge too. */
-import "./oldest-node.ts";
+export {} from "./oldest-node.ts";
 export { Lovage } from "./app.ts";
 export type { Around, RanTask } from "./around.ts";
 export type {

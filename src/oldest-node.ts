@@ -1,6 +1,7 @@
 /**
  * Older versions of Node lack what is used here, and would fail in the middle of something. A bundle leaves this out, as it
- * says nothing where there is no Node: the package has no side effects.
+ * says nothing where there is no Node: the package has no side effects. It is named as `export {} from`, since bundlers warn of
+ * an `import "…"` that they leave out.
  */
 const OLDEST = [22, 18] as const;
 

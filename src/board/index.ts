@@ -1,5 +1,5 @@
 /** `lovage/board`: the board as a handler of requests. */
-import "../oldest-node.ts";
+export {} from "../oldest-node.ts";
 import { type Context, Hono } from "hono";
 import { bodyLimit } from "hono/body-limit";
 import { compress } from "hono/compress";

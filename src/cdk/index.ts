@@ -1,5 +1,5 @@
 /** Constructs for the AWS CDK: an app's queues, workers, results and beat. Needs `aws-cdk-lib`, `constructs` and `esbuild`. */
-import "../oldest-node.ts";
+export {} from "../oldest-node.ts";
 export { BeatRules, type BeatRulesProps } from "./beat-rules.ts";
 export { Board, type BoardFunctionOptions } from "./board.ts";
 export type { ContainerOptions } from "./container-worker.ts";

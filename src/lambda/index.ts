@@ -1,5 +1,5 @@
 /** Handlers for AWS Lambda, made from an app. */
-import "../oldest-node.ts";
+export {} from "../oldest-node.ts";
 export { type BeatEvent, createBeatHandler } from "./beat.ts";
 export { createBoardHandler } from "./board.ts";
 export { registerRuntimeSchedule } from "./runtime-schedule.ts";

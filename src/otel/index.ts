@@ -1,5 +1,5 @@
 /** `lovage/otel`: spans and metrics of OpenTelemetry for what an app sends and runs. */
-import "../oldest-node.ts";
+export {} from "../oldest-node.ts";
 import {
   type Attributes,
   context,

@@ -1,5 +1,5 @@
 /** For tests of your own tasks, and for ours: an app in one process, on a clock that is moved by hand. */
-import "../oldest-node.ts";
+export {} from "../oldest-node.ts";
 export { virtualClock, type VirtualClock } from "./clock.ts";
 export { type Faults, hostileBroker } from "./hostile-broker.ts";
 export { type EndedRun, type LogLine, testApp, type TestApp, type TestOptions } from "./test-app.ts";

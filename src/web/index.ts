@@ -1,5 +1,5 @@
 /** `lovage/web`: what a task writes and becomes, as Server-Sent Events. Needs nothing of Node. */
-import "../oldest-node.ts";
+export {} from "../oldest-node.ts";
 import type { AsyncResult } from "../results/async-result.ts";
 import { stringifyValue } from "../protocol/values.ts";
 

@@ -1,5 +1,5 @@
 /** `lovage/worker`: a worker inside a process of your own. The `lovage worker` command is this, with a process to itself. */
-import "../oldest-node.ts";
+export {} from "../oldest-node.ts";
 export type { Log, LogLevel } from "./log.ts";
 export { type PollingWorker, type PollOptions, startWorker } from "./poll.ts";
 export {
