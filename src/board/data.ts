@@ -19,6 +19,7 @@ import type { SparkedGroup } from "../journal/failures.ts";
 import type { Workflow } from "../journal/workflow.ts";
 import { decodeEnvelope } from "../protocol/envelope.ts";
 import type { Message } from "../protocol/message.ts";
+import { payloadText } from "../protocol/serializers.ts";
 import { parseTime } from "../protocol/time.ts";
 import { type Row, taskKey } from "../results/backend.ts";
 import { readKept } from "../results/kept.ts";
@@ -649,8 +650,10 @@ function headersOf({ args: _, kwargs: __, ...rest }: Message): object {
 /** A row as JSON, its stored result as text. */
 function rowText(row: Row): string {
   const { result, kept: message, ...marks } = row;
-  const stored = typeof result === "string" ? result : new TextDecoder().decode(result);
-  return toJson({ ...marks, result: readJson(stored), ...(message !== undefined && { kept: "the message" }) }, 2);
+  return toJson(
+    { ...marks, result: readJson(payloadText(result)), ...(message !== undefined && { kept: "the message" }) },
+    2,
+  );
 }
 
 function readJson(text: string): unknown {

@@ -2,6 +2,7 @@
  * The rows by which an app is steered and its long-lived workers are seen: small, plain, in the result backend. A worker
  * writes its own with its heartbeat and reads what it is to obey; nobody asks it anything.
  */
+import { payloadText } from "../protocol/serializers.ts";
 import type { Backend, Row } from "../results/backend.ts";
 import { addedTo, type Command } from "../results/record.ts";
 
@@ -63,12 +64,10 @@ interface Paused extends Partial<Order> {
   readonly paused: boolean;
 }
 
-const textOf = ({ result }: Row): string => (typeof result === "string" ? result : new TextDecoder().decode(result));
-
 function parsed<T>(row: Row | undefined): T | undefined {
   if (row === undefined) return undefined;
   try {
-    return JSON.parse(textOf(row)) as T;
+    return JSON.parse(payloadText(row.result)) as T;
   } catch {
     return undefined;
   }

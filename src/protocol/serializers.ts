@@ -23,6 +23,10 @@ export function whenReady<T, R>(value: MaybePromise<T>, next: (value: T) => Mayb
  */
 export type Payload = string | Uint8Array;
 
+/** The text of a payload that holds text, whichever of the two a store has made of it. */
+export const payloadText = (payload: Payload): string =>
+  typeof payload === "string" ? payload : new TextDecoder().decode(payload);
+
 interface Serializer {
   readonly contentType: string;
   /** What kombu writes as `content-encoding`. */

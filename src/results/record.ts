@@ -13,6 +13,7 @@
  */
 import type { JournalEntry } from "../journal/entry.ts";
 import { isReady } from "../states.ts";
+import { payloadText } from "../protocol/serializers.ts";
 import type { Payload, Row } from "./backend.ts";
 
 /** How long after the end of a lease its owner is still believed alive, in milliseconds: clocks differ between machines. */
@@ -273,7 +274,7 @@ const OPENING_BRACE = 0x7b;
 function holdsReadyMeta(payload: Payload): boolean {
   if (typeof payload !== "string" && payload[0] !== OPENING_BRACE) return false;
   try {
-    const meta: unknown = JSON.parse(typeof payload === "string" ? payload : new TextDecoder().decode(payload));
+    const meta: unknown = JSON.parse(payloadText(payload));
     return typeof meta === "object" && meta !== null && "status" in meta && isReady(String(meta.status));
   } catch {
     return false;

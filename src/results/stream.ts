@@ -4,8 +4,9 @@
  */
 import type { Clock } from "../clock.ts";
 import { PayloadTooLarge } from "../errors.ts";
+import { payloadText } from "../protocol/serializers.ts";
 import { parseValue, stringifyValue } from "../protocol/values.ts";
-import { type Backend, type Row, taskKey } from "./backend.ts";
+import { type Backend, taskKey } from "./backend.ts";
 
 /** Within the keys that readers and writers of results have their rights on. */
 const partKey = (id: string, part: number): string => taskKey(`${id}/stream/${part}`);
@@ -17,8 +18,6 @@ interface Part {
   readonly from: number;
   readonly chunks: readonly unknown[];
 }
-
-const textOf = ({ result }: Row): string => (typeof result === "string" ? result : new TextDecoder().decode(result));
 
 /** A part is stored when this long has passed since its first chunk, in milliseconds … */
 const GATHER_MS = 200;
@@ -46,7 +45,8 @@ export interface StreamContext {
 export function createStream({ backend, clock, id, run }: StreamContext): StreamWriter {
   let part = 0;
   let taken = 0;
-  let chunks: unknown[] = [];
+  /** Encoded when they are written: the task may go on with what it has given. */
+  let chunks: string[] = [];
   let length = 0;
   let storing: Promise<void> = Promise.resolve();
   let waiting = 0;
@@ -58,7 +58,7 @@ export function createStream({ backend, clock, id, run }: StreamContext): Stream
     gathering = undefined;
     if (chunks.length === 0) return;
     const number = part++;
-    const text = stringifyValue({ run, from: taken - chunks.length, chunks } satisfies Part);
+    const text = `{"run":${JSON.stringify(run)},"from":${taken - chunks.length},"chunks":[${chunks.join(",")}]}`;
     const size = length;
     chunks = [];
     length = 0;
@@ -80,13 +80,14 @@ export function createStream({ backend, clock, id, run }: StreamContext): Stream
 
   return {
     async write(chunk) {
-      const written = stringifyValue(chunk).length;
+      const text = stringifyValue(chunk);
+      const written = text.length;
       const { maxBytes } = await backend();
       if (written * 3 > maxBytes) throw new PayloadTooLarge("a chunk of write()", written, Math.floor(maxBytes / 3));
       if (failed !== undefined) throw failed.error;
       // Room for one that is large by itself.
       if (length > 0 && length + written > GATHER_LENGTH) store();
-      chunks.push(chunk);
+      chunks.push(text);
       taken++;
       length += written;
       if (length >= GATHER_LENGTH) store();
@@ -147,7 +148,9 @@ export class StreamReader {
         keys.map((part) => partKey(this.#id, part)),
         { consistent: true },
       );
-      const [first, ...rest] = rows.map((row) => (row === undefined ? undefined : (parseValue(textOf(row)) as Part)));
+      const [first, ...rest] = rows.map((row) =>
+        row === undefined ? undefined : (parseValue(payloadText(row.result)) as Part),
+      );
       if (first === undefined) return found;
       if (first.run !== this.#run) {
         // It was seen from its beginning by nobody, or in part by another reader of this place: an offset stays what it is.

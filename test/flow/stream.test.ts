@@ -60,6 +60,20 @@ describe.each(stores)("on %s", (_, start) => {
     expect(await all(result.stream({ from }))).toEqual(expected);
   });
 
+  test("a chunk is as it was when it was written", async () => {
+    const { app, t } = makeApp();
+    const grow = app.task("chat.grow", { bind: true }, async (self) => {
+      const list = [0];
+      for (let n = 1; n < 4; n++) {
+        void self.write(list);
+        list.push(n);
+      }
+    });
+    const result = await grow.delay();
+    await t.drain();
+    expect(await all(result.stream())).toEqual([[0], [0, 1], [0, 1, 2]]);
+  });
+
   test("a task that writes nothing has an empty stream, and many chunks are few rows", async () => {
     const { app, t } = makeApp();
     const none = app.task("chat.none", () => 1);
