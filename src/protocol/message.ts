@@ -2,6 +2,7 @@
  * A task's message as a frozen value: Celery's protocol 2 with names in camelCase. The envelope turns it into the text
  * that a queue carries and back; nobody else knows how it looks on the wire.
  */
+import { parseTime } from "./time.ts";
 
 /** A call that is to be made later, as Celery writes it in JSON: it stays data, in Python's spelling, until it is applied. */
 export interface SignatureData {
@@ -129,6 +130,10 @@ export function createMessage(facts: Pick<Message, "id" | "task"> & Partial<Mess
 
 /** The header of a task that is unique until it starts or ends: the row that says so. */
 export const UNIQUE_HEADER = "lovage_unique";
+
+/** Whether its time is over: what has waited for too long is not run. */
+export const isExpired = ({ expires }: Pick<Message, "expires">, now: number): boolean =>
+  expires !== null && parseTime(expires) < now;
 
 /** The header of a message whose caller chose the id, or one of those in its canvas: when it was sent (`Claim.sent`). */
 export const SENT_HEADER = "lovage_sent_at";

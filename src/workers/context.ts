@@ -1,8 +1,8 @@
 /** What every step of a delivery's way needs: the app and its engine, and who this worker is. */
 import type { Lovage } from "../app.ts";
 import { type Delivery, isFifo } from "../brokers/broker.ts";
-import { type Message, sentAgain } from "../protocol/message.ts";
-import type { Command, Outcome as Recorded } from "../results/record.ts";
+import { attemptOf, type Message, sentAgain, sentOf } from "../protocol/message.ts";
+import type { Claim, Command, Outcome as Recorded } from "../results/record.ts";
 import type { Request } from "../tasks/context.ts";
 import type { TaskOptions } from "../tasks/options.ts";
 import { taskKey } from "../results/backend.ts";
@@ -96,6 +96,22 @@ export function createJob(context: WorkerContext, delivery: Delivery, message: M
   });
   return { delivery, message, task, options, request, owner, source: sourceOf(delivery) };
 }
+
+/** What a job says of itself where it asks for its row. */
+export const claimOf = (
+  { engine, lease }: WorkerContext,
+  { message, owner, source }: Job,
+): Omit<Claim, "hidden" | "result" | "next"> => ({
+  type: "claim",
+  key: taskKey(message.id),
+  owner,
+  now: engine.clock.now(),
+  ttl: engine.ttl(),
+  attempt: attemptOf(message),
+  lease: lease(),
+  redrive: source.redrive,
+  sent: sentOf(message),
+});
 
 /** A job whose row says that its task was sent again after it had been forgotten. */
 export const jobAgain = (job: Job, again: number | undefined): Job =>

@@ -10,10 +10,9 @@ import { withOptions } from "../canvas/shape.ts";
 import { toWireOptions } from "../canvas/wire-options.ts";
 import type { Engine } from "../engine.ts";
 import { WorkerShutdown } from "../errors.ts";
-import type { SignatureData } from "../protocol/message.ts";
+import { isExpired, type SignatureData } from "../protocol/message.ts";
 import { encodeEnvelope } from "../protocol/envelope.ts";
 import { decodeMeta, type Meta, pendingMeta } from "../protocol/meta.ts";
-import { parseTime } from "../protocol/time.ts";
 import { AsyncResult } from "../results/async-result.ts";
 import { type Row, taskKey } from "../results/backend.ts";
 import { GroupResult } from "../results/group-result.ts";
@@ -152,9 +151,9 @@ async function runToEnd(app: Lovage, sender: Sender, call: Addressed): Promise<v
       updateState: async () => {},
       stream: () => ({ write: async () => {}, end: async () => {} }),
     };
-    const isExpired = message.expires !== null && parseTime(message.expires) < clock.now();
+    const isOver = isExpired(message, clock.now());
     const runOnce = async () => {
-      const { outcome, children } = isExpired
+      const { outcome, children } = isOver
         ? { outcome: { type: "revoked", reason: "expired" } as const, children: [] }
         : await trace(attempt);
       // Nobody told it to stop, and `rateLimited()` throws here.
@@ -169,7 +168,7 @@ async function runToEnd(app: Lovage, sender: Sender, call: Addressed): Promise<v
         source: call,
       };
       const conclusion = await conclude(engine, facts, outcome);
-      if (!isExpired) {
+      if (!isOver) {
         await runHooks(attempt, outcome, conclusion, (hook, error) => {
           console.error(`${hook} of ${task.name}[${message.id}] threw:`, error);
         });
@@ -177,7 +176,7 @@ async function runToEnd(app: Lovage, sender: Sender, call: Addressed): Promise<v
       return { outcome, conclusion };
     };
     const { outcome, conclusion } = await surround(
-      isExpired ? [] : runSteps(engine.arounds, attempt.request),
+      isOver ? [] : runSteps(engine.arounds, attempt.request),
       runOnce,
       (end) => ranTask(end.outcome, end.conclusion),
       engine.reportAround,

@@ -10,7 +10,7 @@ import { askRate, holdRate, type Rate, type RateAnswer, type RateAsk, rateText }
 import { limitRow, rateInForce, type RateOrder, readRateOrder } from "../limits/rows.ts";
 import type { LimitStore } from "../limits/store.ts";
 import { beginUnique, endUnique, seeUnique } from "../limits/unique.ts";
-import { attemptOf, createMessage, sentOf, UNIQUE_HEADER } from "../protocol/message.ts";
+import { attemptOf, createMessage, isExpired, UNIQUE_HEADER } from "../protocol/message.ts";
 import { formatTime, parseTime } from "../protocol/time.ts";
 import { parseValue } from "../protocol/values.ts";
 import { RETRY } from "../states.ts";
@@ -19,7 +19,7 @@ import { type Claim, decide, isEnded, isRunBy, LEASE_MARGIN_MS } from "../result
 import { errbackArguments } from "../tasks/errback.ts";
 import { isUnique, keyOfCall, limitsOf, type Uniqueness, uniquenessOf } from "../tasks/limits.ts";
 import { pack } from "../tasks/publish.ts";
-import type { Job, WorkerContext } from "./context.ts";
+import { claimOf, type Job, type WorkerContext } from "./context.ts";
 import { DELETE, type Disposition } from "./disposition.ts";
 import { isKept, waitingEntry } from "./note.ts";
 import { fieldsOf, nameOf, stackOf } from "./report.ts";
@@ -124,7 +124,7 @@ async function admitOne(context: WorkerContext, job: Job, claim: () => Promise<A
   const waits = waitsOf(job.delivery);
   const now = engine.clock.now();
   // What is not to run needs no leave to.
-  if (isExpired(job, now)) return claim();
+  if (isExpired(job.message, now)) return claim();
   const store = await engine.limits();
   const rate = limits.rate && (await rateOf(engine, store, job.message.task, limits.rate.rate));
   if (waits !== undefined) {
@@ -168,29 +168,12 @@ const callOf = ({ message: { headers, args, kwargs } }: Job) => ({ args: errback
 const patienceOf = async (engine: Engine): Promise<number> =>
   Number.isFinite((await engine.broker()).limits.maxDelaySeconds) ? PATIENCE_MS : 0;
 
-const isExpired = ({ message }: Job, now: number): boolean =>
-  message.expires !== null && parseTime(message.expires) < now;
-
 /** Whether a claim would not be given. */
-async function isOver({ engine, read, lease }: WorkerContext, job: Job): Promise<boolean> {
+async function isOver(context: WorkerContext, job: Job): Promise<boolean> {
   if (job.options.claim === false) return false;
-  const { message, owner, source } = job;
-  const key = taskKey(message.id);
-  const [row] = await read([key]);
+  const asked: Claim = { ...claimOf(context, job), hidden: false, result: "" };
+  const [row] = await context.read([asked.key]);
   if (row === undefined) return false;
-  const asked: Claim = {
-    type: "claim",
-    key,
-    owner,
-    now: engine.clock.now(),
-    ttl: engine.ttl(),
-    attempt: attemptOf(message),
-    lease: lease(),
-    hidden: false,
-    result: "",
-    redrive: source.redrive,
-    sent: sentOf(message),
-  };
   return decide(row, asked).outcome.type !== "claimed";
 }
 

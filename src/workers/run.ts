@@ -2,8 +2,7 @@
 import { type RanTask, runSteps, surround } from "../around.ts";
 import { isLasting, LovageError, PayloadTooLarge, TaskRevokedError, WorkerLostError } from "../errors.ts";
 import { encodeMeta, type MetaCodec } from "../protocol/meta.ts";
-import { parseTime } from "../protocol/time.ts";
-import { attemptOf, sentOf } from "../protocol/message.ts";
+import { attemptOf, isExpired, sentOf } from "../protocol/message.ts";
 import { type Row, taskKey } from "../results/backend.ts";
 import { isOutcomeOf, isRepeatable } from "../results/record.ts";
 import { createStream } from "../results/stream.ts";
@@ -187,8 +186,7 @@ export function verdict(
 ): Outcome | undefined {
   const { runs, revoked } = claimed ?? { runs: 1, revoked: undefined };
   if (revoked !== undefined) return { type: "revoked", reason: revoked === "terminate" ? "terminated" : "revoked" };
-  if (message.expires !== null && parseTime(message.expires) < engine.clock.now())
-    return { type: "revoked", reason: "expired" };
+  if (isExpired(message, engine.clock.now())) return { type: "revoked", reason: "expired" };
   const { maxDeliveries } = engine.config;
   if (runs <= maxDeliveries) return undefined;
   const error = new WorkerLostError(
@@ -268,7 +266,9 @@ async function settle(
         return store({ ...engine.codec, compression: "gzip" }, false);
       })
       .catch(async (error: unknown) => {
-        const payloads = error instanceof PayloadTooLarge ? await engine.payloads() : undefined;
+        // An error is Celery's own form of one, which a pointer is not.
+        const isKept = error instanceof PayloadTooLarge && outcome.type === "success";
+        const payloads = isKept ? await engine.payloads() : undefined;
         if (payloads === undefined) throw error;
         const days = engine.rowDays();
         return store({ ...engine.codec, keep: (text) => payloads.put(text, message.id, days) }, false);

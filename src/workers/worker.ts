@@ -24,24 +24,30 @@ import { memberHash } from "../canvas/join-rows.ts";
 import { decodeEnvelope, peekEnvelope, salvageMessage } from "../protocol/envelope.ts";
 import {
   atAttempt,
-  attemptOf,
   type Checkpoint,
   CHECKPOINT_HEADER,
   checkpointOf,
   createMessage,
   type Message,
-  sentOf,
 } from "../protocol/message.ts";
 import { encodeMeta, type Meta } from "../protocol/meta.ts";
 import { parseTime } from "../protocol/time.ts";
-import { type Command, type Final, LEASE_MARGIN_MS } from "../results/record.ts";
+import { type Claim, type Final, LEASE_MARGIN_MS } from "../results/record.ts";
 import { type Payload, type Row, taskKey } from "../results/backend.ts";
 import { PENDING, STARTED } from "../states.ts";
 import { pack } from "../tasks/publish.ts";
 import { conclude, describe, type Facts, factsOf, isHidden, nextOf, waitingMeta } from "./conclude.ts";
 import { isLimited } from "../tasks/limits.ts";
 import type { Unit } from "../unit.ts";
-import { createContext, createJob, type Job, jobAgain, type WorkerContext, type WorkerOptions } from "./context.ts";
+import {
+  claimOf,
+  createContext,
+  createJob,
+  type Job,
+  jobAgain,
+  type WorkerContext,
+  type WorkerOptions,
+} from "./context.ts";
 import { builtinTask } from "./builtins.ts";
 import { deadLetter, failedMeta, isOurFate, type Known, storedFate, storeFate } from "./dead-letter.ts";
 import { DELETE, type Disposition, handBack, LEAVE } from "./disposition.ts";
@@ -378,23 +384,15 @@ async function claim(context: WorkerContext, job: Job): Promise<Admission> {
   if (job.options.claim === false) {
     return { run: prepare(alone, job, undefined) };
   }
-  const key = taskKey(message.id);
   const facts = factsOf(context, job, []);
-  const asked: Command = {
-    type: "claim",
-    key,
-    owner,
-    now: engine.clock.now(),
-    ttl: engine.ttl(),
-    attempt: attemptOf(message),
-    lease: context.lease(),
+  const asked: Claim = {
+    ...claimOf(context, job),
     // What is hidden stays so: an outcome that may yet be shown is claimed in the open, without a state to show.
     hidden: isHidden(facts, true),
     result: await startedMeta(context, job, facts),
-    redrive: job.source.redrive,
-    sent: sentOf(message),
     next: nextOf(job.source),
   };
+  const { key } = asked;
   const recorded = await context.apply(asked).catch(async (error: unknown) => {
     // Where its unit failed, nothing was done.
     await context.unit?.committed;

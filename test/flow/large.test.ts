@@ -1,23 +1,13 @@
 /** Messages and results that are too large for their place: a pointer travels, and nobody sees a difference. */
 import { randomBytes } from "node:crypto";
 import { existsSync, globSync, rmSync, writeFileSync } from "node:fs";
-import {
-  chord,
-  DecodeError,
-  group,
-  Lovage,
-  OperationalError,
-  PayloadLost,
-  PayloadTooLarge,
-  registerBackend,
-  Reject,
-} from "lovage";
+import { chord, DecodeError, group, Lovage, OperationalError, PayloadLost, PayloadTooLarge, Reject } from "lovage";
 import { describe, expect, test } from "vitest";
-import { openBackend } from "../../src/open.ts";
 import { readPointer, writePointer } from "../../src/protocol/pointer.ts";
 import { taskKey } from "../../src/results/backend.ts";
 import { fileURLToPath } from "node:url";
 import { folderBeside } from "../../src/file-url.ts";
+import "./small-rows.ts";
 import { inMemory, stores } from "./stores.ts";
 
 const MIB = 1024 * 1024;
@@ -175,32 +165,12 @@ describe.each(stores)("on %s", (_, begin) => {
 });
 
 describe("a backend whose rows have 2,000 bytes at most", () => {
-  const LIMIT = 2_000;
-  registerBackend("smallrows", async () => ({
-    async open(url, context) {
-      const backend = await openBackend(url.replace("smallrows:", "memory:"), context);
-      return {
-        ...backend,
-        maxBytes: LIMIT,
-        async apply(commands) {
-          const outcomes = [];
-          for (const command of commands) {
-            const size = "result" in command ? (command.result?.length ?? 0) : 0;
-            outcomes.push(
-              size > LIMIT ? new PayloadTooLarge("the row", size, LIMIT) : (await backend.apply([command]))[0],
-            );
-          }
-          return outcomes.filter((outcome) => outcome !== undefined);
-        },
-      };
-    },
-  }));
   const makeApp = () => {
     const app = new Lovage("tasks");
     const make = app.task("tasks.make", (text: string) => ({ text, at: new Date(0) }));
     const measure = app.task("tasks.measure", ({ text }: { text: string }) => text.length);
     const name = `large-results-${++names}`;
-    const t = inMemory(app, { config: { resultBackend: `smallrows://${name}`, payloadStore: `memory://${name}` } });
+    const t = inMemory(app, { config: { resultBackend: `small://${name}`, payloadStore: `memory://${name}` } });
     return { app, make, measure, t };
   };
 
@@ -220,12 +190,22 @@ describe("a backend whose rows have 2,000 bytes at most", () => {
     expect(await result.state()).toBe("SUCCESS");
   });
 
+  test("an error that no row takes is a failure that says so, as without a store", async () => {
+    const { app, t } = makeApp();
+    const fail = app.task("tasks.fail", (text: string) => {
+      throw new RangeError(text);
+    });
+    const result = await fail.delay(noise(10_000));
+    await t.drain();
+    await expect(result.get()).rejects.toMatchObject({ name: "PayloadTooLarge" });
+  });
+
   test("in msgpack too", async () => {
     const app = new Lovage("tasks");
     const make = app.task("tasks.make", (text: string) => text);
     const name = `large-results-${++names}`;
     const t = inMemory(app, {
-      config: { resultBackend: `smallrows://${name}`, payloadStore: `memory://${name}`, resultSerializer: "msgpack" },
+      config: { resultBackend: `small://${name}`, payloadStore: `memory://${name}`, resultSerializer: "msgpack" },
     });
     const text = noise(10_000);
     const result = await make.delay(text);

@@ -1,8 +1,8 @@
 import { randomBytes } from "node:crypto";
-import { Lovage, PayloadTooLarge, registerBackend } from "lovage";
+import { Lovage, PayloadTooLarge } from "lovage";
 import { describe, expect, test } from "vitest";
-import { openBackend } from "../../src/open.ts";
 import { taskKey } from "../../src/results/backend.ts";
+import { LIMIT } from "./small-rows.ts";
 import { inMemory, stores } from "./stores.ts";
 
 const MIB = 1024 * 1024;
@@ -36,26 +36,6 @@ describe.each(stores)("on %s", (_, start) => {
 });
 
 describe("a backend whose rows have 2,000 bytes at most", () => {
-  const LIMIT = 2_000;
-  registerBackend("small", async () => ({
-    async open(url, context) {
-      const backend = await openBackend(url.replace("small:", "memory:"), context);
-      return {
-        ...backend,
-        maxBytes: LIMIT,
-        async apply(commands) {
-          const outcomes = [];
-          for (const command of commands) {
-            const size = "result" in command ? (command.result?.length ?? 0) : 0;
-            outcomes.push(
-              size > LIMIT ? new PayloadTooLarge("the row", size, LIMIT) : (await backend.apply([command]))[0],
-            );
-          }
-          return outcomes.filter((outcome) => outcome !== undefined);
-        },
-      };
-    },
-  }));
   const makeApp = () => {
     const app = new Lovage("tasks");
     const told: unknown[] = [];
