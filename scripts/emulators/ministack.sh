@@ -5,21 +5,7 @@
 #   ministack.sh run        serve in the foreground until interrupted; state is in memory
 . "$(dirname "${BASH_SOURCE[0]}")/place.sh"
 
-install() {
-  local python
-  python=$(find_python 3.13 3.12 3.11 3.10) || missing "needs Python 3.10 to 3.13; put it on the PATH or name it in PYTHON"
-  lock ministack
-  # The folder is named after the pins and the interpreter: changed pins make a fresh environment, an aborted install is never used.
-  venv=$cache/ministack-$({ cat "$emulators/ministack-requirements.txt"; "$python" -VV; } | cksum | cut -d' ' -f1)
-  if [ ! -e "$venv/ready" ]; then
-    echo "installing ministack into $venv" >&2
-    rm -rf "$venv"
-    "$python" -m venv "$venv"
-    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --requirement "$emulators/ministack-requirements.txt" >&2
-    touch "$venv/ready"
-  fi
-  unlock
-}
+install() { python_env ministack "$emulators/ministack-requirements.txt" 3.13 3.12 3.11 3.10; }
 
 run() {
   local node home=$cache/instances/ministack-$port

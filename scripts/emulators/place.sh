@@ -30,6 +30,24 @@ find_python() {
   return 1
 }
 
+# python_env ministack pins.txt 3.13 3.12: sets venv to an environment of what is pinned, made once. The folder is named after
+# the pins and the interpreter: changed pins make a fresh environment, an aborted install is never used.
+python_env() {
+  local name=$1 pins=$2 python
+  shift 2
+  python=$(find_python "$@") || missing "needs Python 3.10 to 3.13; put it on the PATH or name it in PYTHON"
+  lock "$name"
+  venv=$cache/$name-$({ cat "$pins"; "$python" -VV; } | cksum | cut -d' ' -f1)
+  if [ ! -e "$venv/ready" ]; then
+    echo "installing $name into $venv" >&2
+    rm -rf "$venv"
+    "$python" -m venv "$venv"
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --requirement "$pins" >&2
+    touch "$venv/ready"
+  fi
+  unlock
+}
+
 find_java() { command -v "${JAVA:-java}" || missing "needs Java 17 or later for DynamoDB Local; put it on the PATH or name it in JAVA"; }
 
 find_node() { "${NODE:-node}" -p process.execPath 2>/dev/null || missing "needs Node.js; put it on the PATH or name it in NODE"; }

@@ -1,5 +1,5 @@
 /** Entries put at run time, in a table of the file that the broker uses: every process that has it open sees a change. */
-import { type Database, openDatabase } from "../sqlite/database.ts";
+import { type Database, openTables } from "../sqlite/database.ts";
 import { type BeatStore, type BeatStoreContext, parseEntry, stringifyEntry } from "./store.ts";
 
 const TABLE = `
@@ -16,17 +16,8 @@ const PUT = "INSERT INTO beat (app, name, entry) VALUES (?, ?, ?) ON CONFLICT DO
 const REMOVE = "DELETE FROM beat WHERE app = ? AND name = ?";
 
 /** Throws what `openDatabase` throws. */
-export async function open(url: string, { app, random }: BeatStoreContext): Promise<BeatStore> {
-  const database = await openDatabase(url, { random });
-  try {
-    if (database.read(() => database.prepare(HAS_TABLE).get()) === undefined)
-      await database.write((db) => db.exec(TABLE));
-  } catch (error) {
-    await database.close();
-    throw error;
-  }
-  return create(database, app);
-}
+export const open = async (url: string, context: BeatStoreContext): Promise<BeatStore> =>
+  create(await openTables(url, context, HAS_TABLE, TABLE), context.app);
 
 function create(database: Database, app: string): BeatStore {
   const [list, get, put, remove] = [LIST, GET, PUT, REMOVE].map((sql) => database.prepare(sql)) as Statements;

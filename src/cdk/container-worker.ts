@@ -1,5 +1,5 @@
 /** The service of containers that works on a queue: on Fargate, from none while the queue is empty, and back. */
-import { Duration, RemovalPolicy, Stack, Token } from "aws-cdk-lib";
+import { Duration, Stack, Token } from "aws-cdk-lib";
 import { AdjustmentType, type ScalingInterval } from "aws-cdk-lib/aws-applicationautoscaling";
 import * as cloudwatch from "aws-cdk-lib/aws-cloudwatch";
 import * as ec2 from "aws-cdk-lib/aws-ec2";
@@ -7,11 +7,11 @@ import * as ecs from "aws-cdk-lib/aws-ecs";
 import * as iam from "aws-cdk-lib/aws-iam";
 import type * as kms from "aws-cdk-lib/aws-kms";
 import * as lambda from "aws-cdk-lib/aws-lambda";
-import * as logs from "aws-cdk-lib/aws-logs";
+import type * as logs from "aws-cdk-lib/aws-logs";
 import type * as sqs from "aws-cdk-lib/aws-sqs";
 import { Construct } from "constructs";
 import { ImproperlyConfigured } from "../errors.ts";
-import { letLogs } from "./grants.ts";
+import { workerLog } from "./grants.ts";
 import { checkRange, LIMITS } from "./limits.ts";
 import { acknowledge, wildcard } from "./nag.ts";
 
@@ -86,12 +86,7 @@ export class ContainerWorker extends Construct implements iam.IGrantable {
     super(scope, id);
     const { queue, queueName, cpu, memoryLimitMiB, ephemeralStorageGiB } = props;
     const settings = settingsOf(props);
-    const logGroup = new logs.LogGroup(this, "Logs", {
-      retention: props.logRetention,
-      ...(props.encryptionKey === undefined ? {} : { encryptionKey: props.encryptionKey }),
-      removalPolicy: RemovalPolicy.DESTROY,
-    });
-    if (props.encryptionKey !== undefined) letLogs(this, props.encryptionKey);
+    const logGroup = workerLog(this, props);
     const cluster = props.cluster ?? sharedCluster(this, props.vpc);
     const architecture = props.architecture ?? lambda.Architecture.ARM_64;
     const definition = new ecs.FargateTaskDefinition(this, "Task", {

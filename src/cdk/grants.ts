@@ -1,8 +1,9 @@
 /** Rights: no wider than they have to be, for whoever is to have them, and never granted to nobody in silence. */
-import { Stack, Token, TokenComparison } from "aws-cdk-lib";
+import { RemovalPolicy, Stack, Token, TokenComparison } from "aws-cdk-lib";
 import type * as dynamodb from "aws-cdk-lib/aws-dynamodb";
 import * as iam from "aws-cdk-lib/aws-iam";
 import type * as kms from "aws-cdk-lib/aws-kms";
+import * as logs from "aws-cdk-lib/aws-logs";
 import * as sqs from "aws-cdk-lib/aws-sqs";
 import type { Construct, IConstruct } from "constructs";
 import { controlKey } from "../control/rows.ts";
@@ -105,8 +106,23 @@ export function grantKey(key: kms.IKey, grantee: iam.IGrantable): void {
 
 export const keyRights = (actions: readonly string[]): readonly string[] => actions.map((action) => `kms:${action}`);
 
-/** Lets CloudWatch's logs use a key. */
-export function letLogs(scope: Construct, key: kms.IKey): void {
+/** The log of a worker, which goes with its stack; encrypted by a key of one's own, where there is one. */
+export function workerLog(
+  scope: Construct,
+  {
+    logRetention,
+    encryptionKey,
+  }: { readonly logRetention: logs.RetentionDays; readonly encryptionKey?: kms.IKey | undefined },
+): logs.LogGroup {
+  if (encryptionKey !== undefined) letLogs(scope, encryptionKey);
+  return new logs.LogGroup(scope, "Logs", {
+    retention: logRetention,
+    ...(encryptionKey === undefined ? {} : { encryptionKey }),
+    removalPolicy: RemovalPolicy.DESTROY,
+  });
+}
+
+function letLogs(scope: Construct, key: kms.IKey): void {
   const { partition, region, account } = Stack.of(scope);
   letService(
     key,

@@ -1,16 +1,16 @@
 /** The functions of an app: one way to bundle them, and a role with the rights that they are given and no others. */
 import { fileURLToPath } from "node:url";
-import { Annotations, type Duration, RemovalPolicy, type Size } from "aws-cdk-lib";
+import { Annotations, type Duration, type Size } from "aws-cdk-lib";
 import type * as ec2 from "aws-cdk-lib/aws-ec2";
 import * as iam from "aws-cdk-lib/aws-iam";
 import type * as kms from "aws-cdk-lib/aws-kms";
 import * as lambda from "aws-cdk-lib/aws-lambda";
 import { type BundlingOptions, NodejsFunction, OutputFormat } from "aws-cdk-lib/aws-lambda-nodejs";
-import * as logs from "aws-cdk-lib/aws-logs";
+import type * as logs from "aws-cdk-lib/aws-logs";
 import { Construct } from "constructs";
 import type { Lovage } from "../app.ts";
 import { isAnyLimited } from "../tasks/limits.ts";
-import { letLogs } from "./grants.ts";
+import { workerLog } from "./grants.ts";
 import { checkRange, LIMITS } from "./limits.ts";
 
 /** What a user may say of a function beyond its code. */
@@ -83,12 +83,7 @@ const DEFAULT_MEMORY_MB = 512;
 /** Makes a function below `scope`, with its role and its log group. */
 export function taskFunction(scope: Construct, id: string, props: TaskFunctionProps): NodejsFunction {
   const home = new Construct(scope, id);
-  const logGroup = new logs.LogGroup(home, "Logs", {
-    retention: props.logRetention,
-    ...(props.encryptionKey === undefined ? {} : { encryptionKey: props.encryptionKey }),
-    removalPolicy: RemovalPolicy.DESTROY,
-  });
-  if (props.encryptionKey !== undefined) letLogs(home, props.encryptionKey);
+  const logGroup = workerLog(home, props);
   const role = new iam.Role(home, "Role", { assumedBy: new iam.ServicePrincipal("lambda.amazonaws.com") });
   role.addToPrincipalPolicy(
     new iam.PolicyStatement({

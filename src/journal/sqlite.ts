@@ -1,6 +1,6 @@
 /** The journal in a SQLite file: what is written in one turn is one row, in the transaction of the outcomes it tells of. */
 import type { DatabaseSync } from "node:sqlite";
-import type { Database } from "../sqlite/database.ts";
+import { addTables, type Database } from "../sqlite/database.ts";
 import { BATCH_SPAN_MS, type Batch, entriesOf, lastOf, mergeBatches } from "./batches.ts";
 import { isFailure, type JournalEntry, readEntries, writeEntries } from "./entry.ts";
 import type { JournalOptions, JournalRange, JournalStore } from "./store.ts";
@@ -47,8 +47,7 @@ export async function openSqliteJournal(
   { expires, scope, failed }: JournalOptions,
   now: () => number,
 ): Promise<SqliteJournal> {
-  if (database.read(() => database.prepare(HAS_TABLE).get()) === undefined)
-    await database.write((db) => db.exec(TABLES));
+  await addTables(database, HAS_TABLE, TABLES);
   const last = database.prepare(LAST);
   const insert = database.prepare(INSERT);
   const page = database.prepare(READ);

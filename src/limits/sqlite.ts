@@ -1,5 +1,5 @@
 /** Rows of limits in the file of the results: decisions of one turn of the event loop share a transaction. */
-import { type Database, openDatabase } from "../sqlite/database.ts";
+import { type Database, openTables } from "../sqlite/database.ts";
 import type { LimitStore, LimitStoreContext } from "./store.ts";
 
 /** After so many writes those that have expired are deleted. */
@@ -21,17 +21,8 @@ const REMOVE = "DELETE FROM limits WHERE id = ?";
 const SWEEP = "DELETE FROM limits WHERE expires <= ?";
 
 /** Throws what `openDatabase` throws. */
-export async function open(url: string, context: LimitStoreContext): Promise<LimitStore> {
-  const database = await openDatabase(url, context);
-  try {
-    if (database.read(() => database.prepare(HAS_TABLE).get()) === undefined)
-      await database.write((db) => db.exec(TABLE));
-  } catch (error) {
-    await database.close();
-    throw error;
-  }
-  return create(database, context.now);
-}
+export const open = async (url: string, context: LimitStoreContext): Promise<LimitStore> =>
+  create(await openTables(url, context, HAS_TABLE, TABLE), context.now);
 
 function create(database: Database, now: () => number): LimitStore {
   const [get, put, remove, sweep] = [GET, PUT, REMOVE, SWEEP].map((sql) => database.prepare(sql)) as Statements;

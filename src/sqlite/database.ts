@@ -160,6 +160,28 @@ export async function openDatabase(url: string, context: { readonly random: () =
   };
 }
 
+/** Makes tables where they are not there yet: `probe` finds a row where they are. */
+export async function addTables(database: Database, probe: string, tables: string): Promise<void> {
+  if (database.read(() => database.prepare(probe).get()) === undefined) await database.write((db) => db.exec(tables));
+}
+
+/** The same for a file that is opened for them. Throws what {@link openDatabase} throws. */
+export async function openTables(
+  url: string,
+  context: { readonly random: () => number },
+  probe: string,
+  tables: string,
+): Promise<Database> {
+  const database = await openDatabase(url, context);
+  try {
+    await addTables(database, probe, tables);
+    return database;
+  } catch (error) {
+    await database.close();
+    throw error;
+  }
+}
+
 async function connect(path: string, random: () => number): Promise<Database> {
   const { db, changes, begin } = await openFile(path, random);
   const statements = new Map<string, StatementSync>();
