@@ -221,10 +221,11 @@ export async function pack(host: PublishHost, addressed: Addressed): Promise<Out
   const longest = Math.min(broker.limits.maxDelaySeconds, host.config.brokerTransportOptions.maxDelay);
   const { MessageGroupId, MessageDeduplicationId } = message.properties;
   const groupId = addressed.groupId ?? MessageGroupId;
-  const text = await fitted(host, queue, message, body ?? (await encodeEnvelope(message)));
+  const whole = body ?? (await encodeEnvelope(message));
+  const text = await fitted(host, queue, message, whole);
   const attributes = {
     ...(redrive === undefined ? {} : { redrivenAt: String(redrive) }),
-    ...sizeAttribute(text),
+    ...(text === whole ? {} : sizeAttribute(text)),
   };
   return {
     queue,
