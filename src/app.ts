@@ -51,6 +51,9 @@ import type { Wire } from "./tasks/wire.ts";
 /** Defined by who bundles an app that does without `configFromObject` (esbuild's `--define:LOVAGE_OWN_NAMES=true`): it is left out. */
 declare const LOVAGE_OWN_NAMES: unknown;
 
+/** Whether a bundle has what reads the journal: it is written in any case, and few functions look. */
+declare const LOVAGE_JOURNAL: boolean;
+
 /**
  * The task that a function becomes. The function is taken as a whole, by a type without parameters: one with them would
  * give its own to a parameter with a default, `(x: number, y = 2)`, in place of the default's.
@@ -75,10 +78,13 @@ export class Lovage implements SignatureApplier {
   readonly beat: RuntimeSchedule = new RuntimeSchedule(this);
 
   /** What has happened: attempts that ended, failures, and how long everything took. */
-  readonly journal: Journal = createJournal(
-    () => this.engine.journal(),
-    () => this.engine.clock.now(),
-  );
+  readonly journal: Journal =
+    typeof LOVAGE_JOURNAL === "undefined" || LOVAGE_JOURNAL
+      ? createJournal(
+          () => this.engine.journal(),
+          () => this.engine.clock.now(),
+        )
+      : { find: unread, failures: async () => unread(), summary: async () => unread() };
 
   /** An operator's questions and actions: what there is, and how it is steered. */
   readonly control: Control;
@@ -388,8 +394,8 @@ export class Lovage implements SignatureApplier {
    * All below a task, by its id, or in a group: what each comes after, its state and times. It is put together from the
    * journal and the rows that are still there. Throws `ImproperlyConfigured` where no journal is kept.
    */
-  workflow(id: string): Promise<Workflow> {
-    return readWorkflow(this.engine, id);
+  async workflow(id: string): Promise<Workflow> {
+    return typeof LOVAGE_JOURNAL === "undefined" || LOVAGE_JOURNAL ? readWorkflow(this.engine, id) : unread();
   }
 
   /** Listens to a signal. Returns the function that stops listening. */
@@ -437,6 +443,14 @@ async function eager(name: string): Promise<Eager> {
       `${name} cannot run here: tasks run in Node, and this bundle was not made for it; send it with delay()`,
     );
   return { applyEagerly, applyCanvasEagerly, completeStreamed };
+}
+
+/** In place of what reads the journal, in a bundle without it. */
+function unread(): never {
+  throw new ImproperlyConfigured(
+    "journal",
+    "what reads it is left out of functions of TaskQueues; have it bundled with bundling: { journal: true }, and allow the function to read with grantInspect",
+  );
 }
 
 /** Members that a base class adds to the tasks made with it. */

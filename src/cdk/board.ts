@@ -41,6 +41,7 @@ export class Board extends Construct {
         ...props.bundling,
         // It asks AWS for more than a worker's own clients can, and steers, which a worker's bundle is without.
         awsSdk: true,
+        journal: true,
         define: { ...props.bundling?.define, LOVAGE_BUNDLE: "undefined" },
       },
     });

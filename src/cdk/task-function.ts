@@ -115,6 +115,7 @@ export function taskFunction(scope: Construct, id: string, props: TaskFunctionPr
     ...(props.logLevel === undefined ? {} : { applicationLogLevelV2: props.logLevel }),
     environment: { NODE_OPTIONS: "--enable-source-maps", ...props.environment },
     bundling: bundlingFor(props.app, {
+      journal: false,
       ...props.bundling,
       longDelays: props.longDelays ?? false,
       ...(props.payloads === undefined ? {} : { payloads: props.payloads }),
@@ -157,6 +158,11 @@ export interface TaskBundling extends BundlingOptions {
    * sees the project alone, has the SDK's in any case
    */
   readonly awsSdk?: boolean;
+  /**
+   * Whether what reads the journal is bundled too: `app.journal` and `app.workflow`, 9 KB. Workers write it in any case; one that
+   * reads it needs `grantInspect` as well. @default false in functions of `TaskQueues`, else true
+   */
+  readonly journal?: boolean;
 }
 
 export interface FunctionBundling extends TaskBundling {
@@ -187,6 +193,7 @@ export function bundlingFor(app: Lovage, options: FunctionBundling = {}): Bundli
   const {
     longDelays = false,
     awsSdk = false,
+    journal = true,
     payloads = app.config.payloadStore?.startsWith("s3:") ?? false,
     ...own
   } = options;
@@ -225,6 +232,7 @@ export function bundlingFor(app: Lovage, options: FunctionBundling = {}): Bundli
       LOVAGE_BUNDLE: '"aws"',
       LOVAGE_SCHEDULER: String(longDelays),
       LOVAGE_LIMITS: String(isAnyLimited(app.engine)),
+      LOVAGE_JOURNAL: String(journal),
       LOVAGE_PAYLOADS: String(payloads),
       ...(serializers.every((serializer) => serializer === "json") ? { LOVAGE_JSON_ONLY: "true" } : {}),
       ...(app.engine.hasForeignNames ? {} : { LOVAGE_OWN_NAMES: "true" }),

@@ -135,7 +135,8 @@ const environment: Parse<Readonly<Record<string, string>>> = (value, at) => {
   const given = Object.fromEntries(
     Object.entries(object(value, at)).map(([key, inner]) => [key, text(inner, `${at}.${key}`)]),
   );
-  checkEnvironment(given, at);
+  // A function that runs has its environment already.
+  if (typeof LOVAGE_BUNDLE === "undefined") checkEnvironment(given, at);
   return Object.freeze(given);
 };
 
@@ -319,6 +320,8 @@ export const annotations: Parse<TaskAnnotations> = (value, at) => {
 /** The entries as they were written: whoever runs them reads them with `scheduleEntries`, which checks them here. */
 export const beatSchedule: Parse<Readonly<Record<string, BeatEntry>>> = (value, at) => {
   const entries = value as Readonly<Record<string, BeatEntry>>;
+  // Those of a function were checked when it was deployed; beat's reads them once more.
+  if (typeof LOVAGE_BUNDLE !== "undefined") return Object.freeze({ ...entries });
   try {
     for (const { name: entry, task, options } of scheduleEntries(entries))
       checkBeatOptions(task, options, `beatSchedule[${JSON.stringify(entry)}].options`);

@@ -34,6 +34,9 @@ const PAUSE_MS = 60_000;
 const PASSING = /Throttling|ProvisionedThroughput|RequestLimit|InternalServer|TransactionConflict/;
 const COMPRESSION = "gzip";
 
+/** Whether a bundle has what reads the journal. */
+declare const LOVAGE_JOURNAL: boolean;
+
 const SHELVES = { rest: "all", failures: "failed" } as const;
 
 /** An item, made and not yet written. */
@@ -99,11 +102,9 @@ export function openTableJournal(
   let since = 0;
   let pausedUntil = 0;
 
-  const bucketOf = (shelf: string, day: number, shard: number) => `${scope}${shelf}#${day}#${shard}`;
-
   function parcelOf(shelf: string, entries: readonly JournalEntry[]): Parcel {
     const last = lastOf(entries);
-    const bucket = bucketOf(shelf, dayOf(last), Math.floor(random() * SHARDS));
+    const bucket = bucketOf(scope, shelf, dayOf(last), Math.floor(random() * SHARDS));
     return { bucket, at: `${sortable(last)}-${writer}-${(written++).toString(36)}`, entries };
   }
 
@@ -229,48 +230,60 @@ export function openTableJournal(
     read: ({ failures, from, to }) => {
       const range = { from: Math.max(from, now() - expires * 1000), to };
       const shelves = failures ? [SHELVES.failures] : Object.values(SHELVES);
-      return entriesOf(days(shelves, range), range);
+      // A bundle that has not what asks the journal has no use for the answers either.
+      return typeof LOVAGE_JOURNAL === "undefined" || LOVAGE_JOURNAL
+        ? entriesOf(days(scope, shelves, range, query, now), range)
+        : nothing();
     },
     async close() {
       while (held.length > 0 && now() >= pausedUntil) await flush();
       clearTimeout(timer);
     },
   };
+}
 
-  // ── reading ──────────────────────────────────────────────────────────────────────────────────────────────────────
+// ── reading ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  async function* days(
-    shelves: readonly string[],
-    { from, to }: Pick<JournalRange, "from" | "to">,
-  ): AsyncGenerator<Batch, void, undefined> {
-    // The clocks of workers may be ahead of ours.
-    const newest = Math.min(to + BATCH_SPAN_MS, now() + DAY_MS);
-    const range = { first: sortable(from), last: `${sortable(newest)}~` };
-    for (let day = dayOf(newest); day >= dayOf(from); day--) {
-      const shards = shelves.flatMap((shelf) =>
-        Array.from({ length: SHARDS }, (_, shard) => shardOf(bucketOf(shelf, day, shard), range)),
-      );
-      yield* mergeBatches(shards);
-    }
-  }
-
-  async function* shardOf(
-    bucket: string,
-    range: Parameters<TableRequests["query"]>[1],
-  ): AsyncGenerator<Batch, void, undefined> {
-    let after: Record<string, AttributeValue> | undefined;
-    do {
-      const { Items = [], LastEvaluatedKey } = await query(bucket, range, after);
-      for (const item of Items) {
-        const bytes = item["entries"]?.B;
-        if (bytes === undefined) continue;
-        const text = new TextDecoder().decode(await decompress(bytes, COMPRESSION));
-        yield { last: Number(item["at"]?.S?.slice(0, TIME_DIGITS)), entries: readEntries(text) };
-      }
-      after = LastEvaluatedKey;
-    } while (after !== undefined);
+async function* days(
+  scope: string,
+  shelves: readonly string[],
+  { from, to }: Pick<JournalRange, "from" | "to">,
+  query: TableRequests["query"],
+  now: () => number,
+): AsyncGenerator<Batch, void, undefined> {
+  // The clocks of workers may be ahead of ours.
+  const newest = Math.min(to + BATCH_SPAN_MS, now() + DAY_MS);
+  const range = { first: sortable(from), last: `${sortable(newest)}~` };
+  for (let day = dayOf(newest); day >= dayOf(from); day--) {
+    const shards = shelves.flatMap((shelf) =>
+      Array.from({ length: SHARDS }, (_, shard) => shardOf(bucketOf(scope, shelf, day, shard), range, query)),
+    );
+    yield* mergeBatches(shards);
   }
 }
+
+async function* shardOf(
+  bucket: string,
+  range: Parameters<TableRequests["query"]>[1],
+  query: TableRequests["query"],
+): AsyncGenerator<Batch, void, undefined> {
+  let after: Record<string, AttributeValue> | undefined;
+  do {
+    const { Items = [], LastEvaluatedKey } = await query(bucket, range, after);
+    for (const item of Items) {
+      const bytes = item["entries"]?.B;
+      if (bytes === undefined) continue;
+      const text = new TextDecoder().decode(await decompress(bytes, COMPRESSION));
+      yield { last: Number(item["at"]?.S?.slice(0, TIME_DIGITS)), entries: readEntries(text) };
+    }
+    after = LastEvaluatedKey;
+  } while (after !== undefined);
+}
+
+async function* nothing(): AsyncGenerator<never, void, undefined> {}
+
+const bucketOf = (scope: string, shelf: string, day: number, shard: number): string =>
+  `${scope}${shelf}#${day}#${shard}`;
 
 const dayOf = (time: number): number => Math.floor(time / DAY_MS);
 

@@ -40,20 +40,27 @@ interface Serializer {
 /** Defined by who bundles for an app that has JSON alone (esbuild's `--define:LOVAGE_JSON_ONLY=true`): the others are then left out. */
 declare const LOVAGE_JSON_ONLY: unknown;
 
-const loadYamlPackage = async () => ({ yaml: await import("yaml"), ...(await import("./yaml.ts")) });
+async function loadYamlPackage() {
+  // An import() that a bundler reads costs a function around each module behind it, even where nothing comes to it.
+  if (typeof LOVAGE_JSON_ONLY === "undefined") return { yaml: await import("yaml"), ...(await import("./yaml.ts")) };
+  throw notBundled("application/x-yaml");
+}
 
 type Codec = Pick<Serializer, "dumps" | "loads">;
 
 /** In place of what a bundle for JSON alone has not. */
 function leftOut(contentType: string): Codec {
   const refuse = async () => {
-    throw new ContentDisallowed(
-      contentType,
-      "this bundle was made for JSON alone; name the serializer in acceptContent and deploy again",
-    );
+    throw notBundled(contentType);
   };
   return { dumps: refuse, loads: refuse };
 }
+
+const notBundled = (contentType: string) =>
+  new ContentDisallowed(
+    contentType,
+    "this bundle was made for JSON alone; name the serializer in acceptContent and deploy again",
+  );
 
 export const SERIALIZERS: Readonly<Record<SerializerName, Serializer>> = {
   json: {

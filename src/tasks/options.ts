@@ -204,6 +204,11 @@ export interface TaskOptions extends DeliveryOptions, LimitOptions, Hooks {
 /** What `taskAnnotations` can say of a task. What a declaration says of its function and hooks is read there alone. */
 export type AnnotationOptions = Omit<TaskOptions, keyof Hooks | "bind" | "base" | "params" | "errback" | "schema">;
 
+/** Defined by who bundles for AWS, as `lovage/cdk` does. */
+declare const LOVAGE_BUNDLE: "aws";
+/** Whether a task of the app that is bundled has limits. */
+declare const LOVAGE_LIMITS: boolean;
+
 /** Says what is wrong with a value, or throws `ImproperlyConfigured` that names the part of it at fault; `at` is the option's name. */
 type Check = (value: unknown, at: string) => string | undefined;
 
@@ -388,15 +393,22 @@ const TASK_CHECKS: Record<keyof TaskOptions, Check> = {
   retryJitter: flag,
   throws: errorClasses,
   claim: flag,
-  rateLimit: parsed(readRateLimit),
-  concurrency: parsed(readConcurrency),
-  unique: parsed(readUnique),
-  debounce: parsed(readDebounce),
-  throttle: parsed(readThrottle),
+  ...limitChecks(),
 };
 
-/** Defined by who bundles for AWS, as `lovage/cdk` does. */
-declare const LOVAGE_BUNDLE: "aws";
+/** A bundle for an app without limits refuses what has some where it is sent or run. */
+function limitChecks(): Record<keyof LimitOptions, Check> {
+  if (typeof LOVAGE_LIMITS === "undefined" || LOVAGE_LIMITS)
+    return {
+      rateLimit: parsed(readRateLimit),
+      concurrency: parsed(readConcurrency),
+      unique: parsed(readUnique),
+      debounce: parsed(readDebounce),
+      throttle: parsed(readThrottle),
+    };
+  const any: Check = () => undefined;
+  return { rateLimit: any, concurrency: any, unique: any, debounce: any, throttle: any };
+}
 
 /** Options of Celery that mean nothing here: why, and what to do. */
 const REFUSED: Readonly<Record<string, string>> = {

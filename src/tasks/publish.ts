@@ -22,6 +22,9 @@ import type { CallOptions, RetryPolicy, TaskOptions } from "./options.ts";
 import { checkInput } from "./schema.ts";
 import type { Task } from "./task.ts";
 
+/** Whether a task of the app that is bundled has limits. */
+declare const LOVAGE_LIMITS: boolean;
+
 /** Options that only the engine and signatures give: where a message stands among others. */
 export interface PublishOptions extends CallOptions {
   readonly rootId?: string | undefined;
@@ -159,7 +162,8 @@ async function checkLimited(
       options.rateLimit === undefined ? "concurrency" : "rateLimit",
       `a message of the FIFO queue ${queue} cannot wait by itself, as what is behind it would wait too; send ${task.name} to a standard queue`,
     );
-  await checkKeys(task, options, call);
+  // Else the worker that the message comes to says what is wrong with a key.
+  if (typeof LOVAGE_LIMITS === "undefined" || LOVAGE_LIMITS) await checkKeys(task, options, call);
 }
 
 /** What calls a task for each of its items goes where that task is known, as in Celery. */

@@ -9,7 +9,7 @@ import { build } from "esbuild";
 import { type TaskBundling, TaskQueues } from "lovage/cdk";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { app } from "../../functions/tasks.ts";
-import { bundlingFor } from "../../src/cdk/task-function.ts";
+import { bundlingFor, type FunctionBundling } from "../../src/cdk/task-function.ts";
 import { folderInCheckout } from "../temporary.ts";
 import { FUNCTIONS, shop } from "./deployment.ts";
 
@@ -70,6 +70,10 @@ const UNUSED = [
   "src/payloads/",
   "bundled-s3",
   "commander",
+  "journal/query",
+  "journal/workflow",
+  "journal/summary",
+  "limits/declare",
 ];
 
 test("they carry SQS and DynamoDB by clients of their own, and nothing that a function never uses", () => {
@@ -117,6 +121,38 @@ test("it loads by itself, as an ES module with a handler, and keeps the names of
   });
   expect(JSON.parse(answer)).toEqual({ batchItemFailures: [] });
   expect(worker.code).toContain('"TimeLimitExceeded"');
+});
+
+test("what reads the journal is bundled where it is asked for, and where it is not a function says so", async () => {
+  const said = async (name: string, options: FunctionBundling) => {
+    const { define = {}, esbuildArgs = {} } = bundlingFor(app, options);
+    const aliases = esbuildArgs["--alias"] as readonly string[];
+    const { outputFiles } = await build({
+      stdin: {
+        contents: `import { app } from "./tasks.ts"; export const found = [
+          await app.journal.failures().catch(String), await app.workflow("id").catch(String),
+          await Promise.try(() => app.journal.find()).then((found) => typeof found.next, String)];`,
+        resolveDir: FUNCTIONS,
+      },
+      bundle: true,
+      platform: "node",
+      format: "esm",
+      define,
+      alias: Object.fromEntries(aliases.map((alias) => alias.split("="))),
+      write: false,
+    });
+    const file = join(outdir, `${name}.mjs`);
+    writeFileSync(file, outputFiles[0]?.text ?? "");
+    const env = { LOVAGE_BROKER_URL: "sqs://eu-west-1", LOVAGE_RESULT_BACKEND: "dynamodb://127.0.0.1:1/celery" };
+    const script = `console.log(JSON.stringify((await import(${JSON.stringify(file)})).found));`;
+    return JSON.parse(
+      execFileSync(process.execPath, ["--input-type=module", "-e", script], { env, encoding: "utf8" }),
+    ) as readonly string[];
+  };
+  const without = await said("unread", { journal: false });
+  for (const one of without) expect(one).toContain("bundling: { journal: true }");
+  expect((await said("read", {})).join()).not.toContain("bundling:");
+  expect((await said("read", {}))[2]).toBe("function");
 });
 
 test("what is bundled has the syntax of the older of Lambda's two runtimes", () => {
