@@ -34,7 +34,7 @@ export function apartBy(options: object, log: Log): ApartProcesses {
     orders.add(tell);
     child.on("message", (message) => {
       last = message as Report;
-      if (typeof last === "object") claim = last.claim;
+      if (typeof last === "object") claim = "claim" in last ? last.claim : undefined;
       else if (last === "ready") child.send({ only: delivery });
       else if (last === "taken") {
         hasTaken = true;

@@ -49,7 +49,7 @@ Examples:
     });
 }
 
-function parsePort(value: string): number {
+export function parsePort(value: string): number {
   const port = parseCount(value);
   if (port < 0 || port > 65_535) throw new InvalidArgumentError("It must be a port, 0 to 65535.");
   return port;

@@ -17,7 +17,7 @@ const ENDINGS = ["", ".ts", ".mts", ".cts", ".tsx", ".js", ".mjs", ".cjs", ".jsx
  * module is not there, throws, or exports no app.
  */
 export async function loadApp(given: string): Promise<Lovage> {
-  const [, path = given, name] = /^(.+?)(?::([\p{L}_$][\p{L}\p{N}_$]*))?$/u.exec(given) ?? [];
+  const { path, name } = splitApp(given);
   const file = findFile(resolve(path));
   if (file === undefined) {
     throw new ImproperlyConfigured("--app", `there is no module ${path} (looked for ${resolve(path)})`);
@@ -41,6 +41,29 @@ export async function loadSharedApp(given: string): Promise<Lovage> {
     );
   }
   return app;
+}
+
+/** Loads what an app on the embedded file needs, and the project's loader, but nothing of the project: a reload waits for that alone. */
+export async function loadAhead(given: string): Promise<void> {
+  const file = appFile(given);
+  await Promise.all([
+    import("../brokers/sqlite.ts"),
+    import("../results/sqlite.ts"),
+    import("../workers/presence.ts"),
+    import("../payloads/file.ts"),
+    import("../payloads/payloads.ts"),
+    // What is wrong with it is said when it is loaded.
+    file !== undefined && useTsx(file).catch(() => false),
+  ]);
+}
+
+/** The file that `-A` names; `undefined`: it is not there. */
+export const appFile = (given: string): string | undefined => findFile(resolve(splitApp(given).path));
+
+/** `./tasks.ts:export` */
+function splitApp(given: string): { readonly path: string; readonly name: string | undefined } {
+  const [, path = given, name] = /^(.+?)(?::([\p{L}_$][\p{L}\p{N}_$]*))?$/u.exec(given) ?? [];
+  return { path, name };
 }
 
 function findFile(path: string): string | undefined {

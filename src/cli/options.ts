@@ -12,10 +12,13 @@ export const appOption = (): Option =>
     .env("LOVAGE_APP")
     .makeOptionMandatory();
 
-export const logOptions = (): readonly Option[] => [
+export const logLevelOption = (): Option =>
   new Option("-l, --loglevel <level>", "the least that is printed, in small letters or large")
     .argParser(parseLevel)
-    .default("info"),
+    .default("info");
+
+export const logOptions = (): readonly Option[] => [
+  logLevelOption(),
   new Option("--log-format <format>", "text in Celery's form, or one JSON object a line")
     .choices(LOG_FORMATS)
     .default("text"),

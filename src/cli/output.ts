@@ -1,4 +1,7 @@
 /** What commands print: log lines in Celery's form or as JSON, values, progress. */
+import { createInterface } from "node:readline";
+import type { Readable } from "node:stream";
+import { styleText } from "node:util";
 import { clip, harmless, harmlessLine, MAX_LINE_LENGTH } from "../brief.ts";
 import { jsonLine, LOG_LEVELS, type Log, type LogLevel } from "../workers/log.ts";
 
@@ -62,6 +65,38 @@ export function redirectPrints(log: Log): void {
     if (typeof done === "function") process.nextTick(done as () => void);
     return true;
   }) as typeof process.stdout.write;
+}
+
+/** Colours of the names in {@link prefixer}, in their order. */
+const COLORS = ["gray", "green", "magenta", "cyan", "blue"] as const;
+
+/**
+ * The lines of several processes on one terminal: each begins with the name of whose it is, in a colour of its own where the
+ * terminal has colours and NO_COLOR is not set. Warnings are yellow and errors red.
+ */
+export function prefixer(names: readonly string[]): {
+  line(name: string, text: string): void;
+  follow(name: string, stream: Readable): void;
+} {
+  const width = Math.max(...names.map((name) => name.length));
+  const paint = (color: Parameters<typeof styleText>[0], text: string) =>
+    styleText(color, text, { stream: process.stdout });
+  const line = (name: string, text: string) => {
+    const start = paint(COLORS[names.indexOf(name)] ?? "gray", `${name.padEnd(width)} |`);
+    const color = /^\[[^\]]*: ERROR\/|^lovage: /.test(text)
+      ? "red"
+      : /^\[[^\]]*: WARNING\//.test(text)
+        ? "yellow"
+        : undefined;
+    process.stdout.write(`${start} ${color === undefined ? text : paint(color, text)}\n`);
+  };
+  return {
+    line,
+    follow: (name, stream) =>
+      void createInterface({ input: stream, crlfDelay: Number.POSITIVE_INFINITY }).on("line", (text) =>
+        line(name, text),
+      ),
+  };
 }
 
 /** Columns as wide as their widest cell: numbers to the right, names to the left. */

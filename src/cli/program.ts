@@ -2,6 +2,7 @@
 import { Command } from "commander";
 import { beatCommand } from "./beat.ts";
 import { boardCommand } from "./board.ts";
+import { devCommand } from "./dev.ts";
 import { dlqCommand } from "./dlq.ts";
 import { envCommand } from "./env.ts";
 import { EXIT_HELP } from "./exit.ts";
@@ -28,6 +29,7 @@ Examples:
   $ lovage worker -A ./tasks.ts -l info
   $ lovage call -A ./tasks.ts tasks.add --args '[1, 2]' --wait 10`,
     );
+  devCommand(program);
   workerCommand(program);
   beatCommand(program);
   callCommand(program);

@@ -1,5 +1,6 @@
 /** Keeps a process alive, as Celery's main process keeps its pool: what dies is replaced, what is told to stop stops. */
 import { type ChildProcess, fork } from "node:child_process";
+import type { Readable } from "node:stream";
 import { fileURLToPath } from "node:url";
 import { systemClock } from "../clock.ts";
 import { LovageError } from "../errors.ts";
@@ -24,7 +25,14 @@ export type Report =
   /** It has in hand what it was given … */
   | "taken"
   /** … and has claimed its task: now it runs. */
-  | { readonly claim: Run["claim"] };
+  | { readonly claim: Run["claim"] }
+  | Told;
+
+/** What one that `lovage dev` keeps tells: the files that its app is made of, where the board is. */
+export interface Told {
+  readonly modules?: readonly string[];
+  readonly url?: string;
+}
 
 /** A process that lives shorter than this, once it was ready, is restarted with a pause … */
 const SHORT_LIFE_MS = 1_000;
@@ -42,8 +50,17 @@ export interface Kept {
   /** Resolves with an exit code when it has ended and is not to be replaced. */
   readonly ended: Promise<number>;
   order(order: Order): void;
+  /** Has one that was started with `waits` go on. */
+  begin(): void;
   /** Ends it at once. */
   kill(): void;
+}
+
+/** How `lovage dev` keeps a process. */
+export interface Keeping {
+  /** Its lines, instead of this process's own output and its errors. */
+  readonly output: (stream: Readable) => void;
+  readonly told: (told: Told) => void;
 }
 
 /** One life of the process. */
@@ -61,25 +78,30 @@ interface Life {
  * Starts `lovage child <kind> <options>` and keeps it. A process that ends before it was ready for the first time has
  * said why, and is not started again. `options` gets `first: true` in the first life.
  */
-export function keep(kind: "pool" | "beat", options: object, log: Log): Kept {
+export function keep(kind: "pool" | "beat" | "board", options: object, log: Log, keeping?: Keeping): Kept {
+  const out = keeping === undefined ? "inherit" : "pipe";
   let child: ChildProcess | undefined;
   let ordered: Order | undefined;
   let isReady = false;
+  let isBegun = false;
   const pausing = new AbortController();
   const ready = Promise.withResolvers<boolean>();
 
   function live(first: boolean): Promise<Life> {
     return new Promise((resolve) => {
       // In a group of its own: Ctrl-C in a terminal is for the one that keeps it.
-      const started = fork(LAUNCHER, ["child", kind, JSON.stringify({ ...options, first })], {
+      const started = fork(LAUNCHER, ["child", kind, JSON.stringify({ first, ...options })], {
         detached: true,
-        stdio: ["ignore", "inherit", "inherit", "ipc"],
+        stdio: ["ignore", out, out, "ipc"],
       });
       child = started;
+      for (const stream of [started.stdout, started.stderr]) if (stream !== null) keeping?.output(stream);
+      if (isBegun) started.send("begin");
       isReady = false;
       let since = 0;
       let last: Report | undefined;
       started.on("message", (message) => {
+        if (typeof message === "object") return keeping?.told(message as Told);
         last = message as Report;
         if (last !== "ready") return;
         isReady = true;
@@ -136,6 +158,10 @@ export function keep(kind: "pool" | "beat", options: object, log: Log): Kept {
       if (isReady && child?.connected) child.send(order);
       else child?.kill("SIGKILL");
     },
+    begin() {
+      isBegun = true;
+      if (child?.connected) child.send("begin");
+    },
     kill() {
       ordered ??= "cold";
       pausing.abort();
@@ -165,6 +191,8 @@ export interface Keeper {
   readonly second: Promise<Order>;
   /** Resolves with the one delivery that it is to run, where that is all that it is there for. */
   readonly only: Promise<Delivery>;
+  /** Resolves when it is to go on, where it was started to wait. */
+  readonly begin: Promise<void>;
   /** Resolves when the keeper has heard it. */
   say(report: Report): Promise<void>;
 }
@@ -179,9 +207,11 @@ export function keeper(): Keeper {
   const first = Promise.withResolvers<Order>();
   const second = Promise.withResolvers<Order>();
   const only = Promise.withResolvers<Delivery>();
+  const begin = Promise.withResolvers<void>();
   let orders = 0;
-  process.on("message", (order: Order | { readonly only: Delivery }) => {
+  process.on("message", (order: Order | "begin" | { readonly only: Delivery }) => {
     if (typeof order === "object") return only.resolve(order.only);
+    if (order === "begin") return begin.resolve();
     orders++;
     if (orders === 1) first.resolve(order);
     else second.resolve(order);
@@ -190,6 +220,7 @@ export function keeper(): Keeper {
     first: first.promise,
     second: second.promise,
     only: only.promise,
+    begin: begin.promise,
     say: (report) => new Promise((resolve) => process.send?.(report, () => resolve())),
   };
 }

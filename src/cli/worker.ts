@@ -10,9 +10,11 @@ import { type PollingWorker, startPoller } from "../workers/poll.ts";
 import { type BeatCommandOptions, startBeat } from "./beat.ts";
 import { EXIT, report } from "./exit.ts";
 import { type HealthAddress, DEFAULT_ADDRESS, parseAddress, startHealth } from "./health.ts";
-import { loadSharedApp } from "./load.ts";
+import { loadAhead, loadSharedApp } from "./load.ts";
+import { noteModules } from "./modules.ts";
 import { appOption, listOption, logOptions, parseCount, parseSeconds } from "./options.ts";
 import { createLog, type LogFormat, print, redirectPrints } from "./output.ts";
+import type { Listening } from "./serve-board.ts";
 import { apartBy } from "./apart.ts";
 import { keep, keeper, type Kept, type Order, STOP_SIGNALS } from "./supervise.ts";
 import { VERSION } from "./version.ts";
@@ -25,6 +27,12 @@ interface WorkerCommandOptions extends BeatCommandOptions {
   readonly grace?: number;
   /** `true`: asked for without an address. */
   readonly health?: HealthAddress | true;
+}
+
+interface PoolOptions extends WorkerCommandOptions {
+  readonly first: boolean;
+  /** It is kept by `lovage dev`: it waits until it is to load the app, and tells what that is made of. */
+  readonly dev?: boolean;
 }
 
 /** One Ctrl-C comes twice where a package manager passes on what the terminal has sent already: within this, in milliseconds, it is one. */
@@ -89,8 +97,8 @@ Examples:
 export function childCommand(program: Command): void {
   program
     .command("child <kind> <options>", { hidden: true })
-    .action((kind: "pool" | "beat" | "suspect", options: string) =>
-      ({ pool: runPool, beat: runBeatChild, suspect: runSuspect })[kind](JSON.parse(options)),
+    .action((kind: "pool" | "beat" | "board" | "suspect", options: string) =>
+      ({ pool: runPool, beat: runBeatChild, board: runBoardChild, suspect: runSuspect })[kind](JSON.parse(options)),
     );
 }
 
@@ -139,12 +147,20 @@ async function main(options: WorkerCommandOptions): Promise<number> {
 }
 
 /** The process that runs the tasks. */
-async function runPool(options: WorkerCommandOptions & { readonly first: boolean }): Promise<void> {
+async function runPool(options: PoolOptions): Promise<void> {
   const parent = keeper();
   const log = createLog({ ...options, process: "MainProcess" });
   if (options.logFormat === "json") redirectPrints(log);
+  const { dev } = options;
+  let tell: (() => void) | undefined;
   try {
+    if (dev) {
+      await loadAhead(options.app);
+      tell = noteModules((modules) => void parent.say({ modules }));
+      await parent.begin;
+    }
     const app = await loadSharedApp(options.app);
+    tell?.();
     // Before anything runs: beat itself comes later, and would say the same.
     if (options.beat) beatEntries(app);
     const lines = holdBack(log);
@@ -182,7 +198,11 @@ async function runPool(options: WorkerCommandOptions & { readonly first: boolean
     // A task that was given up may still be running.
     process.exit(EXIT.ok);
   } catch (error) {
-    process.exit(report(error, options.loglevel === "debug"));
+    tell?.();
+    const code = report(error, options.loglevel === "debug");
+    // What is on its way to the keeper arrives first.
+    if (dev) await parent.say({});
+    process.exit(code);
   }
 }
 
@@ -211,6 +231,24 @@ async function runSuspect(options: WorkerCommandOptions): Promise<void> {
     void parent.second.then(() => worker.abort());
     await worker.ended;
     await app.close();
+    await parent.say("stopped");
+    process.exit(EXIT.ok);
+  } catch (error) {
+    process.exit(report(error, options.loglevel === "debug"));
+  }
+}
+
+/** The process that serves the board, beside a worker. */
+async function runBoardChild(options: WorkerCommandOptions & Listening): Promise<void> {
+  const parent = keeper();
+  try {
+    const { serveBoard } = await import("./serve-board.ts");
+    await using app = await loadSharedApp(options.app);
+    const { url, close } = await serveBoard(app, options);
+    await parent.say({ url });
+    await parent.say("ready");
+    await parent.first;
+    await close();
     await parent.say("stopped");
     process.exit(EXIT.ok);
   } catch (error) {

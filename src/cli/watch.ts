@@ -1,0 +1,92 @@
+/** Watches files by the folders that they are in: editors replace a file as often as they write it, and one that is missing may come. */
+import { type FSWatcher, statSync, watch } from "node:fs";
+import { dirname } from "node:path";
+
+/** After the first sign of a change, in milliseconds: a save is several events. */
+const SETTLE_MS = 25;
+/** An empty file is one that is being written, for so long. */
+const EMPTY_MS = 150;
+/** Where the system has no more watches to give, files are looked at this often, in milliseconds. */
+const LOOK_MS = 400;
+
+export interface FileWatch {
+  /** Watches these files too. `since`, in milliseconds since the epoch: one that was written after it counts as changed. */
+  add(files: Iterable<string>, since: number): void;
+  close(): void;
+}
+
+/** `changed` is told of the files that were written, made or deleted since they were added, or since it was last told. */
+export function watchFiles(changed: (files: readonly string[]) => void): FileWatch {
+  const stamps = new Map<string, string>();
+  const folders = new Map<string, FSWatcher>();
+  let settling: NodeJS.Timeout | undefined;
+  let looking: NodeJS.Timeout | undefined;
+
+  function look(isSettled = false): void {
+    settling = undefined;
+    const found = [...stamps].flatMap(([file, before]) => {
+      const now = stampOf(file);
+      return now.text === before ? [] : [{ file, ...now }];
+    });
+    if (found.length === 0) return;
+    if (!isSettled && found.some(({ size }) => size === 0)) {
+      settling = setTimeout(look, EMPTY_MS, true);
+      return;
+    }
+    for (const { file, text } of found) {
+      stamps.set(file, text);
+      // What was missing may now have a folder of its own.
+      watchFolder(file);
+    }
+    changed(found.map(({ file }) => file));
+  }
+  const lookSoon = () => {
+    settling ??= setTimeout(look, SETTLE_MS);
+  };
+
+  function watchFolder(file: string): void {
+    let folder = dirname(file);
+    while (!isFolder(folder) && dirname(folder) !== folder) folder = dirname(folder);
+    if (folders.has(folder)) return;
+    try {
+      const watcher = watch(folder, lookSoon);
+      folders.set(folder, watcher);
+      // The folder is gone, or its system gives no more.
+      watcher.on("error", () => {
+        watcher.close();
+        folders.delete(folder);
+        looking ??= setInterval(look, LOOK_MS);
+      });
+    } catch {
+      looking ??= setInterval(look, LOOK_MS);
+    }
+  }
+
+  return {
+    add(files, since) {
+      let isLate = false;
+      for (const file of files) {
+        const known = stamps.get(file);
+        if (known !== undefined) continue;
+        const { text, written } = stampOf(file);
+        isLate ||= written > since;
+        stamps.set(file, written > since ? "late" : text);
+        watchFolder(file);
+      }
+      if (isLate) lookSoon();
+    },
+    close() {
+      clearTimeout(settling);
+      clearInterval(looking);
+      for (const watcher of folders.values()) watcher.close();
+    },
+  };
+}
+
+function stampOf(file: string): { readonly text: string; readonly size: number; readonly written: number } {
+  const found = statSync(file, { throwIfNoEntry: false });
+  if (found === undefined) return { text: "missing", size: -1, written: 0 };
+  return { text: `${found.mtimeMs} ${found.size} ${found.ino}`, size: found.size, written: found.mtimeMs };
+}
+
+const isFolder = (path: string): boolean => statSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
