@@ -1,4 +1,5 @@
 /** Who may do what: workers, beat, and whoever is granted something. */
+import { readFileSync } from "node:fs";
 import { App, Stack } from "aws-cdk-lib";
 import { Match, Template } from "aws-cdk-lib/assertions";
 import * as dynamodb from "aws-cdk-lib/aws-dynamodb";
@@ -162,6 +163,27 @@ test("who looks may read all there is, and who steers may change the queues that
     ].sort(),
   );
   expect(() => tasks.grantOperate(operator, ["medai"])).toThrow('there is no queue "medai"');
+});
+
+test("the page about operating lists every action of both, and no others", () => {
+  const retried = shop({ taskQueues, beatSchedule: { often } });
+  retried.task("shop.limited", { rateLimit: "1/s" }, () => 1);
+  const deployment = deploy(retried, { payloadStore: true });
+  const role = (id: string) => new iam.Role(deployment.stack, id, { assumedBy: new iam.AccountRootPrincipal() });
+  const [inspector, operator] = [role("Inspector"), role("Operator")];
+  deployment.tasks.grantInspect(inspector);
+  deployment.tasks.grantOperate(operator, ["media"]);
+  const actions = (one: iam.Role) => new Set(allowed(deployment, one).map((right) => right.replace(/ .*/, "")));
+  const page = readFileSync(new URL("../../docs/how-to/operate.md", import.meta.url), "utf8");
+  const [, inspecting_ = "", operating = ""] = page.split(/^\| \*\*`grant.*$/m);
+  /** Of the first column: a service is named once in a row. */
+  const listed = (table: string) =>
+    [...table.matchAll(/^\| (`[a-z0-9]+:[^|]*) \|/gm)].flatMap(([, cell = ""]) => {
+      const [service = "", first = "", ...rest] = [...cell.matchAll(/\w+/g)].map(([word]) => word);
+      return [first, ...rest.filter((word) => word !== service)].map((name) => `${service}:${name}`);
+    });
+  expect([...new Set(listed(inspecting_))].sort()).toEqual([...actions(inspector)].sort());
+  expect([...new Set([...listed(inspecting_), ...listed(operating)])].sort()).toEqual([...actions(operator)].sort());
 });
 
 test.each<[string, (stack: Stack) => iam.IGrantable]>([
