@@ -20,6 +20,11 @@ import type { JournalOptions, JournalRange, JournalStore } from "./store.ts";
  */
 const SHARDS = 16;
 const DAY_MS = 86_400_000;
+/**
+ * The clocks of workers may be so far ahead of a reader's, in milliseconds. Each further day that is looked at is 16 queries a
+ * shelf.
+ */
+const AHEAD_MS = 3_600_000;
 /** Of an item: far below DynamoDB's 400 KB, and what is read at a time. */
 const MOST_TOGETHER = 200;
 /** From so many on they do not wait for more. */
@@ -251,8 +256,7 @@ async function* days(
   query: TableRequests["query"],
   now: () => number,
 ): AsyncGenerator<Batch, void, undefined> {
-  // The clocks of workers may be ahead of ours.
-  const newest = Math.min(to + BATCH_SPAN_MS, now() + DAY_MS);
+  const newest = Math.min(to + BATCH_SPAN_MS, now() + AHEAD_MS);
   const range = { first: sortable(from), last: `${sortable(newest)}~` };
   for (let day = dayOf(newest); day >= dayOf(from); day--) {
     const shards = shelves.flatMap((shelf) =>
