@@ -8,14 +8,21 @@ import { besideDeclared, type RuntimeEntry } from "../beat/store.ts";
 import { brief, maskUrl, toJson } from "../brief.ts";
 import { READABLE } from "../brokers/dead-letters.ts";
 import { elapsedOf } from "../clock.ts";
-import type { ChangedLetters, RetriedFailures, RetryFailed, ShownLetter } from "../control/control.ts";
-import type { ByWorker, QueueState } from "../control/inspect.ts";
+import type {
+  ChangedLetters,
+  ChangeLetters,
+  LettersOf,
+  RetriedFailures,
+  RetryFailed,
+  ShownLetter,
+} from "../control/control.ts";
+import type { ByWorker, Inspect, QueueState } from "../control/inspect.ts";
 import type { TaskInHand, WorkerInfo } from "../control/rows.ts";
 import { noteAction } from "../control/who.ts";
 import { ImproperlyConfigured, LovageError } from "../errors.ts";
 import type { JournalEntry } from "../journal/entry.ts";
-import { checkFind, type JournalFilter } from "../journal/query.ts";
-import type { SparkedGroup } from "../journal/failures.ts";
+import { checkFind, type FailuresQuery, type JournalFilter } from "../journal/query.ts";
+import type { FailureGroup, SparkedGroup } from "../journal/failures.ts";
 import type { Workflow } from "../journal/workflow.ts";
 import { decodeEnvelope } from "../protocol/envelope.ts";
 import type { Message } from "../protocol/message.ts";
@@ -23,7 +30,7 @@ import { payloadText } from "../protocol/serializers.ts";
 import { parseTime } from "../protocol/time.ts";
 import { type Row, taskKey } from "../results/backend.ts";
 import { readKept } from "../results/kept.ts";
-import { FAILURE, holdsException, PENDING } from "../states.ts";
+import { FAILURE, holdsException, PENDING, RETRY, STARTED } from "../states.ts";
 import { entryOptions } from "../tasks/beat.ts";
 import { beatEntries } from "../workers/beat.ts";
 import { createBreather, createFeed, type Kept, kept, type Part, type Patience, problemOf, type Told } from "./live.ts";
@@ -117,10 +124,7 @@ export interface TaskDetail {
   readonly retryable: boolean;
 }
 
-export interface LettersQuery {
-  readonly queue?: string | undefined;
-  readonly task?: string | undefined;
-  readonly reason?: string | undefined;
+export interface LettersQuery extends Omit<LettersOf, "limit"> {
   /** Default 100. */
   readonly limit?: number | undefined;
 }
@@ -169,13 +173,27 @@ export interface Doing {
   readonly progress?: ((done: number, total: number | undefined) => void) | undefined;
 }
 
-/** Which tasks are meant: these ids, or all whose latest entry in the journal matches. */
-export interface Chosen extends JournalFilter {
+/** Which tasks are meant: these ids, or those of a workflow that the action is for. */
+export interface ChosenInWorkflow {
   readonly ids?: readonly string[] | undefined;
-  readonly from?: number | undefined;
-  readonly to?: number | undefined;
+  /** The id of a task that a workflow began with, or of a group. */
+  readonly workflow?: string | undefined;
   /** Only count. */
   readonly dryRun?: boolean | undefined;
+}
+
+/** Or all whose latest entry in the journal matches. */
+export interface Chosen extends JournalFilter, ChosenInWorkflow {
+  readonly from?: number | undefined;
+  readonly to?: number | undefined;
+}
+
+/** Which dead letters are meant: these, or all that match. */
+export interface ChosenLetters extends Omit<LettersOf, "id"> {
+  /** Of tasks, or the broker's of messages. */
+  readonly ids?: readonly string[] | undefined;
+  /** Only count. */
+  readonly dryRun?: boolean;
 }
 
 /** Positional and keyword arguments that take the place of those of a message. */
@@ -183,6 +201,9 @@ export interface Arguments {
   readonly args?: readonly unknown[] | undefined;
   readonly kwargs?: Readonly<Record<string, unknown>> | undefined;
 }
+
+/** States of what has not ended. */
+export const OPEN: ReadonlySet<string> = new Set([PENDING, RETRY, STARTED]);
 
 /** Entries that are told of one task, and tasks that are named as called by it. */
 const MOST_FOUND = 200;
@@ -403,17 +424,20 @@ export function createData(app: Lovage, options: DataOptions = {}) {
       return { value: task === undefined ? failures : failures.filter((group) => group.task === task) };
     },
 
+    /** By what it is asked, the last hour where it is not said. Throws `ImproperlyConfigured` for what the journal cannot be asked. */
+    failureGroups: ({ limit = 50, ...query }: FailuresQuery): Promise<readonly FailureGroup[]> =>
+      journal.failures({ from: now() - SPANS.hour, ...query, limit }),
+
+    inspect: (what: Exclude<keyof Inspect, "queues" | "registered">): Promise<unknown> => control.inspect()[what](),
+
     /** Meanwhile they are hidden from others who look. */
-    async deadLetters({ queue, task, reason, limit = 100 }: LettersQuery): Promise<Letters> {
+    async deadLetters({ limit = 100, ...filter }: LettersQuery): Promise<Letters> {
       const states = await queues.get({ wait: Number.POSITIVE_INFINITY });
       const withAny = "value" in states ? states.value.filter(({ deadLetters }) => deadLetters > 0) : [];
-      const filter = { ...(queue !== undefined && { queues: [queue] }), task, reason };
       const letters: ShownLetter[] = [];
-      for await (const letter of control.deadLetters.list(filter)) {
-        if (letters.length === limit) return { letters, more: true, queues: withAny.map((one) => one.queue) };
-        letters.push(letter);
-      }
-      return { letters, more: false, queues: withAny.map((one) => one.queue) };
+      for await (const letter of control.deadLetters.list({ ...filter, limit: limit + 1 })) letters.push(letter);
+      const more = letters.length > limit;
+      return { letters: letters.slice(0, limit), more, queues: withAny.map((one) => one.queue) };
     },
 
     async beat(): Promise<readonly BeatItem[]> {
@@ -448,31 +472,36 @@ export function createData(app: Lovage, options: DataOptions = {}) {
       pause: (queue: string, { by }: Doing) => changing(() => control.pause(queue, acting(by))),
       resume: (queue: string, { by }: Doing) => changing(() => control.resume(queue, acting(by))),
       purge: (queue: string, { by }: Doing) => changing(() => control.purge(queue, acting(by))),
+      rateLimit: (task: string, rate: string | number | null, { by }: Doing) =>
+        changing(() => control.rateLimit(task, rate, acting(by))),
       shutdown: (worker: string, { by }: Doing) => changing(() => control.shutdown(worker, acting(by))),
-      retry: (ids: readonly string[], doing: Doing): Promise<Done> =>
-        changing(() => each(ids, (id) => control.retry(id, acting(doing.by)), doing)),
-      retryFailed: (filter: RetryFailed, { by }: Doing): Promise<RetriedFailures> =>
-        changing(() => control.retryFailed({ ...filter, ...acting(by) })),
+      retry: (chosen: ChosenInWorkflow, doing: Doing): Promise<Done> =>
+        changing(async () => {
+          const ids = await idsOf(chosen, (state) => state === FAILURE);
+          if (ids === undefined) throw new ImproperlyConfigured("ids", "or a workflow is needed");
+          if (chosen.dryRun === true) return { count: ids.length, failed: [] };
+          return each(ids, (id) => control.retry(id, acting(doing.by)), doing);
+        }),
+      retryFailed: (filter: RetryFailed, { by, progress }: Doing): Promise<RetriedFailures> =>
+        changing(() =>
+          control.retryFailed({ ...filter, ...acting(by), progress: (count) => progress?.(count, undefined) }),
+        ),
       revoke: (chosen: Chosen, terminate: boolean, doing: Doing): Promise<Done> =>
         changing(() => some(chosen, (ids) => control.revoke(ids, { terminate, ...acting(doing.by) }), doing)),
       forget: (chosen: Chosen, doing: Doing): Promise<Done> =>
         changing(() => some(chosen, (ids) => control.forget(ids, acting(doing.by)), doing)),
-      redrive: (queue: string, ids: readonly string[], { args, kwargs }: Arguments, doing: Doing): Promise<Done> =>
+      redrive: ({ args, kwargs, ...chosen }: ChosenLetters & Arguments, doing: Doing): Promise<Done> =>
         changing(() =>
-          letters(ids, doing, (id) =>
+          letters(chosen, doing, (given) =>
             control.deadLetters.redrive({
-              queues: [queue],
-              id,
-              ...acting(doing.by),
+              ...given,
               ...(args !== undefined && { args }),
               ...(kwargs !== undefined && { kwargs }),
             }),
           ),
         ),
-      deleteLetters: (queue: string, ids: readonly string[], doing: Doing): Promise<Done> =>
-        changing(() =>
-          letters(ids, doing, (id) => control.deadLetters.delete({ queues: [queue], id, ...acting(doing.by) })),
-        ),
+      deleteLetters: (chosen: ChosenLetters, doing: Doing): Promise<Done> =>
+        changing(() => letters(chosen, doing, (given) => control.deadLetters.delete(given))),
       /** Throws `NotRegistered` for a task that is neither registered here nor sent to a queue by its name. */
       call: (
         task: string,
@@ -540,7 +569,7 @@ export function createData(app: Lovage, options: DataOptions = {}) {
     act: (ids: readonly string[]) => Promise<void>,
     { progress }: Doing,
   ): Promise<Done> {
-    const ids = chosen.ids ?? (await choose(chosen));
+    const ids = (await idsOf(chosen, (state) => OPEN.has(state))) ?? (await choose(chosen));
     if (chosen.dryRun === true) return { count: ids.length, failed: [] };
     for (let at = 0; at < ids.length; at += TOGETHER) {
       await act(ids.slice(at, at + TOGETHER));
@@ -549,8 +578,18 @@ export function createData(app: Lovage, options: DataOptions = {}) {
     return { count: ids.length, failed: [] };
   }
 
+  /** These, or those of a workflow whose state is meant; `undefined`: neither is given. */
+  async function idsOf(
+    { ids, workflow }: ChosenInWorkflow,
+    isMeant: (state: string) => boolean,
+  ): Promise<readonly string[] | undefined> {
+    if (ids !== undefined || workflow === undefined) return ids;
+    const { tasks } = await app.workflow(workflow);
+    return tasks.filter(({ id, state }) => isMeant(state) && id !== "").map(({ id }) => id);
+  }
+
   /** The tasks whose latest entry matches. Throws `ImproperlyConfigured` where nothing is asked for: that would be all. */
-  async function choose({ ids: _, dryRun: __, state, ...filter }: Chosen): Promise<readonly string[]> {
+  async function choose({ ids: _, workflow: __, dryRun: ___, state, ...filter }: Chosen): Promise<readonly string[]> {
     const given = Object.fromEntries(Object.entries(filter).filter(([, value]) => value !== undefined));
     if (Object.keys(given).length === 0 && state === undefined) {
       throw new ImproperlyConfigured(
@@ -573,23 +612,33 @@ export function createData(app: Lovage, options: DataOptions = {}) {
     return [...found].filter(([, isMeant]) => isMeant).map(([id]) => id);
   }
 
+  /** Throws `ImproperlyConfigured` where nothing is asked for: that would be all. */
   async function letters(
-    ids: readonly string[],
-    { progress }: Doing,
-    act: (id: string) => Promise<ChangedLetters>,
+    { ids, ...filter }: ChosenLetters,
+    { by, progress }: Doing,
+    act: (given: ChangeLetters) => Promise<ChangedLetters>,
   ): Promise<Done> {
-    const failed: { readonly id: string; readonly error: string }[] = [];
-    let count = 0;
-    // One after the other: each looks through the queue, and hides it meanwhile from the next.
-    for (const [at, id] of ids.entries()) {
-      const outcome = await act(id);
-      count += outcome.count;
-      for (const { error } of outcome.failed) failed.push({ id, error: problemOf(error) });
-      if (outcome.count === 0 && outcome.failed.length === 0)
-        failed.push({ id, error: "it is not there any more, or somebody else looks at it" });
-      progress?.(at + 1, ids.length);
+    const { dryRun: _, ...which } = filter;
+    if (ids === undefined && Object.keys(which).length === 0) {
+      throw new ImproperlyConfigured("ids", "or a filter is needed that says which letters are meant, such as a queue");
     }
-    return { count, failed };
+    const seen = new Set<string | undefined>();
+    const asked = { ...filter, ...(ids !== undefined && { id: ids }), ...acting(by) };
+    let done = 0;
+    const each = ({ id, message }: ShownLetter) => {
+      for (const one of [id, message]) seen.add(one);
+      progress?.(++done, ids?.length);
+    };
+    const { count, failed } = await act({ ...asked, each });
+    for (const { letter } of failed) for (const one of [letter.id, letter.message]) seen.add(one);
+    const gone = (ids ?? []).filter((id) => !seen.has(id));
+    return {
+      count,
+      failed: [
+        ...failed.map(({ letter, error }) => ({ id: letter.id ?? letter.message, error: problemOf(error) })),
+        ...gone.map((id) => ({ id, error: "it is not there any more, or somebody else looks at it" })),
+      ],
+    };
   }
 
   /** The latest slots of each entry, with the states of their tasks. */

@@ -1,12 +1,13 @@
 /** All that can be asked and done from outside, once: the API, its OpenAPI document and `lovage mcp` are words around this table. */
 import type { RetryFailed } from "../control/control.ts";
-import { ImproperlyConfigured, LovageError } from "../errors.ts";
-import type { BoardData, Chosen, Doing, Part, Span, TasksQuery } from "./data.ts";
+import { LovageError } from "../errors.ts";
+import type { FailuresQuery } from "../journal/query.ts";
+import type { BoardData, Chosen, ChosenInWorkflow, ChosenLetters, Doing, Part, Span, TasksQuery } from "./data.ts";
 import { SPANS } from "./data.ts";
 import type { Field, Fields, Input } from "./input.ts";
 
 export interface Operation {
-  /** In the words of the command line: `lovage retry` is `retry`, `lovage dlq list` is `dlq_list`. */
+  /** In the words of the command line: `lovage retry` is `retry`, `lovage dlq list` is `dlq_list`, `retry --failed` is `retry_failed`. */
   readonly name: string;
   /** Below `/api`. What stands in braces is a field too. */
   readonly path: string;
@@ -31,24 +32,41 @@ function whole<T>(part: Part<T>): T {
 }
 
 const texts = (is: string): Field => ({ type: "texts", is });
-const FILTER: Fields = {
-  state: texts("States: SUCCESS, FAILURE, RETRY, REVOKED, IGNORED, REPLACED"),
+const SINCE = {
+  type: "instant",
+  is: "From then on: a time in ISO 8601, milliseconds since the epoch, or so long ago as 30m, 2h, 7d",
+} as const;
+const WHERE: Fields = {
   task: texts("Tasks' names, or patterns such as media.*"),
   queue: texts("Queues"),
   worker: texts("Workers"),
   root: texts("Ids of the tasks that workflows began with"),
   text: { type: "text", is: "A part of the id, the task's name, the arguments or the error, in upper or lower case" },
-  from: {
-    type: "instant",
-    is: "From then on: a time in ISO 8601, milliseconds since the epoch, or so long ago as 30m, 2h, 7d",
-  },
+  from: SINCE,
   to: { type: "instant", is: "Before then, in the same forms" },
+};
+const FILTER: Fields = {
+  state: texts("States: SUCCESS, FAILURE, RETRY, REVOKED, IGNORED, REPLACED"),
+  ...WHERE,
 };
 const SPAN: Field = { type: "text", is: "How far back. Default: hour", oneOf: Object.keys(SPANS) };
 const DRY_RUN: Field = { type: "boolean", is: "Only count. Default: false" };
 const ID: Field = { type: "text", is: "The id of a task", required: true };
 const QUEUE: Field = { type: "text", is: "The queue's name", required: true };
 const ENTRY: Field = { type: "text", is: "The name under which the entry was put at run time", required: true };
+const LETTERS: Fields = {
+  queue: texts("Queues that they came from"),
+  task: FILTER["task"] as Field,
+  error: { type: "text", is: "A part of the reason or of the error's name, in upper or lower case" },
+  from: FILTER["from"] as Field,
+  to: FILTER["to"] as Field,
+};
+const CHOSEN_LETTERS: Fields = {
+  ids: texts("Ids of tasks, or the broker's of messages. Without them: all that match the filter"),
+  ...LETTERS,
+  dryRun: DRY_RUN,
+};
+const WORKFLOW = "The id of a workflow, or of a group";
 const CHOSEN: Fields = {
   ids: texts(
     "Ids of tasks. Without them: all whose latest entry in the journal matches the filter, of which something has to be given",
@@ -61,12 +79,6 @@ const spanOf = (input: Input): Span => (input["span"] ?? "hour") as Span;
 
 /** Which were checked against the fields. */
 const as = <T>(input: Input): T => input as unknown as T;
-
-function idsOf(input: Input): readonly string[] {
-  const ids = input["ids"] as readonly string[];
-  if (ids.length > 0) return ids;
-  throw new ImproperlyConfigured("ids", "must be at least one");
-}
 
 export const OPERATIONS: readonly Operation[] = [
   {
@@ -122,9 +134,13 @@ export const OPERATIONS: readonly Operation[] = [
     name: "failures",
     path: "/failures",
     changes: false,
-    is: "What failed in the last hour, day or week, grouped by task and error, the most frequent first, with how many in each step of the span.",
-    input: { span: SPAN, task: { type: "text", is: "Of this task alone" } },
-    run: async (data, input) => whole(await data.failures(spanOf(input), NOW, input["task"] as string | undefined)),
+    is: "What failed, grouped by task and error, the most frequent first, with how often, the first, the last, and an example.",
+    input: {
+      ...WHERE,
+      from: { ...SINCE, is: `${SINCE.is}. Default: 1h` },
+      limit: { type: "integer", is: "So many groups at most. Default: 50", min: 1, max: 1000 },
+    },
+    run: (data, input) => data.failureGroups(as<FailuresQuery>(input)),
   },
   {
     name: "dlq_list",
@@ -132,9 +148,8 @@ export const OPERATIONS: readonly Operation[] = [
     changes: false,
     is: "Dead letters with their reasons and bodies. Meanwhile they are hidden from others who look.",
     input: {
-      queue: { type: "text", is: "The queue that they came from. Default: all" },
-      task: { type: "text", is: "A task's name, or a pattern such as media.*" },
-      reason: { type: "text", is: "A part of the reason or of the error's name" },
+      ...LETTERS,
+      id: texts("Ids of tasks, or the broker's of messages"),
       limit: { type: "integer", is: "So many at most. Default: 100", min: 1, max: 1000 },
     },
     run: (data, input) => data.deadLetters(input),
@@ -148,13 +163,36 @@ export const OPERATIONS: readonly Operation[] = [
     run: (data) => data.beat(),
   },
   {
-    name: "registered",
+    name: "inspect_registered",
     path: "/registered",
     changes: false,
     is: "The tasks of the app, with the JSON Schema of their arguments where they have one.",
     input: {},
     run: async (data) => data.registered(),
   },
+  ...(
+    [
+      [
+        "active",
+        "What runs, by worker: of long-lived ones as they said last, of functions what runs for longer than some seconds.",
+      ],
+      ["reserved", "What long-lived workers have fetched and not begun."],
+      ["scheduled", "How many messages wait in each queue for their time."],
+      ["stats", "The long-lived workers, as they said last."],
+      ["ping", "The long-lived workers that are there, and how long ago each said so, in seconds."],
+      ["conf", "The settings of the app, without passwords."],
+      ["functions", "The functions of Lambda that run the tasks, and their last hour."],
+    ] as const
+  ).map(
+    ([name, is]): Operation => ({
+      name: `inspect_${name}`,
+      path: `/inspect/${name}`,
+      changes: false,
+      is,
+      input: {},
+      run: (data) => data.inspect(name),
+    }),
+  ),
   {
     name: "call",
     path: "/tasks",
@@ -187,8 +225,12 @@ export const OPERATIONS: readonly Operation[] = [
     changes: true,
     long: true,
     is: "Runs failed tasks again, each under its own id. Those that have not failed are left out, and told of in `failed`.",
-    input: { ids: { ...texts("Ids of tasks"), required: true } },
-    run: (data, input, doing) => data.actions.retry(idsOf(input), doing),
+    input: {
+      ids: texts("Ids of tasks"),
+      workflow: { type: "text", is: `${WORKFLOW}, in place of ids: all of it that failed` },
+      dryRun: DRY_RUN,
+    },
+    run: (data, input, doing) => data.actions.retry(as<ChosenInWorkflow>(input), doing),
   },
   {
     name: "retry_failed",
@@ -214,7 +256,11 @@ export const OPERATIONS: readonly Operation[] = [
     destroys: true,
     long: true,
     is: "Keeps tasks from starting. With `terminate` the signal of a run that is under way is aborted, too.",
-    input: { ...CHOSEN, terminate: { type: "boolean", is: "Abort runs that are under way. Default: false" } },
+    input: {
+      ...CHOSEN,
+      workflow: { type: "text", is: `${WORKFLOW}, in place of ids and filter: all of it that has not ended` },
+      terminate: { type: "boolean", is: "Abort runs that are under way. Default: false" },
+    },
     run: (data, { terminate = false, ...chosen }, doing) =>
       data.actions.revoke(as<Chosen>(chosen), terminate as boolean, doing),
   },
@@ -229,7 +275,7 @@ export const OPERATIONS: readonly Operation[] = [
     run: (data, chosen, doing) => data.actions.forget(as<Chosen>(chosen), doing),
   },
   {
-    name: "pause",
+    name: "control_pause",
     path: "/queues/{queue}/pause",
     changes: true,
     is: "Nothing more of a queue is begun until it is resumed. What runs, runs on.",
@@ -237,7 +283,7 @@ export const OPERATIONS: readonly Operation[] = [
     run: async (data, { queue }, doing) => void (await data.actions.pause(queue as string, doing)),
   },
   {
-    name: "resume",
+    name: "control_resume",
     path: "/queues/{queue}/resume",
     changes: true,
     is: "Ends a pause.",
@@ -254,12 +300,24 @@ export const OPERATIONS: readonly Operation[] = [
     run: async (data, { queue }, doing) => ({ count: (await data.actions.purge(queue as string, doing)) ?? null }),
   },
   {
-    name: "shutdown",
+    name: "control_shutdown",
     path: "/workers/{worker}/shutdown",
     changes: true,
     is: "Stops a long-lived worker as SIGTERM does: it ends what it runs, and takes nothing more.",
     input: { worker: { type: "text", is: "The worker's name", required: true } },
     run: async (data, { worker }, doing) => void (await data.actions.shutdown(worker as string, doing)),
+  },
+  {
+    name: "control_rate_limit",
+    path: "/rates/{task}",
+    changes: true,
+    is: "Changes how often a task that declares a rateLimit may start, over all workers, within seconds.",
+    input: {
+      task: { type: "text", is: "The task's name", required: true },
+      rate: { type: "scalar", is: 'Such as "10/m", a number a second, or "none": as it is declared', required: true },
+    },
+    run: async (data, { task, rate }, doing) =>
+      void (await data.actions.rateLimit(task as string, rate === "none" ? null : (rate as string | number), doing)),
   },
   {
     name: "dlq_redrive",
@@ -268,12 +326,11 @@ export const OPERATIONS: readonly Operation[] = [
     long: true,
     is: "Sends dead letters back to their queue, with other arguments where some are given.",
     input: {
-      queue: { type: "text", is: "The queue that they came from", required: true },
-      ids: { ...texts("Ids of tasks, or the broker's of messages"), required: true },
+      ...CHOSEN_LETTERS,
       args: { type: "list", is: "In place of the positional arguments that the message has" },
       kwargs: { type: "object", is: "In place of the keyword arguments that the message has" },
     },
-    run: (data, input, doing) => data.actions.redrive(input["queue"] as string, idsOf(input), input, doing),
+    run: (data, input, doing) => data.actions.redrive(as<ChosenLetters>(input), doing),
   },
   {
     name: "dlq_delete",
@@ -282,11 +339,8 @@ export const OPERATIONS: readonly Operation[] = [
     destroys: true,
     long: true,
     is: "Deletes dead letters, for ever.",
-    input: {
-      queue: { type: "text", is: "The queue that they came from", required: true },
-      ids: { ...texts("Ids of tasks, or the broker's of messages"), required: true },
-    },
-    run: (data, input, doing) => data.actions.deleteLetters(input["queue"] as string, idsOf(input), doing),
+    input: CHOSEN_LETTERS,
+    run: (data, input, doing) => data.actions.deleteLetters(as<ChosenLetters>(input), doing),
   },
   {
     name: "beat_run",

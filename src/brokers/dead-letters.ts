@@ -30,14 +30,19 @@ export interface DeadLetter {
 
 /** Which letters are meant: those that match all that is given. */
 export interface DeadLetterFilter {
-  /** A task's name, or a pattern such as `media.*`. */
-  readonly task?: string | undefined;
+  /** Tasks' names, or patterns such as `media.*`. */
+  readonly task?: readonly string[] | undefined;
   /** A part of the reason or of the error's name, in upper or lower case. */
-  readonly reason?: string | undefined;
-  /** Not before this: when it became a dead letter, or where nobody wrote that, when it was sent. In milliseconds since the epoch. */
-  readonly since?: number | undefined;
-  /** The id of the task, or the broker's of the message. */
-  readonly id?: string | undefined;
+  readonly error?: string | undefined;
+  /**
+   * From this instant on, in milliseconds since the epoch, by when it became a dead letter, or where nobody wrote that, when
+   * it was sent.
+   */
+  readonly from?: number | undefined;
+  /** Before this instant. */
+  readonly to?: number | undefined;
+  /** Ids of tasks, or the broker's of messages. */
+  readonly id?: readonly string[] | undefined;
 }
 
 export interface RedriveOptions {
@@ -78,6 +83,7 @@ export async function* takeDeadLetters(
 ): AsyncGenerator<DeadLetter, void, undefined> {
   const seen = new Map<string, Delivery>();
   const dead = deadLetterQueue(queue);
+  const matches = matcher(filter);
   if (!(await broker.queues()).includes(dead)) return;
   try {
     for (;;) {
@@ -90,7 +96,7 @@ export async function* takeDeadLetters(
       if (fresh.length === 0) return;
       for (const delivery of fresh) {
         const letter = readDeadLetter(delivery, queue);
-        if (matches(letter, filter)) yield letter;
+        if (matches(letter)) yield letter;
       }
     }
   } finally {
@@ -154,12 +160,21 @@ function toDate(text: string): Date | undefined {
   }
 }
 
-function matches(letter: DeadLetter, { task, reason, since, id }: DeadLetterFilter): boolean {
-  if (task !== undefined && !(letter.task !== undefined && matchGlob(task)(letter.task))) return false;
-  const said = `${letter.error ?? ""} ${letter.reason ?? ""}`.toLowerCase();
-  if (reason !== undefined && !said.includes(reason.toLowerCase())) return false;
-  if (since !== undefined && (letter.deadAt ?? letter.sentAt ?? new Date(0)).getTime() < since) return false;
-  return id === undefined || letter.id === id || letter.delivery.messageId === id;
+/** Whether a letter is meant. */
+function matcher({ task, error, from, to, id }: DeadLetterFilter): (letter: DeadLetter) => boolean {
+  const patterns = task?.map(matchGlob);
+  const sought = error?.toLowerCase();
+  const ids = id && new Set(id);
+  return (letter) => {
+    const at = (letter.deadAt ?? letter.sentAt ?? new Date(0)).getTime();
+    return (
+      (patterns === undefined || patterns.some((matches) => letter.task !== undefined && matches(letter.task))) &&
+      (sought === undefined || `${letter.error ?? ""} ${letter.reason ?? ""}`.toLowerCase().includes(sought)) &&
+      (from === undefined || at >= from) &&
+      (to === undefined || at < to) &&
+      (ids === undefined || ids.has(letter.delivery.messageId) || (letter.id !== undefined && ids.has(letter.id)))
+    );
+  };
 }
 
 /**

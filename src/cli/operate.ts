@@ -1,7 +1,6 @@
 /** An operator's commands: words around `app.control`, `app.journal` and `app.workflow`. */
-import { createInterface } from "node:readline/promises";
 import { setTimeout as sleep } from "node:timers/promises";
-import { type Command, InvalidArgumentError, Option } from "commander";
+import { type Command, Option } from "commander";
 import type { Lovage } from "../app.ts";
 import { clip, harmlessLine } from "../brief.ts";
 import type { RetriedFailures } from "../control/control.ts";
@@ -11,9 +10,23 @@ import { ImproperlyConfigured, LovageError } from "../errors.ts";
 import type { JournalEntry } from "../journal/entry.ts";
 import type { JournalQuery } from "../journal/query.ts";
 import type { WorkflowTask } from "../journal/workflow.ts";
+import { ask, declined } from "./ask.ts";
 import { EXIT, EXIT_HELP } from "./exit.ts";
 import { loadSharedApp } from "./load.ts";
-import { appOption, listOption, parseCount, readTime } from "./options.ts";
+import {
+  appOption,
+  byOption,
+  fromOption,
+  given,
+  jsonOption,
+  limitOption,
+  listOption,
+  queueOption,
+  taskOption,
+  toOption,
+  watchOption,
+  yesOption,
+} from "./options.ts";
 import { complain, print, table, toJson } from "./output.ts";
 
 interface AppOptions {
@@ -25,7 +38,7 @@ interface AppOptions {
 interface FilterOptions {
   readonly state?: readonly string[];
   readonly task?: readonly string[];
-  readonly queues?: readonly string[];
+  readonly queue?: readonly string[];
   readonly worker?: readonly string[];
   readonly root?: readonly string[];
   readonly text?: string;
@@ -33,33 +46,6 @@ interface FilterOptions {
   readonly to?: number;
   readonly limit?: number;
 }
-
-const UNITS: Readonly<Record<string, number>> = { "": 1, s: 1, m: 60, min: 60, h: 3600, d: 86_400 };
-
-/** So long ago (`3600`, `90s`, `30m`, `2h`, `7d`), or a time in ISO 8601. In milliseconds since the epoch. */
-function parseInstant(value: string): number {
-  const [, number = "", unit = ""] = /^(\d+(?:\.\d+)?)\s*(s|m|min|h|d)?$/.exec(value.trim()) ?? [];
-  if (number !== "") return Date.now() - Number(number) * (UNITS[unit] ?? 1) * 1000;
-  const time = readTime(value);
-  if (time === undefined) throw new InvalidArgumentError("It must be a time in ISO 8601, or so long ago: 30m, 2h, 7d.");
-  return time;
-}
-
-const jsonOption = () => new Option("--json", "as JSON").default(false);
-const watchOption = () => new Option("--watch", "again every two seconds, until Ctrl-C").default(false);
-const byOption = () => new Option("--by <name>", "who does it, for the journal (default: the caller)");
-const yesOption = () => new Option("-y, --yes", "do not ask").default(false);
-const fromOption = () =>
-  new Option("--from <time>", "from then on: so long ago as 30m, 2h, 7d, or a time in ISO 8601").argParser(
-    parseInstant,
-  );
-const toOption = () => new Option("--to <time>", "before then").argParser(parseInstant);
-const limitOption = (most?: number) => {
-  const option = new Option("--limit <n>", "so many at most").argParser(parseCount);
-  return most === undefined ? option : option.default(most);
-};
-const taskOption = () => listOption("--task <names>", "tasks, or patterns such as media.*");
-const queueOption = () => listOption("-Q, --queues <names>", "queues");
 
 function filters(command: Command, most?: number): Command {
   return command
@@ -79,15 +65,11 @@ function filters(command: Command, most?: number): Command {
 const watched = (command: Command): Command =>
   command.addOption(appOption()).addOption(jsonOption()).addOption(watchOption()).addHelpText("after", EXIT_HELP);
 
-/** Without what was not given: the app refuses what it does not know. */
-const given = <T extends object>(options: T): { readonly [K in keyof T]: Exclude<T[K], undefined> } =>
-  Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as never;
-
-const queryOf = ({ state, task, queues, worker, root, text, from, to, limit }: FilterOptions): JournalQuery =>
+const queryOf = ({ state, task, queue, worker, root, text, from, to, limit }: FilterOptions): JournalQuery =>
   given({
     state: state?.map((one) => one.toUpperCase()),
     task,
-    queue: queues,
+    queue,
     worker,
     root,
     text,
@@ -144,17 +126,6 @@ async function repeatedly({ watch }: AppOptions, look: () => Promise<void>): Pro
     await look();
     if (watch) await sleep(2000);
   } while (watch);
-}
-
-async function ask(question: string, yes: boolean): Promise<boolean> {
-  if (yes) return true;
-  if (!process.stdin.isTTY) throw new ImproperlyConfigured("--yes", "is needed where nobody can be asked");
-  const terminal = createInterface({ input: process.stdin, output: process.stderr });
-  try {
-    return /^y(es)?$/i.test((await terminal.question(harmlessLine(`${question} Are you sure? (yes/NO) `))).trim());
-  } finally {
-    terminal.close();
-  }
 }
 
 // ── the commands ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -553,11 +524,6 @@ function forgetCommand(program: Command): void {
     });
 }
 
-function declined(): void {
-  print("Nothing was done.");
-  process.exitCode = EXIT.failure;
-}
-
 function retryCommand(program: Command): void {
   program
     .command("retry")
@@ -585,12 +551,12 @@ Examples:
   $ lovage retry -A ./tasks.ts --failed --from 2h --yes`,
     )
     .action(async (ids: string[], options: RetryCommandOptions) => {
-      const { app: module, failed, task, queues, error, from, to, limit, dryRun, yes, by, json } = options;
+      const { app: module, failed, task, queue, error, from, to, limit, dryRun, yes, by, json } = options;
       if (failed === ids.length > 0)
         throw new ImproperlyConfigured("--failed", "or ids say which tasks are meant: give one of the two");
       await using app = await loadSharedApp(module);
       if (!failed) return await retryEach(app, ids, by);
-      const filter = given({ task, queue: queues, error, from, to, limit });
+      const filter = given({ task, queue, error, from, to, limit });
       const counted = await app.control.retryFailed({ ...filter, dryRun: true } as never);
       if (dryRun || counted.count === 0) return sayRetried(counted, json ?? false, "Would run");
       if (!json) sayRetried(counted, false, "Failed and can be run");

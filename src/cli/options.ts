@@ -86,3 +86,36 @@ export function readTime(value: string): number | undefined {
     return undefined;
   }
 }
+
+const UNITS: Readonly<Record<string, number>> = { "": 1, s: 1, m: 60, min: 60, h: 3600, d: 86_400 };
+
+/** So long ago (`3600`, `90s`, `30m`, `2h`, `7d`), or a time in ISO 8601. In milliseconds since the epoch. */
+function parseInstant(value: string): number {
+  const [, number = "", unit = ""] = /^(\d+(?:\.\d+)?)\s*(s|m|min|h|d)?$/.exec(value.trim()) ?? [];
+  if (number !== "") return Date.now() - Number(number) * (UNITS[unit] ?? 1) * 1000;
+  const time = readTime(value);
+  if (time === undefined) throw new InvalidArgumentError("It must be a time in ISO 8601, or so long ago: 30m, 2h, 7d.");
+  return time;
+}
+
+// ── the same words, wherever they are asked for ─────────────────────────────────────────────────────────────────────
+
+export const jsonOption = () => new Option("--json", "as JSON").default(false);
+export const watchOption = () => new Option("--watch", "again every two seconds, until Ctrl-C").default(false);
+export const byOption = () => new Option("--by <name>", "who does it, for the journal (default: the caller)");
+export const yesOption = () => new Option("-y, --yes", "do not ask").default(false);
+export const fromOption = () =>
+  new Option("--from <time>", "from then on: so long ago as 30m, 2h, 7d, or a time in ISO 8601").argParser(
+    parseInstant,
+  );
+export const toOption = () => new Option("--to <time>", "before then").argParser(parseInstant);
+export const limitOption = (most?: number) => {
+  const option = new Option("--limit <n>", "so many at most").argParser(parseCount);
+  return most === undefined ? option : option.default(most);
+};
+export const taskOption = () => listOption("--task <names>", "tasks, or patterns such as media.*");
+export const queueOption = (which = "queues") => listOption("-Q, --queue <names>", which);
+
+/** Without what was not given: the app refuses what it does not know. */
+export const given = <T extends object>(options: T): { readonly [K in keyof T]: Exclude<T[K], undefined> } =>
+  Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as never;

@@ -1,13 +1,13 @@
 /** `lovage queues` and `lovage purge`: what waits in the queues, and the end of it. */
-import { createInterface } from "node:readline/promises";
 import type { Command } from "commander";
 import { harmlessLine } from "../brief.ts";
 import type { Lovage } from "../app.ts";
 import { deadLetterQueue, isDeadLetterQueue, type QueueSize } from "../brokers/broker.ts";
-import { ImproperlyConfigured, QueueNotFound } from "../errors.ts";
-import { EXIT, EXIT_HELP } from "./exit.ts";
+import { QueueNotFound } from "../errors.ts";
+import { ask, declined } from "./ask.ts";
+import { EXIT_HELP } from "./exit.ts";
 import { loadSharedApp } from "./load.ts";
-import { appOption, listOption } from "./options.ts";
+import { appOption, listOption, yesOption } from "./options.ts";
 import { table, toJson, withProgress, print } from "./output.ts";
 
 export function queuesCommand(program: Command): void {
@@ -51,6 +51,7 @@ function allQueues(app: Lovage, existing: readonly string[]): readonly string[] 
 interface PurgeCommandOptions {
   readonly app: string;
   readonly queues?: readonly string[];
+  readonly yes: boolean;
   readonly force: boolean;
 }
 
@@ -60,14 +61,15 @@ export function purgeCommand(program: Command): void {
     .description("delete all messages of queues, for ever")
     .addOption(appOption())
     .addOption(listOption("-Q, --queues <names>", "queues to purge (default: all of taskQueues)"))
-    .option("-f, --force", "do not ask", false)
+    .addOption(yesOption())
+    .option("-f, --force", "the same, as Celery has it", false)
     .addHelpText(
       "after",
       `${EXIT_HELP} An answer other than yes is 1.
 
 Examples:
   $ lovage purge -A ./tasks.ts
-  $ lovage purge -A ./tasks.ts -Q media,media-dlq -f`,
+  $ lovage purge -A ./tasks.ts -Q media,media-dlq --yes`,
     )
     .action(async (options: PurgeCommandOptions) => {
       await using app = await loadSharedApp(options.app);
@@ -80,32 +82,19 @@ Examples:
           remedy: `there are ${allQueues(app, existing).join(", ")}`,
         });
       }
-      if (!options.force && !(await confirm(queues))) {
-        print("Nothing was purged.");
-        process.exitCode = EXIT.failure;
-        return;
-      }
+      const sizes = await Promise.all(
+        queues.filter((queue) => existing.includes(queue)).map((queue) => broker.size(queue)),
+      );
+      const count = sizes.reduce((sum, { ready, delayed, inFlight }) => sum + ready + delayed + inFlight, 0);
+      const question = `${messages(count)} of ${queues.join(", ")} will be deleted, for ever.`;
+      if (!(await ask(question, options.yes || options.force))) return declined();
       for (const queue of queues) {
-        const count = existing.includes(queue)
+        const purged = existing.includes(queue)
           ? await withProgress((seconds) => `Purging ${queue}: ${seconds} s`, app.control.purge(queue))
           : 0;
-        print(`Purged ${count ?? "all"} ${count === 1 ? "message" : "messages"} from ${harmlessLine(queue)}.`);
+        print(`Purged ${messages(purged)} from ${harmlessLine(queue)}.`);
       }
     });
 }
 
-/** Asks on the terminal whether what is to be deleted may be. Throws `ImproperlyConfigured` where there is none. */
-export async function confirm(queues: readonly string[], what = "All messages of"): Promise<boolean> {
-  if (!process.stdin.isTTY) {
-    throw new ImproperlyConfigured("--force", "is needed where nobody can be asked: a purge cannot be undone");
-  }
-  const terminal = createInterface({ input: process.stdin, output: process.stderr });
-  try {
-    const answer = await terminal.question(
-      harmlessLine(`${what} ${queues.join(", ")} will be deleted. Are you sure? (yes/NO) `),
-    );
-    return /^y(es)?$/i.test(answer.trim());
-  } finally {
-    terminal.close();
-  }
-}
+const messages = (count: number | undefined): string => `${count ?? "all"} ${count === 1 ? "message" : "messages"}`;

@@ -1,5 +1,4 @@
 /** What `app.control` is: an operator's questions and actions. What does them is loaded at the first. */
-import type { DeadLetterFilter } from "../brokers/dead-letters.ts";
 import type { Engine } from "../engine.ts";
 import type { JournalSpan } from "../journal/query.ts";
 import type { Inspect } from "./inspect.ts";
@@ -27,6 +26,8 @@ export interface RetryFailed extends JournalSpan, Acting {
   readonly limit?: number;
   /** Only count. Default false. */
   readonly dryRun?: boolean;
+  /** Is told how many were sent so far. */
+  readonly progress?: (count: number) => void;
 }
 
 /** Why a task cannot be run again by its id. */
@@ -57,14 +58,27 @@ export interface ShownLetter {
   readonly body: string;
 }
 
-export interface LettersOf extends DeadLetterFilter {
+/** Which dead letters are meant: those that match all that is given, by when they became dead letters. A list means one of these. */
+export interface LettersOf extends JournalSpan {
   /** Queues that they came from. Default: all that have any. */
-  readonly queues?: readonly string[] | undefined;
+  readonly queue?: string | readonly string[];
+  /** A task's name, or a pattern such as `media.*`. */
+  readonly task?: string | readonly string[];
+  /** A part of the reason or of the error's name, in upper or lower case. */
+  readonly error?: string;
+  /** The id of the task, or the broker's of the message. */
+  readonly id?: string | readonly string[];
+  /** So many at most. Default: all. */
+  readonly limit?: number;
 }
 
 export interface ChangeLetters extends LettersOf, Acting {
   /** Only count. Default false. */
   readonly dryRun?: boolean;
+  /** Is told of each letter that it was done to. */
+  readonly each?: (letter: ShownLetter) => void;
+  /** Ends it behind the letter in hand. What was done by then is returned. */
+  readonly signal?: AbortSignal;
 }
 
 export interface RedriveLetters extends ChangeLetters {

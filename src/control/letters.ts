@@ -1,30 +1,17 @@
 /** Dead letters, as an operator asks for them. */
 import { type Broker, deadLetterQueue, isDeadLetterQueue } from "../brokers/broker.ts";
-import {
-  type DeadLetter,
-  type DeadLetterFilter,
-  discard,
-  redrive,
-  takeDeadLetters,
-  type Texts,
-} from "../brokers/dead-letters.ts";
+import { type DeadLetter, discard, redrive, takeDeadLetters, type Texts } from "../brokers/dead-letters.ts";
 import type { Engine } from "../engine.ts";
 import { ImproperlyConfigured, LovageError } from "../errors.ts";
+import { instant, rangeOf } from "../journal/query.ts";
+import { boolean, fail, integer, names, object, options, type Parse, shape, signal, text } from "../parse.ts";
 import { noteAction, whoIs } from "./who.ts";
-import type {
-  Acting,
-  ChangedLetters,
-  ChangeLetters,
-  DeadLetters,
-  LettersOf,
-  RedriveLetters,
-  ShownLetter,
-} from "./control.ts";
+import type { Acting, ChangedLetters, ChangeLetters, DeadLetters, RedriveLetters, ShownLetter } from "./control.ts";
 import { fitted } from "../tasks/publish.ts";
 import { queuesOf } from "./inspect.ts";
 
 /** What may stand in the place of a text that is too large. */
-export const textsOf = (engine: Engine): Texts => ({
+const textsOf = (engine: Engine): Texts => ({
   whole: (body) => engine.wholeText(body),
   fit: (queue, message, text) => fitted(engine, queue, message, text),
 });
@@ -32,16 +19,10 @@ export const textsOf = (engine: Engine): Texts => ({
 const originOf = (dead: string): string => dead.replace(/-dlq(\.fifo)?$/, "$1");
 
 /** The queues whose dead letters are meant. Throws `ImproperlyConfigured` for the name of a dead-letter queue. */
-export async function queuesWithLetters(
-  engine: Engine,
-  given: readonly string[] | undefined,
-): Promise<readonly string[]> {
+async function queuesWithLetters(engine: Engine, given: readonly string[] | undefined): Promise<readonly string[]> {
   for (const queue of given ?? []) {
     if (isDeadLetterQueue(queue))
-      throw new ImproperlyConfigured(
-        "--queues",
-        `names the queue that they came from: ${originOf(queue)}, not ${queue}`,
-      );
+      throw new ImproperlyConfigured("queue", `names the queue that they came from: ${originOf(queue)}, not ${queue}`);
   }
   if (given !== undefined) return given;
   const existing = await (await engine.broker()).queues();
@@ -63,7 +44,7 @@ const shown = ({ queue, delivery, task, id, error, reason, deliveries, sentAt, d
 });
 
 /** The journal is told what was done to a letter. */
-export const noteLetter = (
+const noteLetter = (
   engine: Engine,
   action: "redrive" | "deleteDeadLetter",
   { id, task, queue, delivery }: DeadLetter,
@@ -76,35 +57,80 @@ export const noteLetter = (
     given,
   );
 
+/** What is asked, checked. */
+interface Which {
+  readonly queue?: readonly string[];
+  readonly task?: readonly string[];
+  readonly error?: string;
+  readonly id?: readonly string[];
+  readonly from?: number;
+  readonly to?: number;
+  readonly limit?: number;
+}
+
+interface Given extends Which {
+  readonly dryRun?: boolean;
+  readonly by?: string;
+  readonly each?: (letter: ShownLetter) => void;
+  readonly signal?: AbortSignal;
+}
+
+interface GivenRedrive extends Given {
+  readonly args?: readonly unknown[];
+  readonly kwargs?: Readonly<Record<string, unknown>>;
+}
+
+const list: Parse<readonly unknown[]> = (value, at) => (Array.isArray(value) ? value : fail(at, "a list", value));
+const callback: Parse<(letter: ShownLetter) => void> = (value, at) =>
+  typeof value === "function" ? (value as (letter: ShownLetter) => void) : fail(at, "a function", value);
+
+const WHICH = { queue: names, task: names, error: text, id: names, from: instant, to: instant, limit: integer(0) };
+const CHANGE = { ...WHICH, dryRun: boolean, by: text, each: callback, signal };
+const listShape = shape<Which>(WHICH, {});
+const deleteShape = shape<Given>(CHANGE, {});
+const redriveShape = shape<GivenRedrive>({ ...CHANGE, args: list, kwargs: object }, {});
+
 export function createLetters(engine: Engine): DeadLetters {
-  async function* taken({
-    queues,
-    ...filter
-  }: LettersOf): AsyncGenerator<readonly [Broker, DeadLetter], void, undefined> {
+  /** Throws `ImproperlyConfigured` for what is no filter. */
+  function check<T extends Which>(parse: Parse<T>, filter: object, at: string): T {
+    const given = options(parse, filter, `deadLetters.${at}`, '{ task: "media.*", error: "Timeout" }');
+    if (given.error === "") throw new ImproperlyConfigured("error", "must not be empty");
+    return { ...given, ...rangeOf(`deadLetters.${at}`, given, engine.clock.now()) };
+  }
+
+  async function* taken(given: Which): AsyncGenerator<readonly [Broker, DeadLetter], void, undefined> {
+    const { queue, limit = Number.POSITIVE_INFINITY, ...filter } = given;
     const broker = await engine.broker();
-    for (const queue of await queuesWithLetters(engine, queues))
-      for await (const letter of takeDeadLetters(broker, queue, filter satisfies DeadLetterFilter))
+    let count = 0;
+    for (const name of await queuesWithLetters(engine, queue)) {
+      if (count >= limit) return;
+      for await (const letter of takeDeadLetters(broker, name, filter)) {
         yield [broker, letter];
+        if (++count >= limit) break;
+      }
+    }
   }
 
   async function change(
-    filter: ChangeLetters,
+    given: Given,
     action: Parameters<typeof noteLetter>[1],
     act: (broker: Broker, letter: DeadLetter) => Promise<void>,
   ): Promise<ChangedLetters> {
-    const { dryRun = false, by, ...rest } = filter;
+    const { dryRun = false, by, each, signal: until } = given;
     const acting = by === undefined ? undefined : { by };
     // A name that is none is refused before anything is done.
     await whoIs(engine, acting);
     const failed: { readonly letter: ShownLetter; readonly error: unknown }[] = [];
     let count = 0;
-    for await (const [broker, letter] of taken(rest)) {
+    for await (const [broker, letter] of taken(given)) {
+      if (until?.aborted) break;
       try {
         if (!dryRun) {
           await act(broker, letter);
           await noteLetter(engine, action, letter, acting);
         }
         count++;
+        each?.(shown(letter));
       } catch (error) {
         failed.push({ letter: shown(letter), error });
       }
@@ -114,17 +140,20 @@ export function createLetters(engine: Engine): DeadLetters {
 
   return {
     async *list(filter = {}) {
-      for await (const [, letter] of taken(filter)) yield shown(letter);
+      for await (const [, letter] of taken(check(listShape, filter, "list"))) yield shown(letter);
     },
-    redrive({ args, kwargs, ...filter }: RedriveLetters = {}) {
+    async redrive(filter: RedriveLetters = {}) {
+      const given = check(redriveShape, filter, "redrive");
+      const { args, kwargs } = given;
       const sentBack = new Set<string>();
-      return change(filter, "redrive", async (broker, letter) => {
+      return change(given, "redrive", async (broker, letter) => {
         const what = letter.id ?? letter.delivery.body;
         if (sentBack.has(what)) throw new LovageError("it was sent back, and has come again");
         await redrive(broker, letter, { now: engine.clock.now(), args, kwargs, texts: textsOf(engine) });
         sentBack.add(what);
       });
     },
-    delete: (filter: ChangeLetters = {}) => change(filter, "deleteDeadLetter", discard),
+    delete: async (filter: ChangeLetters = {}) =>
+      change(check(deleteShape, filter, "delete"), "deleteDeadLetter", discard),
   };
 }

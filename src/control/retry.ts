@@ -92,6 +92,7 @@ interface Given extends Pick<JournalQuery, "from" | "to" | "task" | "queue" | "l
   readonly error?: string;
   readonly dryRun?: boolean;
   readonly by?: string;
+  readonly progress?: (count: number) => void;
 }
 
 const anything: Parse<never> = (value) => value as never;
@@ -105,6 +106,7 @@ const givenShape = shape<Given>(
     limit: integer(0),
     dryRun: boolean,
     by: text,
+    progress: anything,
   },
   {},
 );
@@ -116,7 +118,7 @@ export async function retryMany(
   told: (sent: readonly { readonly id: string; readonly task: string; readonly queue: string }[]) => Promise<void>,
 ): Promise<RetriedFailures> {
   const given = options(givenShape, filter, "retryFailed", '{ task: "media.*", dryRun: true }');
-  const { error, dryRun = false, limit = Number.POSITIVE_INFINITY, by: _, ...query } = given;
+  const { error, dryRun = false, limit = Number.POSITIVE_INFINITY, by: _, progress, ...query } = given;
   if (error === "") throw new ImproperlyConfigured("retryFailed.error", "must not be empty");
   const { matches, from, to } = checkFind({ ...query, state: FAILURE }, engine.clock.now());
   const store = await engine.journal();
@@ -149,6 +151,7 @@ export async function retryMany(
     count += sending.length;
     for (const { task } of sending) tasks[task] = (tasks[task] ?? 0) + 1;
     if (sent.length > 0) await told(sent);
+    progress?.(count);
   }
 
   /** The row is the truth: it may have failed again since, in another way or at another time. */

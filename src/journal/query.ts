@@ -48,7 +48,7 @@ export interface SummaryQuery extends JournalSpan, Pick<JournalFilter, "task" | 
   readonly step?: number;
 }
 
-const instant: Parse<number> = (value, at) => {
+export const instant: Parse<number> = (value, at) => {
   const time = value instanceof Date ? value.getTime() : value;
   return typeof time === "number" && !Number.isNaN(time)
     ? time
@@ -93,7 +93,7 @@ export interface Range {
 }
 
 /** All that is kept where no `from` is given; and what is told of by clocks that are ahead, where no `to` is. */
-function rangeOf(at: string, { from = Number.NEGATIVE_INFINITY, to }: Span, now: number): Range {
+export function rangeOf(at: string, { from = Number.NEGATIVE_INFINITY, to }: Span, now: number): Range {
   if (from < (to ?? Math.max(now, from + 1))) return { from, to: to ?? Number.POSITIVE_INFINITY };
   const shown = (time: number) => (Math.abs(time) <= 8.64e15 ? new Date(time).toISOString() : String(time));
   throw new ImproperlyConfigured(

@@ -1,6 +1,8 @@
 /** The board's API, and who may use it. Its pages are looked at in a browser by `browser.test.ts`. */
 import { Lovage, Reject } from "lovage";
 import { type Board, type BoardOptions, createBoard } from "lovage/board";
+import type { Command } from "commander";
+import { createProgram } from "../../src/cli/program.ts";
 import { inPath } from "../../src/board/openapi.ts";
 import { OPERATIONS } from "../../src/board/operations.ts";
 import { beforeEach, describe, expect, test } from "vitest";
@@ -46,7 +48,8 @@ describe.each(stores)("what is asked and done on %s", (_, start) => {
     await t.drain();
     const groups = await read(ask(board, "/api/failures"));
     expect(groups).toMatchObject([{ task: "shop.charge", count: 3, error: { message: "order … was not charged" } }]);
-    expect(groups[0].spark.reduce((sum: number, one: number) => sum + one, 0)).toBe(3);
+    expect(await read(ask(board, "/api/failures?task=nobody.*"))).toEqual([]);
+    expect((await ask(board, "/api/failures?from=1h&to=2h")).status).toBe(400);
     isUp = true;
     const dry = await read(post(board, "/api/failures/retry", { task: "shop.charge", dryRun: true }));
     expect(dry).toEqual({ count: 3, tasks: { "shop.charge": 3 }, skipped: {} });
@@ -195,6 +198,16 @@ describe("the API's own description", () => {
     );
     expect(operations).toHaveLength(OPERATIONS.length + 1);
     for (const { name, changes } of OPERATIONS) expect(operations).toContainEqual([name, changes ? "post" : "get"]);
+    const lines = (command: Command): readonly string[] =>
+      command.commands.flatMap((one) => [one.name(), ...lines(one).map((name) => `${one.name()}_${name}`)]);
+    const commands = new Set(lines(createProgram()).map((name) => name.replaceAll("-", "_")));
+    // What the command line does by an option, or has no word for.
+    const others = ["retry_failed", "beat_run", "beat_put", "beat_pause", "beat_resume", "beat_remove"];
+    for (const { name } of OPERATIONS) if (!others.includes(name)) expect([...commands]).toContain(name);
+    for (const name of commands) {
+      if (/^(inspect|control|dlq)_/.test(name) && name !== "dlq_show" && name !== "inspect_queues")
+        expect(OPERATIONS.map((operation) => operation.name)).toContain(name);
+    }
     for (const { path, input } of OPERATIONS)
       for (const name of inPath(path)) expect(Object.keys(input)).toContain(name);
   });
@@ -217,7 +230,7 @@ test.each([
   ["/api/tasks?stat=FAILURE", "stat: is not known here; did you mean"],
   ["/api/tasks?from=yesterday", "from: must be a time in ISO 8601, milliseconds since the epoch, or so long ago"],
   ["/api/tasks?cursor=x", "cursor: must be the next of a page before"],
-  ["/api/failures?span=year", "span: must be one of hour, day, week"],
+  ["/api/status?span=year", "span: must be one of hour, day, week"],
   ["/api/tasks?from=1h&to=2h", "must be before to"],
 ])("%s is refused by a sentence", async (path, why) => {
   const answer = await ask(

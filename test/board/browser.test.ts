@@ -265,6 +265,8 @@ describe.skipIf(!started)("every action", () => {
     expect((await queue("mail")).deadLetters).toBe(3);
     await press(page, "Delete cannot be read", "Delete 1 letter");
     expect((await queue("mail")).deadLetters).toBe(2);
+    // The page without the one that is gone.
+    await expect.poll(() => page.locator("details").count()).toBe(2);
     await page.locator("details summary").first().click();
     await page.getByLabel("Positional arguments").first().fill('["ann@shop.example", "Your order"]');
     await press(page, "Redrive with these", "Redrive 1 letter");

@@ -123,7 +123,7 @@ test("what cannot be read says why, and leaves the rest alone", async () => {
   expect(page).toContain("the table journal does not exist: deploy it");
   expect(page).toContain("celery");
   const answer = await board(new Request("http://board.test/api/failures"));
-  expect([answer.status, await answer.text()]).toEqual([400, expect.stringContaining("does not exist")]);
+  expect([answer.status, await answer.text()]).toEqual([503, expect.stringContaining("does not exist")]);
   app.engine.journal = journal;
   expect((await status(board)).told).toHaveProperty("value");
 });

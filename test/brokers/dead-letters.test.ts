@@ -73,12 +73,13 @@ describe.each(stores)("on %s", (_, start) => {
     const broker = await app.engine.broker();
     expect(await collect(broker)).toHaveLength(121);
     const ids = async (filter: DeadLetterFilter) => (await collect(broker, filter)).map(({ id }) => id);
-    expect(await ids({ task: "media.*" })).toEqual(["media"]);
-    expect(await ids({ task: "media" })).toEqual([]);
-    expect(await ids({ reason: "TIME" })).toEqual(["media"]);
-    expect(await ids({ since })).toEqual(["media"]);
-    expect(await ids({ id: "id-7" })).toEqual(["id-7"]);
-    const [letter] = await collect(broker, { id: "id-7" });
+    expect(await ids({ task: ["tasks.nobody", "media.*"] })).toEqual(["media"]);
+    expect(await ids({ task: ["media"] })).toEqual([]);
+    expect(await ids({ error: "TIME" })).toEqual(["media"]);
+    expect(await ids({ from: since })).toEqual(["media"]);
+    expect(await ids({ to: since })).toHaveLength(120);
+    expect(await ids({ id: ["id-7", "id-8"] })).toEqual(["id-7", "id-8"]);
+    const [letter] = await collect(broker, { id: ["id-7"] });
     expect(letter).toMatchObject({
       queue: "celery",
       task: "tasks.refuse",
@@ -167,7 +168,7 @@ describe.each(stores)("on %s", (_, start) => {
     for (const n of [1, 2]) await refuse.applyAsync([n], { taskId: `id-${n}` });
     await t.drain();
     const broker = await app.engine.broker();
-    for await (const letter of takeDeadLetters(broker, "celery", { id: "id-1" }, { wait: 0 }))
+    for await (const letter of takeDeadLetters(broker, "celery", { id: ["id-1"] }, { wait: 0 }))
       await discard(broker, letter);
     expect((await collect(broker)).map(({ id }) => id)).toEqual(["id-2"]);
   });

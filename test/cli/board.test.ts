@@ -124,11 +124,11 @@ test("an agent looks, and changes something only where it may", async () => {
   const { tools } = await reader.listTools();
   const names = tools.map(({ name }) => name);
   expect(names).toContain("failures");
-  expect(names).not.toContain("pause");
+  expect(names).not.toContain("control_pause");
   expect(tools.every(({ annotations }) => annotations?.readOnlyHint)).toBe(true);
   const queues = await reader.callTool({ name: "queues", arguments: {} });
   expect(JSON.stringify(queues.content)).toContain("celery");
-  const refused = await reader.callTool({ name: "pause", arguments: { queue: "celery" } });
+  const refused = await reader.callTool({ name: "control_pause", arguments: { queue: "celery" } });
   expect(refused).toMatchObject({ isError: true, content: [{ text: expect.stringContaining("without --write") }] });
   const wrong = await reader.callTool({ name: "tasks", arguments: { limit: "many" } });
   expect(wrong).toMatchObject({
@@ -140,6 +140,6 @@ test("an agent looks, and changes something only where it may", async () => {
   expect((await writer.listTools()).tools.find(({ name }) => name === "forget")?.annotations?.destructiveHint).toBe(
     true,
   );
-  await writer.callTool({ name: "pause", arguments: { queue: "celery" } });
+  await writer.callTool({ name: "control_pause", arguments: { queue: "celery" } });
   expect((await app.control.inspect().queues())[0]?.paused?.by).toBe("mcp");
 });

@@ -103,7 +103,7 @@ test(`a day of ${DAY} tasks`, { timeout: 300_000 }, async () => {
   expect(await json("inspect", "queues")).toContainEqual(
     expect.objectContaining({ queue: "media", ready: 0, deadLetters: 0 }),
   );
-  expect(await json("dlq", "list", "--queues", "celery")).toHaveLength(REJECTED);
+  expect(await json("dlq", "list", "--queue", "celery")).toHaveLength(REJECTED);
   // Beat has been at it all day.
   expect(await json("tasks", "--task", "cli.note", "--limit", "1")).toHaveLength(1);
 

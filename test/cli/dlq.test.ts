@@ -35,7 +35,7 @@ describe("lovage dlq", { timeout: 30_000 }, () => {
     // One after the other: they hide from each other what they look at.
     expect((await dlq("list")).stdout).toMatch(/queue .*reason\ncelery .*id-1.*no room\n/);
     expect((await dlq("show", "id-9")).code).toBe(1);
-    const alone = await dlq("list", "--json", "--task", "cli.*", "--reason", "room");
+    const alone = await dlq("list", "--json", "--task", "cli.*", "--error", "room");
     expect(JSON.parse(alone.stdout)).toMatchObject([{ id: "id-1", task: "cli.add", error: "Reject" }]);
     expect((await dlq("show", "id-2")).stdout).toContain(envelope({ task: "cli.add", id: "id-2", args: [3, 4] }));
     expect(await sizes()).toEqual([0, 3]);
@@ -47,6 +47,8 @@ describe("lovage dlq", { timeout: 30_000 }, () => {
       code: 0,
       stdout: expect.stringContaining("Would send back 2 dead letters."),
     });
+    // Many are asked about, or need --yes.
+    expect(await dlq("redrive")).toMatchObject({ code: 2, stderr: expect.stringContaining("--yes") });
     expect(await sizes()).toEqual([0, 3]);
     expect(await dlq("redrive", "--id", "id-2", "--args", "[5, 6]")).toMatchObject({
       code: 0,
@@ -58,10 +60,10 @@ describe("lovage dlq", { timeout: 30_000 }, () => {
     expect(Number(back?.attributes["redrivenAt"])).toBeGreaterThan(1.7e12);
   });
 
-  test("purge deletes those that are meant, and asks before", async () => {
+  test("delete deletes those that are meant, and asks before", async () => {
     const { dlq, sizes } = await withLetters();
-    expect((await dlq("purge", "--task", "cli.add")).code).toBe(2);
-    expect((await dlq("purge", "--task", "cli.add", "-f")).stdout).toBe("Deleted 2 dead letters.\n");
+    expect((await dlq("delete", "--task", "cli.add")).code).toBe(2);
+    expect((await dlq("delete", "--task", "cli.add", "--yes")).stdout).toBe("Deleted 2 dead letters.\n");
     expect(await sizes()).toEqual([0, 1]);
   });
 
@@ -72,7 +74,7 @@ describe("lovage dlq", { timeout: 30_000 }, () => {
       [1, 2, 3].map((n) => ({ queue: "celery-dlq", body: envelope({ task: "cli.reject", id: `again-${n}` }) })),
     );
     await worker();
-    const { code, stdout, stderr } = await dlq("redrive");
+    const { code, stdout, stderr } = await dlq("redrive", "--yes");
     expect([code, stdout]).toEqual([expect.any(Number), "Sent back 3 dead letters.\n"]);
     await expect.poll(sizes, { timeout: 10_000 }).toEqual([0, 3]);
     // Who came again before the command had seen all is named.

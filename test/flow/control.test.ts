@@ -243,8 +243,14 @@ describe.each(stores)("steering on %s", (_, start) => {
     await t.drain();
     const { deadLetters } = app.control;
     const listed: unknown[] = [];
-    for await (const { id, reason } of deadLetters.list({ reason: "no 1" })) listed.push({ id, reason });
+    for await (const { id, reason } of deadLetters.list({ error: "no 1", from: 0, limit: 5 }))
+      listed.push({ id, reason });
     expect(listed).toEqual([{ id: ids[0], reason: "no 1" }]);
+    await expect(deadLetters.redrive({ from: 2, to: 1 })).rejects.toThrow(
+      "deadLetters.redrive.from: must be before to",
+    );
+    await expect(deadLetters.delete({ since: 1 } as never)).rejects.toThrow("deadLetters.delete.since: is not known");
+    expect(await deadLetters.delete({ limit: 1, dryRun: true })).toEqual({ count: 1, failed: [] });
     expect(await deadLetters.redrive({ id: "nobody" })).toEqual({ count: 0, failed: [] });
     expect(await deadLetters.delete({ task: "ops.*", dryRun: true })).toEqual({ count: 2, failed: [] });
     expect(await deadLetters.delete({ id: ids[0] as string, by: "anna" })).toEqual({ count: 1, failed: [] });

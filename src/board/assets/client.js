@@ -367,6 +367,28 @@ const perform = async (act, progress) => {
   return { count, failed };
 };
 
+/**
+ * Sends what is for all that match, and asks how far it is until it is done.
+ * @param {Act} act @param {number} many @param {HTMLProgressElement} [progress]
+ */
+const performAll = async (act, many, progress) => {
+  let work = await post(act.path, { ...act.body, background: true });
+  // A function of Lambda does it before it answers.
+  while (work?.state === "running") {
+    if (progress !== undefined) {
+      progress.max = many;
+      progress.value = Math.min(many, work.done);
+    }
+    await new Promise((resolve) => setTimeout(resolve, 250));
+    const answer = await fetch(`${base}/api/operations/${work.id}`).catch(() => undefined);
+    if (answer?.ok !== true)
+      throw new Error("It goes on, and nobody can say how far it is: load this page anew to see what is left.");
+    work = await answer.json();
+  }
+  if (work?.state === "failed") throw new Error(work.error);
+  return work?.state === "done" ? work.result : work;
+};
+
 /** @param {any} answer */
 const refusals = (answer) => {
   /** @type {string[]} */
@@ -381,10 +403,10 @@ const refusals = (answer) => {
 
 /** @param {Act} act */
 const start = async (act) => {
-  /** @param {HTMLProgressElement} [progress] */
-  const run = async (progress) => {
+  /** @param {HTMLProgressElement} [progress] @param {number} [total] */
+  const run = async (progress, total) => {
     try {
-      const answer = await perform(act, progress);
+      const answer = await (total === undefined ? perform(act, progress) : performAll(act, total, progress));
       const many = counted(answer);
       const told = refusals(answer);
       const isRefused = Array.isArray(answer?.failed) && answer.failed.length > 0;
@@ -413,7 +435,9 @@ const start = async (act) => {
       ask = filled(ask ?? label, many);
       label = filled(label, many);
       const left = refusals(answer);
-      question(ask, [act.why, ...left].filter(Boolean).join("\n"), label, act.tone, (_, progress) => run(progress));
+      question(ask, [act.why, ...left].filter(Boolean).join("\n"), label, act.tone, (_, progress) =>
+        run(progress, many),
+      );
     } catch (error) {
       toast("bad", error instanceof Error ? error.message : String(error));
     }

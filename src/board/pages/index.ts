@@ -141,7 +141,7 @@ async function failures(request: PageRequest): Promise<Page> {
 }
 
 async function deadLetters(request: PageRequest): Promise<Page> {
-  const query = { queue: asked(request, "queue"), task: asked(request, "task"), reason: asked(request, "reason") };
+  const query = { queue: asked(request, "queue"), task: asked(request, "task"), error: asked(request, "error") };
   const found = await request.data.deadLetters(query);
   // Each look hides them from others for a while.
   return {

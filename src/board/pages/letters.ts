@@ -1,7 +1,7 @@
 /** Messages that were given up. */
 import { html } from "hono/html";
 import type { ShownLetter } from "../../control/control.ts";
-import type { Letters, LettersQuery } from "../data.ts";
+import type { Letters } from "../data.ts";
 import {
   act,
   bulk,
@@ -18,16 +18,20 @@ import {
 } from "./parts.ts";
 import { block, count, line, some } from "./words.ts";
 
-export interface LettersPage extends LettersQuery, Letters {}
+export interface LettersPage extends Letters {
+  readonly queue: string | undefined;
+  readonly task: string | undefined;
+  readonly error: string | undefined;
+}
 
 export function lettersContent(view: View, page: LettersPage): Html {
-  const { letters, queue, task, reason, more, queues } = page;
+  const { letters, queue, task, error, more, queues } = page;
   const form = html`<form class="filters" method="get" action="${href(view, "/dead-letters")}" role="search" aria-label="Filter dead letters">
 <label class="field">Queue<select name="queue" data-now><option value="">Any</option>${queues.map((name) => html`<option value="${name}"${name === queue ? html` selected` : nothing}>${line(name, 60)}</option>`)}</select></label>
 <label class="field">Task, or a pattern<input name="task" value="${task ?? ""}" autocomplete="off"></label>
-<label class="field">Reason or error contains<input name="reason" value="${reason ?? ""}" autocomplete="off"></label>
+<label class="field">Reason or error contains<input name="error" value="${error ?? ""}" autocomplete="off"></label>
 <div class="row"><button type="submit" class="main">Show</button><a class="button" href="${href(view, "/dead-letters")}">Clear</a></div></form>`;
-  const isAsked = queue !== undefined || task !== undefined || reason !== undefined;
+  const isAsked = queue !== undefined || task !== undefined || error !== undefined;
   const byQueue = Map.groupBy(letters, (letter) => letter.queue);
   const cards = [...byQueue].map(([name, some_]) => queueCard(view, name, some_));
   const none = card(

@@ -1,6 +1,8 @@
 /** What belongs together: the drawing, and the same as a list. */
 import { html } from "hono/html";
 import type { Workflow } from "../../journal/workflow.ts";
+import { FAILURE } from "../../states.ts";
+import { OPEN } from "../data.ts";
 import { drawGraph, named, tally } from "./graph.ts";
 import {
   act,
@@ -9,7 +11,6 @@ import {
   empty,
   type Html,
   href,
-  isNamed,
   lookOf,
   nothing,
   note,
@@ -21,9 +22,6 @@ import {
   when,
 } from "./parts.ts";
 import { count, line, some } from "./words.ts";
-
-/** Tasks that one button is for: their ids are in the page. */
-const MOST_ACTED = 1_000;
 
 /** More rows than that nobody reads; the list of tasks has filters. */
 const MOST_ROWS = 50;
@@ -37,37 +35,37 @@ export function workflowContent(view: View, workflow: Workflow): Html {
       html`Its entries have expired, or it was never sent. <a href="${href(view, "/tasks", { text: id })}">Look for the id</a> in the list of tasks.`,
     );
   const states = tally(tasks);
-  const idsOf = (of: (state: string) => boolean) =>
-    tasks
-      .filter((task) => of(task.state) && isNamed(task.id))
-      .slice(0, MOST_ACTED)
-      .map((task) => task.id);
-  const failed = idsOf((one) => one === "FAILURE");
-  const open = idsOf((one) => one === "PENDING" || one === "RETRY" || one === "STARTED");
+  const numberOf = (of: (state: string) => boolean) =>
+    states.reduce((sum, { state: name, many }) => sum + (of(name) ? many : 0), 0);
+  const failed = numberOf((one) => one === FAILURE);
+  const open = numberOf((one) => OPEN.has(one));
+  const body = { workflow: id };
   const retry =
-    failed.length === 0
+    failed === 0
       ? nothing
       : act(view, {
           path: "/tasks/retry",
-          each: "ids",
-          body: { ids: failed },
-          label: `Retry ${some(failed.length, "task")}`,
-          ask: `Retry ${some(failed.length, "failed task")} of this workflow?`,
-          why: "What waits for them, such as the body of a chord, goes on when they succeed.",
+          body,
+          label: "Retry {count} tasks",
+          shown: `Retry ${some(failed, "task")}`,
+          ask: "Retry {count} tasks of this workflow?",
+          why: "All that failed. What waits for them, such as the body of a chord, goes on when they succeed.",
           done: "{count} tasks are sent again.",
+          dry: true,
           tone: "main",
         });
   const revoke =
-    open.length === 0
+    open === 0
       ? nothing
       : act(view, {
           path: "/tasks/revoke",
-          each: "ids",
-          body: { ids: open },
-          label: `Revoke ${some(open.length, "task")}`,
-          ask: `Revoke ${some(open.length, "task")} that ${open.length === 1 ? "has" : "have"} not ended?`,
-          why: "They do not start any more. What follows from them fails.",
+          body,
+          label: "Revoke {count} tasks",
+          shown: `Revoke ${some(open, "task")}`,
+          ask: "Revoke {count} tasks of this workflow?",
+          why: "All that have not ended. They do not start any more, and what follows from them fails.",
           done: "{count} tasks are revoked.",
+          dry: true,
           tone: "risk",
         });
   const marks = states.map(({ state: name, many }) => html`${badge(`${count(many)} ${name}`, lookOf(name))} `);
