@@ -89,11 +89,11 @@ export const MEANINGS: { readonly [K in keyof typeof LIVE]: Meaning } = {
     what: "Routing key that binds the default queue, where its declaration names none.",
   },
   taskDefaultPriority: {
-    what: "Priority of messages, 0 to 255, the higher the sooner. SQS carries it and does not act on it.",
+    what: "Priority of messages, 0 to 255, the higher the sooner. SQS carries it, and acts on it where the queue has `priorities`.",
   },
   taskQueues: {
     default: "the default queue alone",
-    what: "The queues that workers serve and the AWS construct makes: names, or `{ name: { exchange, routingKey, timeLimit, worker, memorySize, batchSize, maxBatchingWindow, maxConcurrency, reservedConcurrency, environment } }`. Where it is given, the default queue is served only if it is among them.",
+    what: "The queues that workers serve and the AWS construct makes: names, or `{ name: { exchange, routingKey, timeLimit, worker, memorySize, batchSize, maxBatchingWindow, maxConcurrency, reservedConcurrency, environment, priorities } }`. Where it is given, the default queue is served only if it is among them.",
     why: 'Exchanges are direct. Names are those that SQS takes after kombu\'s translation, at most 76 characters with the prefix, and none ends in "-dlq".',
   },
   taskRoutes: {

@@ -217,11 +217,8 @@ export class Engine implements PublishHost {
     const wrap = this.#wrapBroker;
     // How long a delay may be is decided here, see `pack`; a broker knows only what it is able to.
     const { maxDelay: _, ...options } = this.#config.brokerTransportOptions;
-    opened.broker ??= openBroker(this.urls.brokerUrl, {
-      now: this.clock.now,
-      random: this.platform.random,
-      options,
-    }).then(wrap, (error: unknown) => {
+    const context = { now: this.clock.now, random: this.platform.random, options };
+    opened.broker ??= openBroker(this.urls.brokerUrl, context, this.#config.taskQueues).then(wrap, (error: unknown) => {
       // A passing fault must not stick to the app for ever.
       opened.broker = undefined;
       throw error;

@@ -6,6 +6,7 @@ import type { BeatStore, BeatStoreContext, OpenBeatStore } from "./beat/store.ts
 import type { Backend, BackendContext, OpenBackend } from "./results/backend.ts";
 import type { Broker, BrokerContext, OpenBroker } from "./brokers/broker.ts";
 import type { Operator } from "./brokers/operator.ts";
+import type { Bands } from "./brokers/queue-name.ts";
 import { maskUrl } from "./brief.ts";
 import { ImproperlyConfigured } from "./errors.ts";
 import type { OpenPayloadStore, Payloads, PayloadStoreContext } from "./payloads/store.ts";
@@ -21,6 +22,8 @@ export type Load<T> = () => Promise<{ readonly open?: T }>;
 
 /** Defined by who bundles for AWS alone, as `lovage/cdk` does, with esbuild's `define`: leaves out what is embedded, and what few functions use. */
 declare const LOVAGE_BUNDLE: "aws";
+/** Whether a queue of the app has bands. */
+declare const LOVAGE_BANDS: boolean;
 /** Whether the deployment has a store of large texts. */
 declare const LOVAGE_PAYLOADS: boolean;
 
@@ -123,9 +126,23 @@ async function load<T>(known: ReadonlyMap<string, Load<T>>, setting: string, url
   return open;
 }
 
-export async function openBroker(url: string, context: BrokerContext): Promise<Broker> {
+/** @param queues Those of the app, some of which may have bands: a broker that acts upon no priority gets them. */
+export async function openBroker(
+  url: string,
+  context: BrokerContext,
+  queues: Readonly<Record<string, { readonly priorities?: Bands }>> = {},
+): Promise<Broker> {
   const open = await load(BROKERS, "brokerUrl", url);
-  return open(url, context);
+  const broker = await open(url, context);
+  if (typeof LOVAGE_BANDS === "undefined" || LOVAGE_BANDS) {
+    const bands = Object.entries(queues).flatMap(([name, { priorities }]) =>
+      priorities === undefined ? [] : [[name, priorities] as const],
+    );
+    if (bands.length === 0 || broker.limits.priority) return broker;
+    const { withBands } = await import("./brokers/bands.ts");
+    return withBands(broker, new Map(bands));
+  }
+  return broker;
 }
 
 export async function openBackend(url: string, context: BackendContext): Promise<Backend> {

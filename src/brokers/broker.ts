@@ -23,6 +23,8 @@ export interface Outgoing {
   readonly deduplicationId?: string;
   /** Text attributes beside the body: what a dead letter says about itself. */
   readonly attributes?: Readonly<Record<string, string>>;
+  /** Where it is put that cannot be put into its queue by who keeps it until it is {@link due}. Default: {@link deadLetterQueue} of its queue. */
+  readonly deadLetters?: string;
 }
 
 /**
@@ -40,6 +42,8 @@ export interface Due {
 /** A text handed out by a queue, hidden from others until its visibility ends. */
 export interface Delivery {
   readonly queue: string;
+  /** Where the queue is several (`priorities`), and it was taken from another one than that of this name: which. */
+  readonly band?: string;
   readonly body: string;
   /** The broker's id of the text, the same at every delivery of it. */
   readonly messageId: string;

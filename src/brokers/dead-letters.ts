@@ -185,9 +185,11 @@ function matcher({ task, error, from, to, id }: DeadLetterFilter): (letter: Dead
  */
 export async function redrive(broker: Broker, letter: DeadLetter, options: RedriveOptions): Promise<void> {
   const { delivery, queue } = letter;
+  const whole = await (options.texts ?? AS_IS).whole(delivery.body).catch(() => delivery.body);
   const again: Again = {
     queue,
     body: await bodyOf(queue, delivery.body, options),
+    priority: peekEnvelope(whole).priority,
     groupId: delivery.groupId,
     deduplicationId: `redrive-${delivery.messageId}-${options.now}`,
     redrive: options.now,
@@ -204,6 +206,7 @@ export async function redrive(broker: Broker, letter: DeadLetter, options: Redri
 export interface Again {
   readonly queue: string;
   readonly body: string;
+  readonly priority: number | undefined;
   readonly groupId: string | undefined;
   /** Of its own, or a FIFO queue would drop it as a duplicate. */
   readonly deduplicationId: string;
@@ -214,11 +217,18 @@ export interface Again {
 /** Throws what `send` throws. */
 export async function sendAgain(
   send: (entry: Outgoing) => Promise<void>,
-  { queue, body, groupId, deduplicationId, redrive }: Again,
+  { queue, body, priority, groupId, deduplicationId, redrive }: Again,
   now: number,
 ): Promise<void> {
   const attributes = { redrivenAt: String(redrive) };
-  const copy = { queue, body, ...(groupId !== undefined && { groupId }), deduplicationId, attributes };
+  const copy = {
+    queue,
+    body,
+    ...(priority !== undefined && { priority }),
+    ...(groupId !== undefined && { groupId }),
+    deduplicationId,
+    attributes,
+  };
   try {
     await send(copy);
   } catch (error) {

@@ -18,6 +18,27 @@ export function translateQueueName(prefix: string, name: string): string {
   return stem.replace(PUNCTUATION, (sign) => (sign === "." ? "-" : "_")) + (isFifo(full) ? ".fifo" : "");
 }
 
+/** A step of a queue's priorities. */
+export interface Band {
+  /** The lowest priority that belongs to it, 0 to 255; to the lowest band what is below belongs too. */
+  readonly priority: number;
+  /** Its share of the workers' concurrency, beside those of the queue's other bands. */
+  readonly weight: number;
+}
+
+/** The lowest priority first; at least two. */
+export type Bands = readonly Band[];
+
+/**
+ * The queues that a queue with bands is, in their order. The lowest band is the queue itself, so that a sender that knows of no
+ * bands is served; the others have their priority in their names: `celery`, `celery-priority-5`, `celery-priority-9`. On
+ * Redis kombu puts the signs \x06\x16 between the two, which SQS refuses in a name.
+ */
+export const bandQueues = (queue: string, bands: Bands | undefined): readonly string[] => [
+  queue,
+  ...(bands ?? []).slice(1).map(({ priority }) => `${queue}-priority-${priority}`),
+];
+
 /**
  * Checks the name of a queue and returns its name on SQS. The same rules hold for every broker, so that what runs on a
  * laptop can be deployed. Throws `ImproperlyConfigured` for an empty name, a letter outside ASCII, a name that is too

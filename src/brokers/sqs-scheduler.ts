@@ -7,7 +7,6 @@ import { type AwsUrl, clientConfig } from "../aws/connection.ts";
 import { isOverload, translateError } from "../aws/errors.ts";
 import { type LovageError, OperationalError } from "../errors.ts";
 import { stableId } from "../stable-id.ts";
-import { deadLetterQueue } from "./broker.ts";
 import { type FarOff, LEAD_MS, type Scheduler } from "./sqs-delays.ts";
 
 /** For one try of a request, in milliseconds. */
@@ -20,16 +19,18 @@ export interface Entries {
   /**
    * Makes the entry of a text. `false`: it could not be made for a reason that passes, and the text is to go by hops.
    * Throws an `OperationalError` where somebody has to put something right.
+   *
+   * @param deadLetters The queue, by its name on SQS, of what Scheduler cannot send.
    */
-  make(text: FarOff, queueUrl: string): Promise<boolean>;
+  make(text: FarOff, queueUrl: string, deadLetters: string): Promise<boolean>;
   close(): void;
 }
 
 export function open(url: AwsUrl, region: string, scheduler: Scheduler): Entries {
   const client = new SchedulerClient({ ...clientConfig(url, REQUEST_TIMEOUT_MS), region });
   return {
-    async make(text, queueUrl) {
-      const entry = entryOf(text, queueUrl, region, scheduler);
+    async make(text, queueUrl, deadLetters) {
+      const entry = entryOf(text, queueUrl, deadLetters, region, scheduler);
       try {
         await client.send(new CreateScheduleCommand(entry));
         return true;
@@ -54,6 +55,7 @@ export function open(url: AwsUrl, region: string, scheduler: Scheduler): Entries
 export function entryOf(
   { body, due, queue }: FarOff,
   queueUrl: string,
+  deadLetters: string,
   region: string,
   scheduler: Scheduler,
 ): CreateScheduleCommandInput {
@@ -77,7 +79,7 @@ export function entryOf(
       RoleArn: scheduler.role.replaceAll("{queue}", name),
       Input: body,
       RetryPolicy: { MaximumEventAgeInSeconds: MAX_EVENT_AGE_S, MaximumRetryAttempts: MAX_RETRY_ATTEMPTS },
-      DeadLetterConfig: { Arn: arnOf(deadLetterQueue(name)) },
+      DeadLetterConfig: { Arn: arnOf(deadLetters) },
     },
   };
 }

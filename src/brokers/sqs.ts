@@ -176,7 +176,10 @@ export function open(url: string, context: BrokerContext): Broker {
     await inParallel(places, MAX_SCHEDULES, async (place) => {
       const entry = entries[place] as FarOff;
       try {
-        const made = await sqs.call(entry.queue, "SendMessage", async (url) => (await sqs.entries())?.make(entry, url));
+        const dead = translateQueueName(sqs.prefix, entry.deadLetters ?? deadLetterQueue(entry.queue));
+        const made = await sqs.call(entry.queue, "SendMessage", async (url) =>
+          (await sqs.entries())?.make(entry, url, dead),
+        );
         if (!made) hops.push(place);
       } catch (error) {
         settled[place] = error as Error;

@@ -54,7 +54,8 @@ export interface ContainerOptions {
 export interface ContainerWorkerProps extends ContainerOptions {
   /** The queue by its name in the app. */
   readonly queueName: string;
-  readonly queue: sqs.IQueue;
+  /** All that it is on SQS: one for each band of its priorities, where it has any. */
+  readonly queues: readonly sqs.IQueue[];
   readonly environment: Readonly<Record<string, string>>;
   /** @default lambda.Architecture.ARM_64 */
   readonly architecture?: lambda.Architecture | undefined;
@@ -84,7 +85,7 @@ export class ContainerWorker extends Construct implements iam.IGrantable {
 
   constructor(scope: Construct, id: string, props: ContainerWorkerProps) {
     super(scope, id);
-    const { queue, queueName, cpu, memoryLimitMiB, ephemeralStorageGiB } = props;
+    const { queues, queueName, cpu, memoryLimitMiB, ephemeralStorageGiB } = props;
     const settings = settingsOf(props);
     const logGroup = workerLog(this, props);
     const cluster = props.cluster ?? sharedCluster(this, props.vpc);
@@ -143,13 +144,10 @@ export class ContainerWorker extends Construct implements iam.IGrantable {
       scaling.scaleOnMetric("Backlog", {
         metric: new cloudwatch.MathExpression({
           // What runs counts too, or a queue that is all in hand would lose those who have it.
-          expression: "waiting + running",
+          expression: queues.map((_, band) => `waiting${idOf(band)} + running${idOf(band)}`).join(" + "),
           label: `backlog of ${queueName}`,
           period: MINUTE,
-          usingMetrics: {
-            waiting: queue.metricApproximateNumberOfMessagesVisible({ period: MINUTE, statistic: "Maximum" }),
-            running: queue.metricApproximateNumberOfMessagesNotVisible({ period: MINUTE, statistic: "Maximum" }),
-          },
+          usingMetrics: Object.assign({}, ...queues.map(backlogOf)) as Record<string, cloudwatch.IMetric>,
         }),
         scalingSteps: scalingSteps(settings),
         adjustmentType: AdjustmentType.EXACT_CAPACITY,
@@ -162,6 +160,14 @@ export class ContainerWorker extends Construct implements iam.IGrantable {
     this.#container.addEnvironment(name, value);
   }
 }
+
+/** Of the first band, or of a queue without, there is no number. */
+const idOf = (band: number): string => (band === 0 ? "" : String(band));
+
+const backlogOf = (queue: sqs.IQueue, band: number): Record<string, cloudwatch.IMetric> => ({
+  [`waiting${idOf(band)}`]: queue.metricApproximateNumberOfMessagesVisible({ period: MINUTE, statistic: "Maximum" }),
+  [`running${idOf(band)}`]: queue.metricApproximateNumberOfMessagesNotVisible({ period: MINUTE, statistic: "Maximum" }),
+});
 
 interface Settings {
   readonly concurrency: number;

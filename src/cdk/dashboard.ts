@@ -22,14 +22,15 @@ const WIDTH = 8;
 export function taskDashboard(
   scope: Construct,
   id: string,
-  { queues, alarms, metrics }: TaskDashboardProps,
+  { queues: taskQueues, alarms, metrics }: TaskDashboardProps,
 ): cloudwatch.Dashboard {
   const dashboard = new cloudwatch.Dashboard(scope, id, { defaultInterval: Duration.hours(3) });
   dashboard.addWidgets(
     new cloudwatch.AlarmStatusWidget({ title: "Alarms", alarms: [...alarms], width: 3 * WIDTH, height: 3 }),
   );
-  for (const [name, taskQueue] of queues) {
-    const { queue, deadLetterQueue } = taskQueue;
+  for (const [name, taskQueue] of taskQueues) {
+    const { queue, queues, bandNames, deadLetterQueue } = taskQueue;
+    const whose = (rank: number) => (queues.length === 1 ? "" : `, ${bandNames[rank]}`);
     const metric = (metricName: Metric, statistic: string, label: string = metricName) =>
       new cloudwatch.Metric({
         namespace: NAMESPACE,
@@ -43,11 +44,15 @@ export function taskDashboard(
       title: `${name}: waiting`,
       width: WIDTH,
       left: [
-        queue.metricApproximateNumberOfMessagesVisible({ label: "waiting" }),
-        queue.metricApproximateNumberOfMessagesNotVisible({ label: "in hand" }),
+        ...queues.flatMap((band, rank) => [
+          band.metricApproximateNumberOfMessagesVisible({ label: `waiting${whose(rank)}` }),
+          band.metricApproximateNumberOfMessagesNotVisible({ label: `in hand${whose(rank)}` }),
+        ]),
         deadLetterQueue.metricApproximateNumberOfMessagesVisible({ label: "dead letters" }),
       ],
-      right: [queue.metricApproximateAgeOfOldestMessage({ label: "age of the oldest (s)" })],
+      right: queues.map((band, rank) =>
+        band.metricApproximateAgeOfOldestMessage({ label: `age of the oldest${whose(rank)} (s)` }),
+      ),
     });
     if (taskQueue.worker !== "function") {
       const { service } = taskQueue;

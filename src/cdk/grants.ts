@@ -33,7 +33,7 @@ export function rowsOf({ keyPrefix, isPython }: RowsOf, kinds: readonly RowKind[
 }
 
 /** A resource that may have a policy of its own. */
-interface Target {
+export interface Target {
   readonly resource: iam.IResourceWithPolicyV2 & IConstruct;
   readonly arn: string;
   /** For an error. */

@@ -30,9 +30,11 @@ const SERVICE = "scheduler.amazonaws.com";
  * entries for one queue can have messages sent to that queue and to no other, and can take the names of no other's entries.
  */
 export class LongDelays extends Construct {
-  /** By the names of the queues in the app. */
+  /** By the names of the queues in the app; those of bands by their own, such as `celery-priority-9`. */
   readonly groups: ReadonlyMap<string, scheduler.CfnScheduleGroup>;
   readonly #roles = new Map<string, iam.Role>();
+  /** By the names of the queues. */
+  readonly #bands = new Map<string, readonly string[]>();
   readonly #key: kms.IKey | undefined;
   readonly #roleArn: string;
 
@@ -49,39 +51,43 @@ export class LongDelays extends Construct {
       resource: "role",
       resourceName: `${rolePrefix}{queue}`,
     });
-    for (const [queueName, { queue, deadLetterQueue }] of queues) {
+    for (const [queueName, { queues: bands, bandNames, deadLetterQueue }] of queues) {
       if (isFifo(queueName)) continue;
-      const onSqs = translateQueueName(prefix, queueName);
-      checkRoleName(queueName, onSqs, stack.region);
-      const name = groupOf(onSqs);
-      const group = new scheduler.CfnScheduleGroup(this, `Group-${queueName}`, { name });
-      group.applyRemovalPolicy(removalPolicy);
-      groups.set(queueName, group);
-      const groupArn = stack.formatArn({ service: "scheduler", resource: "schedule-group", resourceName: name });
-      const role = new iam.Role(this, `Role-${queueName}`, {
-        roleName: `${rolePrefix}${onSqs}`,
-        description: `EventBridge Scheduler sends delayed messages to ${onSqs}`,
-        assumedBy: new iam.ServicePrincipal(SERVICE, {
-          conditions: {
-            StringEquals: { "aws:SourceAccount": stack.account },
-            ArnEquals: { "aws:SourceArn": groupArn },
-          },
-        }),
-        // Part of the role, and not a policy beside it: what outlives the stack shall be of use.
-        inlinePolicies: {
-          Send: new iam.PolicyDocument({
-            statements: [
-              allow(["sqs:SendMessage"], [queue.queueArn, deadLetterQueue.queueArn]),
-              ...(queue.encryptionMasterKey === undefined
-                ? []
-                : [allow(["kms:Decrypt", "kms:GenerateDataKey"], [queue.encryptionMasterKey.keyArn])]),
-              ...(encryptionKey === undefined ? [] : [allow(["kms:Decrypt"], [encryptionKey.keyArn])]),
-            ],
+      this.#bands.set(queueName, bandNames);
+      for (const [rank, queue] of bands.entries()) {
+        const band = bandNames[rank] as string;
+        const onSqs = translateQueueName(prefix, band);
+        checkRoleName(queueName, onSqs, stack.region);
+        const name = groupOf(onSqs);
+        const group = new scheduler.CfnScheduleGroup(this, `Group-${band}`, { name });
+        group.applyRemovalPolicy(removalPolicy);
+        groups.set(band, group);
+        const groupArn = stack.formatArn({ service: "scheduler", resource: "schedule-group", resourceName: name });
+        const role = new iam.Role(this, `Role-${band}`, {
+          roleName: `${rolePrefix}${onSqs}`,
+          description: `EventBridge Scheduler sends delayed messages to ${onSqs}`,
+          assumedBy: new iam.ServicePrincipal(SERVICE, {
+            conditions: {
+              StringEquals: { "aws:SourceAccount": stack.account },
+              ArnEquals: { "aws:SourceArn": groupArn },
+            },
           }),
-        },
-      });
-      role.applyRemovalPolicy(removalPolicy);
-      this.#roles.set(queueName, role);
+          // Part of the role, and not a policy beside it: what outlives the stack shall be of use.
+          inlinePolicies: {
+            Send: new iam.PolicyDocument({
+              statements: [
+                allow(["sqs:SendMessage"], [queue.queueArn, deadLetterQueue.queueArn]),
+                ...(queue.encryptionMasterKey === undefined
+                  ? []
+                  : [allow(["kms:Decrypt", "kms:GenerateDataKey"], [queue.encryptionMasterKey.keyArn])]),
+                ...(encryptionKey === undefined ? [] : [allow(["kms:Decrypt"], [encryptionKey.keyArn])]),
+              ],
+            }),
+          },
+        });
+        role.applyRemovalPolicy(removalPolicy);
+        this.#roles.set(band, role);
+      }
     }
     if (this.#roles.size === 0) {
       throw new ImproperlyConfigured(
@@ -102,7 +108,7 @@ export class LongDelays extends Construct {
 
   /** Lets someone have messages to these queues delayed, and to no others. */
   grantDelay(grantee: iam.IGrantable, queues: readonly string[]): void {
-    const delayed = queues.filter((name) => this.#roles.has(name));
+    const delayed = queues.flatMap((name) => this.#bands.get(name) ?? []);
     if (delayed.length === 0) return;
     const passed = iam.Grant.addToPrincipal({
       grantee,

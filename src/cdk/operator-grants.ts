@@ -18,6 +18,8 @@ export interface Operated {
 
 const READ_ROWS: readonly RowKind[] = ["task", "group", "chord", "control"];
 
+const arnsOf = ({ queues }: TaskQueue): readonly string[] => queues.map(({ queueArn }) => queueArn);
+
 /** Looks, and changes nothing; dead letters that are looked at are hidden for a minute. */
 export function grantInspect(
   { rows, journal, queues, runtimeRules, hasLimits }: Operated,
@@ -26,7 +28,7 @@ export function grantInspect(
   const all = [...queues.values()];
   const dead = all.map(({ deadLetterQueue }) => deadLetterQueue.queueArn);
   const allow = rightsOf(rows.table, grantee);
-  allow(["sqs:GetQueueUrl", "sqs:GetQueueAttributes"], [...all.map(({ queue }) => queue.queueArn), ...dead]);
+  allow(["sqs:GetQueueUrl", "sqs:GetQueueAttributes"], [...all.flatMap(arnsOf), ...dead]);
   allow(["sqs:ReceiveMessage", "sqs:ChangeMessageVisibility"], dead);
   allow(
     ["dynamodb:BatchGetItem"],
@@ -58,7 +60,7 @@ export function grantOperate(operated: Operated, grantee: iam.IGrantable, names:
   const { rows, journal, hasLimits } = operated;
   const given = grantInspect(operated, grantee);
   const allow = rightsOf(rows.table, grantee);
-  const queues = names.map(({ queue }) => queue.queueArn);
+  const queues = names.flatMap(arnsOf);
   const dead = names.map(({ deadLetterQueue }) => deadLetterQueue.queueArn);
   // Tasks and dead letters are sent again, letters deleted, and either kind of queue purged.
   allow(["sqs:SendMessage"], queues);
@@ -71,7 +73,7 @@ export function grantOperate(operated: Operated, grantee: iam.IGrantable, names:
   );
   allow(
     ["lambda:UpdateEventSourceMapping"],
-    names.flatMap(({ mapping }) => mapping?.eventSourceMappingArn ?? []),
+    names.flatMap(({ mappings }) => mappings.map(({ eventSourceMappingArn }) => eventSourceMappingArn)),
   );
   if (journal !== undefined) allow(["dynamodb:PartiQLInsert", "dynamodb:PutItem"], [journal.tableArn]);
   const keys = [

@@ -234,6 +234,7 @@ export function bundlingFor(app: Lovage, options: FunctionBundling = {}): Bundli
       LOVAGE_LIMITS: String(isAnyLimited(app.engine)),
       LOVAGE_JOURNAL: String(journal),
       LOVAGE_PAYLOADS: String(payloads),
+      LOVAGE_BANDS: String(Object.values(app.config.taskQueues).some(({ priorities }) => priorities !== undefined)),
       ...(serializers.every((serializer) => serializer === "json") ? { LOVAGE_JSON_ONLY: "true" } : {}),
       ...(app.engine.hasForeignNames ? {} : { LOVAGE_OWN_NAMES: "true" }),
       ...(isModule ? COMMONJS : {}),

@@ -11,7 +11,7 @@ import * as sqs from "aws-cdk-lib/aws-sqs";
 import { Construct } from "constructs";
 import type { Lovage } from "../app.ts";
 import { deadLetterQueue, isFifo, MAX_RECEIVES } from "../brokers/broker.ts";
-import { checkQueueName } from "../brokers/queue-name.ts";
+import { type Bands, bandQueues, checkQueueName, translateQueueName } from "../brokers/queue-name.ts";
 import type { QueueConfig, QueueWorker } from "../config/config.ts";
 import { ImproperlyConfigured } from "../errors.ts";
 import { MAX_FUNCTION_TIMEOUT_S, TIMEOUT_MARGIN_S, VISIBILITY_MARGIN_S } from "../lambda/deadline.ts";
@@ -20,7 +20,7 @@ import { type Metric, NAMESPACE } from "../lambda/metrics.ts";
 import { batchOf } from "../tasks/batch.ts";
 import { alarm, sum } from "./alarms.ts";
 import { type ContainerOptions, ContainerWorker } from "./container-worker.ts";
-import { grantKey, grantOn, queueEncryption } from "./grants.ts";
+import { grantKey, grantOn, queueEncryption, type Target } from "./grants.ts";
 import { checkRange, INVOCATIONS_OF_POLLER, LIMITS, MAX_BATCH_WITHOUT_WINDOW } from "./limits.ts";
 import { type FunctionOptions, taskFunction, type TaskBundling } from "./task-function.ts";
 
@@ -95,12 +95,18 @@ const FEWEST_TASKS = 10;
 
 /** A queue, as a grantee: `table.grantReadData(taskQueues.queue("media"))` gives its tasks a table of yours. */
 export class TaskQueue extends Construct implements iam.IGrantable {
+  /** Where it has bands (`priorities`), the lowest: what is sent by its name alone. */
   readonly queue: sqs.Queue;
+  /** All that it is on SQS: its bands, the lowest first, or `queue` alone. */
+  readonly queues: readonly sqs.Queue[];
+  /** @internal Their names, without the prefix. */
+  readonly bandNames: readonly string[];
+  /** One for all bands. */
   readonly deadLetterQueue: sqs.Queue;
   /** Who works on it. */
   readonly worker: QueueWorker;
-  /** What has the function fetch from the queue, where `worker` is `function`: `app.control.pause()` disables it. */
-  readonly mapping: lambda.EventSourceMapping | undefined;
+  /** What has the function fetch, from each of `queues`, where `worker` is `function`: `app.control.pause()` disables them. */
+  readonly mappings: readonly lambda.EventSourceMapping[];
   /** The service of its containers, where `worker` is `container`. */
   readonly service: ecs.FargateService | undefined;
   /** The role of the function or of the containers. With `worker: "none"` there is none: `grantWork` gives yours its rights. */
@@ -131,7 +137,11 @@ export class TaskQueue extends Construct implements iam.IGrantable {
       retentionPeriod: DEAD_LETTER_RETENTION,
       removalPolicy: props.removalPolicy,
     });
-    this.queue = new sqs.Queue(this, "Queue", {
+    const { priorities } = props.queue;
+    this.bandNames = bandQueues(props.queue.name, priorities);
+    // What is made once for the queue and again for each higher band has the band's priority in its id.
+    const idOf = (id: string, rank: number) => (rank === 0 ? id : `${id}-${priorities?.[rank]?.priority}`);
+    const queueSettings: sqs.QueueProps = {
       ...common,
       ...(props.highThroughput === true
         ? {
@@ -139,7 +149,6 @@ export class TaskQueue extends Construct implements iam.IGrantable {
             fifoThroughputLimit: sqs.FifoThroughputLimit.PER_MESSAGE_GROUP_ID,
           }
         : {}),
-      queueName,
       // A poller says itself how long it hides a message, and says so anew while it runs.
       ...(timeout === undefined
         ? { visibilityTimeout: Duration.seconds(props.app.config.brokerTransportOptions.visibilityTimeout) }
@@ -147,18 +156,29 @@ export class TaskQueue extends Construct implements iam.IGrantable {
       retentionPeriod: props.retentionPeriod ?? RETENTION,
       deadLetterQueue: { queue: this.deadLetterQueue, maxReceiveCount: MAX_RECEIVES },
       removalPolicy: RemovalPolicy.DESTROY,
-    });
+    };
+    this.queues = this.bandNames.map(
+      (name, rank) =>
+        new sqs.Queue(this, idOf("Queue", rank), {
+          ...queueSettings,
+          queueName: translateQueueName(props.prefix, name),
+        }),
+    );
+    this.queue = this.queues[0] as sqs.Queue;
     this.worker = settings.worker;
     this.#key = props.encryptionKey;
     if (timeout !== undefined) {
-      this.#function = this.#addFunction(props, settings, timeout, environment);
-      this.mapping = this.#map(this.#function, settings);
-    }
+      const target = this.#addFunction(props, settings, timeout, environment);
+      this.#function = target;
+      this.mappings = this.queues.map((queue, rank) =>
+        this.#map(idOf("Messages", rank), target, queue, settings, rank),
+      );
+    } else this.mappings = [];
     if (this.worker === "container") {
       this.#containers = new ContainerWorker(this, "Containers", {
         ...containerOf(props),
         queueName: props.queue.name,
-        queue: this.queue,
+        queues: this.queues,
         environment,
         architecture: props.architecture,
         vpc: props.vpc,
@@ -186,12 +206,14 @@ export class TaskQueue extends Construct implements iam.IGrantable {
         metric: this.deadLetterQueue.metricApproximateNumberOfMessagesVisible(highest),
         threshold: 1,
       }),
-      alarm(this, "OldestMessageAlarm", {
-        description: `The oldest message of ${queueName} waits for too long: its workers fail, or there are too few of them`,
-        metric: this.queue.metricApproximateAgeOfOldestMessage(highest),
-        threshold: (props.oldestMessageAge ?? OLDEST_MESSAGE_AGE).toSeconds(),
-        periods: 3,
-      }),
+      ...this.queues.map((queue, rank) =>
+        alarm(this, idOf("OldestMessageAlarm", rank), {
+          description: `The oldest message of ${queueName}${rank === 0 ? "" : `, priority ${priorities?.[rank]?.priority} and higher,`} waits for too long: its workers fail, or there are too few of them`,
+          metric: queue.metricApproximateAgeOfOldestMessage(highest),
+          threshold: (props.oldestMessageAge ?? OLDEST_MESSAGE_AGE).toSeconds(),
+          periods: 3,
+        }),
+      ),
     ];
     if (this.#function !== undefined) {
       alarms.push(
@@ -241,10 +263,14 @@ export class TaskQueue extends Construct implements iam.IGrantable {
     this.#containers?.addEnvironment(name, value);
   }
 
+  /** @internal What rights on it are given on. */
+  get targets(): readonly Target[] {
+    return this.queues.map((queue) => ({ resource: queue, arn: queue.queueArn, name: `the queue ${queue.queueName}` }));
+  }
+
   /** Lets someone take messages of this queue, and move what cannot be handled to its dead letters. */
   grantConsume(grantee: iam.IGrantable): void {
-    const own = { resource: this.queue, arn: this.queue.queueArn, name: `the queue ${this.queue.queueName}` };
-    grantOn([own], grantee, [
+    grantOn(this.targets, grantee, [
       "sqs:ReceiveMessage",
       "sqs:DeleteMessage",
       "sqs:GetQueueAttributes",
@@ -270,15 +296,22 @@ export class TaskQueue extends Construct implements iam.IGrantable {
     });
   }
 
-  #map(target: NodejsFunction, settings: QueueSettings): lambda.EventSourceMapping {
+  #map(
+    id: string,
+    target: NodejsFunction,
+    queue: sqs.Queue,
+    settings: QueueSettings,
+    rank: number,
+  ): lambda.EventSourceMapping {
     const { pollers } = settings;
-    return new lambda.EventSourceMapping(this, "Messages", {
+    const of = (shares: readonly number[]) => shares[rank] as number;
+    return new lambda.EventSourceMapping(this, id, {
       target,
-      eventSourceArn: this.queue.queueArn,
+      eventSourceArn: queue.queueArn,
       batchSize: settings.batchSize,
       ...(pollers === undefined
-        ? { maxConcurrency: settings.maxConcurrency }
-        : { provisionedPollerConfig: { minimumPollers: pollers.minimum, maximumPollers: pollers.maximum } }),
+        ? { maxConcurrency: of(settings.maxConcurrency) }
+        : { provisionedPollerConfig: { minimumPollers: of(pollers.minimum), maximumPollers: of(pollers.maximum) } }),
       reportBatchItemFailures: true,
       ...(settings.maxBatchingWindow === 0 ? {} : { maxBatchingWindow: Duration.seconds(settings.maxBatchingWindow) }),
     });
@@ -318,6 +351,16 @@ function settingsOf(props: TaskQueueProps) {
       `may be above ${MAX_BATCH_WITHOUT_WINDOW} only with a maxBatchingWindow of at least a second; given: ${batchSize}`,
     );
   }
+  const { priorities } = queue;
+  /** What a queue's bands have of a number, each by its weight and no less than AWS takes; without bands it is the queue's alone. */
+  const share = (name: string, total: number, least: number): readonly number[] => {
+    if (priorities === undefined) return [total];
+    if (total >= least * priorities.length) return sharesOf(total, priorities, least);
+    throw new ImproperlyConfigured(
+      setting(name),
+      `must be at least ${least * priorities.length}, as it is shared by ${priorities.length} bands (priorities) and AWS takes no less than ${least} for each; given: ${total}`,
+    );
+  };
   const pollers = props.provisionedPollers;
   const bound = props.maxConcurrency ?? queue.maxConcurrency;
   if (pollers !== undefined && bound !== undefined) {
@@ -337,7 +380,8 @@ function settingsOf(props: TaskQueueProps) {
   if (props.highThroughput === true && !fifo) {
     throw new ImproperlyConfigured(setting("highThroughput"), "is for FIFO queues; a standard queue has no such limit");
   }
-  const maxConcurrency = bound ?? DEFAULT_MAX_CONCURRENCY;
+  const least = LIMITS.maxConcurrency.min * (priorities?.length ?? 1);
+  const maxConcurrency = bound ?? Math.max(DEFAULT_MAX_CONCURRENCY, least);
   checkRange(setting("maxConcurrency"), maxConcurrency, LIMITS.maxConcurrency);
   const most = pollers === undefined ? maxConcurrency : pollers.maximum * INVOCATIONS_OF_POLLER;
   const reservedConcurrency = props.reservedConcurrency ?? queue.reservedConcurrency;
@@ -366,13 +410,31 @@ function settingsOf(props: TaskQueueProps) {
     memorySize,
     batchSize,
     maxBatchingWindow,
-    maxConcurrency,
-    pollers,
+    /** Of each band, or of the queue. */
+    maxConcurrency: share("maxConcurrency", maxConcurrency, LIMITS.maxConcurrency.min),
+    /** Likewise. */
+    pollers: pollers && {
+      minimum: share("provisionedPollers.minimum", pollers.minimum, LIMITS.minimumPollers.min),
+      maximum: share("provisionedPollers.maximum", pollers.maximum, LIMITS.maximumPollers.min),
+    },
     reservedConcurrency,
   };
 }
 
 type QueueSettings = ReturnType<typeof settingsOf>;
+
+/** Whole shares that add up to the total: each has the least, and one more goes to whom the most is missing. */
+function sharesOf(total: number, bands: Bands, least: number): readonly number[] {
+  const weights = bands.reduce((sum, { weight }) => sum + weight, 0);
+  const wanted = bands.map(({ weight }) => (total * weight) / weights);
+  const shares = bands.map(() => least);
+  for (let left = total - least * bands.length; left > 0; left--) {
+    const missing = wanted.map((share, rank) => share - (shares[rank] as number));
+    const rank = missing.lastIndexOf(Math.max(...missing));
+    shares[rank] = (shares[rank] as number) + 1;
+  }
+  return shares;
+}
 
 /** What only a function has, by the names of the declaration and of the deployment's options. */
 /** What the tasks of a queue that gather calls want of it: a batch as large as the largest, and a window as long as the longest. */

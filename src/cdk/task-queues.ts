@@ -12,7 +12,7 @@ import { Construct } from "constructs";
 import type { Lovage } from "../app.ts";
 import { rulePrefix } from "../beat/rule-name.ts";
 import { deadLetterQueue, isFifo } from "../brokers/broker.ts";
-import { checkQueueName, translateQueueName } from "../brokers/queue-name.ts";
+import { bandQueues, checkQueueName, translateQueueName } from "../brokers/queue-name.ts";
 import { createRouter, type Route } from "../brokers/routes.ts";
 import { ImproperlyConfigured, QueueNotFound } from "../errors.ts";
 import { didYouMean } from "../nearest.ts";
@@ -149,9 +149,14 @@ export class TaskQueues extends Construct {
     const tableName = props.tableName ?? backend.table ?? translateQueueName(prefix, "celery");
     const journalName = translateQueueName(prefix, "journal");
     const queueNames = Object.keys(config.taskQueues).map((name) => checkQueueName("taskQueues", prefix, name, true));
+    const bandNames = Object.values(config.taskQueues).flatMap(({ name, priorities }) =>
+      bandQueues(name, priorities)
+        .slice(1)
+        .map((band) => translateQueueName(prefix, band)),
+    );
     const hasBeat = scheduled.length > 0 || props.beatEntry !== undefined;
     takeNames(this, {
-      queue: [...queueNames, ...queueNames.map(deadLetterQueue)],
+      queue: [...queueNames, ...queueNames.map(deadLetterQueue), ...bandNames],
       table: [...(props.table === undefined ? [tableName] : []), ...(config.journal ? [journalName] : [])],
       rule: hasBeat ? [`${rulePrefix(prefix, "deployed")}*`] : [],
     });
@@ -289,10 +294,7 @@ export class TaskQueues extends Construct {
    * @param queues By their names in the app. Default: all of them.
    */
   grantSend(grantee: iam.IGrantable, queues: readonly string[] = [...this.#queues.keys()]): iam.Grant {
-    const targets = queues.map((name) => {
-      const { queue } = this.queue(name);
-      return { resource: queue, arn: queue.queueArn, name: `the queue ${name}` };
-    });
+    const targets = queues.flatMap((name) => this.queue(name).targets);
     const keys = queues.flatMap((name) => this.queue(name).queue.encryptionMasterKey ?? []);
     for (const key of new Set(keys)) grantKey(key, grantee);
     this.longDelays?.grantDelay(grantee, queues);

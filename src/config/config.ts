@@ -5,7 +5,7 @@
  */
 import type { RequestHandler } from "../request-handler.ts";
 import type { BeatEntry, Duration } from "../beat/schedule.ts";
-import { checkQueueName } from "../brokers/queue-name.ts";
+import { type Bands, bandQueues, checkQueueName } from "../brokers/queue-name.ts";
 import type { RouterFunction, RouteValue, TaskRouter } from "../brokers/routes.ts";
 import { ImproperlyConfigured } from "../errors.ts";
 import { didYouMean } from "../nearest.ts";
@@ -47,6 +47,13 @@ export interface QueueInput {
   readonly reservedConcurrency?: number;
   /** Environment variables of the function. */
   readonly environment?: Readonly<Record<string, string>>;
+  /**
+   * Has priority acted upon on SQS: `[0, 5, 9]` makes three queues of it, bands, for priorities below 5, from 5 and from 9 on,
+   * 0 to 255, the higher the sooner. Of `maxConcurrency` each band has twice the share of the next lower one; an object says
+   * other weights, whole numbers from 1 to 1,000: `{ 0: 1, 5: 2, 9: 7 }`. Two to ten bands; not on a FIFO queue. SQLite and
+   * memory act upon each priority by itself, with bands and without. Default: none; then SQS only carries a priority.
+   */
+  readonly priorities?: readonly number[] | Readonly<Record<number, number>>;
 }
 
 /** Of what functions write metrics: of each queue, of each task of it too, or of nothing. */
@@ -56,8 +63,10 @@ export type MetricsChoice = "queue" | "task" | false;
 export type QueueWorker = "function" | "container" | "none";
 
 /** A declared queue, with its binding filled in. */
-export interface QueueConfig extends Omit<QueueInput, "exchange" | "routingKey"> {
+export interface QueueConfig extends Omit<QueueInput, "exchange" | "routingKey" | "priorities"> {
   readonly name: string;
+  /** The lowest first. */
+  readonly priorities?: Bands;
   /** `""`: the anonymous exchange, which reaches a queue by its name. */
   readonly exchange: string;
   readonly routingKey: string;
@@ -172,7 +181,7 @@ export interface ConfigInput extends AcceptedInput {
   readonly taskDefaultExchange?: string;
   /** Routing key that binds the default queue where its declaration names none. Default: the queue's name. */
   readonly taskDefaultRoutingKey?: string;
-  /** 0 to 255. SQS carries a priority and does not act on it; SQLite and memory do. Default: none. */
+  /** 0 to 255, the higher the sooner. SQLite and memory act on it, SQS where the queue has `priorities`; elsewhere it is carried. Default: none. */
   readonly taskDefaultPriority?: number;
   /** The queues that workers serve and the AWS construct makes. Default: the default queue alone. */
   readonly taskQueues?:
@@ -285,6 +294,9 @@ export interface Config {
   readonly workerSoftShutdownTimeout: number;
 }
 
+/** A queue as it was written, its bands read. */
+export type ParsedQueue = Omit<QueueInput, "priorities"> & Pick<QueueConfig, "priorities">;
+
 /**
  * What the table makes of each setting by itself: a {@link Config} in which the settings that depend on others may
  * still be open.
@@ -303,7 +315,7 @@ export interface ParsedConfig
   readonly acceptContent: readonly SerializerName[] | undefined;
   readonly resultAcceptContent: readonly SerializerName[] | undefined;
   readonly taskDefaultRoutingKey: string | undefined;
-  readonly taskQueues: Readonly<Record<string, QueueInput>> | undefined;
+  readonly taskQueues: Readonly<Record<string, ParsedQueue>> | undefined;
   readonly brokerTransportOptions: BrokerTransportOptions;
 }
 
@@ -431,7 +443,6 @@ function bindQueues(parsed: ParsedConfig, prefix: string): Readonly<Record<strin
       );
     }
     names.set(translated, name);
-
     const exchange = options.exchange ?? taskDefaultExchange;
     const routingKey = options.routingKey ?? (name === taskDefaultQueue ? taskDefaultRoutingKey : undefined) ?? name;
     if (exchange === "" && routingKey !== name) {
@@ -450,6 +461,17 @@ function bindQueues(parsed: ParsedConfig, prefix: string): Readonly<Record<strin
     }
     bindings.set(binding, name);
     queues[name] = Object.freeze({ ...options, name, exchange, routingKey });
+  }
+  for (const { name, priorities } of Object.values(queues)) {
+    for (const band of bandQueues(name, priorities).slice(1)) {
+      const setting = `taskQueues.${name}.priorities`;
+      const twin = names.get(checkQueueName(setting, prefix, band, false));
+      if (twin === undefined) continue;
+      throw new ImproperlyConfigured(
+        setting,
+        `makes a queue ${JSON.stringify(band)}, and there is one declared of that name: rename ${JSON.stringify(twin)}`,
+      );
+    }
   }
   return Object.freeze(queues);
 }

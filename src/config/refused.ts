@@ -88,7 +88,7 @@ export const FIXED = {
   taskQueueMaxPriority: {
     accepts: [],
     instead:
-      "queues need no preparation for priorities: SQS has none, SQLite and memory take 0 to 255; on SQS use a queue for each priority",
+      "queues need no preparation for priorities: SQLite and memory take 0 to 255, and on SQS priorities of taskQueues says where the steps are",
   },
   taskRemoteTracebacks: {
     accepts: [true],

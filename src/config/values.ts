@@ -1,13 +1,14 @@
 /** How the values of settings are read and checked. Each says what was given and what is allowed. */
 import { type BeatEntry, scheduleEntries } from "../beat/schedule.ts";
 import { isFifo } from "../brokers/broker.ts";
+import type { Bands } from "../brokers/queue-name.ts";
 import type { Route, RoutePair, RouterFunction, TaskRouter } from "../brokers/routes.ts";
 import type {
   BrokerTransportOptions,
   PredefinedQueue,
   Compression,
   PublishRetryPolicy,
-  QueueInput,
+  ParsedQueue,
   MetricsChoice,
   QueueWorker,
   ResultBackendTransportOptions,
@@ -177,7 +178,29 @@ const WORKERS = ["function", "container", "none"] as const satisfies readonly Qu
 const queueWorker: Parse<QueueWorker> = (value, at) =>
   WORKERS.find((worker) => worker === value) ?? fail(at, `one of ${WORKERS.map(show).join(", ")}`, value);
 
-const queueShape = shape<QueueInput>(
+const MAX_BANDS = 10;
+const MAX_WEIGHT = 1000;
+
+/** `[0, 5, 9]`, of which each weighs twice as much as the one before, or `{ 0: 1, 5: 2, 9: 7 }`. */
+const bands: Parse<Bands> = (value, at) => {
+  const isList = Array.isArray(value);
+  const given: readonly (readonly [unknown, unknown])[] = isList
+    ? value.map((priority: unknown) => [priority, 1] as const)
+    : Object.entries(object(value, at)).map(
+        ([key, weight]) => [/^\d+$/.test(key) ? Number(key) : key, weight] as const,
+      );
+  const read = given
+    .map(([priority, weight]) => ({
+      priority: integer(0, 255)(priority, isList ? at : `${at} (a priority)`),
+      weight: integer(1, MAX_WEIGHT)(weight, `${at}.${String(priority)}`),
+    }))
+    .sort((a, b) => a.priority - b.priority);
+  if (read.length < 2 || read.length > MAX_BANDS || new Set(read.map(({ priority }) => priority)).size < read.length)
+    return fail(at, `two to ${MAX_BANDS} priorities, each another one, such as [0, 5, 9]`, value);
+  return Object.freeze(read.map((band, rank) => (isList ? { ...band, weight: 2 ** rank } : band)));
+};
+
+const queueShape = shape<ParsedQueue>(
   {
     exchange: text,
     routingKey: name,
@@ -189,12 +212,13 @@ const queueShape = shape<QueueInput>(
     maxConcurrency: integer(2, 1000),
     reservedConcurrency: integer(0),
     environment,
+    priorities: bands,
   },
   {},
   hints.QUEUE_HINTS,
 );
 
-export const queues: Parse<Readonly<Record<string, QueueInput>>> = (value, at) => {
+export const queues: Parse<Readonly<Record<string, ParsedQueue>>> = (value, at) => {
   const entries: readonly (readonly [string, unknown])[] = Array.isArray(value)
     ? value.map((queue: unknown, i) => {
         if (typeof queue === "string") return [queue, {}] as const;
@@ -204,7 +228,7 @@ export const queues: Parse<Readonly<Record<string, QueueInput>>> = (value, at) =
     : Object.entries(object(value, at));
   if (entries.length === 0)
     return fail(at, "at least one queue; leave the setting out for the default queue alone", value);
-  const result: Record<string, QueueInput> = {};
+  const result: Record<string, ParsedQueue> = {};
   for (const [queueName, options] of entries) {
     if (Object.hasOwn(result, queueName))
       throw new ImproperlyConfigured(at, `names the queue ${JSON.stringify(queueName)} twice`);
@@ -215,6 +239,12 @@ export const queues: Parse<Readonly<Record<string, QueueInput>>> = (value, at) =
       throw new ImproperlyConfigured(
         `${at}.${queueName}.maxBatchingWindow`,
         "AWS has no batching window for FIFO queues; leave it out",
+      );
+    }
+    if (isFifo(queueName) && queue.priorities !== undefined) {
+      throw new ImproperlyConfigured(
+        `${at}.${queueName}.priorities`,
+        "a FIFO queue keeps the order of its messages, and priority would break it; leave them out",
       );
     }
     result[queueName] = queue;

@@ -1,8 +1,8 @@
 /** What there is: queues, workers and what they have in hand, in the words of Celery's `inspect`. */
 import { maskUrl } from "../brief.ts";
 import { deadLetterQueue, isDeadLetterQueue, type QueueSize } from "../brokers/broker.ts";
-import type { FunctionNumbers } from "../brokers/operator.ts";
-import { translateQueueName } from "../brokers/queue-name.ts";
+import type { FunctionNumbers, FunctionOfQueue } from "../brokers/operator.ts";
+import { bandQueues, translateQueueName } from "../brokers/queue-name.ts";
 import type { Config } from "../config/config.ts";
 import type { Engine } from "../engine.ts";
 import { openOperator } from "../open.ts";
@@ -75,6 +75,12 @@ export const queuesOf = ({ config }: Engine, existing: readonly string[]): reado
   ...new Set([...Object.keys(config.taskQueues), ...existing.filter((name) => !isDeadLetterQueue(name))]),
 ];
 
+/** What a queue is on SQS: itself, or its bands. */
+export const namesOnSqs = ({ config }: Engine, queue: string): readonly string[] =>
+  bandQueues(queue, config.taskQueues[queue]?.priorities).map((name) =>
+    translateQueueName(config.brokerTransportOptions.queueNamePrefix, name),
+  );
+
 /** CloudWatch has new numbers each minute, and takes $0.01 for a thousand: so long they are kept, in milliseconds. */
 const NUMBERS_MS = 60_000;
 
@@ -131,22 +137,33 @@ export function createInspect(engine: Engine): Inspect {
   }
 
   const operator = () => openOperator(engine.urls.brokerUrl, engine.config.brokerTransportOptions);
-  const sqsName = (queue: string) => translateQueueName(engine.config.brokerTransportOptions.queueNamePrefix, queue);
 
   const inspect: Inspect = {
     async functions() {
       const asked = await operator();
       if (asked === undefined) return [];
       const existing = await (await engine.broker()).queues();
-      const names = new Map(queuesOf(engine, existing).map((queue) => [sqsName(queue), queue]));
+      const names = new Map(
+        queuesOf(engine, existing).flatMap((queue) => namesOnSqs(engine, queue).map((name) => [name, queue] as const)),
+      );
       const found = (await asked.functions()).filter(({ queue }) => names.has(queue));
       const functions = [...new Set(found.map(({ name }) => name))].sort();
       const lastHours = await remembered(engine, `functions ${functions.join()}`, () =>
         asked.functionNumbers(functions, clock.now()),
       );
-      return found.map(({ queue, ...rest }) => {
-        const lastHour = lastHours.get(rest.name);
-        return { ...rest, queue: names.get(queue) ?? queue, ...(lastHour !== undefined && { lastHour }) };
+      // A queue's bands are one queue, of one function.
+      const byFunction = Map.groupBy(found, ({ name, queue }) => `${name} ${names.get(queue)}`);
+      return [...byFunction.values()].map((mappings) => {
+        const [{ name, queue, state }] = mappings as [FunctionOfQueue];
+        const lastHour = lastHours.get(name);
+        const shares = mappings.flatMap(({ maxConcurrency }) => maxConcurrency ?? []);
+        return {
+          name,
+          queue: names.get(queue) ?? queue,
+          state: mappings.find((mapping) => mapping.state !== "Enabled")?.state ?? state,
+          ...(shares.length > 0 && { maxConcurrency: shares.reduce((sum, share) => sum + share, 0) }),
+          ...(lastHour !== undefined && { lastHour }),
+        };
       });
     },
     async queues({ cloudWatch = true } = {}) {
@@ -160,7 +177,12 @@ export function createInspect(engine: Engine): Inspect {
       const ages =
         asked === undefined
           ? undefined
-          : await remembered(engine, `oldest ${names.join()}`, () => asked.oldest(names.map(sqsName), clock.now()));
+          : await remembered(engine, `oldest ${names.join()}`, () =>
+              asked.oldest(
+                names.flatMap((queue) => namesOnSqs(engine, queue)),
+                clock.now(),
+              ),
+            );
       return Promise.all(
         names.map(async (queue) => {
           const [size, dead, sentAt] = await Promise.all([
@@ -169,12 +191,13 @@ export function createInspect(engine: Engine): Inspect {
             broker.oldest?.(queue),
           ]);
           const order = paused.get(queue);
+          const known = namesOnSqs(engine, queue).flatMap((name) => ages?.get(name) ?? []);
           // CloudWatch goes on with the last age for some minutes when a queue is empty.
           const age =
             sentAt !== undefined
               ? Math.max(0, (clock.now() - sentAt) / 1000)
-              : size.ready > 0
-                ? ages?.get(sqsName(queue))
+              : size.ready > 0 && known.length > 0
+                ? Math.max(...known)
                 : undefined;
           return {
             queue,

@@ -1,6 +1,5 @@
 /** What `app.control` does, over the ports. Loaded at the first question or action. */
 import { isDeadLetterQueue } from "../brokers/broker.ts";
-import { translateQueueName } from "../brokers/queue-name.ts";
 import type { Engine } from "../engine.ts";
 import { ImproperlyConfigured, OperationalError, QueueNotFound } from "../errors.ts";
 import type { JournalEntry } from "../journal/entry.ts";
@@ -10,7 +9,7 @@ import { didYouMean } from "../nearest.ts";
 import { openOperator } from "../open.ts";
 import { boolean, options, shape, text } from "../parse.ts";
 import type { Acting, Control, RevokeTasks } from "./control.ts";
-import { createInspect, queuesOf } from "./inspect.ts";
+import { createInspect, namesOnSqs, queuesOf } from "./inspect.ts";
 import { createLetters } from "./letters.ts";
 import { retryMany, retryOne } from "./retry.ts";
 import { readWorkers, writePaused, writeShutdown } from "./rows.ts";
@@ -60,9 +59,8 @@ export function createOperations(engine: Engine, app: string): Control {
     await writePaused(await engine.backend(), queue, paused, by, clock.now());
     const operator = await openOperator(engine.urls.brokerUrl, engine.config.brokerTransportOptions);
     if (operator !== undefined) {
-      const name = translateQueueName(engine.config.brokerTransportOptions.queueNamePrefix, queue);
       try {
-        await operator.setEnabled(name, !paused);
+        for (const name of namesOnSqs(engine, queue)) await operator.setEnabled(name, !paused);
       } catch (error) {
         const why = error instanceof Error ? error.message : String(error);
         throw new OperationalError(

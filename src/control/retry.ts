@@ -68,7 +68,14 @@ async function sendKept(engine: Engine, { id, row, kept }: Retryable) {
   const again = await unexpired(engine, queue, body, now);
   await sendAgain(
     (entry) => engine.outbox.send(entry),
-    { queue, body: again.body, groupId, deduplicationId: `retry-${id}-${redrive}`.slice(0, 128), redrive },
+    {
+      queue,
+      body: again.body,
+      priority: again.priority ?? undefined,
+      groupId,
+      deduplicationId: `retry-${id}-${redrive}`.slice(0, 128),
+      redrive,
+    },
     now,
   );
   return { task: again.task, queue };
@@ -80,12 +87,12 @@ async function unexpired(
   queue: string,
   body: string,
   now: number,
-): Promise<{ readonly body: string; readonly task: string }> {
+): Promise<{ readonly body: string; readonly task: string; readonly priority: number | null }> {
   const message = await decodeEnvelope(await engine.wholeText(body), { accept: READABLE });
-  const { task, expires } = message;
-  if (expires === null || parseTime(expires) >= now) return { body, task };
+  const { task, priority, expires } = message;
+  if (expires === null || parseTime(expires) >= now) return { body, task, priority };
   const again = createMessage({ ...message, expires: null, eta: null });
-  return { body: await fitted(engine, queue, again, await encodeEnvelope(again)), task };
+  return { body: await fitted(engine, queue, again, await encodeEnvelope(again)), task, priority };
 }
 
 interface Given extends Pick<JournalQuery, "from" | "to" | "task" | "queue" | "limit"> {

@@ -2,7 +2,7 @@
 import type { Lovage } from "../app.ts";
 import { inParallel } from "../aws/connection.ts";
 import { type Delivery, isFifo } from "../brokers/broker.ts";
-import { translateQueueName } from "../brokers/queue-name.ts";
+import { bandQueues, translateQueueName } from "../brokers/queue-name.ts";
 import { peekEnvelope } from "../protocol/envelope.ts";
 import { parseTime } from "../protocol/time.ts";
 import { ImproperlyConfigured } from "../errors.ts";
@@ -459,22 +459,25 @@ const isRecord = (record: unknown): record is SqsRecord =>
   typeof record.eventSourceARN === "string";
 
 /** The queue of an event source, by the name that the app gives it; nothing where it is none that this app could name. */
-function queueBehind(app: Lovage, arn: string): string | undefined {
+function queueBehind(app: Lovage, arn: string): Pick<Delivery, "queue" | "band"> | undefined {
   const { taskQueues, brokerTransportOptions } = app.config;
   const prefix = brokerTransportOptions.queueNamePrefix;
   const name = arn.slice(arn.lastIndexOf(":") + 1);
   const translated = translateQueueName(prefix, "");
   if (!name.startsWith(translated)) return undefined;
-  const declared = Object.keys(taskQueues).find((queue) => translateQueueName(prefix, queue) === name);
+  for (const { name: queue, priorities } of Object.values(taskQueues)) {
+    const band = bandQueues(queue, priorities).find((one) => translateQueueName(prefix, one) === name);
+    if (band !== undefined) return { queue, ...(band !== queue && { band }) };
+  }
   // A queue that is not declared is served too, under the name that it has on SQS.
-  return declared ?? name.slice(translated.length);
+  return { queue: name.slice(translated.length) };
 }
 
 /** A record as the broker would have handed it out. */
-function toDelivery(record: SqsRecord, queue: string): Delivery {
+function toDelivery(record: SqsRecord, from: Pick<Delivery, "queue" | "band">): Delivery {
   const { MessageGroupId, MessageDeduplicationId, ApproximateReceiveCount, SentTimestamp } = record.attributes;
   return {
-    queue,
+    ...from,
     body: record.body,
     messageId: record.messageId,
     receipt: record.receiptHandle,

@@ -508,8 +508,8 @@ function without(object: Fields, known: ReadonlySet<string>): Fields {
 
 // ── what cannot be read ─────────────────────────────────────────────────────────────────────────────────────────────
 
-/** Id and task of a text that `decodeEnvelope` may refuse, as far as they can be made out: for a dead letter. Never throws. */
-export function peekEnvelope(text: string): { readonly id?: string; readonly task?: string } {
+/** Id, task and priority of a text that `decodeEnvelope` may refuse, as far as they can be made out: for a dead letter. Never throws. */
+export function peekEnvelope(text: string): Peeked {
   const pointer = readPointer(text);
   if (pointer !== undefined) {
     const { id } = readKey(pointer.key) ?? {};
@@ -525,14 +525,21 @@ export function peekEnvelope(text: string): { readonly id?: string; readonly tas
   return peekParsed(json) ?? peekText(json);
 }
 
-function peekParsed(json: string): { readonly id?: string; readonly task?: string } | undefined {
+interface Peeked {
+  readonly id?: string;
+  readonly task?: string;
+  readonly priority?: number;
+}
+
+function peekParsed(json: string): Peeked | undefined {
   try {
     // By JSON itself: an unknown tag is no obstacle here.
     const envelope: unknown = JSON.parse(json);
     if (!isObject(envelope)) return {};
-    const found = named(envelope.headers);
-    if (found.id !== undefined || typeof envelope.body !== "string") return found;
     const properties = isObject(envelope.properties) ? envelope.properties : {};
+    const wish = priority(properties.priority);
+    const found: Peeked = { ...named(envelope.headers), ...(wish !== null && { priority: wish }) };
+    if (found.id !== undefined || typeof envelope.body !== "string") return found;
     const body =
       properties.body_encoding === "base64" ? (bytesToText(base64ToBytes(envelope.body)) ?? "") : envelope.body;
     return { ...named(JSON.parse(body)), ...found };

@@ -43,7 +43,7 @@ export interface DeliveryOptions {
   /** With `routingKey`: the direct exchange whose binding names the queue. */
   readonly exchange?: string;
   readonly routingKey?: string;
-  /** 0 to 255. SQLite and memory deliver the higher first; SQS only carries it. */
+  /** 0 to 255. SQLite and memory deliver the higher first, SQS where the queue has `priorities`; else SQS only carries it. */
   readonly priority?: number;
   /** Default: the setting `taskSerializer`. */
   readonly serializer?: SerializerName;

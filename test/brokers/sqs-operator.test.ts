@@ -187,3 +187,43 @@ test("without the right to list the mappings it is said which one is missing", a
   await aws((asked) => (asked.line.startsWith("GET /2015") ? { denied: "no" } : answer(asked)));
   await expect(shop().control.inspect().functions()).rejects.toThrow("lambda:ListEventSourceMappings");
 });
+
+test("a queue's bands are one queue: paused together, one function, the age of the oldest in any", async () => {
+  const queues = ["shop-celery", "shop-celery-priority-9"];
+  const functionOf = (UUID: string, queue: string, MaximumConcurrency: number) => ({
+    ...mapping(UUID, queue, { ScalingConfig: { MaximumConcurrency } }),
+    FunctionArn: "arn:aws:lambda:eu-west-1:1:function:worker",
+  });
+  const rest = account((metric, of) =>
+    metric === "ApproximateAgeOfOldestMessage" ? [of.endsWith("-9") ? 120 : 30] : [],
+  );
+  const asked = await aws((one) => {
+    if (one.line.startsWith("GET /2015"))
+      return {
+        EventSourceMappings: [functionOf("low", "shop-celery", 2), functionOf("high", "shop-celery-priority-9", 8)],
+      };
+    if (one.line.startsWith("PUT")) return {};
+    if (one.target === "AmazonSQS.ListQueues")
+      return { QueueUrls: [...queues, "shop-celery-dlq"].map((name) => `https://sqs/1/${name}`) };
+    return rest(one);
+  });
+  const app = new Lovage("shop", {
+    brokerUrl: "sqs://KEY:SECRET@eu-west-1?queue_name_prefix=shop-",
+    resultBackend: "memory://",
+    journal: false,
+    taskQueues: { celery: { priorities: [0, 9] } },
+  });
+  onTestFinished(() => app.close());
+  const inspect = app.control.inspect();
+  expect(await inspect.functions()).toMatchObject([
+    { name: "worker", queue: "celery", state: "Enabled", maxConcurrency: 10 },
+  ]);
+  expect(await inspect.queues()).toEqual([
+    { queue: "celery", ready: 14, delayed: 0, inFlight: 0, deadLetters: 7, oldest: 120 },
+  ]);
+  await app.control.pause("celery", { by: "anna" });
+  expect(asked.flatMap(({ line }) => (line.startsWith("PUT") ? [line] : []))).toEqual([
+    "PUT /2015-03-31/event-source-mappings/low",
+    "PUT /2015-03-31/event-source-mappings/high",
+  ]);
+});

@@ -41,7 +41,7 @@ describe("a text goes by hops", () => {
 describe("an entry", () => {
   const url = "https://sqs.cn-north-1.amazonaws.com.cn/123456789012/shop-media";
   const entry = (text: FarOff, queueUrl = url, more = {}) =>
-    entryOf(text, queueUrl, "cn-north-1", { ...scheduler, ...more });
+    entryOf(text, queueUrl, "shop-media-dlq", "cn-north-1", { ...scheduler, ...more });
 
   test("fires once, a minute early, sends the body as it is, and leaves nothing behind", () => {
     expect(entry(inSeconds(86_400.7, { body: '{"task":"a"}' }))).toEqual({
