@@ -113,6 +113,18 @@ export class WorkerShutdown extends LovageError {
   }
 }
 
+/** `process.exit()` in a task: in a worker's own process it ends the task, as a throw does, and not all that runs beside it. Python's name. */
+export class SystemExit extends LovageError {
+  /** What it was called with. */
+  readonly code: string | number | null | undefined;
+  constructor(code?: string | number | null) {
+    super(
+      `process.exit(${code ?? ""}) was called, which would end the worker and all that runs there; throw an error instead`,
+    );
+    this.code = code;
+  }
+}
+
 /** The worker died while it ran the task, more often than `maxDeliveries` allows. */
 export class WorkerLostError extends LovageError {}
 

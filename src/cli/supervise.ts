@@ -200,8 +200,11 @@ export interface Keeper {
 /** Must be called at once: a process whose keeper dies ends with it. */
 export function keeper(): Keeper {
   if (process.send === undefined) throw new LovageError("this command is a part of lovage worker, which starts it");
-  // As if killed, without handing back: the leases of what runs here end by themselves.
-  process.on("disconnect", () => process.kill(process.pid, "SIGKILL"));
+  process.on("disconnect", () => {
+    // What is in hand is given back as the process ends; then all that its tasks have started ends with it.
+    process.on("exit", () => killGroup(process.pid));
+    process.exit(EXIT.failure);
+  });
   // A supervisor of services may signal the whole group. The keeper says what is to be done.
   for (const signal of STOP_SIGNALS) process.on(signal, () => {});
   const first = Promise.withResolvers<Order>();

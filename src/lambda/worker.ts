@@ -127,7 +127,7 @@ export function createWorkerHandler(
     if (!isWatching && platform.env["AWS_LAMBDA_RUNTIME_API"] !== undefined) {
       isWatching = true;
       const ofTask: FaultWatcher["ofTask"] = (kind, error, scope) => reportFault(log, kind, error, scope);
-      interceptFaults({ app, ofTask, ofProcess: async () => {} });
+      interceptFaults({ app, ownsProcess: true, ofTask });
     }
     const started = clock.now();
     const remaining = context.getRemainingTimeInMillis();
@@ -156,7 +156,7 @@ export function createWorkerHandler(
       );
     }
 
-    await runBatch(deliveries, dispositions, started);
+    await Promise.all([runBatch(deliveries, dispositions, started), worker.releaseLate()]);
     await giveBack(
       deliveries.filter((delivery) => dispositions.get(delivery)?.type !== "leave"),
       dispositions,

@@ -1,21 +1,26 @@
 /**
- * Errors that nobody caught. The task that one came from is named by its async context, and pays alone: Node would end the
- * process, and with it all that runs beside.
+ * Errors that nobody caught, and ends that nobody else asked for. The task that one came from is named by its async context,
+ * and pays alone: Node would end the process, and with it all that runs beside.
  */
 import type { Lovage } from "../app.ts";
+import { SystemExit } from "../errors.ts";
 import { originScope, type RunScope } from "../tasks/context.ts";
 import type { Log } from "./log.ts";
 import { fieldsOf, nameOf, stackOf } from "./report.ts";
 
-/** How it came: a promise that rejected and that nobody awaited, or a throw out of a timer or an event. */
-export type FaultKind = "unhandledRejection" | "uncaughtException";
+/** How it came: a promise that rejected and that nobody awaited, a throw out of a timer or an event, or `process.exit()`. */
+export type FaultKind = "unhandledRejection" | "uncaughtException" | "exit";
 
 export interface FaultWatcher {
   readonly app: Lovage;
+  /** The process is the worker's own: a task's `process.exit()` ends the task. */
+  readonly ownsProcess: boolean;
   /** A task of the app left it; the task may have ended long ago. */
   ofTask(kind: FaultKind, error: unknown, scope: RunScope): void;
   /** It came from elsewhere, and the process ends of it, as it would without a worker. Resolves when that may happen. */
-  ofProcess(): Promise<void>;
+  ofProcess?(): Promise<void>;
+  /** The process ends now, by the task whose scope it is, or by nobody's: what is in hand is to be given back before this returns. */
+  lastWords?(scope: RunScope | undefined): void;
 }
 
 /** What is in hand is given back within this, in milliseconds, before the process ends. */
@@ -23,11 +28,16 @@ const LAST_WORDS_MS = 5_000;
 
 const watchers = new Set<FaultWatcher>();
 
+/** What was told of when it was thrown, and is not to be told again where nobody catches it. */
+const told = new WeakSet<object>();
+
 /** Watches for as long as a worker runs; returns what ends it. */
 export function watchFaults(watcher: FaultWatcher): () => void {
   if (watchers.size === 0) {
     process.on("unhandledRejection", onRejection);
     process.on("uncaughtException", onException);
+    process.on("exit", onExit);
+    interceptExit();
   }
   watchers.add(watcher);
   return () => {
@@ -35,6 +45,7 @@ export function watchFaults(watcher: FaultWatcher): () => void {
     if (watchers.size > 0) return;
     process.off("unhandledRejection", onRejection);
     process.off("uncaughtException", onException);
+    process.off("exit", onExit);
   };
 }
 
@@ -46,6 +57,22 @@ export function interceptFaults(watcher: FaultWatcher): void {
   watchers.add(watcher);
   intercept("unhandledRejection", onRejection);
   intercept("uncaughtException", onException);
+  interceptExit();
+}
+
+let isExitIntercepted = false;
+
+/** `process.exit` stays what it was to all but the tasks of a worker whose own the process is. */
+function interceptExit(): void {
+  if (isExitIntercepted) return;
+  isExitIntercepted = true;
+  const exit = process.exit;
+  process.exit = (code) => {
+    const error = new SystemExit(code);
+    if (!isOfTask("exit", error)) return Reflect.apply(exit, process, [code]);
+    told.add(error);
+    throw error;
+  };
 }
 
 function intercept(kind: FaultKind, otherwise: (error: unknown) => void): void {
@@ -58,6 +85,12 @@ function intercept(kind: FaultKind, otherwise: (error: unknown) => void): void {
   });
 }
 
+const FAULTS: Readonly<Record<FaultKind, string>> = {
+  unhandledRejection: "left a promise that rejected and that nobody awaited",
+  uncaughtException: "threw where nobody could catch it",
+  exit: "was about to end its process",
+};
+
 /** Tells a fault in the log, by the name of its task. A run that it left open ends of it: what that waits for may never come. */
 export function reportFault(
   log: Log,
@@ -65,24 +98,31 @@ export function reportFault(
   error: unknown,
   { self, message, isOpen, fail }: RunScope,
 ): void {
-  const what =
-    kind === "unhandledRejection"
-      ? "left a promise that rejected and that nobody awaited"
-      : "threw where nobody could catch it";
+  const what = FAULTS[kind];
   const when = isOpen ? "" : ", after it had ended";
   log("error", `Task ${nameOf(message)} ${what}${when}: ${stackOf(error)}`, {
     ...fieldsOf(message, self.request.queue),
     error: stackOf(error),
   });
-  if (isOpen && kind === "uncaughtException") fail(error);
+  if (isOpen && kind !== "unhandledRejection") fail(error);
 }
 
 function isOfTask(kind: FaultKind, error: unknown): boolean {
+  if (told.has(Object(error))) return true;
   const scope = originScope();
-  const watcher = [...watchers].find(({ app }) => app === scope?.self.app);
-  if (scope === undefined || watcher === undefined) return false;
+  const watcher = watcherOf(scope);
+  if (scope === undefined || watcher === undefined || (kind === "exit" && !watcher.ownsProcess)) return false;
   watcher.ofTask(kind, error, scope);
   return true;
+}
+
+const watcherOf = (scope: RunScope | undefined): FaultWatcher | undefined =>
+  [...watchers].find(({ app }) => app === scope?.self.app);
+
+function onExit(): void {
+  const scope = originScope();
+  const culprits = watcherOf(scope);
+  for (const watcher of watchers) watcher.lastWords?.(watcher === culprits ? scope : undefined);
 }
 
 function onRejection(error: unknown): void {
@@ -97,5 +137,5 @@ function onException(error: unknown): void {
   console.error(error);
   const end = () => process.exit(1);
   setTimeout(end, LAST_WORDS_MS);
-  void Promise.allSettled([...watchers].map((watcher) => watcher.ofProcess())).then(end);
+  void Promise.allSettled([...watchers].map((watcher) => watcher.ofProcess?.())).then(end);
 }

@@ -4,6 +4,7 @@ import { parentPort, workerData } from "node:worker_threads";
 import type { Delivery } from "../brokers/broker.ts";
 import { Engine } from "../engine.ts";
 import { fileOf } from "../file-url.ts";
+import type { Command, Release } from "../results/record.ts";
 import { boardReader } from "./board.ts";
 import {
   beatOnce,
@@ -30,6 +31,7 @@ const report = (message: HeartbeatReport) => parentPort?.postMessage(message);
 
 parentPort?.on("message", (order: HeartbeatOrder) => {
   if ("drop" in order) told.delete(order.drop);
+  else if ("end" in order) void say(order.end, order.culprits);
   else {
     const holding = readHolding(order.hold);
     told.set(holding.id, holding);
@@ -113,19 +115,29 @@ async function endBlocked(): Promise<void> {
     return;
   }
   try {
-    await Promise.race([handBackAll(), new Promise((resolve) => setTimeout(resolve, LAST_WORDS_MS))]);
+    const beside = inHand().filter(({ id }) => !over.some((run) => run.id === id));
+    const back = handBackAll([...finals, ...beside.flatMap((holding) => releaseOf(holding))]);
+    await Promise.race([back, new Promise((resolve) => setTimeout(resolve, LAST_WORDS_MS))]);
   } finally {
     endProcess();
   }
+}
 
-  async function handBackAll(): Promise<void> {
-    const [broker, backend] = await Promise.all([engine.broker(), engine.backend()]);
-    const all = inHand();
-    const beside = all.flatMap(({ id, claim }) =>
-      claim === undefined || over.some((run) => run.id === id) ? [] : claim,
-    );
-    await backend.apply([...finals, ...beside.map((claim) => ({ type: "release" as const, ...claim, now }))]);
-    await broker.changeVisibility(all.map(({ delivery }) => ({ delivery: delivery as Delivery, visibility: 0 })));
+async function handBackAll(commands: readonly Command[]): Promise<void> {
+  const [broker, backend] = await Promise.all([engine.broker(), engine.backend()]);
+  await backend.apply(commands);
+  await broker.changeVisibility(inHand().map(({ delivery }) => ({ delivery: delivery as Delivery, visibility: 0 })));
+}
+
+const releaseOf = ({ claim }: Holding, died = false): Release[] =>
+  claim === undefined ? [] : [{ type: "release", ...claim, now: Date.now(), died }];
+
+async function say(end: Int32Array, culprits: readonly number[]): Promise<void> {
+  try {
+    await handBackAll(inHand().flatMap((holding) => releaseOf(holding, culprits.includes(holding.id))));
+  } finally {
+    Atomics.store(end, 0, 1);
+    Atomics.notify(end, 0);
   }
 }
 

@@ -24,6 +24,11 @@ import {
 export interface Heartbeat {
   hold(holding: Holding): void;
   drop(id: number): void;
+  /**
+   * The process ends now: gives everything back before it returns, or has taken too long. Of `culprits` the process dies.
+   * Where what is in hand lives in this process, it ends with that.
+   */
+  lastWords(culprits: readonly number[]): void;
   stop(): Promise<void>;
   /** Resolves when it beats. Rejects where it cannot. */
   readonly ready: Promise<void>;
@@ -72,10 +77,14 @@ function startTimer({ visibility, broker, backend, found, failed }: HeartbeatOpt
   return {
     hold: (holding) => void holdings.set(holding.id, holding),
     drop: (id) => void holdings.delete(id),
+    lastWords: () => {},
     stop: async () => clearInterval(timer),
     ready: Promise.resolve(),
   };
 }
+
+/** The end of the process waits so long for its last words, in milliseconds. */
+const LAST_WORDS_MS = 3_000;
 
 /** A thread that does not come up is tried so often before it is given up. */
 const MOST_STARTS = 3;
@@ -157,6 +166,13 @@ function startThread(options: HeartbeatOptions): Heartbeat {
     },
     drop(id) {
       if (!remove(id)) untell(id);
+    },
+    lastWords(culprits) {
+      if (isStopped) return;
+      const said = new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT));
+      tell({ end: said, culprits });
+      // Nothing but this thread of the process can wait, and nothing in it will run any more.
+      Atomics.wait(said, 0, 0, LAST_WORDS_MS);
     },
     async stop() {
       isStopped = true;

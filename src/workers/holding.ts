@@ -99,7 +99,11 @@ export function readHolding(text: HoldingText): Holding {
 }
 
 /** How the thread is told of a holding for which the board has no room. */
-export type HeartbeatOrder = { readonly hold: HoldingText } | { readonly drop: number };
+export type HeartbeatOrder =
+  | { readonly hold: HoldingText }
+  | { readonly drop: number }
+  /** All is to be given back, as the process ends of `culprits`; then `end` is 1, which somebody waits for. */
+  | { readonly end: Int32Array; readonly culprits: readonly number[] };
 
 export interface HeartbeatSetup {
   readonly config: Pick<

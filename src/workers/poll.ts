@@ -203,6 +203,7 @@ export async function startPoller(
 
   const noting = setInterval(() => {
     for (const run of running.values()) void run.noteRunning();
+    void worker.releaseLate();
   }, LONG_RUN_MS).unref();
 
   /** Says that this worker has ended. */
@@ -627,7 +628,7 @@ export async function startPoller(
       clearInterval(noting);
       unprotect();
       // Others take it for gone soon enough, where that takes long.
-      await Promise.race([absent(), clock.sleep(COLD_MS)]);
+      await Promise.race([Promise.all([absent(), worker.releaseLate()]), clock.sleep(COLD_MS)]);
       await heartbeat.stop();
       unwatch();
       if (!isCold) await engine.emitter.emit("workerShutdown", { hostname });
@@ -773,7 +774,16 @@ export async function startPoller(
       reportFault(log, kind, error, scope);
       if (options.ownsProcess) makeRoom();
     },
+    ownsProcess: options.ownsProcess ?? false,
     ofProcess: abort,
+    lastWords(scope) {
+      const ended =
+        scope === undefined ? [] : [...running].filter(([, { message }]) => message.id === scope.message.id);
+      for (const [, { message }] of ended) log("error", `Task ${nameOf(message)} ended its process`);
+      if (ids.size > ended.length)
+        log("warning", `The process ends: ${ids.size - ended.length} messages in hand are handed back`);
+      heartbeat.lastWords(ended.map(([id]) => id));
+    },
   });
 
   const { only } = options;

@@ -74,6 +74,8 @@ const RELEASE_RETRY_MS = 500;
 const RELEASE_RETRY_MAX_MS = 16_000;
 /** Claims that are remembered because they could not be given up. */
 const MAX_UNRELEASED = 10_000;
+/** So many of them are given up at a time. */
+const MAX_RELEASES = 100;
 /** From so many runs on, the first among them, a task is a suspect. */
 const SUSPECT_RUNS = 3;
 /** A longer message, in characters, is not kept of a run that blocks its process beyond its time limit. */
@@ -139,6 +141,11 @@ export interface Worker {
   handBack(delivery: Delivery, disposition: Disposition): Promise<Disposition>;
   /** So many workers died before they could claim its task, or after its outcome: it becomes a dead letter, unread. Never throws. */
   giveUp(delivery: Delivery, deaths: number): Promise<Disposition>;
+  /**
+   * Tries once more to give up what could not be given up while its store was out of reach: a death that another worker has
+   * counted for it meanwhile is taken back. To be called now and then. Never throws.
+   */
+  releaseLate(): Promise<void>;
 }
 
 export function createWorker(app: Lovage, options: WorkerOptions): Worker {
@@ -174,6 +181,7 @@ export function createWorker(app: Lovage, options: WorkerOptions): Worker {
       }));
       return ended.disposition;
     },
+    releaseLate: () => releaseLate(context),
   };
 }
 
@@ -570,8 +578,7 @@ function prepare(context: WorkerContext, job: Job, claimed: Claimed | undefined)
 
 /**
  * Gives a claim up. What kept the outcome from being stored may keep this from it too, so it is tried again; where even
- * that does not help, the next one here who takes the message is the same owner. Elsewhere the lease ends by itself, which
- * looks like a death.
+ * that does not help, the next one here who takes the message is the same owner, and {@link releaseLate} goes on trying.
  */
 async function patiently(
   { engine, deadline, unreleased }: WorkerContext,
@@ -593,4 +600,18 @@ async function patiently(
       await clock.sleep(wait);
     }
   }
+}
+
+/** Elsewhere such a claim looks like a death once its lease has ended, until its owner is heard of. */
+async function releaseLate({ engine, unreleased, apply }: WorkerContext): Promise<void> {
+  const late = [...unreleased].slice(0, MAX_RELEASES);
+  await Promise.all(
+    late.map(([key, owner]) => {
+      // Who takes it meanwhile is another owner: this one is about to let go.
+      unreleased.delete(key);
+      return apply({ type: "release", key, owner, now: engine.clock.now() }).catch(() => {
+        unreleased.set(key, unreleased.get(key) ?? owner);
+      });
+    }),
+  );
 }

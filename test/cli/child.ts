@@ -1,4 +1,5 @@
 /** What the workers of these tests run. `RUNS` names a file that gets a line for everything that happens. */
+import { spawn } from "node:child_process";
 import { appendFileSync, readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Lovage, Reject } from "lovage";
@@ -91,12 +92,24 @@ app.task("cli.block", () => {
   note("begin");
   for (;;);
 });
-/** Ends its process, the first time. */
-app.task("cli.exit", () => {
-  const again = readFileSync(RUNS, "utf8").includes("exit");
-  note("exit");
-  if (!again) process.exit(0);
+/** Ends its process, at once or when it has ended, and catches what that throws. */
+app.task("cli.exit", (how: "now" | "later") => {
+  const exit = () => {
+    note("exit");
+    try {
+      process.exit(3);
+    } catch {}
+  };
+  if (how === "later") setTimeout(exit, 100);
+  else exit();
   return "survived";
+});
+/** Starts a process that goes on for a minute, and waits for it. */
+app.task("cli.start", async () => {
+  const { pid } = spawn("sleep", ["60"]);
+  note("begin", pid);
+  await sleep(1500);
+  return "started";
 });
 app.task("cli.stuck", { timeLimit: 0.3 }, () => new Promise<void>(() => {}));
 /** Keeps its process busy, without a turn of the event loop, and then ends. */
@@ -111,8 +124,13 @@ app.task("cli.endless", { timeLimit: 0.2 }, () => {
   note("begin");
   for (;;);
 });
-/** Kills its process, always. */
-app.task("cli.kill", () => {
+/** Kills its process, so often. */
+app.task("cli.kill", (times = Number.POSITIVE_INFINITY) => {
+  const before = readFileSync(RUNS, "utf8").split("kill").length - 1;
+  if (before >= times) {
+    note("lives");
+    return "survived";
+  }
   note("kill");
   process.kill(process.pid, "SIGKILL");
 });

@@ -1,10 +1,16 @@
 /** What is charged to whom when processes end, as seen from outside. */
+import { execFile } from "node:child_process";
 import { setTimeout as sleep } from "node:timers/promises";
+import { promisify } from "node:util";
+import type { AsyncResult } from "lovage";
 import { expect, test, vi } from "vitest";
 import { taskKey } from "../../src/results/backend.ts";
-import { place } from "./run.ts";
+import { isAlive, place } from "./run.ts";
 
 const timeout = 25;
+/** Each starts processes. */
+vi.setConfig({ testTimeout: 40_000 });
+const SOURCE = new URL("../../scripts/source.ts", import.meta.url).href;
 const until = { timeout: 20_000, interval: 20 };
 
 const rowOf = async (app: ReturnType<typeof place>["app"], id: string) =>
@@ -26,10 +32,10 @@ test("after the grace a task that heeds its signal waits again, and has used up 
   expect(await result.get({ timeout })).toBe(0);
 });
 
-test("deploys that kill a worker in its grace are no deaths of a long task", { timeout: 40_000 }, async () => {
+test("three deploys that kill a worker in its grace are no deaths of a long task", async () => {
   const { worker, app, runs } = place();
   const result = await app.sendTask("cli.nap", [1.5]);
-  for (let deploy = 1; deploy <= 2; deploy++) {
+  for (let deploy = 1; deploy <= 3; deploy++) {
     const { process: main } = await worker();
     await vi.waitUntil(() => runs().length === deploy, until);
     main.kill("SIGTERM");
@@ -60,9 +66,63 @@ test("a forgotten await is named, and takes nobody along", async () => {
   expect(await (await app.sendTask("cli.add", [1, 2])).get({ timeout })).toBe(3);
 });
 
-test("what has killed two workers runs in a process of its own, and nobody waits for it", {
-  timeout: 40_000,
-}, async () => {
+test.each(["now", "later"])("process.exit() ends the task that calls it, %s, and nobody beside it", async (how) => {
+  const { worker, app, runs } = place();
+  const { says } = await worker(["-c", "4"]);
+  const innocent = await app.sendTask("cli.nap", [1]);
+  await vi.waitUntil(() => runs().length === 1, until);
+  const exits = await app.sendTask("cli.exit", [how]);
+  const ended = await exits.get({ timeout, propagate: false });
+  if (how === "now") expect(String(ended)).toMatch(/^SystemExit: process\.exit\(3\) was called/);
+  else expect(ended).toBe("survived");
+  const when = how === "now" ? "" : ", after it had ended";
+  await says(new RegExp(`Task cli\\.exit\\[${exits.id}\\] was about to end its process${when}: .*SystemExit`));
+  await says(/makes room for a fresh one/);
+  expect(await innocent.get({ timeout })).toBe("slept");
+  expect(await rowOf(app, innocent.id)).toMatchObject({ runs: 1 });
+  expect(runs().map(([, word]) => word)).toEqual(["begin", "exit", "end"]);
+});
+
+test("a worker whose main process dies hands back what runs, no death counted, and ends with what its tasks started", async () => {
+  const { worker, app, runs } = place();
+  const slow = { VISIBILITY: "60" };
+  const { process: main } = await worker([], slow);
+  const result = await app.sendTask("cli.start");
+  await vi.waitUntil(() => runs().length === 1, until);
+  main.kill("SIGKILL");
+  await vi.waitUntil(() => !isAlive(Number(runs()[0]?.[2])), until);
+  await worker([], slow);
+  expect(await result.get({ timeout })).toBe("started");
+  expect(await rowOf(app, result.id)).toMatchObject({ runs: 1 });
+});
+
+test.each([
+  ["a task", "exits", { exits: 2, naps: 1 }],
+  ["its own code", "naps", { naps: 1 }],
+])(
+  "a web server, say, that ends by process.exit() of %s hands back all that its worker runs",
+  async (_, last, runs) => {
+    const { app, folder } = place();
+    const server = new URL("./server.ts", import.meta.url).pathname;
+    const results: Record<string, AsyncResult> = {};
+    results["naps"] = await app.sendTask("server.naps");
+    if (last === "exits") results["exits"] = await app.sendTask("server.exits");
+    const serve = (ends: string) =>
+      promisify(execFile)(process.execPath, ["--import", SOURCE, server, ends], {
+        env: { ...process.env, LOVAGE_BROKER_URL: app.config.brokerUrl },
+        cwd: folder,
+        timeout: 20_000,
+      });
+    await expect(serve(last)).rejects.toMatchObject({ code: 9, stdout: expect.stringMatching(/handed back/) });
+    await serve("never");
+    for (const [name, result] of Object.entries(results)) {
+      expect(await result.get({ timeout })).toBe("done");
+      expect(await rowOf(app, result.id)).toMatchObject({ runs: runs[name as "naps"] });
+    }
+  },
+);
+
+test("what has killed two workers runs in a process of its own, and nobody waits for it", async () => {
   const { worker, app, runs } = place();
   const { says, stdout } = await worker(["-c", "4"]);
   const poison = await app.sendTask("cli.poison");

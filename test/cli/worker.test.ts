@@ -163,13 +163,13 @@ test("kill -9 ends the process that runs tasks too, and another worker finishes 
   expect(runs().map(([, word]) => word)).toEqual(["begin", "begin", "end"]);
 });
 
-test("a worker outlives a task that calls process.exit, and names it", async () => {
+test("a worker outlives a task that kills it, and names it", async () => {
   const { worker, app, runs } = place();
   const { says } = await worker();
-  const result = await app.sendTask("cli.exit");
+  const result = await app.sendTask("cli.kill", [1]);
   expect(await result.get({ timeout })).toBe("survived");
-  await says(new RegExp(`Task cli\\.exit\\[${result.id}\\] is taken over: a worker died while it ran`));
-  await says(/Process 'pool' pid:\d+ exited with 'exitcode 0'/);
+  await says(new RegExp(`Task cli\\.kill\\[${result.id}\\] is taken over: a worker died while it ran`));
+  await says(/Process 'pool' pid:\d+ exited with 'signal SIGKILL'/);
   expect(new Set(runs().map(([pid]) => pid)).size).toBe(2);
 });
 

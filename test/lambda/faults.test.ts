@@ -11,7 +11,7 @@ test("what a task left to reject or throws past everybody is named, and neither 
     .trim()
     .split("\n")
     .map((line) => JSON.parse(line) as Record<string, unknown>);
-  expect(lines.at(-1)).toEqual({ states: ["SUCCESS", "FAILURE", "SUCCESS"], batchItemFailures: [] });
+  expect(lines.at(-1)).toEqual({ states: ["SUCCESS", "FAILURE", "FAILURE", "SUCCESS"], batchItemFailures: [] });
   const errors = lines.filter(({ level }) => level === "ERROR").map(({ task, message }) => [task, message]);
   expect(errors).toContainEqual([
     "shop.leaks",
@@ -22,6 +22,10 @@ test("what a task left to reject or throws past everybody is named, and neither 
   expect(errors).toContainEqual([
     "shop.throws",
     expect.stringContaining("threw where nobody could catch it: TypeError"),
+  ]);
+  expect(errors).toContainEqual([
+    "shop.exits",
+    expect.stringContaining("was about to end its process: SystemExit: process.exit(1) was called"),
   ]);
   // Lambda's own listener had the last one.
   expect(status).toBe(129);

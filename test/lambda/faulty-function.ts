@@ -20,6 +20,9 @@ app.task("shop.throws", async () => {
   }, 50);
   await sleep(60_000);
 });
+app.task("shop.exits", async () => {
+  process.exit(1);
+});
 app.task("shop.neighbour", async () => {
   await sleep(200);
   return "fine";
@@ -27,7 +30,8 @@ app.task("shop.neighbour", async () => {
 
 const handler = createWorkerHandler(app);
 const results = [];
-for (const task of ["shop.leaks", "shop.throws", "shop.neighbour"]) results.push(await app.sendTask(task));
+for (const task of ["shop.leaks", "shop.throws", "shop.exits", "shop.neighbour"])
+  results.push(await app.sendTask(task));
 const broker = await app.engine.broker();
 const records = await broker.receive("celery", { max: 10, wait: 0 });
 const context = { awsRequestId: "r", getRemainingTimeInMillis: () => 70_000 };

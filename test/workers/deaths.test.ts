@@ -30,7 +30,7 @@ function scene(app: Lovage) {
     return admission.run;
   };
   const row = async (id: string) => (await (await app.engine.backend()).read([taskKey(id)]))[0];
-  return { t, receive, admit, row };
+  return { t, worker, receive, admit, row };
 }
 
 const reasonOf = (signal: AbortSignal) =>
@@ -110,6 +110,36 @@ test("a claim whose answer is lost, time and again, is no death", async () => {
   const result = await add.delay(1, 2);
   await t.advance({ hours: 1 });
   expect([lost, await result.state(), await t.deadLetters()]).toEqual([6, "SUCCESS", []]);
+});
+
+test("a death that another worker counted while a table was out of reach is taken back when it is there again", async () => {
+  const app = new Lovage("tasks");
+  const { t, worker, receive, admit, row } = scene(app);
+  const work = app.task("tasks.work", () => "done");
+  const result = await work.delay();
+  const run = await admit(await receive());
+  const backend = await app.engine.backend();
+  const { apply } = backend;
+  backend.apply = async (commands) => commands.map(() => new OperationalError("out of reach", { retryable: true }));
+  const executed = run.execute();
+  for (let tries = 0; tries < 8; tries++) {
+    for (let hops = 0; hops < 50; hops++) await undefined;
+    t.clock.moveTo(t.clock.now() + 16_000);
+  }
+  expect((await executed).disposition.type).toBe("handBack");
+  await worker.releaseLate();
+  backend.apply = apply;
+  const other = createWorker(app, {
+    hostname: "celery@other",
+    log: silent,
+    lease: () => t.clock.now() + VISIBILITY_MS,
+  });
+  const taken = await other.admit(await receive());
+  expect(await row(result.id)).toMatchObject({ runs: 2 });
+  await worker.releaseLate();
+  expect(await row(result.id)).toMatchObject({ runs: 1 });
+  expect("run" in taken && (await taken.run.execute()).disposition.type).toBe("delete");
+  expect(await result.get()).toBe("done");
 });
 
 test("what comes before a task begins takes nothing of its time", async () => {
