@@ -98,6 +98,8 @@ export interface TaskDetail {
   readonly task?: string | undefined;
   readonly state: string;
   readonly queue?: string | undefined;
+  /** It waits for a limit: the entry says for which, and until when. */
+  readonly waits?: JournalEntry | undefined;
   readonly worker?: string | undefined;
   /** JSON, whole where the message or the row has it; else as the journal shows it. */
   readonly args?: string | undefined;
@@ -392,6 +394,7 @@ export function createData(app: Lovage, options: DataOptions = {}) {
         task: last?.task ?? message?.task,
         state: state === PENDING && last?.kind === "task" && last.state !== undefined ? last.state : state,
         queue: found?.queue ?? last?.queue,
+        ...(OPEN.has(state) && entries[0]?.kind === "waiting" && { waits: entries[0] }),
         worker: last?.worker,
         args: message === undefined ? last?.args : toJson(message.args),
         kwargs: message === undefined ? last?.kwargs : toJson(message.kwargs),

@@ -177,6 +177,7 @@ export const OPERATIONS: readonly Operation[] = [
         "What runs, by worker: of long-lived ones as they said last, of functions what runs for longer than some seconds.",
       ],
       ["reserved", "What long-lived workers have fetched and not begun."],
+      ["waiting", "The tasks that wait for a limit: for which, and until when."],
       ["scheduled", "How many messages wait in each queue for their time."],
       ["stats", "The long-lived workers, as they said last."],
       ["ping", "The long-lived workers that are there, and how long ago each said so, in seconds."],

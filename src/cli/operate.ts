@@ -4,7 +4,7 @@ import { type Command, Option } from "commander";
 import type { Lovage } from "../app.ts";
 import { clip, harmlessLine } from "../brief.ts";
 import type { RetriedFailures } from "../control/control.ts";
-import type { ByWorker, FunctionState, QueueState } from "../control/inspect.ts";
+import type { ByWorker, FunctionState, QueueState, WaitingTask } from "../control/inspect.ts";
 import type { TaskInHand } from "../control/rows.ts";
 import { ImproperlyConfigured, LovageError } from "../errors.ts";
 import type { JournalEntry } from "../journal/entry.ts";
@@ -90,10 +90,10 @@ function ago(ms: number): string {
 }
 
 /** A time in the app's zone, and how long ago that is. */
-function when(app: Lovage, time: number): string {
-  const zone = app.config.timezone;
-  const format = new Intl.DateTimeFormat("sv-SE", { timeZone: zone, dateStyle: "short", timeStyle: "medium" });
-  return `${format.format(time)} (${ago(Date.now() - time)})`;
+const when = (app: Lovage, time: number): string => `${timeIn(app, time)} (${ago(Date.now() - time)})`;
+
+function timeIn({ config: { timezone } }: Lovage, time: number): string {
+  return new Intl.DateTimeFormat("sv-SE", { timeZone: timezone, dateStyle: "short", timeStyle: "medium" }).format(time);
 }
 
 const span = (seconds: number | undefined): string => (seconds === undefined ? "" : `${seconds.toFixed(2)} s`);
@@ -108,6 +108,9 @@ function show(rows: readonly (readonly (string | number)[])[]): void {
 const errorOf = ({ error }: Pick<JournalEntry, "error">): string =>
   error === undefined ? "" : `${error.type}: ${error.message}`;
 
+const waitOf = (app: Lovage, { kind, limit, until }: JournalEntry): string =>
+  kind === "waiting" && until !== undefined ? `waits for its ${limit} until ${timeIn(app, until)}` : "";
+
 const lineOf = (app: Lovage, entry: JournalEntry): readonly string[] => [
   when(app, entry.time),
   entry.state ?? entry.action ?? entry.kind,
@@ -116,7 +119,7 @@ const lineOf = (app: Lovage, entry: JournalEntry): readonly string[] => [
   entry.queue ?? "",
   span(entry.runtime),
   span(entry.waited),
-  errorOf(entry) || (entry.by === undefined ? "" : `by ${entry.by}`),
+  errorOf(entry) || waitOf(app, entry) || (entry.by === undefined ? "" : `by ${entry.by}`),
 ];
 
 /** Does it once, or again and again. */
@@ -218,7 +221,10 @@ function statusCommand(program: Command): void {
 }
 
 function tasksCommand(program: Command): void {
-  filters(program.command("tasks").description("attempts that ended, the newest first"), 50)
+  filters(
+    program.command("tasks").description("attempts that ended, and what runs or waits for a limit, the newest first"),
+    50,
+  )
     .addOption(listOption("--state <states>", "SUCCESS, FAILURE, RETRY, REVOKED …"))
     .addOption(
       new Option("--sort <by>", "what ran, or waited, for longest first, of all that matches").choices([
@@ -237,7 +243,7 @@ Examples:
     )
     .action(async (options: TasksOptions) => {
       await using app = await loadSharedApp(options.app);
-      const query: JournalQuery = { ...queryOf(options), kind: ["task", "deadLetter", "unsent", "running"] };
+      const query: JournalQuery = { ...queryOf(options), kind: ["task", "deadLetter", "unsent", "running", "waiting"] };
       if (options.follow && options.sort !== undefined)
         throw new ImproperlyConfigured(
           "--sort",
@@ -411,11 +417,27 @@ function showInHand(app: Lovage, byWorker: ByWorker<readonly TaskInHand[]>): voi
   ]);
 }
 
+function showWaiting(app: Lovage, tasks: readonly WaitingTask[]): void {
+  if (tasks.length === 0) return print("No task waits for a limit.");
+  show([
+    ["task", "id", "queue", "waits for", "until", "since"],
+    ...tasks.map(({ task, id, queue, limit, until, since }) => [
+      task,
+      id,
+      queue,
+      limit,
+      timeIn(app, until),
+      when(app, since),
+    ]),
+  ]);
+}
+
 /** Below `lovage inspect`, beside `registered`. */
 export function inspectCommands(inspect: Command): void {
   const words = {
     active: "what runs, by worker",
     reserved: "what long-lived workers have fetched and not begun",
+    waiting: "the tasks that wait for a limit: for which, and until when",
     scheduled: "how many messages wait in each queue for their time",
     stats: "the long-lived workers, as they said last",
     ping: "the long-lived workers that are there",
@@ -434,6 +456,7 @@ export function inspectCommands(inspect: Command): void {
           const functions = found as readonly FunctionState[];
           return functions.length === 0 ? print("No function runs the app's tasks.") : showFunctions(functions);
         }
+        if (name === "waiting") return showWaiting(app, found as readonly WaitingTask[]);
         if (name === "active" || name === "reserved") return showInHand(app, found as ByWorker<readonly TaskInHand[]>);
         const entries = Object.entries(found as Readonly<Record<string, unknown>>);
         if (entries.length === 0) return print("No long-lived worker says that it is there.");

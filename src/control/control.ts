@@ -162,6 +162,7 @@ export function createControl(engine: Engine, app: string): Control {
       functions: async () => (await open()).inspect().functions(),
       active: async () => (await open()).inspect().active(),
       reserved: async () => (await open()).inspect().reserved(),
+      waiting: async () => (await open()).inspect().waiting(),
       scheduled: async () => (await open()).inspect().scheduled(),
       registered: async () => (await open()).inspect().registered(),
       stats: async () => (await open()).inspect().stats(),

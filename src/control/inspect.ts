@@ -35,6 +35,19 @@ export interface FunctionState {
   readonly lastHour?: FunctionNumbers;
 }
 
+/** A task that waits for one of its limits. It reads PENDING. */
+export interface WaitingTask {
+  readonly id: string;
+  readonly task: string;
+  readonly queue: string;
+  /** What it waits for: `rateLimit`, `concurrency` or `debounce`. */
+  readonly limit: string;
+  /** Since when, in milliseconds since the epoch. */
+  readonly since: number;
+  /** When it starts, or asks again, in milliseconds since the epoch; who leaves a place may wake it before. */
+  readonly until: number;
+}
+
 export interface InspectQueues {
   /** Whether CloudWatch may be asked for the age of the oldest message on SQS, at $0.01 for a thousand. Default true. */
   readonly cloudWatch?: boolean;
@@ -55,6 +68,11 @@ export interface Inspect {
   active(): Promise<ByWorker<readonly TaskInHand[]>>;
   /** What long-lived workers have fetched and not begun. */
   reserved(): Promise<ByWorker<readonly TaskInHand[]>>;
+  /**
+   * The tasks that wait for a limit, for what and until when, the first to start first: from the journal of the last day, so none
+   * where the app keeps no journal, and a thousand at most.
+   */
+  waiting(): Promise<readonly WaitingTask[]>;
   /** How many messages wait in each queue for their time to come. */
   scheduled(): Promise<Readonly<Record<string, number>>>;
   /** The tasks that each worker can run. */
@@ -74,6 +92,11 @@ const LOST_RUN_MS = 16 * 60_000;
 export const queuesOf = ({ config }: Engine, existing: readonly string[]): readonly string[] => [
   ...new Set([...Object.keys(config.taskQueues), ...existing.filter((name) => !isDeadLetterQueue(name))]),
 ];
+
+/** Who waits for a limit was told so within so long, in milliseconds … */
+const WAITING_MS = 86_400_000;
+/** … and is listed among so many. */
+const MOST_WAITING = 1000;
 
 /** What a queue is on SQS: itself, or its bands. */
 export const namesOnSqs = ({ config }: Engine, queue: string): readonly string[] =>
@@ -218,6 +241,23 @@ export function createInspect(engine: Engine): Inspect {
       return all;
     },
     reserved: () => byWorker(({ reserved }) => reserved),
+    async waiting() {
+      const found: WaitingTask[] = [];
+      if (!engine.config.journal) return found;
+      /** What was told of a task last is what it does now. */
+      const seen = new Set<string | undefined>();
+      const range = { failures: false, from: clock.now() - WAITING_MS, to: Number.POSITIVE_INFINITY };
+      for await (const page of (await engine.journal()).read(range)) {
+        for (const { kind, id, task = "", queue = "", time, limit = "", until = time } of page) {
+          const isOfTask = kind === "task" || kind === "running" || kind === "waiting" || kind === "deadLetter";
+          if (!isOfTask || id === undefined || seen.has(id)) continue;
+          seen.add(id);
+          if (kind === "waiting") found.push({ id, task, queue, limit, since: time, until });
+        }
+        if (found.length >= MOST_WAITING) break;
+      }
+      return found.sort((a, b) => a.until - b.until).slice(0, MOST_WAITING);
+    },
     async scheduled() {
       return Object.fromEntries((await inspect.queues()).map(({ queue, delayed }) => [queue, delayed]));
     },

@@ -114,7 +114,7 @@ export function workflowOf(id: string, entries: readonly JournalEntry[], known: 
     if (group !== undefined) join(group, of);
     if (group !== undefined && chord !== undefined) bodies.set(group, chord);
     if (kind === "running") task.running = newer(task.running, entry);
-    else task.ended = newer(task.ended, entry);
+    else if (kind !== "waiting") task.ended = newer(task.ended, entry);
   }
   for (const [group, ids] of known.members) {
     for (const member of ids) {

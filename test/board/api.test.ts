@@ -43,6 +43,23 @@ describe.each(stores)("what is asked and done on %s", (_, start) => {
   });
   const send = (task: string, ...args: readonly unknown[]) => app.sendTask(task, args);
 
+  test("a task that waits for a limit says for which and until when", async () => {
+    app.task("shop.push", { rateLimit: "1/m" }, (n: number) => n);
+    await send("shop.push", 1);
+    const { id } = await send("shop.push", 2);
+    await t.drain();
+    const [waiting] = await read(ask(board, "/api/inspect/waiting"));
+    expect(waiting).toMatchObject({ id, task: "shop.push", limit: "rateLimit" });
+    const detail = await read(ask(board, `/api/tasks/${id}`));
+    expect(detail).toMatchObject({ state: "PENDING", waits: { limit: "rateLimit", until: waiting.until } });
+    const page = async (path: string) => (await ask(board, path)).text();
+    for (const text of [await page(`/tasks/${id}`), await page("/tasks")])
+      expect(text).toMatch(/waits for its <code>rateLimit<\/code><\/span> until <time/);
+    await t.advance(120_000);
+    expect(await read(ask(board, `/api/tasks/${id}`))).not.toHaveProperty("waits");
+    expect(await read(ask(board, "/api/inspect/waiting"))).toEqual([]);
+  });
+
   test("a task that failed is found, counted, and run again by its group", async () => {
     for (const order of [1, 2, 3]) await send("shop.charge", order);
     await t.drain();

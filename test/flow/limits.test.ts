@@ -260,6 +260,65 @@ describe.each(stores)("concurrency, on %s", (_, start) => {
   });
 });
 
+describe.each(stores)("what a task waits for, on %s", (_, start) => {
+  test("is told with until when, while it reads PENDING, and no longer than it waits", async () => {
+    const app = new Lovage("tasks");
+    const push = app.task("crm.push", { rateLimit: "1/m" }, (n: number) => n);
+    const mail = app.task(
+      "mail.send",
+      { debounce: { key: (to: string) => to, wait: 30, max: 300 } },
+      (to: string) => to,
+    );
+    const t = start(app);
+    const began = t.clock.now();
+    const results = [await push.delay(0), await push.delay(1), await push.delay(2)];
+    await t.drain();
+    const waiting = () => app.control.inspect().waiting();
+    expect(await waiting()).toMatchObject(
+      [1, 2].map((n) => ({ id: results[n]?.id, task: "crm.push", queue: "celery", limit: "rateLimit", since: began })),
+    );
+    const [first, second] = await waiting();
+    expect((first?.until ?? 0) - began).toBeGreaterThanOrEqual(MINUTE);
+    expect((first?.until ?? 0) - began).toBeLessThan(MINUTE + 1000);
+    expect((second?.until ?? 0) - began).toBeGreaterThanOrEqual(2 * MINUTE);
+    expect(await Promise.all(results.map((result) => result.state()))).toEqual(["SUCCESS", "PENDING", "PENDING"]);
+    expect((await app.workflow(results[1]?.id as string)).tasks).toMatchObject([
+      { task: "crm.push", state: "PENDING" },
+    ]);
+
+    await mail.delay("anna");
+    await t.advance(10_000);
+    await mail.delay("anna");
+    await t.advance(25_000);
+    expect(await waiting()).toContainEqual(expect.objectContaining({ task: "mail.send", limit: "debounce" }));
+
+    await t.advance(5 * MINUTE);
+    expect(await waiting()).toEqual([]);
+    expect(await results[2]?.state()).toBe("SUCCESS");
+  });
+
+  test("is said of a place too, and of nobody where no journal is kept", async () => {
+    const app = new Lovage("tasks");
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const work = app.task("reports.build", { concurrency: 1 }, () => promise);
+    const t = start(app, { concurrency: 2 });
+    await work.delay();
+    await work.delay();
+    await t.advance(1000);
+    expect(await app.control.inspect().waiting()).toMatchObject([{ task: "reports.build", limit: "concurrency" }]);
+    resolve();
+    await t.advance(2 * MINUTE);
+    expect(await app.control.inspect().waiting()).toEqual([]);
+
+    const silent = new Lovage("silent", { journal: false });
+    const push = silent.task("crm.push", { rateLimit: "1/m" }, (n: number) => n);
+    const s = start(silent, { config: { journal: false } });
+    for (let n = 0; n < 2; n++) await push.delay(n);
+    await s.drain();
+    expect(await silent.control.inspect().waiting()).toEqual([]);
+  });
+});
+
 describe("what cannot be a limit", () => {
   test.each<[object, RegExp]>([
     [{ rateLimit: "10/x" }, /rateLimit.*"100\/m"/],

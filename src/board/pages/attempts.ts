@@ -3,7 +3,7 @@ import { html } from "hono/html";
 import type { JournalEntry } from "../../journal/entry.ts";
 import { drawLane, type Lane } from "./graph.ts";
 import { at, empty, type Html, nothing, state, took, type View, when } from "./parts.ts";
-import { kindBadge } from "./tasks.ts";
+import { kindBadge, waitText } from "./tasks.ts";
 import { count, duration, line } from "./words.ts";
 
 interface Attempt extends Lane {
@@ -58,6 +58,6 @@ export function timeLine(view: View, entries: readonly JournalEntry[]): Html {
   }${
     others.length === 0
       ? nothing
-      : html`<ul class="events">${others.map((entry) => html`<li>${kindBadge(entry)} ${when(view, entry.time)} ${entry.by === undefined ? nothing : html`<span class="soft">by ${line(entry.by, 80)}</span>`} ${entry.error === undefined ? nothing : html`<span class="error">${line(`${entry.error.type}: ${entry.error.message}`, 160)}</span>`}</li>`)}</ul>`
+      : html`<ul class="events">${others.map((entry) => html`<li>${kindBadge(entry)} ${when(view, entry.time)} ${entry.kind === "waiting" ? waitText(view, entry) : nothing}${entry.by === undefined ? nothing : html`<span class="soft">by ${line(entry.by, 80)}</span>`} ${entry.error === undefined ? nothing : html`<span class="error">${line(`${entry.error.type}: ${entry.error.message}`, 160)}</span>`}</li>`)}</ul>`
   }`;
 }

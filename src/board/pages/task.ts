@@ -17,6 +17,7 @@ import {
   when,
   workflowPath,
 } from "./parts.ts";
+import { waitText } from "./tasks.ts";
 import { block, line } from "./words.ts";
 
 /** Characters of arguments that a form holds. */
@@ -42,6 +43,7 @@ export function taskContent(view: View, task: TaskDetail): Html {
   return html`${plainCard(html`<div class="in"><div class="row between"><div class="row">${state(name)}</div><div class="row">${actions(view, task)}</div></div></div><div class="in"><dl class="facts">
 ${fact("Queue", task.queue === undefined ? undefined : html`<a href="${href(view, "/tasks", { queue: task.queue })}">${line(task.queue)}</a>`)}
 ${fact("Worker", task.worker === undefined ? undefined : html`<a href="${href(view, "/tasks", { worker: task.worker })}">${line(task.worker)}</a>`)}
+${fact("Waits", task.waits === undefined ? undefined : waitText(view, task.waits))}
 ${fact("Stored", when(view, task.stored))}
 ${fact("Kept until", when(view, task.expires))}
 ${fact("Called by", parent === undefined ? undefined : relative_(view, parent))}

@@ -101,11 +101,17 @@ function taskRow(view: View, entry: JournalEntry): Html {
     ? nothing
     : html`<td class="tight">${!isNamed(id) ? nothing : html`<label><input type="checkbox" data-pick value="${id}"><span class="sr">Choose ${name} ${line(id, 60)}</span></label>`}</td>`;
   const told =
-    error === undefined
-      ? html`<span class="soft mono">${line(given, 120)}</span>`
-      : html`<span class="error">${line(`${error.type}: ${error.message}`, 140)}</span>`;
+    kind === "waiting"
+      ? waitText(view, entry)
+      : error === undefined
+        ? html`<span class="soft mono">${line(given, 120)}</span>`
+        : html`<span class="error">${line(`${error.type}: ${error.message}`, 140)}</span>`;
   return html`<tr data-key="${line(`${id ?? ""}-${time}-${kind}`, 200)}">${pick}<td data-name="State">${kindBadge(entry)}</td><th scope="row" data-name="Task" class="wrap">${task === undefined ? nothing : html`<a href="${href(view, "/tasks", { task })}">${name}</a> `}<span class="soft small">${line(queue ?? "", 60)}${retries === undefined || retries === 0 ? nothing : `, attempt ${count(retries + 1)}`}</span></th><td data-name="Id">${taskLink(view, id)}</td><td data-name="Told" class="clip">${told}</td><td data-name="Ran" class="num">${took(runtime)}</td><td data-name="Waited" class="num">${took(waited)}</td><td data-name="Ended" class="tight">${when(view, time)}</td></tr>`;
 }
+
+/** What it waits for, and until when. */
+export const waitText = (view: View, { limit = "limit", until }: JournalEntry): Html =>
+  html`<span class="soft">waits for its <code>${line(limit, 40)}</code></span> ${until === undefined ? nothing : html`until ${at(view, until)}`}`;
 
 const KINDS: Readonly<Record<string, string>> = {
   deadLetter: "dead letter",
@@ -119,6 +125,7 @@ const KINDS: Readonly<Record<string, string>> = {
 export function kindBadge({ kind, state: name, action }: JournalEntry): Html | "" {
   if (kind === "task") return state(name);
   if (kind === "running") return state("STARTED");
+  if (kind === "waiting") return state("PENDING");
   const text = kind === "control" ? (action ?? "operator") : (KINDS[kind] ?? kind);
   const bad = kind === "deadLetter" || kind === "unsent";
   return badge(
