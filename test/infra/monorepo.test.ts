@@ -2,8 +2,11 @@
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
-import { App, Stack } from "aws-cdk-lib";
+import { App, CfnParameter, NestedStack, Stack } from "aws-cdk-lib";
 import { Template } from "aws-cdk-lib/assertions";
+import { SnsAction } from "aws-cdk-lib/aws-cloudwatch-actions";
+import { Key } from "aws-cdk-lib/aws-kms";
+import { Topic } from "aws-cdk-lib/aws-sns";
 import { TaskQueues, type TaskQueuesProps } from "lovage/cdk";
 import { afterEach, beforeEach, expect, onTestFinished, test, vi } from "vitest";
 import { shop } from "./deployment.ts";
@@ -97,4 +100,65 @@ test("esbuild in the CDK's workspace alone is not found from the root", { timeou
   expect(() => synth()).toThrow(explained("npx --no-install esbuild"));
   symlinkSync(join(CHECKOUT, "node_modules"), join(root, "node_modules"));
   synth().resourceCountIs("AWS::Lambda::Function", 2);
+});
+
+test("with keys, values of the deployment and a nested stack: what names the resources is text, and stays when the app grows", {
+  timeout: 120_000,
+}, () => {
+  const { root, entry } = monorepo();
+  /** A synthesis with so many constructs before it, as all tokens are numbered. */
+  const synth = (before: number) => {
+    const app = new App({ outdir: mkdtempSync(join(root, "out-")) });
+    const shared = new Stack(app, "Shared");
+    for (let i = 0; i < before; i++) void new Topic(shared, `Topic${i}`).topicArn;
+    const encryptionKey = new Key(shared, "Key", { enableKeyRotation: true });
+    const alarms = new Topic(shared, "Alarms", { masterKey: encryptionKey });
+    const stack = new Stack(app, "Shop");
+    const stage = new CfnParameter(stack, "Stage").valueAsString;
+    const nested = new NestedStack(stack, "Nested");
+    const make = (scope: Stack, prefix: string) =>
+      new TaskQueues(scope, "Tasks", {
+        app: shop({ beatSchedule: { often: { task: "shop.add", schedule: 60, args: [1, 2] } } }),
+        entry,
+        beatEntry: entry,
+        prefix,
+        projectRoot: root,
+        depsLockFilePath: join(root, "package-lock.json"),
+        encryptionKey,
+        alarmActions: [new SnsAction(alarms)],
+        longDelays: true,
+        queues: { celery: { environment: { STAGE: stage, TOPIC: alarms.topicArn } } },
+      });
+    make(stack, "shop-");
+    make(nested, "nested-");
+    expect(() => make(new Stack(new App(), "Refused"), `${nested.stackName}-`)).toThrow("prefix");
+    expect(() => make(new Stack(new App(), "Staged"), `${stage}-`)).toThrow("prefix");
+    return [stack, nested].map((each) => Template.fromStack(each));
+  };
+  const names = (templates: readonly Template[]) =>
+    templates.flatMap((template) =>
+      ["AWS::SQS::Queue", "AWS::DynamoDB::Table", "AWS::Events::Rule"].flatMap((type) =>
+        Object.values(template.findResources(type)).flatMap(({ Properties }) => {
+          const { QueueName, TableName, Name } = Properties as Readonly<Record<string, unknown>>;
+          return [QueueName ?? TableName ?? Name].filter((name) => name !== undefined);
+        }),
+      ),
+    );
+  const [first, grown] = [synth(0), synth(5)];
+  expect(names(first)).toContain("shop-celery");
+  expect(names(first)).toContain("nested-celery");
+  expect(names(first).filter((name) => typeof name !== "string" || /token/i.test(name))).toEqual([]);
+  expect(names(grown)).toEqual(names(first));
+  for (const template of first) {
+    expect(JSON.stringify(template.toJSON())).not.toMatch(/Token[[_]/);
+    for (const [type, property] of [
+      ["AWS::SQS::Queue", "KmsMasterKeyId"],
+      ["AWS::DynamoDB::Table", "SSESpecification"],
+      ["AWS::Logs::LogGroup", "KmsKeyId"],
+    ] as const) {
+      const found = Object.values(template.findResources(type));
+      expect(found).not.toEqual([]);
+      for (const { Properties } of found) expect(Properties, type).toHaveProperty(property);
+    }
+  }
 });

@@ -27,7 +27,7 @@ const { devDependencies } = JSON.parse(readFileSync(join(ROOT, "package.json"), 
 };
 const folder = mkdtempSync(join(tmpdir(), "lovage-own-project-"));
 const project = join(folder, "shop");
-afterAll(() => rmSync(folder, { recursive: true, force: true }));
+afterAll(() => rmSync(folder, { recursive: true, force: true }), 60_000);
 
 /** The version that this checkout is tested with: a page says `aws-cdk@2`, a test says which. */
 const pinned = (name: string): string => `${name}@${devDependencies[name]}`;
@@ -105,5 +105,19 @@ describe.skipIf(ministack === undefined)("a project of one's own", () => {
 
   test("cdk diff finds nothing to do then", { timeout: 180_000 }, async () => {
     expect(await inProject("npx", ["cdk", "diff", "--fail", "--no-notices"])).toContain("There were no differences");
+  });
+
+  test("cdk deploy --hotswap of other code changes the functions alone, and past CloudFormation", {
+    timeout: 180_000,
+  }, async () => {
+    const tasks = join(project, "tasks.ts");
+    const before = readFileSync(tasks, "utf8");
+    writeFileSync(tasks, before.replace("x + y", "x + y + 1"));
+    const said = await inProject("npx", [...DEPLOY, "--hotswap"]);
+    expect(said).toMatch(/hotswapped/);
+    // What cannot be swapped would be named, and deployed by CloudFormation.
+    expect(said).not.toMatch(/non-hotswappable|CloudFormation deployment/i);
+    expect(await inProject("sh", ["-c", 'eval "$(npx lovage env outputs.json)" && node main.ts'])).toBe("4\n");
+    writeFileSync(tasks, before);
   });
 });

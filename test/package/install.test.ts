@@ -128,7 +128,7 @@ test("every export of the installed package loads", { timeout: 120_000 }, async 
   expect(stdout).toBe(specifiers.map((specifier) => `${specifier} true\n`).join(""));
 });
 
-test("two copies of the package, as pnpm installs where peers differ: one deploys the other's app, and works on none of its tasks", {
+test("two copies of the package, as pnpm installs for two versions of a peer: one deploys the other's app, and works on none of its tasks", {
   timeout: 60_000,
 }, async () => {
   const folder = join(user, "two");
