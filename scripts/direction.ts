@@ -26,6 +26,7 @@ const ground = [
   "stable-id.ts",
   "glob.ts",
   "file-url.ts",
+  "embedded.ts",
   "request-handler.ts",
   "oldest-node.ts",
 ];

@@ -12,8 +12,11 @@ export interface Meaning {
 
 export const MEANINGS: { readonly [K in keyof typeof LIVE]: Meaning } = {
   brokerUrl: {
-    what: "The broker: `sqlite://` (in `.lovage/` of the working folder), `sqlite:///path`, `memory://`, or `sqs://[region]?queue_name_prefix=…`. `LOVAGE_BROKER_URL` overrides it. All apps of a process that say `memory://` share one broker; `memory://name` is another one, shared by those that say the same name.",
+    what: "The broker: `sqlite://` (in `.lovage/` of the project's folder), `sqlite:///path`, `memory://`, or `sqs://[region]?queue_name_prefix=…`. `LOVAGE_BROKER_URL` overrides it. All apps of a process that say `memory://` share one broker; `memory://name` is another one, shared by those that say the same name.",
     why: "Celery's is RabbitMQ on this machine; the default here needs nothing installed.",
+  },
+  brokerUrlRequired: {
+    what: "An app without a broker's URL is refused at its first use with `ImproperlyConfigured`. Without it such an app uses the embedded file, and says so once where `NODE_ENV` is `production`, or in a container that has no such file.",
   },
   resultBackend: {
     default: "the broker's URL, where that is SQLite or memory",

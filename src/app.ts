@@ -257,7 +257,13 @@ export class Lovage implements SignatureApplier {
     const call = await createCall(this.engine, name, args, dated(options, this.engine.moment));
     await send(this.engine, call, options);
     scope?.children.push([[call.message.id, null], null]);
-    return new AsyncResult<R>(this.engine.reader, call.message.id, null, call.message.ignoreResult === true);
+    return new AsyncResult<R>(
+      this.engine.reader,
+      call.message.id,
+      null,
+      call.message.ignoreResult === true,
+      call.queue,
+    );
   }
 
   /**

@@ -10,7 +10,8 @@ import { createOutbox, type Outbox } from "./brokers/outbox.ts";
 import { createRouter, type Router } from "./brokers/routes.ts";
 import { type Clock, systemClock } from "./clock.ts";
 import { type Config, type ConfigInput, resolveConfig } from "./config/config.ts";
-import { ImproperlyConfigured, OperationalError } from "./errors.ts";
+import { projectFolder, unnamedWarning } from "./embedded.ts";
+import { ImproperlyConfigured, OperationalError, TimeoutError } from "./errors.ts";
 import type { JournalEntry } from "./journal/entry.ts";
 import type { JournalOptions, JournalStore } from "./journal/store.ts";
 import { type LimitStore, withPrefix } from "./limits/store.ts";
@@ -56,6 +57,9 @@ function newId(): string {
   const time = Date.now().toString(16).padStart(12, "0");
   return `${time.slice(0, 8)}-${time.slice(8)}-7${crypto.randomUUID().slice(15)}`;
 }
+
+/** See `open.ts`: a function's bundle has nothing embedded. */
+declare const LOVAGE_BUNDLE: "aws";
 
 /** SQS keeps a message for 14 days at most, and a row must outlive it by a day: else a late duplicate would run again. */
 const MIN_ROW_SECONDS = 15 * 86_400;
@@ -186,7 +190,33 @@ export class Engine implements PublishHost {
   /** The settings of the same names, with absolute paths. */
   get urls(): Pick<Config, "brokerUrl" | "resultBackend"> {
     const { brokerUrl, resultBackend } = this.#config;
-    return { brokerUrl: anchorUrl(brokerUrl, this.#folder), resultBackend: anchorUrl(resultBackend, this.#folder) };
+    const anchored = (url: string) => anchorUrl(url, this.#folder, this.#projectOf);
+    return { brokerUrl: anchored(brokerUrl), resultBackend: anchored(resultBackend) };
+  }
+
+  #project: string | undefined;
+  readonly #projectOf = (folder: string): string => {
+    if (typeof LOVAGE_BUNDLE === "undefined") this.#project ??= projectFolder(folder);
+    return this.#project ?? folder;
+  };
+
+  #isToldOfFile = false;
+  /** Opens something, after an app whose broker nobody has named was told where it is, where that is likely to be a mistake. */
+  async #named<T>(open: () => Promise<T>): Promise<T> {
+    if (this.#input.brokerUrl === undefined && !this.platform.env["LOVAGE_BROKER_URL"]) this.#checkUnnamed();
+    return open();
+  }
+
+  #checkUnnamed(): void {
+    if (this.#config.brokerUrlRequired)
+      throw new ImproperlyConfigured(
+        "brokerUrl",
+        "none is named, and brokerUrlRequired asks for one: set LOVAGE_BROKER_URL, or brokerUrl",
+      );
+    if (typeof LOVAGE_BUNDLE !== "undefined" || this.#isToldOfFile) return;
+    this.#isToldOfFile = true;
+    const warning = unnamedWarning(this.urls.brokerUrl, this.platform.env);
+    if (warning !== undefined) this.warn(warning);
   }
   get clock(): Clock {
     return this.platform.clock;
@@ -218,7 +248,9 @@ export class Engine implements PublishHost {
     // How long a delay may be is decided here, see `pack`; a broker knows only what it is able to.
     const { maxDelay: _, ...options } = this.#config.brokerTransportOptions;
     const context = { now: this.clock.now, random: this.platform.random, options };
-    opened.broker ??= openBroker(this.urls.brokerUrl, context, this.#config.taskQueues).then(wrap, (error: unknown) => {
+    const { taskQueues } = this.#config;
+    const open = () => openBroker(this.urls.brokerUrl, context, taskQueues);
+    opened.broker ??= this.#named(open).then(wrap, (error: unknown) => {
       // A passing fault must not stick to the app for ever.
       opened.broker = undefined;
       throw error;
@@ -230,12 +262,9 @@ export class Engine implements PublishHost {
     const opened = this.#opened;
     const wrap = this.#wrapBackend;
     const { globalKeyprefix, ...options } = this.#config.resultBackendTransportOptions;
-    opened.backend ??= openBackend(this.urls.resultBackend, {
-      now: this.clock.now,
-      random: this.platform.random,
-      options,
-      journal: this.#journalOptions(globalKeyprefix),
-    }).then(
+    const { now } = this.clock;
+    const context = { now, random: this.platform.random, options, journal: this.#journalOptions(globalKeyprefix) };
+    opened.backend ??= this.#named(() => openBackend(this.urls.resultBackend, context)).then(
       (backend) => wrap(withKeyPrefix(backend, globalKeyprefix)),
       (error: unknown) => {
         opened.backend = undefined;
@@ -348,9 +377,9 @@ export class Engine implements PublishHost {
   /** The entries of this app that were put at run time. Throws `ImproperlyConfigured` where they cannot be. */
   beatStore(app: string): Promise<BeatStore> {
     const opened = this.#opened;
-    const { brokerUrl, brokerTransportOptions, beatFunction } = this.#config;
+    const { brokerTransportOptions, beatFunction } = this.#config;
     const { maxDelay: _, ...options } = brokerTransportOptions;
-    opened.beatStore ??= openBeatStore(brokerUrl, {
+    opened.beatStore ??= openBeatStore(this.urls.brokerUrl, {
       app,
       random: this.platform.random,
       options,
@@ -394,9 +423,15 @@ export class Engine implements PublishHost {
     });
     this.#opened.reader = {
       ...reader,
-      async wait(id, options) {
+      wait: async (id, options, queue) => {
         if (options.disableSyncSubtasks !== false) assertMayWait(id);
-        return reader.wait(id, options);
+        try {
+          return await reader.wait(id, options);
+        } catch (error) {
+          if (!(error instanceof TimeoutError) || typeof LOVAGE_BUNDLE !== "undefined") throw error;
+          const { explained } = await import("./control/late.ts");
+          throw await explained(this, error, queue);
+        }
       },
     };
     return this.#opened.reader;

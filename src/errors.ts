@@ -136,18 +136,45 @@ export class ChordError extends LovageError {}
 
 // ── what a caller meets ──────────────────────────────────────────────────────────────────────────────────────────────
 
+/** Where a task was sent, as far as it is known to who waits for it. */
+export interface Whereabouts {
+  /** The broker's URL, with the password masked and the file named. */
+  readonly broker: string;
+  /** `undefined`: all that is known of the task is its id. */
+  readonly queue: string | undefined;
+  /**
+   * The long-lived workers that serve the queue, or any where it is not known, and have said so in the last 30 s. Lambda
+   * functions do not say it. `undefined`: nobody could be asked within a second.
+   */
+  readonly workers: readonly string[] | undefined;
+}
+
 /** `get({ timeout })` gave up waiting. The task is not touched by it. */
 export class TimeoutError extends LovageError {
   readonly taskId: string;
   /** What was waited for, in seconds. */
   readonly timeout: number;
-  constructor(taskId: string, timeout: number, state: string) {
-    super(
-      `task ${taskId} had no result after ${timeout} s (its state is ${state}); give get() a longer timeout, or see whether a worker serves its queue`,
-    );
+  /** The state that the task had then. */
+  readonly state: string;
+  /** Where it was sent, and who works there. */
+  readonly where: Whereabouts | undefined;
+  constructor(taskId: string, timeout: number, state: string, where?: Whereabouts) {
+    super(`task ${taskId} had no result after ${timeout} s (its state is ${state})${explain(where)}`);
     this.taskId = taskId;
     this.timeout = timeout;
+    this.state = state;
+    this.where = where;
   }
+}
+
+function explain(where: Whereabouts | undefined): string {
+  if (where === undefined) return "; give get() a longer timeout, or see whether a worker serves its queue";
+  const { broker, queue, workers } = where;
+  const place = queue === undefined ? `. The broker is ${broker}` : `. It was sent to the queue ${queue} of ${broker}`;
+  if (workers === undefined) return `${place}; whether a worker is there could not be seen`;
+  if (workers.length > 0)
+    return `${place}, where ${workers.join(", ")} ${workers.length === 1 ? "works" : "work"}: it waits for its turn or takes longer; give get() a longer timeout`;
+  return `${place}, where no worker has been seen in the last 30 s${broker.startsWith("sqs:") ? " (functions do not say that they are there)" : ""}: start one with the same broker, as by lovage worker`;
 }
 
 /** What a task threw, as its reader gets it. `name` is the type it had where it ran, `stack` ends with the stack it had there. */

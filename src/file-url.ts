@@ -1,18 +1,27 @@
 /** `sqlite://` URLs as text: which file one means, wherever the process goes (`process.chdir`). Needs nothing of Node. */
 
-/** The file of `sqlite://`, in the working folder. */
+/** The file of `sqlite://`, in the project's folder: see `embedded.ts`. */
 export const DEFAULT_FILE = ".lovage/lovage.db";
 
 const SQLITE = /^sqlite:\/\/(?:\/([^?#]*))?(\?[^#]*)?$/;
 
-/** The URL with its path made absolute by the folder that it was written for; any other URL, or one that is none, as it is. */
-export function anchorUrl(url: string, folder: string | undefined): string {
+/**
+ * The URL with its path made absolute: one that it has by the folder that it was written for, the default's by the project's
+ * folder. Any other URL, or one that is none, as it is.
+ */
+export function anchorUrl(
+  url: string,
+  folder: string | undefined,
+  project: (folder: string) => string = (same) => same,
+): string {
   const match = SQLITE.exec(url);
   if (match === null || folder === undefined) return url;
   const [, path = "", query = ""] = match;
   // In four slashes the second path begins; a drive of Windows is absolute too. What is refused is refused as it was given.
   if (/^(\/|[A-Za-z]:|%2f|:memory:)/i.test(path) || path.endsWith("/")) return url;
-  const at = folder.replace(/[%?#]/g, (sign) => encodeURIComponent(sign)).replace(/[/\\]$/, "");
+  const at = (path === "" ? project(folder) : folder)
+    .replace(/[%?#]/g, (sign) => encodeURIComponent(sign))
+    .replace(/[/\\]$/, "");
   return `sqlite:///${at}/${path || DEFAULT_FILE}${query}`;
 }
 

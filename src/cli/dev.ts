@@ -2,14 +2,15 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { createHash } from "node:crypto";
 import { once } from "node:events";
-import { existsSync, rmSync } from "node:fs";
+import { rmSync } from "node:fs";
 import { connect, createServer, type Server } from "node:net";
 import { tmpdir } from "node:os";
-import { basename, dirname, join, relative, resolve } from "node:path";
+import { basename, join, relative, resolve } from "node:path";
 import type { Readable } from "node:stream";
 import { text } from "node:stream/consumers";
 import { finished } from "node:stream/promises";
 import type { Command } from "commander";
+import { projectFolder } from "../embedded.ts";
 import { ImproperlyConfigured } from "../errors.ts";
 import type { LogLevel } from "../workers/log.ts";
 import { parsePort } from "./board.ts";
@@ -93,7 +94,7 @@ async function dev(options: DevOptions, command: readonly string[]): Promise<num
   const file = appFile(options.app);
   if (file === undefined)
     throw new ImproperlyConfigured("--app", `there is no module ${options.app} (looked for ${resolve(options.app)})`);
-  const folder = projectOf(file);
+  const folder = projectFolder(process.cwd());
   const lock = await onlyOneIn(folder);
   const { line, follow } = prefixer(["dev", "worker", "beat", "board", ...(command.length > 0 ? ["web"] : [])]);
   const say = (words: string) => line("dev", words);
@@ -110,7 +111,7 @@ async function dev(options: DevOptions, command: readonly string[]): Promise<num
     if (stops === 0) load(named(files));
   });
   watcher.add(
-    ["tsconfig.json", "package.json"].map((name) => join(folder, name)),
+    ["tsconfig.json", "package.json"].map((name) => resolve(name)),
     Number.POSITIVE_INFINITY,
   );
   watcher.add([file], Number.POSITIVE_INFINITY);
@@ -298,13 +299,6 @@ async function dev(options: DevOptions, command: readonly string[]): Promise<num
   return code;
 }
 
-/** The folder of a module's package, or its own. */
-function projectOf(file: string): string {
-  for (let folder = dirname(file); dirname(folder) !== folder; folder = dirname(folder))
-    if (existsSync(join(folder, "package.json"))) return folder;
-  return dirname(file);
-}
-
 /** Two would share the queues, and each would run what the other was to run. A socket is let go of by whoever dies. */
 async function onlyOneIn(folder: string): Promise<Server> {
   const name = `lovage-dev-${createHash("sha256").update(folder).digest("hex").slice(0, 16)}`;
@@ -321,7 +315,7 @@ async function onlyOneIn(folder: string): Promise<Server> {
       if (pid !== undefined || isSecond)
         throw new ImproperlyConfigured(
           "dev",
-          `another lovage dev runs in ${folder} already${pid ? ` (process ${pid})` : ""}: end that one first, or work in a folder with a package.json of its own`,
+          `another lovage dev runs in ${folder} already${pid ? ` (process ${pid})` : ""}: end that one first; two would share queues and results`,
           { cause },
         );
       // It was left behind by one that died.
@@ -354,7 +348,10 @@ function run(
     detached: !isWindows,
     shell: isWindows,
     stdio: ["ignore", "pipe", "pipe"],
-    env: { ...(process.stdout.isTTY && !process.env["NO_COLOR"] && { FORCE_COLOR: "1" }), ...process.env },
+    env: {
+      ...(process.stdout.isTTY && !process.env["NO_COLOR"] && { FORCE_COLOR: process.env["FORCE_COLOR"] ?? "1" }),
+      ...process.env,
+    },
   });
   for (const stream of [child.stdout, child.stderr]) if (stream !== null) follow("web", stream);
   const end = Promise.withResolvers<number>();

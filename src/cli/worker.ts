@@ -3,7 +3,7 @@ import { hostname as machineName } from "node:os";
 import type { Command } from "commander";
 import type { Lovage } from "../app.ts";
 import { maskUrl } from "../brief.ts";
-import { parseUrl } from "../sqlite/database.ts";
+import { fileOf } from "../file-url.ts";
 import { beatEntries } from "../workers/beat.ts";
 import type { Log, LogLevel } from "../workers/log.ts";
 import { type PollingWorker, startPoller } from "../workers/poll.ts";
@@ -302,8 +302,9 @@ interface BannerFacts {
 
 function banner(app: Lovage, worker: PollingWorker, options: BannerFacts, log: Log): void {
   const { config } = app;
-  const broker = showUrl(config.brokerUrl);
-  const results = showUrl(config.resultBackend);
+  const { urls } = app.engine;
+  const broker = showUrl(config.brokerUrl, urls.brokerUrl);
+  const results = showUrl(config.resultBackend, urls.resultBackend);
   const queues = worker.queues.map((name) => config.taskQueues[name] ?? { name, exchange: "", routingKey: name });
   const tasks = [...app.tasks.keys()].sort();
   if (options.logFormat === "json") {
@@ -342,6 +343,6 @@ function banner(app: Lovage, worker: PollingWorker, options: BannerFacts, log: L
   );
 }
 
-/** A URL as others may see it: a password masked, the file named that a relative path means. */
-export const showUrl = (url: string): string =>
-  url.startsWith("sqlite:") ? `${maskUrl(url)} (${parseUrl(url).path})` : maskUrl(url);
+/** A URL as others may see it: a password masked, the file named that it means. */
+export const showUrl = (url: string, absolute = url): string =>
+  url.startsWith("sqlite:") ? `${maskUrl(url)} (${fileOf(absolute)})` : maskUrl(url);

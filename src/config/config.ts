@@ -138,8 +138,10 @@ export interface PublishRetryPolicy {
  * not here is refused with the reason. `undefined` and `null` count as not given.
  */
 export interface ConfigInput extends AcceptedInput {
-  /** `sqlite://` (default, in `.lovage/`), `sqlite:///path`, `memory://`, or `sqs://[region]?queue_name_prefix=…`. `LOVAGE_BROKER_URL` overrides it. */
+  /** `sqlite://` (default, in `.lovage/` of the project's folder), `sqlite:///path`, `memory://`, or `sqs://[region]?queue_name_prefix=…`. `LOVAGE_BROKER_URL` overrides it. */
   readonly brokerUrl?: string;
+  /** An app without a broker's URL is refused at its first use, instead of using the embedded file. Default false. */
+  readonly brokerUrlRequired?: boolean;
   /** `sqlite://`, `sqlite:///path`, `memory://`, or `dynamodb://[region]/table`. Default: the broker's URL where that is SQLite or memory; has to be given beside SQS. `LOVAGE_RESULT_BACKEND` overrides it. */
   readonly resultBackend?: string;
   /**
@@ -238,6 +240,7 @@ export interface ConfigInput extends AcceptedInput {
 /** The settings in force: everything checked, everything filled in. Made by {@link resolveConfig}. */
 export interface Config {
   readonly brokerUrl: string;
+  readonly brokerUrlRequired: boolean;
   readonly resultBackend: string;
   /** `undefined`: beside the file of a SQLite broker. `""`: nowhere. */
   readonly payloadStore: string | undefined;

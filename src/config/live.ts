@@ -38,6 +38,10 @@ export const LIVE: { readonly [K in keyof ParsedConfig]: LiveSetting<ParsedConfi
     default: "sqlite://",
     parse: url(["sqlite", "memory", "sqs"], isBrokerScheme, "sqlite://, sqlite:///path, memory://, or sqs://[region]"),
   },
+  brokerUrlRequired: {
+    default: false,
+    parse: boolean,
+  },
   resultBackend: {
     celery: true,
     default: undefined,

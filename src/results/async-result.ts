@@ -59,8 +59,18 @@ export class AsyncResult<T = unknown> {
   /** The outcome, once it was seen: it never changes. */
   #outcome: Meta | undefined;
 
-  constructor(reader: ResultReader, id: string, parent: AsyncResult | GroupResult | null = null, ignored = false) {
+  /** Where it was sent, if that is known. */
+  readonly #queue: string | undefined;
+
+  constructor(
+    reader: ResultReader,
+    id: string,
+    parent: AsyncResult | GroupResult | null = null,
+    ignored = false,
+    queue?: string,
+  ) {
     this.#reader = reader;
+    this.#queue = queue;
     this.#ignored = ignored;
     this.id = id;
     this.parent = parent;
@@ -189,7 +199,7 @@ export class AsyncResult<T = unknown> {
   }
 
   async #wait(options: GetOptions): Promise<Meta> {
-    if (this.parent === null) return this.#reader.wait(this.id, options);
+    if (this.parent === null) return this.#reader.wait(this.id, options, this.#queue);
     const [meta] = await waitForAll(this.#reader, [this.id], options, this.parent);
     return meta as Meta;
   }

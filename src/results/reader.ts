@@ -24,8 +24,8 @@ export interface ResultReader {
   meta(id: string): Promise<Meta>;
   /** What is stored of several, in one read. */
   metas(ids: readonly string[]): Promise<readonly Meta[]>;
-  /** Waits until a task has its outcome. Throws `TimeoutError`, or the signal's reason. */
-  wait(id: string, options: GetOptions): Promise<Meta>;
+  /** Waits until a task has its outcome. Throws `TimeoutError`, which says more where the queue is known, or the signal's reason. */
+  wait(id: string, options: GetOptions, queue?: string): Promise<Meta>;
   /** The metas of a task as they change, until it has ended. */
   watch(id: string, options: WatchOptions): AsyncGenerator<Meta, void>;
   /** What a task writes, until it has ended. Throws what the task threw. */

@@ -21,6 +21,7 @@ describe("defaults", () => {
   it("fill in everything", () => {
     expect(resolveConfig()).toEqual({
       brokerUrl: "sqlite://",
+      brokerUrlRequired: false,
       resultBackend: "sqlite://",
       brokerTransportOptions: {
         visibilityTimeout: 30,

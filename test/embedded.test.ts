@@ -1,0 +1,123 @@
+/** Where the file of an app without a broker's URL is, and what is said of one that is likely not to be meant. */
+import { mkdirSync, mkdtempSync, realpathSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { beforeEach, expect, onTestFinished, test, vi } from "vitest";
+import { projectFolder } from "../src/embedded.ts";
+import { Engine } from "../src/engine.ts";
+import { TimeoutError } from "../src/errors.ts";
+import { startWorker } from "../src/workers/poll.ts";
+import { Lovage } from "../src/index.ts";
+
+let folder: string;
+beforeEach(() => {
+  folder = realpathSync(mkdtempSync(join(tmpdir(), "lovage-embedded-")));
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
+});
+
+function lay(files: Readonly<Record<string, string>>): void {
+  for (const [name, text] of Object.entries(files)) {
+    mkdirSync(dirname(join(folder, name)), { recursive: true });
+    writeFileSync(join(folder, name), text);
+  }
+}
+
+test.each([
+  ["no package.json", {}, "a/b", "a/b"],
+  ["the nearest package.json", { "a/package.json": "{}", "package.json": "{}" }, "a/src", "a"],
+  ["workspaces of npm and Yarn", { "package.json": '{ "workspaces": ["a"] }', "a/package.json": "{}" }, "a/src", ""],
+  ["workspaces of pnpm", { "pnpm-workspace.yaml": "", "a/package.json": "{}", "a/b/package.json": "{}" }, "a/b", ""],
+])("an app's project is found by %s", (_, files, from, expected) => {
+  lay(files);
+  mkdirSync(join(folder, from), { recursive: true });
+  expect(projectFolder(join(folder, from))).toBe(join(folder, expected));
+});
+
+/** An engine whose process stands in this folder, and what it has said. */
+function engineIn(at: string, env: Record<string, string> = {}, config = {}) {
+  mkdirSync(join(folder, at), { recursive: true });
+  const spy = vi.spyOn(process, "cwd").mockReturnValue(join(folder, at));
+  const engine = new Engine(config, { env });
+  spy.mockRestore();
+  const said: string[] = [];
+  engine.warn = (message) => void said.push(message);
+  onTestFinished(() => engine.close());
+  return { engine, said };
+}
+
+test("two packages of a monorepo, and a process that stands deeper, share one file; a path of one's own begins where one stands", () => {
+  lay({ "package.json": '{ "workspaces": ["*"] }', "web/package.json": "{}", "worker/package.json": "{}" });
+  const urls = ["", "web", "worker/src"].map((at) => engineIn(at).engine.urls.brokerUrl);
+  expect(new Set(urls)).toEqual(new Set([`sqlite:///${folder}/.lovage/lovage.db`]));
+  const { engine } = engineIn("web", {}, { brokerUrl: "sqlite:///own.db" });
+  expect(engine.urls.brokerUrl).toBe(`sqlite:///${folder}/web/own.db`);
+});
+
+const PLACE = /tasks and results are kept in \/.*\/\.lovage\/lovage\.db, which nobody sees who does not share it/;
+
+test("in production an app without a broker's URL says so at its first use, once, with the place", async () => {
+  const { engine, said } = engineIn("", { NODE_ENV: "production" });
+  expect(said).toEqual([]);
+  await engine.backend();
+  await engine.broker();
+  expect(said).toEqual([expect.stringMatching(/NODE_ENV is production/)]);
+  expect(said[0]).toMatch(PLACE);
+});
+
+test("in a container it does where there is no such file yet, and not where there is", async () => {
+  const first = engineIn("", { KUBERNETES_SERVICE_HOST: "10.0.0.1" });
+  await first.engine.broker();
+  expect(first.said).toEqual([expect.stringMatching(/this is a container, and there is no such file in it yet/)]);
+  const second = engineIn("", { KUBERNETES_SERVICE_HOST: "10.0.0.1" });
+  await second.engine.broker();
+  expect(second.said).toEqual([]);
+});
+
+test("who names it is told nothing, and nobody is elsewhere", async () => {
+  for (const [env, config] of [
+    [{ NODE_ENV: "production" }, { brokerUrl: "sqlite://" }],
+    [{ NODE_ENV: "production", LOVAGE_BROKER_URL: "sqlite:///named.db" }, {}],
+    [{ NODE_ENV: "development" }, {}],
+  ] as const) {
+    const { engine, said } = engineIn("", env, config);
+    await engine.broker();
+    expect(said).toEqual([]);
+  }
+});
+
+test("brokerUrlRequired refuses an app whose broker nobody has named, at its first use", async () => {
+  const { engine } = engineIn("", {}, { brokerUrlRequired: true });
+  await expect(engine.broker()).rejects.toThrow(/brokerUrl: none is named, and brokerUrlRequired asks for one/);
+  await expect(engine.backend()).rejects.toThrow(/set LOVAGE_BROKER_URL/);
+  const named = engineIn("", { LOVAGE_BROKER_URL: "memory://" }, { brokerUrlRequired: true });
+  await expect(named.engine.broker()).resolves.toBeDefined();
+});
+
+test("a result that does not come in time says where its task was sent, and who works there", {
+  timeout: 60_000,
+}, async () => {
+  const file = join(folder, "late.db");
+  const app = new Lovage("late", { brokerUrl: `sqlite:///${file}`, taskQueues: { celery: {}, slow: {} } });
+  onTestFinished(() => app.close());
+  const never = app.task("late.never", { queue: "slow" }, () => new Promise(() => {}));
+  const late = async (result: { get(options: { timeout: number }): Promise<unknown> }) => {
+    const error = await result.get({ timeout: 0.05 }).catch((thrown: unknown) => thrown);
+    expect(error).toBeInstanceOf(TimeoutError);
+    return error as TimeoutError;
+  };
+  const result = await never.delay();
+  const nobody = await late(result);
+  expect(nobody.where).toEqual({ broker: `sqlite:// (${file})`, queue: "slow", workers: [] });
+  expect(nobody.message).toContain(
+    `was sent to the queue slow of sqlite:// (${file}), where no worker has been seen in the last 30 s: start one`,
+  );
+  const worker = await startWorker(app, { hostname: "one@here", queues: ["celery"], log: () => {} });
+  expect((await late(result)).where?.workers).toEqual([]);
+  expect((await late(app.result(result.id))).where).toMatchObject({ queue: undefined, workers: ["one@here"] });
+  const slow = await startWorker(app, { hostname: "two@here", queues: ["slow"], log: () => {} });
+  await vi.waitFor(
+    async () => expect((await late(result)).message).toContain("where two@here works: it waits"),
+    20_000,
+  );
+  await Promise.all([worker.stop(), slow.abort()]);
+});
