@@ -5,21 +5,23 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { ROOT, run, succeeds, terminal } from "../live/commands.ts";
+import { installSdk, SDKS, sdkFolder, startAws } from "../package/aws.ts";
 
 const EXAMPLES = readdirSync(join(ROOT, "examples"));
 const { scripts } = JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8")) as { readonly scripts: object };
 
 /** What git has of the checkout, and what `npm ci` installs: nothing that was built. */
 const clone = join(mkdtempSync(join(tmpdir(), "lovage-clone-")), "lovage");
-beforeAll(() => {
+beforeAll(async () => {
+  await Promise.all(SDKS.map(installSdk));
   const files = execFileSync("git", ["ls-files", "--cached", "--others", "--exclude-standard"], { cwd: ROOT });
   for (const file of files.toString().split("\n")) {
     if (/^(bin|examples|scripts|src)\/|^[^/]+\.json$/.test(file) && existsSync(join(ROOT, file)))
       cpSync(join(ROOT, file), join(clone, file));
   }
   symlinkSync(join(ROOT, "node_modules"), join(clone, "node_modules"));
-});
-afterAll(() => rmSync(dirname(clone), { recursive: true }));
+}, 180_000);
+afterAll(() => rmSync(dirname(clone), { recursive: true }), 60_000);
 
 /** Commands in blocks for a shell, and those after a `$` where their output stands with them. */
 function commandsOf(readme: string): readonly string[] {
@@ -30,6 +32,56 @@ function commandsOf(readme: string): readonly string[] {
       return command === "" ? [] : [command.trim()];
     }),
   );
+}
+
+/** What each function of an example is called with, what it says to that, and what it asks of AWS. */
+const CALLS: Readonly<Record<string, readonly [event: object, answer: object, asked: readonly string[]]>> = {
+  "worker.ts": [{ Records: [] }, { batchItemFailures: [] }, []],
+  "beat.ts": [{}, { name: "ImproperlyConfigured" }, []],
+  "api.ts": [{ rawPath: "/17" }, { statusCode: 202 }, ["GetQueueUrl", "SendMessageBatch"]],
+  "lambda.ts": [
+    {
+      version: "2.0",
+      rawPath: "/tasks/1",
+      rawQueryString: "",
+      headers: {},
+      requestContext: { http: { method: "GET", path: "/tasks/1" }, domainName: "api" },
+    },
+    { statusCode: 200 },
+    ["BatchGetItem"],
+  ],
+};
+
+/** Runs a bundle as Lambda does, with an SDK beside it of a year ago, of a month ago, and with none where it brings what it needs. */
+async function runs(bundle: string): Promise<void> {
+  const file = ["index.mjs", "index.js"].find((name) => existsSync(join(bundle, name))) ?? "";
+  const code = readFileSync(join(bundle, file), "utf8");
+  const map = existsSync(join(bundle, `${file}.map`)) ? readFileSync(join(bundle, `${file}.map`), "utf8") : code;
+  const [name = "", call] =
+    Object.entries(CALLS).find(([entry]) => new RegExp(`(examples/[\\w-]+|"(\\.\\./)*\\.\\.)/${entry}`).test(map)) ??
+    [];
+  if (call === undefined) throw new Error(`${bundle}: of what entry is it?`);
+  const [event, answer, asked] = call;
+  const script = `
+    const { handler } = await import(${JSON.stringify(`./${file}`)});
+    const context = { awsRequestId: "r", getRemainingTimeInMillis: () => 1000 };
+    const said = await handler(${JSON.stringify(event)}, context).catch(({ name }) => ({ name }));
+    console.log(JSON.stringify(said));
+    process.exit();`;
+  const external = /from ?"@aws-sdk\//.test(code);
+  for (const sdk of external ? SDKS : ["none", ...SDKS]) {
+    const folder = mkdtempSync(join(dirname(clone), "lambda-"));
+    cpSync(bundle, folder, { recursive: true });
+    if (sdk !== "none") symlinkSync(join(sdkFolder(sdk), "node_modules"), join(folder, "node_modules"));
+    const aws = await startAws();
+    const args = ["--input-type=module", "-e", script];
+    const ended = await run(process.execPath, args, { cwd: folder, env: aws.environment }).finally(aws.close);
+    expect(
+      JSON.parse((await succeeds(Promise.resolve(ended))).trim().split("\n").at(-1) ?? ""),
+      `${name} beside ${sdk}`,
+    ).toMatchObject(answer);
+    expect(aws.asked, `${name} beside ${sdk}`).toEqual(asked);
+  }
 }
 
 describe.each(EXAMPLES)("examples/%s", (name) => {
@@ -86,5 +138,6 @@ describe.each(EXAMPLES)("examples/%s", (name) => {
     );
     const functions = ["worker.ts", "beat.ts", "api.ts", "lambda.ts"].filter((file) => existsSync(join(folder, file)));
     expect(bundles).toHaveLength(functions.length);
+    for (const bundle of bundles) await runs(join(folder, "cdk.out", bundle));
   });
 });

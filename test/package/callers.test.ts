@@ -4,18 +4,14 @@
  */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, symlinkSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
-import { text } from "node:stream/consumers";
 import { type BuildOptions, build } from "esbuild";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { installSdk, SDKS, sdkFolder, startAws } from "./aws.ts";
 import { env, exec, installPacked, root } from "./packed.ts";
-
-/** Of a year and of a month ago, as Lambda's own may be, or older. */
-const SDKS = ["3.940.0", "3.1158.0"] as const;
-const CLIENTS = ["sqs", "dynamodb", "eventbridge", "scheduler", "s3"];
 
 interface Caller {
   readonly options: BuildOptions;
@@ -66,55 +62,6 @@ beforeAll(async () => {
   await Promise.all(SDKS.map(installSdk));
 }, 180_000);
 afterAll(() => remove(), 60_000);
-
-const sdkFolder = (version: string) => join(root, ".cache", `sdk-${version}-${CLIENTS.length}`);
-
-async function installSdk(version: string): Promise<void> {
-  const folder = sdkFolder(version);
-  if (existsSync(join(folder, "ready"))) return;
-  rmSync(folder, { recursive: true, force: true });
-  mkdirSync(folder, { recursive: true });
-  writeFileSync(join(folder, "package.json"), "{}");
-  const packages = CLIENTS.map((name) => `@aws-sdk/client-${name}@${version}`);
-  await exec("npm", ["install", "--no-audit", "--no-fund", ...packages], { cwd: folder, env });
-  writeFileSync(join(folder, "ready"), "");
-}
-
-/** What AWS answers to the three requests that a call and a look at its state are. */
-const ANSWERS: Readonly<Record<string, (asked: { readonly Entries?: readonly { readonly Id: string }[] }) => unknown>> =
-  {
-    GetQueueUrl: () => ({ QueueUrl: "https://sqs.eu-west-1.amazonaws.com/123456789012/celery" }),
-    SendMessageBatch: ({ Entries = [] }) => ({
-      Successful: Entries.map(({ Id }) => ({ Id, MessageId: "m" })),
-      Failed: [],
-    }),
-    BatchGetItem: () => ({ Responses: {}, UnprocessedKeys: {} }),
-  };
-
-/** Answers as AWS does, and notes what it was asked for. The environment is that of whoever asks it. */
-async function startAws() {
-  const asked: string[] = [];
-  const server = createServer(async (request, response) => {
-    const action = String(request.headers["x-amz-target"]).split(".").at(-1) ?? "";
-    asked.push(action);
-    const answer = ANSWERS[action]?.(JSON.parse(await text(request)));
-    response.writeHead(200, { "content-type": "application/x-amz-json-1.0" }).end(JSON.stringify(answer));
-  }).listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const environment = {
-    AWS_ENDPOINT_URL: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
-    AWS_REGION: "eu-west-1",
-    AWS_ACCESS_KEY_ID: "key",
-    AWS_SECRET_ACCESS_KEY: "secret",
-    LOVAGE_BROKER_URL: "sqs://eu-west-1",
-    LOVAGE_RESULT_BACKEND: "dynamodb://eu-west-1/celery",
-  };
-  const close = () => {
-    server.closeAllConnections();
-    server.close();
-  };
-  return { asked, environment, close };
-}
 
 /** Runs a bundle's handler as Lambda would, in a folder that has nothing but this SDK beside it. */
 async function run(file: string): Promise<{ readonly said: string; readonly asked: readonly string[] }> {
