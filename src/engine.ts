@@ -23,6 +23,7 @@ import { withKeyPrefix } from "./results/key-prefix.ts";
 import { anchorUrl, folderBeside } from "./file-url.ts";
 import { createReader, type ResultReader } from "./results/reader.ts";
 import { isPointer } from "./protocol/pointer.ts";
+import type { MaybePromise } from "./protocol/serializers.ts";
 import { Emitter } from "./signals.ts";
 import { assertMayWait, withinRun } from "./tasks/context.ts";
 import type { TaskOptions } from "./tasks/options.ts";
@@ -295,7 +296,7 @@ export class Engine implements PublishHost {
    * The text of a message as it was sent: what stands in its place leads to it. Throws `DecodeError` where that leads nowhere,
    * `OperationalError` where the store cannot be asked.
    */
-  async wholeText(body: string): Promise<string> {
+  wholeText(body: string): MaybePromise<string> {
     return isPointer(body) ? this.#fetch(body) : body;
   }
 
@@ -312,8 +313,12 @@ export class Engine implements PublishHost {
    * Begins a unit, where broker and backend are one store that offers it: what is done within it on both becomes durable
    * together. `undefined`: each step is durable by itself.
    */
-  async begin(): Promise<Unit | undefined> {
-    return (await this.store())?.begin();
+  begin(): Promise<Unit | undefined> {
+    const { store } = this.#opened;
+    // Most often that was looked at before.
+    return store === undefined
+      ? this.store().then((shared) => shared?.begin())
+      : (store.shared?.begin() ?? Promise.resolve(undefined));
   }
 
   /** What broker and backend both are, where they are one and it offers units. */

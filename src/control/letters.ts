@@ -12,7 +12,7 @@ import { queuesOf } from "./inspect.ts";
 
 /** What may stand in the place of a text that is too large. */
 const textsOf = (engine: Engine): Texts => ({
-  whole: (body) => engine.wholeText(body),
+  whole: async (body) => engine.wholeText(body),
   fit: (queue, message, text) => fitted(engine, queue, message, text),
 });
 

@@ -6,10 +6,10 @@ import { getTaskLogger } from "./logger.ts";
 import { createRequest } from "./request.ts";
 import type { Task } from "./task.ts";
 
-/** What a task's function gets: the bound task first, where the task is bound. */
-export function callTask(task: Task, self: RunningTask, args: readonly unknown[]): unknown {
+/** What a task's function gets: the bound task first, where the task is bound. Only then is `self` looked at. */
+export function callTask(task: Task, scope: { readonly self: RunningTask }, args: readonly unknown[]): unknown {
   const fn = task.fn as (...given: unknown[]) => unknown;
-  return task.options.bind === true ? fn(self, ...args) : fn(...args);
+  return task.options.bind === true ? fn(scope.self, ...args) : fn(...args);
 }
 
 /**
@@ -72,5 +72,5 @@ export function callInPlace(task: Task, args: readonly unknown[]): unknown {
       throw refuse("addToChord()");
     },
   };
-  return callTask(task, bindTask(task, context), args);
+  return callTask(task, { self: bindTask(task, context) }, args);
 }

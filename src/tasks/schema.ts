@@ -1,6 +1,7 @@
 /** From what a message carries to what the function gets: keyword arguments find their place, the schema checks. */
 import type { StandardSchemaV1 } from "@standard-schema/spec";
 import { ValidationError } from "../errors.ts";
+import type { MaybePromise } from "../protocol/serializers.ts";
 import type { TaskSchema } from "./options.ts";
 import { placeByParams } from "./params.ts";
 import type { Task } from "./task.ts";
@@ -41,9 +42,9 @@ export function checkInputNow(task: Task, args: readonly unknown[], kwargs: Kwar
  * The arguments that a task's function is called with. Throws `TypeError` in Python's words where arguments find
  * no place or are missing, and `ValidationError` where the schema refuses them.
  */
-export async function resolveInput(task: Task, args: readonly unknown[], kwargs: Kwargs): Promise<readonly unknown[]> {
+export function resolveInput(task: Task, args: readonly unknown[], kwargs: Kwargs): MaybePromise<readonly unknown[]> {
   const placed = placeArguments(task, args, kwargs);
-  return task.options.schema === undefined ? placed : await validate(task, placed);
+  return task.options.schema === undefined ? placed : validate(task, placed);
 }
 
 function placeArguments(task: Task, args: readonly unknown[], kwargs: Kwargs): readonly unknown[] {

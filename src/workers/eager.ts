@@ -32,6 +32,7 @@ import { follow, retryMessage } from "./follow.ts";
 import { completeChord, type Sender, senderOf } from "./join.ts";
 import { silent } from "./log.ts";
 import { asksWhose } from "./run.ts";
+import { Stop } from "./stop.ts";
 import { afterRun, type Attempt, runHooks, trace } from "./trace.ts";
 
 /** Runs a task to its end, its retries at once, without waiting for their countdown, and then what follows from it. */
@@ -125,7 +126,7 @@ async function runToEnd(app: Lovage, sender: Sender, call: Addressed): Promise<v
     return;
   }
   const taskOptions = engine.optionsOf(task);
-  const never = new AbortController().signal;
+  const never = new Stop();
   for (;;) {
     const [hard, soft] = message.timelimit;
     const attempt: Attempt = {

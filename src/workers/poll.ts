@@ -474,9 +474,14 @@ export async function startPoller(
     options.watch?.began(run);
     const { timeLimit: limit } = run;
     const overrun = limit === null ? undefined : await run.overrun(limit);
-    hold(id, run, Number.POSITIVE_INFINITY);
+    let end = Number.POSITIVE_INFINITY;
+    hold(id, run, end);
     const { disposition, abandoned } = await run.execute(
-      (deadline) => hold(id, run, deadline, overrun),
+      (deadline) => {
+        // Without a limit it is told the same each time.
+        if (deadline !== end) hold(id, run, deadline, overrun);
+        end = deadline;
+      },
       () => {
         ungather();
         giveRoom(run.delivery);

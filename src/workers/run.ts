@@ -12,11 +12,12 @@ import { type Conclusion, conclude, describe, factsOf, ranTask, waitingMeta } fr
 import { type Job, jobAgain, together, type WorkerContext } from "./context.ts";
 import { deadLetter } from "./dead-letter.ts";
 import { DELETE, type Disposition, DELETED, handBack, LEAVE } from "./disposition.ts";
-import { follow, keptPlace, type Settled } from "./follow.ts";
+import { follow, isAlone, keptPlace, type Settled } from "./follow.ts";
 import { type Kept, keepPlace, returnTo } from "./held-place.ts";
 import { dropAdded, repeating, type Sender } from "./join.ts";
 import { attemptEntry, isKept } from "./note.ts";
 import { fieldsOf, hasEndSignals, nameOf, reportEnd, signalEnd, stackOf } from "./report.ts";
+import { Stop } from "./stop.ts";
 import { afterRun, type Attempt, hasHooks, type Outcome, runHooks, trace, type Traced } from "./trace.ts";
 
 /** What the claim said; `undefined` for a task that does not claim. */
@@ -58,7 +59,7 @@ export async function runJob(
   context: WorkerContext,
   job: Job,
   claimed: Claimed | undefined,
-  abort: AbortSignal,
+  abort: Stop,
   watch: Watch = () => {},
   settling: () => void = () => {},
 ): Promise<RunEnd> {
@@ -124,7 +125,7 @@ const attemptAt = (
   context: WorkerContext,
   job: Job,
   claimed: Claimed | undefined,
-  abort: AbortSignal = new AbortController().signal,
+  abort: Stop = new Stop(),
 ): Attempt => ({
   task: job.task,
   options: job.options,
@@ -147,12 +148,13 @@ const attemptAt = (
 });
 
 /** Sends what follows from a job's row, as the job's part where anybody asks whose it is. */
-export function followJob(
+export async function followJob(
   context: WorkerContext,
   job: Job,
   row: Settled,
   sender: Sender = context,
 ): Promise<Kept | undefined> {
+  if (row.next === undefined && isAlone(job.message)) return undefined;
   const send = () => follow(sender, job.message, job.source, row);
   return asksWhose(context.engine) ? afterRun(attemptAt(context, job, undefined), send) : send();
 }
@@ -253,9 +255,9 @@ async function settle(
       }),
     };
   };
-  let stored: Awaited<ReturnType<typeof store>>;
-  try {
-    stored = await store(engine.codec)
+  type Stored = Awaited<ReturnType<typeof store>>;
+  const storeSmaller = (tooLarge: PayloadTooLarge): Promise<Stored> =>
+    Promise.reject<Stored>(tooLarge)
       .catch((error: unknown) => {
         if (!(error instanceof PayloadTooLarge) || outcome.type !== "failure" || !engine.config.keepFailed) throw error;
         return store(engine.codec, false);
@@ -273,6 +275,12 @@ async function settle(
         const days = engine.rowDays();
         return store({ ...engine.codec, keep: (text) => payloads.put(text, message.id, days) }, false);
       });
+  let stored: Stored;
+  try {
+    stored = await store(engine.codec).catch((error: unknown) => {
+      if (!(error instanceof PayloadTooLarge)) throw error;
+      return storeSmaller(error);
+    });
   } catch (error) {
     const isSaid = outcome.type === "failure" && Object(outcome.error).name === (error as Error).name;
     if (!isLasting(error) || isSaid) throw error;
@@ -399,7 +407,16 @@ async function endsBy(
  * Tells those who listen that a task was received, or begins. They have as long as the task may take, and the task waits so
  * long: what takes longer is not waited for.
  */
-export async function announce<N extends "taskReceived" | "taskPrerun">(
+export const announce = <N extends "taskReceived" | "taskPrerun">(
+  context: WorkerContext,
+  job: Job,
+  signal: N,
+  facts: Omit<Signals[N], "task" | "taskId" | "request">,
+  watch?: Watch,
+): Promise<void> | undefined =>
+  context.engine.emitter.has(signal) ? announceNow(context, job, signal, facts, watch) : undefined;
+
+async function announceNow<N extends "taskReceived" | "taskPrerun">(
   context: WorkerContext,
   { message, request, delivery }: Job,
   signal: N,
@@ -407,7 +424,6 @@ export async function announce<N extends "taskReceived" | "taskPrerun">(
   watch?: Watch,
 ): Promise<void> {
   const { engine, log } = context;
-  if (!engine.emitter.has(signal)) return;
   const told = { task: message.task, taskId: message.id, request, ...facts } as Signals[N];
   const now = engine.clock.now();
   const end = now + (request.timeLimit ?? Number.POSITIVE_INFINITY) * 1000;

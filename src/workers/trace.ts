@@ -64,6 +64,7 @@ import {
   mayRetry,
   retryTime,
 } from "./retry.ts";
+import type { Stop } from "./stop.ts";
 
 /** The longest time that `rateLimited()` takes, in seconds: a day. */
 const MAX_RETRY_AFTER_S = 86_400;
@@ -122,8 +123,8 @@ export interface Attempt {
   readonly random: () => number;
   /** When the run must have ended, in milliseconds since the epoch, whatever its limits say: the function's deadline. */
   readonly deadline: number;
-  /** Aborts with `TaskRevokedError` when the task is revoked with `terminate`, and with `WorkerShutdown` when its worker stops. */
-  readonly abort: AbortSignal;
+  /** Is stopped with `TaskRevokedError` when the task is revoked with `terminate`, and with `WorkerShutdown` when its worker stops. */
+  readonly abort: Stop;
   /** Takes what the task writes. */
   readonly log: Log;
   /** Sends on what the task adds to its chord. */
@@ -183,62 +184,70 @@ class RateLimitedError extends LovageError {
 }
 
 interface OpenScope extends RunScope {
+  /** Made when it is asked for: most tasks never do. */
   readonly self: RunningTask;
   /** Members added to its chord so far. */
   readonly added: number;
   /** What `retry()` said that it would allow, if it was asked: it holds for an automatic retry of the same attempt too. */
   readonly retriesAllowed: number | null | undefined;
-  /** Resolves with the error that the run was ended with from outside. */
-  readonly failed: Promise<{ readonly error: unknown }>;
-  /** Waits for all that was sent and not awaited. Throws the first error of it. */
-  drain(): Promise<void>;
+  /** Waits for all that was sent and not awaited. Throws the first error of it. `undefined`: there is nothing to wait for. */
+  drain(): Promise<void> | undefined;
   /** @param hasEnded It ended by itself, and was not given up while its code was at work. */
   close(hasEnded: boolean): void;
 }
 
 /** Runs one attempt and says how it ended. Never throws: what the task throws is an outcome too. */
 export async function trace(attempt: Attempt): Promise<Traced<Outcome | Unended>> {
-  const { clock, task, message } = attempt;
+  const { clock } = attempt;
   const began = elapsedOf(clock);
-  const limits = startLimits(attempt);
-  const scope = openScope(attempt, limits.signal);
-  const run = storage.run(scope, async (): Promise<Outcome> => {
-    let value: unknown;
-    try {
-      await task.beforeStart(message.id, message.args, message.kwargs);
-      // A task of Celery's takes keyword arguments from its request.
-      const args =
-        task instanceof BuiltinTask
-          ? message.args
-          : await resolveInput(task, errbackArguments(message.headers, message.args), message.kwargs);
-      value = await callTask(task, scope.self, args);
-    } catch (error) {
-      // No end is stored while something that this attempt sends is under way: nobody would send it again.
-      const sent = scope.drain();
-      await (endsWell(error) ? sent : sent.catch(() => {}));
-      throw error;
-    }
-    await scope.drain();
-    return { type: "success", value };
-  });
+  const { promise: ended, resolve: end } = Promise.withResolvers<Outcome | Unended>();
+  const limits = startLimits(attempt, end);
   let hasEnded = false;
-  const outcome = await Promise.race([
-    run
-      .catch((error: unknown) => judgeSafely(attempt, error, scope.retriesAllowed, limits.signal))
-      .finally(() => {
-        hasEnded = true;
-      }),
-    limits.over,
-    scope.failed.then(({ error }): Outcome | Unended => {
-      const outcome = judgeSafely(attempt, error, scope.retriesAllowed, limits.signal);
-      // Its code may wait for ever for what was thrown past it.
-      return outcome.type === "failure" ? { ...outcome, abandoned: true } : outcome;
-    }),
-  ]);
-  limits.stop();
+  const judged = (error: unknown) => judgeSafely(attempt, error, scope.retriesAllowed, limits.stop);
+  const scope = openScope(attempt, limits.stop, (error) => {
+    const outcome = judged(error);
+    // Its code may wait for ever for what was thrown past it.
+    end(outcome.type === "failure" ? { ...outcome, abandoned: true } : outcome);
+  });
+  storage.run(scope, runCode, attempt, scope).then(
+    (value) => {
+      hasEnded = true;
+      end({ type: "success", value });
+    },
+    (error: unknown) => {
+      hasEnded = true;
+      end(judged(error));
+    },
+  );
+  // The first of them: a limit, what was thrown where nobody could catch it, or the run itself.
+  const outcome = await ended;
+  limits.end();
   scope.close(hasEnded);
   const runtime = (elapsedOf(clock) - began) / 1000;
   return { outcome: limits.inTime(outcome), children: scope.children, added: scope.added, runtime };
+}
+
+/** The task's own code, and what it has sent and not awaited. */
+async function runCode({ task, message }: Attempt, scope: OpenScope): Promise<unknown> {
+  let value: unknown;
+  try {
+    if (task.beforeStart !== NO_HOOKS.beforeStart) await task.beforeStart(message.id, message.args, message.kwargs);
+    // A task of Celery's takes keyword arguments from its request.
+    const input =
+      task instanceof BuiltinTask
+        ? message.args
+        : resolveInput(task, errbackArguments(message.headers, message.args), message.kwargs);
+    value = callTask(task, scope, input instanceof Promise ? await input : input);
+    if (typeof value === "object" || typeof value === "function") value = await value;
+  } catch (error) {
+    // No end is stored while something that this attempt sends is under way: nobody would send it again.
+    const sent = scope.drain();
+    await (endsWell(error) ? sent : sent?.catch(() => {}));
+    throw error;
+  }
+  const sent = scope.drain();
+  if (sent !== undefined) await sent;
+  return value;
 }
 
 /** Does something for a run that has ended, as its part: who is told of a message that is sent there sees whose follow-up it is. */
@@ -252,7 +261,7 @@ export async function afterRun<T>(attempt: Attempt, work: () => Promise<T>): Pro
 }
 
 /** What a task has that nobody wrote a hook for. */
-const NO_HOOKS: Pick<Task, "onSuccess" | "onFailure" | "onRetry" | "afterReturn"> = Task.prototype;
+const NO_HOOKS: Pick<Task, "beforeStart" | "onSuccess" | "onFailure" | "onRetry" | "afterReturn"> = Task.prototype;
 
 /** Whether somebody wrote a hook for it. */
 export const hasHooks = (task: Task): boolean =>
@@ -309,34 +318,29 @@ function judgeSafely(
   attempt: Attempt,
   error: unknown,
   allowed: number | null | undefined,
-  signal: AbortSignal,
+  stop: Stop,
 ): Outcome | Unended {
   try {
-    return judge(attempt, error, allowed, signal);
+    return judge(attempt, error, allowed, stop);
   } catch (wrong) {
     return { type: "failure", error: wrong, expected: false, abandoned: false };
   }
 }
 
-function judge(
-  attempt: Attempt,
-  error: unknown,
-  allowed: number | null | undefined,
-  signal: AbortSignal,
-): Outcome | Unended {
+function judge(attempt: Attempt, error: unknown, allowed: number | null | undefined, stop: Stop): Outcome | Unended {
   const { options, message, clock, random } = attempt;
   if (error instanceof Ignore) return { type: "ignore" };
   if (error instanceof Reject) return { type: "reject", error };
   if (error instanceof Replaced) return { type: "replace", signature: error.signature };
   if (error instanceof RateLimitedError) return { type: "rateLimited", retryAfter: error.retryAfter };
   // Also where its worker stops, or its soft limit is over: that is what it is for.
-  if (error instanceof Checkpointed && !(signal.reason instanceof TaskRevokedError))
+  if (error instanceof Checkpointed && !(stop.reason instanceof TaskRevokedError))
     return { type: "checkpoint", change: { eta: null, checkpoint: error.checkpoint } };
   // The worker told it to stop, and it stopped: another one takes it, and no retry is used up.
-  if (signal.aborted && signal.reason instanceof WorkerShutdown) return { type: "released" };
+  if (stop.reason instanceof WorkerShutdown) return { type: "released" };
   if (error instanceof Retry) return decideRetry(attempt, error);
   // Told to stop, it stopped: whatever it threw on the way out.
-  if (signal.aborted && signal.reason instanceof TaskRevokedError) return { type: "revoked", reason: "terminated" };
+  if (stop.reason instanceof TaskRevokedError) return { type: "revoked", reason: "terminated" };
   if (isAutoretried(error, options)) {
     // What this one call, or this one attempt, says goes before what is said of all of the task's.
     const own = allowed === undefined ? maxRetriesOfCall(message) : allowed;
@@ -398,11 +402,11 @@ function decideRetry(attempt: Attempt, retry: Retry): Outcome {
   };
 }
 
-function openScope(attempt: Attempt, signal: AbortSignal): OpenScope {
-  const { task, message, request, clock } = attempt;
-  const since = elapsedOf(clock);
-  const pending = new Set<Promise<unknown>>();
-  const failed = Promise.withResolvers<{ readonly error: unknown }>();
+/** @param fail Ends the run with what was thrown where nobody could catch it. */
+function openScope(attempt: Attempt, stop: Stop, fail: (error: unknown) => void = () => {}): OpenScope {
+  const { message } = attempt;
+  const since = elapsedOf(attempt.clock);
+  let pending: Set<Promise<unknown>> | undefined;
   let open = true;
   let ended = false;
   let added = 0;
@@ -413,19 +417,25 @@ function openScope(attempt: Attempt, signal: AbortSignal): OpenScope {
   };
   const track = <T>(work: Promise<T>): Promise<T> => {
     if (!open) return work;
-    const entry = work.finally(() => pending.delete(entry));
+    pending ??= new Set();
+    const all = pending;
+    const entry = work.finally(() => all.delete(entry));
     // Awaited in drain(); until then a rejection is not one that nobody looks at.
     entry.catch(() => {});
-    pending.add(entry);
+    all.add(entry);
     return work;
   };
   // Made where a task writes: most do not.
-  const say: Say = (...line) => sayer(attempt.log, nameOf(message), fieldsOf(message, request.queue))(...line);
-  const context: TaskContext = {
+  const say: Say = (...line) => sayer(attempt.log, nameOf(message), fieldsOf(message, attempt.request.queue))(...line);
+  let self: RunningTask | undefined;
+  /** What the task reaches by `self`. */
+  const contextOf = ({ task, request, clock }: Attempt): TaskContext => ({
     app: task.app,
     name: task.name,
     request,
-    signal,
+    get signal() {
+      return stop.signal;
+    },
     get log() {
       return loggerOf(say);
     },
@@ -522,9 +532,20 @@ function openScope(attempt: Attempt, signal: AbortSignal): OpenScope {
         })(),
       );
     },
-  };
+  });
+  async function drain(): Promise<void> {
+    // Tasks may send from what they started and did not await: look again until nothing is left.
+    let failed: PromiseRejectedResult | undefined;
+    while (pending !== undefined && pending.size > 0)
+      failed ??= (await Promise.allSettled(pending)).find((end) => end.status === "rejected");
+    await written?.end();
+    if (failed !== undefined) throw failed.reason;
+  }
   return {
-    self: bindTask(task, context),
+    get self() {
+      self ??= bindTask(attempt.task, contextOf(attempt));
+      return self;
+    },
     get retriesAllowed() {
       return retriesAllowed;
     },
@@ -536,18 +557,11 @@ function openScope(attempt: Attempt, signal: AbortSignal): OpenScope {
     },
     assertOpen,
     track,
-    async drain() {
-      // Tasks may send from what they started and did not await: look again until nothing is left.
-      let failed: PromiseRejectedResult | undefined;
-      while (pending.size > 0) failed ??= (await Promise.allSettled(pending)).find((end) => end.status === "rejected");
-      await written?.end();
-      if (failed !== undefined) throw failed.reason;
-    },
-    failed: failed.promise,
+    drain: () => (pending !== undefined || written !== undefined ? drain() : undefined),
     get isOpen() {
       return open;
     },
-    fail: (error) => failed.resolve({ error }),
+    fail,
     get hasEnded() {
       return ended;
     },
@@ -599,58 +613,51 @@ function checkRetry({ message, task, request, options: declared }: Attempt, opti
 }
 
 interface Limits {
-  /** What the task sees: aborts at the soft limit, and when it is told to stop. */
-  readonly signal: AbortSignal;
-  /** Resolves at the hard limit, with the outcome. */
-  readonly over: Promise<Outcome>;
+  /** What the task's signal is made of: it is stopped at the soft limit, and when the run is told to stop. */
+  readonly stop: Stop;
   /** The outcome, unless the run blocked the event loop beyond its hard limit and only now let the timer fire. */
   inTime<O extends Outcome | Unended>(outcome: O): O | Outcome;
-  stop(): void;
+  end(): void;
 }
 
-function startLimits({ request, clock, deadline, abort }: Attempt): Limits {
-  const controller = new AbortController();
-  let stop: AbortController | undefined;
+/** @param expire Is told the outcome, at the hard limit. */
+function startLimits({ request, clock, deadline, abort }: Attempt, expire: (outcome: Outcome) => void): Limits {
+  const stop = abort.follower();
+  let timers: AbortController | undefined;
   /** Calls back after so many milliseconds, unless the run has ended by then. */
   const after = (ms: number, then: () => void) => {
-    stop ??= new AbortController();
-    const { signal } = stop;
+    timers ??= new AbortController();
+    const { signal } = timers;
     void clock.sleep(ms, signal).then(() => {
       if (!signal.aborted) then();
     });
   };
-  const began = clock.now();
   const since = elapsedOf(clock);
-  const forward = () => controller.abort(abort.reason);
-  if (abort.aborted) forward();
-  else abort.addEventListener("abort", forward, { once: true });
-
   const soft = request.softTimeLimit;
-  if (soft !== null) after(soft * 1000, () => controller.abort(new SoftTimeLimitExceeded(soft)));
+  if (soft !== null) after(soft * 1000, () => stop.stop(new SoftTimeLimitExceeded(soft)));
   const limit = request.timeLimit === null ? Number.POSITIVE_INFINITY : request.timeLimit * 1000;
-  const hard = Math.max(0, Math.min(limit, deadline - began));
-  const over = new Promise<Outcome>((resolve) => {
-    if (hard === Number.POSITIVE_INFINITY) return;
+  const hard = deadline === Number.POSITIVE_INFINITY ? limit : Math.max(0, Math.min(limit, deadline - clock.now()));
+  if (hard !== Number.POSITIVE_INFINITY) {
     after(hard, () => {
       const error = new TimeLimitExceeded(hard / 1000);
-      controller.abort(error);
-      resolve({ type: "failure", error, expected: false, abandoned: true });
+      stop.stop(error);
+      expire({ type: "failure", error, expected: false, abandoned: true });
     });
-  });
+  }
   return {
-    signal: controller.signal,
-    over,
+    stop,
     inTime: (outcome) =>
+      hard !== Number.POSITIVE_INFINITY &&
       elapsedOf(clock) - since > hard &&
       outcome.type !== "failure" &&
       outcome.type !== "released" &&
       outcome.type !== "rateLimited"
         ? { type: "failure", error: new TimeLimitExceeded(hard / 1000), expected: false, abandoned: false }
         : outcome,
-    stop() {
-      abort.removeEventListener("abort", forward);
+    end() {
+      abort.leave();
       // With a reason, so that none is made up: an error with a stack for every run.
-      stop?.abort("ended");
+      timers?.abort("ended");
     },
   };
 }

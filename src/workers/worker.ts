@@ -31,6 +31,7 @@ import {
   type Message,
 } from "../protocol/message.ts";
 import { encodeMeta, type Meta } from "../protocol/meta.ts";
+import type { MaybePromise } from "../protocol/serializers.ts";
 import { parseTime } from "../protocol/time.ts";
 import { type Claim, type Final, LEASE_MARGIN_MS } from "../results/record.ts";
 import { type Payload, type Row, taskKey } from "../results/backend.ts";
@@ -57,6 +58,7 @@ import { count, repeating } from "./join.ts";
 import { attemptEntry, deadLetterEntry, isKept, runningEntry } from "./note.ts";
 import { fieldsOf, nameOf, reportDeaths, reportReceived, stackOf } from "./report.ts";
 import { announce, type Claimed, followJob, type RunEnd, runJob, terminated, verdict, type Watch } from "./run.ts";
+import { Stop } from "./stop.ts";
 
 export type { WorkerOptions } from "./context.ts";
 export type { Disposition } from "./disposition.ts";
@@ -190,6 +192,7 @@ async function guard<T extends Admission | RunEnd>(
   context: WorkerContext,
   delivery: Delivery,
   step: () => Promise<T>,
+  giveUp: () => Promise<void> = async () => {},
 ): Promise<T | { readonly disposition: Disposition }> {
   const { log, engine } = context;
   try {
@@ -197,6 +200,7 @@ async function guard<T extends Admission | RunEnd>(
     if ("disposition" in ended && ended.disposition.type === "delete") await leave(context, delivery);
     return ended;
   } catch (error) {
+    await giveUp();
     const foreseen = error instanceof OperationalError;
     log(
       "error",
@@ -243,14 +247,15 @@ async function admit(context: WorkerContext, delivery: Delivery): Promise<Admiss
   if (task === undefined) return { disposition: await refuseUnknown(context, delivery, message) };
   const job = createJob(context, delivery, message, task);
   for (const step of BEFORE_CLAIM) {
-    const disposition = await step(context, job);
+    const taken = step(context, job);
+    const disposition = taken instanceof Promise ? await taken : taken;
     if (disposition !== undefined) return { disposition };
   }
   return isLimited(job.options) ? admitLimited(context, job) : claim(context, job);
 }
 
 /** A step between a message that was read and its claim: what becomes of the message, or `undefined` where it goes on to the next. */
-type Step = (context: WorkerContext, job: Job) => Promise<Disposition | undefined>;
+type Step = (context: WorkerContext, job: Job) => MaybePromise<Disposition | undefined>;
 
 /** In this order. */
 const BEFORE_CLAIM: readonly Step[] = [park];
@@ -370,13 +375,18 @@ async function admitLimited(taken: WorkerContext, job: Job): Promise<Admission> 
 }
 
 /** A message that came before its time goes back into the queue for the rest of it. `undefined`: it is due. */
-async function park(
+function park(context: WorkerContext, job: Job): MaybePromise<Disposition | undefined> {
+  const { eta } = job.message;
+  if (eta === null) return undefined;
+  const wait = parseTime(eta) - context.engine.clock.now();
+  return wait <= 0 ? undefined : parkFor(wait, context, job);
+}
+
+async function parkFor(
+  wait: number,
   { engine, log, unit }: WorkerContext,
   { delivery, message }: Job,
-): Promise<Disposition | undefined> {
-  if (message.eta === null) return undefined;
-  const wait = parseTime(message.eta) - engine.clock.now();
-  if (wait <= 0) return undefined;
+): Promise<Disposition> {
   if (isFifo(delivery.queue)) return { type: "handBack", visibility: wait };
   // The body as it came: parking changes nothing that a Python worker or a retry would see.
   const packed = await pack(engine, { message, queue: delivery.queue, body: delivery.body });
@@ -504,7 +514,7 @@ function startedMeta(context: WorkerContext, job: Job, facts: Facts) {
 }
 
 function prepare(context: WorkerContext, job: Job, claimed: Claimed | undefined): Run {
-  const abort = new AbortController();
+  const stop = new Stop();
   const { delivery, message, request } = job;
   let began: number | undefined;
   let isNoted = false;
@@ -529,13 +539,11 @@ function prepare(context: WorkerContext, job: Job, claimed: Claimed | undefined)
       reportReceived(context, job);
       if (runs > 1) reportDeaths(context, job, runs - 1);
       await announce(context, job, "taskReceived", {}, watch);
-      const ended = await guard(context, delivery, () =>
-        runJob(context, job, claimed, abort.signal, watch, settling).catch(async (error: unknown) => {
-          // A system failed, and nobody died: whoever takes it next is not to count a death.
-          if (claimed !== undefined) await patiently(context, claimed, free);
-          throw error;
-        }),
-      );
+      const run = () => runJob(context, job, claimed, stop, watch, settling);
+      const ended = await guard(context, delivery, run, async () => {
+        // A system failed, and nobody died: whoever takes it next is not to count a death.
+        if (claimed !== undefined) await patiently(context, claimed, free);
+      });
       return { abandoned: false, ...ended, ...(isReleased && { disposition: LEAVE }) };
     },
     async overrun(seconds) {
@@ -564,11 +572,11 @@ function prepare(context: WorkerContext, job: Job, claimed: Claimed | undefined)
       isNoted = true;
       await context.note(runningEntry(context, job, began));
     },
-    terminate: () => abort.abort(terminated()),
-    abort: () => abort.abort(new WorkerShutdown()),
+    terminate: () => stop.stop(terminated()),
+    abort: () => stop.stop(new WorkerShutdown()),
     async release(died) {
       isReleased = true;
-      abort.abort(new WorkerShutdown());
+      stop.stop(new WorkerShutdown());
       // It waits again, and whoever looks is to see so.
       await free(await waitingMeta(context, job), died);
       return { type: "handBack", visibility: 0 };
