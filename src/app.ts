@@ -70,6 +70,7 @@ type TaskOf<F> = F extends (...args: infer P extends readonly unknown[]) => infe
  * Making one does no I/O and reads no credentials: broker and backend open at the first use.
  */
 export class Lovage implements SignatureApplier {
+  /** The app's name, as `new Lovage(name)` gave it. */
   readonly name: string;
   /** What the app runs on. For workers, beat and tools; its shape is no promise. */
   readonly engine: Engine;

@@ -33,6 +33,7 @@ import type { Store, Unit } from "./unit.ts";
 
 /** Where time, chance and ids come from; a test gives its own. */
 export interface Platform {
+  /** Gives the time, and timers. */
   readonly clock: Clock;
   /** A number in [0, 1). */
   readonly random: () => number;
@@ -43,6 +44,7 @@ export interface Platform {
 }
 
 const systemPlatform = (): Platform => ({
+  /** Gives the time, and timers. */
   clock: systemClock,
   random: Math.random,
   uuid: newId,

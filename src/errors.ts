@@ -21,6 +21,7 @@ export class LovageError extends Error {
 export interface RetryRequest {
   /** Arguments of the next attempt; the present ones when absent. */
   readonly args?: readonly unknown[];
+  /** Keyword arguments of the next attempt. Default: those of this one. */
   readonly kwargs?: Readonly<Record<string, unknown>>;
   /** Seconds until the next attempt. */
   readonly countdown?: number;
@@ -36,6 +37,7 @@ export interface RetryRequest {
 
 /** Thrown by `self.retry()`: asks for another attempt. It is not a failure and is not logged as one. */
 export class Retry extends LovageError {
+  /** What was asked for. */
   readonly request: RetryRequest;
   constructor(message = "the task asked to be run again", request: RetryRequest = {}) {
     super(message, request.exc === undefined ? undefined : { cause: request.exc });
@@ -52,7 +54,9 @@ export class Ignore extends LovageError {
 
 /** Thrown by a task: refuse the message. `requeue: true` hands it back to the queue; otherwise it becomes a dead letter and the task FAILURE. */
 export class Reject extends LovageError {
+  /** Why, as it stands in the dead letter and in the row. */
   readonly reason: string;
+  /** `true`: the message goes back to its queue. `false`: it becomes a dead letter. */
   readonly requeue: boolean;
   constructor(
     reason = "the task rejected its message",
@@ -151,6 +155,7 @@ export interface Whereabouts {
 
 /** `get({ timeout })` gave up waiting. The task is not touched by it. */
 export class TimeoutError extends LovageError {
+  /** The task whose result was waited for. */
   readonly taskId: string;
   /** What was waited for, in seconds. */
   readonly timeout: number;
@@ -179,7 +184,9 @@ function explain(where: Whereabouts | undefined): string {
 
 /** What a task threw, as its reader gets it. `name` is the type it had where it ran, `stack` ends with the stack it had there. */
 export class TaskError extends LovageError {
+  /** The name of the error's type where it was thrown, such as `ValueError`. */
   override readonly name: string;
+  /** The task that failed. */
   readonly taskId: string;
   /** Celery's `exc_type`: the class's name. */
   readonly excType: string;
@@ -243,6 +250,7 @@ const PYTHON_MODULE = /^[\p{ID_Start}_]\p{ID_Continue}*(?:\.[\p{ID_Start}_]\p{ID
 
 /** No task of this name is registered with the app. */
 export class NotRegistered extends LovageError {
+  /** The name that is not known. */
   readonly task: string;
   constructor(task: string, hint = "") {
     super(`no task is registered as ${JSON.stringify(task)}${hint && `; ${hint}`}`);
@@ -252,6 +260,7 @@ export class NotRegistered extends LovageError {
 
 /** A task of this name is registered already, or the name is Celery's own (`celery.*`). */
 export class AlreadyRegistered extends LovageError {
+  /** The name that is taken. */
   readonly task: string;
   constructor(task: string, why: string) {
     super(`the task name ${JSON.stringify(task)} cannot be used: ${why}`);
@@ -274,6 +283,7 @@ export class ImproperlyConfigured extends LovageError {
  * elsewhere becomes a dead letter, as it must not run without its limit.
  */
 export class LimitKeyError extends LovageError {
+  /** The task whose limit it is. */
   readonly task: string;
   /** `rateLimit`, `concurrency`, `unique`, `debounce` or `throttle`. */
   readonly option: string;
@@ -290,6 +300,7 @@ export class LimitKeyError extends LovageError {
 
 /** The call is for a queue that is not declared, and `taskCreateMissingQueues` is off. */
 export class QueueNotFound extends LovageError {
+  /** The name that is not declared. */
   readonly queue: string;
   constructor(queue: string, known: readonly string[], options?: ErrorOptions & { readonly remedy?: string }) {
     super(
@@ -302,6 +313,7 @@ export class QueueNotFound extends LovageError {
 
 /** The input of a task does not match its schema. Nothing was sent, or the task was not run. */
 export class ValidationError extends LovageError {
+  /** The task whose input it is. */
   readonly task: string;
   /** What the schema library found, path and message. */
   readonly issues: readonly { readonly path: string; readonly message: string }[];
@@ -316,6 +328,7 @@ export class ValidationError extends LovageError {
 
 /** The task has ended: its context (`self`) can do nothing more. Nor can anything that it does after it was given up at its time limit. */
 export class ContextSettledError extends LovageError {
+  /** The task that has ended. */
   readonly taskId: string;
   constructor(taskId: string, call: string) {
     super(`${call} was called after task ${taskId} had ended; await what a task starts before it returns`);
@@ -325,6 +338,7 @@ export class ContextSettledError extends LovageError {
 
 /** The generator of a group's members threw, or sending one of them failed: those before it are under way. `cause` is what was thrown. */
 export class GroupInterrupted extends LovageError {
+  /** The id of the group, of which a part is sent. */
   readonly groupId: string;
   /** How many members the broker has accepted at least. */
   readonly sent: number;
@@ -361,6 +375,7 @@ export class SendInterrupted extends LovageError {
 
 /** `app.control.retry`: the task cannot be run again by its id. Nothing was sent. */
 export class CannotRetry extends LovageError {
+  /** The task that was to be run again. */
   readonly taskId: string;
   /** `succeeded`, `running`, `waiting` (for its turn, or its next attempt), `revoked`, `unknown`, `deadLetter`, or `notKept`. */
   readonly reason: string;
@@ -388,6 +403,7 @@ export class DecodeError extends LovageError {}
 
 /** The content type is not one of `acceptContent`, or never accepted (pickle). */
 export class ContentDisallowed extends DecodeError {
+  /** The content type that was refused. */
   readonly contentType: string;
   constructor(contentType: string, why: string) {
     super(`content of type ${contentType} is refused: ${why}`);
@@ -413,7 +429,9 @@ export class PayloadTooLarge extends LovageError {
 
 /** A message or a result was too large for its place and kept elsewhere, and is not there any more: its pointer leads to nothing. */
 export class PayloadLost extends DecodeError {
+  /** The bucket, or the folder, that it was kept in. */
   readonly bucket: string;
+  /** Its key there. */
   readonly key: string;
   constructor(bucket: string, key: string) {
     super(

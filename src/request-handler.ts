@@ -17,6 +17,7 @@ interface CarriedRequest {
  * `@smithy/node-http-handler`, or a handler of one's own around it. Its timeouts are its own.
  */
 export interface RequestHandler {
+  /** Sends one request. `requestTimeout` is in milliseconds. */
   handle(
     request: CarriedRequest,
     options?: { readonly requestTimeout?: number },

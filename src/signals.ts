@@ -5,8 +5,11 @@ import { show } from "./parse.ts";
 import type { Message } from "./protocol/message.ts";
 import type { Request } from "./tasks/context.ts";
 
+/** What every signal of a task says. */
 interface TaskFacts {
+  /** The task's name. */
   readonly task: string;
+  /** The task's id. */
   readonly taskId: string;
 }
 
@@ -27,9 +30,13 @@ export interface Signals {
     readonly result: unknown;
     readonly runtime: number;
   };
+  /** A task has succeeded, and its result is stored. `runtime` is in seconds. */
   taskSuccess: TaskFacts & { readonly request: Request; readonly result: unknown; readonly runtime: number };
+  /** A task has failed for good, and its outcome is stored. */
   taskFailure: TaskFacts & { readonly request: Request; readonly error: unknown };
+  /** A task asked for another attempt, which is due at `eta`. */
   taskRetry: TaskFacts & { readonly request: Request; readonly reason: unknown; readonly eta: Date };
+  /** A task was ended before or while it ran, and why. */
   taskRevoked: TaskFacts & { readonly request: Request; readonly reason: "revoked" | "expired" | "terminated" };
   /** A message became a dead letter. */
   taskRejected: {
@@ -38,11 +45,15 @@ export interface Signals {
     readonly queue: string;
     readonly reason: string;
   };
+  /** A worker begins to fetch. */
   workerReady: { readonly hostname: string; readonly queues: readonly string[] };
+  /** A worker has ended. */
   workerShutdown: { readonly hostname: string };
 }
 
+/** The name of a signal. */
 export type SignalName = keyof Signals;
+/** What is called for a signal. What it throws is logged, and changes nothing else. */
 export type SignalHandler<N extends SignalName> = (facts: Signals[N]) => void | Promise<void>;
 
 const NAMES: Readonly<Record<SignalName, true>> = {
@@ -51,12 +62,18 @@ const NAMES: Readonly<Record<SignalName, true>> = {
   taskReceived: true,
   taskPrerun: true,
   taskPostrun: true,
+  /** A task has succeeded, and its result is stored. `runtime` is in seconds. */
   taskSuccess: true,
+  /** A task has failed for good, and its outcome is stored. */
   taskFailure: true,
+  /** A task asked for another attempt, which is due at `eta`. */
   taskRetry: true,
+  /** A task was ended before or while it ran, and why. */
   taskRevoked: true,
   taskRejected: true,
+  /** A worker begins to fetch. */
   workerReady: true,
+  /** A worker has ended. */
   workerShutdown: true,
 };
 

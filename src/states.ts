@@ -4,7 +4,9 @@ export const PENDING = "PENDING";
 export const STARTED = "STARTED";
 /** The task threw, or asked for it, and waits for its next attempt. */
 export const RETRY = "RETRY";
+/** The task has a result. */
 export const SUCCESS = "SUCCESS";
+/** The task failed for good. */
 export const FAILURE = "FAILURE";
 /** The task was revoked, or had expired before it could start. */
 export const REVOKED = "REVOKED";

@@ -7,6 +7,7 @@ import { crontab } from "./crontab.ts";
  * other.
  */
 export interface IntervalSchedule {
+  /** Tells it from the other schedules. */
   readonly type: "interval";
   /** From 0.001 to 31,536,000 (365 days), in whole milliseconds. */
   readonly seconds: number;
@@ -22,11 +23,17 @@ export interface IntervalSchedule {
  * Sunday.
  */
 export interface CrontabSchedule {
+  /** Tells it from the other schedules. */
   readonly type: "crontab";
+  /** Minutes, 0 to 59, in order. */
   readonly minute: readonly number[];
+  /** Hours, 0 to 23, in order. */
   readonly hour: readonly number[];
+  /** Days of the week, 0 (Sunday) to 6, in order. */
   readonly dayOfWeek: readonly number[];
+  /** Days of the month, 1 to 31, in order. */
   readonly dayOfMonth: readonly number[];
+  /** Months, 1 to 12, in order. */
   readonly monthOfYear: readonly number[];
 }
 
@@ -43,6 +50,7 @@ export const SOLAR_EVENTS = [
   "dusk_astronomical",
 ] as const;
 
+/** A moment of the sun's day, as Celery names it. */
 export type SolarEvent = (typeof SOLAR_EVENTS)[number];
 
 /**
@@ -50,14 +58,19 @@ export type SolarEvent = (typeof SOLAR_EVENTS)[number];
  * positive.
  */
 export interface SolarSchedule {
+  /** Tells it from the other schedules. */
   readonly type: "solar";
+  /** The moment. */
   readonly event: SolarEvent;
+  /** Latitude in degrees, north above 0. */
   readonly lat: number;
+  /** Longitude in degrees, east above 0. */
   readonly lon: number;
 }
 
 /** Once, at an instant. */
 export interface AtSchedule {
+  /** Tells it from the other schedules. */
   readonly type: "at";
   /** Milliseconds since the epoch. */
   readonly instant: number;
@@ -133,7 +146,9 @@ export interface BeatEntry {
   readonly task: string;
   /** A number is seconds. */
   readonly schedule: number | Schedule;
+  /** Arguments of the call. Default: none. */
   readonly args?: readonly unknown[];
+  /** Keyword arguments of the call. Default: none. */
   readonly kwargs?: Readonly<Record<string, unknown>>;
   /** Options of `applyAsync`, such as `queue` or `expires`. */
   readonly options?: Readonly<Record<string, unknown>>;
@@ -160,12 +175,19 @@ export interface BeatEntry {
 export interface ScheduleEntry {
   /** The key of `beatSchedule`. */
   readonly name: string;
+  /** The name of the task that is called. */
   readonly task: string;
+  /** When it is due. */
   readonly schedule: Schedule;
+  /** Arguments of the call. */
   readonly args: readonly unknown[];
+  /** Keyword arguments of the call. */
   readonly kwargs: Readonly<Record<string, unknown>>;
+  /** Options of the call, as `applyAsync` takes them. */
   readonly options: Readonly<Record<string, unknown>>;
+  /** Whether beat sends it. */
   readonly enabled: boolean;
+  /** What is done about slots that were missed. */
   readonly catchUp: CatchUp;
   /** Seconds. */
   readonly within: number;

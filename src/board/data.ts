@@ -156,6 +156,7 @@ export interface BeatItem {
 }
 
 export interface Registered {
+  /** The name of the error's type where it was thrown, such as `ValueError`. */
   readonly name: string;
   readonly params?: readonly string[] | undefined;
   /** JSON Schema of its list of arguments, or of its one argument. */
@@ -230,6 +231,7 @@ const AWS_REFRESH = 60;
 const SECONDS_A_QUEUE = 30;
 const AGE_SECONDS_A_QUEUE = 600;
 
+/** What the pages and the API show. */
 export type BoardData = ReturnType<typeof createData>;
 
 export interface DataOptions {

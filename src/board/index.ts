@@ -34,6 +34,7 @@ export interface BoardUser {
   readonly readOnly?: boolean;
 }
 
+/** How a board is mounted. */
 export interface BoardOptions {
   /** Show everything, change nothing: the pages have no buttons, and the API answers 403. Default false. */
   readonly readOnly?: boolean;
@@ -52,11 +53,13 @@ export interface BoardOptions {
   readonly refresh?: number;
 }
 
+/** What `authorize` answers. */
 export type Authorized = boolean | BoardUser | Response;
 
 /** A function of a request, and an object with it as its `fetch`: what servers and frameworks take is one of the two. */
 export interface Board {
   (request: Request): Promise<Response>;
+  /** The same function, for servers that take an object with `fetch`. */
   fetch(request: Request): Promise<Response>;
 }
 

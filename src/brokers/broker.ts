@@ -9,7 +9,9 @@ import type { Store, Unit } from "../unit.ts";
 
 /** A text on its way into a queue. */
 export interface Outgoing {
+  /** The queue that it goes to. */
   readonly queue: string;
+  /** The text of the message. */
   readonly body: string;
   /** Seconds, 0 to {@link BrokerLimits.maxDelaySeconds}; may have a fraction where the broker can. Refused on a FIFO queue. */
   readonly delaySeconds?: number;
@@ -41,9 +43,11 @@ export interface Due {
 
 /** A text handed out by a queue, hidden from others until its visibility ends. */
 export interface Delivery {
+  /** The queue that it came from. */
   readonly queue: string;
   /** Where the queue is several (`priorities`), and it was taken from another one than that of this name: which. */
   readonly band?: string;
+  /** The text of the message. */
   readonly body: string;
   /** The broker's id of the text, the same at every delivery of it. */
   readonly messageId: string;
@@ -53,11 +57,15 @@ export interface Delivery {
   readonly receiveCount: number;
   /** When it was sent, in milliseconds since the epoch. */
   readonly sentAt: number;
+  /** FIFO queues: the group whose order is kept. Standard queues: the tenant. */
   readonly groupId?: string;
+  /** FIFO queues: the id by which a second message of the same id is dropped. */
   readonly deduplicationId?: string;
+  /** Attributes of the message, by name, as `Outgoing.attributes` gave them. */
   readonly attributes: Readonly<Record<string, string>>;
 }
 
+/** How messages are fetched. */
 export interface ReceiveOptions {
   /** How many at most; the broker may hand out fewer. At least 1. */
   readonly max: number;
@@ -74,6 +82,7 @@ export interface ReceiveOptions {
   readonly taken?: (deliveries: readonly Delivery[], unit: Unit) => void;
 }
 
+/** How many messages a queue has. */
 export interface QueueSize {
   /** Could be received now. */
   readonly ready: number;
@@ -83,6 +92,7 @@ export interface QueueSize {
   readonly inFlight: number;
 }
 
+/** What a broker's service takes at most. */
 export interface BrokerLimits {
   /** The largest text of any queue, attributes included, in bytes of UTF-8. SQS: 1 MiB. A queue may take less: {@link Broker.maxBytes}. */
   readonly maxBytes: number;
@@ -108,7 +118,12 @@ export interface BrokerLimits {
 /** One answer for each thing asked, in order: `undefined` for done, else why not. */
 export type Settled = readonly (Error | undefined)[];
 
+/**
+ * A broker: queues that give a message out again until it is deleted, as SQS does. What each method promises is held by
+ * `brokerContract` of `lovage/testing`.
+ */
 export interface Broker {
+  /** What the service takes at most. */
   readonly limits: BrokerLimits;
   /** The same object as that of a result backend which is the same store: steps on both can be done together. Absent: this one offers no units. */
   readonly store?: Store | undefined;
@@ -127,6 +142,7 @@ export interface Broker {
   changeVisibility(entries: readonly { readonly delivery: Delivery; readonly visibility: number }[]): Promise<Settled>;
   /** The queues that exist, dead-letter queues included, sorted. */
   queues(): Promise<readonly string[]>;
+  /** How many messages a queue has. It may be an estimate, as SQS's is. */
   size(queue: string): Promise<QueueSize>;
   /** The largest text of this queue, in bytes. Asked only of texts over {@link LEAST_MAX_BYTES}. Absent: it is the same for all. Never throws. */
   maxBytes?(queue: string): Promise<number>;
@@ -208,10 +224,13 @@ export const isDeadLetterQueue = (queue: string): boolean => /-dlq(\.fifo)?$/.te
 
 /** What opens a broker: `now` is milliseconds since the epoch, `random` a number in [0, 1). */
 export interface BrokerContext {
+  /** Milliseconds since 1970. Read the time from here alone, so that tests can set it. */
   readonly now: () => number;
+  /** A number from 0 up to 1, for waits between tries. */
   readonly random: () => number;
   /** The setting `brokerTransportOptions`. */
   readonly options: Readonly<Record<string, unknown>>;
 }
 
+/** Opens a broker for a URL: what the module of `registerBroker` exports as `open`. */
 export type OpenBroker = (url: string, context: BrokerContext) => Broker | Promise<Broker>;

@@ -13,6 +13,7 @@ export interface FunctionOfQueue {
 
 /** What a function did in the last hour. */
 export interface FunctionNumbers {
+  /** How often the function was called. */
   readonly invocations: number;
   /** Invocations that died or timed out: tasks that fail are none. */
   readonly errors: number;

@@ -6,16 +6,21 @@ import { checkQueueName } from "./queue-name.ts";
 
 /** Where a task's messages go, and what they are like. Options of the call itself come first. */
 export interface Route {
+  /** The queue. Default: that of `exchange` and `routingKey`, else `taskDefaultQueue`. */
   readonly queue?: string;
   /** Together with `routingKey`, in place of `queue`: reaches the queue of `taskQueues` that is bound by both. */
   readonly exchange?: string;
+  /** With `exchange`: the key by which the queue is found. */
   readonly routingKey?: string;
   /** 0 to 255. */
   readonly priority?: number;
+  /** How the message is written. Default: the setting `taskSerializer`. */
   readonly serializer?: SerializerName;
+  /** How the message is compressed. Default: the setting `taskCompression`. */
   readonly compression?: string;
   /** Seconds from the call after which the task must not start any more. */
   readonly expires?: number;
+  /** Whether the result is of no interest. Default: what the task says. */
   readonly ignoreResult?: boolean;
   /** FIFO queues: the group whose order is kept. */
   readonly MessageGroupId?: string;
@@ -59,6 +64,7 @@ export interface RoutingConfig {
 
 /** The queue, and how the message names it. */
 export interface Destination {
+  /** The queue. Default: that of `exchange` and `routingKey`, else `taskDefaultQueue`. */
   readonly queue: string;
   /** Always `""`, the anonymous exchange: Python acknowledges and retries by the queue's name, however it was reached. */
   readonly exchange: string;

@@ -62,6 +62,7 @@ export type SharedArgs<S> = [S] extends [never]
 /** Those that cannot be sent as they are: arguments of theirs are still to be given. */
 export type Incomplete<S> = S extends unknown ? ([] extends ArgsOf<S> ? never : S) : never;
 
+/** A group: a signature whose result is a list. */
 export type GroupOf<A extends readonly unknown[], R extends readonly unknown[]> = Signature<
   A,
   R,

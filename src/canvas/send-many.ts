@@ -5,6 +5,7 @@ import type { HandleOf, Step } from "./fit.ts";
 import { pour } from "./pour.ts";
 import { type Applied, Signature } from "./signature.ts";
 
+/** How the calls of `app.sendMany` are sent. */
 export interface SendManyOptions<S = Step> {
   /** Told of each call that was sent, in no promised order. A promise is awaited, and slows the sending down. What it throws ends it. */
   readonly onSent?: (result: HandleOf<S>, index: number) => unknown;
@@ -18,12 +19,15 @@ export interface UnsentCall<S = unknown> {
   readonly index: number;
   /** The call. It has its id, so that sending it again is safe: where it did arrive, the second is a duplicate of it. */
   readonly call: S;
+  /** Why it could not be sent. */
   readonly error: unknown;
 }
 
 /** What became of the calls. */
 export interface SentCalls {
+  /** So many were sent. */
   readonly sent: number;
+  /** So many could not be sent. */
   readonly failed: number;
 }
 

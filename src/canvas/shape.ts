@@ -5,6 +5,7 @@
 import { ImproperlyConfigured } from "../errors.ts";
 import type { SignatureData } from "../protocol/message.ts";
 
+/** What a signature is of. */
 export type Form = "task" | "chain" | "group" | "chord";
 
 /** `celery.map`, `celery.starmap` and `celery.chunks` are tasks by form; what the last one sends is a group. */

@@ -63,6 +63,7 @@ export class Signature<
     return this.#data.task;
   }
 
+  /** What it is a signature of. */
   get form(): F {
     // `F` is what `chain`, `group`, `chord` and `s` say that they made.
     return formOf(this.#data) as F;

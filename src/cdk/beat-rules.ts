@@ -19,16 +19,25 @@ import { alarm, silenceAlarm, sum } from "./alarms.ts";
 import { grantKey, letService, queueEncryption } from "./grants.ts";
 import { type SharedFunctionOptions, taskFunction, type TaskBundling } from "./task-function.ts";
 
+/** What beat on AWS is made of. */
 export interface BeatRulesProps extends SharedFunctionOptions {
+  /** The app whose `beatSchedule` is deployed. */
   readonly app: Lovage;
+  /** Put before the names of the rules. */
   readonly prefix: string;
+  /** The module of beat: exports `handler`, made by `createBeatHandler(app)`. */
   readonly entry: string;
+  /** How long its log is kept. */
   readonly logRetention: RetentionDays;
+  /** What becomes of the dead letters when the stack is deleted. */
   readonly removalPolicy: RemovalPolicy;
+  /** Whether the dead letters refuse requests without TLS. */
   readonly enforceSSL: boolean;
   /** Encrypts the dead letters and the log. @default - keys of SQS's and CloudWatch's own */
   readonly encryptionKey?: kms.IKey | undefined;
+  /** The function's environment: where the queues and results are. */
   readonly environment: Readonly<Record<string, string>>;
+  /** Bundling of the function, over Lovage's own (`bundlingFor`). */
   readonly bundling?: TaskBundling | undefined;
   /** Whether the deployment has EventBridge Scheduler: its client is bundled then. */
   readonly longDelays?: boolean;
@@ -100,7 +109,9 @@ export function longestSilence(rules: readonly string[]): Duration | undefined {
 
 /** One rule for each enabled entry, the beat function, and where events go that could not be delivered or handled. */
 export class BeatRules extends Construct {
+  /** The function that the rules call. */
   readonly function: NodejsFunction;
+  /** Where events go that could not be delivered or handled. */
   readonly deadLetterQueue: sqs.Queue;
   /** On dead letters, on errors of the function, and, where an entry is due each day or more often, on its silence. */
   readonly alarms: cloudwatch.Alarm[];

@@ -28,7 +28,9 @@ const TIMEOUT = Duration.minutes(15);
 
 /** The board's function and its URL, which only those can call who are granted it: `board.url.grantInvokeUrl(role)`. */
 export class Board extends Construct {
+  /** The function that answers. */
   readonly function: NodejsFunction;
+  /** Its URL. */
   readonly url: lambda.FunctionUrl;
 
   constructor(scope: Construct, id: string, { readOnly = false, ...props }: BoardProps) {

@@ -10,12 +10,15 @@ import { ImproperlyConfigured } from "../errors.ts";
 import { acknowledge, wildcard } from "./nag.ts";
 import type { TaskQueue } from "./task-queue.ts";
 
+/** What Scheduler keeps for the queues. */
 export interface LongDelaysProps {
+  /** Put before the names of the groups. */
   readonly prefix: string;
   /** By their names in the app. */
   readonly queues: ReadonlyMap<string, TaskQueue>;
   /** Of the entries. */
   readonly encryptionKey: kms.IKey | undefined;
+  /** What becomes of the entries when the stack is deleted. */
   readonly removalPolicy: RemovalPolicy;
 }
 

@@ -6,6 +6,7 @@ import type { Construct } from "constructs";
 import { ImproperlyConfigured } from "../errors.ts";
 import { checkLiteral } from "./names.ts";
 
+/** What may be said of the table. */
 export interface ResultTableProps {
   /** 3 to 255 letters, digits, `_`, `-` and `.`. */
   readonly tableName: string;

@@ -165,6 +165,7 @@ export interface TaskBundling extends BundlingOptions {
   readonly journal?: boolean;
 }
 
+/** How one function is bundled. */
 export interface FunctionBundling extends TaskBundling {
   /**
    * Whether EventBridge Scheduler is bundled too. Without it long delays begin as short ones, and the worker that gets the

@@ -63,14 +63,23 @@ export interface TaskQueueOptions extends FunctionOptions {
   readonly bundling?: TaskBundling;
 }
 
+/** What one queue is made of. */
 export interface TaskQueueProps extends TaskQueueOptions {
+  /** The app that the queue belongs to. */
   readonly app: Lovage;
+  /** The queue's declaration in `taskQueues`. */
   readonly queue: QueueConfig;
+  /** Put before the names of the queues. */
   readonly prefix: string;
+  /** The module of the worker: exports `handler`, made by `createWorkerHandler(app)`. */
   readonly entry: string;
+  /** How long the function's log is kept. */
   readonly logRetention: RetentionDays;
+  /** What becomes of the queues when the stack is deleted. */
   readonly removalPolicy: RemovalPolicy;
+  /** Whether the queues refuse requests without TLS. */
   readonly enforceSSL: boolean;
+  /** Bundling of its function, over Lovage's own (`bundlingFor`). */
   readonly bundling?: TaskBundling | undefined;
   /** Whether the deployment has EventBridge Scheduler: its client is bundled then. */
   readonly longDelays?: boolean;

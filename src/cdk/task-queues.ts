@@ -116,6 +116,7 @@ export class TaskQueues extends Construct {
   readonly brokerUrl: string;
   /** `LOVAGE_RESULT_BACKEND` of all that reads results. */
   readonly resultBackend: string;
+  /** A dashboard with a row for each queue. */
   readonly dashboard: cloudwatch.Dashboard;
   /** Absent where neither `beatSchedule` nor `beatEntry` is given. */
   readonly beat: BeatRules | undefined;

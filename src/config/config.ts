@@ -64,11 +64,13 @@ export type QueueWorker = "function" | "container" | "none";
 
 /** A declared queue, with its binding filled in. */
 export interface QueueConfig extends Omit<QueueInput, "exchange" | "routingKey" | "priorities"> {
+  /** The queue's name in the app. */
   readonly name: string;
   /** The lowest first. */
   readonly priorities?: Bands;
   /** `""`: the anonymous exchange, which reaches a queue by its name. */
   readonly exchange: string;
+  /** The key that binds it to its exchange. */
   readonly routingKey: string;
 }
 
@@ -150,7 +152,9 @@ export interface ConfigInput extends AcceptedInput {
    * nowhere. `LOVAGE_PAYLOAD_STORE` overrides it.
    */
   readonly payloadStore?: string;
+  /** Options of the broker: see `BrokerTransportOptions`. */
   readonly brokerTransportOptions?: Partial<BrokerTransportOptions>;
+  /** Options of the result backend: see `ResultBackendTransportOptions`. */
   readonly resultBackendTransportOptions?: Partial<ResultBackendTransportOptions>;
   /** IANA name of the zone that schedules and `date_done` are in. Default `"UTC"`. */
   readonly timezone?: string;
@@ -172,6 +176,7 @@ export interface ConfigInput extends AcceptedInput {
   readonly journal?: boolean;
   /** How long that is kept, in seconds or parts (`{ days: 7 }`): a minute to 366 days. Default: 7 days. */
   readonly journalExpires?: number | Duration;
+  /** Whether the message of a task that failed is kept with its result, so that `app.control.retry` can run it again. Default true. */
   readonly keepFailed?: boolean;
   /** Of what functions on Lambda write metrics for CloudWatch: of each queue, or of each task too. Default `"queue"`. */
   readonly metrics?: MetricsChoice;
@@ -189,6 +194,7 @@ export interface ConfigInput extends AcceptedInput {
   readonly taskQueues?:
     | Readonly<Record<string, QueueInput>>
     | readonly (string | (QueueInput & { readonly name: string }))[];
+  /** Where tasks go: `{ pattern: route }`, a function, or a list of both. Default: every task goes to `taskDefaultQueue`. */
   readonly taskRoutes?: TaskRoutes;
   /** `false`: a call for a queue that `taskQueues` does not name throws `QueueNotFound`. Default `true`. */
   readonly taskCreateMissingQueues?: boolean;
@@ -216,6 +222,7 @@ export interface ConfigInput extends AcceptedInput {
   readonly taskPublishRetry?: boolean;
   /** Default: 3 retries, at once, after 0.2 s and after 0.4 s. */
   readonly taskPublishRetryPolicy?: Partial<PublishRetryPolicy>;
+  /** Task options by the task's name, or by `"*"` for all tasks. They replace what the declaration says. Default: none. */
   readonly taskAnnotations?: TaskAnnotations | readonly TaskAnnotations[];
   /** Workers that may die of one task before it is given up as FAILURE `WorkerLostError`, 1 to 100. Default 3. */
   readonly maxDeliveries?: number;
@@ -245,6 +252,7 @@ export interface Config {
   /** `undefined`: beside the file of a SQLite broker. `""`: nowhere. */
   readonly payloadStore: string | undefined;
   readonly brokerTransportOptions: BrokerTransportOptions;
+  /** Options of the result backend: see `ResultBackendTransportOptions`. */
   readonly resultBackendTransportOptions: ResultBackendTransportOptions;
   readonly timezone: string;
   readonly acceptContent: readonly SerializerName[];
@@ -258,6 +266,7 @@ export interface Config {
   readonly journal: boolean;
   /** Seconds. */
   readonly journalExpires: number;
+  /** Whether the message of a task that failed is kept with its result, so that `app.control.retry` can run it again. Default true. */
   readonly keepFailed: boolean;
   readonly metrics: MetricsChoice;
   readonly resultExtended: boolean;
@@ -267,6 +276,7 @@ export interface Config {
   readonly taskDefaultPriority: number | undefined;
   /** By name, in the order given. Never empty. */
   readonly taskQueues: Readonly<Record<string, QueueConfig>>;
+  /** Where tasks go: `{ pattern: route }`, a function, or a list of both. Default: every task goes to `taskDefaultQueue`. */
   readonly taskRoutes: readonly TaskRouter[];
   readonly taskCreateMissingQueues: boolean;
   readonly taskIgnoreResult: boolean;
@@ -283,6 +293,7 @@ export interface Config {
   readonly taskAllowErrorCbOnChordHeader: boolean;
   readonly taskPublishRetry: boolean;
   readonly taskPublishRetryPolicy: PublishRetryPolicy;
+  /** Task options by the task's name, or by `"*"` for all tasks. They replace what the declaration says. Default: none. */
   readonly taskAnnotations: TaskAnnotations;
   readonly maxDeliveries: number;
   readonly beatSchedule: Readonly<Record<string, BeatEntry>>;

@@ -10,6 +10,7 @@ export interface Acting {
   readonly by?: string;
 }
 
+/** How tasks are revoked, and who does it. */
 export interface RevokeTasks extends Acting {
   /** Abort the `signal` of a run that is under way, too. Default false. */
   readonly terminate?: boolean;
@@ -21,6 +22,7 @@ export interface RetryFailed extends JournalSpan, Acting {
   readonly task?: string | readonly string[];
   /** The name of the error's class, or a part of its message, in upper or lower case. */
   readonly error?: string;
+  /** Only those of these queues. Default: all. */
   readonly queue?: string | readonly string[];
   /** So many at most, the latest first. Default: all. */
   readonly limit?: number;
@@ -33,6 +35,7 @@ export interface RetryFailed extends JournalSpan, Acting {
 /** Why a task cannot be run again by its id. */
 export type RetryRefusal = "succeeded" | "running" | "waiting" | "revoked" | "unknown" | "deadLetter" | "notKept";
 
+/** What became of the failed tasks that were meant. */
 export interface RetriedFailures {
   /** Tasks that were sent again; with `dryRun`, that would be. */
   readonly count: number;
@@ -48,13 +51,21 @@ export interface ShownLetter {
   readonly queue: string;
   /** The broker's id of the message. */
   readonly message: string;
+  /** The task's name; `undefined` where the message cannot be read. */
   readonly task: string | undefined;
+  /** The task's id; `undefined` where the message cannot be read. */
   readonly id: string | undefined;
+  /** The error, where one led to it. */
   readonly error: string | undefined;
+  /** Why it became one. */
   readonly reason: string | undefined;
+  /** How often it was given out. */
   readonly deliveries: number | undefined;
+  /** When the message was sent. */
   readonly sentAt: Date | undefined;
+  /** When it became a dead letter. */
   readonly deadAt: Date | undefined;
+  /** The text of the message. */
   readonly body: string;
 }
 
@@ -72,6 +83,7 @@ export interface LettersOf extends JournalSpan {
   readonly limit?: number;
 }
 
+/** Which dead letters are changed, and who does it. */
 export interface ChangeLetters extends LettersOf, Acting {
   /** Only count. Default false. */
   readonly dryRun?: boolean;
@@ -81,13 +93,17 @@ export interface ChangeLetters extends LettersOf, Acting {
   readonly signal?: AbortSignal;
 }
 
+/** Which dead letters are sent back, and with what changed. */
 export interface RedriveLetters extends ChangeLetters {
   /** In place of the arguments that the messages have. */
   readonly args?: readonly unknown[];
+  /** Keyword arguments in place of those of the letter. Default: its own. */
   readonly kwargs?: Readonly<Record<string, unknown>>;
 }
 
+/** What became of the dead letters that were meant. */
 export interface ChangedLetters {
+  /** So many were sent back or deleted; with `dryRun`, would be. */
   readonly count: number;
   /** Those that it could not be done to. They stay. */
   readonly failed: readonly { readonly letter: ShownLetter; readonly error: unknown }[];
@@ -125,12 +141,14 @@ export interface Control {
   rateLimit(task: string, rate: number | string | null, options?: Acting): Promise<void>;
   /** Deletes all messages of a queue, for ever. Returns how many, or `undefined` where the broker does not say. */
   purge(queue: string, options?: Acting): Promise<number | undefined>;
+  /** What is done with dead letters. */
   readonly deadLetters: DeadLetters;
   /**
    * Nothing more of a queue is begun; what runs, runs on. It lasts until {@link resume}, over restarts and deploys. On AWS
    * the event source mapping of its function is disabled (`lambda:UpdateEventSourceMapping`), which takes up to a minute.
    */
   pause(queue: string, options?: Acting): Promise<void>;
+  /** Lets workers fetch from a paused queue again. Does nothing to a queue that is not paused. */
   resume(queue: string, options?: Acting): Promise<void>;
   /** Stops a long-lived worker as SIGTERM does. Whatever keeps its process may start another. Throws where there is none of that name. */
   shutdown(worker: string, options?: Acting): Promise<void>;

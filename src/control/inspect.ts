@@ -8,8 +8,11 @@ import type { Engine } from "../engine.ts";
 import { openOperator } from "../open.ts";
 import { type Order, readPaused, readWorkers, type TaskInHand, type WorkerInfo } from "./rows.ts";
 
+/** What is known of a queue. */
 export interface QueueState extends QueueSize {
+  /** The queue's name in the app. */
   readonly queue: string;
+  /** How many dead letters it has. */
   readonly deadLetters: number;
   /**
    * Seconds since the oldest message that could be received now was sent; absent where there is none. On SQS it is
@@ -25,7 +28,9 @@ export type ByWorker<T> = Readonly<Record<string, T>>;
 
 /** A function of Lambda that runs the tasks of a queue. */
 export interface FunctionState {
+  /** The function's name on AWS. */
   readonly name: string;
+  /** The queue that it works on. */
   readonly queue: string;
   /** Whether it is given messages, in Lambda's words: `Enabled`, `Disabled`, `Enabling`, `Disabling` … */
   readonly state: string;
@@ -39,6 +44,7 @@ export interface FunctionState {
 export interface WaitingTask {
   readonly id: string;
   readonly task: string;
+  /** The queue that it works on. */
   readonly queue: string;
   /** What it waits for: `rateLimit`, `concurrency` or `debounce`. */
   readonly limit: string;
@@ -48,11 +54,13 @@ export interface WaitingTask {
   readonly until: number;
 }
 
+/** Which queues are asked about. */
 export interface InspectQueues {
   /** Whether CloudWatch may be asked for the age of the oldest message on SQS, at $0.01 for a thousand. Default true. */
   readonly cloudWatch?: boolean;
 }
 
+/** Questions about workers and queues, in the words of Celery's `app.control.inspect()`. */
 export interface Inspect {
   /** Every queue that is declared or exists: how many messages wait, run and are dead, and whether it is paused. */
   queues(options?: InspectQueues): Promise<readonly QueueState[]>;

@@ -24,8 +24,11 @@ const dayOf = (now: number): number => Math.floor(now / DAY_MS);
 
 /** Of a task that a worker has in hand. */
 export interface TaskInHand {
+  /** The task's id. */
   readonly id: string;
+  /** The task's name. */
   readonly task: string;
+  /** The queue that it came from. */
   readonly queue: string;
   /** When it was begun, in milliseconds since the epoch. */
   readonly started?: number;
@@ -33,13 +36,19 @@ export interface TaskInHand {
 
 /** What a long-lived worker says of itself. */
 export interface WorkerInfo {
+  /** Its name: `-n` of the command line. */
   readonly name: string;
+  /** Its process on that machine. */
   readonly pid: number;
+  /** The machine that it runs on. */
   readonly host: string;
+  /** The queues that it fetches from. */
   readonly queues: readonly string[];
+  /** How many tasks it runs at a time. */
   readonly concurrency: number;
   /** When it began, and when it last said so, in milliseconds since the epoch. */
   readonly since: number;
+  /** When it last said that it lives: milliseconds since 1970. */
   readonly seen: number;
   /** Tasks that ended in it. */
   readonly done: number;
@@ -47,16 +56,21 @@ export interface WorkerInfo {
   readonly version?: string;
   /** What it runs, and what it has fetched and not begun, 25 of each at most. */
   readonly active: readonly TaskInHand[];
+  /** Tasks that it has taken and that do not run yet. */
   readonly reserved: readonly TaskInHand[];
   /** How many it has of both, and the names of the tasks that it can run. */
   readonly running: number;
+  /** How many it has taken that do not run yet, also beyond those of `reserved`. */
   readonly waiting: number;
+  /** The names of the tasks that it knows. */
   readonly registered: readonly string[];
 }
 
 /** Who paused a queue, or told a worker to stop, and when. */
 export interface Order {
+  /** When the order was given: milliseconds since 1970. */
   readonly at: number;
+  /** Who gave it. */
   readonly by: string;
 }
 

@@ -27,6 +27,7 @@ export type JournalKind =
   | "join"
   | "control";
 
+/** One thing that happened: an attempt that ended, a dead letter, a slot of beat, an operator's action. `kind` says which. */
 export interface JournalEntry {
   /** When it happened, in milliseconds since the epoch. */
   readonly time: number;
@@ -36,7 +37,9 @@ export interface JournalEntry {
   readonly id?: string;
   /** The task's name. */
   readonly task?: string;
+  /** The queue of the message. */
   readonly queue?: string;
+  /** The state that was stored. */
   readonly state?: string;
   /** Attempts before this one that asked for another. Absent: none. */
   readonly retries?: number;
@@ -48,6 +51,7 @@ export interface JournalEntry {
   readonly waited?: number;
   /** The worker's name. */
   readonly worker?: string;
+  /** What the attempt failed with. */
   readonly error?: JournalError;
   /** The id of the task that all of its workflow began with. Absent: it began with this one. */
   readonly root?: string;
@@ -85,6 +89,7 @@ export interface JournalEntry {
   readonly [field: string]: unknown;
 }
 
+/** The error of an entry, shortened. */
 export interface JournalError {
   /** The error's class, by the name that is stored with the result. */
   readonly type: string;

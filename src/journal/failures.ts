@@ -3,12 +3,15 @@ import { isFailure, type JournalEntry, type JournalError } from "./entry.ts";
 
 /** Failures of one kind. */
 export interface FailureGroup {
+  /** The task's name; `undefined` where a message did not say it. */
   readonly task: string | undefined;
   /** What they have in common of the error: what differs from case to case in its message is `…`. */
   readonly error: JournalError | undefined;
+  /** How many runs of the task failed so. */
   readonly count: number;
   /** Times of the first and of the last, in milliseconds since the epoch. */
   readonly first: number;
+  /** When one last did: milliseconds since 1970. */
   readonly last: number;
   /** The last of them. */
   readonly example: JournalEntry;

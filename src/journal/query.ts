@@ -17,9 +17,11 @@ export interface JournalSpan {
 export interface JournalFilter {
   /** `SUCCESS`, `FAILURE`, `RETRY`, `REVOKED` … */
   readonly state?: string | readonly string[];
+  /** Only entries of these kinds. Default: all. */
   readonly kind?: JournalKind | readonly JournalKind[];
   /** A task's name, or a pattern such as `media.*`. */
   readonly task?: string | readonly string[];
+  /** Only what came from these queues. Default: all. */
   readonly queue?: string | readonly string[];
   /** The worker's name. */
   readonly worker?: string | readonly string[];
@@ -31,6 +33,7 @@ export interface JournalFilter {
   readonly text?: string;
 }
 
+/** Which entries are meant, and how many. */
 export interface JournalQuery extends JournalSpan, JournalFilter {
   /** So many at most. Default: all there are, read as they are asked for. */
   readonly limit?: number;
@@ -38,11 +41,13 @@ export interface JournalQuery extends JournalSpan, JournalFilter {
   readonly signal?: AbortSignal;
 }
 
+/** Which failures are grouped. */
 export interface FailuresQuery extends JournalSpan, Omit<JournalFilter, "state" | "kind"> {
   /** So many groups at most, the largest. Default: all. */
   readonly limit?: number;
 }
 
+/** Which span is summed up, in what steps. */
 export interface SummaryQuery extends JournalSpan, Pick<JournalFilter, "task" | "queue" | "worker"> {
   /** Seconds. Default: a sixtieth of the span. */
   readonly step?: number;
@@ -58,8 +63,10 @@ export const instant: Parse<number> = (value, at) => {
 /** A filter as it was given, checked. */
 interface Filter {
   readonly state?: readonly string[];
+  /** Only entries of these kinds. Default: all. */
   readonly kind?: readonly string[];
   readonly task?: readonly string[];
+  /** Only what came from these queues. Default: all. */
   readonly queue?: readonly string[];
   readonly worker?: readonly string[];
   readonly id?: readonly string[];

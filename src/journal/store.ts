@@ -5,6 +5,7 @@
  */
 import type { JournalEntry } from "./entry.ts";
 
+/** The span of time, and what is wanted of it. */
 export interface JournalRange {
   /** Only failures, which are kept apart. */
   readonly failures: boolean;
@@ -14,6 +15,7 @@ export interface JournalRange {
   readonly to: number;
 }
 
+/** The port by which a result backend keeps the journal beside its rows. */
 export interface JournalStore {
   /** Keeps entries that belong to no row. Throws the `OperationalError` that kept it from that. */
   append(entries: readonly JournalEntry[]): Promise<void>;

@@ -5,19 +5,27 @@ import type { Summarize } from "./query.ts";
 
 /** Seconds that half, 95 and 99 of a hundred did not exceed. `null`: of none. */
 export interface Percentiles {
+  /** Half took no longer: seconds. `null` where there was none. */
   readonly p50: number | null;
+  /** 95 of 100 took no longer: seconds. `null` where there was none. */
   readonly p95: number | null;
+  /** 99 of 100 took no longer: seconds. `null` where there was none. */
   readonly p99: number | null;
 }
 
+/** The numbers of one step of time. */
 export interface SummaryStep {
   /** When it begins, in milliseconds since the epoch. */
   readonly time: number;
   /** Attempts that ended in it, however they did. */
   readonly ended: number;
+  /** Tasks that ended as SUCCESS. */
   readonly succeeded: number;
+  /** Tasks that ended as FAILURE. */
   readonly failed: number;
+  /** Attempts that ended with another one asked for. */
   readonly retried: number;
+  /** Tasks that ended as REVOKED. */
   readonly revoked: number;
   /** Attempts a second. */
   readonly throughput: number;
@@ -29,9 +37,13 @@ export interface SummaryStep {
 
 interface Counted {
   ended: number;
+  /** Tasks that ended as SUCCESS. */
   succeeded: number;
+  /** Tasks that ended as FAILURE. */
   failed: number;
+  /** Attempts that ended with another one asked for. */
   retried: number;
+  /** Tasks that ended as REVOKED. */
   revoked: number;
   readonly runtimes: number[];
   readonly waits: number[];

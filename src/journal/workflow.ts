@@ -5,22 +5,31 @@ import { rootOf } from "./query.ts";
 
 /** A task of a workflow. */
 export interface WorkflowTask {
+  /** The task's id. */
   readonly id: string;
   /** Absent where nothing has told of it yet. */
   readonly task?: string | undefined;
   /** `PENDING` where it has not begun, or nobody knows of it. */
   readonly state: string;
+  /** The queue that it came from. */
   readonly queue?: string | undefined;
+  /** The worker that ran it. */
   readonly worker?: string | undefined;
   /** When its last run began and when it ended, in milliseconds since the epoch. */
   readonly started?: number | undefined;
+  /** When it ended: milliseconds since 1970. */
   readonly ended?: number | undefined;
   /** Seconds of its last run, and from when it was due to its start. */
   readonly runtime?: number | undefined;
+  /** Seconds from when it was due to its start. */
   readonly waited?: number | undefined;
+  /** How many attempts were asked for again. */
   readonly retries: number;
+  /** What it failed with. */
   readonly error?: JournalError | undefined;
+  /** Its arguments, shortened. */
   readonly args?: string | undefined;
+  /** Its keyword arguments, shortened. */
   readonly kwargs?: string | undefined;
   /** The group, or header of a chord, that it is a member of. */
   readonly group?: string | undefined;
@@ -30,6 +39,7 @@ export interface WorkflowTask {
 
 /** A group, or the header of a chord. */
 export interface WorkflowGroup {
+  /** The group's id. */
   readonly id: string;
   /** The ids of its members, as far as they are known. */
   readonly members: readonly string[];
@@ -43,6 +53,7 @@ export interface Workflow {
   readonly id: string;
   /** Whoever comes after another stands behind it. */
   readonly tasks: readonly WorkflowTask[];
+  /** Its groups and the headers of its chords. */
   readonly groups: readonly WorkflowGroup[];
   /** There are more tasks than are looked for: 10,000. */
   readonly truncated: boolean;
@@ -60,6 +71,7 @@ export interface Known {
 
 interface Draft {
   readonly id: string;
+  /** When it ended: milliseconds since 1970. */
   ended: JournalEntry | undefined;
   running: JournalEntry | undefined;
   parent: string | undefined;

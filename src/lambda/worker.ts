@@ -18,34 +18,46 @@ import { createMetrics, type Metrics } from "./metrics.ts";
 
 /** What an SQS event source gives a function, as far as it matters here. */
 export interface SqsEvent {
+  /** The messages of the invocation. */
   readonly Records: readonly SqsRecord[];
 }
 
+/** A message as Lambda hands it over. */
 export interface SqsRecord {
+  /** SQS's id of the message. */
   readonly messageId: string;
+  /** What this one receive is deleted or extended by. */
   readonly receiptHandle: string;
+  /** The text of the message. */
   readonly body: string;
+  /** What SQS says of the message. */
   readonly attributes: {
     readonly ApproximateReceiveCount: string;
     readonly SentTimestamp: string;
     readonly MessageGroupId?: string;
     readonly MessageDeduplicationId?: string;
   };
+  /** Attributes of the message, by name. */
   readonly messageAttributes: Readonly<Record<string, { readonly stringValue?: string }>>;
+  /** The ARN of its queue. */
   readonly eventSourceARN: string;
 }
 
 /** What a function knows of its invocation. */
 export interface LambdaContext {
+  /** The id of the invocation. */
   readonly awsRequestId: string;
+  /** Milliseconds until Lambda ends the function. */
   getRemainingTimeInMillis(): number;
 }
 
 /** The records that SQS keeps; it deletes all others. The event source needs `ReportBatchItemFailures`. */
 export interface BatchResponse {
+  /** The messages that SQS is to give out again, by their ids. */
   readonly batchItemFailures: { readonly itemIdentifier: string }[];
 }
 
+/** How a function works on its messages. */
 export interface HandlerOptions {
   /** Takes log lines and metrics. Default: standard output, which Lambda takes to CloudWatch. */
   readonly write?: (line: string) => void;

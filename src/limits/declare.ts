@@ -9,6 +9,7 @@ export type LimitKey = (...args: any[]) => string;
 
 /** How often a task may start, over all workers together: `10` or `"10/s"`, `"100/m"`, `"5/h"`; with a key, of each key. */
 export interface RateLimit {
+  /** So many in a second, or in the span that is named: `"100/m"`. 1 or more. */
   readonly limit: number | string;
   /** Starts that may come together, 1 or more. In no period start more than limit and burst together. Default 1. */
   readonly burst?: number;
@@ -26,6 +27,7 @@ export interface ConcurrencyLimit {
 
 /** One call for each key: another is not sent, and gives the `AsyncResult` of the one that is there. */
 export interface Unique {
+  /** Of the arguments: calls with the same text belong together. */
   readonly key: LimitKey;
   /** Until it starts (`"waiting"`), until it ends (`"running"`), or for so many seconds from the call. */
   readonly for: "waiting" | "running" | number;
@@ -35,6 +37,7 @@ export interface Unique {
 
 /** Of calls that come shortly after each other the last one's arguments count: the task starts when none has come for a while. */
 export interface Debounce {
+  /** Of the arguments: calls with the same text belong together. */
   readonly key: LimitKey;
   /** Seconds without a further call until it starts. */
   readonly wait: number;
@@ -44,6 +47,7 @@ export interface Debounce {
 
 /** One call in so many seconds; those that come before give the `AsyncResult` of the first. */
 export interface Throttle {
+  /** Of the arguments: calls with the same text belong together. */
   readonly key: LimitKey;
   /** Seconds. */
   readonly wait: number;
@@ -51,11 +55,15 @@ export interface Throttle {
 
 /** Options of a declaration that say who may run now. */
 export interface LimitOptions {
+  /** How many may start in a span of time, over all workers together: `"100/m"`, or `{ limit, burst, key }`. Default: no limit. */
   readonly rateLimit?: number | string | RateLimit;
+  /** How many may run at a time, over all workers together: a number, or `{ limit, key }`. Default: no limit. */
   readonly concurrency?: number | ConcurrencyLimit;
   /** Of calls with the same key one is sent. One of `unique`, `debounce` and `throttle`. */
   readonly unique?: Unique;
+  /** Of a burst of calls with the same key the last one runs. Default: each call runs. */
   readonly debounce?: Debounce;
+  /** Of the calls with the same key one runs in each span of time. Default: each call runs. */
   readonly throttle?: Throttle;
 }
 

@@ -18,6 +18,7 @@ import type { Lovage } from "../app.ts";
 import type { RanTask } from "../around.ts";
 import { errorMessage } from "../protocol/exceptions.ts";
 
+/** What is instrumented, and with what. */
 export interface InstrumentOptions {
   /** Default: the one that the SDK has registered. */
   readonly tracerProvider?: TracerProvider;

@@ -18,6 +18,7 @@ export interface SignatureData {
   readonly join_leaves?: number | null;
 }
 
+/** By which exchange and key a message came. */
 export interface DeliveryInfo {
   /** `""` for the anonymous exchange, which is what a direct queue is reached by. */
   readonly exchange: string;

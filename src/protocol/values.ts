@@ -14,9 +14,11 @@ import { isPythonTime, parseTime } from "./time.ts";
 
 /** Python's `datetime.date`: a day without a time, such as `new PlainDate("2026-08-20")`. Throws `RangeError`. */
 export class PlainDate {
+  /** The year, 1 to 9999: what Python's `date` can hold. */
   readonly year: number;
   /** 1 to 12. */
   readonly month: number;
+  /** The day of the month, from 1. */
   readonly day: number;
   constructor(text: string) {
     if (!/^\d{4}-\d\d-\d\d$/.test(text) || !isTime(text))
@@ -26,10 +28,12 @@ export class PlainDate {
     this.day = Number(text.slice(8));
     Object.freeze(this);
   }
+  /** `YYYY-MM-DD`. */
   toString(): string {
     const two = (n: number) => String(n).padStart(2, "0");
     return `${String(this.year).padStart(4, "0")}-${two(this.month)}-${two(this.day)}`;
   }
+  /** `YYYY-MM-DD`. */
   toJSON(): string {
     return this.toString();
   }
@@ -37,6 +41,7 @@ export class PlainDate {
 
 /** Python's `datetime.time`: a time of day, with an offset or without, such as `new PlainTime("01:02:03.000005+00:00")`. Throws `RangeError`. */
 export class PlainTime {
+  /** The time as Python's `time.isoformat()` writes it. */
   readonly text: string;
   constructor(text: string) {
     if (
@@ -48,9 +53,11 @@ export class PlainTime {
     this.text = text;
     Object.freeze(this);
   }
+  /** The time as text. */
   toString(): string {
     return this.text;
   }
+  /** The time as text. */
   toJSON(): string {
     return this.text;
   }
@@ -58,6 +65,7 @@ export class PlainTime {
 
 /** Python's `decimal.Decimal`, digit for digit as text: `new Decimal("1.10")`. It does no arithmetic. Throws `RangeError`. */
 export class Decimal {
+  /** The number as it was written: `"1.10"`. */
   readonly text: string;
   constructor(text: string) {
     if (!/^[+-]?(?:(?:\d+(?:\.\d*)?|\.\d+)(?:e[+-]?\d+)?|inf(?:inity)?|s?nan\d*)$/i.test(text)) {
@@ -66,9 +74,11 @@ export class Decimal {
     this.text = text;
     Object.freeze(this);
   }
+  /** The number as text. */
   toString(): string {
     return this.text;
   }
+  /** The number as text. */
   toJSON(): string {
     return this.text;
   }
@@ -91,6 +101,7 @@ export class Uuid {
   toString(): string {
     return this.hex.replace(/^(.{8})(.{4})(.{4})(.{4})/, "$1-$2-$3-$4-");
   }
+  /** The UUID as text. */
   toJSON(): string {
     return this.toString();
   }

@@ -7,6 +7,7 @@ import { checkGetOptions, checkRevokeOptions, checkStreamOptions, checkWatchOpti
 import type { ResultReader } from "./reader.ts";
 import type { Chunk } from "./stream.ts";
 
+/** How `get()` waits for a result. */
 export interface GetOptions {
   /** Seconds to wait; then `TimeoutError` is thrown. Default: without end. */
   readonly timeout?: number;
@@ -20,6 +21,7 @@ export interface GetOptions {
   readonly disableSyncSubtasks?: boolean;
 }
 
+/** From where, and for how long, `stream()` reads. */
 export interface StreamOptions {
   /** How many chunks to leave out: those that were seen before. Default 0. */
   readonly from?: number;
@@ -31,10 +33,12 @@ export interface StreamOptions {
   readonly onRestart?: () => void;
 }
 
+/** For how long `watch()` looks. */
 export interface WatchOptions extends Pick<StreamOptions, "timeout" | "signal"> {}
 
 /** What is seen of a task at some moment. */
 export interface WatchedState {
+  /** The state. */
   readonly state: string;
   /** The value or the error of a task that has ended, the meta of a state of your own, else `null`. */
   readonly info: unknown;
@@ -50,6 +54,7 @@ export interface RevokeOptions {
  * promise; an outcome, once seen, is kept. It has no `then`: awaiting it does not wait for the task.
  */
 export class AsyncResult<T = unknown> {
+  /** The task's id. */
   readonly id: string;
   /** The result of the step before it, in a chain that was started here. */
   readonly parent: AsyncResult | GroupResult | null;
@@ -101,10 +106,12 @@ export class AsyncResult<T = unknown> {
     return isReady(await this.state());
   }
 
+  /** Whether the task ended as SUCCESS. */
   async successful(): Promise<boolean> {
     return (await this.state()) === SUCCESS;
   }
 
+  /** Whether the task ended as FAILURE. */
   async failed(): Promise<boolean> {
     return (await this.state()) === FAILURE;
   }
@@ -219,6 +226,7 @@ export class AsyncResult<T = unknown> {
     await this.#reader.revoke(this.id, checkRevokeOptions(options).terminate ?? false);
   }
 
+  /** The id, as Celery's `str(result)`. */
   toString(): string {
     return this.id;
   }

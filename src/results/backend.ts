@@ -64,6 +64,10 @@ export interface Row {
   readonly added?: string;
 }
 
+/**
+ * A result backend: the rows of tasks, and the commands that change them. What each method promises is held by
+ * `backendContract` of `lovage/testing`.
+ */
 export interface Backend {
   /** The same object as that of a broker which is the same store: steps on both can be done together. Absent: this one offers no units. */
   readonly store?: Store | undefined;
@@ -93,8 +97,11 @@ export interface ReadOptions {
   readonly unit?: Unit | undefined;
 }
 
+/** What a backend is given when it is opened. */
 export interface BackendContext {
+  /** Milliseconds since 1970. Read the time from here alone, so that tests can set it. */
   readonly now: () => number;
+  /** A number from 0 up to 1, for waits between tries. */
   readonly random: () => number;
   /** The setting `resultBackendTransportOptions`. */
   readonly options: Readonly<Record<string, unknown>>;
@@ -102,6 +109,7 @@ export interface BackendContext {
   readonly journal?: JournalOptions | undefined;
 }
 
+/** Opens a backend for a URL: what the module of `registerBackend` exports as `open`. */
 export type OpenBackend = (url: string, context: BackendContext) => Backend | Promise<Backend>;
 
 /** Celery's key of a task's row. Half a character, which no store could write, counts as U+FFFD. */

@@ -10,6 +10,7 @@ type Result = AsyncResult | GroupResult;
 
 /** Members of a group, as many as there are: made when they are asked for. */
 export interface Members {
+  /** How many members it has. */
   readonly length: number;
   at(index: number): Result;
 }
@@ -25,6 +26,7 @@ const AT_A_TIME = 1000;
  * asked in one request. It has no `then`: awaiting it does not wait for the tasks.
  */
 export class GroupResult<T extends readonly unknown[] = readonly unknown[]> {
+  /** The group's id. */
   readonly id: string;
   /** The result of the step before the group, in a chain that was started here. */
   readonly parent: Result | null;
@@ -43,6 +45,7 @@ export class GroupResult<T extends readonly unknown[] = readonly unknown[]> {
     return new GroupResult<[]>(undefined, crypto.randomUUID(), { length: 0, at: () => unknownApp() });
   }
 
+  /** How many members it has. */
   get length(): number {
     return this.#members.length;
   }
@@ -168,6 +171,7 @@ export class GroupResult<T extends readonly unknown[] = readonly unknown[]> {
     ];
   }
 
+  /** The id, as Celery's `str(result)`. */
   toString(): string {
     return this.id;
   }

@@ -143,8 +143,10 @@ export interface Join extends Addressed {
   readonly added?: string | undefined;
 }
 
+/** What a worker or caller asks of a row. `decide` says what becomes of the row, and what the answer is. */
 export type Command = Claim | Final | Update | Extend | Release | Revoke | Forget | Bury | Store | Join;
 
+/** The answer to a command. */
 export type Outcome =
   /** claim: the delivery owns the attempt. `runs` over 1 means that owners before it died. `revoked`: settle REVOKED, do not run. */
   | ({ readonly type: "claimed"; readonly runs: number; readonly revoked: "revoke" | "terminate" | undefined } & Again)
@@ -183,6 +185,7 @@ export interface Joined {
 export interface Decision {
   /** `undefined`: leave the row as it is. */
   readonly write: Row | undefined;
+  /** The answer to who gave the command. */
   readonly outcome: Outcome;
 }
 
@@ -292,6 +295,7 @@ const settled = (row: Row): Decision => unchanged({ type: "settled", row });
 const superseded = (row: Row): Decision => unchanged({ type: "superseded", row });
 const claimed = (write: Row, runs: number): Decision => ({
   write,
+  /** The answer to who gave the command. */
   outcome: { type: "claimed", runs, revoked: write.revoked, ...againOf(write) },
 });
 

@@ -9,7 +9,9 @@ import type { Task } from "./task.ts";
 
 /** One call of a batch. */
 export interface BatchCall<P extends readonly unknown[] = readonly unknown[]> {
+  /** The task id of this one call. */
   readonly id: string;
+  /** The arguments of this one call. */
   readonly args: P;
   /** As the bound task of this one call would see it. */
   readonly request: Request;
@@ -20,6 +22,7 @@ export interface BatchCall<P extends readonly unknown[] = readonly unknown[]> {
 /** What a batch function gives: for each call, at its place, a result, or an error that is this one's. */
 export type BatchResults<R> = readonly (R | Error)[];
 
+/** How calls are gathered for one run of a batch task. */
 export interface BatchOptions {
   /** So many calls at most: 1 to 10,000. */
   readonly size: number;

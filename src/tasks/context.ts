@@ -10,43 +10,71 @@ import type { CallOptions } from "./options.ts";
 
 /** The message that a task runs for: Celery's `self.request`, in camelCase. */
 export interface Request {
+  /** The task's id. */
   readonly id: string;
+  /** The task's name. */
   readonly task: string;
+  /** The arguments, by position. */
   readonly args: readonly unknown[];
+  /** The arguments by name. */
   readonly kwargs: Readonly<Record<string, unknown>>;
   /** Retries before this attempt: 0 in the first. */
   readonly retries: number;
   /** Text in ISO 8601, as in the message. */
   readonly eta: string | null;
+  /** When the task expires, in ISO 8601; `null`: never. */
   readonly expires: string | null;
+  /** The id of the first task of the workflow; its own where it is the first. */
   readonly rootId: string;
+  /** The id of the task that called it. */
   readonly parentId: string | null;
+  /** The id of the group that the task is a member of. */
   readonly group: string | null;
+  /** Its place in the group, from 0. */
   readonly groupIndex: number | null;
+  /** The body of the chord that the task is in the header of. */
   readonly chord: SignatureData | null;
+  /** The steps of the chain that follow, the next one last, as Celery keeps them. */
   readonly chain: readonly SignatureData[];
+  /** Signatures that are called with the result: `link`. */
   readonly callbacks: readonly SignatureData[];
+  /** Signatures that are called when the task fails: `linkError`. */
   readonly errbacks: readonly SignatureData[];
+  /** Both limits of the message, in Celery's order. */
   readonly timelimit: readonly [hard: number | null, soft: number | null];
   /** Seconds that this run may take, of call, task, queue or app; `null`: no limit. */
   readonly timeLimit: number | null;
+  /** Seconds until the task's `signal` aborts; `null`: no limit. */
   readonly softTimeLimit: number | null;
+  /** Whether the caller has no interest in the result. */
   readonly ignoreResult: boolean;
   /** Headers of the caller's own. */
   readonly headers: Readonly<Record<string, unknown>>;
+  /** The properties of the message, as AMQP has them. */
   readonly properties: Readonly<Record<string, unknown>>;
+  /** The exchange and key that the message came by, its priority, and whether it was given out before. */
   readonly deliveryInfo: DeliveryInfo & { readonly priority: number | null; readonly redelivered: boolean };
+  /** Celery's id for replies: the task's id. */
   readonly correlationId: string | null;
+  /** Celery's queue for replies. It is carried, and nothing is sent there. */
   readonly replyTo: string | null;
   /** The worker's name. */
   readonly hostname: string;
+  /** Who sent it: `gen<pid>@<host>`, as Celery writes it. */
   readonly origin: string | null;
+  /** The name that logs show in place of the task's own. */
   readonly shadow: string | null;
+  /** The language of the caller: `js`, or Python's `py`. */
   readonly lang: string;
+  /** What logs and tools show in place of the arguments; `null`: they make it themselves. */
   readonly argsrepr: string | null;
+  /** The same of the arguments by name. */
   readonly kwargsrepr: string | null;
+  /** How many times the task was replaced (`self.replace`). */
   readonly replacedTaskNesting: number;
+  /** The names of the stamps that canvases put on it. */
   readonly stampedHeaders: readonly string[] | null;
+  /** The stamps, by name. */
   readonly stamps: Readonly<Record<string, unknown>>;
   /** The queue it came from. */
   readonly queue: string;
@@ -54,6 +82,7 @@ export interface Request {
   readonly isEager: boolean;
   /** Whether it was called in place, by `add.run(…)`: then there is no message, and a retry throws. */
   readonly calledDirectly: boolean;
+  /** Times in the message are in UTC, always. */
   readonly utc: true;
   /** How often the broker handed the message out: 1 at first. */
   readonly deliveries: number;
@@ -76,8 +105,11 @@ export interface RetryOptions
 
 /** What a bound task can do while it runs. */
 export interface TaskContext {
+  /** The app that runs the task. */
   readonly app: Lovage;
+  /** The task's name. */
   readonly name: string;
+  /** What is known of this attempt. */
   readonly request: Request;
   /** Aborts at the soft time limit, when the task is revoked with `terminate`, and when the run is given up. */
   readonly signal: AbortSignal;

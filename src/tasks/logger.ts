@@ -12,9 +12,13 @@ export type LogExtra = Readonly<Record<string, unknown>>;
  * the place of a message is told with its stack. What is long is shortened, and control characters are escaped. Never throws.
  */
 export interface TaskLogger {
+  /** Writes a line at level `debug`. */
   debug(message: string | Error, extra?: LogExtra): void;
+  /** Writes a line at level `info`. */
   info(message: string | Error, extra?: LogExtra): void;
+  /** Writes a line at level `warning`. */
   warning(message: string | Error, extra?: LogExtra): void;
+  /** Writes a line at level `error`. */
   error(message: string | Error, extra?: LogExtra): void;
 }
 
@@ -39,9 +43,13 @@ export const sayer =
   };
 
 export const loggerOf = (say: Say): TaskLogger => ({
+  /** Writes a line at level `debug`. */
   debug: (message, extra) => say("debug", message, extra),
+  /** Writes a line at level `info`. */
   info: (message, extra) => say("info", message, extra),
+  /** Writes a line at level `warning`. */
   warning: (message, extra) => say("warning", message, extra),
+  /** Writes a line at level `error`. */
   error: (message, extra) => say("error", message, extra),
 });
 

@@ -42,6 +42,7 @@ export interface DeliveryOptions {
   readonly queue?: string;
   /** With `routingKey`: the direct exchange whose binding names the queue. */
   readonly exchange?: string;
+  /** With `exchange`: the key by which the queue is found. Default: that of the queue's declaration. */
   readonly routingKey?: string;
   /** 0 to 255. SQLite and memory deliver the higher first, SQS where the queue has `priorities`; else SQS only carries it. */
   readonly priority?: number;
@@ -97,9 +98,13 @@ export interface CallOptions extends DeliveryOptions {
 
 /** Celery's publish retry policy, in seconds. */
 export interface RetryPolicy {
+  /** Tries after the first; `null`: without end. Default 3. */
   readonly maxRetries?: number | null;
+  /** Wait before the second try. Default 0. */
   readonly intervalStart?: number;
+  /** By so much each further wait is longer. Default 0.2. */
   readonly intervalStep?: number;
+  /** The longest wait. Default 1. */
   readonly intervalMax?: number;
 }
 
@@ -320,6 +325,7 @@ export const retryPolicy = <T extends RetryPolicy>(defaults: T): Parse<T> =>
 const DELIVERY_CHECKS: Record<keyof DeliveryOptions, Check> = {
   queue,
   exchange: (value) => (typeof value === "string" ? undefined : "must be text"),
+  /** With `exchange`: the key by which the queue is found. Default: that of the queue's declaration. */
   routingKey: text,
   priority: integer(0, 255),
   serializer: (value) =>
@@ -412,7 +418,9 @@ function limitChecks(): Record<keyof LimitOptions, Check> {
 
 /** Options of Celery that mean nothing here: why, and what to do. */
 const REFUSED: Readonly<Record<string, string>> = {
+  /** How many may start in a span of time, over all workers together: `"100/m"`, or `{ limit, burst, key }`. Default: no limit. */
   rateLimit: "a rate is of a task, and not of one call: say it where the task is declared",
+  /** How many may run at a time, over all workers together: a number, or `{ limit, key }`. Default: no limit. */
   concurrency: "a limit is of a task, and not of one call: say it where the task is declared",
   acksLate: "a message is always acknowledged after its outcome is stored; leave it out",
   acksOnFailureOrTimeout: "a failed task is an outcome and its message is always acknowledged; throw Reject to keep it",

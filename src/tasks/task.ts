@@ -20,9 +20,11 @@ export type TaskFunction = (...args: never[]) => unknown;
  * Extend it and pass the class as `base` to give tasks hooks and members of their own.
  */
 export class Task<P extends readonly unknown[] = readonly unknown[], R = unknown> implements Hooks {
+  /** The app that it was declared with. */
   readonly app: Lovage;
   /** The name in messages: `tasks.add`. */
   readonly name: string;
+  /** Its options, with what `taskAnnotations` says of it. */
   readonly options: TaskOptions;
   /** The function as it was given. */
   readonly fn: TaskFunction;

@@ -15,14 +15,17 @@ import { seededRandom } from "./random.ts";
 
 /** A backend with a clock of its own. */
 export interface ContractBackend {
+  /** The backend under test. */
   readonly backend: Backend;
   /** Milliseconds since the epoch: what the backend takes for now. */
   now(): number;
+  /** Moves the backend's clock on, in milliseconds. */
   advance(ms: number): void;
   /** What Python does: replaces the whole row by one with nothing but these. Absent where Python cannot write. */
   putRaw?(key: string, payload: Payload, timestamp: number): Promise<void> | void;
   /** The reply to the next write is lost on its way, and whoever asked asks again by itself, as an SDK does. Absent where nothing lies in between. */
   loseReply?(): void;
+  /** Closes it, and removes what it left. */
   close(): Promise<void> | void;
 }
 

@@ -6,14 +6,17 @@ import { OperationalError, PayloadTooLarge } from "../errors.ts";
 /** The queues that the suite uses. A broker that makes none by itself finds them made. */
 export const CONTRACT_QUEUES = { plain: "contract", other: "contract-other", fifo: "contract.fifo" } as const;
 
+/** A broker under test. */
 export interface ContractBroker {
   /** Its queues are empty. */
   readonly broker: Broker;
   /** Lets so many milliseconds pass, on the broker's clock. */
   advance(ms: number): Promise<void> | void;
+  /** Closes it, and removes what it left. */
   close(): Promise<void> | void;
 }
 
+/** What the broker under test can do beyond what all must. */
 export interface ContractFeatures {
   /** Time costs nothing: minutes may pass. */
   readonly virtualTime: boolean;

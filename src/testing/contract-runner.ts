@@ -3,11 +3,17 @@
  * `brokerContract(name, make, features, { describe, test, expect, … })`.
  */
 export interface ContractRunner {
+  /** Makes a block of tests. */
   describe(name: string, body: () => void): unknown;
+  /** Makes a test. */
   test(name: string, body: () => Promise<void> | void, timeoutMs?: number): unknown;
+  /** Runs before the first test of the block. */
   beforeAll(body: () => Promise<void> | void): unknown;
+  /** Runs when all tests of the block have run. */
   afterAll(body: () => Promise<void> | void): unknown;
+  /** Runs after each test of the block. */
   afterEach(body: () => Promise<void> | void): unknown;
+  /** Says what a value has to be. */
   expect(actual: unknown): Expectation;
 }
 

@@ -7,12 +7,15 @@ import type { ContractRunner } from "./contract-runner.ts";
 
 /** A backend with a journal, and with a clock of its own. */
 export interface ContractJournal {
+  /** The backend under test, which keeps the journal. */
   readonly backend: Backend;
   /** Milliseconds since the epoch: what the backend takes for now. */
   now(): number;
+  /** Moves the store's clock on, in milliseconds. */
   advance(ms: number): void;
   /** What was given as `journal.expires`. */
   readonly expires: number;
+  /** Closes it, and removes what it left. */
   close(): Promise<void> | void;
 }
 

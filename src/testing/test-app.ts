@@ -38,8 +38,11 @@ export interface TestOptions {
 export interface EndedRun {
   /** The task's name. */
   readonly task: string;
+  /** The task's id. */
   readonly id: string;
+  /** The queue that it came from. */
   readonly queue: string;
+  /** The arguments that it ran with. */
   readonly args: readonly unknown[];
   /** Retries before this run: 0 in the first. */
   readonly retries: number;
@@ -53,7 +56,9 @@ export interface EndedRun {
 
 /** What the worker logged. */
 export interface LogLine {
+  /** How important it is. */
   readonly level: LogLevel;
+  /** The text. */
   readonly line: string;
   /** The same facts, for machines. */
   readonly fields: Readonly<Record<string, unknown>>;
@@ -61,6 +66,7 @@ export interface LogLine {
 
 /** An app under test, with a worker that runs in this process when it is told to. */
 export interface TestApp {
+  /** The app under test. */
   readonly app: Lovage;
   /** The time that app, worker and queues go by. */
   readonly clock: VirtualClock;

@@ -3,6 +3,7 @@ export {} from "../oldest-node.ts";
 import type { AsyncResult } from "../results/async-result.ts";
 import { stringifyValue } from "../protocol/values.ts";
 
+/** How events are sent. */
 export interface ResultEventsOptions {
   /** Seconds between two comments that keep proxies from closing a quiet connection, over 0. Default 15. */
   readonly keepAlive?: number;

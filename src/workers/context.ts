@@ -14,9 +14,11 @@ import { type Sender, senderOf } from "./join.ts";
 import type { Log } from "./log.ts";
 import type { Unit } from "../unit.ts";
 
+/** What a worker needs of its host. */
 export interface WorkerOptions {
   /** The worker's name, `celery@host` by default in the poller. */
   readonly hostname: string;
+  /** Where its lines go. */
   readonly log: Log;
   /** Until when a claim made now holds, in milliseconds since the epoch. */
   readonly lease: () => number;

@@ -7,6 +7,7 @@ interface HandBack {
   readonly visibility: number;
 }
 
+/** What a host does with the message of a delivery. */
 export type Disposition =
   /** Its outcome is durable, and all that follows is sent: delete it. */
   | {

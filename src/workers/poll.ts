@@ -24,6 +24,7 @@ import { type Presence, startPresence } from "./presence.ts";
 import { startProtection } from "./protection.ts";
 import { createWorker, type Disposition, LONG_RUN_MS, type Run } from "./worker.ts";
 
+/** How a worker fetches, and what it says. */
 export interface PollOptions {
   /** Default: all of `taskQueues`. */
   readonly queues?: readonly string[] | undefined;
@@ -31,6 +32,7 @@ export interface PollOptions {
   readonly concurrency?: number | undefined;
   /** Default `celery@<machine>`. */
   readonly hostname?: string | undefined;
+  /** Where its lines go. Default: nowhere. */
   readonly log?: Log | undefined;
   /** Seconds that what runs has to end when the worker is told to stop; 0: without end. Default: `workerSoftShutdownTimeout`. */
   readonly grace?: number | undefined;
@@ -74,9 +76,13 @@ export interface Readiness {
   readonly waiting: number;
 }
 
+/** A worker that fetches until it is stopped. */
 export interface PollingWorker {
+  /** Its name, as rows and logs have it. */
   readonly hostname: string;
+  /** The queues that it fetches from. */
   readonly queues: readonly string[];
+  /** How many tasks it runs at a time. */
   readonly concurrency: number;
   /**
    * Warm shutdown: takes nothing more, hands back what waits, and lets what runs end. After the grace

@@ -29,7 +29,9 @@ export interface Claimed {
   readonly revoked: Row["revoked"];
 }
 
+/** How a run ended. */
 export interface RunEnd {
+  /** What its host does with the message. */
   readonly disposition: Disposition;
   /** The run was given up at its time limit and its code may still be running: the process should make room for a fresh one. */
   readonly abandoned: boolean;

@@ -90,7 +90,9 @@ export const LONG_RUN_MS = 5_000;
 
 /** A delivery that is to be run. */
 export interface Run {
+  /** The delivery. */
   readonly delivery: Delivery;
+  /** The message, decoded. */
   readonly message: Message;
   /** The row's key and its owner: what keeps the claim alive. `undefined` where the task does not claim. */
   readonly claim: { readonly key: string; readonly owner: string } | undefined;
@@ -127,8 +129,10 @@ export interface Run {
   release(died?: boolean): Promise<Disposition>;
 }
 
+/** What becomes of a delivery: it is settled as it stands, or it is to run. */
 export type Admission = { readonly disposition: Disposition } | { readonly run: Run };
 
+/** The way of a delivery, for whoever fetches. */
 export interface Worker {
   /**
    * Reads a message and claims its task. Never throws.
@@ -150,6 +154,7 @@ export interface Worker {
   releaseLate(): Promise<void>;
 }
 
+/** Makes the way of a delivery for one app, without anything that fetches: `startWorker` puts a poller around it, a Lambda handler an invocation. */
 export function createWorker(app: Lovage, options: WorkerOptions): Worker {
   // Each copy of the package has errors and a task's context of its own: one would not know what the other's tasks throw.
   if (!(app.engine instanceof Engine)) {
