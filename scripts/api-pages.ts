@@ -173,7 +173,7 @@ const PAGES: readonly Page[] = [
     file: "otel.md",
     title: "`lovage/otel`",
     from: "otel",
-    intro: "[Watch it run](../../how-to/monitor.md#traces) shows it at work.",
+    intro: "[Monitoring](../../how-to/monitor.md#traces) shows it at work.",
   },
 ];
 
@@ -367,10 +367,12 @@ interface Told {
 }
 
 function tell(comment: string | undefined, link: Link): Told {
-  const all = words(comment).replaceAll(
-    /\{@link\s+([^}|]+?)\s*(?:\|\s*([^}]+?)\s*)?\}/g,
-    (_, to: string, shown?: string) => link(to, shown ?? `\`${to}\``),
-  );
+  // Code in a comment is a part of what its reader has around it.
+  const all = words(comment)
+    .replaceAll("```ts\n", "```ts fragment\n")
+    .replaceAll(/\{@link\s+([^}|]+?)\s*(?:\|\s*([^}]+?)\s*)?\}/g, (_, to: string, shown?: string) =>
+      link(to, shown ?? `\`${to}\``),
+    );
   const [text = "", ...blocks] = all.split(/(?:^|\s+)@(?=(?:param|returns|default|throws)\b)/);
   const of = (tag: string) =>
     blocks
