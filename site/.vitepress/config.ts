@@ -17,7 +17,11 @@ interface Entry {
 }
 
 /** The groups of README's last list, "Where to read on", are those of the sidebar: a page is named in one place. */
-function sidebar(): readonly { readonly text: string; readonly collapsed: boolean; readonly items: readonly Entry[] }[] {
+function sidebar(): readonly {
+  readonly text: string;
+  readonly collapsed: boolean;
+  readonly items: readonly Entry[];
+}[] {
   const readme = readFileSync(resolve(root, "README.md"), "utf8");
   const [, list = ""] = readme.split("## Where to read on\n");
   const groups = list.split(/^- \*\*/m).slice(1);
@@ -32,7 +36,8 @@ function sidebar(): readonly { readonly text: string; readonly collapsed: boolea
   });
 }
 
-const escape = (text: string) => text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll("{{", "&#123;&#123;");
+const escaped = (text: string) =>
+  text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll("{{", "&#123;&#123;");
 
 export default defineConfig({
   title: "Lovage",
@@ -57,7 +62,7 @@ export default defineConfig({
       const fence = md.renderer.rules.fence;
       md.renderer.rules.fence = (tokens, index, ...rest) => {
         const token = tokens[index];
-        if (token?.info.trim() === "mermaid") return `<pre class="mermaid" v-pre>${escape(token.content)}</pre>`;
+        if (token?.info.trim() === "mermaid") return `<pre class="mermaid" v-pre>${escaped(token.content)}</pre>`;
         return fence?.(tokens, index, ...rest) ?? "";
       };
     },

@@ -42,7 +42,9 @@ export interface FunctionState {
 
 /** A task that waits for one of its limits. It reads PENDING. */
 export interface WaitingTask {
+  /** The task's id. */
   readonly id: string;
+  /** The task's name. */
   readonly task: string;
   /** The queue that it works on. */
   readonly queue: string;
