@@ -216,7 +216,7 @@ async function change(
   print(`${words.done} ${letters(count)}.`);
   for (const { letter, error } of failed) {
     const why = error instanceof LovageError ? error.message : oneLine(error);
-    complain(setIn(`lovage: stays a dead letter: ${nameOf(letter)}: ${why}`));
+    complain(`lovage: stays a dead letter: ${nameOf(letter)}: ${why}`);
   }
   if (failed.length > 0) process.exitCode ??= EXIT.failure;
 }

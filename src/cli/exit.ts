@@ -1,7 +1,7 @@
 /** How a command ends, and how it says what went wrong. */
 import { inspect } from "node:util";
 import { ImproperlyConfigured, LovageError, NotRegistered, QueueNotFound, ValidationError } from "../errors.ts";
-import { complain, setIn } from "./output.ts";
+import { complain } from "./output.ts";
 
 export const EXIT = {
   ok: 0,
@@ -21,7 +21,7 @@ const USAGE = [ImproperlyConfigured, NotRegistered, QueueNotFound, ValidationErr
 /** Says in one line what was wrong and returns the exit code. The stack is for those who ask for it. */
 export function report(error: unknown, debug = false): number {
   const line = error instanceof LovageError ? error.message : `${oneLine(error)} (LOVAGE_DEBUG=1 shows the stack)`;
-  complain(setIn(`lovage: ${line}`));
+  complain(`lovage: ${line}`);
   if (debug || process.env["LOVAGE_DEBUG"]) complain(inspect(error));
   return USAGE.some((Class) => error instanceof Class) ? EXIT.usage : EXIT.failure;
 }

@@ -41,8 +41,8 @@ const logLine = (line: string): string => setIn(harmless(clip(line, MAX_LINE_LEN
 /** Writes to standard output, as all commands do: nothing that comes from a message, a row or a URL tells a terminal what to do. */
 export const print = (text: string): void => console.log(harmless(text));
 
-/** The same to standard error. */
-export const complain = (text: string): void => console.error(harmless(text));
+/** One complaint to standard error, of one line or set in from the second on. */
+export const complain = (text: string): void => console.error(setIn(harmless(text)));
 
 /** `2026-11-24 08:30:00,123` in the machine's own zone, as Python's logging writes it. */
 function localTime(date: Date): string {

@@ -85,7 +85,7 @@ async function printOutcome(result: AsyncResult, wait: number | true): Promise<n
     print(toJson(value));
     return EXIT.ok;
   }
-  complain(setIn(`lovage: task ${harmlessLine(result.id)} ended as ${await result.state()}: ${errorText(value)}`));
+  complain(`lovage: task ${harmlessLine(result.id)} ended as ${await result.state()}: ${errorText(value)}`);
   return EXIT.failure;
 }
 
