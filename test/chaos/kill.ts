@@ -46,10 +46,16 @@ const KILLS_A_LEAK = 5;
 
 const WORKERS = 3;
 const CONCURRENCY = 8;
+/** A task and what follows from it, about. */
+const RUNS_A_TASK = 2.5;
+/** Of the tasks so many wait at first; the others come with the kills. */
+const AT_FIRST = 0.2;
+/** How fast kills come is taken for this at first, in seconds; after so many it is known. */
 const SECONDS_A_KILL = 0.6;
+const STEADY_KILLS = 10;
 /** So long a process has been ready before it may be killed: one that dies at once is kept waiting by its supervisor. */
 const GROWN_MS = 1_100;
-const PATIENCE_MS = 20 * 60_000;
+const PATIENCE_MS = 40 * 60_000;
 
 const here = import.meta.dirname;
 const launcher = resolve(here, "../../bin/lovage.js");
@@ -67,11 +73,8 @@ export async function chaos(tasks: number, kills: number, seed: number): Promise
   ledger.exec("PRAGMA journal_mode = WAL; CREATE TABLE effects (task TEXT PRIMARY KEY, what TEXT)");
   const url = `sqlite:///${join(folder, "lovage.db")}`;
   const app = new Lovage("chaos", { brokerUrl: url });
-  // So slow that the work takes about as long as the kills.
-  const nap = (kills * SECONDS_A_KILL * 1000 * WORKERS * CONCURRENCY) / (tasks * 3);
   const env = {
     ...process.env,
-    CHAOS_NAP_MS: String(nap),
     LOVAGE_BROKER_URL: url,
     CHAOS_RUNS: runs,
     CHAOS_LEDGER: ledgerFile,
@@ -82,11 +85,15 @@ export async function chaos(tasks: number, kills: number, seed: number): Promise
     readonly main: ChildProcess;
     readonly since: number;
   }
+  let struck = 0;
   const start = (): Keeper => {
+    // So slow that the work takes about as long as the kills: whoever dies has something in hand.
+    const pace = struck < STEADY_KILLS ? SECONDS_A_KILL * 1000 : (performance.now() - began) / struck;
+    const nap = (kills * pace * WORKERS * CONCURRENCY) / (tasks * RUNS_A_TASK);
     const main = spawn(
       process.execPath,
       [launcher, "worker", "-A", join(here, "child.ts"), "-c", String(CONCURRENCY), "-l", "error"],
-      { cwd: folder, env, stdio: ["ignore", "ignore", "inherit"] },
+      { cwd: folder, env: { ...env, CHAOS_NAP_MS: String(nap) }, stdio: ["ignore", "ignore", "inherit"] },
     );
     return { main, since: performance.now() };
   };
@@ -106,19 +113,18 @@ export async function chaos(tasks: number, kills: number, seed: number): Promise
         await Promise.all(Array.from({ length: sent - from }, (_, at) => send(app, from + at)));
       }
     };
-    await sendUntil(Math.floor(tasks * 0.8));
+    await sendUntil(tasks * AT_FIRST);
 
     const broker = await app.engine.broker();
     const waiting = async () => {
       const { ready, delayed, inFlight } = await broker.size("celery");
       return ready + delayed + inFlight;
     };
-    let struck = 0;
     let leaks = 0;
     while (struck < kills || sent < tasks || (await waiting()) > 0) {
       if (performance.now() - began > PATIENCE_MS) break;
       await sleep(20 + random() * 200);
-      await sendUntil(Math.floor(tasks * (0.8 + 0.2 * Math.min(1, struck / Math.max(1, kills)))));
+      await sendUntil(tasks * (AT_FIRST + (1 - AT_FIRST) * Math.min(1, struck / Math.max(1, kills))));
       // One whose tasks' process was killed before it was ready for the first time gives up: whoever runs it starts it again.
       for (const [index, { main }] of keepers.entries()) if (main.exitCode !== null) keepers[index] = start();
       if (struck >= kills) continue;
