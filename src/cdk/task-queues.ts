@@ -490,7 +490,12 @@ function checkDeclaration({ app, queues = {}, sendsTo: all }: TaskQueuesProps): 
   const { config } = app;
   const declared = Object.keys(config.taskQueues);
   for (const name of declared) checkLiteral("taskQueues", name);
-  for (const name of Object.keys(config.beatSchedule)) checkLiteral("beatSchedule", name);
+  // They stand in what rules and alarms say of themselves, which is cut, and in ids that the functions derive once more.
+  checkLiteral("app", app.name);
+  for (const [name, { task }] of Object.entries(config.beatSchedule)) {
+    checkLiteral("beatSchedule", name);
+    checkLiteral(`beatSchedule.${name}.task`, task);
+  }
   checkLiteral("resultBackend", config.resultBackend);
   const mustExist = (setting: string, queue: string) => {
     if (declared.includes(queue)) return;

@@ -2,7 +2,7 @@
 import { join } from "node:path";
 import { App, CfnParameter, Lazy, NestedStack, RemovalPolicy, Stack } from "aws-cdk-lib";
 import { Template } from "aws-cdk-lib/assertions";
-import type { Lovage } from "lovage";
+import { Lovage } from "lovage";
 import { TaskQueues, type TaskQueuesProps } from "lovage/cdk";
 import { expect, test } from "vitest";
 import { deploy, FUNCTIONS, shop, unbundled } from "./deployment.ts";
@@ -49,6 +49,8 @@ test.each<[string, (stack: Stack, token: string) => void]>([
   ["a prefix", (stack, token) => new TaskQueues(stack, "Tasks", { app: shop(), ...entries, prefix: `${token}-` })],
   ["a table's name", (stack, token) => new TaskQueues(stack, "Tasks", { app: shop(), ...entries, tableName: token })],
   ["a queue's name", (stack, token) => tasksOf(stack, { taskQueues: { celery: {}, [`q${token}`]: {} } })],
+  ["an app's name", (stack, token) => new TaskQueues(stack, "Tasks", { app: new Lovage(`shop ${token}`), ...entries })],
+  ["an entry's task", (stack, token) => tasksOf(stack, { beatSchedule: { often: { ...often, task: `x${token}` } } })],
   ["an entry's name", (stack, token) => tasksOf(stack, { beatSchedule: { [`e${token}`]: often } })],
   [
     "the app's own prefix",

@@ -13,7 +13,7 @@ export interface Life {
   readonly clock: Clock;
   /** The event loop is blocked for so long: nothing of the function wakes meanwhile. */
   block(ms: number): Promise<void>;
-  /** As out of memory or `process.exit` is: nothing is answered, stored or handed back any more. */
+  /** As out of memory is: nothing is answered, stored or handed back any more. */
   die(): Promise<never>;
 }
 
