@@ -165,6 +165,10 @@ export const MEANINGS: { readonly [K in keyof typeof LIVE]: Meaning } = {
     default: "the number of CPUs",
     what: "Tasks that one worker process runs at a time, 1 to 10,000, or `auto`. On AWS it is the queue's `maxConcurrency` that counts.",
   },
+  workerPool: {
+    what: "Where `lovage worker` runs tasks; `--pool` overrides it. `async`: in one event loop, so many at a time. `processes`: each in a process of its own, and `threads`: each in a thread, for tasks that compute ([CPU-bound tasks](../how-to/cpu-bound-tasks.md)). `solo`: one at a time, whatever `workerConcurrency` says. Of Celery's names, `prefork` is `processes`, and `gevent` and `eventlet` are `async`. A worker that is started by `startWorker` is one of the process that it is in.",
+    why: "Most tasks in JavaScript wait for something, and one event loop runs many of them.",
+  },
   workerPrefetchMultiplier: {
     what: "Messages that a polling worker takes ahead, times its concurrency, 1 to 1,000. Where broker and backend are one SQLite file, or in memory, none is taken ahead: a message is claimed as it is taken.",
     why: "0 (no limit, in Celery) is refused: a worker would hide the whole queue from the others.",
@@ -176,7 +180,10 @@ export const MEANINGS: { readonly [K in keyof typeof LIVE]: Meaning } = {
     what: "The same; both are loaded.",
   },
   workerMaxTasksPerChild: {
-    what: "Tasks after which a polling worker's process makes room for a fresh one.",
+    what: "Tasks after which a process that runs them makes room for a fresh one; in a pool of processes or threads each counts its own.",
+  },
+  workerMaxMemoryPerChild: {
+    what: "KiB of memory beyond which a process that runs tasks makes room for a fresh one, when a task has ended. It is the resident memory; in a pool of threads, the heap of the thread.",
   },
   workerSoftShutdownTimeout: {
     what: "Seconds that a worker which is told to stop gives to the tasks that run; `lovage worker --grace` overrides it. Then their `signal`s abort, and what has not ended five seconds later is handed back and runs again elsewhere. `0`: as long as they take.",
@@ -220,11 +227,13 @@ export const CELERY_DEFAULTS: Readonly<Record<string, unknown>> = {
   taskPublishRetryPolicy: { max_retries: 3, interval_start: 0, interval_max: 1, interval_step: 0.2 },
   taskAnnotations: null,
   beatSchedule: {},
+  workerPool: "prefork",
   workerConcurrency: null,
   workerPrefetchMultiplier: 4,
   imports: [],
   include: [],
   workerMaxTasksPerChild: null,
+  workerMaxMemoryPerChild: null,
   workerSoftShutdownTimeout: 0,
   enableUtc: true,
   taskAcksLate: false,
@@ -298,7 +307,6 @@ export const CELERY_DEFAULTS: Readonly<Record<string, unknown>> = {
   workerLogFormat: "[%(asctime)s: %(levelname)s/%(processName)s] %(message)s",
   workerTaskLogDatefmt: null,
   workerTaskLogFormat: "[%(asctime)s: %(levelname)s/%(processName)s] %(task_name)s[%(task_id)s]: %(message)s",
-  workerPool: "prefork",
   workerPoolPutlocks: true,
   workerPoolRestarts: false,
   workerPoolStartMethod: "fork",
@@ -310,7 +318,6 @@ export const CELERY_DEFAULTS: Readonly<Record<string, unknown>> = {
   workerTimerPrecision: 1,
   workerEtaTaskLimit: null,
   workerLostWait: 10,
-  workerMaxMemoryPerChild: null,
   workerDisablePrefetch: false,
   workerEnablePrefetchCountReduction: true,
   workerCancelLongRunningTasksOnConnectionLoss: false,

@@ -29,6 +29,7 @@ export type {
   PublishRetryPolicy,
   QueueConfig,
   MetricsChoice,
+  WorkerPool,
   QueueWorker,
   QueueInput,
   ResultBackendTransportOptions,

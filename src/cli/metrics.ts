@@ -64,13 +64,6 @@ export async function openMetrics(app: Lovage, log: Log): Promise<Metrics> {
   ]);
   const paused = gauge("lovage_queue_paused", "1 where nothing of the queue is begun, else 0.", ["queue"]);
 
-  app.on("taskPostrun", ({ task, request: { queue }, state, runtime: seconds }) => {
-    const of = { task: nameOf(task), queue };
-    ended.inc({ ...of, state });
-    // It has not run.
-    if (state !== REVOKED || seconds > 0) runtime.observe(of, seconds);
-  });
-
   let asked = Number.NEGATIVE_INFINITY;
   let warned = Number.NEGATIVE_INFINITY;
   let asking: Promise<void> | undefined;
@@ -110,6 +103,12 @@ export async function openMetrics(app: Lovage, log: Log): Promise<Metrics> {
       started.inc(of);
       const due = Math.max(sentAt, eta === null ? 0 : parseTime(eta));
       waited.observe(of, Math.max(0, clock.now() - due) / 1000);
+    },
+    ended({ task, queue, state, runtime: seconds }) {
+      const of = { task: nameOf(task), queue };
+      ended.inc({ ...of, state });
+      // It has not run.
+      if (state !== REVOKED || seconds > 0) runtime.observe(of, seconds);
     },
     async text(worker) {
       const stop = new AbortController();

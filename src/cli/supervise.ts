@@ -26,6 +26,8 @@ export type Report =
   | "taken"
   /** … and has claimed its task: now it runs. */
   | { readonly claim: Run["claim"] }
+  /** It has started a process that leads a group of its own, or that has ended. */
+  | { readonly group: number; readonly isThere: boolean }
   | Told;
 
 /** What one that `lovage dev` keeps tells: the files that its app is made of, where the board is. */
@@ -43,6 +45,10 @@ const LAST_PAUSE_MS = 60_000;
 
 /** The command, to be started anew. */
 export const LAUNCHER = fileURLToPath(new URL("../../bin/lovage.js", import.meta.url));
+
+/** Milliseconds to wait before a process is started anew that was ready for so long, after so many short lives. */
+export const pauseAfter = (lived: number, shortLives: number): number =>
+  lived < SHORT_LIFE_MS ? Math.min(LAST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** shortLives) : 0;
 
 export interface Kept {
   /** Resolves with true when it is ready for the first time, with false when it ended before. */
@@ -81,6 +87,8 @@ interface Life {
 export function keep(kind: "pool" | "beat" | "board", options: object, log: Log, keeping?: Keeping): Kept {
   const out = keeping === undefined ? "inherit" : "pipe";
   let child: ChildProcess | undefined;
+  /** Who leads a group, of those that it has started: a task that blocks one of these would not hear that it is gone. */
+  const groups = new Set<number>();
   let ordered: Order | undefined;
   let isReady = false;
   let isBegun = false;
@@ -100,9 +108,14 @@ export function keep(kind: "pool" | "beat" | "board", options: object, log: Log,
       isReady = false;
       let since = 0;
       let last: Report | undefined;
-      started.on("message", (message) => {
-        if (typeof message === "object") return keeping?.told(message as Told);
-        last = message as Report;
+      started.on("message", (message: Report) => {
+        if (typeof message === "object") {
+          if (!("group" in message)) return keeping?.told(message as Told);
+          if (message.isThere) groups.add(message.group);
+          else groups.delete(message.group);
+          return;
+        }
+        last = message;
         if (last !== "ready") return;
         isReady = true;
         since = performance.now();
@@ -112,6 +125,8 @@ export function keep(kind: "pool" | "beat" | "board", options: object, log: Log,
         child = undefined;
         // What its tasks started would go on beside their next attempt.
         if (code !== EXIT.ok) killGroup(started.pid);
+        for (const leader of groups) killGroup(leader);
+        groups.clear();
         const lived = isReady ? performance.now() - since : 0;
         resolve({ wasReady: isReady, lived, last, pid: started.pid, code, signal });
       };
@@ -138,9 +153,9 @@ export function keep(kind: "pool" | "beat" | "board", options: object, log: Log,
         continue;
       }
       log("error", `Process '${kind}' pid:${life.pid} exited with '${wayOfEnd(life)}'`, { pid: life.pid });
-      shortLives = life.lived < SHORT_LIFE_MS ? shortLives + 1 : 0;
-      if (shortLives === 0) continue;
-      const pause = Math.min(LAST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** (shortLives - 1));
+      const pause = pauseAfter(life.lived, shortLives);
+      shortLives = pause === 0 ? 0 : shortLives + 1;
+      if (pause === 0) continue;
       log("warning", `Process '${kind}' starts again in ${pause / 1000} s`);
       await systemClock.sleep(pause, pausing.signal);
     }
@@ -166,6 +181,7 @@ export function keep(kind: "pool" | "beat" | "board", options: object, log: Log,
       ordered ??= "cold";
       pausing.abort();
       child?.kill("SIGKILL");
+      for (const leader of groups) killGroup(leader);
     },
   };
 }
@@ -198,7 +214,7 @@ export interface Keeper {
 }
 
 /** Must be called at once: a process whose keeper dies ends with it. */
-export function keeper(): Keeper {
+export function belong(): void {
   if (process.send === undefined) throw new LovageError("this command is a part of lovage worker, which starts it");
   process.on("disconnect", () => {
     // What is in hand is given back as the process ends; then all that its tasks have started ends with it.
@@ -207,6 +223,11 @@ export function keeper(): Keeper {
   });
   // A supervisor of services may signal the whole group. The keeper says what is to be done.
   for (const signal of STOP_SIGNALS) process.on(signal, () => {});
+}
+
+/** Must be called at once, as {@link belong}. */
+export function keeper(): Keeper {
+  belong();
   const first = Promise.withResolvers<Order>();
   const second = Promise.withResolvers<Order>();
   const only = Promise.withResolvers<Delivery>();

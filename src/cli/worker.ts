@@ -1,12 +1,17 @@
 /** `lovage worker`: a main process that keeps the process which runs the tasks, and with `-B` the one that is beat. */
 import { hostname as machineName } from "node:os";
-import type { Command } from "commander";
+import { type Command, InvalidArgumentError } from "commander";
 import type { Lovage } from "../app.ts";
 import { maskUrl } from "../brief.ts";
+import type { WorkerPool } from "../config/config.ts";
+import { workerPool } from "../config/values.ts";
+import { ImproperlyConfigured } from "../errors.ts";
 import { fileOf } from "../file-url.ts";
+import { reasonOf } from "../parse.ts";
 import { beatEntries } from "../workers/beat.ts";
 import type { Log, LogLevel } from "../workers/log.ts";
-import { type PollingWorker, startPoller } from "../workers/poll.ts";
+import type { PlaceOrder } from "../workers/place.ts";
+import { checkConcurrency, concurrencyOf, type PollingWorker, startPoller } from "../workers/poll.ts";
 import { type BeatCommandOptions, startBeat } from "./beat.ts";
 import { EXIT, report } from "./exit.ts";
 import { type HealthAddress, DEFAULT_ADDRESS, parseAddress, startHealth } from "./health.ts";
@@ -16,13 +21,16 @@ import { appOption, listOption, logOptions, parseCount, parseSeconds } from "./o
 import { createLog, type LogFormat, print, redirectPrints } from "./output.ts";
 import type { Listening } from "./serve-board.ts";
 import { apartBy } from "./apart.ts";
-import { keep, keeper, type Kept, type Order, STOP_SIGNALS } from "./supervise.ts";
+import { type Line, type PlaceSetup, runPlace } from "./place.ts";
+import { startPool } from "./pool.ts";
+import { belong, keep, keeper, type Kept, type Order, STOP_SIGNALS } from "./supervise.ts";
 import { VERSION } from "./version.ts";
 
 interface WorkerCommandOptions extends BeatCommandOptions {
   readonly queues?: readonly string[];
   readonly hostname: string;
   readonly concurrency?: number;
+  readonly pool?: WorkerPool;
   readonly beat: boolean;
   readonly grace?: number;
   /** `true`: asked for without an address. */
@@ -57,6 +65,11 @@ export function workerCommand(program: Command): void {
       parseCount,
     )
     .option(
+      "-P, --pool <pool>",
+      "where tasks run: async, in one event loop; processes or threads, each in its own, for those that compute; solo, one at a time (default: workerPool, async)",
+      parsePool,
+    )
+    .option(
       "--grace <seconds>",
       "for what runs when the worker is told to stop; 0: as long as it takes (default: workerSoftShutdownTimeout, 20)",
       parseSeconds,
@@ -86,6 +99,7 @@ Exit codes: 0 after a warm shutdown, 1 after a second signal or a fault, 2 asked
 Examples:
   $ lovage worker -A ./tasks.ts -l info
   $ lovage worker -A ./tasks.ts -n add -Q task_add_queue -c 8
+  $ lovage worker -A ./tasks.ts -Q video --pool processes -c 4
   $ lovage worker -A ./tasks.ts:app -B --log-format json`,
     )
     .action(async (options: WorkerCommandOptions) => {
@@ -97,9 +111,24 @@ Examples:
 export function childCommand(program: Command): void {
   program
     .command("child <kind> <options>", { hidden: true })
-    .action((kind: "pool" | "beat" | "board" | "suspect", options: string) =>
-      ({ pool: runPool, beat: runBeatChild, board: runBoardChild, suspect: runSuspect })[kind](JSON.parse(options)),
-    );
+    .action((kind: keyof typeof CHILDREN, options: string) => CHILDREN[kind](JSON.parse(options)));
+}
+
+const CHILDREN = {
+  pool: runPool,
+  place: runPlaceChild,
+  beat: runBeatChild,
+  board: runBoardChild,
+  suspect: runSuspect,
+} as const;
+
+function parsePool(value: string): WorkerPool {
+  try {
+    return workerPool(value, "--pool");
+  } catch (error) {
+    if (!(error instanceof ImproperlyConfigured)) throw error;
+    throw new InvalidArgumentError(`It ${reasonOf(error)}.`);
+  }
 }
 
 /** The main process. It loads nothing of the user's, so nothing of the user's can end it. */
@@ -170,19 +199,40 @@ async function runPool(options: PoolOptions): Promise<void> {
         ? undefined
         : await startHealth(app, address === true ? DEFAULT_ADDRESS : address, lines.log);
     const apart = apartBy(options, log);
+    const hostname = nodeName(options.hostname, machineName());
+    const kind = options.pool ?? app.config.workerPool;
+    const concurrency =
+      options.concurrency ?? concurrencyOf({ workerPool: kind, workerConcurrency: app.config.workerConcurrency });
+    checkConcurrency(concurrency);
+    const pool =
+      kind === "async" || kind === "solo"
+        ? undefined
+        : await startPool({
+            app: options.app,
+            loglevel: options.loglevel,
+            logFormat: options.logFormat,
+            kind,
+            hostname,
+            size: concurrency,
+            log: lines.log,
+            isCounted: health?.metrics !== undefined,
+            postrun: health?.metrics?.ended,
+            group: (group, isThere) => void parent.say({ group, isThere }),
+          });
     const worker = await startPoller(app, {
       queues: options.queues,
-      concurrency: options.concurrency,
+      concurrency,
       grace: options.grace,
-      hostname: nodeName(options.hostname, machineName()),
+      hostname,
       log: lines.log,
       ownsProcess: true,
       leadsGroup: true,
       apart,
+      pool,
       watch: health?.metrics,
     });
     health?.watch(worker);
-    if (options.first) banner(app, worker, options, log);
+    if (options.first) banner(app, worker, { ...options, pool: kind }, log);
     log("info", `${worker.hostname} ready.`);
     lines.release();
     const obey = (order: Order) => {
@@ -193,6 +243,7 @@ async function runPool(options: PoolOptions): Promise<void> {
     void parent.second.then(() => obey("cold"));
     await parent.say("ready");
     const how = await worker.ended;
+    await pool?.close();
     await app.close();
     await parent.say(how);
     // A task that was given up may still be running.
@@ -204,6 +255,22 @@ async function runPool(options: PoolOptions): Promise<void> {
     if (dev) await parent.say({});
     process.exit(code);
   }
+}
+
+/** A process of a pool. */
+async function runPlaceChild(setup: PlaceSetup): Promise<void> {
+  belong();
+  const held: PlaceOrder[] = [];
+  let listener = (order: PlaceOrder): void => void held.push(order);
+  process.on("message", (order: PlaceOrder) => listener(order));
+  const line: Line = {
+    say: (report) => void process.send?.(report),
+    hear(next) {
+      listener = next;
+      for (const order of held.splice(0)) next(order);
+    },
+  };
+  await runPlace(setup, line, true);
 }
 
 /** The process that runs one task, which has killed others. */
@@ -298,6 +365,7 @@ interface BannerFacts {
   readonly logFormat: LogFormat;
   readonly loglevel: LogLevel;
   readonly app: string;
+  readonly pool: WorkerPool;
 }
 
 function banner(app: Lovage, worker: PollingWorker, options: BannerFacts, log: Log): void {
@@ -314,6 +382,7 @@ function banner(app: Lovage, worker: PollingWorker, options: BannerFacts, log: L
       broker,
       results,
       concurrency: worker.concurrency,
+      pool: options.pool,
       queues: queues.map(({ name, exchange, routingKey }) => ({ name, exchange, routingKey })),
       tasks,
     });
@@ -329,7 +398,7 @@ function banner(app: Lovage, worker: PollingWorker, options: BannerFacts, log: L
       `${left}.> app:         ${app.name} (${options.app})`,
       `${left}.> broker:      ${broker}`,
       `${left}.> results:     ${results}`,
-      `${left}.> concurrency: ${worker.concurrency}`,
+      `${left}.> concurrency: ${worker.concurrency} (${options.pool})`,
       " -------------- [queues]",
       ...queues.map(
         ({ name, exchange, routingKey }) =>

@@ -59,6 +59,9 @@ export interface QueueInput {
 /** Of what functions write metrics: of each queue, of each task of it too, or of nothing. */
 export type MetricsChoice = "queue" | "task" | false;
 
+/** Where a worker runs tasks. */
+export type WorkerPool = "async" | "processes" | "threads" | "solo";
+
 /** Where a queue is worked on. */
 export type QueueWorker = "function" | "container" | "none";
 
@@ -230,7 +233,12 @@ export interface ConfigInput extends AcceptedInput {
   readonly beatSchedule?: Readonly<Record<string, BeatEntry>>;
   /** ARN of the beat function, for entries put at run time on AWS. `LOVAGE_BEAT_FUNCTION` overrides it. */
   readonly beatFunction?: string;
-  /** Tasks that one worker process runs at a time. Default, also `"auto"`: the number of CPUs. */
+  /**
+   * Where `lovage worker` runs tasks: `"async"`, in one event loop; `"processes"` (also Celery's `"prefork"`) or `"threads"`, each in one
+   * of its own; `"solo"`, one at a time. `"gevent"` and `"eventlet"` are `"async"`. Default `"async"`.
+   */
+  readonly workerPool?: WorkerPool | "prefork" | "gevent" | "eventlet";
+  /** Tasks that a worker runs at a time: in one process, or in so many processes or threads. Default, also `"auto"`: the number of CPUs. */
   readonly workerConcurrency?: number | "auto";
   /** Messages that a worker takes ahead, times its concurrency; 1 to 1,000. Default 4. */
   readonly workerPrefetchMultiplier?: number;
@@ -240,6 +248,8 @@ export interface ConfigInput extends AcceptedInput {
   readonly include?: readonly string[] | string;
   /** Tasks after which a worker's process makes room for a fresh one. Default: no limit. */
   readonly workerMaxTasksPerChild?: number;
+  /** KiB of memory, beyond which a process that runs tasks makes room for a fresh one, once no task runs in it. Default: no limit. */
+  readonly workerMaxMemoryPerChild?: number;
   /** Seconds that a worker which is told to stop gives to what runs, before `signal`s abort and it is handed back. 0: without end. Default 20. */
   readonly workerSoftShutdownTimeout?: number;
 }
@@ -298,12 +308,15 @@ export interface Config {
   readonly maxDeliveries: number;
   readonly beatSchedule: Readonly<Record<string, BeatEntry>>;
   readonly beatFunction: string | undefined;
+  readonly workerPool: WorkerPool;
   /** `undefined`: the number of CPUs, which the worker asks for. */
   readonly workerConcurrency: number | undefined;
   readonly workerPrefetchMultiplier: number;
   readonly imports: readonly string[];
   readonly include: readonly string[];
   readonly workerMaxTasksPerChild: number | undefined;
+  /** KiB. */
+  readonly workerMaxMemoryPerChild: number | undefined;
   /** Seconds that a worker which is told to stop gives to what runs, before `signal`s abort. 0: without end. Default 20. */
   readonly workerSoftShutdownTimeout: number;
 }

@@ -17,6 +17,7 @@ import {
   serializers,
   timezone,
   url,
+  workerPool,
 } from "./values.ts";
 import { isBackendScheme, isBrokerScheme } from "../open.ts";
 import { boolean, integer, name, names, type Parse, seconds, text } from "../parse.ts";
@@ -246,6 +247,11 @@ export const LIVE: { readonly [K in keyof ParsedConfig]: LiveSetting<ParsedConfi
     default: undefined,
     parse: name,
   },
+  workerPool: {
+    celery: true,
+    default: "async",
+    parse: workerPool,
+  },
   workerConcurrency: {
     celery: true,
     default: undefined,
@@ -263,6 +269,11 @@ export const LIVE: { readonly [K in keyof ParsedConfig]: LiveSetting<ParsedConfi
   },
   include: { celery: true, default: Object.freeze([]), parse: names },
   workerMaxTasksPerChild: {
+    celery: true,
+    default: undefined,
+    parse: integer(1),
+  },
+  workerMaxMemoryPerChild: {
     celery: true,
     default: undefined,
     parse: integer(1),

@@ -29,7 +29,8 @@ const NO_SUCH_BACKEND =
 const NO_EVENTS = "workers send no events; the journal has what happened (app.journal, lovage events)";
 const NO_REMOTE_CONTROL =
   "SQS has no broadcast: app.control and lovage control steer by rows that workers read, without a setting";
-const NO_POOL = "tasks run in the event loop of the worker's process; set workerConcurrency";
+const NO_POOL =
+  "a pool has as many places as workerConcurrency says, which are started and replaced by themselves; set workerPool and workerConcurrency";
 const NO_CONNECTION =
   "no connection is kept open: SQLite and memory are in the process itself, and AWS is reached over HTTPS by its SDK, which pools, times out and repeats requests (AWS_MAX_ATTEMPTS, AWS_RETRY_MODE)";
 const NO_BROKER_PARTS = "everything about the broker stands in brokerUrl";
@@ -202,11 +203,7 @@ export const FIXED = {
     instead: NO_LOGGING,
   },
   ...group("worker", ["LogColor", "LogDatefmt", "LogFormat", "TaskLogDatefmt", "TaskLogFormat"], NO_LOGGING),
-  ...group(
-    "worker",
-    ["Pool", "PoolPutlocks", "PoolRestarts", "PoolStartMethod", "ProcAliveTimeout", "Autoscaler"],
-    NO_POOL,
-  ),
+  ...group("worker", ["PoolPutlocks", "PoolRestarts", "PoolStartMethod", "ProcAliveTimeout", "Autoscaler"], NO_POOL),
   workerAgent: { accepts: [], instead: "the worker is not made of replaceable parts" },
   workerConsumer: {
     accepts: [],
@@ -225,10 +222,6 @@ export const FIXED = {
     old: "CELERYD_WORKER_LOST_WAIT",
     accepts: [],
     instead: "a dead worker is noticed when its lease ends (brokerTransportOptions.visibilityTimeout)",
-  },
-  workerMaxMemoryPerChild: {
-    accepts: [],
-    instead: "set workerMaxTasksPerChild, Node's --max-old-space-size, or the queue's memorySize on AWS",
   },
   workerDisablePrefetch: { accepts: [], instead: "set workerPrefetchMultiplier: 1" },
   workerEnablePrefetchCountReduction: {

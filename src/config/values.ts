@@ -10,6 +10,7 @@ import type {
   PublishRetryPolicy,
   ParsedQueue,
   MetricsChoice,
+  WorkerPool,
   QueueWorker,
   ResultBackendTransportOptions,
   TaskAnnotations,
@@ -112,6 +113,21 @@ export const compression: Parse<Compression> = (value, at) => {
 
 export const metrics: Parse<MetricsChoice> = (value, at) =>
   value === "queue" || value === "task" || value === false ? value : fail(at, '"queue", "task" or false', value);
+
+/** As Celery has it: names that mean the same here. */
+const POOLS: Readonly<Record<string, WorkerPool>> = {
+  async: "async",
+  processes: "processes",
+  threads: "threads",
+  solo: "solo",
+  prefork: "processes",
+  gevent: "async",
+  eventlet: "async",
+};
+
+export const workerPool: Parse<WorkerPool> = (value, at) =>
+  (typeof value === "string" && Object.hasOwn(POOLS, value) ? POOLS[value] : undefined) ??
+  fail(at, `one of ${Object.keys(POOLS).join(", ")}`, value);
 
 export const timezone: Parse<string> = (value, at) => checkZone(name(value, at), at);
 

@@ -10,6 +10,7 @@ import type { Orders, TaskInHand } from "../control/rows.ts";
 import { peekEnvelope } from "../protocol/envelope.ts";
 import type { Command } from "../results/record.ts";
 import { checkQueueName } from "../brokers/queue-name.ts";
+import type { Config } from "../config/config.ts";
 import { ImproperlyConfigured, OperationalError, QueueNotFound } from "../errors.ts";
 import { shareTurn } from "../turn.ts";
 import type { Unit } from "../unit.ts";
@@ -18,8 +19,10 @@ import { monotonic } from "./holding.ts";
 import { type Log, silent } from "./log.ts";
 import { LEAVE } from "./disposition.ts";
 import { reportFault, watchFaults } from "./faults.ts";
-import { batchOf, largestBatch } from "../tasks/batch.ts";
-import { nameOf } from "./report.ts";
+import { watchBlocking } from "./blocked.ts";
+import { type BatchOptions, batchOf, largestBatch } from "../tasks/batch.ts";
+import { isLarge, type PlacedEnd, type PlacedRun, type Postrun } from "./place.ts";
+import { type Named, nameOf } from "./report.ts";
 import { type Presence, startPresence } from "./presence.ts";
 import { startProtection } from "./protection.ts";
 import { createWorker, type Disposition, LONG_RUN_MS, type Run } from "./worker.ts";
@@ -57,13 +60,52 @@ export type ApartEnd =
   /** `undefined`: before it had claimed the task, or after its outcome. */
   | { readonly type: "died"; readonly claim: Run["claim"] };
 
+/** Where tasks are run in places of their own, so many as the worker's concurrency: processes or threads. */
+export interface Pool {
+  /** What each is called, in words: `process` or `thread`. */
+  readonly kind: string;
+  /**
+   * Runs a delivery in the next place that is free. Calls of one batch come to the same place.
+   *
+   * @param batch Its task gathers calls.
+   */
+  run(id: number, delivery: Delivery, watch: PlaceWatch, batch?: Batch): Promise<PoolEnd>;
+  /** Tells the place where it runs that its `signal` is to abort. */
+  tell(id: number, what: "terminate" | "abort"): void;
+  /** Ends the place where it runs, now. */
+  kill(id: number): void;
+}
+
+/** The calls of a task that come to one place. */
+export interface Batch extends BatchOptions {
+  readonly task: string;
+}
+
+/** Is told of a run in a place. */
+export interface PlaceWatch {
+  began(run: PlacedRun): void;
+  held(deadline: number, overrun: Awaited<ReturnType<Run["overrun"]>>): void;
+}
+
+export type PoolEnd =
+  | PlacedEnd
+  /** Its place died of it, or was killed by {@link Pool.kill}. */
+  | { readonly type: "died" | "killed"; readonly claim: Run["claim"] };
+
 /** Is told of what goes on in a worker. */
 export interface PollWatch {
   /** So many messages of a queue were fetched. */
   received(queue: string, count: number): void;
   /** A run is begun. */
-  began(run: Run): void;
+  began(run: RunInHand): void;
+  /** An attempt ended. */
+  ended(attempt: Postrun): void;
 }
+
+/** What the poller knows of a run, wherever it runs. */
+type RunInHand = Pick<Run, "delivery" | "claim" | "noteRunning" | "terminate" | "abort" | "release"> & {
+  readonly message: PlacedRun["message"];
+};
 
 /** Whether a worker takes what is to be done. */
 export interface Readiness {
@@ -141,6 +183,7 @@ export async function startPoller(
   app: Lovage,
   options: PollOptions & {
     readonly apart?: Apart;
+    readonly pool?: Pool | undefined;
     readonly only?: Delivery;
     readonly leadsGroup?: boolean;
     readonly claimed?: (run: Run) => void;
@@ -149,10 +192,11 @@ export async function startPoller(
 ): Promise<PollingWorker> {
   const { engine } = app;
   const { config, clock } = engine;
+  const { pool } = options;
   const log = options.log ?? silent;
   const hostname = options.hostname ?? `celery@${machineName()}`;
   const queues = chooseQueues(app, options.queues);
-  const concurrency = checkConcurrency(options.concurrency ?? config.workerConcurrency ?? availableParallelism());
+  const concurrency = checkConcurrency(options.concurrency ?? concurrencyOf(config));
   const visibility = config.brokerTransportOptions.visibilityTimeout * 1000;
   const broker: Broker = await engine.broker();
   await engine.backend();
@@ -161,11 +205,17 @@ export async function startPoller(
 
   const worker = createWorker(app, { hostname, log, lease: () => clock.now() + visibility, pid: process.pid });
   const stopping = new AbortController();
-  const running = new Map<number, Run>();
+  const running = new Map<number, RunInHand>();
   /** So many calls that are gathered for a batch take no place from what runs. */
   const mostGathered = largestBatch(app.tasks);
   let gathered = 0;
   const prefetch = isOneStore ? concurrency : concurrency * config.workerPrefetchMultiplier;
+  if (options.watch !== undefined && pool === undefined) {
+    const { watch } = options;
+    app.on("taskPostrun", ({ task, request: { queue }, state, runtime }) =>
+      watch.ended({ task, queue, state, runtime }),
+    );
+  }
   const { promise: ended, resolve: end } = Promise.withResolvers<"stopped" | "recycle" | "shutdown">();
   // A heartbeat that dies at once stops a worker that has not begun.
   let fetching: Promise<unknown> = Promise.resolve();
@@ -173,7 +223,8 @@ export async function startPoller(
   const heartbeat = startHeartbeat({
     config: { ...config, ...engine.urls },
     visibility,
-    ownsProcess: options.ownsProcess ?? false,
+    // What runs in a place is not ended with this process.
+    ownsProcess: pool === undefined && (options.ownsProcess ?? false),
     leadsGroup: options.leadsGroup ?? false,
     dead: (error) => {
       log(
@@ -189,10 +240,15 @@ export async function startPoller(
       const run = running.get(id);
       // It ended while the beat was under way.
       if (run === undefined) return;
-      if (finding === "terminate") run.terminate();
-      else if (finding === "overrun")
-        log("error", `${nameOf(run.message)} blocks this process beyond its time limit, and cannot be stopped`);
-      else if (!lost.has(id)) {
+      if (finding === "terminate") {
+        run.terminate();
+        if (pool !== undefined) void endTerminated(pool, id);
+      } else if (finding === "overrun") {
+        const what = pool === undefined ? "this process" : `its ${pool.kind}`;
+        const end = pool === undefined ? "and cannot be stopped" : "which is ended";
+        log("error", `${nameOf(run.message)} blocks ${what} beyond its time limit, ${end}`);
+        pool?.kill(id);
+      } else if (!lost.has(id)) {
         lost.add(id);
         log("warning", `Task ${nameOf(run.message)} was taken over by another worker`);
       }
@@ -216,6 +272,8 @@ export async function startPoller(
   let absent = async (): Promise<void> => {};
   /** Queues of which nothing is begun. */
   let paused: ReadonlySet<string> = new Set();
+  /** In places nothing else is blocked. */
+  const blocking = pool === undefined && options.only === undefined ? watchBlocking(log) : undefined;
   /** When each run began. */
   const began = new Map<number, number>();
 
@@ -223,6 +281,8 @@ export async function startPoller(
   const waiting: Delivery[] = [];
   /** Runs that another worker has taken over, by their id. */
   const lost = new Set<number>();
+  /** Runs in places that were told to end, as they were revoked. */
+  const terminated = new Set<number>();
   /** Workers died of these, and there is no process of their own for them: each runs when nothing else does. */
   const suspects: Delivery[] = [];
   const ids = new Map<Delivery, number>();
@@ -399,6 +459,10 @@ export async function startPoller(
       const isTaken = unit === undefined || (await isCommitted(unit));
       return isTaken ? runApart(apart, delivery) : LEAVE;
     }
+    if (pool !== undefined) {
+      const isTaken = unit === undefined || (await isCommitted(unit));
+      return isTaken ? runPlaced(pool, delivery) : LEAVE;
+    }
     const admission = await worker.admit(delivery, unit);
     if (!("run" in admission)) return admission.disposition;
     const { run } = admission;
@@ -407,9 +471,18 @@ export async function startPoller(
     if (stopping.signal.aborted && only === undefined) return giveBack(run);
     if (!run.suspect || run.decided || only !== undefined || alone) return execute(ids.get(delivery) as number, run);
     // If this process dies, it did not die of this one.
-    const back = await giveBack(run);
+    return setApart(delivery, run, await giveBack(run));
+  }
+
+  /** What workers died of runs in a process of its own, or else waits until it can be alone: `undefined`. */
+  async function setApart(
+    delivery: Delivery,
+    { message, deaths }: { readonly message: Named; readonly deaths: number },
+    back: Disposition,
+  ): Promise<Disposition | undefined> {
+    const { apart } = options;
     const how = apart === undefined ? "alone, when nothing else runs here" : "in a process of its own";
-    log("warning", `Task ${nameOf(run.message)} is to run ${how}: ${run.deaths} of its workers died while they ran it`);
+    log("warning", `Task ${nameOf(message)} is to run ${how}: ${deaths} of its workers died while they ran it`);
     if (apart !== undefined) return runApart(apart, delivery);
     if (stopping.signal.aborted) return back;
     suspects.push(delivery);
@@ -439,9 +512,14 @@ export async function startPoller(
       unread.delete(delivery.messageId);
       return LEAVE;
     }
-    if (end.type === "stopped") return HAND_BACK;
-    if (end.claim !== undefined) {
-      const died: Command = { type: "release", ...end.claim, now: clock.now(), died: true };
+    return end.type === "stopped" ? HAND_BACK : afterDeath(delivery, end.claim);
+  }
+
+  /** Writes a death down, where the run had a claim that the process did not give up. */
+  async function afterDeath(delivery: Delivery, claim: Run["claim"]): Promise<Disposition> {
+    if (claim !== undefined) {
+      const { key, owner } = claim;
+      const died: Command = { type: "release", key, owner, now: clock.now(), died: true };
       const [told] = await (await engine.backend()).apply([died]).catch((error: unknown) => [error as Error]);
       // Without that the lease ends by itself, and is counted then.
       if (told instanceof Error) log("warning", `A death could not be written down: ${told.message}`);
@@ -463,20 +541,108 @@ export async function startPoller(
     settleDown();
   }
 
-  async function execute(id: number, run: Run): Promise<Disposition> {
-    const task = engine.task(run.message.task);
-    let isGathered = gathered < mostGathered && task !== undefined && batchOf(task) !== undefined;
-    const ungather = () => {
-      if (isGathered) gathered--;
-      isGathered = false;
-    };
+  const batchIn = (name: string | undefined) => {
+    const task = mostGathered === 0 || name === undefined ? undefined : engine.task(name);
+    return task === undefined ? undefined : batchOf(task);
+  };
+
+  /** A call that is gathered for a batch takes no place from what runs, until what this returns is called. */
+  function gather(isBatch: boolean): () => void {
+    let isGathered = isBatch && gathered < mostGathered;
     if (isGathered) {
       gathered++;
       pump();
       unblock();
     }
+    return () => {
+      if (isGathered) gathered--;
+      isGathered = false;
+    };
+  }
+
+  /** `undefined`: it waits until it can be alone. */
+  async function runPlaced(pool: Pool, delivery: Delivery): Promise<Disposition | undefined> {
+    if (stopping.signal.aborted) return HAND_BACK;
+    const id = ids.get(delivery) as number;
+    const task = mostGathered === 0 ? undefined : peekEnvelope(delivery.body).task;
+    const batch = batchIn(task);
+    const ungather = gather(batch !== undefined);
+    let isReleased = false;
+    const watch: PlaceWatch = {
+      began({ claim, message, waiting }) {
+        const run: RunInHand = {
+          delivery,
+          claim,
+          message,
+          // Its place does so.
+          noteRunning: async () => {},
+          terminate: () => pool.tell(id, "terminate"),
+          abort: () => pool.tell(id, "abort"),
+          async release() {
+            isReleased = true;
+            pool.kill(id);
+            if (claim === undefined) return HAND_BACK;
+            const { key, owner } = claim;
+            const free: Command = { type: "release", key, owner, now: clock.now(), result: waiting };
+            for (const outcome of await (await engine.backend()).apply([free]))
+              if (outcome instanceof Error) throw outcome;
+            return HAND_BACK;
+          },
+        };
+        running.set(id, run);
+        began.set(id, clock.now());
+        options.watch?.began(run);
+        hold(id, run, Number.POSITIVE_INFINITY);
+      },
+      held(deadline, overrun) {
+        const run = running.get(id);
+        if (run !== undefined) hold(id, run, deadline, overrun);
+      },
+    };
+    const end = await pool.run(id, delivery, watch, batch && { ...batch, task: task as string });
+    const run = running.get(id);
+    ungather();
+    leaveHand(id);
+    switch (end.type) {
+      case "ended":
+        unread.delete(delivery.messageId);
+        return end.disposition;
+      case "suspect":
+        return setApart(delivery, end, HAND_BACK);
+      case "died":
+        return afterDeath(delivery, end.claim);
+      case "killed":
+        return run === undefined || isReleased ? LEAVE : run.release();
+      default:
+        return end satisfies never;
+    }
+  }
+
+  /** A task that its `signal` does not end is ended with its place. */
+  async function endTerminated(pool: Pool, id: number): Promise<void> {
+    if (terminated.has(id)) return;
+    terminated.add(id);
+    await clock.sleep(ABORTED_MS, over.signal);
+    const run = running.get(id);
+    if (run === undefined) return;
+    log("warning", `Task ${nameOf(run.message)} is revoked and does not end: its ${pool.kind} is ended`);
+    pool.kill(id);
+  }
+
+  function leaveHand(id: number): void {
+    blocking?.ended(id);
+    running.delete(id);
+    began.delete(id);
+    lost.delete(id);
+    terminated.delete(id);
+    begun++;
+  }
+
+  async function execute(id: number, run: Run): Promise<Disposition> {
+    const ungather = gather(batchIn(run.message.task) !== undefined);
     running.set(id, run);
     began.set(id, clock.now());
+    blocking?.began(id, run.message);
     options.watch?.began(run);
     const { timeLimit: limit } = run;
     const overrun = limit === null ? undefined : await run.overrun(limit);
@@ -494,16 +660,18 @@ export async function startPoller(
       },
     );
     ungather();
-    running.delete(id);
-    began.delete(id);
-    lost.delete(id);
-    begun++;
-    if (abandoned || (config.workerMaxTasksPerChild !== undefined && begun >= config.workerMaxTasksPerChild))
-      makeRoom();
+    leaveHand(id);
+    const { workerMaxTasksPerChild: mostTasks, workerMaxMemoryPerChild: mostMemory } = config;
+    if (abandoned || (mostTasks !== undefined && begun >= mostTasks) || isLarge(mostMemory)) makeRoom();
     return disposition;
   }
 
-  function hold(id: number, run: Run, end: number, overrun?: Awaited<ReturnType<Run["overrun"]>>): void {
+  function hold(
+    id: number,
+    run: Pick<Run, "delivery" | "claim">,
+    end: number,
+    overrun?: Awaited<ReturnType<Run["overrun"]>>,
+  ): void {
     // A clock that is set must not end it.
     const deadline = end === Number.POSITIVE_INFINITY ? end : monotonic() + end - clock.now();
     heartbeat.hold({ id, delivery: slim(run.delivery), claim: run.claim, deadline, overrun });
@@ -637,6 +805,7 @@ export async function startPoller(
       over.abort("ended");
       if (isCold) await Promise.all(leaving);
       clearInterval(noting);
+      blocking?.stop();
       unprotect();
       // Others take it for gone soon enough, where that takes long.
       await Promise.race([Promise.all([absent(), worker.releaseLate()]), clock.sleep(COLD_MS)]);
@@ -840,7 +1009,14 @@ function chooseQueues(app: Lovage, wanted: readonly string[] | undefined): reado
   return [...new Set(wanted)];
 }
 
-function checkConcurrency(concurrency: number): number {
+/** Tasks at a time, where nothing else is said. */
+export const concurrencyOf = ({
+  workerPool,
+  workerConcurrency,
+}: Pick<Config, "workerPool" | "workerConcurrency">): number =>
+  workerPool === "solo" ? 1 : (workerConcurrency ?? availableParallelism());
+
+export function checkConcurrency(concurrency: number): number {
   if (Number.isInteger(concurrency) && concurrency >= 1 && concurrency <= 10_000) return concurrency;
   throw new ImproperlyConfigured("concurrency", `must be a whole number from 1 to 10000; given: ${concurrency}`);
 }

@@ -14,8 +14,11 @@ const REPR_LENGTH = 1024;
 /** A foreign id, or the name that a caller gives a call, has any length. */
 const NAME_LENGTH = 255;
 
+/** What a message is called in the log by. */
+export type Named = Pick<Message, "id" | "task" | "shadow">;
+
 /** `tasks.add[id]`, or the name that the caller gave it to be logged by. */
-export const nameOf = (message: Message): string =>
+export const nameOf = (message: Named): string =>
   `${clip(message.shadow ?? message.task, NAME_LENGTH)}[${clip(message.id, NAME_LENGTH)}]`;
 
 /** Facts that every line about a task carries. */

@@ -122,6 +122,8 @@ export interface Run {
   terminate(): void;
   /** The task's `signal` aborts, as its worker stops. Where it ends by throwing, {@link execute} hands it back. */
   abort(): void;
+  /** The row of its result, as it is where the task waits. */
+  waiting(): Promise<Payload>;
   /**
    * Gives it up without an outcome, and aborts it: another worker takes it at once, and no death is counted, unless `died`
    * says that this was one. What {@link execute} then says of its message is to leave it.
@@ -579,6 +581,7 @@ function prepare(context: WorkerContext, job: Job, claimed: Claimed | undefined)
     },
     terminate: () => stop.stop(terminated()),
     abort: () => stop.stop(new WorkerShutdown()),
+    waiting: async () => waitingMeta(context, job),
     async release(died) {
       isReleased = true;
       stop.stop(new WorkerShutdown());

@@ -4,13 +4,15 @@ import { appendFileSync, readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Lovage, Reject } from "lovage";
 
-const { RUNS = "", VISIBILITY = "1" } = process.env;
+const { RUNS = "", VISIBILITY = "1", MAX_TASKS, MAX_MEMORY } = process.env;
 const note = (...words: unknown[]) => appendFileSync(RUNS, `${[process.pid, ...words].join(" ")}\n`);
 
 export const app = new Lovage("cli", {
   taskQueues: { celery: {}, media: { exchange: "files", routingKey: "media" } },
   taskRoutes: { "cli.media": "media" },
   brokerTransportOptions: { visibilityTimeout: Number(VISIBILITY) },
+  ...(MAX_TASKS !== undefined && { workerMaxTasksPerChild: Number(MAX_TASKS) }),
+  ...(MAX_MEMORY !== undefined && { workerMaxMemoryPerChild: Number(MAX_MEMORY) }),
   beatSchedule: { tick: { task: "cli.note", schedule: 0.5, args: ["tick"] } },
 });
 
@@ -133,4 +135,14 @@ app.task("cli.kill", (times = Number.POSITIVE_INFINITY) => {
   }
   note("kill");
   process.kill(process.pid, "SIGKILL");
+});
+/** Holds a byte for each that it is asked for, for as long as its process or its thread lives. */
+const held: Uint8Array[] = [];
+app.task("cli.hold", (bytes: number) => {
+  held.push(new Uint8Array(bytes).fill(1));
+  return note("hold");
+});
+app.batchTask("cli.together", { size: 3, wait: 5 }, (calls) => {
+  note("together", calls.length);
+  return calls.map(() => calls.length);
 });

@@ -70,11 +70,12 @@ describe("names", () => {
   });
 
   it("refuse a setting without a meaning by the name it was given", () => {
-    expect(failure({ CELERYD_POOL: "gevent" })).toMatch(
-      /^CELERYD_POOL: has no meaning here: tasks run in the event loop/,
+    expect(failure({ CELERYD_POOL_RESTARTS: true })).toMatch(
+      /^CELERYD_POOL_RESTARTS: has no meaning here: a pool has as many places/,
     );
     expect(failure({ task_acks_late: false })).toMatch(/^task_acks_late: is always true here/);
-    expect(configFromObject({ CELERY_ACKS_LATE: true, CELERYD_POOL: null })).toEqual({});
+    expect(configFromObject({ CELERY_ACKS_LATE: true, CELERYD_POOL_RESTARTS: null })).toEqual({});
+    expect(configFromObject({ CELERYD_POOL: "gevent" })).toEqual({ workerPool: "gevent" });
   });
 
   it("have CELERY_ENABLE_UTC, which Celery's documentation names though Celery reads ENABLE_UTC", () => {

@@ -71,11 +71,13 @@ describe("defaults", () => {
       taskAnnotations: {},
       maxDeliveries: 3,
       beatSchedule: {},
+      workerPool: "async",
       workerConcurrency: undefined,
       workerPrefetchMultiplier: 4,
       imports: [],
       include: [],
       workerMaxTasksPerChild: undefined,
+      workerMaxMemoryPerChild: undefined,
       workerSoftShutdownTimeout: 20,
     });
   });
@@ -181,8 +183,8 @@ describe("names", () => {
     expect(failure({ taskAcksLate: false })).toMatch(
       /^taskAcksLate: is always true here, and false was given: a message is acknowledged after/,
     );
-    expect(() => refuse("workerPool", "gevent", "CELERYD_POOL")).toThrow(
-      "CELERYD_POOL: has no meaning here: tasks run in the event loop of the worker's process; set workerConcurrency",
+    expect(() => refuse("workerPoolRestarts", true, "CELERYD_POOL_RESTARTS")).toThrow(
+      "CELERYD_POOL_RESTARTS: has no meaning here: a pool has as many places as workerConcurrency says",
     );
   });
 });
@@ -290,6 +292,11 @@ describe("values", () => {
 
   it("takes the number of CPUs for auto", () => {
     expect(resolveConfig({ workerConcurrency: "auto" }).workerConcurrency).toBeUndefined();
+    expect(
+      (["prefork", "processes", "threads", "gevent", "eventlet", "solo"] as const).map(
+        (workerPool) => resolveConfig({ workerPool }).workerPool,
+      ),
+    ).toEqual(["processes", "processes", "threads", "async", "async", "solo"]);
   });
 
   it("merges lists of annotations, the first that knows a task deciding", () => {
@@ -383,8 +390,8 @@ describe("types", () => {
   it("refuse what is refused at run time", () => {
     // @ts-expect-error Tasks are acknowledged late, always.
     expect(() => resolveConfig({ taskAcksLate: false })).toThrow(ImproperlyConfigured);
-    // @ts-expect-error There is no pool.
-    expect(() => resolveConfig({ workerPool: "prefork" })).toThrow(ImproperlyConfigured);
+    // @ts-expect-error There is no such pool.
+    expect(() => resolveConfig({ workerPool: "custom" })).toThrow(ImproperlyConfigured);
     expect(resolveConfig({ taskAcksLate: true, enableUtc: true, taskProtocol: 2 }).maxDeliveries).toBe(3);
   });
 });

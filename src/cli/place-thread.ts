@@ -1,0 +1,14 @@
+/** The thread that is a place of a pool. */
+import { parentPort, workerData } from "node:worker_threads";
+import type { PlaceOrder } from "../workers/place.ts";
+import { type PlaceSetup, runPlace } from "./place.ts";
+
+await runPlace(
+  workerData as PlaceSetup,
+  {
+    say: (report) => parentPort?.postMessage(report),
+    // The port keeps what comes until somebody listens.
+    hear: (listener) => parentPort?.on("message", (order: PlaceOrder) => listener(order)),
+  },
+  false,
+);

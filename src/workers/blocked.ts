@@ -1,0 +1,71 @@
+/**
+ * Names the task that blocks the event loop in which others run too: nothing else turns meanwhile. Who it was is told
+ * afterwards, as nobody can look while it lasts.
+ */
+import type { Log } from "./log.ts";
+import { type Named, nameOf } from "./report.ts";
+
+/** It is looked so often, in milliseconds, whether the loop turns … */
+const LOOK_MS = 500;
+/** … and said where it has not for so long. */
+const BLOCKED_MS = 1_000;
+/** So many tasks are named where it may have been each of them. */
+const MOST_NAMED = 5;
+
+const REMEDY =
+  "so no other task, and nothing else, went on. Run tasks that compute by `lovage worker --pool processes`, where each has a process of its own, or have them await now and then";
+
+export interface Blocking {
+  began(id: number, message: Named): void;
+  ended(id: number): void;
+  /** Looks whether the loop has turned. To be called every {@link LOOK_MS}. */
+  look(): void;
+}
+
+export function createBlocking(log: Log, now: () => number): Blocking {
+  let last = now();
+  /** Those that run, and since the last look those that began and ended. */
+  const running = new Map<number, Named>();
+  const turned = new Map<number, Named>();
+  /** Tasks, by name, that were told of. */
+  const told = new Set<string>();
+
+  function suspects(): readonly Named[] {
+    const all = new Map([...running, ...turned]);
+    // What began or ended while nothing turned is more likely than what waited through it.
+    return [...(turned.size > 0 ? turned : all).values()];
+  }
+
+  function look(): void {
+    const time = now();
+    const blocked = time - last - LOOK_MS;
+    last = time;
+    const found = blocked >= BLOCKED_MS ? suspects().filter(({ task }) => !told.has(task)) : [];
+    turned.clear();
+    if (found.length === 0) return;
+    for (const { task } of found) told.add(task);
+    const names = found.slice(0, MOST_NAMED).map(nameOf);
+    const who = found.length === 1 ? `Task ${names[0]}` : `One of ${found.length} tasks (${names.join(", ")})`;
+    log("warning", `${who} blocked the event loop for ${(blocked / 1000).toFixed(1)} s, ${REMEDY}`);
+  }
+
+  return {
+    look,
+    began(id, message) {
+      running.set(id, message);
+      turned.set(id, message);
+    },
+    ended(id) {
+      const message = running.get(id);
+      running.delete(id);
+      if (message !== undefined) turned.set(id, message);
+    },
+  };
+}
+
+/** Looks until `stop` is called. */
+export function watchBlocking(log: Log): Blocking & { stop(): void } {
+  const blocking = createBlocking(log, () => performance.now());
+  const timer = setInterval(blocking.look, LOOK_MS).unref();
+  return { ...blocking, stop: () => clearInterval(timer) };
+}

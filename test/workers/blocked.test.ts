@@ -1,0 +1,67 @@
+/** Who is named where the event loop did not turn. */
+import { expect, test } from "vitest";
+import { createBlocking } from "../../src/workers/blocked.ts";
+import type { Named } from "../../src/workers/report.ts";
+
+const message = (task: string, id = "1"): Named => ({ task, id, shadow: null });
+
+/** A loop whose time is moved by hand. */
+function scene() {
+  const lines: string[] = [];
+  let time = 0;
+  const blocking = createBlocking(
+    (_, line) => lines.push(line),
+    () => time,
+  );
+  const look = (ms = 500) => {
+    time += ms;
+    blocking.look();
+  };
+  return { ...blocking, lines, look, said: () => lines.map((line) => /^(.*?) blocked/.exec(line)?.[1]) };
+}
+
+test("a loop that turns is nobody's fault, and an idle one that stood neither", () => {
+  const { look, began, lines } = scene();
+  look();
+  look(9_000);
+  began(1, message("tasks.slow"));
+  look();
+  look(1_400);
+  expect(lines).toEqual([]);
+});
+
+test("what blocks is named once, with how long and what to do", () => {
+  const { look, began, ended, lines } = scene();
+  began(1, message("tasks.crunch"));
+  look(3_500);
+  began(2, message("tasks.crunch", "2"));
+  ended(1);
+  look(3_500);
+  expect(lines).toEqual([
+    expect.stringMatching(/^Task tasks\.crunch\[1] blocked the event loop for 3\.0 s, .*--pool processes/),
+  ]);
+});
+
+test("what began or ended while nothing turned is named before what waited", () => {
+  const { look, began, ended, said } = scene();
+  began(1, message("tasks.waits"));
+  look();
+  began(2, message("tasks.crunch"));
+  look(2_500);
+  ended(2);
+  look();
+  began(3, message("tasks.late"));
+  look();
+  ended(3);
+  look(2_500);
+  expect(said()).toEqual(["Task tasks.crunch[1]", "Task tasks.late[1]"]);
+});
+
+test("where it may have been several, they are all named", () => {
+  const { look, began, said } = scene();
+  began(1, message("tasks.one"));
+  began(2, message("tasks.other"));
+  look();
+  look(2_000);
+  expect(said()).toEqual(["One of 2 tasks (tasks.one[1], tasks.other[1])"]);
+});
