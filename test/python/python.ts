@@ -12,7 +12,7 @@ const UNAVAILABLE = 69;
  * The Python of an environment with this Celery, made where there is none yet. `undefined` where the machine has no Python:
  * the file's tests are to be skipped, which is said aloud; in CI that is a failure.
  */
-export async function celeryPython(version: "5.7" | "5.4" | "traced"): Promise<string | undefined> {
+export async function celeryPython(version: "5.7" | "5.4" | "suite" | "traced"): Promise<string | undefined> {
   const script = spawn(join(import.meta.dirname, "celery.sh"), ["install", version], {
     stdio: ["ignore", "pipe", "pipe"],
   });
