@@ -57,9 +57,16 @@ const systemPlatform = (): Platform => ({
  * Celery's are of version 4; nobody reads anything out of either.
  */
 function newId(): string {
-  const time = Date.now().toString(16).padStart(12, "0");
-  return `${time.slice(0, 8)}-${time.slice(8)}-7${crypto.randomUUID().slice(15)}`;
+  const now = Date.now();
+  if (now !== begun.at) {
+    const time = now.toString(16).padStart(12, "0");
+    begun = { at: now, text: `${time.slice(0, 8)}-${time.slice(8)}-7` };
+  }
+  return begun.text + crypto.randomUUID().slice(15);
 }
+
+/** How the ids of the last millisecond begin: many are made in one. */
+let begun = { at: Number.NaN, text: "" };
 
 /** See `open.ts`: a function's bundle has nothing embedded. */
 declare const LOVAGE_BUNDLE: "aws";
@@ -247,34 +254,41 @@ export class Engine implements PublishHost {
 
   broker(): Promise<Broker> {
     const opened = this.#opened;
-    const wrap = this.#wrapBroker;
+    opened.broker ??= this.#openBroker(opened);
+    return opened.broker;
+  }
+
+  #openBroker(opened: Opened): Promise<Broker> {
     // How long a delay may be is decided here, see `pack`; a broker knows only what it is able to.
     const { maxDelay: _, ...options } = this.#config.brokerTransportOptions;
     const context = { now: this.clock.now, random: this.platform.random, options };
     const { taskQueues } = this.#config;
     const open = () => openBroker(this.urls.brokerUrl, context, taskQueues);
-    opened.broker ??= this.#named(open).then(wrap, (error: unknown) => {
+    return this.#named(open).then(this.#wrapBroker, (error: unknown) => {
       // A passing fault must not stick to the app for ever.
       opened.broker = undefined;
       throw error;
     });
-    return opened.broker;
   }
 
   backend(): Promise<Backend> {
     const opened = this.#opened;
+    opened.backend ??= this.#openBackend(opened);
+    return opened.backend;
+  }
+
+  #openBackend(opened: Opened): Promise<Backend> {
     const wrap = this.#wrapBackend;
     const { globalKeyprefix, ...options } = this.#config.resultBackendTransportOptions;
     const { now } = this.clock;
     const context = { now, random: this.platform.random, options, journal: this.#journalOptions(globalKeyprefix) };
-    opened.backend ??= this.#named(() => openBackend(this.urls.resultBackend, context)).then(
+    return this.#named(() => openBackend(this.urls.resultBackend, context)).then(
       (backend) => wrap(withKeyPrefix(backend, globalKeyprefix)),
       (error: unknown) => {
         opened.backend = undefined;
         throw error;
       },
     );
-    return opened.backend;
   }
 
   /** What keeps texts that are too large for their place; `undefined`: there is none, and they are refused. */

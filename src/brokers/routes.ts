@@ -102,9 +102,9 @@ export function createRouter(config: RoutingConfig): Router {
       break;
     }
     const { queue, exchange, routingKey, ...rest } = route;
-    const added = Object.fromEntries(
-      Object.entries(rest).filter(([option]) => (given[option] ?? undefined) === undefined),
-    );
+    const added: Record<string, unknown> = {};
+    for (const option of Object.keys(rest))
+      if ((given[option] ?? undefined) === undefined) added[option] = rest[option as keyof typeof rest];
     const target = given.queue ?? given.exchange ?? given.routingKey;
     return {
       ...options,

@@ -503,7 +503,9 @@ function deliveryInfo(value: unknown): Message["deliveryInfo"] {
 }
 
 function without(object: Fields, known: ReadonlySet<string>): Fields {
-  return Object.fromEntries(Object.entries(object).filter(([key, value]) => value !== undefined && !known.has(key)));
+  // Mostly there is nothing else.
+  const others = Object.keys(object).filter((key) => !known.has(key) && object[key] !== undefined);
+  return others.length === 0 ? {} : Object.fromEntries(others.map((key) => [key, object[key]]));
 }
 
 // ── what cannot be read ─────────────────────────────────────────────────────────────────────────────────────────────

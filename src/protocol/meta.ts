@@ -196,8 +196,8 @@ function toMeta(value: unknown): Meta {
   const stampedHeaders = Array.isArray(raw.stamped_headers)
     ? raw.stamped_headers.filter((name) => typeof name === "string")
     : undefined;
-  const stampNames = new Set<string>(stampedHeaders?.filter((name) => !KNOWN.has(name) && Object.hasOwn(raw, name)));
-  const extra = Object.entries(raw).filter(([key]) => !KNOWN.has(key) && !stampNames.has(key));
+  const stampNames = stampedHeaders?.filter((name) => !KNOWN.has(name) && Object.hasOwn(raw, name)) ?? [];
+  const extra = Object.keys(raw).filter((key) => !KNOWN.has(key) && !stampNames.includes(key));
   const extended: ExtendedMeta = defined({
     name: textOf(raw.name),
     args: Array.isArray(raw.args) ? raw.args : undefined,
@@ -206,7 +206,7 @@ function toMeta(value: unknown): Meta {
     retries: typeof raw.retries === "number" ? raw.retries : undefined,
     queue: textOf(raw.queue),
     stampedHeaders,
-    stamps: stampedHeaders && Object.fromEntries([...stampNames].map((name) => [name, raw[name]])),
+    stamps: stampedHeaders && Object.fromEntries(stampNames.map((name) => [name, raw[name]])),
   });
   return {
     status,
@@ -219,7 +219,7 @@ function toMeta(value: unknown): Meta {
       groupId: textOf(raw.group_id),
       parentId: textOf(raw.parent_id),
       extended: Object.keys(extended).length > 0 ? extended : undefined,
-      extra: extra.length > 0 ? Object.fromEntries(extra) : undefined,
+      extra: extra.length > 0 ? Object.fromEntries(extra.map((key) => [key, raw[key]])) : undefined,
     }),
   };
 }
@@ -227,7 +227,9 @@ function toMeta(value: unknown): Meta {
 const textOf = (value: unknown): string | undefined => (typeof value === "string" ? value : undefined);
 
 function defined<T extends object>(object: T): T {
-  return Object.fromEntries(Object.entries(object).filter(([, value]) => value !== undefined)) as T; // the same members but for absent ones
+  const present: Partial<T> = {};
+  for (const key of Object.keys(object) as (keyof T)[]) if (object[key] !== undefined) present[key] = object[key];
+  return present as T; // the same members but for absent ones
 }
 
 function readableTime(value: unknown): string | null {

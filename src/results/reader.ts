@@ -12,6 +12,7 @@ import {
   pendingMeta,
   type ResultTuple,
 } from "../protocol/meta.ts";
+import type { MaybePromise } from "../protocol/serializers.ts";
 import { formatTime, parseTime } from "../protocol/time.ts";
 import { holdsException, isPropagated, isReady, PENDING, RETRY, REVOKED } from "../states.ts";
 import { AsyncResult, type GetOptions, type StreamOptions, type WatchOptions } from "./async-result.ts";
@@ -109,7 +110,7 @@ export function createReader(context: ReaderContext): ResultReader {
   /** Until the next look at those that were passed over, in milliseconds. Short while tasks end. */
   let pace = FIRST_INTERVAL_MS;
 
-  async function toMeta(id: string, row: Row | undefined): Promise<Meta> {
+  function toMeta(id: string, row: Row | undefined): MaybePromise<Meta> {
     if (row === undefined || row.hidden === true) return pendingMeta(id);
     if (context.expires !== undefined && row.timestamp + context.expires <= clock.now() / 1000) return pendingMeta(id);
     return decodeMeta(row.result, context.codec);
@@ -223,22 +224,27 @@ export function createReader(context: ReaderContext): ResultReader {
     let found = 0;
     const rows = await backend.read(due.map((waiter) => taskKey(waiter.id)));
     const now = clock.now();
-    await Promise.all(
-      due.map(async (waiter, index) => {
-        try {
-          const meta = await toMeta(waiter.id, rows[index]);
-          waiter.state = meta.status;
-          if (isReady(meta.status)) {
-            found++;
-            return waiter.settle(meta);
-          }
-        } catch (error) {
-          return waiter.settle(undefined, error);
-        }
-        waiter.next = now + (waiter.fixed ?? waiter.interval);
-        waiter.interval = Math.min(LAST_INTERVAL_MS, waiter.interval * INTERVAL_GROWTH);
-      }),
-    );
+    const tell = (waiter: Waiter, meta: Meta) => {
+      waiter.state = meta.status;
+      if (isReady(meta.status)) {
+        found++;
+        return waiter.settle(meta);
+      }
+      waiter.next = now + (waiter.fixed ?? waiter.interval);
+      waiter.interval = Math.min(LAST_INTERVAL_MS, waiter.interval * INTERVAL_GROWTH);
+    };
+    const reading: Promise<void>[] = [];
+    due.forEach((waiter, index) => {
+      const fail = (error: unknown) => waiter.settle(undefined, error);
+      try {
+        const meta = toMeta(waiter.id, rows[index]);
+        if (meta instanceof Promise) reading.push(meta.then((read) => tell(waiter, read)).catch(fail));
+        else tell(waiter, meta);
+      } catch (error) {
+        fail(error);
+      }
+    });
+    await Promise.all(reading);
     return found;
   }
 
