@@ -178,7 +178,7 @@ test("what any command shows of workers, runs, failures, entries and queues is h
   }
 
   for (const { says, stdout } of following) {
-    await says(/shown\.fail[^]*forged/);
+    await says(/shown\.fail[\s\S]*forged/);
     expect(stdout().replace(HARM, "HARM")).toBe(stdout());
   }
   for (const command of ASKED) {
