@@ -53,8 +53,10 @@ const AT_FIRST = 0.2;
 /** How fast kills come is taken for this at first, in seconds; after so many it is known. */
 const SECONDS_A_KILL = 0.6;
 const STEADY_KILLS = 10;
-/** So long a process has been ready before it may be killed: one that dies at once is kept waiting by its supervisor. */
+/** A process may be killed so long after it has begun a task: one that dies at once is kept waiting by its supervisor … */
 const GROWN_MS = 1_100;
+/** … and where there is none for it so long after it was seen. */
+const IDLE_MS = 10_000;
 const PATIENCE_MS = 40 * 60_000;
 
 const here = import.meta.dirname;
@@ -97,7 +99,16 @@ export async function chaos(tasks: number, kills: number, seed: number): Promise
     );
     return { main, since: performance.now() };
   };
+  /** Since when each process is there, and since when it has had tasks. */
   const pools = new Map<number, number>();
+  const working = new Map<number, number>();
+  /** The processes that have begun a task. */
+  const begun = () =>
+    new Set(
+      readFileSync(runs, "utf8")
+        .split("\n")
+        .map((line) => Number.parseInt(line, 10)),
+    );
   const killed = new Set<number>();
   const victims: Record<Victim, number> = { main: 0, pool: 0, both: 0, deploy: 0 };
   const orphans: number[] = [];
@@ -105,15 +116,16 @@ export async function chaos(tasks: number, kills: number, seed: number): Promise
 
   try {
     let sent = 0;
-    /** Accepts tasks until there are so many: some come while workers die. */
-    const sendUntil = async (count: number) => {
+    /** Accepts tasks until there is such a share of them: some come while workers die. */
+    const sendUntil = async (share: number) => {
+      const count = Math.floor(tasks * share);
       while (sent < count) {
         const from = sent;
-        sent = Math.min(Math.floor(count), from + 500);
+        sent = Math.min(count, from + 500);
         await Promise.all(Array.from({ length: sent - from }, (_, at) => send(app, from + at)));
       }
     };
-    await sendUntil(tasks * AT_FIRST);
+    await sendUntil(AT_FIRST);
 
     const broker = await app.engine.broker();
     const waiting = async () => {
@@ -124,7 +136,7 @@ export async function chaos(tasks: number, kills: number, seed: number): Promise
     while (struck < kills || sent < tasks || (await waiting()) > 0) {
       if (performance.now() - began > PATIENCE_MS) break;
       await sleep(20 + random() * 200);
-      await sendUntil(tasks * (AT_FIRST + (1 - AT_FIRST) * Math.min(1, struck / Math.max(1, kills))));
+      await sendUntil(AT_FIRST + (1 - AT_FIRST) * Math.min(1, struck / Math.max(1, kills)));
       // One whose tasks' process was killed before it was ready for the first time gives up: whoever runs it starts it again.
       for (const [index, { main }] of keepers.entries()) if (main.exitCode !== null) keepers[index] = start();
       if (struck >= kills) continue;
@@ -134,7 +146,9 @@ export async function chaos(tasks: number, kills: number, seed: number): Promise
       const now = performance.now();
       if (pool === undefined) continue;
       if (!pools.has(pool)) pools.set(pool, now);
-      if (now - (pools.get(pool) ?? now) < GROWN_MS) continue;
+      if (!working.has(pool) && begun().has(pool)) working.set(pool, now);
+      const since = working.get(pool);
+      if (since === undefined ? now - (pools.get(pool) ?? now) < IDLE_MS : now - since < GROWN_MS) continue;
       struck++;
       killed.add(pool);
       const draw = random();
