@@ -17,7 +17,7 @@ export type {
   ShownLetter,
 } from "./control/control.ts";
 export type { FunctionNumbers } from "./brokers/operator.ts";
-export type { ByWorker, FunctionState, Inspect, InspectQueues, QueueState, WaitingTask } from "./control/inspect.ts";
+export type { ByWorker, FunctionState, Inspect, InspectNumbers, QueueState, WaitingTask } from "./control/inspect.ts";
 export type { Order, TaskInHand, WorkerInfo } from "./control/rows.ts";
 export type { Platform } from "./engine.ts";
 export type {

@@ -16,7 +16,7 @@ import type {
   RetryFailed,
   ShownLetter,
 } from "../control/control.ts";
-import type { ByWorker, Inspect, QueueState } from "../control/inspect.ts";
+import type { ByWorker, FunctionState, Inspect, QueueState } from "../control/inspect.ts";
 import type { TaskInHand, WorkerInfo } from "../control/rows.ts";
 import { noteAction } from "../control/who.ts";
 import { ImproperlyConfigured, LovageError } from "../errors.ts";
@@ -54,6 +54,8 @@ export interface ComingSlot {
 export interface Overview {
   readonly queues: Part<readonly QueueState[]>;
   readonly workers: Part<readonly WorkerInfo[]>;
+  /** Of Lambda, where the broker is SQS. */
+  readonly functions: Part<readonly FunctionState[]>;
   /** What runs, by worker. */
   readonly active: Part<ByWorker<readonly TaskInHand[]>>;
   readonly coming: Part<readonly ComingSlot[]>;
@@ -250,6 +252,8 @@ export function createData(app: Lovage, options: DataOptions = {}) {
   const isPaced = options.refresh === undefined && !isLocal(app);
   const queues = keep(readQueues, isPaced ? Math.max(1, (SECONDS_A_QUEUE * queueCount) / refresh) : 1);
   const workers = keep(async () => Object.values(await control.inspect().stats()));
+  // That there are functions, and whether they are given messages, costs nothing; CloudWatch's numbers of them do.
+  const functions = keep(() => control.inspect().functions({ cloudWatch: !isPaced }), isPaced ? 5 : 1);
   // What functions run is in the last minutes of the journal, which are read again.
   const active = keep(() => control.inspect().active(), isPaced ? 5 : 1);
   // Rules of EventBridge change seldom, and each is a request.
@@ -266,7 +270,7 @@ export function createData(app: Lovage, options: DataOptions = {}) {
   ) as unknown as Readonly<Record<Span, Kept<Told>>>;
   /** Something was changed: who asks next sees it. */
   const changed = () => {
-    for (const one of [queues, workers, active, coming, ...Object.values(told)]) one.drop();
+    for (const one of [queues, workers, functions, active, coming, ...Object.values(told)]) one.drop();
   };
   async function changing<T>(act: () => Promise<T>): Promise<T> {
     try {
@@ -317,14 +321,22 @@ export function createData(app: Lovage, options: DataOptions = {}) {
     async overview(span: Span, patience: Patience): Promise<Overview> {
       // What is read through the journal comes with the first update, and does not keep the rest from being shown.
       const slow = patience.wait < FIRST_UPDATE_MS ? { ...patience, wait: 0 } : patience;
-      const [queueStates, workerInfos, inHand, slots, summary] = await Promise.all([
+      const [queueStates, workerInfos, functionStates, inHand, slots, summary] = await Promise.all([
         queues.get(patience),
         workers.get(patience),
+        functions.get(patience),
         active.get(slow),
         coming.get(patience),
         told[span].get(slow),
       ]);
-      return { queues: queueStates, workers: workerInfos, active: inHand, coming: slots, told: summary };
+      return {
+        queues: queueStates,
+        workers: workerInfos,
+        functions: functionStates,
+        active: inHand,
+        coming: slots,
+        told: summary,
+      };
     },
 
     queues: (patience: Patience): Promise<Part<readonly QueueState[]>> => queues.get(patience),

@@ -85,11 +85,11 @@ export const OPERATIONS: readonly Operation[] = [
     name: "status",
     path: "/status",
     changes: false,
-    is: "Queues, long-lived workers, what runs, and what was done and failed in the last hour, day or week, step by step.",
+    is: "Queues, long-lived workers, functions of Lambda, what runs, and what was done and failed in the last hour, day or week, step by step.",
     input: { span: SPAN },
     run: async (data, input) => {
-      const { queues, workers, active, coming, told } = await data.overview(spanOf(input), NOW);
-      return { queues, workers, active, coming, told };
+      const { queues, workers, functions, active, coming, told } = await data.overview(spanOf(input), NOW);
+      return { queues, workers, functions, active, coming, told };
     },
   },
   {

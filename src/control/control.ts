@@ -177,7 +177,7 @@ export function createControl(engine: Engine, app: string): Control {
     shutdown: async (worker, options) => (await open()).shutdown(worker, options),
     inspect: () => ({
       queues: async (options) => (await open()).inspect().queues(options),
-      functions: async () => (await open()).inspect().functions(),
+      functions: async (options) => (await open()).inspect().functions(options),
       active: async () => (await open()).inspect().active(),
       reserved: async () => (await open()).inspect().reserved(),
       waiting: async () => (await open()).inspect().waiting(),

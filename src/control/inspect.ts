@@ -56,21 +56,21 @@ export interface WaitingTask {
   readonly until: number;
 }
 
-/** Which queues are asked about. */
-export interface InspectQueues {
-  /** Whether CloudWatch may be asked for the age of the oldest message on SQS, at $0.01 for a thousand. Default true. */
+/** What may be asked that costs money. */
+export interface InspectNumbers {
+  /** Whether CloudWatch may be asked on AWS, for the age of the oldest message or a function's last hour, at $0.01 for a thousand numbers. Default true. */
   readonly cloudWatch?: boolean;
 }
 
 /** Questions about workers and queues, in the words of Celery's `app.control.inspect()`. */
 export interface Inspect {
   /** Every queue that is declared or exists: how many messages wait, run and are dead, and whether it is paused. */
-  queues(options?: InspectQueues): Promise<readonly QueueState[]>;
+  queues(options?: InspectNumbers): Promise<readonly QueueState[]>;
   /**
    * The functions of Lambda that run the app's tasks, and what each did in the last hour; none where the broker is not SQS.
    * CloudWatch is asked once a minute at most. Throws `OperationalError` without the right `lambda:ListEventSourceMappings`.
    */
-  functions(): Promise<readonly FunctionState[]>;
+  functions(options?: InspectNumbers): Promise<readonly FunctionState[]>;
   /**
    * What runs, by worker: of long-lived ones as they said last, which is some seconds ago at most; of functions, runs that
    * have taken longer than a few seconds, from the journal.
@@ -172,7 +172,7 @@ export function createInspect(engine: Engine): Inspect {
   const operator = () => openOperator(engine.urls.brokerUrl, engine.config.brokerTransportOptions);
 
   const inspect: Inspect = {
-    async functions() {
+    async functions({ cloudWatch = true } = {}) {
       const asked = await operator();
       if (asked === undefined) return [];
       const existing = await (await engine.broker()).queues();
@@ -181,9 +181,9 @@ export function createInspect(engine: Engine): Inspect {
       );
       const found = (await asked.functions()).filter(({ queue }) => names.has(queue));
       const functions = [...new Set(found.map(({ name }) => name))].sort();
-      const lastHours = await remembered(engine, `functions ${functions.join()}`, () =>
-        asked.functionNumbers(functions, clock.now()),
-      );
+      const lastHours: ReadonlyMap<string, FunctionNumbers> = cloudWatch
+        ? await remembered(engine, `functions ${functions.join()}`, () => asked.functionNumbers(functions, clock.now()))
+        : new Map();
       // A queue's bands are one queue, of one function.
       const byFunction = Map.groupBy(found, ({ name, queue }) => `${name} ${names.get(queue)}`);
       return [...byFunction.values()].map((mappings) => {

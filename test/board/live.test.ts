@@ -1,12 +1,7 @@
-/** What is read once for all who look, what a page does without what cannot be read, and where the board is mounted. */
+/** What is read once for all who look, what a page does without what cannot be read. */
 import { mkdtempSync, renameSync, rmSync, writeFileSync } from "node:fs";
-import { createServer } from "node:http";
-import { once } from "node:events";
-import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { getRequestListener } from "@hono/node-server";
-import { Hono } from "hono";
 import { type JournalEntry, Lovage, OperationalError } from "lovage";
 import { createBoard } from "lovage/board";
 import { describe, expect, onTestFinished, test } from "vitest";
@@ -146,49 +141,4 @@ test("a file that was moved is told of, and the board is there again when the fi
   expect((await status(board)).error.message).toContain("another file is in the place of");
   renameSync(`${file}.away`, file);
   expect((await status(board)).queues).toHaveProperty("value");
-});
-
-describe("mounted", () => {
-  const app = new Lovage("shop", { brokerUrl: "memory://", resultBackend: "memory://" });
-  const board = createBoard(app, { basePath: "/ops/board" });
-  const isThere = async (ask: (path: string) => Promise<Response>) => {
-    for (const path of ["/ops/board", "/ops/board/", "/ops/board/tasks", "/ops/board/api/queues"])
-      expect([path, (await ask(path)).status]).toEqual([path, 200]);
-    const page = await (await ask("/ops/board/tasks")).text();
-    const links = [...page.matchAll(/(?:href|src|action)="(\/[^"]*)"/g)].map(([, link = ""]) =>
-      link.replaceAll("&amp;", "&"),
-    );
-    expect(links.length).toBeGreaterThan(5);
-    for (const link of links) {
-      expect(link).toMatch(/^\/ops\/board(\/|$)/);
-      expect([link, (await ask(link)).status]).toEqual([link, 200]);
-    }
-  };
-
-  test("in Hono, with its whole path or below it", async () => {
-    const server = new Hono();
-    server.all("/ops/board", (c) => board(c.req.raw));
-    server.all("/ops/board/*", (c) => board(c.req.raw));
-    await isThere(async (path) => server.request(path));
-    const mounting = new Hono().mount("/ops/board", board);
-    expect((await mounting.request("/ops/board/tasks")).status).toBe(200);
-  });
-
-  test("in a server of Node's requests, such as Express and Fastify have", async () => {
-    const listener = getRequestListener(board, { overrideGlobalObjects: false });
-    const server = createServer((request, response) => {
-      if (request.url?.startsWith("/ops/board")) return void listener(request, response);
-      response.writeHead(404).end();
-    }).listen(0, "127.0.0.1");
-    await once(server, "listening");
-    onTestFinished(() => void server.close());
-    const { port } = server.address() as AddressInfo;
-    await isThere((path) => fetch(`http://127.0.0.1:${port}${path}`));
-    expect((await fetch(`http://127.0.0.1:${port}/other`)).status).toBe(404);
-  });
-
-  test("as an object with a fetch, as Bun, Deno and Workers take", async () => {
-    await isThere((path) => board.fetch(new Request(`http://board.test${path}`)));
-    expect((await board(new Request("http://board.test/ops/boards"))).status).toBe(404);
-  });
 });

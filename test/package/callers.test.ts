@@ -114,8 +114,18 @@ describe("Next.js", () => {
       return new Response(await result.state());
     }`;
 
+  const mounted = `
+    import { Lovage } from "lovage";
+    import { createBoard } from "lovage/board";
+    const app = new Lovage("shop", { brokerUrl: "memory://", resultBackend: "memory://" });
+    const board = createBoard(app, { basePath: "/board" });
+    export const GET = board;
+    export const POST = board;`;
+
   beforeAll(async () => {
     mkdirSync(join(folder, "app/api"), { recursive: true });
+    mkdirSync(join(folder, "app/board/[[...path]]"), { recursive: true });
+    writeFileSync(join(folder, "app/board/[[...path]]/route.js"), mounted);
     writeFileSync(join(folder, "package.json"), JSON.stringify({ private: true }));
     writeFileSync(join(folder, "app/layout.js"), page);
     writeFileSync(join(folder, "app/api/route.js"), route);
@@ -127,8 +137,8 @@ describe("Next.js", () => {
     await exec(process.execPath, [next, "build"], { cwd: folder, env: { ...env, NEXT_TELEMETRY_DISABLED: "1" } });
   }, 300_000);
 
-  test("a route handler of what it has built calls a task", { timeout: 60_000 }, async () => {
-    const { asked, environment, close } = await startAws();
+  /** Starts what it has built, and asks it. */
+  async function served(environment: Readonly<Record<string, string>>, ask: (url: string) => Promise<void>) {
     const server = spawn(process.execPath, ["server.js"], {
       cwd: join(folder, ".next/standalone"),
       env: { ...env, ...environment, PORT: String(await freePort()), HOSTNAME: "127.0.0.1" },
@@ -143,13 +153,31 @@ describe("Next.js", () => {
         });
         server.once("exit", () => lost(new Error(`the server ended:\n${said}`)));
       });
+      await ask(url);
+    } finally {
+      server.kill();
+    }
+  }
+
+  test("a route handler of what it has built calls a task", { timeout: 60_000 }, async () => {
+    const { asked, environment, close } = await startAws();
+    await served(environment, async (url) => {
       const response = await fetch(`${url}/api`);
       expect([response.status, await response.text()]).toEqual([200, "PENDING"]);
       expect(asked).toEqual(["GetQueueUrl", "SendMessageBatch", "BatchGetItem"]);
-    } finally {
-      server.kill();
-      close();
-    }
+    }).finally(close);
+  });
+
+  test("the board is a route of it", { timeout: 60_000 }, async () => {
+    await served({}, async (url) => {
+      for (const path of ["/board", "/board/tasks", "/board/api/queues"])
+        expect([path, (await fetch(url + path)).status]).toEqual([path, 200]);
+      const [asset = ""] = /\/board\/assets\/[\w.-]+\.js/.exec(await (await fetch(`${url}/board`)).text()) ?? [];
+      expect((await fetch(url + asset)).status).toBe(200);
+      const headers = { "content-type": "application/json" };
+      const paused = await fetch(`${url}/board/api/queues/celery/pause`, { method: "POST", headers, body: "{}" });
+      expect(await paused.json()).toEqual({ ok: true });
+    });
   });
 });
 

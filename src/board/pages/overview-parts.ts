@@ -1,6 +1,6 @@
 /** The parts of the overview. */
 import { html } from "hono/html";
-import type { ByWorker, QueueState } from "../../control/inspect.ts";
+import type { ByWorker, FunctionState, QueueState } from "../../control/inspect.ts";
 import type { TaskInHand, WorkerInfo } from "../../control/rows.ts";
 import type { FailureGroup } from "../../journal/failures.ts";
 import type { Span } from "../data.ts";
@@ -103,21 +103,35 @@ export function plots(view: View, steps: readonly SummaryStep[]): Html {
 export function workersTable(
   view: View,
   workers: readonly WorkerInfo[],
+  isAlone: boolean,
   active: ByWorker<readonly TaskInHand[]>,
 ): Html {
   const runs = Object.entries(active).flatMap(([name, tasks]) => tasks.map((task) => ({ name, ...task })));
   const running = runs.length === 0 ? nothing : runningTable(view, runs.slice(0, 10));
-  if (workers.length === 0 && running !== nothing) return html`${running}`;
+  if (workers.length === 0 && (running !== nothing || !isAlone)) return html`${running}`;
   if (workers.length === 0)
     return empty(
       "No long-lived worker",
-      "Functions of Lambda are not listed: they are there when there is work. To start a worker here:",
+      "Nothing takes the messages of the queues. To start a worker here:",
       "lovage worker -A ./tasks.ts",
     );
   return html`<div class="scroll"><table class="fold stack"><thead><tr><th>Worker</th><th>Queues</th><th class="num">Runs</th><th class="num">Done</th><th>Seen</th></tr></thead><tbody>${workers.map(
     (worker) =>
       html`<tr data-key="worker-${line(worker.name, 200)}"><th scope="row" class="lead wrap"><a href="${href(view, "/tasks", { worker: worker.name })}">${line(worker.name, 80)}</a> ${worker.version === undefined ? nothing : html`<br><span class="soft small">${line(worker.version, 40)}</span>`}</th>${cell("Queues", line(worker.queues.join(", "), 80), "wrap")}${cell("Runs", `${count(worker.running)} of ${count(worker.concurrency)}`, "num")}${cell("Done", count(worker.done), "num")}${cell("Seen", when(view, worker.seen))}</tr>`,
   )}</tbody></table></div>${running}`;
+}
+
+/** Of Lambda; with their last hour where CloudWatch was asked. */
+export function functionsTable(view: View, functions: readonly FunctionState[]): Html {
+  if (functions.length === 0) return html``;
+  const hasHour = functions.some(({ lastHour }) => lastHour !== undefined);
+  const hour = hasHour
+    ? html`<th class="num">Runs in the last hour</th><th class="num">Errors</th><th class="num">Throttled</th>`
+    : nothing;
+  return html`<div class="scroll"><table class="fold stack"><thead><tr><th>Function</th><th>Queue</th><th>Is given messages</th><th class="num">At a time</th>${hour}</tr></thead><tbody>${functions.map(
+    ({ name, queue, state, maxConcurrency, lastHour }) =>
+      html`<tr data-key="function-${line(name, 200)}"><th scope="row" class="lead wrap">${line(name, 80)}</th>${cell("Queue", html`<a href="${href(view, "/tasks", { queue })}">${line(queue, 60)}</a>`, "wrap")}${cell("Is given messages", badge(state, state === "Enabled" ? { tone: "ok", mark: "check" } : { tone: "warn", mark: "pause" }))}${cell("At a time", maxConcurrency === undefined ? "any" : `at most ${count(maxConcurrency)}`, "num")}${hasHour ? html`${cell("Runs in the last hour", lastHour === undefined ? "–" : count(lastHour.invocations), "num")}${cell("Errors", lastHour === undefined ? "–" : count(lastHour.errors), "num")}${cell("Throttled", lastHour === undefined ? "–" : count(lastHour.throttles), "num")}` : nothing}</tr>`,
+  )}</tbody></table></div>`;
 }
 
 interface Running extends TaskInHand {

@@ -1,11 +1,15 @@
 /** The overview: what waits, what ran, what fails, who works, what comes. */
 import { html } from "hono/html";
 import type { ComingSlot, Overview, Span } from "../data.ts";
-import { failing, plots, queuesTable, spanTabs, tiles, workersTable } from "./overview-parts.ts";
+import { failing, functionsTable, plots, queuesTable, spanTabs, tiles, workersTable } from "./overview-parts.ts";
 import { card, empty, type Html, href, nothing, partOf, type View, when } from "./parts.ts";
 import { line } from "./words.ts";
 
-export function overviewContent(view: View, span: Span, { queues, workers, active, coming, told }: Overview): Html {
+export function overviewContent(
+  view: View,
+  span: Span,
+  { queues, workers, functions, active, coming, told }: Overview,
+): Html {
   const steps = "value" in told ? told.value.steps : undefined;
   return html`${"value" in queues ? tiles(queues.value, steps, span) : nothing}
 ${card(
@@ -18,14 +22,16 @@ ${card({ title: "What ran", id: "ran", tools: spanTabs(view, "/", span) }, "pend
     partOf(told, "What fails", ({ failures }) => failing(view, failures.slice(0, 6), span === "hour" ? {} : { span })),
   )}<div>
 ${card(
-  { title: "Workers", id: "workers" },
-  partOf(workers, "The workers", (value) => workersTable(view, value, "value" in active ? active.value : {})),
+  { title: isNone(functions) ? "Workers" : "Workers and functions", id: "workers" },
+  html`${partOf(workers, "The workers", (value) => workersTable(view, value, isNone(functions), "value" in active ? active.value : {}))}${partOf(functions, "The functions", (value) => functionsTable(view, value))}`,
 )}
 ${card(
   { title: "Next by beat", id: "coming" },
   partOf(coming, "The schedule", (value) => comingTable(view, value)),
 )}</div></div>`;
 }
+
+const isNone = (functions: Overview["functions"]): boolean => "value" in functions && functions.value.length === 0;
 
 /** So high as they will be, so that nothing moves. */
 const plotsToCome = (): Html =>
