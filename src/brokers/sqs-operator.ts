@@ -86,7 +86,11 @@ export function createOperator(brokerUrl: string, options: Readonly<Record<strin
   const { maxDelay: _, ...known } = options;
   const url: AwsUrl = parseAwsUrl("brokerUrl", brokerUrl, known, SQS_OPTIONS);
   const config = async () => {
-    const made = clientConfig(url, REQUEST_TIMEOUT_MS);
+    const made = {
+      // A host of one's own has any region, as for the queues.
+      ...(url.endpoint !== undefined && { region: globalThis.process?.env["AWS_REGION"] ?? "us-east-1" }),
+      ...clientConfig(url, REQUEST_TIMEOUT_MS),
+    };
     // Found as the SDK finds them: in the environment, by a profile or a role.
     const { config: found } = new SQSClient(made);
     return { ...made, region: await found.region(), credentials: await found.credentials() };

@@ -75,6 +75,14 @@ test("a queue's mapping is found page by page and switched, and the caller has a
   ]);
 });
 
+test("a host of one's own is asked where nothing says a region, as it is for queues", async () => {
+  const asked = await aws(mappingsAnswer);
+  const host = new URL(process.env["AWS_ENDPOINT_URL"] as string).host;
+  for (const name of ["AWS_ENDPOINT_URL", "AWS_REGION", "AWS_DEFAULT_REGION"]) vi.stubEnv(name, undefined);
+  await createOperator(`sqs://KEY:SECRET@${host}`, {}).setEnabled("shop-celery", false);
+  expect(asked.at(-1)?.line).toBe("PUT /2015-03-31/event-source-mappings/a");
+});
+
 interface MetricDataRequest {
   readonly StartTime: number;
   readonly EndTime: number;

@@ -34,15 +34,19 @@ export interface Place {
 /**
  * A folder with a database of its own, gone after the test with all that was started in it.
  *
- * @param results The name of a file for the results alone; default: they are in the database.
+ * @param given Where messages and results are, the results by the name of a file of their own too. Default: both in the database.
  */
-export function place(results?: string): Place {
+export function place(
+  given: { readonly brokerUrl?: string; readonly resultBackend?: string; readonly results?: string } = {},
+): Place {
   const folder = mkdtempSync(join(tmpdir(), "lovage-cli-"));
   const url = `sqlite:///${join(folder, "lovage.db")}`;
   const notes = join(folder, "runs");
   writeFileSync(notes, "");
-  const own = results === undefined ? {} : { resultBackend: `sqlite:///${join(folder, results)}` };
-  const app = new Lovage("cli", { brokerUrl: url, ...own });
+  const { brokerUrl = url, results } = given;
+  const resultBackend = results === undefined ? given.resultBackend : `sqlite:///${join(folder, results)}`;
+  const own = resultBackend === undefined ? {} : { resultBackend };
+  const app = new Lovage("cli", { brokerUrl, ...own });
   const started: Running[] = [];
   onTestFinished(async () => {
     for (const { process } of started) process.kill("SIGQUIT");
@@ -56,7 +60,7 @@ export function place(results?: string): Place {
       cwd: folder,
       env: {
         ...process.env,
-        LOVAGE_BROKER_URL: url,
+        LOVAGE_BROKER_URL: brokerUrl,
         ...(own.resultBackend !== undefined && { LOVAGE_RESULT_BACKEND: own.resultBackend }),
         RUNS: notes,
         ...env,

@@ -91,7 +91,7 @@ test.each([
   ["which it has taken ahead", "results.db", 2],
   ["which it has not taken, as broker and backend are one file", undefined, 1],
 ] as const)("a warm shutdown finishes what runs, and others can have the rest, %s", async (_, results, inFlight) => {
-  const { worker, app, runs } = place(results);
+  const { worker, app, runs } = place(results === undefined ? {} : { results });
   const first = await worker(["-c", "1"], { VISIBILITY: "60" });
   const running = await app.sendTask("cli.nap", [1]);
   await vi.waitUntil(() => runs().length === 1, until);
