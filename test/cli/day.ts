@@ -111,7 +111,9 @@ export async function aDay({ app, start }: Place, isKilled: boolean): Promise<vo
   expect(await json("inspect", "queues")).toContainEqual(
     expect.objectContaining({ queue: "media", ready: 0, deadLetters: 0 }),
   );
-  expect(await json("dlq", "list", "--queue", "celery")).toHaveLength(REJECTED);
+  const letters: readonly { readonly id: string }[] = await json("dlq", "list", "--queue", "celery");
+  // A queue of SQS may have one twice, where an answer was lost.
+  expect(new Set(letters.map(({ id }) => id)).size).toBe(REJECTED);
   // Beat has been at it all day.
   expect(await json("tasks", "--task", "cli.note", "--limit", "1")).toHaveLength(1);
 
