@@ -10,7 +10,13 @@ import type { FunctionNumbers, FunctionOfQueue, Operator } from "./operator.ts";
 
 const REQUEST_TIMEOUT_MS = 10_000;
 
-const LambdaClient = clientOf({ name: "LAMBDA", service: "lambda", contentType: "application/json" });
+const LambdaClient = clientOf({
+  name: "LAMBDA",
+  service: "lambda",
+  contentType: "application/json",
+  // The mapping is named by the path.
+  stringify: (input) => JSON.stringify({ ...(input as object), UUID: undefined }),
+});
 const StsClient = clientOf({
   name: "STS",
   service: "sts",
@@ -32,7 +38,7 @@ interface ListInput {
 interface UpdateInput {
   readonly UUID: string;
 }
-const MAPPINGS = "/2015-03-31/event-source-mappings/";
+const MAPPINGS = "/2015-03-31/event-source-mappings";
 const ListMappings = command(
   "ListEventSourceMappings",
   (input) =>
@@ -42,7 +48,7 @@ const ListMappings = command(
 );
 const UpdateMapping = command(
   "UpdateEventSourceMapping",
-  (input) => MAPPINGS + encodeURIComponent((input as UpdateInput).UUID),
+  (input) => `${MAPPINGS}/${encodeURIComponent((input as UpdateInput).UUID)}`,
   "PUT",
 );
 const GetCallerIdentity = command("GetCallerIdentity", () => "/");

@@ -161,7 +161,7 @@ export class BeatRules extends Construct {
       letService(props.encryptionKey, "events.amazonaws.com", "BeatRules", ["Decrypt", "GenerateDataKey"], {
         ArnLike: { "aws:SourceArn": [sourceArn, this.runtimeRules] },
       });
-      grantKey(props.encryptionKey, this.function);
+      grantKey(props.encryptionKey, "put", this.function);
     }
     const target = (entry: string): events.IRuleTarget => ({
       bind: () => ({

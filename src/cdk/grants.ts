@@ -98,10 +98,27 @@ export const queueEncryption = (key: kms.IKey | undefined) =>
     ? { encryption: sqs.QueueEncryption.SQS_MANAGED }
     : { encryption: sqs.QueueEncryption.KMS, encryptionMasterKey: key };
 
-/** What SQS and DynamoDB ask of a key in the name of whoever calls them. Each by its name: `kms:GenerateDataKey*` is more. */
-export function grantKey(key: kms.IKey, grantee: iam.IGrantable): void {
-  const actions = ["Decrypt", "DescribeKey", "Encrypt", "GenerateDataKey", "GenerateDataKeyWithoutPlaintext"];
-  key.grant(grantee, ...keyRights([...actions, "ReEncryptFrom", "ReEncryptTo"]));
+/**
+ * What SQS, S3 and DynamoDB ask of a key in the name of whoever calls them: who puts a message or a text, who takes one, who
+ * reads rows, and who writes them. Each by its name: `kms:GenerateDataKey*` is more.
+ */
+const KEY_USES = {
+  put: ["Decrypt", "GenerateDataKey"],
+  take: ["Decrypt"],
+  read: ["Decrypt", "DescribeKey"],
+  write: [
+    "Decrypt",
+    "DescribeKey",
+    "Encrypt",
+    "GenerateDataKey",
+    "GenerateDataKeyWithoutPlaintext",
+    "ReEncryptFrom",
+    "ReEncryptTo",
+  ],
+} as const;
+
+export function grantKey(key: kms.IKey | undefined, use: keyof typeof KEY_USES, grantee: iam.IGrantable): void {
+  key?.grant(grantee, ...keyRights(KEY_USES[use]));
 }
 
 export const keyRights = (actions: readonly string[]): readonly string[] => actions.map((action) => `kms:${action}`);

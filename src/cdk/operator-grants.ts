@@ -2,7 +2,7 @@
 import type * as dynamodb from "aws-cdk-lib/aws-dynamodb";
 import * as iam from "aws-cdk-lib/aws-iam";
 import { ImproperlyConfigured } from "../errors.ts";
-import { grantKey, isElsewhere, keyRights, rowsOf, type RowKind, type RowsOf } from "./grants.ts";
+import { grantKey, isElsewhere, rowsOf, type RowKind, type RowsOf } from "./grants.ts";
 import type { TaskQueue } from "./task-queue.ts";
 
 export interface Operated {
@@ -16,33 +16,23 @@ export interface Operated {
   readonly hasLimits: boolean;
 }
 
-const READ_ROWS: readonly RowKind[] = ["task", "group", "chord", "control"];
+const READ_ROWS: readonly RowKind[] = ["task", "group", "control"];
 
 const arnsOf = ({ queues }: TaskQueue): readonly string[] => queues.map(({ queueArn }) => queueArn);
 
 /** Looks, and changes nothing; dead letters that are looked at are hidden for a minute. */
-export function grantInspect(
-  { rows, journal, queues, runtimeRules, hasLimits }: Operated,
-  grantee: iam.IGrantable,
-): iam.Grant {
+export function grantInspect({ rows, journal, queues, runtimeRules }: Operated, grantee: iam.IGrantable): iam.Grant {
   const all = [...queues.values()];
   const dead = all.map(({ deadLetterQueue }) => deadLetterQueue.queueArn);
   const allow = rightsOf(rows.table, grantee);
   allow(["sqs:GetQueueUrl", "sqs:GetQueueAttributes"], [...all.flatMap(arnsOf), ...dead]);
   allow(["sqs:ReceiveMessage", "sqs:ChangeMessageVisibility"], dead);
-  allow(
-    ["dynamodb:BatchGetItem"],
-    [rows.table.tableArn],
-    rowsOf(rows, hasLimits ? [...READ_ROWS, "limit"] : READ_ROWS),
-  );
+  allow(["dynamodb:BatchGetItem"], [rows.table.tableArn], rowsOf(rows, READ_ROWS));
   if (journal !== undefined) allow(["dynamodb:Query"], [journal.tableArn]);
   if (runtimeRules !== undefined) allow(["events:ListTargetsByRule"], [runtimeRules]);
-  const keys = [
-    rows.table.encryptionKey,
-    journal?.encryptionKey,
-    ...all.map(({ deadLetterQueue }) => deadLetterQueue.encryptionMasterKey),
-  ];
-  for (const key of new Set(keys)) key?.grant(grantee, ...keyRights(["Decrypt", "DescribeKey"]));
+  for (const key of new Set([rows.table.encryptionKey, journal?.encryptionKey])) grantKey(key, "read", grantee);
+  for (const key of new Set(all.map(({ deadLetterQueue }) => deadLetterQueue.encryptionMasterKey)))
+    grantKey(key, "take", grantee);
   // They list names and numbers, and take no resource.
   return allow(
     [
@@ -66,22 +56,16 @@ export function grantOperate(operated: Operated, grantee: iam.IGrantable, names:
   allow(["sqs:SendMessage"], queues);
   allow(["sqs:PurgeQueue"], [...queues, ...dead]);
   allow(["sqs:DeleteMessage"], dead);
-  allow(
-    ["dynamodb:PartiQLInsert", "dynamodb:PartiQLUpdate", "dynamodb:PutItem", "dynamodb:UpdateItem"],
-    [rows.table.tableArn],
-    rowsOf(rows, ["task", "group", "control", ...(hasLimits ? (["limit"] as const) : [])]),
-  );
+  allow(["dynamodb:PutItem", "dynamodb:UpdateItem"], [rows.table.tableArn], rowsOf(rows, ["task", "group", "control"]));
+  // A rate that is changed is a row of the limit's.
+  if (hasLimits) allow(["dynamodb:BatchGetItem", "dynamodb:PutItem"], [rows.table.tableArn], rowsOf(rows, ["limit"]));
   allow(
     ["lambda:UpdateEventSourceMapping"],
     names.flatMap(({ mappings }) => mappings.map(({ eventSourceMappingArn }) => eventSourceMappingArn)),
   );
-  if (journal !== undefined) allow(["dynamodb:PartiQLInsert", "dynamodb:PutItem"], [journal.tableArn]);
-  const keys = [
-    rows.table.encryptionKey,
-    journal?.encryptionKey,
-    ...names.map(({ queue }) => queue.encryptionMasterKey),
-  ];
-  for (const key of new Set(keys)) if (key !== undefined) grantKey(key, grantee);
+  if (journal !== undefined) allow(["dynamodb:PutItem"], [journal.tableArn]);
+  for (const key of new Set([rows.table.encryptionKey, journal?.encryptionKey])) grantKey(key, "write", grantee);
+  for (const key of new Set(names.map(({ queue }) => queue.encryptionMasterKey))) grantKey(key, "put", grantee);
   return given;
 }
 

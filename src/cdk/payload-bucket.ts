@@ -53,18 +53,19 @@ export class PayloadBucket extends Construct {
 
   grantPut(grantee: iam.IGrantable): void {
     this.#grant(grantee, "s3:PutObject", `${this.bucket.bucketArn}/*`);
+    grantKey(this.bucket.encryptionKey, "put", grantee);
   }
 
   grantGet(grantee: iam.IGrantable): void {
     this.#grant(grantee, "s3:GetObject", `${this.bucket.bucketArn}/*`);
     // Without it S3 says of what is gone that access is denied, and a task would wait for a right instead of failing.
     this.#grant(grantee, "s3:ListBucket", this.bucket.bucketArn);
+    grantKey(this.bucket.encryptionKey, "take", grantee);
   }
 
   #grant(grantee: iam.IGrantable, action: string, arn: string): void {
     const resource = this.bucket as s3.IBucket & iam.IResourceWithPolicyV2;
     grantOn([{ resource, arn, name: "the bucket of large texts" }], grantee, [action]);
-    if (this.bucket.encryptionKey !== undefined) grantKey(this.bucket.encryptionKey, grantee);
     const { grantPrincipal } = grantee;
     if (arn.endsWith("*") && Construct.isConstruct(grantPrincipal))
       acknowledge(

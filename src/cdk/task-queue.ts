@@ -287,7 +287,8 @@ export class TaskQueue extends Construct implements iam.IGrantable {
     ]);
     const dead = { resource: this.deadLetterQueue, arn: this.deadLetterQueue.queueArn, name: "its dead letters" };
     grantOn([dead], grantee, ["sqs:SendMessage", "sqs:GetQueueUrl"]);
-    if (this.#key !== undefined) grantKey(this.#key, grantee);
+    // What is moved to the dead letters is put there.
+    grantKey(this.#key, "put", grantee);
   }
 
   #addFunction(

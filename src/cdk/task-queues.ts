@@ -254,7 +254,8 @@ export class TaskQueues extends Construct {
         environment: this.#environment,
       });
       // What is put at run time may be for others: whoever is granted that says which.
-      if (scheduled.length > 0) this.grantSend(this.beat.function, [...new Set(scheduled.map(({ queue }) => queue))]);
+      if (scheduled.length > 0)
+        this.#grantMessages(this.beat.function, [...new Set(scheduled.map(({ queue }) => queue))]);
       this.#grantJournal(this.beat.function, ["dynamodb:PutItem"]);
       for (const queue of this.#queues.values()) queue.addEnvironment(BEAT_FUNCTION, this.beat.function.functionArn);
     }
@@ -295,17 +296,23 @@ export class TaskQueues extends Construct {
    * @param queues By their names in the app. Default: all of them.
    */
   grantSend(grantee: iam.IGrantable, queues: readonly string[] = [...this.#queues.keys()]): iam.Grant {
-    const targets = queues.flatMap((name) => this.queue(name).targets);
-    const keys = queues.flatMap((name) => this.queue(name).queue.encryptionMasterKey ?? []);
-    for (const key of new Set(keys)) grantKey(key, grantee);
-    this.longDelays?.grantDelay(grantee, queues);
-    this.payloads?.grantPut(grantee);
     if (this.#hasUnique) {
       // Whose id a key has, and whether the task of that id has ended.
       this.#grantRows(["limit"], grantee, [...READ, "dynamodb:PutItem"]);
       this.#grantRows(["task"], grantee, READ);
     }
-    return grantOn(targets, grantee, ["sqs:GetQueueUrl", "sqs:SendMessage"]);
+    return this.#grantMessages(grantee, queues);
+  }
+
+  /** The messages themselves: what beat sends has the id of its slot, and is held to no key. */
+  #grantMessages(grantee: iam.IGrantable, queues: readonly string[]): iam.Grant {
+    const targets = queues.flatMap((name) => this.queue(name).targets);
+    const keys = queues.flatMap((name) => this.queue(name).queue.encryptionMasterKey ?? []);
+    for (const key of new Set(keys)) grantKey(key, "put", grantee);
+    this.longDelays?.grantDelay(grantee, queues);
+    this.payloads?.grantPut(grantee);
+    // How large a message of the queue may be is asked for those of more than 256 KB.
+    return grantOn(targets, grantee, ["sqs:GetQueueAttributes", "sqs:GetQueueUrl", "sqs:SendMessage"]);
   }
 
   /**
@@ -325,7 +332,7 @@ export class TaskQueues extends Construct {
   /** Lets someone `revoke()` and `forget()` tasks: it may write the rows of all tasks, and of groups that were saved. */
   grantRevoke(grantee: iam.IGrantable): iam.Grant {
     this.#grantJournal(grantee, ["dynamodb:PutItem"]);
-    return this.#grantRows(["task", "group"], grantee, ["dynamodb:PutItem", "dynamodb:UpdateItem"]);
+    return this.#grantRows(["task", "group"], grantee, [...READ, ...WRITE]);
   }
 
   /**
@@ -383,10 +390,11 @@ export class TaskQueues extends Construct {
   #grantTasks(grantee: iam.IGrantable, name: string, isLongLived: boolean): void {
     this.grantSend(grantee, this.#sendsTo(name));
     this.payloads?.grantGet(grantee);
-    const kinds: RowKind[] = ["task", "group", "chord"];
+    const kinds: RowKind[] = ["group", "chord"];
     if (isLongLived) kinds.push("control");
-    if (this.#hasLimits) kinds.push("limit");
+    this.#grantRows(["task"], grantee, [...READ, ...WRITE, ...SHARED_WRITE]);
     this.#grantRows(kinds, grantee, [...READ, ...WRITE]);
+    if (this.#hasLimits) this.#grantRows(["limit"], grantee, [...READ, "dynamodb:PutItem"]);
     // What it has to tell goes along with the outcomes, or by itself.
     this.#grantJournal(grantee, ["dynamodb:PartiQLInsert", "dynamodb:PutItem"]);
   }
@@ -399,7 +407,7 @@ export class TaskQueues extends Construct {
    */
   grantSchedule(grantee: iam.IGrantable, queues: readonly string[] = [...this.#queues.keys()]): iam.Grant {
     if (this.beat !== undefined) {
-      this.grantSend(this.beat.function, queues);
+      this.#grantMessages(this.beat.function, queues);
       return this.beat.grantSchedule(grantee);
     }
     throw new ImproperlyConfigured(
@@ -427,13 +435,14 @@ export class TaskQueues extends Construct {
   }
 
   #grantRows(kinds: readonly RowKind[], grantee: iam.IGrantable, actions: readonly string[]): iam.Grant {
-    if (this.#rows.table.encryptionKey !== undefined) grantKey(this.#rows.table.encryptionKey, grantee);
+    const isRead = actions.every((action) => /Get/.test(action));
+    grantKey(this.#rows.table.encryptionKey, isRead ? "read" : "write", grantee);
     return grantRows(this.#rows, kinds, grantee, actions);
   }
 
   #grantJournal(grantee: iam.IGrantable, actions: string[]): void {
     if (this.journal === undefined) return;
-    if (this.journal.encryptionKey !== undefined) grantKey(this.journal.encryptionKey, grantee);
+    grantKey(this.journal.encryptionKey, "write", grantee);
     const target = { resource: this.journal, arn: this.journal.tableArn, name: "the journal", selfArn: "*" };
     grantOn([target], grantee, actions);
   }
@@ -476,8 +485,9 @@ function idOf(name: string): string {
 const BEAT_FUNCTION = "LOVAGE_BEAT_FUNCTION";
 
 const READ = ["dynamodb:BatchGetItem"];
-/** A batch's claims and outcomes are statements of PartiQL, which have rights of their own. */
-const WRITE = ["dynamodb:PartiQLInsert", "dynamodb:PartiQLUpdate", "dynamodb:PutItem", "dynamodb:UpdateItem"];
+const WRITE = ["dynamodb:PutItem", "dynamodb:UpdateItem"];
+/** A batch's claims and outcomes of tasks are statements of PartiQL, which have rights of their own. */
+const SHARED_WRITE = ["dynamodb:PartiQLInsert", "dynamodb:PartiQLUpdate"];
 
 /** The queues that the tasks of one may send to. */
 function sendsTo({ app, queues = {}, sendsTo: given = [] }: TaskQueuesProps, name: string): readonly string[] {

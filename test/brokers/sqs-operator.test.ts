@@ -48,7 +48,7 @@ const mapping = (UUID: string, queue: string, more: object = {}) => ({
   ...more,
 });
 const mappingsAnswer = ({ line }: Asked) =>
-  line.endsWith("/event-source-mappings/")
+  line.endsWith("/event-source-mappings")
     ? { EventSourceMappings: [mapping("a", "shop-celery")], NextMarker: "more+" }
     : {
         EventSourceMappings: [
@@ -69,9 +69,9 @@ test("a queue's mapping is found page by page and switched, and the caller has a
   await operator.setEnabled("shop-media", false);
   expect(asked.map(({ line, body }) => `${line} ${body}`)).toEqual([
     "POST / Action=GetCallerIdentity&Version=2011-06-15",
-    "GET /2015-03-31/event-source-mappings/ ",
-    "GET /2015-03-31/event-source-mappings/?Marker=more%2B ",
-    'PUT /2015-03-31/event-source-mappings/b {"UUID":"b","Enabled":false}',
+    "GET /2015-03-31/event-source-mappings ",
+    "GET /2015-03-31/event-source-mappings?Marker=more%2B ",
+    'PUT /2015-03-31/event-source-mappings/b {"Enabled":false}',
   ]);
 });
 

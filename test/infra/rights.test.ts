@@ -21,16 +21,15 @@ test("a worker may do what it does, and no more: it sends to its own queue, and 
   const deployment = deploy(shop({ taskQueues }));
   expect(allowed(deployment, roleOf(deployment.tasks.queue("media").function))).toEqual(
     [
-      ...rowsOf(
-        ["BatchGetItem", "PartiQLInsert", "PartiQLUpdate", "PutItem", "UpdateItem"],
-        `${TASKS} ${GROUPS} ${CHORDS}`,
-      ),
+      ...rowsOf(["BatchGetItem", "PartiQLInsert", "PartiQLUpdate", "PutItem", "UpdateItem"], TASKS),
+      ...rowsOf(["BatchGetItem", "PutItem", "UpdateItem"], `${GROUPS} ${CHORDS}`),
       "dynamodb:PartiQLInsert Journal",
       "dynamodb:PutItem Journal",
       "logs:CreateLogStream mediaWorkerLogs",
       "logs:PutLogEvents mediaWorkerLogs",
       "sqs:ChangeMessageVisibility mediaQueue",
       "sqs:DeleteMessage mediaQueue",
+      "sqs:GetQueueAttributes mediaQueue",
       "sqs:GetQueueAttributes mediaQueue",
       "sqs:GetQueueUrl mediaDeadLetters",
       "sqs:GetQueueUrl mediaQueue",
@@ -98,8 +97,14 @@ test("each grant allows what its name says and nothing else", () => {
   tasks.grantReadResults(reader);
   tasks.grantRevoke(revoker);
   tasks.grantSendChords(chords);
-  expect(allowed(deployment, sender)).toEqual(["sqs:GetQueueUrl mediaQueue", "sqs:SendMessage mediaQueue"]);
+  expect(allowed(deployment, sender)).toEqual([
+    "sqs:GetQueueAttributes mediaQueue",
+    "sqs:GetQueueUrl mediaQueue",
+    "sqs:SendMessage mediaQueue",
+  ]);
   expect(allowed(deployment, anySender)).toEqual([
+    "sqs:GetQueueAttributes celeryQueue",
+    "sqs:GetQueueAttributes mediaQueue",
     "sqs:GetQueueUrl celeryQueue",
     "sqs:GetQueueUrl mediaQueue",
     "sqs:SendMessage celeryQueue",
@@ -107,18 +112,19 @@ test("each grant allows what its name says and nothing else", () => {
   ]);
   expect(allowed(deployment, reader)).toEqual(rowsOf(["BatchGetItem", "GetItem"], `${TASKS} ${GROUPS}`));
   expect(allowed(deployment, revoker)).toEqual([
+    ...rowsOf(["BatchGetItem"], `${TASKS} ${GROUPS}`),
     "dynamodb:PutItem Journal",
     ...rowsOf(["PutItem", "UpdateItem"], `${TASKS} ${GROUPS}`),
   ]);
   expect(allowed(deployment, chords)).toEqual(
-    rowsOf(["BatchGetItem", "PartiQLInsert", "PartiQLUpdate", "PutItem", "UpdateItem"], `${GROUPS} ${CHORDS}`),
+    rowsOf(["BatchGetItem", "PutItem", "UpdateItem"], `${GROUPS} ${CHORDS}`),
   );
   expect(() => tasks.grantSend(sender, ["medai"])).toThrow('there is no queue "medai"');
 });
 
 const CONTROL = "lovage-control-*";
 const inspecting = [
-  ...rowsOf(["BatchGetItem"], `${TASKS} ${GROUPS} ${CHORDS} ${CONTROL}`),
+  ...rowsOf(["BatchGetItem"], `${TASKS} ${GROUPS} ${CONTROL}`),
   'cloudwatch:GetMetricData "*"',
   "dynamodb:Query Journal",
   'lambda:ListEventSourceMappings "*"',
@@ -152,8 +158,7 @@ test("who looks may read all there is, and who steers may change the queues that
   expect(may(operator)).toEqual(
     [
       ...inspecting,
-      ...rowsOf(["PartiQLInsert", "PartiQLUpdate", "PutItem", "UpdateItem"], `${TASKS} ${GROUPS} ${CONTROL}`),
-      "dynamodb:PartiQLInsert Journal",
+      ...rowsOf(["PutItem", "UpdateItem"], `${TASKS} ${GROUPS} ${CONTROL}`),
       "dynamodb:PutItem Journal",
       "lambda:UpdateEventSourceMapping mediaMessages",
       "sqs:DeleteMessage mediaDeadLetters",
@@ -206,7 +211,7 @@ test("with beat who looks sees its entries, and with a key of one's own may read
   const role = new iam.Role(deployment.stack, "Role", { assumedBy: new iam.AccountRootPrincipal() });
   deployment.tasks.grantInspect(role);
   const rights = allowed(deployment, role).filter((right) => /^(events|kms):/.test(right));
-  expect(rights.map((right) => right.replace(/ .*/, ""))).toEqual([
+  expect([...new Set(rights.map((right) => right.replace(/ .*/, "")))]).toEqual([
     "events:ListRules",
     "events:ListTargetsByRule",
     "kms:Decrypt",
@@ -241,7 +246,7 @@ test.each([
     PolicyDocument: {
       Statement: Match.arrayWith([
         Match.objectLike({
-          Action: ["sqs:GetQueueUrl", "sqs:SendMessage"],
+          Action: ["sqs:GetQueueAttributes", "sqs:GetQueueUrl", "sqs:SendMessage"],
           Effect: "Allow",
           Principal: Match.anyValue(),
         }),
@@ -270,12 +275,12 @@ test("a role of another account is granted on both sides", () => {
   const { tasks, stack } = deploy(shop(), {}, new Stack(app, "Here", env("111111111111")));
   tasks.grantSend(role);
   Template.fromStack(there).hasResourceProperties("AWS::IAM::Policy", {
-    PolicyDocument: { Statement: [Match.objectLike({ Action: ["sqs:GetQueueUrl", "sqs:SendMessage"] })] },
+    PolicyDocument: { Statement: [Match.objectLike({ Action: ["sqs:GetQueueAttributes", "sqs:GetQueueUrl", "sqs:SendMessage"] })] },
   });
   Template.fromStack(stack).hasResourceProperties("AWS::SQS::QueuePolicy", {
     PolicyDocument: {
       Statement: Match.arrayWith([
-        Match.objectLike({ Action: ["sqs:GetQueueUrl", "sqs:SendMessage"], Effect: "Allow" }),
+        Match.objectLike({ Action: ["sqs:GetQueueAttributes", "sqs:GetQueueUrl", "sqs:SendMessage"], Effect: "Allow" }),
       ]),
     },
   });

@@ -154,7 +154,7 @@ function matchPath(template: string, path: string): Record<string, string> | und
   for (const [index, part] of parts.entries()) {
     const place = /^\{([^}+]+)\+?\}$/.exec(part)?.[1];
     const text = given[index] ?? "";
-    if (place === undefined && part !== text) return undefined;
+    if (place === undefined ? part !== text : text === "") return undefined;
     if (place !== undefined) named[place] = decodeURIComponent(text);
   }
   return named;

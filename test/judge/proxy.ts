@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { Agent, createServer, type IncomingMessage, request as httpRequest, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { buffer } from "node:stream/consumers";
-import { judge, type Judgement } from "./judge.ts";
+import { judge, type Judgement, type SentRequest } from "./judge.ts";
 
 /** Celery's workers beside ours say what they like: kombu's older versions send a member that there is not. */
 const PYTHON = /^boto(3|core)\b|\bpycurl\b/i;
@@ -16,7 +16,14 @@ export interface JudgingProxy {
   close(): Promise<void>;
 }
 
-export async function startJudgingProxy(target: string): Promise<JudgingProxy> {
+export interface ProxyOptions {
+  /** Sees each request, before it goes on. */
+  readonly observe?: (request: SentRequest) => void;
+  /** Answers in the emulator's place what that does not know, in JSON. */
+  readonly answer?: (request: SentRequest) => object | undefined;
+}
+
+export async function startJudgingProxy(target: string, { observe, answer }: ProxyOptions = {}): Promise<JudgingProxy> {
   const faults = new Set<string>();
   // A connection for each request would use up the machine's ports; one that rests is closed before the emulator closes it.
   const agent = new Agent({ keepAlive: true, timeout: 1000 });
@@ -28,6 +35,12 @@ export async function startJudgingProxy(target: string): Promise<JudgingProxy> {
       ? NOT_OURS
       : judge({ method, url, headers, body });
     for (const fault of found) faults.add(`${operation}: ${fault}`);
+    observe?.({ method, url, headers, body });
+    const answered = answer?.({ method, url, headers, body });
+    if (answered !== undefined) {
+      outgoing.writeHead(200, { "content-type": "application/json" }).end(JSON.stringify(answered));
+      return;
+    }
     const forwarded = httpRequest(new URL(url, target), { method, headers, agent });
     outgoing.on("close", () => forwarded.destroy());
     forwarded.end(body);

@@ -1,0 +1,532 @@
+/**
+ * Roles against requests, both ways: what a role's code sends is allowed, by the synthesized template's own policies, and what
+ * they allow is sent by some test, or stands in a list with its reason.
+ */
+import { randomBytes, randomUUID } from "node:crypto";
+import { join } from "node:path";
+import { CreateBucketCommand, S3Client } from "@aws-sdk/client-s3";
+import { CreateScheduleGroupCommand, SchedulerClient } from "@aws-sdk/client-scheduler";
+import { Stack } from "aws-cdk-lib";
+import * as iam from "aws-cdk-lib/aws-iam";
+import * as kms from "aws-cdk-lib/aws-kms";
+import { chord, group, Lovage, Reject } from "lovage";
+import { createBeatHandler, createWorkerHandler } from "lovage/lambda";
+import { TaskQueues } from "lovage/cdk";
+import { startWorker } from "lovage/worker";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import type { Emulator } from "../../scripts/emulator.ts";
+import { translateQueueName } from "../../src/brokers/queue-name.ts";
+import * as sqs from "../../src/brokers/sqs.ts";
+import * as dynamodb from "../../src/results/dynamodb.ts";
+import { FUNCTIONS, roleOf, unbundled } from "../infra/deployment.ts";
+import { type JudgingProxy, startJudgingProxy } from "../judge/proxy.ts";
+import type { SentRequest } from "../judge/judge.ts";
+import { toRecord } from "../lambda/function.ts";
+import { keyActions, type Recorded, recorded } from "../rights/asked.ts";
+import { type Asked, decide, isMeant, type Statement } from "../rights/policy.ts";
+import { ACCOUNT, arnOf, mappingId, REGION, type Rights, rightsOf } from "../rights/template.ts";
+import { Template } from "aws-cdk-lib/assertions";
+import { emulator } from "./emulators.ts";
+
+const aws = await emulator("ministack");
+vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 });
+const until = { timeout: 60_000, interval: 100 };
+
+const PREFIX = "rights-";
+/** No compression makes it fit. */
+const large = randomBytes(900_000).toString("base64");
+const hours = 3 * 3600;
+
+/** An app of all kinds of tasks. */
+function shop(env: Readonly<Record<string, string>> = {}): Lovage {
+  const app = new Lovage(
+    "shop",
+    {
+      taskQueues: { celery: {}, media: {}, "orders.fifo": {} },
+      beatSchedule: {
+        often: { task: "shop.add", schedule: 60, args: [1, 2] },
+        late: { task: "shop.add", schedule: 60, args: [1, 2], options: { countdown: hours } },
+        large: { task: "shop.large", schedule: 60, args: [large] },
+        one: { task: "shop.one", schedule: 60, args: ["beat"] },
+      },
+      brokerTransportOptions: { queueNamePrefix: PREFIX, waitTimeSeconds: 1 },
+    },
+    { env },
+  );
+  app.task("shop.add", (x: number, y: number) => x + y);
+  app.task("shop.sum", (all: readonly number[]) => all.reduce((sum, one) => sum + one, 0));
+  app.task("shop.fail", () => {
+    throw new RangeError("no such thing");
+  });
+  app.task("shop.reject", () => {
+    throw new Reject("not today");
+  });
+  app.task("shop.hand-back", { bind: true }, (self) => {
+    const { id } = self.request;
+    if (seen.has(id)) return "done";
+    seen.add(id);
+    throw new Reject("once more", { requeue: true });
+  });
+  app.task("shop.again", { bind: true, defaultRetryDelay: 0 }, (self) => {
+    if (self.request.retries === 0) self.retry({ countdown: 0 });
+    return "again";
+  });
+  app.task("shop.later", { bind: true, ignoreResult: true }, (self) => {
+    if (self.request.retries === 0) self.retry({ countdown: hours });
+  });
+  app.task("shop.large", (text: string) => text.length);
+  app.task("shop.grow", () => large);
+  app.task("shop.words", { bind: true }, async (self) => {
+    for (const word of ["a", "b"]) await self.write(word);
+    return 2;
+  });
+  app.task("shop.limited", { rateLimit: "1000/s", concurrency: 5 }, () => 1);
+  app.task("shop.one", { unique: { key: (id: string) => id, for: "running" } }, (id: string) => id);
+  app.task("shop.family", { bind: true }, async (self) => {
+    const { routingKey: queue } = self.request.deliveryInfo;
+    const place = queue.endsWith(".fifo") ? { queue, MessageGroupId: "a" } : { queue };
+    const add = (n: number) => app.signature("shop.add", [n, n], place);
+    await app.sendTask("shop.large", [large], place);
+    await chord([add(1), add(2)], app.signature("shop.sum", [], place)).delay();
+    await group(Array.from({ length: 150 }, (_, n) => add(n))).delay();
+    await app.sendTask("shop.one", [queue], place);
+    await app.sendTask("shop.one", [queue], place);
+  });
+  return app;
+}
+const seen = new Set<string>();
+/** Ids of what was sent, for those who look later. */
+const grown: string[] = [];
+const groups: string[] = [];
+const words: string[] = [];
+
+interface Deployed {
+  readonly rights: Rights;
+  readonly roles: Readonly<Record<Who, string>>;
+  readonly env: Readonly<Record<string, string>>;
+}
+
+const WHO = [
+  "worker",
+  "orders",
+  "beat",
+  "sender",
+  "chords",
+  "reader",
+  "revoker",
+  "scheduler",
+  "host",
+  "inspector",
+  "operator",
+] as const;
+type Who = (typeof WHO)[number];
+
+function synth(isKeyed: boolean): Deployed {
+  const stack = new Stack(unbundled(), "Rights", { env: { account: ACCOUNT, region: REGION } });
+  const tasks = new TaskQueues(stack, "Tasks", {
+    app: shop(),
+    entry: join(FUNCTIONS, "worker.ts"),
+    beatEntry: join(FUNCTIONS, "beat.ts"),
+    prefix: PREFIX,
+    longDelays: true,
+    payloadStore: true,
+    ...(isKeyed ? { encryptionKey: new kms.Key(stack, "Key") } : {}),
+  });
+  const role = (id: string) => new iam.Role(stack, id, { assumedBy: new iam.AccountRootPrincipal() });
+  const granted = {
+    sender: role("Sender"),
+    chords: role("Chords"),
+    reader: role("Reader"),
+    revoker: role("Revoker"),
+    scheduler: role("Scheduler"),
+    host: role("Host"),
+    inspector: role("Inspector"),
+    operator: role("Operator"),
+  };
+  tasks.grantSend(granted.sender, ["celery"]);
+  tasks.grantSend(granted.chords, ["celery"]);
+  tasks.grantSendChords(granted.chords);
+  tasks.grantReadResults(granted.reader);
+  tasks.grantRevoke(granted.revoker);
+  tasks.grantSchedule(granted.scheduler, ["celery"]);
+  tasks.grantWork(granted.host, ["media"]);
+  tasks.grantInspect(granted.inspector);
+  tasks.grantOperate(granted.operator, ["celery"]);
+  const { beat } = tasks;
+  if (beat === undefined) throw new Error("there is no beat");
+  const roles = {
+    worker: roleOf(tasks.queue("celery").function),
+    orders: roleOf(tasks.queue("orders.fifo").function),
+    beat: roleOf(beat.function),
+    ...granted,
+  };
+  const template = Template.fromStack(stack);
+  const rights = rightsOf(template.toJSON() as Parameters<typeof rightsOf>[0]);
+  const text = (value: unknown) => String(rights.resolve(stack.resolve(value)));
+  return {
+    rights,
+    roles: Object.fromEntries(
+      Object.entries(roles).map(([who, one]) => [who, stack.getLogicalId(one.node.defaultChild as iam.CfnRole)]),
+    ) as Record<Who, string>,
+    env: {
+      LOVAGE_BROKER_URL: text(tasks.brokerUrl),
+      LOVAGE_RESULT_BACKEND: text(tasks.resultBackend),
+      LOVAGE_PAYLOAD_STORE: text(tasks.payloads?.url),
+      LOVAGE_BEAT_FUNCTION: text(beat.function.functionArn),
+    },
+  };
+}
+
+const plain = synth(false);
+const keyed = synth(true);
+
+describe.skipIf(aws === undefined)("rights", () => {
+  const sent = new Map<string, Recorded[]>();
+  /** Requests of which nobody has said which rights they take. */
+  const unknown = new Set<string>();
+  let proxy: JudgingProxy;
+
+  /** Lambda's mappings and CloudWatch's numbers: what emulators have only with functions that run. */
+  function answer({ url, method, headers }: SentRequest): object | undefined {
+    if (url.startsWith("/2015-03-31/event-source-mappings")) {
+      if (method === "PUT") return {};
+      return {
+        EventSourceMappings: plain.rights.all("AWS::Lambda::EventSourceMapping").map(([id, { EventSourceArn }]) => ({
+          UUID: mappingId(id),
+          EventSourceArn,
+          FunctionArn: arnOf("lambda", `function:${id}`),
+          State: "Enabled",
+        })),
+      };
+    }
+    if (headers["x-amz-target"] === "GraniteServiceVersion20100801.GetMetricData") return { MetricDataResults: [] };
+    return undefined;
+  }
+
+  const env = (key: string) => ({
+    AWS_ENDPOINT_URL: proxy.endpoint,
+    AWS_REGION: REGION,
+    AWS_ACCESS_KEY_ID: key,
+    AWS_SECRET_ACCESS_KEY: "secret",
+  });
+
+  beforeAll(async () => {
+    proxy = await startJudgingProxy((aws as Emulator).endpoint, {
+      answer,
+      observe(request) {
+        if (/Credential=setup\//.test(request.headers.authorization ?? "")) return;
+        try {
+          const one = recorded(request);
+          sent.set(one.key, [...(sent.get(one.key) ?? []), one]);
+        } catch (error) {
+          unknown.add(String(error));
+        }
+      },
+    });
+    for (const [name, value] of Object.entries(env("setup"))) vi.stubEnv(name, value);
+    const queues = ["celery", "media", "orders.fifo"];
+    await sqs.createQueues(plain.env["LOVAGE_BROKER_URL"] as string, queues);
+    await dynamodb.createTable(plain.env["LOVAGE_RESULT_BACKEND"] as string);
+    await dynamodb.createJournalTable(plain.env["LOVAGE_RESULT_BACKEND"] as string, `${PREFIX}journal`);
+    const s3 = new S3Client({ forcePathStyle: true });
+    await s3.send(
+      new CreateBucketCommand({ Bucket: (plain.env["LOVAGE_PAYLOAD_STORE"] as string).slice("s3://".length) }),
+    );
+    s3.destroy();
+    const scheduler = new SchedulerClient({});
+    for (const [, { Name }] of plain.rights.all("AWS::Scheduler::ScheduleGroup"))
+      await scheduler.send(new CreateScheduleGroupCommand({ Name: String(Name) }));
+    scheduler.destroy();
+
+    // Each in turn: the SDK takes its credentials from the environment.
+    for (const [who, work] of Object.entries(SCENARIOS)) {
+      for (const [name, value] of Object.entries(env(who))) vi.stubEnv(name, value);
+      const app = shop(plain.env);
+      await work(app, () => unusedOf(plain, who as Who).length === 0);
+      await app.close();
+    }
+    vi.unstubAllEnvs();
+  }, 300_000);
+  afterAll(async () => {
+    await proxy?.close();
+    expect([...unknown, ...(proxy?.faults() ?? [])]).toEqual([]);
+  });
+
+  const asked = (who: Who): readonly Asked[] => (sent.get(who) ?? []).flatMap(({ asked }) => asked);
+  const tls = (one: Asked, isTls = true): Asked => ({
+    ...one,
+    context: { ...one.context, "aws:SecureTransport": String(isTls) },
+  });
+  const spell = ({ action, resource, context }: Asked) => `${action} ${resource} ${JSON.stringify(context)}`;
+  const principal = ({ roles }: Deployed, who: Who) => `arn:aws:iam::${ACCOUNT}:role/${roles[who]}`;
+
+  /** With what the keys of the resources are asked for. */
+  const withKeys = ({ rights }: Deployed, all: readonly Asked[]): readonly Asked[] =>
+    all.flatMap((one) => {
+      const key = rights.keyOf(one.resource);
+      return key === undefined
+        ? [one]
+        : [one, ...keyActions(one.action).map((action) => ({ action, resource: key, context: {} }))];
+    });
+
+  /** What is granted, is sent by nothing here, and has no reason. */
+  function unusedOf(deployed: Deployed, who: Who): readonly Statement[] {
+    const all = withKeys(deployed, asked(who));
+    const isSent = (one: Statement) => all.some((request) => isMeant(one, tls(request)));
+    return granted(deployed.rights.of(deployed.roles[who])).filter(
+      (one) => !isSent(one) && reasonOf(one, isSent) === undefined,
+    );
+  }
+
+  describe.each([
+    ["as it is", plain],
+    ["with a key of one's own", keyed],
+  ])("%s", (_, deployed) => {
+    test.each(WHO)("what the code of %s sends is allowed", (who) => {
+      const { rights, roles } = deployed;
+      expect(asked(who)).not.toEqual([]);
+      const refused = withKeys(deployed, asked(who)).filter(
+        (one) =>
+          decide(tls(one), principal(deployed, who), rights.of(roles[who]), rights.on(one.resource)) !== "allowed",
+      );
+      expect([...new Set(refused.map(spell))].join("\n")).toBe("");
+    });
+
+    test.each(WHO)("what %s is allowed some test sends, or it has a reason", (who) => {
+      expect(unusedOf(deployed, who).map(spellGrant).join("\n")).toBe("");
+    });
+  });
+
+  test.each(WHO)("a right that %s has not is missed", (who) => {
+    const identity = plain.rights.of(plain.roles[who]);
+    for (const action of new Set(asked(who).map((one) => one.action))) {
+      const less = granted(identity).filter(({ Action }) => Action !== action);
+      const one = asked(who).find((sent) => sent.action === action) as Asked;
+      expect(`${action} ${decide(tls(one), principal(plain, who), less, plain.rights.on(one.resource))}`).toBe(
+        `${action} implicit`,
+      );
+    }
+  });
+
+  test("functions in a VPC ask these services, and an endpoint's policy that lets an account ask itself alone lets all through", () => {
+    const all = (["worker", "orders", "beat"] as const).flatMap((who) => asked(who));
+    // Rights to pass a role are not asked for by a request of their own.
+    const services = new Set(all.flatMap(({ action }) => (action === "iam:PassRole" ? [] : [action.split(":")[0]])));
+    expect([...services].sort()).toEqual(["dynamodb", "s3", "scheduler", "sqs"]);
+    const own = { "aws:PrincipalAccount": ACCOUNT, "aws:ResourceAccount": ACCOUNT };
+    const policy: Statement[] = [
+      { Effect: "Allow", Principal: "*", Action: "*", Resource: "*", Condition: { StringEquals: own } },
+    ];
+    const through = (one: Asked, context: object) =>
+      decide({ ...one, context: { ...one.context, ...context } }, principal(plain, "worker"), [], policy);
+    for (const one of all) expect(through(one, own)).toBe("allowed");
+    expect(through(all[0] as Asked, { ...own, "aws:ResourceAccount": "222222222222" })).toBe("implicit");
+  });
+
+  test.each(WHO)("a wildcard in the rights of %s has a reason", (who) => {
+    for (const { Action, Resource } of granted(keyed.rights.of(keyed.roles[who]))) {
+      expect(String(Action)).not.toContain("*");
+      if (!String(Resource).includes("*")) continue;
+      expect(WILDCARDS.find(([pattern]) => pattern.test(String(Resource)))?.[1] ?? Resource).toMatch(/ /);
+      if (Resource === "*") expect(UNBOUND).toContain(Action);
+    }
+  });
+
+  test.each(WHO)("without TLS nothing reaches the queues and texts of %s", (who) => {
+    for (const one of asked(who).filter(({ resource }) => /:(sqs|s3):.*[^*]$/.test(resource))) {
+      const said = decide(
+        tls(one, false),
+        principal(plain, who),
+        plain.rights.of(plain.roles[who]),
+        plain.rights.on(one.resource),
+      );
+      expect(`${spell(one)} ${said}`).toBe(`${spell(one)} denied`);
+    }
+  });
+});
+
+// ── what each of them does ───────────────────────────────────────────────────────────────────────────────────────────
+
+/** Sent to each queue. */
+const EACH = ["shop.fail", "shop.reject", "shop.hand-back", "shop.again", "shop.grow", "shop.words", "shop.family"];
+
+/** One at a time, as `app` with the access key of this name. */
+const SCENARIOS: Readonly<Record<string, (app: Lovage, isDone: () => boolean) => Promise<unknown>>> = {
+  async sender(app) {
+    await app.sendTask("shop.add", [1, 2]);
+    await app.sendTask("shop.add", [1, 2], { countdown: hours });
+    await app.sendTask("shop.large", [large]);
+    await app.sendTask("shop.one", ["a"]);
+    await app.sendTask("shop.one", ["a"]);
+    await app.sendMany([app.signature("shop.add", [3, 4])]);
+  },
+  async chords(app) {
+    const members = (count: number) => Array.from({ length: count }, (_, n) => app.signature("shop.add", [n, 1]));
+    await chord(members(3), app.signature("shop.sum")).delay();
+    const many = await group(members(150)).delay();
+    await many.save();
+    groups.push(many.id);
+    await app.sendTask("shop.add", [1, 2], { countdown: hours });
+    await app.sendTask("shop.large", [large]);
+    await app.sendTask("shop.one", ["a"]);
+    await app.sendTask("shop.one", ["a"]);
+  },
+  async setup(app) {
+    words.push((await app.sendTask("shop.words", [])).id);
+    grown.push((await app.sendTask("shop.grow", [])).id);
+    for (const queue of ["celery", "media", "orders.fifo"]) {
+      // What is handed back holds up its group.
+      const placeOf = (MessageGroupId: string) => (queue === "orders.fifo" ? { queue, MessageGroupId } : { queue });
+      const place = placeOf("a");
+      for (const task of EACH) await app.sendTask(task, [], placeOf(task));
+      await app.sendTask("shop.large", [large], place);
+      await app.sendTask("shop.unknown", [], place);
+      // What may not wait in a group of a FIFO queue.
+      if (queue !== "orders.fifo")
+        for (const task of ["shop.limited", "shop.later"]) await app.sendTask(task, [], place);
+      await chord(
+        [1, 2].map((n) => app.signature("shop.add", [n, n], place)),
+        app.signature("shop.sum", [], place),
+      ).delay();
+    }
+  },
+  worker: (app) => invoke(app, "celery"),
+  orders: (app) => invoke(app, "orders.fifo"),
+  async beat(app) {
+    const handler = createBeatHandler(app, { write: () => {} });
+    for (const entry of Object.keys(app.config.beatSchedule))
+      await handler({ entry, time: new Date().toISOString() }, { awsRequestId: "1" });
+  },
+  async host(app, isDone) {
+    const worker = await startWorker(app, { queues: ["media"], concurrency: 4 });
+    // What it does not come to by then is told of as a right that nothing asks for.
+    await vi.waitUntil(isDone, until).catch(() => {});
+    await worker.stop();
+  },
+  async reader(app) {
+    for (const id of grown) {
+      expect(await app.result(id).get({ timeout: 10 })).toBe(large);
+      await app.result(id).state();
+    }
+    for (const id of groups) await (await app.groupResult(id))?.join({ timeout: 10 });
+    for await (const _ of app.result(words[0] as string).stream());
+  },
+  async scheduler(app) {
+    await app.beat.put("kept", { task: "shop.add", schedule: 3600, args: [1, 2] });
+    await app.beat.put("now and then", { task: "shop.add", schedule: 3600, args: [1, 2] });
+    await app.beat.list();
+    await app.beat.pause("now and then");
+    await app.beat.resume("now and then");
+    await app.beat.remove("now and then");
+  },
+  inspector: (app) => look(app),
+  async operator(app) {
+    await look(app);
+    const { control } = app;
+    for await (const { id } of app.journal.find({ state: "FAILURE", task: "shop.fail", queue: "celery", limit: 1 }))
+      await control.retry(id as string);
+    await control.retryFailed({ task: "shop.fail", queue: "celery" });
+    await control.revoke(randomUUID());
+    await control.forget(randomUUID());
+    await control.rateLimit("shop.limited", "10/m");
+    await control.pause("celery");
+    await control.resume("celery");
+    await control.deadLetters.redrive({ queue: "celery", task: "shop.reject", args: [large] });
+    await control.deadLetters.delete({ queue: "celery" });
+    await control.purge("celery");
+    await control.purge("celery-dlq");
+  },
+  async revoker(app) {
+    for (const id of [randomUUID(), ...grown]) {
+      await app.result(id).revoke();
+      await app.result(id).forget();
+    }
+    for (const id of groups) {
+      const found = await app.groupResult(id);
+      await found?.revoke();
+      await found?.forget();
+    }
+  },
+};
+
+async function look(app: Lovage): Promise<void> {
+  const inspect = app.control.inspect();
+  await inspect.queues();
+  await inspect.functions();
+  await inspect.active();
+  await app.journal.failures();
+  const ids: string[] = [];
+  for await (const { id } of app.journal.find({ limit: 3 })) if (id !== undefined) ids.push(id);
+  for (const id of ids) await app.workflow(id);
+  for await (const _ of app.control.deadLetters.list());
+  for (const id of grown) await app.result(id).get({ timeout: 10 });
+  await app.beat.list();
+}
+
+/** Lambda's event source, which fetches and deletes as the function. */
+async function invoke(app: Lovage, queue: string): Promise<void> {
+  const handler = createWorkerHandler(app, { write: () => {} });
+  const broker = await app.engine.broker();
+  const eventSourceARN = arnOf("sqs", translateQueueName(PREFIX, queue));
+  for (let quiet = 0; quiet < 2; ) {
+    const deliveries = await broker.receive(queue, { max: 10, wait: 1000, visibility: 30_000 });
+    quiet = deliveries.length === 0 ? quiet + 1 : 0;
+    if (deliveries.length === 0) continue;
+    const { batchItemFailures } = await handler(
+      { Records: deliveries.map((one) => ({ ...toRecord(one), eventSourceARN })) },
+      { awsRequestId: "1", getRemainingTimeInMillis: () => 60_000 },
+    );
+    const failed = new Set(batchItemFailures.map(({ itemIdentifier }) => itemIdentifier));
+    await broker.delete(deliveries.filter(({ messageId }) => !failed.has(messageId)));
+  }
+}
+
+// ── what is granted ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** Each right by itself: one action, one resource, one pattern of keys. */
+function granted(statements: readonly Statement[]): readonly Statement[] {
+  return statements.flatMap((statement) =>
+    [statement.Action ?? []].flat().flatMap((Action) =>
+      [statement.Resource ?? []].flat().flatMap((Resource) => {
+        const patterns = statement.Condition?.["ForAllValues:StringLike"]?.["dynamodb:LeadingKeys"];
+        if (patterns === undefined) return [{ ...statement, Action, Resource }];
+        return [patterns].flat().map((pattern) => ({
+          ...statement,
+          Action,
+          Resource,
+          // A request of several rows counts for each of their kinds.
+          Condition: { "ForAnyValue:StringLike": { "dynamodb:LeadingKeys": pattern } },
+        }));
+      }),
+    ),
+  );
+}
+
+const spellGrant = ({ Action, Resource, Condition }: Statement) =>
+  `${Action} ${Resource}${Condition === undefined ? "" : ` ${Object.values(Object.values(Condition)[0] ?? {}).join()}`}`;
+
+/** The actions by which a row of results is read and written: which of them, what is there decides. */
+const ROW_ACTIONS = ["dynamodb:BatchGetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"];
+
+/** What a role may do and no request here shows, with the reason. `undefined`: there is none. */
+function reasonOf(one: Statement, isSent: (one: Statement) => boolean): string | undefined {
+  const action = String(one.Action);
+  if (/^logs:(CreateLogStream|PutLogEvents)$/.test(action)) return "Lambda writes the log in the name of the function";
+  if (action === "sqs:GetQueueAttributes") return "Lambda's event source asks for it in the name of the function";
+  if (action === "sqs:SendMessage" && /BeatRulesDeadLetters/.test(String(one.Resource)))
+    return "Lambda puts events that beat failed at there, in the name of the function";
+  if (action === "dynamodb:GetItem") return "Python's Celery reads a result by it, as test/live/celery has it";
+  if (ROW_ACTIONS.includes(action) && ROW_ACTIONS.some((Action) => isSent({ ...one, Action })))
+    return "what is there decides whether a row is read, put or updated; the backend's contract has all three";
+  return undefined;
+}
+
+/** The wildcards that there are, each with its reason. The key is what stands in the template. */
+const WILDCARDS: readonly (readonly [resource: RegExp, reason: string])[] = [
+  [/^\*$/, "lists names and numbers, and takes no resource"],
+  [/:log-group:\w+:\*$/, "the streams of one log"],
+  [/:schedule\/[\w-]+\/\*$/, "an entry is named by a hash of its message, and the group has no others"],
+  [/^arn:aws:s3:::[\w-]+\/\*$/, "texts have names that nobody can guess, in a bucket that has nothing else"],
+  [/:rule\/[\w.-]+\*$/, "entries put at run time are named by who puts them, behind the prefix of the app"],
+];
+const UNBOUND = ["sqs:ListQueues", "lambda:ListEventSourceMappings", "cloudwatch:GetMetricData", "events:ListRules"];
