@@ -299,7 +299,10 @@ function startProcess(setup: PoolSetup, place: string, { heard, ended, group }: 
     say: (order) => {
       if (child.connected) child.send(order);
     },
-    kill: () => (pid === undefined ? undefined : killGroup(pid)),
+    kill() {
+      // Its number may be another's by then.
+      if (child.exitCode === null && child.signalCode === null) killGroup(pid);
+    },
   };
 }
 
