@@ -35,6 +35,8 @@ const LOOK_MS = 60_000;
 const MOST_PARKED = 65_536;
 /** A message that can be woken is kept so long beyond the time at which it comes back by itself, in milliseconds. */
 const PARKED_MS = 15_000;
+/** In place of a message that was to be woken and was not there yet. */
+const CALLED = "called";
 /** Arguments that were replaced are kept for so long, in milliseconds: longer than a queue keeps a message. */
 const CALL_MS = 15 * 86_400_000;
 /** A place that cannot be given back is tried again after so long, and twice as long each time … */
@@ -354,7 +356,11 @@ async function waitForPlace(
     const { delaySeconds: _, due: __, ...entry } = await packed(engine, job, 0);
     const woken = { ...entry, attributes: { ...attributes, waits: JSON.stringify({ ...waits, until: 0 }) } };
     const parked = { state: JSON.stringify(woken), expires: until + PARKED_MS };
-    await store.decide(parkedRow(job), () => ({ write: parked, answer: undefined }));
+    const isCalled = await store.decide(parkedRow(job), (state) =>
+      state === CALLED ? { write: null, answer: true } : { write: parked, answer: false },
+    );
+    // A place is kept for it already.
+    if (isCalled) return wait(context, job, { ...waits, until: clock.now() }, "concurrency");
   }
   return wait(context, job, waits, "concurrency");
 }
@@ -391,8 +397,13 @@ async function leaveSoon({ engine, log }: WorkerContext, store: LimitStore, job:
     try {
       const { wake } = await store.decide(row, (state) => leavePlace(state, job.owner, clock.now()));
       if (wake === undefined) return;
-      const parked = await store.decide(wake, (state) => ({ write: null, answer: state }));
-      if (parked !== undefined) await engine.outbox.send(JSON.parse(parked) as Outgoing);
+      // Who is named may not have left its message yet: then it is told so when it does.
+      const called = { state: CALLED, expires: clock.now() + PARKED_MS };
+      const parked = await store.decide(wake, (state) => ({
+        write: state === undefined ? called : null,
+        answer: state,
+      }));
+      if (parked !== undefined && parked !== CALLED) await engine.outbox.send(JSON.parse(parked) as Outgoing);
       return;
     } catch (error) {
       if (tries === LEAVE_TRIES) {

@@ -240,6 +240,24 @@ describe.each(stores)("concurrency, on %s", (_, start) => {
     expect(ended()).toBe(12);
   });
 
+  test("wakes who has been named and has not left its message yet", async () => {
+    const { app, work, begin, ended } = makeApp(1);
+    const t = begin();
+    const store = await app.engine.limits();
+    app.engine.limits = async () => ({
+      ...store,
+      async decide(key, decision) {
+        // It is written when the place is free already.
+        if (key.startsWith("parked-") && ended() === 0) await t.clock.sleep(12_000);
+        return store.decide(key, decision);
+      },
+    });
+    await work.delay(10);
+    await work.delay(1);
+    await t.advance(15_000);
+    expect(ended()).toBe(2);
+  });
+
   test("of each key by itself", async () => {
     const { work, begin, most, ended } = makeApp({ limit: 1, key: (_: number, key: string) => key });
     const t = begin();
