@@ -11,6 +11,7 @@ import {
   type TaskRef,
   ValidationError,
 } from "lovage";
+import { resultEvents } from "lovage/web";
 import { z } from "zod";
 import { Order } from "./order.ts";
 // Of the tasks only the types: a bundle of this service holds none of their code.
@@ -39,6 +40,9 @@ export function createService(app: Lovage, tasks: Tasks): Hono {
   service.get("/tasks/:id", async (c) =>
     c.json(await describe(app.result(c.req.param("id"))), 200, { "Cache-Control": "no-store" }),
   );
+
+  // What the task writes, as Server-Sent Events.
+  service.get("/tasks/:id/events", (c) => resultEvents(c.req.raw, app.result(c.req.param("id"))));
 
   // A task that has begun goes on, unless it is to be terminated and listens to its signal.
   service.delete("/tasks/:id", async (c) => {

@@ -93,7 +93,10 @@ interface Generation {
 async function dev(options: DevOptions, command: readonly string[]): Promise<number> {
   const file = appFile(options.app);
   if (file === undefined)
-    throw new ImproperlyConfigured("--app", `there is no module ${options.app} (looked for ${resolve(options.app)})`);
+    throw new ImproperlyConfigured(
+      "--app",
+      `there is no module ${options.app} (looked for ${resolve(options.app)}); npx lovage init writes a project that has one`,
+    );
   const folder = projectFolder(process.cwd());
   const lock = await onlyOneIn(folder);
   const { line, follow } = prefixer(["dev", "worker", "beat", "board", ...(command.length > 0 ? ["web"] : [])]);

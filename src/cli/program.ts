@@ -6,6 +6,7 @@ import { devCommand } from "./dev.ts";
 import { dlqCommand } from "./dlq.ts";
 import { envCommand } from "./env.ts";
 import { EXIT_HELP } from "./exit.ts";
+import { initCommand } from "./init.ts";
 import { mcpCommand } from "./mcp.ts";
 import { operateCommands } from "./operate.ts";
 import { purgeCommand, queuesCommand } from "./queues.ts";
@@ -29,6 +30,7 @@ Examples:
   $ lovage worker -A ./tasks.ts -l info
   $ lovage call -A ./tasks.ts tasks.add --args '[1, 2]' --wait 10`,
     );
+  initCommand(program);
   devCommand(program);
   workerCommand(program);
   beatCommand(program);

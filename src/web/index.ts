@@ -62,6 +62,52 @@ export function resultEvents(request: Request, result: AsyncResult, options: Res
   });
 }
 
+/** What {@link sendResultEvents} uses of Node's `IncomingMessage`. */
+export interface NodeRequest {
+  readonly headers: Readonly<Record<string, string | readonly string[] | undefined>>;
+}
+
+/** What {@link sendResultEvents} uses of Node's `ServerResponse`. */
+export interface NodeResponse {
+  writeHead(status: number, headers: Record<string, string>): unknown;
+  write(chunk: Uint8Array): boolean;
+  end(): unknown;
+  once(event: "close" | "drain", listener: () => void): unknown;
+}
+
+/**
+ * {@link resultEvents} for Node's own request and response, as Express, NestJS and Fastify (`request.raw`, `reply.raw` after
+ * `reply.hijack()`) have them. Resolves when the answer is over, or whoever asked is gone.
+ *
+ * ```ts
+ * server.get("/tasks/:id/events", (request, response) => sendResultEvents(request, response, app.result(request.params.id)));
+ * ```
+ */
+export async function sendResultEvents(
+  request: NodeRequest,
+  response: NodeResponse,
+  result: AsyncResult,
+  options: ResultEventsOptions = {},
+): Promise<void> {
+  const seen = request.headers["last-event-id"];
+  const asked = new Request("http://localhost/", {
+    headers: typeof seen === "string" ? { "last-event-id": seen } : {},
+  });
+  const answer = resultEvents(asked, result, options);
+  const reader = (answer.body as ReadableStream<Uint8Array>).getReader();
+  const gone = new Promise<void>((resolve) => response.once("close", resolve));
+  void gone.then(() => reader.cancel());
+  response.writeHead(answer.status, Object.fromEntries(answer.headers));
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) break;
+    if (!response.write(value)) {
+      await Promise.race([gone, new Promise<void>((resolve) => response.once("drain", resolve))]);
+    }
+  }
+  response.end();
+}
+
 async function* events(
   request: Request,
   result: AsyncResult,

@@ -179,7 +179,7 @@ test("a second one in the folder is told of the first, and one that was killed l
 test("a module that is not there at the start is refused", { timeout: 30_000 }, async () => {
   const { start } = project();
   const { code, stderr } = await start(["dev", "-A", "./nothing.ts"]).exited;
-  expect([code, stderr]).toEqual([2, expect.stringMatching(/there is no module \.\/nothing\.ts/)]);
+  expect([code, stderr]).toEqual([2, expect.stringMatching(/there is no module \.\/nothing\.ts .*npx lovage init/)]);
 });
 
 test("a command of the user's runs beside them, ends with them, and they with it", { timeout: 120_000 }, async () => {

@@ -44,6 +44,15 @@ describe("requests", () => {
     });
   });
 
+  test("what a task has written is pushed to whoever asks, and its result at the end", async () => {
+    const { t, service } = start();
+    const accepted = await service.request("/reports", post(order));
+    await t.drain();
+    const events = await service.request(`${accepted.headers.get("Location")}/events`);
+    expect(events.headers.get("content-type")).toContain("text/event-stream");
+    expect(await events.text()).toMatch(/event: chunk\ndata: {"page":1,"pages":1}[^]*event: result\ndata: {"pages"/);
+  });
+
   test("a task that failed is served with its error", async () => {
     const { t, service } = start();
     const accepted = await service.request("/reports", post({ ...order, customer: "nobody" }));

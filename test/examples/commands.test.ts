@@ -7,7 +7,8 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { ROOT, run, succeeds, terminal } from "../live/commands.ts";
 import { installSdk, SDKS, sdkFolder, startAws } from "../package/aws.ts";
 
-const EXAMPLES = readdirSync(join(ROOT, "examples"));
+// What `lovage init` writes is installed and run by test/package/starters.test.ts.
+const EXAMPLES = readdirSync(join(ROOT, "examples")).filter((name) => name !== "starters");
 const { scripts } = JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8")) as { readonly scripts: object };
 
 /** What git has of the checkout, and what `npm ci` installs: nothing that was built. */

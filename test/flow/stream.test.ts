@@ -1,7 +1,10 @@
+import { once } from "node:events";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 /** What a task writes while it runs is read in order, as it comes, and from where a reader left it. */
 import { Lovage, type WatchedState } from "lovage";
-import { resultEvents } from "lovage/web";
-import { describe, expect, test } from "vitest";
+import { resultEvents, sendResultEvents } from "lovage/web";
+import { describe, expect, onTestFinished, test, vi } from "vitest";
 import { stores } from "./stores.ts";
 
 const words = "the quick brown fox jumps over the lazy dog".split(" ");
@@ -197,5 +200,33 @@ describe.each(stores)("on %s", (_, start) => {
       ["chunk", "as far as it went"],
       ["failure", { name: "RangeError", message: "and no further" }],
     ]);
+  });
+
+  test("and by Node's own response, which goes on too, and ends when whoever asked is gone", async () => {
+    const { app, say, t } = makeApp();
+    const [result, never] = [await say.delay(3), app.result("nobody-has-sent-this")];
+    await t.drain();
+    const ended: string[] = [];
+    const server = createServer(async (request, response) => {
+      const one = request.url === "/never" ? never : result;
+      await sendResultEvents(request, response, one);
+      ended.push(String(request.url));
+    });
+    server.listen(0, "127.0.0.1");
+    await once(server, "listening");
+    onTestFinished(() => void server.close());
+    const at = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    const whole = await fetch(`${at}/whole`);
+    expect(whole.headers.get("content-type")).toBe("text/event-stream; charset=utf-8");
+    const text = await whole.text();
+    expect(text).toMatch(/event: chunk\ndata: "the"\n\n[^]*event: result\ndata: 9\n\n$/);
+    const [, id = ""] = /id: (\S+:2)\n/.exec(text) ?? [];
+    const rest = await (await fetch(`${at}/rest`, { headers: { "last-event-id": id } })).text();
+    expect(rest).not.toContain('"quick"');
+    expect(rest).toContain('"brown"');
+    const gone = new AbortController();
+    await fetch(`${at}/never`, { signal: gone.signal });
+    gone.abort();
+    await vi.waitFor(() => expect(ended).toEqual(["/whole", "/rest", "/never"]));
   });
 });

@@ -29,7 +29,7 @@ export async function installPacked(): Promise<{
   const [copy, user] = [join(folder, "copy"), join(folder, "user")];
   mkdirSync(copy);
   for (const name of readdirSync(root)) {
-    if (/^(package\.json|tsconfig.*\.json|src|bin|scripts|LICENSE|.*\.md)$/.test(name)) {
+    if (/^(package\.json|tsconfig.*\.json|src|bin|scripts|examples|LICENSE|.*\.md)$/.test(name)) {
       cpSync(join(root, name), join(copy, name), { recursive: true });
     }
   }

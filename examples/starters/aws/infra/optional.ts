@@ -1,0 +1,2 @@
+/** Packages that others ask for and do without: a function's bundle leaves them out. */
+export const optional: readonly string[] = [];

@@ -1,0 +1,24 @@
+/** The app on AWS: a queue, a dead-letter queue and a function for each of its queues, the table of results, beat's rules. */
+import { join } from "node:path";
+import { RemovalPolicy, Stack, type StackProps } from "aws-cdk-lib";
+import type { Construct } from "constructs";
+import { TaskQueues } from "lovage/cdk";
+import { app } from "../tasks.ts";
+import { optional } from "./optional.ts";
+
+const file = (name: string) => join(import.meta.dirname, name);
+
+export class TasksStack extends Stack {
+  readonly tasks: TaskQueues;
+
+  constructor(scope: Construct, id: string, props: StackProps & { readonly isLocal?: boolean } = {}) {
+    super(scope, id, props);
+    this.tasks = new TaskQueues(this, "Tasks", {
+      app,
+      entry: file("worker.ts"),
+      beatEntry: file("beat.ts"),
+      bundling: { externalModules: [...optional] },
+      ...(props.isLocal && { removalPolicy: RemovalPolicy.DESTROY }),
+    });
+  }
+}
