@@ -121,7 +121,7 @@ export function grantKey(key: kms.IKey | undefined, use: keyof typeof KEY_USES, 
   key?.grant(grantee, ...keyRights(KEY_USES[use]));
 }
 
-export const keyRights = (actions: readonly string[]): readonly string[] => actions.map((action) => `kms:${action}`);
+const keyRights = (actions: readonly string[]): readonly string[] => actions.map((action) => `kms:${action}`);
 
 /** The log of a worker, which goes with its stack; encrypted by a key of one's own, where there is one. */
 export function workerLog(

@@ -64,14 +64,19 @@ export function resultEvents(request: Request, result: AsyncResult, options: Res
 
 /** What {@link sendResultEvents} uses of Node's `IncomingMessage`. */
 export interface NodeRequest {
+  /** The headers, by their names in small letters. */
   readonly headers: Readonly<Record<string, string | readonly string[] | undefined>>;
 }
 
 /** What {@link sendResultEvents} uses of Node's `ServerResponse`. */
 export interface NodeResponse {
+  /** Sends status and headers. */
   writeHead(status: number, headers: Record<string, string>): unknown;
+  /** Sends a part of the body; `false`: wait for `drain`. */
   write(chunk: Uint8Array): boolean;
+  /** Ends the answer. */
   end(): unknown;
+  /** Calls back once, when it happens. */
   once(event: "close" | "drain", listener: () => void): unknown;
 }
 

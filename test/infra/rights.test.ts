@@ -116,9 +116,7 @@ test("each grant allows what its name says and nothing else", () => {
     "dynamodb:PutItem Journal",
     ...rowsOf(["PutItem", "UpdateItem"], `${TASKS} ${GROUPS}`),
   ]);
-  expect(allowed(deployment, chords)).toEqual(
-    rowsOf(["BatchGetItem", "PutItem", "UpdateItem"], `${GROUPS} ${CHORDS}`),
-  );
+  expect(allowed(deployment, chords)).toEqual(rowsOf(["BatchGetItem", "PutItem", "UpdateItem"], `${GROUPS} ${CHORDS}`));
   expect(() => tasks.grantSend(sender, ["medai"])).toThrow('there is no queue "medai"');
 });
 
@@ -275,7 +273,9 @@ test("a role of another account is granted on both sides", () => {
   const { tasks, stack } = deploy(shop(), {}, new Stack(app, "Here", env("111111111111")));
   tasks.grantSend(role);
   Template.fromStack(there).hasResourceProperties("AWS::IAM::Policy", {
-    PolicyDocument: { Statement: [Match.objectLike({ Action: ["sqs:GetQueueAttributes", "sqs:GetQueueUrl", "sqs:SendMessage"] })] },
+    PolicyDocument: {
+      Statement: [Match.objectLike({ Action: ["sqs:GetQueueAttributes", "sqs:GetQueueUrl", "sqs:SendMessage"] })],
+    },
   });
   Template.fromStack(stack).hasResourceProperties("AWS::SQS::QueuePolicy", {
     PolicyDocument: {
