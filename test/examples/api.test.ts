@@ -50,7 +50,7 @@ describe("requests", () => {
     await t.drain();
     const events = await service.request(`${accepted.headers.get("Location")}/events`);
     expect(events.headers.get("content-type")).toContain("text/event-stream");
-    expect(await events.text()).toMatch(/event: chunk\ndata: {"page":1,"pages":1}[^]*event: result\ndata: {"pages"/);
+    expect(await events.text()).toMatch(/event: chunk\ndata: {"page":1,"pages":1}[\s\S]*event: result\ndata: {"pages"/);
   });
 
   test("a task that failed is served with its error", async () => {

@@ -219,7 +219,7 @@ describe.each(stores)("on %s", (_, start) => {
     const whole = await fetch(`${at}/whole`);
     expect(whole.headers.get("content-type")).toBe("text/event-stream; charset=utf-8");
     const text = await whole.text();
-    expect(text).toMatch(/event: chunk\ndata: "the"\n\n[^]*event: result\ndata: 9\n\n$/);
+    expect(text).toMatch(/event: chunk\ndata: "the"\n\n[\s\S]*event: result\ndata: 9\n\n$/);
     const [, id = ""] = /id: (\S+:2)\n/.exec(text) ?? [];
     const rest = await (await fetch(`${at}/rest`, { headers: { "last-event-id": id } })).text();
     expect(rest).not.toContain('"quick"');
