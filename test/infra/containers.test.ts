@@ -115,12 +115,17 @@ test.each([
 
 const WORKS = (queue: string) => [
   ...["BatchGetItem", "PartiQLInsert", "PartiQLUpdate", "PutItem", "UpdateItem"].map(
-    (action) => `dynamodb:${action} Results celery-task-meta-* celery-taskset-meta-* chord-unlock-* lovage-control-*`,
+    (action) => `dynamodb:${action} Results celery-task-meta-*`,
+  ),
+  ...["BatchGetItem", "PutItem", "UpdateItem"].map(
+    (action) => `dynamodb:${action} Results celery-taskset-meta-* chord-unlock-* lovage-control-*`,
   ),
   "dynamodb:PartiQLInsert Journal",
   "dynamodb:PutItem Journal",
   `sqs:ChangeMessageVisibility ${queue}Queue`,
   `sqs:DeleteMessage ${queue}Queue`,
+  // Once for who receives, once for who sends.
+  `sqs:GetQueueAttributes ${queue}Queue`,
   `sqs:GetQueueAttributes ${queue}Queue`,
   `sqs:GetQueueUrl ${queue}DeadLetters`,
   `sqs:GetQueueUrl ${queue}Queue`,

@@ -518,6 +518,8 @@ function reasonOf(one: Statement, isSent: (one: Statement) => boolean): string |
   if (action === "dynamodb:GetItem") return "Python's Celery reads a result by it, as test/live/celery has it";
   if (ROW_ACTIONS.includes(action) && ROW_ACTIONS.some((Action) => isSent({ ...one, Action })))
     return "what is there decides whether a row is read, put or updated; the backend's contract has all three";
+  if (action === "dynamodb:PutItem" && isSent({ ...one, Action: "dynamodb:PartiQLInsert" }))
+    return "an entry of the journal without an outcome beside it, such as a dead letter's, is put alone: who serves celery shows it";
   return undefined;
 }
 
