@@ -23,7 +23,8 @@ describe.each(KINDS)("a pool of %s", { timeout: 60_000 }, (kind) => {
     expect(new Set(runs().map(([pid]) => pid)).size).toBe(kind === "processes" ? 2 : 1);
     for (const { id } of busy) expect(await rowOf(app, id)).toMatchObject({ runs: 1 });
     expect(stdout()).toContain(`concurrency: 2 (${kind})`);
-    expect(stdout()).toMatch(/INFO\/PoolWorker-[12]] Task cli\.busy\[\S+] succeeded/);
+    // The line comes behind the outcome.
+    await vi.waitFor(() => expect(stdout()).toMatch(/INFO\/PoolWorker-[12]] Task cli\.busy\[\S+] succeeded/), until);
   });
 
   test("holds up nobody with one that blocks", async () => {

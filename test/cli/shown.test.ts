@@ -82,7 +82,7 @@ function reported(error: unknown): string {
 }
 
 /** Commands that show nothing of anybody's but by their logs, ask first, go on without end, or are shown in tests of their own. */
-const ELSEWHERE = ["dev", "worker", "dlq delete", "env", "events", "board", "mcp", "child"];
+const ELSEWHERE = ["init", "dev", "worker", "dlq delete", "env", "events", "board", "mcp", "child"];
 
 /** With what each command is asked for it. `EVIL` is a queue, a worker, an entry, a task and its id. */
 const ASKED: readonly (readonly string[])[] = [

@@ -71,9 +71,13 @@ async function run(file: string): Promise<string> {
   }
 }
 
-/** The lines of a shell block that name an npm script which is not there. */
+/** The lines of a shell block that name an npm script which is not there: here, or in what `lovage init` writes. */
 function unknownScripts(code: string): readonly string[] {
-  const { scripts } = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as { readonly scripts: object };
+  const manifests = ["package.json", ...globSync("examples/starters/*/package.json", { cwd: root })];
+  const scripts = Object.assign(
+    {},
+    ...manifests.map((name) => (JSON.parse(readFileSync(join(root, name), "utf8")) as { scripts?: object }).scripts),
+  ) as object;
   return code.split("\n").filter((line) => {
     const named = [...line.matchAll(/\bnpm (?:run )?([\w:-]+)/g)].map(([, name = ""]) => name);
     return named.some((name) => !(name in scripts) && !["ci", "i", "install", "init", "exec", "pkg"].includes(name));
