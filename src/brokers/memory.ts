@@ -147,6 +147,8 @@ export function open(url: string, context: BrokerContext): Broker {
       if (count > 0) queue.blocked.set(group, count);
       else queue.blocked.delete(group);
     }
+    // Who waits counts on the time that was known when it began to.
+    const isSooner = state !== "flight" || visibleAt < message.visibleAt;
     message.state = state;
     message.visibleAt = visibleAt;
     message.version++;
@@ -155,7 +157,7 @@ export function open(url: string, context: BrokerContext): Broker {
       const heap = state === "ready" ? queue.ready : queue.waiting;
       heap.push({ message, version: message.version, visibleAt }, queue.messages.size);
     }
-    if (state !== "flight") for (const wake of [...queue.receivers]) wake();
+    if (isSooner) for (const wake of [...queue.receivers]) wake();
   }
 
   /** Makes ready what has waited long enough. */

@@ -254,8 +254,7 @@ async function admit(context: WorkerContext, delivery: Delivery): Promise<Admiss
   if (task === undefined) return { disposition: await refuseUnknown(context, delivery, message) };
   const job = createJob(context, delivery, message, task);
   for (const step of BEFORE_CLAIM) {
-    const taken = step(context, job);
-    const disposition = taken instanceof Promise ? await taken : taken;
+    const disposition = await step(context, job);
     if (disposition !== undefined) return { disposition };
   }
   return isLimited(job.options) ? admitLimited(context, job) : claim(context, job);

@@ -62,9 +62,11 @@ describe.each(readable)("$name", ({ message }) => {
   });
 
   test("can be named without being read", () => {
+    const { headers, properties } = message.decoded;
     expect(peekEnvelope(message.sqsBody)).toEqual({
-      id: message.decoded.headers.id,
-      task: message.decoded.headers.task,
+      id: headers.id,
+      task: headers.task,
+      ...(typeof properties["priority"] === "number" && { priority: properties["priority"] }),
     });
   });
 });
