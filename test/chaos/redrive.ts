@@ -47,7 +47,7 @@ export async function redriveUnderKill(run: RedriveRun): Promise<RedriveFigures>
     if (sent.some((error) => error !== undefined)) throw new Error("the letters could not be put");
   }
   const start = () => {
-    const child = spawn(process.execPath, [launcher, "dlq", "redrive", "-A", module], {
+    const child = spawn(process.execPath, [launcher, "dlq", "redrive", "-A", module, "--yes"], {
       cwd: run.cwd,
       env: { ...process.env, LOVAGE_BROKER_URL: run.brokerUrl, ...run.env, NO_COLOR: "1" },
       stdio: ["ignore", "pipe", "pipe"],
