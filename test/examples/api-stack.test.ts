@@ -18,11 +18,13 @@ test("the example service is a function behind a URL that may do what a caller d
   );
   const statements = policy?.["Properties"].PolicyDocument.Statement as { readonly Action: string[] }[];
   expect(statements.flatMap(({ Action }) => Action)).toEqual([
+    "sqs:GetQueueAttributes",
     "sqs:GetQueueUrl",
     "sqs:SendMessage",
     "dynamodb:BatchGetItem",
     "dynamodb:GetItem",
     "dynamodb:PutItem",
+    "dynamodb:BatchGetItem",
     "dynamodb:PutItem",
     "dynamodb:UpdateItem",
   ]);
