@@ -44,7 +44,6 @@ export interface Platform {
 }
 
 const systemPlatform = (): Platform => ({
-  /** Gives the time, and timers. */
   clock: systemClock,
   random: Math.random,
   uuid: newId,

@@ -62,18 +62,12 @@ const NAMES: Readonly<Record<SignalName, true>> = {
   taskReceived: true,
   taskPrerun: true,
   taskPostrun: true,
-  /** A task has succeeded, and its result is stored. `runtime` is in seconds. */
   taskSuccess: true,
-  /** A task has failed for good, and its outcome is stored. */
   taskFailure: true,
-  /** A task asked for another attempt, which is due at `eta`. */
   taskRetry: true,
-  /** A task was ended before or while it ran, and why. */
   taskRevoked: true,
   taskRejected: true,
-  /** A worker begins to fetch. */
   workerReady: true,
-  /** A worker has ended. */
   workerShutdown: true,
 };
 

@@ -158,7 +158,6 @@ export interface BeatItem {
 }
 
 export interface Registered {
-  /** The name of the error's type where it was thrown, such as `ValueError`. */
   readonly name: string;
   readonly params?: readonly string[] | undefined;
   /** JSON Schema of its list of arguments, or of its one argument. */

@@ -64,7 +64,6 @@ export interface RoutingConfig {
 
 /** The queue, and how the message names it. */
 export interface Destination {
-  /** The queue. Default: that of `exchange` and `routingKey`, else `taskDefaultQueue`. */
   readonly queue: string;
   /** Always `""`, the anonymous exchange: Python acknowledges and retries by the queue's name, however it was reached. */
   readonly exchange: string;

@@ -262,7 +262,6 @@ export interface Config {
   /** `undefined`: beside the file of a SQLite broker. `""`: nowhere. */
   readonly payloadStore: string | undefined;
   readonly brokerTransportOptions: BrokerTransportOptions;
-  /** Options of the result backend: see `ResultBackendTransportOptions`. */
   readonly resultBackendTransportOptions: ResultBackendTransportOptions;
   readonly timezone: string;
   readonly acceptContent: readonly SerializerName[];
@@ -276,7 +275,6 @@ export interface Config {
   readonly journal: boolean;
   /** Seconds. */
   readonly journalExpires: number;
-  /** Whether the message of a task that failed is kept with its result, so that `app.control.retry` can run it again. Default true. */
   readonly keepFailed: boolean;
   readonly metrics: MetricsChoice;
   readonly resultExtended: boolean;
@@ -286,7 +284,6 @@ export interface Config {
   readonly taskDefaultPriority: number | undefined;
   /** By name, in the order given. Never empty. */
   readonly taskQueues: Readonly<Record<string, QueueConfig>>;
-  /** Where tasks go: `{ pattern: route }`, a function, or a list of both. Default: every task goes to `taskDefaultQueue`. */
   readonly taskRoutes: readonly TaskRouter[];
   readonly taskCreateMissingQueues: boolean;
   readonly taskIgnoreResult: boolean;
@@ -303,7 +300,6 @@ export interface Config {
   readonly taskAllowErrorCbOnChordHeader: boolean;
   readonly taskPublishRetry: boolean;
   readonly taskPublishRetryPolicy: PublishRetryPolicy;
-  /** Task options by the task's name, or by `"*"` for all tasks. They replace what the declaration says. Default: none. */
   readonly taskAnnotations: TaskAnnotations;
   readonly maxDeliveries: number;
   readonly beatSchedule: Readonly<Record<string, BeatEntry>>;

@@ -46,7 +46,7 @@ export interface WaitingTask {
   readonly id: string;
   /** The task's name. */
   readonly task: string;
-  /** The queue that it works on. */
+  /** The queue that it came from. */
   readonly queue: string;
   /** What it waits for: `rateLimit`, `concurrency` or `debounce`. */
   readonly limit: string;

@@ -63,10 +63,8 @@ export const instant: Parse<number> = (value, at) => {
 /** A filter as it was given, checked. */
 interface Filter {
   readonly state?: readonly string[];
-  /** Only entries of these kinds. Default: all. */
   readonly kind?: readonly string[];
   readonly task?: readonly string[];
-  /** Only what came from these queues. Default: all. */
   readonly queue?: readonly string[];
   readonly worker?: readonly string[];
   readonly id?: readonly string[];

@@ -37,13 +37,9 @@ export interface SummaryStep {
 
 interface Counted {
   ended: number;
-  /** Tasks that ended as SUCCESS. */
   succeeded: number;
-  /** Tasks that ended as FAILURE. */
   failed: number;
-  /** Attempts that ended with another one asked for. */
   retried: number;
-  /** Tasks that ended as REVOKED. */
   revoked: number;
   readonly runtimes: number[];
   readonly waits: number[];

@@ -71,7 +71,6 @@ export interface Known {
 
 interface Draft {
   readonly id: string;
-  /** When it ended: milliseconds since 1970. */
   ended: JournalEntry | undefined;
   running: JournalEntry | undefined;
   parent: string | undefined;

@@ -295,7 +295,6 @@ const settled = (row: Row): Decision => unchanged({ type: "settled", row });
 const superseded = (row: Row): Decision => unchanged({ type: "superseded", row });
 const claimed = (write: Row, runs: number): Decision => ({
   write,
-  /** The answer to who gave the command. */
   outcome: { type: "claimed", runs, revoked: write.revoked, ...againOf(write) },
 });
 

@@ -43,13 +43,9 @@ export const sayer =
   };
 
 export const loggerOf = (say: Say): TaskLogger => ({
-  /** Writes a line at level `debug`. */
   debug: (message, extra) => say("debug", message, extra),
-  /** Writes a line at level `info`. */
   info: (message, extra) => say("info", message, extra),
-  /** Writes a line at level `warning`. */
   warning: (message, extra) => say("warning", message, extra),
-  /** Writes a line at level `error`. */
   error: (message, extra) => say("error", message, extra),
 });
 

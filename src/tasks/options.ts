@@ -325,7 +325,6 @@ export const retryPolicy = <T extends RetryPolicy>(defaults: T): Parse<T> =>
 const DELIVERY_CHECKS: Record<keyof DeliveryOptions, Check> = {
   queue,
   exchange: (value) => (typeof value === "string" ? undefined : "must be text"),
-  /** With `exchange`: the key by which the queue is found. Default: that of the queue's declaration. */
   routingKey: text,
   priority: integer(0, 255),
   serializer: (value) =>
@@ -418,9 +417,7 @@ function limitChecks(): Record<keyof LimitOptions, Check> {
 
 /** Options of Celery that mean nothing here: why, and what to do. */
 const REFUSED: Readonly<Record<string, string>> = {
-  /** How many may start in a span of time, over all workers together: `"100/m"`, or `{ limit, burst, key }`. Default: no limit. */
   rateLimit: "a rate is of a task, and not of one call: say it where the task is declared",
-  /** How many may run at a time, over all workers together: a number, or `{ limit, key }`. Default: no limit. */
   concurrency: "a limit is of a task, and not of one call: say it where the task is declared",
   acksLate: "a message is always acknowledged after its outcome is stored; leave it out",
   acksOnFailureOrTimeout: "a failed task is an outcome and its message is always acknowledged; throw Reject to keep it",
