@@ -148,15 +148,6 @@ interface Principal {
   readonly role: (all: Everything) => iam.IRole | undefined;
 }
 
-/** A role that is given one grant and nothing else. */
-const granted =
-  (name: string, grant: (tasks: TaskQueues, role: iam.IRole) => unknown) =>
-  ({ stack, tasks }: Everything) => {
-    const role = new iam.Role(stack, name, { assumedBy: new iam.AccountRootPrincipal() });
-    grant(tasks, role);
-    return role;
-  };
-
 const PRINCIPALS: readonly Principal[] = [
   {
     title: "The function of a queue",
@@ -180,57 +171,44 @@ const PRINCIPALS: readonly Principal[] = [
     text: "Made where `board` is given: what `grantOperate` gives, or with `readOnly` what `grantInspect` gives.",
     role: ({ tasks }) => tasks.board?.function.role,
   },
-  {
-    title: "grantSend",
-    text: "For who calls tasks: `delay()`, `applyAsync()`.",
-    role: granted("Sender", (tasks, role) => tasks.grantSend(role)),
-  },
-  {
-    title: "grantSendChords",
-    text: "For who sends chords, or groups that are kept: beside `grantSend`.",
-    role: granted("ChordSender", (tasks, role) => tasks.grantSendChords(role)),
-  },
-  {
-    title: "grantReadResults",
-    text: "For who reads results: `get()`, `state()`.",
-    role: granted("Reader", (tasks, role) => tasks.grantReadResults(role)),
-  },
-  {
-    title: "grantRevoke",
-    text: "For who revokes and forgets tasks.",
-    role: granted("Revoker", (tasks, role) => tasks.grantRevoke(role)),
-  },
-  {
-    title: "grantSchedule",
-    text: "For who puts entries of beat at run time: `app.beat`.",
-    role: granted("Scheduler", (tasks, role) => tasks.grantSchedule(role)),
-  },
-  {
-    title: "grantInspect",
-    text: "For who looks: `lovage status`, `tasks`, `failures`, the board to read.",
-    role: granted("Watcher", (tasks, role) => tasks.grantInspect(role)),
-  },
-  {
-    title: "grantOperate",
-    text: "For who steers: all of `app.control`, the board.",
-    role: granted("Operator", (tasks, role) => tasks.grantOperate(role)),
-  },
-  {
-    title: "grantWork",
-    text: "For a worker of your own, wherever it runs.",
-    role: granted("Worker", (tasks, role) => tasks.grantWork(role)),
-  },
 ];
+
+/** What each grant is for. Each is given to a role that has nothing else. */
+const GRANTS = {
+  grantSend: "For who calls tasks: `delay()`, `applyAsync()`.",
+  grantSendChords: "For who sends chords, or groups that are kept: beside `grantSend`.",
+  grantReadResults: "For who reads results: `get()`, `state()`.",
+  grantRevoke: "For who revokes and forgets tasks.",
+  grantSchedule: "For who puts entries of beat at run time: `app.beat`.",
+  grantInspect: "For who looks: `lovage status`, `tasks`, `failures`, the board to read.",
+  grantOperate: "For who steers: all of `app.control`, the board.",
+  grantWork: "For a worker of your own, wherever it runs.",
+} as const;
+
+function granted({ stack, tasks }: Everything, grant: keyof typeof GRANTS): iam.IRole {
+  const role = new iam.Role(stack, grant, { assumedBy: new iam.AccountRootPrincipal() });
+  tasks[grant](role);
+  return role;
+}
 
 const MADE = "<!-- Made by scripts/aws-pages.ts from a stack; edit that, and src/cdk. -->";
 
-function iamPage(all: Everything): string {
-  const roles = PRINCIPALS.map((principal) => ({ ...principal, made: principal.role(all) }));
-  const resources = Template.fromStack(all.stack).toJSON()["Resources"] as Resources;
-  const sections = roles.map(({ title, text, own, made }) => {
-    if (made === undefined) throw new Error(`${title} has no role`);
-    const heading = title.startsWith("grant") ? `\`${title}\`` : title;
-    return `## ${heading}\n\n${text}\n\n${rightsTable(statementsOf(resources, made, all.stack), own)}`;
+/** The roles, with their places on the page. To be made before anything is synthesized. */
+function rolesOf(all: Everything) {
+  const made = PRINCIPALS.map(({ title, role, ...rest }) => ({ ...rest, heading: title, role: role(all) }));
+  const grants = (Object.keys(GRANTS) as (keyof typeof GRANTS)[]).map((grant) => ({
+    heading: `\`${grant}\``,
+    text: GRANTS[grant],
+    own: undefined,
+    role: granted(all, grant),
+  }));
+  return [...made, ...grants];
+}
+
+function iamPage({ stack }: Everything, roles: ReturnType<typeof rolesOf>, resources: Resources): string {
+  const sections = roles.map(({ heading, text, own, role }) => {
+    if (role === undefined) throw new Error(`${heading}: there is no such role`);
+    return `## ${heading}\n\n${text}\n\n${rightsTable(statementsOf(resources, role, stack), own)}`;
   });
   return `# IAM permissions
 
@@ -238,8 +216,9 @@ ${MADE}
 
 What each role may do that \`TaskQueues\` makes, and what each of its grants adds to a role of yours. The stack that this page is made
 from has everything switched on: a role lacks the rows for what your app does not use (\`longDelays\`, \`payloadStore\`, limits, beat).
-With an \`encryptionKey\` each role also gets what it needs of the key: \`kms:Decrypt\` and \`DescribeKey\` to read, and
-\`GenerateDataKey*\`, \`Encrypt\` and \`ReEncrypt*\` to write. [Operate an app](../how-to/operate.md#rights-on-aws) says what each action of an operator is for, and
+With an \`encryptionKey\` each role also gets what it needs of the key: \`kms:Decrypt\` and \`GenerateDataKey\` to put a message or a text,
+\`Decrypt\` to take one, \`Decrypt\` and \`DescribeKey\` to read rows, and with these \`Encrypt\`, \`GenerateDataKey\`,
+\`GenerateDataKeyWithoutPlaintext\`, \`ReEncryptFrom\` and \`ReEncryptTo\` to write them. [Operate an app](../how-to/operate.md#rights-on-aws) says what each action of an operator is for, and
 [deploy](../how-to/deploy.md#what-a-role-may-do) what a role could do to others.
 
 ${sections.join("\n\n")}
@@ -260,8 +239,7 @@ interface AlarmProperties {
 
 const span = (seconds: number) => (seconds % 3600 === 0 ? `${seconds / 3600} h` : `${seconds / 60} min`);
 
-function alarmsPage({ stack }: Everything): string {
-  const resources = Template.fromStack(stack).toJSON()["Resources"] as Resources;
+function alarmsPage(resources: Resources): string {
   const alarms = Object.entries(resources).filter(
     ([id, { Type }]) => Type === "AWS::CloudWatch::Alarm" && /^Tasks(Queuecelery|BeatRules)/.test(id),
   );
@@ -295,9 +273,11 @@ export function awsPages(): ReadonlyMap<string, string> {
   const folder = mkdtempSync(join(tmpdir(), "lovage-pages-"));
   try {
     const all = everything(folder);
+    const roles = rolesOf(all);
+    const resources = Template.fromStack(all.stack).toJSON()["Resources"] as Resources;
     return new Map([
-      [ALARMS_PAGE, alarmsPage(everything(join(folder, "alarms")))],
-      [IAM_PAGE, iamPage(all)],
+      [ALARMS_PAGE, alarmsPage(resources)],
+      [IAM_PAGE, iamPage(all, roles, resources)],
     ]);
   } finally {
     rmSync(folder, { recursive: true, force: true });
