@@ -31,7 +31,6 @@ import {
   type Message,
 } from "../protocol/message.ts";
 import { encodeMeta, type Meta } from "../protocol/meta.ts";
-import type { MaybePromise } from "../protocol/serializers.ts";
 import { parseTime } from "../protocol/time.ts";
 import { type Claim, type Final, LEASE_MARGIN_MS } from "../results/record.ts";
 import { type Payload, type Row, taskKey } from "../results/backend.ts";
@@ -261,7 +260,7 @@ async function admit(context: WorkerContext, delivery: Delivery): Promise<Admiss
 }
 
 /** A step between a message that was read and its claim: what becomes of the message, or `undefined` where it goes on to the next. */
-type Step = (context: WorkerContext, job: Job) => MaybePromise<Disposition | undefined>;
+type Step = (context: WorkerContext, job: Job) => Promise<Disposition | undefined>;
 
 /** In this order. */
 const BEFORE_CLAIM: readonly Step[] = [park];
@@ -381,18 +380,13 @@ async function admitLimited(taken: WorkerContext, job: Job): Promise<Admission> 
 }
 
 /** A message that came before its time goes back into the queue for the rest of it. `undefined`: it is due. */
-function park(context: WorkerContext, job: Job): MaybePromise<Disposition | undefined> {
-  const { eta } = job.message;
-  if (eta === null) return undefined;
-  const wait = parseTime(eta) - context.engine.clock.now();
-  return wait <= 0 ? undefined : parkFor(wait, context, job);
-}
-
-async function parkFor(
-  wait: number,
+async function park(
   { engine, log, unit }: WorkerContext,
   { delivery, message }: Job,
-): Promise<Disposition> {
+): Promise<Disposition | undefined> {
+  if (message.eta === null) return undefined;
+  const wait = parseTime(message.eta) - engine.clock.now();
+  if (wait <= 0) return undefined;
   if (isFifo(delivery.queue)) return { type: "handBack", visibility: wait };
   // The body as it came: parking changes nothing that a Python worker or a retry would see.
   const packed = await pack(engine, { message, queue: delivery.queue, body: delivery.body });
