@@ -2,6 +2,7 @@
 import { type RanTask, runSteps, surround } from "../around.ts";
 import { isLasting, LovageError, PayloadTooLarge, TaskRevokedError, WorkerLostError } from "../errors.ts";
 import { encodeMeta, type MetaCodec } from "../protocol/meta.ts";
+import type { MaybePromise } from "../protocol/serializers.ts";
 import { attemptOf, isExpired, sentOf } from "../protocol/message.ts";
 import { type Row, taskKey } from "../results/backend.ts";
 import { isOutcomeOf, isRepeatable } from "../results/record.ts";
@@ -258,31 +259,35 @@ async function settle(
     };
   };
   type Stored = Awaited<ReturnType<typeof store>>;
-  const storeSmaller = (tooLarge: PayloadTooLarge): Promise<Stored> =>
-    Promise.reject<Stored>(tooLarge)
-      .catch((error: unknown) => {
-        if (!(error instanceof PayloadTooLarge) || outcome.type !== "failure" || !engine.config.keepFailed) throw error;
-        return store(engine.codec, false);
-      })
-      .catch((error: unknown) => {
-        if (!(error instanceof PayloadTooLarge) || engine.codec.compression !== undefined) throw error;
-        // Celery reads it from 5.7 on only, but no reader would get more of a result that was not stored.
-        return store({ ...engine.codec, compression: "gzip" }, false);
-      })
-      .catch(async (error: unknown) => {
-        // An error is Celery's own form of one, which a pointer is not.
-        const isKept = error instanceof PayloadTooLarge && outcome.type === "success";
-        const payloads = isKept ? await engine.payloads() : undefined;
-        if (payloads === undefined) throw error;
-        const days = engine.rowDays();
-        return store({ ...engine.codec, keep: (text) => payloads.put(text, message.id, days) }, false);
-      });
+  /** Each is tried where all before it were too large; `undefined`: it is not for this outcome. */
+  const smaller: readonly (() => MaybePromise<Stored | undefined>)[] = [
+    () => (outcome.type === "failure" && engine.config.keepFailed ? store(engine.codec, false) : undefined),
+    // Celery reads it from 5.7 on only, but no reader would get more of a result that was not stored.
+    () => (engine.codec.compression === undefined ? store({ ...engine.codec, compression: "gzip" }, false) : undefined),
+    async () => {
+      // An error is Celery's own form of one, which a pointer is not.
+      const payloads = outcome.type === "success" ? await engine.payloads() : undefined;
+      if (payloads === undefined) return undefined;
+      const days = engine.rowDays();
+      return store({ ...engine.codec, keep: (text) => payloads.put(text, message.id, days) }, false);
+    },
+  ];
+  async function storeSmaller(error: unknown): Promise<Stored> {
+    let tooLarge = error;
+    for (const way of smaller) {
+      if (!(tooLarge instanceof PayloadTooLarge)) break;
+      try {
+        const stored = await way();
+        if (stored !== undefined) return stored;
+      } catch (again) {
+        tooLarge = again;
+      }
+    }
+    throw tooLarge;
+  }
   let stored: Stored;
   try {
-    stored = await store(engine.codec).catch((error: unknown) => {
-      if (!(error instanceof PayloadTooLarge)) throw error;
-      return storeSmaller(error);
-    });
+    stored = await store(engine.codec).catch(storeSmaller);
   } catch (error) {
     const isSaid = outcome.type === "failure" && Object(outcome.error).name === (error as Error).name;
     if (!isLasting(error) || isSaid) throw error;
