@@ -20,7 +20,9 @@ export interface PlacePool extends Pool {
   close(): Promise<void>;
 }
 
-export interface PoolSetup extends Omit<PlaceSetup, "place"> {
+export interface PoolSetup {
+  /** What each place has to know, but for its own name. */
+  readonly place: Omit<PlaceSetup, "place">;
   readonly kind: PoolKind;
   readonly size: number;
   readonly log: Log;
@@ -132,54 +134,57 @@ export async function startPool(setup: PoolSetup): Promise<PlacePool> {
     return new Promise((resolve) => {
       place.isTired = false;
       let since: number | undefined;
-      const life = (kind === "processes" ? startProcess : startThread)(setup, place.name, {
-        heard(report) {
-          if (report === "ready") {
-            since = performance.now();
-            place.isReady = true;
-            place.ready.resolve();
-            serve();
-          } else if (report === "tired") {
-            place.isTired = true;
-            rest(place);
-          } else if ("postrun" in report) postrun?.(report.postrun);
-          else if ("began" in report) {
-            const task = place.tasks.get(report.began);
-            if (task === undefined) return;
-            task.run = report.run;
-            task.watch.began(report.run);
-          } else if ("held" in report) place.tasks.get(report.held)?.watch.held(report.deadline, report.overrun);
-          else {
-            const task = place.tasks.get(report.ended);
-            place.tasks.delete(report.ended);
-            task?.end(report.end);
-            rest(place);
-          }
+      const life = (kind === "processes" ? startProcess : startThread)(
+        { ...setup.place, place: place.name },
+        {
+          heard(report) {
+            if (report === "ready") {
+              since = performance.now();
+              place.isReady = true;
+              place.ready.resolve();
+              serve();
+            } else if (report === "tired") {
+              place.isTired = true;
+              rest(place);
+            } else if ("postrun" in report) postrun?.(report.postrun);
+            else if ("began" in report) {
+              const task = place.tasks.get(report.began);
+              if (task === undefined) return;
+              task.run = report.run;
+              task.watch.began(report.run);
+            } else if ("held" in report) place.tasks.get(report.held)?.watch.held(report.deadline, report.overrun);
+            else {
+              const task = place.tasks.get(report.ended);
+              place.tasks.delete(report.ended);
+              task?.end(report.end);
+              rest(place);
+            }
+          },
+          ended(how) {
+            place.life = undefined;
+            place.isReady = false;
+            place.batch = undefined;
+            const tasks = [...place.tasks.values()];
+            place.tasks.clear();
+            const isKilled = tasks.some((task) => task.isKilled);
+            const makesRoom = place.isTired && tasks.length === 0;
+            const isMeant = closing.signal.aborted || isKilled || makesRoom;
+            if (makesRoom && !closing.signal.aborted) log("info", `${life.name} makes room for a fresh one`);
+            else if (!isMeant) {
+              const running = tasks.flatMap(({ run }) => (run === undefined ? [] : nameOf(run.message)));
+              const what = running.length === 0 ? "" : ` while it ran ${running.join(", ")}`;
+              log("error", `${life.name} exited with '${how}'${what}`);
+            }
+            for (const { end, run } of tasks) end({ type: isKilled ? "killed" : "died", claim: run?.claim });
+            resolve({
+              wasReady: since !== undefined,
+              lived: since === undefined ? 0 : performance.now() - since,
+              isMeant,
+            });
+          },
+          group,
         },
-        ended(how) {
-          place.life = undefined;
-          place.isReady = false;
-          place.batch = undefined;
-          const tasks = [...place.tasks.values()];
-          place.tasks.clear();
-          const isKilled = tasks.some((task) => task.isKilled);
-          const makesRoom = place.isTired && tasks.length === 0;
-          const isMeant = closing.signal.aborted || isKilled || makesRoom;
-          if (makesRoom && !closing.signal.aborted) log("info", `${life.name} makes room for a fresh one`);
-          else if (!isMeant) {
-            const running = tasks.flatMap(({ run }) => (run === undefined ? [] : nameOf(run.message)));
-            const what = running.length === 0 ? "" : ` while it ran ${running.join(", ")}`;
-            log("error", `${life.name} exited with '${how}'${what}`);
-          }
-          for (const { end, run } of tasks) end({ type: isKilled ? "killed" : "died", claim: run?.claim });
-          resolve({
-            wasReady: since !== undefined,
-            lived: since === undefined ? 0 : performance.now() - since,
-            isMeant,
-          });
-        },
-        group,
-      });
+      );
       place.life = life;
     });
   }
@@ -261,18 +266,13 @@ export async function startPool(setup: PoolSetup): Promise<PlacePool> {
 
 const NOUNS: Readonly<Record<PoolKind, string>> = { processes: "process", threads: "thread" };
 
-function startProcess(setup: PoolSetup, place: string, { heard, ended, group }: LifeEvents): Life {
-  const { kind: _, size: __, log: ___, postrun: ____, group: _____, ...told } = setup;
+function startProcess(setup: PlaceSetup, { heard, ended, group }: LifeEvents): Life {
   // In a group of its own: what its tasks have started ends with it, and nothing else.
-  const child: ChildProcess = fork(
-    LAUNCHER,
-    ["child", "place", JSON.stringify({ ...told, place } satisfies PlaceSetup)],
-    {
-      detached: true,
-      stdio: ["ignore", "inherit", "inherit", "ipc"],
-      serialization: "advanced",
-    },
-  );
+  const child: ChildProcess = fork(LAUNCHER, ["child", "place", JSON.stringify(setup)], {
+    detached: true,
+    stdio: ["ignore", "inherit", "inherit", "ipc"],
+    serialization: "advanced",
+  });
   const { pid } = child;
   let how = "";
   let open = 2;
@@ -295,7 +295,7 @@ function startProcess(setup: PoolSetup, place: string, { heard, ended, group }: 
   });
   if (pid !== undefined) group(pid, true);
   return {
-    name: `Process '${place}' pid:${pid}`,
+    name: `Process '${setup.place}' pid:${pid}`,
     say: (order) => {
       if (child.connected) child.send(order);
     },
@@ -306,9 +306,7 @@ function startProcess(setup: PoolSetup, place: string, { heard, ended, group }: 
   };
 }
 
-function startThread(setup: PoolSetup, place: string, { heard, ended }: LifeEvents): Life {
-  const { kind: _, size: __, log: ___, postrun: ____, group: _____, ...told } = setup;
-  const workerData = { ...told, place } satisfies PlaceSetup;
+function startThread(workerData: PlaceSetup, { heard, ended }: LifeEvents): Life {
   const here = import.meta.url;
   // A checkout runs the sources, whose names of their own are known by a hook, and each thread has its own hooks.
   const thread = here.endsWith(".ts")
@@ -324,7 +322,7 @@ function startThread(setup: PoolSetup, place: string, { heard, ended }: LifeEven
   });
   thread.once("exit", (code) => ended(why === undefined ? `exitcode ${code}` : String(why)));
   return {
-    name: `Thread '${place}'`,
+    name: `Thread '${workerData.place}'`,
     say: (order) => thread.postMessage(order),
     kill: () => void thread.terminate(),
   };

@@ -201,21 +201,22 @@ async function runPool(options: PoolOptions): Promise<void> {
     const apart = apartBy(options, log);
     const hostname = nodeName(options.hostname, machineName());
     const kind = options.pool ?? app.config.workerPool;
-    const concurrency =
-      options.concurrency ?? concurrencyOf({ workerPool: kind, workerConcurrency: app.config.workerConcurrency });
+    const concurrency = options.concurrency ?? concurrencyOf({ ...app.config, workerPool: kind });
     checkConcurrency(concurrency);
     const pool =
       kind === "async" || kind === "solo"
         ? undefined
         : await startPool({
-            app: options.app,
-            loglevel: options.loglevel,
-            logFormat: options.logFormat,
+            place: {
+              app: options.app,
+              loglevel: options.loglevel,
+              logFormat: options.logFormat,
+              hostname,
+              isCounted: health?.metrics !== undefined,
+            },
             kind,
-            hostname,
             size: concurrency,
             log: lines.log,
-            isCounted: health?.metrics !== undefined,
             postrun: health?.metrics?.ended,
             group: (group, isThere) => void parent.say({ group, isThere }),
           });
