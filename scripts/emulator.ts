@@ -144,7 +144,8 @@ async function answers(url: string): Promise<boolean> {
 }
 
 /** The port wanted, or any. Throws where it is taken. */
-async function freePort(wanted = 0): Promise<number> {
+/** The port that was wanted, or one that is free: there are servers that take 0 for their default. */
+export async function freePort(wanted = 0): Promise<number> {
   const server = createServer().listen(wanted, "127.0.0.1");
   await once(server, "listening");
   const address = server.address();

@@ -3,14 +3,12 @@
  * age, and with none where it brought its own.
  */
 import { spawn } from "node:child_process";
-import { once } from "node:events";
 import { existsSync, mkdirSync, mkdtempSync, symlinkSync, writeFileSync } from "node:fs";
-import { createServer } from "node:http";
-import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { type BuildOptions, build } from "esbuild";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { installSdk, SDKS, sdkFolder, startAws } from "./aws.ts";
+import { freePort } from "../../scripts/emulator.ts";
 import { env, exec, installPacked, root } from "./packed.ts";
 
 interface Caller {
@@ -158,12 +156,3 @@ describe("Next.js", () => {
     }).finally(close);
   });
 });
-
-/** It is asked for a port, and says 3000 where it is given none. */
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}

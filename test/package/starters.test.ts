@@ -2,10 +2,9 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
-import { createServer } from "node:http";
-import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
+import { freePort } from "../../scripts/emulator.ts";
 import { env, exec, installPacked, root } from "./packed.ts";
 
 const LIGHT = ["none", "hono", "express", "fastify", "nest"];
@@ -90,15 +89,6 @@ function develop(folder: string, port: number): Development {
       await ended;
     },
   };
-}
-
-/** A server that is asked for port 0 may take it for its default. */
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
 }
 
 /** Orders a report as the page does, and watches it. */
