@@ -2,7 +2,6 @@
 export {} from "../oldest-node.ts";
 import { type Context, Hono } from "hono";
 import { bodyLimit } from "hono/body-limit";
-import { compress } from "hono/compress";
 import type { Lovage } from "../app.ts";
 import { toJson } from "../brief.ts";
 import {
@@ -118,7 +117,6 @@ export function createBoard(app: Lovage, given: BoardOptions = {}): Board {
 
   const isReadOnly = (c: Context<Env>) => readOnly || c.get("user").readOnly === true;
 
-  server.use(compress({ threshold: 1024 }));
   server.use(async (c, next) => {
     await next();
     for (const [name, value] of Object.entries(HEADERS)) c.res.headers.set(name, value);

@@ -6,6 +6,7 @@ import type { AddressInfo } from "node:net";
 import { serve } from "@hono/node-server";
 import type { Lovage } from "../app.ts";
 import { type Authorized, createBoard } from "../board/index.ts";
+import { compressed } from "../board/compressed.ts";
 import { ImproperlyConfigured } from "../errors.ts";
 
 export interface Listening {
@@ -51,7 +52,7 @@ export async function serveBoard(
   const head = limits.head ?? HEAD_MS;
   const request = limits.request ?? REQUEST_MS;
   const server = serve({
-    fetch: board.fetch,
+    fetch: compressed(board),
     hostname: host.replace(/^\[|\]$/g, ""),
     port,
     overrideGlobalObjects: false,

@@ -1,6 +1,7 @@
 /** The board as a Lambda function behind a function URL. */
 import { type APIGatewayProxyResult, handle, type LambdaEvent } from "hono/aws-lambda";
 import type { Lovage } from "../app.ts";
+import { compressed } from "../board/compressed.ts";
 import { type BoardOptions, createBoard } from "../board/index.ts";
 
 /** What a function URL tells of who has signed the request. */
@@ -28,11 +29,12 @@ export function createBoardHandler(
     },
     ...options,
   });
+  const answer = compressed(board);
   return (event) => {
     const by = (event as Signed).requestContext?.authorizer?.iam?.userArn;
     const fetch = (request: Request): Promise<Response> => {
       if (by !== undefined) callers.set(request, by);
-      return board(request);
+      return answer(request);
     };
     // It asks for no more of an app of Hono's than this.
     return handle({ fetch } as unknown as Parameters<typeof handle>[0])(event);

@@ -16,7 +16,7 @@ const REMEDY =
   "so no other task, and nothing else, went on. Run tasks that compute by `lovage worker --pool processes`, where each has a process of its own, or have them await now and then";
 
 export interface Blocking {
-  began(id: number, message: Named): void;
+  began(id: number, task: Named): void;
   ended(id: number): void;
   /** Looks whether the loop has turned. To be called every {@link LOOK_MS}. */
   look(): void;
@@ -51,14 +51,16 @@ export function createBlocking(log: Log, now: () => number): Blocking {
 
   return {
     look,
-    began(id, message) {
-      running.set(id, message);
-      turned.set(id, message);
+    // The names alone: the arguments would be held until the next look.
+    began(id, { id: taskId, task, shadow }) {
+      const named = { id: taskId, task, shadow };
+      running.set(id, named);
+      turned.set(id, named);
     },
     ended(id) {
-      const message = running.get(id);
+      const named = running.get(id);
       running.delete(id);
-      if (message !== undefined) turned.set(id, message);
+      if (named !== undefined) turned.set(id, named);
     },
   };
 }

@@ -8,6 +8,7 @@ import { testApp } from "lovage/testing";
 import type { Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from "vitest";
 import { z } from "zod";
+import { compressed } from "../../src/board/compressed.ts";
 import { writeWorker } from "../../src/control/rows.ts";
 import type { JournalEntry, JournalKind } from "../../src/journal/entry.ts";
 import { browser, serveBoard, violations, visit } from "./chromium.ts";
@@ -43,7 +44,7 @@ function stage(options: Parameters<typeof playScene>[1] = {}): () => Stage {
   let close: () => Promise<void> = async () => {};
   beforeAll(async () => {
     const scene = await playScene(`sqlite:///${join(folder, "lovage.db")}`, options);
-    const served = await serveBoard(createBoard(scene.app).fetch);
+    const served = await serveBoard(compressed(createBoard(scene.app)));
     close = served.close;
     made = { ...scene, url: served.url };
   }, 60_000);

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { ROOT, run, succeeds, terminal } from "../live/commands.ts";
-import { installSdk, SDKS, sdkFolder, startAws } from "../package/aws.ts";
+import { installSdk, SDKS, startAws } from "../package/aws.ts";
 
 // What `lovage init` writes is installed and run by test/package/starters.test.ts.
 const EXAMPLES = readdirSync(join(ROOT, "examples")).filter((name) => name !== "starters");
@@ -73,7 +73,7 @@ async function runs(bundle: string): Promise<void> {
   for (const sdk of external ? SDKS : ["none", ...SDKS]) {
     const folder = mkdtempSync(join(dirname(clone), "lambda-"));
     cpSync(bundle, folder, { recursive: true });
-    if (sdk !== "none") symlinkSync(join(sdkFolder(sdk), "node_modules"), join(folder, "node_modules"));
+    if (sdk !== "none") symlinkSync(join(await installSdk(sdk), "node_modules"), join(folder, "node_modules"));
     const aws = await startAws();
     const args = ["--input-type=module", "-e", script];
     const ended = await run(process.execPath, args, { cwd: folder, env: aws.environment }).finally(aws.close);

@@ -1,28 +1,20 @@
 /** What a function finds on Lambda: an SDK of some age, or none, and AWS's answers. */
 import { once } from "node:events";
-import { existsSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
-import { join } from "node:path";
 import { text } from "node:stream/consumers";
-import { env, exec, root } from "./packed.ts";
+import { installOnce } from "./packed.ts";
 
 /** Of a year and of a month ago, as Lambda's own may be, or older. */
 export const SDKS = ["3.940.0", "3.1158.0"] as const;
 const CLIENTS = ["sqs", "dynamodb", "eventbridge", "scheduler", "s3"];
 
-export const sdkFolder = (version: string) => join(root, ".cache", `sdk-${version}-${CLIENTS.length}`);
-
-export async function installSdk(version: string): Promise<void> {
-  const folder = sdkFolder(version);
-  if (existsSync(join(folder, "ready"))) return;
-  rmSync(folder, { recursive: true, force: true });
-  mkdirSync(folder, { recursive: true });
-  writeFileSync(join(folder, "package.json"), "{}");
-  const packages = CLIENTS.map((name) => `@aws-sdk/client-${name}@${version}`);
-  await exec("npm", ["install", "--no-audit", "--no-fund", ...packages], { cwd: folder, env });
-  writeFileSync(join(folder, "ready"), "");
-}
+/** A folder in whose `node_modules` the clients of this version are. */
+export const installSdk = (version: string): Promise<string> =>
+  installOnce(
+    `sdk-${version}`,
+    CLIENTS.map((name) => `@aws-sdk/client-${name}@${version}`),
+  );
 
 /** What AWS answers to the three requests that a call and a look at its state are. */
 const ANSWERS: Readonly<Record<string, (asked: { readonly Entries?: readonly { readonly Id: string }[] }) => unknown>> =

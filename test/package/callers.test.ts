@@ -7,7 +7,7 @@ import { existsSync, mkdirSync, mkdtempSync, symlinkSync, writeFileSync } from "
 import { join } from "node:path";
 import { type BuildOptions, build } from "esbuild";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { installSdk, SDKS, sdkFolder, startAws } from "./aws.ts";
+import { installSdk, SDKS, startAws } from "./aws.ts";
 import { freePort } from "../../scripts/emulator.ts";
 import { env, exec, installPacked, root } from "./packed.ts";
 
@@ -87,7 +87,7 @@ describe.each(Object.entries(CALLERS))("%s", (name, { options, external }) => {
   test.each(external ? SDKS : ["none"])("runs with the SDK %s", { timeout: 30_000 }, async (version) => {
     const file = await bundle(version);
     const beside = join(file, "..", "node_modules");
-    if (version !== "none" && !existsSync(beside)) symlinkSync(join(sdkFolder(version), "node_modules"), beside);
+    if (version !== "none" && !existsSync(beside)) symlinkSync(join(await installSdk(version), "node_modules"), beside);
     expect(await run(file)).toEqual({ said: "PENDING", asked: ["GetQueueUrl", "SendMessageBatch", "BatchGetItem"] });
   });
 
@@ -112,8 +112,18 @@ describe("Next.js", () => {
       return new Response(await result.state());
     }`;
 
+  const mounted = `
+    import { Lovage } from "lovage";
+    import { createBoard } from "lovage/board";
+    const app = new Lovage("shop", { brokerUrl: "memory://", resultBackend: "memory://" });
+    const board = createBoard(app, { basePath: "/board" });
+    export const GET = board;
+    export const POST = board;`;
+
   beforeAll(async () => {
     mkdirSync(join(folder, "app/api"), { recursive: true });
+    mkdirSync(join(folder, "app/board/[[...path]]"), { recursive: true });
+    writeFileSync(join(folder, "app/board/[[...path]]/route.js"), mounted);
     writeFileSync(join(folder, "package.json"), JSON.stringify({ private: true }));
     writeFileSync(join(folder, "app/layout.js"), page);
     writeFileSync(join(folder, "app/api/route.js"), route);
@@ -154,5 +164,17 @@ describe("Next.js", () => {
       expect([response.status, await response.text()]).toEqual([200, "PENDING"]);
       expect(asked).toEqual(["GetQueueUrl", "SendMessageBatch", "BatchGetItem"]);
     }).finally(close);
+  });
+
+  test("the board is a route of it", { timeout: 60_000 }, async () => {
+    await served({}, async (url) => {
+      for (const path of ["/board", "/board/tasks", "/board/api/queues"])
+        expect([path, (await fetch(url + path)).status]).toEqual([path, 200]);
+      const [asset = ""] = /\/board\/assets\/[\w.-]+\.js/.exec(await (await fetch(`${url}/board`)).text()) ?? [];
+      expect((await fetch(url + asset)).status).toBe(200);
+      const headers = { "content-type": "application/json" };
+      const paused = await fetch(`${url}/board/api/queues/celery/pause`, { method: "POST", headers, body: "{}" });
+      expect(await paused.json()).toEqual({ ok: true });
+    });
   });
 });

@@ -1,6 +1,18 @@
 /** The package as a stranger gets it: packed from a copy of the source by its own `prepack`, and installed in an empty folder. */
 import { execFile } from "node:child_process";
-import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { createHash } from "node:crypto";
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { promisify } from "node:util";
@@ -40,4 +52,29 @@ export async function installPacked(): Promise<{
   writeFileSync(join(user, "package.json"), JSON.stringify({ private: true, type: "module" }));
   await exec("npm", ["install", "--no-audit", "--no-fund", tarball], { cwd: user, env });
   return { user, tarball, remove: () => rmSync(folder, { recursive: true }) };
+}
+
+/** Where {@link installOnce} puts these packages. */
+export const folderOf = (name: string, packages: readonly string[]): string =>
+  join(root, ".cache", `${name}-${createHash("sha256").update(packages.join()).digest("hex").slice(0, 8)}`);
+
+/**
+ * Installs packages in a folder below `.cache` for this and all later runs, and gives its path. It is made beside it and
+ * renamed: tests in two processes may want the same one at once, and a run that is cut short leaves no half of it.
+ */
+export async function installOnce(name: string, packages: readonly string[]): Promise<string> {
+  const folder = folderOf(name, packages);
+  if (existsSync(folder)) return folder;
+  mkdirSync(join(root, ".cache"), { recursive: true });
+  const made = mkdtempSync(`${folder}-`);
+  writeFileSync(join(made, "package.json"), "{}");
+  try {
+    await exec("npm", ["install", "--no-audit", "--no-fund", ...packages], { cwd: made, env });
+    renameSync(made, folder);
+  } catch (error) {
+    rmSync(made, { recursive: true, force: true });
+    // The other was sooner.
+    if (!existsSync(folder)) throw error;
+  }
+  return folder;
 }

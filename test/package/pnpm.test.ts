@@ -1,17 +1,17 @@
 /** A monorepo that pnpm itself installs: the stack in one workspace, the tasks in another, and so two copies of the package. */
-import { existsSync, mkdirSync, readdirSync, readFileSync, realpathSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, realpathSync, writeFileSync } from "node:fs";
 import { delimiter, dirname, join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { env, exec, installPacked, root } from "./packed.ts";
+import { env, exec, installOnce, installPacked, root } from "./packed.ts";
 
 const VERSION = "10.34.9";
-const tool = join(root, `.cache/pnpm-${VERSION}`);
 
 /** Another than that of the checkout. */
 const OTHER_CDK = "2.275.0";
 
 let folder: string;
+let tool: string;
 let lovage: Readonly<Record<string, string>>;
 let remove: () => void;
 const pnpm = (args: readonly string[], cwd = folder) =>
@@ -32,8 +32,7 @@ function write(name: string, text: string | object): void {
 }
 
 beforeAll(async () => {
-  if (!existsSync(join(tool, "node_modules/pnpm/package.json")))
-    await exec("npm", ["install", "--no-audit", "--no-fund", "--prefix", tool, `pnpm@${VERSION}`], { env });
+  tool = await installOnce("pnpm", [`pnpm@${VERSION}`]);
   const packed = await installPacked();
   remove = packed.remove;
   folder = join(packed.user, "..", "monorepo");

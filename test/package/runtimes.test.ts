@@ -1,11 +1,11 @@
 /** The installed package on other runtimes than this one: the pages about them are run. */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { fencesOf } from "../docs/fences.ts";
-import { env, exec, installPacked, root } from "./packed.ts";
+import { env, exec, folderOf, installOnce, installPacked, root } from "./packed.ts";
 
 const node = `node-${process.platform === "win32" ? "win" : process.platform}-${process.arch}`;
 const INSTALLED = {
@@ -17,28 +17,17 @@ const INSTALLED = {
   "node-22": `node-22@npm:${node}@22.18.0`,
   "node-26": `node-26@npm:${node}@26.10.0`,
 };
-const tools = join(root, ".cache/runtimes");
+const tools = folderOf("runtimes", Object.values(INSTALLED));
 const program = (...path: readonly string[]) => join(tools, "node_modules", ...path);
 
 let user: string;
 let remove: () => void;
 beforeAll(async () => {
-  await installTools();
+  await installOnce("runtimes", Object.values(INSTALLED));
   ({ user, remove } = await installPacked());
   for (const page of ["bun-and-deno", "test-your-tasks"]) writeCode(page, join(user, page));
 }, 300_000);
 afterAll(() => remove());
-
-/** Once, and again where what is wanted has changed. */
-async function installTools(): Promise<void> {
-  const [ready, wanted] = [join(tools, "ready"), JSON.stringify(INSTALLED)];
-  if (existsSync(ready) && readFileSync(ready, "utf8") === wanted) return;
-  rmSync(tools, { recursive: true, force: true });
-  mkdirSync(tools, { recursive: true });
-  writeFileSync(join(tools, "package.json"), "{}");
-  await exec("npm", ["install", "--no-audit", "--no-fund", ...Object.values(INSTALLED)], { cwd: tools, env });
-  writeFileSync(ready, wanted);
-}
 
 /** Writes what a page has under names into a folder. */
 function writeCode(page: string, folder: string): void {
