@@ -85,6 +85,8 @@ interface Generation {
   readonly begin: () => void;
   /** When it began to load, on the clock of `performance`. */
   began: number;
+  /** It takes nothing more. */
+  readonly left: Promise<void>;
   /** Its output is through. */
   readonly quiet: () => Promise<unknown>;
   state: "waits" | "loads" | "works" | "leaves";
@@ -123,6 +125,7 @@ async function dev(options: DevOptions, command: readonly string[]): Promise<num
   function prepare(): Generation {
     const outputs: Promise<unknown>[] = [];
     let since = Date.now();
+    const left = Promise.withResolvers<void>();
     const kept = keep(
       "pool",
       {
@@ -141,8 +144,9 @@ async function dev(options: DevOptions, command: readonly string[]): Promise<num
           follow("worker", stream);
           outputs.push(finished(stream).catch(() => undefined));
         },
-        told({ modules }: Told) {
+        told({ modules, takesNothing }: Told) {
           if (modules !== undefined) watcher.add(modules, since);
+          if (takesNothing) left.resolve();
         },
       },
     );
@@ -154,11 +158,15 @@ async function dev(options: DevOptions, command: readonly string[]): Promise<num
         kept.begin();
       },
       began: 0,
+      left: left.promise,
       quiet: () => within(500, Promise.all(outputs)),
       state: "waits",
     };
     generations.add(generation);
-    void kept.ended.then((code) => leave(generation, code));
+    void kept.ended.then((code) => {
+      left.resolve();
+      leave(generation, code);
+    });
     return generation;
   }
 
@@ -195,9 +203,11 @@ async function dev(options: DevOptions, command: readonly string[]): Promise<num
         if (stops > 0) return;
         say(`${why ?? options.app} could not be loaded.${staying()} It is tried again when a file is saved.`);
       } else {
-        for (const old of of("works")) retire(old);
+        const olds = of("works");
+        for (const old of olds) retire(old);
         for (const old of of("loads")) if (old.began < next.began) drop(old);
         next.state = "works";
+        await within(DEAF_MS, Promise.all(olds.map(({ left }) => left)));
         const took = Math.round(performance.now() - next.began);
         if (why !== undefined && !isFirst) say(`${why} saved: a new worker took over after ${took} ms`);
         isFirst = false;

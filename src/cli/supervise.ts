@@ -30,10 +30,11 @@ export type Report =
   | { readonly group: number; readonly isThere: boolean }
   | Told;
 
-/** What one that `lovage dev` keeps tells: the files that its app is made of, where the board is. */
+/** What one that `lovage dev` keeps tells: the files that its app is made of, where the board is, that a worker takes nothing more. */
 export interface Told {
   readonly modules?: readonly string[];
   readonly url?: string;
+  readonly takesNothing?: true;
 }
 
 /** A process that lives shorter than this, once it was ready, is restarted with a pause … */

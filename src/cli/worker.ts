@@ -239,6 +239,7 @@ async function runPool(options: PoolOptions): Promise<void> {
     const obey = (order: Order) => {
       apart.order(order);
       void (order === "warm" ? worker.stop() : worker.abort());
+      if (dev) void parent.say({ takesNothing: true });
     };
     void parent.first.then(obey);
     void parent.second.then(() => obey("cold"));
