@@ -18,6 +18,7 @@ import { MAX_FUNCTION_TIMEOUT_S, TIMEOUT_MARGIN_S, VISIBILITY_MARGIN_S } from ".
 import { checkEnvironment } from "../config/values.ts";
 import { type Metric, NAMESPACE } from "../lambda/metrics.ts";
 import { batchOf } from "../tasks/batch.ts";
+import { MAX_TIME_LIMIT_S } from "../tasks/options.ts";
 import { alarm, sum } from "./alarms.ts";
 import { type ContainerOptions, ContainerWorker } from "./container-worker.ts";
 import { grantKey, grantOn, queueEncryption, type Target } from "./grants.ts";
@@ -87,8 +88,6 @@ export interface TaskQueueProps extends TaskQueueOptions {
   readonly payloads?: boolean;
 }
 
-/** Seconds: SQS hides a message for no longer. */
-const MAX_CONTAINER_TIME_S = 43_200;
 /** Seconds that a task may run where nothing says more. */
 const DEFAULT_TIME_LIMIT_S = 60;
 const DEFAULT_BATCH_SIZE = 10;
@@ -340,7 +339,14 @@ function settingsOf(props: TaskQueueProps) {
   if (worker === "function" && limit.seconds > longest) {
     throw new ImproperlyConfigured(
       limit.setting,
-      `must be at most ${longest} seconds on Lambda, whose functions end after ${MAX_FUNCTION_TIMEOUT_S} (${TIMEOUT_MARGIN_S} are kept for storing the outcome); given: ${limit.seconds}. Containers run tasks of up to ${MAX_CONTAINER_TIME_S}: say worker: "container" in taskQueues.${queue.name}, and give its image (container) to TaskQueues`,
+      `must be at most ${longest} seconds on Lambda, whose functions end after ${MAX_FUNCTION_TIMEOUT_S} (${TIMEOUT_MARGIN_S} are kept for storing the outcome); given: ${limit.seconds}. Containers run tasks of up to ${MAX_TIME_LIMIT_S}: say worker: "container" in taskQueues.${queue.name}, and give its image (container) to TaskQueues`,
+    );
+  }
+  const retention = (props.retentionPeriod ?? RETENTION).toSeconds();
+  if (fifo && limit.seconds > retention) {
+    throw new ImproperlyConfigured(
+      limit.setting,
+      `must be at most ${retention} seconds on ${queueName}, whose messages are kept for so long (retentionPeriod, up to 14 days): on a FIFO queue the message of a run keeps its place until that ends; given: ${limit.seconds}`,
     );
   }
   if (worker !== "function") refuseFunctionsOwn(props, worker);
@@ -446,7 +452,6 @@ function sharesOf(total: number, bands: Bands, least: number): readonly number[]
   return shares;
 }
 
-/** What only a function has, by the names of the declaration and of the deployment's options. */
 /** What the tasks of a queue that gather calls want of it: a batch as large as the largest, and a window as long as the longest. */
 function batchOn({ engine, config, tasks }: Lovage, queue: string) {
   const batches = [...tasks.values()].flatMap((task) => {
@@ -458,6 +463,7 @@ function batchOn({ engine, config, tasks }: Lovage, queue: string) {
   return { size: Math.max(...batches.map(({ size }) => size)), window };
 }
 
+/** What only a function has, by the names of the declaration and of the deployment's options. */
 const FUNCTIONS_OWN = [
   "memorySize",
   "batchSize",

@@ -27,7 +27,7 @@ export interface QueueInput {
   readonly exchange?: string;
   /** The routing key that the queue is bound by. Default: the queue's name. */
   readonly routingKey?: string;
-  /** Seconds that a task of this queue may run, over 0 to 43,200; on AWS the function's timeout follows from it. */
+  /** Seconds that a task of this queue may run, over 0 to 1,209,600 (14 days); on AWS the function's timeout follows from it. */
   readonly timeLimit?: number;
   /**
    * Where the queue is worked on, once it is deployed: by a Lambda `function`, by a `container` on Fargate (tasks of more

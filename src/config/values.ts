@@ -38,7 +38,7 @@ import {
 } from "../parse.ts";
 import { compressionName } from "../protocol/compression.ts";
 import { type SerializerName, serializerName } from "../protocol/serializers.ts";
-import { type AnnotationOptions, checkAnnotation, checkBeatOptions } from "../tasks/options.ts";
+import { type AnnotationOptions, checkAnnotation, checkBeatOptions, MAX_TIME_LIMIT_S } from "../tasks/options.ts";
 
 /** Defined by who bundles for AWS, as `lovage/cdk` does. */
 declare const LOVAGE_BUNDLE: "aws";
@@ -220,7 +220,7 @@ const queueShape = shape<ParsedQueue>(
   {
     exchange: text,
     routingKey: name,
-    timeLimit: seconds({ over: 0, max: 43_200 }),
+    timeLimit: seconds({ over: 0, max: MAX_TIME_LIMIT_S }),
     worker: queueWorker,
     memorySize: integer(128, 10_240),
     batchSize: integer(1, 10_000),

@@ -294,9 +294,9 @@ function isInstant(value: unknown): boolean {
 
 /** A hundred years: beyond it a number of seconds is a slip, most often milliseconds or a timestamp. */
 const CENTURY_S = 100 * 365 * 86_400;
-/** AWS's longest run of a Lambda function is 900 s; a long-lived worker is held by SQS's visibility of 12 hours. */
-const MAX_TIME_LIMIT_S = 43_200;
-const timeLimit = seconds(0.001, MAX_TIME_LIMIT_S, `${MAX_TIME_LIMIT_S} (12 hours)`);
+/** In seconds: SQS keeps a message for 14 days, and a row is kept for 15 at least. */
+export const MAX_TIME_LIMIT_S = 14 * 86_400;
+const timeLimit = seconds(0.001, MAX_TIME_LIMIT_S, `${MAX_TIME_LIMIT_S} (14 days)`);
 const retries = orNull(integer(0, 2 ** 31 - 1));
 const parseRetries: Parse<number | null> = (value, at) => (value === null ? null : parseInteger(0)(value, at));
 

@@ -83,6 +83,12 @@ const SUSPECT_RUNS = 3;
 const MAX_TOLD_BODY = 65_536;
 /** The claim of another owner is looked at again after this at the earliest. */
 const RUNNING_MIN_MS = 1_000;
+/** From so many receives on, the message of a run that goes on elsewhere is sent anew, before anybody counts them against it. */
+const RENEWED_RECEIVES = 10;
+/** On a FIFO queue, where it must keep its place, it comes back after so much longer each time, in milliseconds … */
+const KEPT_STEP_MS = 60_000;
+/** … up to this: with 1,000 receives that is longer than SQS keeps a message. */
+const KEPT_MAX_MS = 3_600_000;
 
 /** A run that has taken so long, in milliseconds, is told of while it goes on, so that what runs now can be listed. */
 export const LONG_RUN_MS = 5_000;
@@ -467,9 +473,7 @@ async function claim(context: WorkerContext, job: Job): Promise<Admission> {
       return { disposition: DELETE };
     }
     case "running":
-      return {
-        disposition: { type: "handBack", visibility: Math.max(RUNNING_MIN_MS, recorded.until - engine.clock.now()) },
-      };
+      return { disposition: await keepForRun(context, job, recorded.until) };
     case "written":
     case "refused":
     case "joined":
@@ -477,6 +481,28 @@ async function claim(context: WorkerContext, job: Job): Promise<Admission> {
     default:
       return recorded satisfies never;
   }
+}
+
+/**
+ * The task runs elsewhere: its message stays in the queue, for the case that its worker dies, and is hidden until that would be
+ * seen. So it is with a run for which a broker hides nothing any more: SQS does so for twelve hours from a receive. Each look costs a
+ * receive, of which a broker grants so many, and keeps a message for so long: it is sent anew in time, and is then as good as new.
+ */
+async function keepForRun({ engine, log }: WorkerContext, job: Job, until: number): Promise<Disposition> {
+  const { delivery, message } = job;
+  const { queue, body, attributes, receiveCount } = delivery;
+  const now = engine.clock.now();
+  const rest = Math.max(RUNNING_MIN_MS, until - now);
+  const { maxReceives, maxDelaySeconds } = (await engine.broker()).limits;
+  const more = receiveCount - RENEWED_RECEIVES;
+  if (maxReceives === undefined || more < 0) return { type: "handBack", visibility: rest };
+  if (isFifo(queue))
+    return { type: "handBack", visibility: Math.max(rest, Math.min(more * KEPT_STEP_MS, KEPT_MAX_MS)) };
+  const at = now + Math.min(rest, maxDelaySeconds * 1000);
+  const { due: _, ...entry } = await pack(engine, { message, queue, body, at });
+  await engine.outbox.send({ ...entry, body, attributes });
+  log("debug", `Sent ${nameOf(message)} anew, which runs elsewhere`, fieldsOf(message, queue));
+  return DELETE;
 }
 
 /**

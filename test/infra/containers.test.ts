@@ -240,7 +240,19 @@ test.each<[string, ConfigInput["taskQueues"], Partial<TaskQueuesProps>, RegExp]>
     "a time beyond a function's",
     { celery: { timeLimit: 3600 } },
     {},
-    /taskQueues\.celery\.timeLimit: must be at most 890 seconds on Lambda.*given: 3600\. Containers run tasks of up to 43200: say worker: "container"/,
+    /taskQueues\.celery\.timeLimit: must be at most 890 seconds on Lambda.*given: 3600\. Containers run tasks of up to 1209600: say worker: "container"/,
+  ],
+  [
+    "a time beyond what a FIFO queue keeps a message",
+    { celery: {}, "celery.fifo": { timeLimit: 700_000, worker: "container" } },
+    { container: { image } },
+    /timeLimit: must be at most 604800 seconds on celery\.fifo.*given: 700000/,
+  ],
+  [
+    "a time beyond a container's",
+    { celery: { timeLimit: 1_209_601, worker: "container" } },
+    { container: { image } },
+    /taskQueues\.celery\.timeLimit.*1209600/,
   ],
   ["no image", { celery: { worker: "container" } }, {}, /queues\.celery\.container: is needed.*image/],
   [
