@@ -122,22 +122,27 @@ export function open(url: string, context: BrokerContext): Broker {
     return settled;
   }
 
-  /** By queue, once it was asked. Where it may not be, or cannot be just now, it is taken for SQS's own, and SQS tells. */
-  const sizes = new Map<string, number>();
+  /** By queue: each is asked once, however many texts wait for it. */
+  const sizes = new Map<string, Promise<number>>();
 
-  async function maxBytes(queue: string): Promise<number> {
-    const known = sizes.get(queue);
-    if (known !== undefined) return known;
-    try {
-      const { Attributes } = await sqs.call(queue, "GetQueueAttributes", (QueueUrl) =>
-        sqs.client.send(new GetQueueAttributesCommand({ QueueUrl, AttributeNames: ["MaximumMessageSize"] })),
-      );
-      const size = Number(Attributes?.["MaximumMessageSize"] ?? MAX_BYTES);
+  function maxBytes(queue: string): Promise<number> {
+    let size = sizes.get(queue);
+    if (size === undefined) {
+      // Where it may not be asked, or cannot be just now, it is taken for SQS's own, and SQS tells.
+      size = askMaxBytes(queue).catch(() => {
+        sizes.delete(queue);
+        return MAX_BYTES;
+      });
       sizes.set(queue, size);
-      return size;
-    } catch {
-      return MAX_BYTES;
     }
+    return size;
+  }
+
+  async function askMaxBytes(queue: string): Promise<number> {
+    const { Attributes } = await sqs.call(queue, "GetQueueAttributes", (QueueUrl) =>
+      sqs.client.send(new GetQueueAttributesCommand({ QueueUrl, AttributeNames: ["MaximumMessageSize"] })),
+    );
+    return Number(Attributes?.["MaximumMessageSize"] ?? MAX_BYTES);
   }
 
   /** Why SQS, or this queue, cannot take an entry. */

@@ -1,10 +1,11 @@
 /** What a task costs in requests, and what becomes of it when AWS throttles, loses replies or does half of what it is asked. */
-import { randomUUID } from "node:crypto";
+import { randomBytes, randomUUID } from "node:crypto";
 import { type AttributeValue, DynamoDBClient, PutItemCommand, UpdateItemCommand } from "@aws-sdk/client-dynamodb";
+import { GetQueueUrlCommand, SetQueueAttributesCommand, SQSClient } from "@aws-sdk/client-sqs";
 import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test } from "vitest";
 import { Lovage } from "../../src/app.ts";
 import type { Emulator } from "../../scripts/emulator.ts";
-import type { Broker } from "../../src/brokers/broker.ts";
+import { type Broker, LEAST_MAX_BYTES } from "../../src/brokers/broker.ts";
 import * as sqs from "../../src/brokers/sqs.ts";
 import { OperationalError, PayloadTooLarge, QueueNotFound } from "../../src/errors.ts";
 import { type Backend, joinKey, taskKey } from "../../src/results/backend.ts";
@@ -779,6 +780,37 @@ describe.skipIf(ministack === undefined)("SQS", () => {
     await app.sendTask("tasks.add", [], { queue: "media" });
     expect(proxy.count("GetQueueUrl")).toBe(0);
     expect(proxy.count("SendMessageBatch")).toBe(1);
+  });
+
+  test("a queue that takes 256 KiB, as those do that are older or Python's, is sent what it takes, and who sends more is told", async () => {
+    const prefix = `${randomUUID()}.`;
+    const brokerUrl = emulatorUrl("sqs", proxy, `?queue_name_prefix=${prefix}`);
+    await sqs.createQueues(brokerUrl, ["media"]);
+    const client = new SQSClient({
+      endpoint: proxy.endpoint,
+      region: "us-east-1",
+      credentials: { accessKeyId: "test", secretAccessKey: "test" },
+    });
+    onTestFinished(() => client.destroy());
+    const { QueueUrl } = await client.send(new GetQueueUrlCommand({ QueueName: `${prefix.replace(".", "-")}media` }));
+    await client.send(
+      new SetQueueAttributesCommand({ QueueUrl, Attributes: { MaximumMessageSize: String(LEAST_MAX_BYTES) } }),
+    );
+    const app = new Lovage("shop", { brokerUrl, resultBackend: "memory://", taskQueues: { media: {} } });
+    onTestFinished(() => app.close());
+    proxy.reset();
+    const send = (text: string) => app.sendTask("tasks.keep", [text], { queue: "media" });
+    const [repeated, random, small] = await Promise.allSettled([
+      send("abc".repeat(130_000)),
+      send(randomBytes(250_000).toString("base64")),
+      send("x"),
+    ]);
+    expect([repeated.status, small.status]).toEqual(["fulfilled", "fulfilled"]);
+    expect(random).toMatchObject({ reason: { name: "PayloadTooLarge", limit: LEAST_MAX_BYTES } });
+    const sizes = (await drain(await app.engine.broker())).map((body) => body.length);
+    expect(sizes).toHaveLength(2);
+    expect(Math.max(...sizes)).toBeLessThan(10_000);
+    expect(proxy.count("GetQueueAttributes")).toBe(1);
   });
 
   test("a receive hides for as long as it says, else as visibility_timeout says, else as the queue does", async () => {
