@@ -260,9 +260,12 @@ export function createWorkerHandler(
     const again = lanes
       .slice(0, concurrency)
       .flatMap(([head]) => (head !== undefined && head.receiveCount > 1 && started < deadline ? [head] : []));
+    const claims: (() => Promise<void>)[] = [];
     await inParallel(again, concurrency, async (delivery) => {
-      admitted.set(delivery, await worker.admit(delivery));
+      const claim = await worker.read(delivery);
+      claims.push(async () => void admitted.set(delivery, await claim()));
     });
+    await inParallel(claims, concurrency, (claim) => claim());
     const suspect = again.find((delivery) => {
       const admission = admitted.get(delivery);
       return admission !== undefined && "run" in admission && isSuspect(admission.run);

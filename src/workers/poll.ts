@@ -25,7 +25,7 @@ import { isLarge, type PlacedEnd, type PlacedRun, type Postrun } from "./place.t
 import { type Named, nameOf } from "./report.ts";
 import { type Presence, startPresence } from "./presence.ts";
 import { startProtection } from "./protection.ts";
-import { createWorker, type Disposition, LONG_RUN_MS, type Run } from "./worker.ts";
+import { createWorker, type Disposition, LONG_RUN_MS, type Run, UNCOUNTED_RECEIVES } from "./worker.ts";
 
 /** How a worker fetches, and what it says. */
 export interface PollOptions {
@@ -157,9 +157,6 @@ const MOST_MORE = 10;
 const ABORTED_MS = 5_000;
 /** … and so long where it was told to end at once. */
 const COLD_MS = 500;
-
-/** From so many receives on, a message is read where it can take nothing along: what dies before a claim is counted by nobody else. */
-const SUSPECT_RECEIVES = 20;
 
 /** Others are shown so many tasks that run, and as many that wait: a row of all would be dear. */
 const MOST_SHOWN = 25;
@@ -455,7 +452,8 @@ export async function startPoller(
   async function admitAndRun(delivery: Delivery): Promise<Disposition | undefined> {
     const { apart, only } = options;
     const unit = units.get(delivery);
-    if (apart !== undefined && delivery.receiveCount > SUSPECT_RECEIVES) {
+    // What workers may have died of before they could claim it is read where it can take nothing along.
+    if (apart !== undefined && delivery.receiveCount > UNCOUNTED_RECEIVES) {
       const isTaken = unit === undefined || (await isCommitted(unit));
       return isTaken ? runApart(apart, delivery) : LEAVE;
     }

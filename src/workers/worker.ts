@@ -33,7 +33,7 @@ import {
 import { encodeMeta, type Meta } from "../protocol/meta.ts";
 import { parseTime } from "../protocol/time.ts";
 import { type Claim, type Final, LEASE_MARGIN_MS } from "../results/record.ts";
-import { type Payload, type Row, taskKey } from "../results/backend.ts";
+import { joinKey, type Payload, type Row, taskKey } from "../results/backend.ts";
 import { PENDING, STARTED } from "../states.ts";
 import { pack } from "../tasks/publish.ts";
 import { conclude, describe, type Facts, factsOf, isHidden, nextOf, waitingMeta } from "./conclude.ts";
@@ -79,6 +79,11 @@ const MAX_UNRELEASED = 10_000;
 const MAX_RELEASES = 100;
 /** From so many runs on, the first among them, a task is a suspect. */
 const SUSPECT_RUNS = 3;
+/**
+ * From the receive after so many on it is counted who dies of a message while it is read and claimed, or while what follows from
+ * its outcome is sent: no row of its task tells of that. A message that comes for the first times costs nothing for it.
+ */
+export const UNCOUNTED_RECEIVES = 20;
 /** A longer message, in characters, is not kept of a run that blocks its process beyond its time limit. */
 const MAX_TOLD_BODY = 65_536;
 /** The claim of another owner is looked at again after this at the earliest. */
@@ -148,6 +153,11 @@ export interface Worker {
    */
   admit(delivery: Delivery, unit?: Unit): Promise<Admission>;
   /**
+   * Reads a message, and gives what then claims its task; neither throws. Where several are read before the first is claimed, a
+   * process that dies of reading one costs none of them a death.
+   */
+  read(delivery: Delivery): Promise<() => Promise<Admission>>;
+  /**
    * What becomes of a message that was not done: the same, or a dead letter whose row says why, where the broker would soon
    * make it one without a word. Never throws.
    */
@@ -174,7 +184,7 @@ export function createWorker(app: Lovage, options: WorkerOptions): Worker {
   return {
     async admit(delivery, unit) {
       const steps = context.within(unit);
-      const admission = await guard(steps, delivery, () => admit(steps, delivery));
+      const admission = await (await guarded(steps, delivery))();
       try {
         await unit?.committed;
       } catch {
@@ -183,24 +193,21 @@ export function createWorker(app: Lovage, options: WorkerOptions): Worker {
       }
       return admission;
     },
+    read: (delivery) => guarded(context, delivery),
     async handBack(delivery, disposition) {
       // The first deliveries are all but all of them, and need no broker to be looked at.
       if (disposition.type !== "handBack" || delivery.receiveCount <= RECEIVES_LEFT) return disposition;
       return (await guard(context, delivery, () => endInTime(context, delivery, disposition))).disposition;
     },
     async giveUp(delivery, deaths) {
-      const error = new WorkerLostError(`${deaths} workers died of this message, before or after its task ran`);
-      const ended = await guard(context, delivery, async () => ({
-        disposition: await buryUnread(context, delivery, error),
-      }));
-      return ended.disposition;
+      return (await guard(context, delivery, () => giveUp(context, delivery, deaths))).disposition;
     },
     releaseLate: () => releaseLate(context),
   };
 }
 
 /** Runs a step whose failure is the system's: the message is handed back, and nobody waits for its full visibility. */
-async function guard<T extends Admission | RunEnd>(
+async function guard<T extends Reading | Admission | RunEnd>(
   context: WorkerContext,
   delivery: Delivery,
   step: () => Promise<T>,
@@ -237,7 +244,48 @@ async function leave({ engine, read }: WorkerContext, delivery: Delivery): Promi
   if (failed !== undefined) throw failed;
 }
 
-async function admit(context: WorkerContext, delivery: Delivery): Promise<Admission> {
+/** What is known of a message when it was read: its end, or what claims its task. */
+type Reading = { readonly disposition: Disposition } | { readonly claim: () => Promise<Admission> };
+
+/** Reads a message, and gives what claims its task. Neither throws. */
+async function guarded(context: WorkerContext, delivery: Delivery): Promise<() => Promise<Admission>> {
+  const reading = await guard(context, delivery, () =>
+    delivery.receiveCount > UNCOUNTED_RECEIVES ? readCounted(context, delivery) : read(context, delivery),
+  );
+  return async () => ("claim" in reading ? guard(context, delivery, reading.claim) : reading);
+}
+
+/**
+ * Writes down that it is read until its task is claimed, or what follows from it is sent. Who has written that and is not heard of
+ * again has died of it: after `maxDeliveries` such deaths it becomes a dead letter, unread.
+ */
+async function readCounted(taken: WorkerContext, delivery: Delivery): Promise<Reading> {
+  // If the process dies, what is written is to stay.
+  await taken.unit?.committed;
+  const context = taken.within(undefined);
+  const { engine } = context;
+  const { now } = engine.clock;
+  const key = joinKey(`reading-${delivery.queue}-${delivery.messageId}`);
+  const owner = engine.platform.uuid();
+  // It keeps nobody from reading it as well.
+  const own = { key, owner, now: now(), ttl: engine.ttl(), lease: now() - LEASE_MARGIN_MS };
+  const recorded = await context.apply({ type: "claim", ...own, attempt: 0, result: "", hidden: true });
+  const deaths = recorded.type === "claimed" ? recorded.runs - 1 : 0;
+  if (deaths >= engine.config.maxDeliveries) return giveUp(context, delivery, deaths);
+  const survive = () =>
+    patiently(context, own, async () => void (await context.apply({ type: "release", key, owner, now: now() })));
+  let reading: Reading | undefined;
+  try {
+    reading = await read(context, delivery);
+  } finally {
+    if (reading === undefined || !("claim" in reading)) await survive();
+  }
+  if (!("claim" in reading)) return reading;
+  const { claim } = reading;
+  return { claim: () => claim().finally(survive) };
+}
+
+async function read(context: WorkerContext, delivery: Delivery): Promise<Reading> {
   const { engine } = context;
   if (delivery.receiveCount >= MOST_RECEIVES) {
     const error = new WorkerLostError(
@@ -262,7 +310,7 @@ async function admit(context: WorkerContext, delivery: Delivery): Promise<Admiss
     const disposition = await step(context, job);
     if (disposition !== undefined) return { disposition };
   }
-  return isLimited(job.options) ? admitLimited(context, job) : claim(context, job);
+  return { claim: () => (isLimited(job.options) ? admitLimited(context, job) : claim(context, job)) };
 }
 
 /** A step between a message that was read and its claim: what becomes of the message, or `undefined` where it goes on to the next. */
@@ -338,6 +386,16 @@ const formatSpan = (ms: number): string => `${Math.max(0, Math.round(ms / 60_000
 function buryUnread(context: WorkerContext, delivery: Delivery, error: Error): Promise<Disposition> {
   const { id, task } = peekEnvelope(delivery.body);
   return bury(context, delivery, { id, task, message: undefined }, error);
+}
+
+/** So many workers died of a message while nobody could charge it to a run. */
+async function giveUp(
+  context: WorkerContext,
+  delivery: Delivery,
+  deaths: number,
+): Promise<{ readonly disposition: Disposition }> {
+  const error = new WorkerLostError(`${deaths} workers died of this message, before or after its task ran`);
+  return { disposition: await buryUnread(context, delivery, error) };
 }
 
 const rowOf = async ({ engine }: WorkerContext, meta: Meta) => ({ result: await encodeMeta(meta, engine.codec) });

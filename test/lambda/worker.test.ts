@@ -247,6 +247,24 @@ test("a task that a worker died of runs first and alone, and the rest of its bat
   expect(await fn.receive()).toEqual([]);
 });
 
+test("what a function dies of while it reads it costs no neighbour a death: all that came before is read before any of it is claimed", async () => {
+  const app = new Lovage("shop");
+  const note = app.task("shop.note", () => "done");
+  const fn = testFunction(app);
+  const results = [await note.delay(), await note.delay(), await note.delay()];
+  const deliveries = (await fn.receive()).map((delivery) => ({ ...delivery, receiveCount: 2 }));
+  const { wholeText } = app.engine;
+  const poison = deliveries[1]?.body;
+  Object.assign(app.engine, {
+    wholeText: (text: string) => (text === poison ? new Promise<never>(() => {}) : wholeText.call(app.engine, text)),
+  });
+  void fn.invoke(deliveries);
+  await settle();
+  const rows = await (await app.engine.backend()).read(results.map(({ id }) => taskKey(id)));
+  expect(rows).toEqual([undefined, undefined, undefined]);
+  Object.assign(app.engine, { wholeText });
+});
+
 test.each([
   [{}, /none of an SQS event source/],
   [{ Records: [{ EventSource: "aws:sns", Sns: { Message: "x" } }] }, /none of an SQS event source.*aws:sns/],

@@ -172,3 +172,92 @@ test("a suspect is what two workers died of, or what one more death would end", 
     expect(seen.map(({ decided }) => decided)).toEqual([...Array<boolean>(maxDeliveries).fill(false), true]);
   }
 });
+
+const never = () => new Promise<never>(() => {});
+
+/** A message as it comes when workers have met it so often. */
+const receivedOften = (delivery: Delivery, receiveCount: number): Delivery => ({ ...delivery, receiveCount });
+
+test.each([
+  ["reads it", (app: Lovage) => Object.assign(app.engine, { wholeText: never })],
+  ["sends what follows from its outcome", (app: Lovage) => Object.assign(app.engine.outbox, { send: never })],
+] as const)("who dies while it %s is counted from the 21st receive on, whoever it is that dies", async (what, die) => {
+  const app = new Lovage("tasks");
+  const { t, worker, receive } = scene(app);
+  const next = app.task("tasks.next", () => {});
+  const work = app.task("tasks.work", () => "done");
+  const result = await work.applyAsync([], { link: next.si() });
+  const delivery = await receive();
+  if (what.startsWith("sends")) {
+    // Its first worker stored the outcome, and died.
+    const { send } = app.engine.outbox;
+    const admission = await worker.admit(delivery);
+    Object.assign(app.engine.outbox, { send: never });
+    if ("run" in admission) void admission.run.execute();
+    for (let hops = 0; hops < 200; hops++) await undefined;
+    Object.assign(app.engine.outbox, { send });
+    expect(await result.state()).toBe("SUCCESS");
+  }
+  const { wholeText } = app.engine;
+  const { send } = app.engine.outbox;
+  die(app);
+  for (let receives = 1; receives <= 23; receives++) {
+    // Each time another process: none has anything but the store.
+    const dying = createWorker(app, { hostname: "celery@dying", log: silent, lease: () => t.clock.now() + 1000 });
+    void dying.admit(receivedOften(delivery, receives));
+    for (let hops = 0; hops < 200; hops++) await undefined;
+    t.clock.moveTo(t.clock.now() + 60_000);
+  }
+  Object.assign(app.engine, { wholeText });
+  Object.assign(app.engine.outbox, { send });
+  expect(await worker.admit(receivedOften(delivery, 24))).toEqual({ disposition: { type: "delete" } });
+  expect(await t.deadLetters()).toMatchObject([
+    { attributes: { error: "WorkerLostError", id: result.id, reason: expect.stringContaining("3 workers died") } },
+  ]);
+  // An outcome that is stored stays.
+  expect(await result.state()).toBe(what.startsWith("sends") ? "SUCCESS" : "FAILURE");
+});
+
+test("who reads a message and lives is no death, however often that was, and whatever became of it", async () => {
+  const app = new Lovage("tasks");
+  const { t, worker, receive } = scene(app);
+  const work = app.task("tasks.work", () => "done");
+  const result = await work.delay();
+  const delivery = await receive();
+  const backend = await app.engine.backend();
+  const { apply } = backend;
+  for (let receives = 21; receives < 40; receives++) {
+    // Claimed and handed back; not known; a table that is out of reach.
+    if (receives % 3 === 0) {
+      const admission = await worker.admit(receivedOften(delivery, receives));
+      if (!("run" in admission)) throw new Error("not admitted");
+      await admission.run.release();
+    } else if (receives % 3 === 1) {
+      let calls = 0;
+      // The claim of the reading is written, and nothing after it.
+      backend.apply = async (commands) =>
+        calls++ === 0 ? apply(commands) : commands.map(() => new OperationalError("throttled", { retryable: true }));
+      const admitted = worker.admit(receivedOften(delivery, receives));
+      for (let tries = 0; tries < 20; tries++) {
+        for (let hops = 0; hops < 50; hops++) await undefined;
+        t.clock.moveTo(t.clock.now() + 16_000);
+      }
+      expect(await admitted).toMatchObject({ disposition: { type: "handBack" } });
+      backend.apply = apply;
+      await worker.releaseLate();
+    } else {
+      const { wholeText } = app.engine;
+      Object.assign(app.engine, {
+        wholeText: async () => Promise.reject(new OperationalError("S3 is out of reach", { retryable: true })),
+      });
+      expect(await worker.admit(receivedOften(delivery, receives))).toMatchObject({
+        disposition: { type: "handBack" },
+      });
+      Object.assign(app.engine, { wholeText });
+    }
+    t.clock.moveTo(t.clock.now() + 60_000);
+  }
+  const admission = await worker.admit(receivedOften(delivery, 40));
+  expect("run" in admission && (await admission.run.execute()).disposition.type).toBe("delete");
+  expect(await result.get()).toBe("done");
+});
