@@ -79,6 +79,7 @@ const mayImport: readonly (readonly [place: string, ...allowed: string[]])[] = [
       ] as const,
   ),
   ["at-once.ts", ...house, "brokers/", "results/", "limits/"],
+  ["app-module.ts", "app.ts", ...ground],
   ["otel/", ...house, "protocol/", ...ground],
   ["board/", "board/", ...house, "brokers/", "results/", "journal/", "beat/", "protocol/", ...ground],
   ["web/", "web/", "results/", "protocol/", ...ground],

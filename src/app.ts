@@ -36,11 +36,14 @@ import {
   type CallOptions,
   checkCall,
   checkSignature,
+  checkRefOptions,
   checkTaskName,
   checkTaskOptions,
   type TaskClass,
   type TaskOptions,
+  type TaskRefOptions,
   type TaskSchema,
+  withRefOptions,
 } from "./tasks/options.ts";
 import { isUnique } from "./tasks/limits.ts";
 import { checkLimits, createCall, send } from "./tasks/publish.ts";
@@ -168,10 +171,13 @@ export class Lovage implements SignatureApplier {
     if (name.startsWith("celery.")) throw new AlreadyRegistered(name, "names that begin with celery. are Celery's own");
     if (this.engine.tasks.has(name)) throw new AlreadyRegistered(name, "another task of this app has it");
     checkTaskOptions(name, options);
+    const ref = this.engine.refs.get(name)?.options;
+    const whole = ref === undefined ? options : withRefOptions(name, ref, options);
+    if (ref !== undefined) checkTaskOptions(name, whole);
     const Class = options.base ?? Task;
     if (Class !== Task && !(Class.prototype instanceof Task))
       throw new ImproperlyConfigured("base", `the base of task ${name} must be a class that extends Task`);
-    const task = new Class(this, name, options, fn);
+    const task = new Class(this, name, whole, fn);
     this.engine.tasks.set(name, task);
     return task;
   }
@@ -207,24 +213,44 @@ export class Lovage implements SignatureApplier {
     return task as unknown as Task<P, Wire<R>>;
   }
 
+  /** A task by its name and its schema: what calls take is what the schema takes. */
+  taskRef<S extends TaskSchema>(
+    name: string,
+    options: TaskRefOptions & { readonly schema: S },
+  ): TaskRef<Task<SchemaInput<S>, unknown>>;
   /**
-   * A task by its name, for a caller that must not load the module which declares it: only its type is imported.
+   * A task by its name, for who must not load the module which declares it: only its type is imported.
    *
    * ```ts
    * import type { add } from "./tasks.ts";
    * const sum = await app.taskRef<typeof add>("tasks.add").delay(1, 2); // an AsyncResult<number>
    * ```
-   * That the name belongs to the type is not checked. What the declaration says of its messages (`queue`, `schema`,
-   * `expires`) stays where it is: say it in settings that both sides share, such as `taskRoutes`, or in the call.
+   * That the name belongs to the type is not checked. What the declaration says (`queue`, `schema`, `timeLimit`, `rateLimit` …)
+   * stays where it is: say it here instead, and callers, entries of beat and a deployment know it without the task's code. A
+   * task that is declared later, with this app, has the options too.
+   * @throws ImproperlyConfigured for options that are wrong, and where they are said twice.
    */
-  taskRef<T extends Task = Task>(name: string): TaskRef<T> {
+  taskRef<T extends Task = Task>(name: string, options?: TaskRefOptions): TaskRef<T>;
+  taskRef(name: string, options?: TaskRefOptions): unknown {
     checkTaskName(name);
-    const task = new Task(this, name, {}, () => {
+    const { size, wait, ...own } = options ?? {};
+    checkRefOptions(name, own);
+    const task = new Task(this, name, own, () => {
       throw this.notRegistered(name);
     });
-    this.engine.refs.add(name);
-    // Every task is sent in the same way; T only says with which types.
-    return task as unknown as TaskRef<T>;
+    if (size !== undefined || wait !== undefined) setBatch(task, checkBatch({ size, wait } as BatchOptions));
+    // A name may be asked for in many places; one of them says what it is.
+    if (options === undefined) {
+      if (!this.engine.refs.has(name)) this.engine.refs.set(name, task);
+      return task;
+    }
+    if (this.engine.tasks.has(name) || Object.keys(this.engine.refs.get(name)?.options ?? {}).length > 0)
+      throw new ImproperlyConfigured(
+        "taskRef",
+        `the options of ${name} are said before this already: say them in one place, and there before all others`,
+      );
+    this.engine.refs.set(name, task);
+    return task;
   }
 
   /** Sends a task by its name, registered here or not: `app.sendTask("tasks.add", [1, 2], { queue: "math" })`. */
@@ -242,14 +268,14 @@ export class Lovage implements SignatureApplier {
     const scope = currentScope();
     scope?.assertOpen(`sending ${name}`);
     checkLimits(this.engine, name, options);
-    const task = this.engine.task(name);
+    const task = this.engine.declared(name);
     const declared = task && this.engine.optionsOf(task);
     if (task !== undefined && declared !== undefined && isUnique(declared)) {
       const { sendUnique } = await loadUnique();
       if (sendUnique === undefined)
         throw new ImproperlyConfigured(
           "unique",
-          `limits are left out of this bundle, as no task of the app had any when it was deployed, and ${name} must not be sent without its own; deploy it again`,
+          `limits are left out of this bundle, as no task of the app had any when it was deployed, and ${name} must not be sent without its own; deploy it again by a stack that loads the task, or its taskRef with the limits`,
         );
       const { id, sent } = await sendUnique(this.engine, task, declared, args, dated(options, this.engine.moment));
       if (sent !== undefined) scope?.children.push([[id, null], null]);

@@ -10,6 +10,12 @@ export const MAX_LINE_LENGTH = 100_000;
 export const clip = (text: string, length: number): string =>
   text.length > length ? `${text.slice(0, Math.max(0, length - 1))}…` : text;
 
+/** `TypeError: x is not a function`, whatever was thrown. */
+export function oneLine(error: unknown): string {
+  const text = error instanceof Error ? `${error.name}: ${error.message}` : String(error);
+  return text.replace(/\s+/g, " ").trim();
+}
+
 /**
  * A value as JSON, cut at so many characters. What JSON refuses is named instead: a bigint is its digits, bytes are their
  * number, a cycle or a getter that throws is said to be so. Takes time in proportion to `length`, whatever the value. Never throws.

@@ -109,8 +109,8 @@ export class Engine implements PublishHost {
   readonly arounds = new Set<Around>();
   readonly reportAround = (error: unknown) => console.error("a step around the app's work threw:", error);
   readonly tasks = new Map<string, Task>();
-  /** Names of tasks that are called by their type (`taskRef`): they are not here, and yet of this language. */
-  readonly refs = new Set<string>();
+  /** Tasks that `taskRef` names, with what it declares of them: their code is not here, and yet they are of this language. */
+  readonly refs = new Map<string, Task>();
   #input: ConfigInput;
   #config: Config;
   #router: Router;
@@ -237,8 +237,19 @@ export class Engine implements PublishHost {
     return this.#router;
   }
 
+  /** A task that can run here. */
   task(name: string): Task | undefined {
     return this.tasks.get(name);
+  }
+
+  /** What is declared of a task, whether its code is here or not. */
+  declared(name: string): Task | undefined {
+    return this.tasks.get(name) ?? this.refs.get(name);
+  }
+
+  /** All of them. */
+  allDeclared(): readonly Task[] {
+    return [...this.tasks.values(), ...[...this.refs.values()].filter(({ name }) => !this.tasks.has(name))];
   }
 
   optionsOf(task: Task): TaskOptions {

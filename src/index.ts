@@ -69,7 +69,7 @@ export { currentTask } from "./tasks/context.ts";
 export type { Request, RetryOptions, RunningTask, TaskContext } from "./tasks/context.ts";
 export { getTaskLogger } from "./tasks/logger.ts";
 export type { LogExtra, TaskLogger } from "./tasks/logger.ts";
-export type { AnnotationOptions, CallOptions, TaskOptions } from "./tasks/options.ts";
+export type { AnnotationOptions, CallOptions, TaskOptions, TaskRefOptions } from "./tasks/options.ts";
 export type { FailedRequest } from "./tasks/errback.ts";
 export type { Sendable, Wire } from "./tasks/wire.ts";
 export { chain, chord, group } from "./canvas/canvas.ts";

@@ -526,7 +526,7 @@ export function createData(app: Lovage, options: DataOptions = {}) {
         { by }: Doing,
       ): Promise<{ readonly id: string }> =>
         changing(async () => {
-          if (!app.tasks.has(task) && options["queue"] === undefined) throw app.notRegistered(task);
+          if (app.engine.declared(task) === undefined && options["queue"] === undefined) throw app.notRegistered(task);
           const { id } = await app.sendTask(task, args, options);
           await noteAction(engine, "call", { id, task }, acting(by));
           return { id };

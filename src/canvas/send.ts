@@ -42,7 +42,7 @@ const AT_A_TIME = 500;
 /** A header whose tasks are all known here, or called by their type, and so run by workers like ours, may be counted in leaves. */
 export const countingOf = (engine: Engine): Counting => ({
   leafSize: engine.leafSize,
-  isOurs: (task) => task.startsWith("celery.") || engine.task(task) !== undefined || engine.refs.has(task),
+  isOurs: (task) => task.startsWith("celery.") || engine.declared(task) !== undefined,
 });
 
 /** What canvases are frozen by; ids are new ones unless it is said how they are made. */

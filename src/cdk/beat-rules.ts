@@ -55,7 +55,13 @@ export function ruleEntries(app: Lovage): readonly (ScheduleEntry & { readonly q
   const entries = beatEntries(app).filter(({ enabled }) => enabled);
   if (entries.length > MAX_RULES) throw tooMany(entries, app.config.timezone);
   return entries.map((entry) => {
-    const { queue } = app.engine.router(entry.task, entry.args, entry.kwargs, entry.options, app.tasks.get(entry.task));
+    const { queue } = app.engine.router(
+      entry.task,
+      entry.args,
+      entry.kwargs,
+      entry.options,
+      app.engine.declared(entry.task),
+    );
     if (isFifo(queue)) checkFifo(entry, queue);
     return { ...entry, queue };
   });

@@ -3,6 +3,7 @@ export {} from "../oldest-node.ts";
 export { BeatRules, type BeatRulesProps } from "./beat-rules.ts";
 export { Board, type BoardFunctionOptions } from "./board.ts";
 export type { ContainerOptions } from "./container-worker.ts";
+export { loadApp } from "./load-app.ts";
 export { LongDelays, type LongDelaysProps } from "./long-delays.ts";
 export { ResultTable, type ResultTableProps } from "./result-table.ts";
 export { bundlingFor, type FunctionBundling, type FunctionOptions, type TaskBundling } from "./task-function.ts";

@@ -206,7 +206,7 @@ export function bundlingFor(app: Lovage, options: FunctionBundling = {}): Bundli
     ...resultAcceptContent,
     taskSerializer,
     resultSerializer,
-    ...[...app.tasks.values()].map(({ options }) => options.serializer ?? "json"),
+    ...app.engine.allDeclared().map(({ options }) => options.serializer ?? "json"),
   ];
   const extension = import.meta.url.endsWith(".ts") ? "ts" : "js";
   const aliases = Object.entries(REPLACED).map(

@@ -453,8 +453,8 @@ function sharesOf(total: number, bands: Bands, least: number): readonly number[]
 }
 
 /** What the tasks of a queue that gather calls want of it: a batch as large as the largest, and a window as long as the longest. */
-function batchOn({ engine, config, tasks }: Lovage, queue: string) {
-  const batches = [...tasks.values()].flatMap((task) => {
+function batchOn({ engine, config }: Lovage, queue: string) {
+  const batches = engine.allDeclared().flatMap((task) => {
     const { queue: own = config.taskDefaultQueue } = engine.optionsOf(task);
     return own === queue ? (batchOf(task) ?? []) : [];
   });
@@ -504,7 +504,7 @@ function timeLimitOf(app: Lovage, queue: QueueConfig): { readonly seconds: numbe
       ? { seconds: app.config.taskTimeLimit ?? DEFAULT_TIME_LIMIT_S, setting: "taskTimeLimit" }
       : { seconds: queue.timeLimit, setting: `taskQueues.${queue.name}.timeLimit` },
   ];
-  for (const task of app.tasks.values()) {
+  for (const task of app.engine.allDeclared()) {
     const { timeLimit } = app.engine.optionsOf(task);
     if (
       timeLimit !== undefined &&

@@ -534,7 +534,7 @@ function checkDeclaration({ app, queues = {}, sendsTo: all }: TaskQueuesProps): 
     for (const [pattern, route] of pairs)
       target(`taskRoutes[${JSON.stringify(String(pattern))}]`, typeof route === "string" ? { queue: route } : route);
   }
-  for (const task of app.tasks.values()) target(`queue of ${task.name}`, app.engine.optionsOf(task));
+  for (const task of app.engine.allDeclared()) target(`queue of ${task.name}`, app.engine.optionsOf(task));
   for (const [name, { options = {} }] of Object.entries(config.beatSchedule))
     target(`beatSchedule[${JSON.stringify(name)}].options.queue`, options);
 }

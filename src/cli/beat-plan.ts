@@ -84,7 +84,7 @@ async function allEntries(app: Lovage) {
 
 /** The task's own limit, or the app's. */
 function timeLimitOf(app: Lovage, name: string): number | undefined {
-  const task = app.tasks.get(name);
+  const task = app.engine.declared(name);
   return (task && app.engine.optionsOf(task).timeLimit) ?? app.config.taskTimeLimit;
 }
 

@@ -1,11 +1,11 @@
 /** `lovage dlq list | show | redrive | delete`: the dead letters. */
 import type { Command } from "commander";
 import type { Lovage } from "../app.ts";
-import { harmlessJson, harmlessLine } from "../brief.ts";
+import { harmlessJson, harmlessLine, oneLine } from "../brief.ts";
 import type { ChangedLetters, LettersOf, ShownLetter } from "../control/control.ts";
 import { LovageError } from "../errors.ts";
 import { ask, declined } from "./ask.ts";
-import { EXIT, EXIT_HELP, oneLine } from "./exit.ts";
+import { EXIT, EXIT_HELP } from "./exit.ts";
 import { loadSharedApp } from "./load.ts";
 import {
   appOption,

@@ -1,5 +1,6 @@
 /** How a command ends, and how it says what went wrong. */
 import { inspect } from "node:util";
+import { oneLine } from "../brief.ts";
 import { ImproperlyConfigured, LovageError, NotRegistered, QueueNotFound, ValidationError } from "../errors.ts";
 import { complain } from "./output.ts";
 
@@ -24,10 +25,4 @@ export function report(error: unknown, debug = false): number {
   complain(`lovage: ${line}`);
   if (debug || process.env["LOVAGE_DEBUG"]) complain(inspect(error));
   return USAGE.some((Class) => error instanceof Class) ? EXIT.usage : EXIT.failure;
-}
-
-/** `TypeError: x is not a function`, whatever was thrown. */
-export function oneLine(error: unknown): string {
-  const text = error instanceof Error ? `${error.name}: ${error.message}` : String(error);
-  return text.replace(/\s+/g, " ").trim();
 }

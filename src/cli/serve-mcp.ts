@@ -3,9 +3,8 @@ import type { Lovage } from "../app.ts";
 import { createData } from "../board/data.ts";
 import { checkInput, schemaOf } from "../board/input.ts";
 import { OPERATIONS } from "../board/operations.ts";
-import { clip, toJson } from "../brief.ts";
+import { clip, oneLine, toJson } from "../brief.ts";
 import { ImproperlyConfigured } from "../errors.ts";
-import { oneLine } from "./exit.ts";
 import { VERSION } from "./version.ts";
 
 /** Most characters of an answer: an agent has to read it. */

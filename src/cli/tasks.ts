@@ -62,7 +62,7 @@ Examples:
     .action(async (task: string, options: CallCommandOptions) => {
       await using app = await loadSharedApp(options.app);
       const { args, kwargs, countdown, eta, expires, queue, id, wait } = options;
-      if (!app.tasks.has(task) && queue === undefined) throw app.notRegistered(task);
+      if (app.engine.declared(task) === undefined && queue === undefined) throw app.notRegistered(task);
       const call: CallOptions = {
         kwargs,
         ...(countdown !== undefined && { countdown }),

@@ -98,7 +98,7 @@ export function createOperations(engine: Engine, app: string): Control {
     },
     async rateLimit(task, rate, given) {
       const by = await whoIs(engine, acting(given, "rateLimit"));
-      const known = engine.task(task);
+      const known = engine.declared(task);
       if (known === undefined)
         throw new ImproperlyConfigured(
           "task",

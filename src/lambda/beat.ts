@@ -100,7 +100,7 @@ export function createBeatHandler(
   async function send(entry: ScheduleEntry, slot: number, now: number): Promise<void> {
     const { task, options: own } = entry;
     const id = slotId(app.name, entry.name, slot);
-    const { queue } = app.engine.router(task, entry.args, entry.kwargs, own, app.tasks.get(task));
+    const { queue } = app.engine.router(task, entry.args, entry.kwargs, own, app.engine.declared(task));
     // A FIFO queue takes no delay. Its entries have their slots on the minute, which has begun by now.
     const delayed = slot > now && !isFifo(queue) && own["countdown"] === undefined && own["eta"] === undefined;
     await sendSlot(app, delayed ? { ...entry, options: { ...own, eta: new Date(slot) } } : entry, slot, id);

@@ -26,14 +26,14 @@ export function beatEntry<P extends readonly unknown[], R>(task: Task<P, R>, ent
 
 /**
  * Checks an entry against the app. Throws `ImproperlyConfigured` for options that no call takes, for arguments that the
- * task's schema refuses, and for a task that is not registered: only one that is sent to a `queue` by name may be known
- * to other workers alone.
+ * task's schema refuses, and for a task that is neither registered nor declared by `taskRef`: only one that is sent to a
+ * `queue` by name may be known to other workers alone.
  */
 export function checkEntry(app: Lovage, entry: ScheduleEntry, where: string): void {
   const { options } = entry;
   checkTaskName(entry.task);
   checkBeatOptions(entry.task, options, `${where}.options`);
-  const task = app.tasks.get(entry.task);
+  const task = app.engine.declared(entry.task);
   if (task !== undefined) {
     try {
       checkInputNow(task, entry.args, entry.kwargs);
@@ -46,7 +46,7 @@ export function checkEntry(app: Lovage, entry: ScheduleEntry, where: string): vo
     const cause = app.notRegistered(entry.task);
     throw new ImproperlyConfigured(
       `${where}.task`,
-      `${cause.message}; a task that other workers run needs options.queue`,
+      `${cause.message}; a task that other workers run needs a taskRef, or options.queue`,
       { cause },
     );
   }

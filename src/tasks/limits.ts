@@ -76,9 +76,9 @@ export function uniquenessOf({ unique, debounce, throttle }: TaskOptions): Uniqu
 
 /** Whether any task of an app has limits, or some of them. */
 export const isAnyLimited = (
-  engine: { readonly tasks: ReadonlyMap<string, Task>; optionsOf(task: Task): TaskOptions },
+  engine: { allDeclared(): readonly Task[]; optionsOf(task: Task): TaskOptions },
   is: (options: TaskOptions) => boolean = isLimited,
-): boolean => [...engine.tasks.values()].some((task) => is(engine.optionsOf(task)));
+): boolean => engine.allDeclared().some((task) => is(engine.optionsOf(task)));
 
 export function limitsOf(options: TaskOptions): TaskLimits {
   let limits = read.get(options);

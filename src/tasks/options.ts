@@ -28,6 +28,7 @@ import { compressionName } from "../protocol/compression.ts";
 import type { SerializerName } from "../protocol/serializers.ts";
 import { isPythonTime, parseTime } from "../protocol/time.ts";
 import { wrongParams } from "./params.ts";
+import type { BatchOptions } from "./batch.ts";
 import type { Task } from "./task.ts";
 
 /** The class of an error: `autoretryFor: [FetchError]`. */
@@ -205,6 +206,12 @@ export interface TaskOptions extends DeliveryOptions, LimitOptions, Hooks {
   /** Claim the task in the result backend before it runs, so that a duplicate does not run. Default true. */
   readonly claim?: boolean;
 }
+
+/**
+ * What `taskRef` can say of a task whose code is not there: all but what belongs to its function. `size` and `wait`, both or
+ * neither, are those of a `batchTask`.
+ */
+export type TaskRefOptions = Omit<TaskOptions, keyof Hooks | "bind" | "base" | "errback"> & Partial<BatchOptions>;
 
 /** What `taskAnnotations` can say of a task. What a declaration says of its function and hooks is read there alone. */
 export type AnnotationOptions = Omit<TaskOptions, keyof Hooks | "bind" | "base" | "params" | "errback" | "schema">;
@@ -525,6 +532,29 @@ export function checkTaskName(name: unknown): asserts name is string {
 export function checkTaskOptions(task: string, options: object): void {
   check({ prefix: "", of: `task ${task}` }, options, TASK_CHECKS);
   checkWaiting(task, options);
+}
+
+/** Throws `ImproperlyConfigured` for an option that does not exist, is out of its range, or belongs to the task's function. */
+export function checkRefOptions(task: string, options: object): void {
+  const { params: _, schema: __, ...refused } = DECLARED;
+  check({ prefix: "", of: `the taskRef of ${task}`, refused }, options, TASK_CHECKS);
+  checkWaiting(task, options);
+}
+
+/**
+ * The options of a task's declaration, together with those of its `taskRef`: what is said there need not be said again. Throws
+ * `ImproperlyConfigured` where the two differ, as callers and the deployment may know the one alone.
+ */
+export function withRefOptions<T extends object>(task: string, ref: TaskRefOptions, options: T): T {
+  for (const [name, value] of Object.entries(options)) {
+    const said: unknown = ref[name as keyof TaskRefOptions];
+    if (said === undefined || value === undefined || Object.is(said, value)) continue;
+    throw new ImproperlyConfigured(
+      name,
+      `task ${task}: its taskRef says ${show(said)}, and its declaration ${show(value)}; say it in one of the two`,
+    );
+  }
+  return { ...ref, ...options };
 }
 
 /** Throws `ImproperlyConfigured` for limits that a task's other options leave no way to keep. */

@@ -52,7 +52,8 @@ export interface PublishHost {
   broker(): Promise<Broker>;
   /** What keeps texts that are too large for a message. */
   payloads(): Promise<Pick<Payloads, "put"> | undefined>;
-  task(name: string): Task | undefined;
+  /** What is declared of a task, whether its code is here or not. */
+  declared(name: string): Task | undefined;
   /** The options in force: the declaration's, with the annotations of the config over them. */
   optionsOf(task: Task): TaskOptions;
 }
@@ -82,7 +83,7 @@ export async function createCall(
   call: PublishOptions,
 ): Promise<Addressed> {
   const { config, clock } = host;
-  const task = host.task(name);
+  const task = host.declared(name);
   const declared = task === undefined ? {} : host.optionsOf(task);
   const scope = currentScope();
   const kwargs = call.kwargs ?? {};
@@ -379,7 +380,7 @@ function withoutAbsent<T extends object>(options: T): T {
 export function checkLimits(host: PublishHost, name: string, call: CallOptions): void {
   if (call.timeLimit === undefined && call.softTimeLimit === undefined) return;
   const { taskTimeLimit, taskSoftTimeLimit } = host.config;
-  const task = host.task(name);
+  const task = host.declared(name);
   const declared: TaskOptions = task === undefined ? {} : host.optionsOf(task);
   const hard = limitOf(call.timeLimit, declared.timeLimit, ["taskTimeLimit", taskTimeLimit]);
   const soft = limitOf(call.softTimeLimit, declared.softTimeLimit, ["taskSoftTimeLimit", taskSoftTimeLimit]);

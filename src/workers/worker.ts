@@ -432,7 +432,7 @@ async function admitLimited(taken: WorkerContext, job: Job): Promise<Admission> 
   if (admitByLimits === undefined)
     throw new ImproperlyConfigured(
       "rateLimit",
-      `limits are left out of this bundle, as no task of the app had any when it was deployed, and ${message.task} must not run without its own; deploy it again`,
+      `limits are left out of this bundle, as no task of the app had any when it was deployed, and ${message.task} must not run without its own; deploy it again by a stack that loads the task, or its taskRef with the limits`,
     );
   try {
     return await admitByLimits(context, job, (admitted) => claim(context, admitted));

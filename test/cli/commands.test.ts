@@ -54,7 +54,7 @@ test.each([
   ["has wrong syntax", "const = 1;", "m.ts", /m\.ts could not be loaded: SyntaxError: .*\/m\.ts:2/],
   ["has a wrong setting", `new Lovage("a", { timezon: "UTC" });`, "m.ts", /timezon: .*did you mean "timezone"\?/],
   ["exports no app", "export const a = 1;", "m.ts", /m\.ts exports no Lovage app; it needs one/],
-  ["exports two apps", `export const a = ${app("a")}, b = ${app("b")};`, "m.ts", /several apps, a, b: .*-A m\.ts:a/],
+  ["exports two apps", `export const a = ${app("a")}, b = ${app("b")};`, "m.ts", /several apps, a, b: .*as in m\.ts:a/],
   ["lacks the export", `export const celery = ${app("a")};`, "m.ts:celry", /no export celry; did you mean "celery"\?/],
   ["exports something else by the name", "export const x = 1;", "m.ts:x", /the export x of m\.ts is no Lovage app/],
   [

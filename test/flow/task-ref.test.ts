@@ -1,5 +1,13 @@
 /** A task by its name and its type alone, for callers that must not load the module which declares it. */
-import { type AsyncResult, ImproperlyConfigured, Lovage, NotRegistered, type Task, type TaskRef } from "lovage";
+import {
+  type AsyncResult,
+  ImproperlyConfigured,
+  Lovage,
+  NotRegistered,
+  type Task,
+  type TaskRef,
+  ValidationError,
+} from "lovage";
 import { testApp } from "lovage/testing";
 import { expect, expectTypeOf, onTestFinished, test } from "vitest";
 import { z } from "zod";
@@ -57,4 +65,52 @@ test("it is registered nowhere, and without a name it is refused", async () => {
   expect([...app.tasks.keys()]).toEqual([]);
   await expect(ref.delay(1, 2)).rejects.toThrow(NotRegistered);
   expect(() => app.taskRef("")).toThrow(ImproperlyConfigured);
+});
+
+const orderSchema = z.object({ item: z.string() });
+
+test("what a reference declares is in force for its calls, and for the task that is declared later", async () => {
+  const app = new Lovage("shop", { taskQueues: { celery: {}, slow: {} } });
+  const order = app.taskRef("shop.order", { schema: orderSchema, queue: "slow", maxRetries: 1 });
+  expectTypeOf(order.delay).parameters.toEqualTypeOf<[{ item: string }]>();
+  const typed = app.taskRef<Declared["add"]>("shop.add", { queue: "slow" });
+  expectTypeOf(typed).toEqualTypeOf<TaskRef<Task<[x: number, y: number], number>>>();
+  const caller = testApp(app);
+  // @ts-expect-error an item is a text
+  await expect(order.delay({ item: 1 })).rejects.toThrow(ValidationError);
+  const sent: string[] = [];
+  app.on("afterTaskPublish", ({ queue, message }) => void sent.push(`${message.task} to ${queue}`));
+  await order.delay({ item: "tea" });
+  expect(sent).toEqual(["shop.order to slow"]);
+  await caller.close();
+
+  // A module with its code: what is said there already need not be said again.
+  const task = app.task("shop.order", { schema: orderSchema }, ({ item }) => item);
+  expect(app.engine.optionsOf(task as unknown as Task)).toMatchObject({ queue: "slow", maxRetries: 1 });
+  const worker = testApp(app);
+  onTestFinished(() => worker.close());
+  await order.delay({ item: "tea" });
+  expect(await worker.drain()).toMatchObject([{ task: "shop.order", queue: "slow", result: "tea" }]);
+});
+
+test("options of a reference are said once, before the task, and are none of its function's", () => {
+  const app = new Lovage("shop");
+  app.taskRef("shop.add", { timeLimit: 60, size: 10, wait: 1 });
+  expect(() => app.task("shop.add", { timeLimit: 600 }, () => 0)).toThrow(
+    "timeLimit: task shop.add: its taskRef says 60, and its declaration 600; say it in one of the two",
+  );
+  // A schedule of a rate that a first-in-first-out queue cannot have is found whoever says which half.
+  app.taskRef("shop.fifo", { queue: "orders.fifo" });
+  expect(() => app.task("shop.fifo", { rateLimit: "1/s" }, () => 0)).toThrow(/FIFO queue orders\.fifo/);
+  expect(() => app.taskRef("shop.add", { timeLimit: 5 })).toThrow(
+    "taskRef: the options of shop.add are said before this already: say them in one place, and there before all others",
+  );
+  const code = declare().app;
+  expect(() => code.taskRef("shop.add", { timeLimit: 5 })).toThrow(/said before this already/);
+  expect(() => app.taskRef("shop.add")).not.toThrow();
+  const wrong = (options: object) => () => new Lovage("shop").taskRef("shop.add", options);
+  expect(wrong({ bind: true })).toThrow(/bind: belongs to the function; say it where the task is declared/);
+  expect(wrong({ timeLimti: 5 })).toThrow(/the taskRef of shop\.add has no such option; .*timeLimit/);
+  expect(wrong({ size: 0, wait: 1 })).toThrow(/size: .*1 to 10,?000/);
+  expect(wrong({ size: 5 })).toThrow(/wait/);
 });

@@ -2,8 +2,7 @@
 import { join } from "node:path";
 import { RemovalPolicy, Stack, type StackProps } from "aws-cdk-lib";
 import type { Construct } from "constructs";
-import { TaskQueues } from "lovage/cdk";
-import { app } from "../tasks.ts";
+import { loadApp, TaskQueues } from "lovage/cdk";
 import { optional } from "./optional.ts";
 
 const file = (name: string) => join(import.meta.dirname, name);
@@ -14,7 +13,7 @@ export class TasksStack extends Stack {
   constructor(scope: Construct, id: string, props: StackProps & { readonly isLocal?: boolean } = {}) {
     super(scope, id, props);
     this.tasks = new TaskQueues(this, "Tasks", {
-      app,
+      app: loadApp(file("../tasks.ts")),
       entry: file("worker.ts"),
       beatEntry: file("beat.ts"),
       bundling: { externalModules: [...optional] },

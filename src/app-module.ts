@@ -1,0 +1,80 @@
+/** A module and the app in it, as `-A ./tasks.ts` of the command and `loadApp` of the CDK name it. */
+import { existsSync, statSync } from "node:fs";
+import { Lovage } from "./app.ts";
+import { oneLine } from "./brief.ts";
+import { ImproperlyConfigured, LovageError } from "./errors.ts";
+import { didYouMean } from "./nearest.ts";
+
+/** What a path may leave out, as `celery -A tasks` does. */
+const ENDINGS = ["", ".ts", ".mts", ".cts", ".tsx", ".js", ".mjs", ".cjs", ".jsx"];
+
+/** `./tasks.ts:export`: the module, and which of its exports. */
+export function splitApp(given: string): { readonly path: string; readonly name: string | undefined } {
+  const [, path = given, name] = /^(.+?)(?::([\p{L}_$][\p{L}\p{N}_$]*))?$/u.exec(given) ?? [];
+  return { path, name };
+}
+
+/** The file that a path means; `undefined`: it is not there. */
+export function findFile(path: string): string | undefined {
+  return ENDINGS.map((ending) => path + ending).find((file) => existsSync(file) && statSync(file).isFile());
+}
+
+/** Why a module could not be loaded, in a line. */
+export const whyNotLoaded = (error: unknown): string =>
+  error instanceof LovageError ? error.message : oneLine(error) + placeOf(error);
+
+/** Where it was thrown, or where the syntax is wrong: what a user looks for first in a stack. */
+function placeOf(error: unknown): string {
+  if (!(error instanceof Error)) return "";
+  const [, place] =
+    /^(?:file:\/\/)?(\/\S+:\d+)\n/.exec(error.stack ?? "") ??
+    /file:\/\/(\S+?:\d+(?::\d+)?)/.exec(error.stack ?? "") ??
+    /^ +at (?:.*\()?(\/[^\s()]+:\d+:\d+)/m.exec(error.stack ?? "") ??
+    [];
+  return place === undefined ? "" : ` (${place})`;
+}
+
+/**
+ * The app among the exports of a module: the one of this name, else `app`, the default, or the only one. Throws
+ * `ImproperlyConfigured` for the setting that named the module.
+ */
+export function findApp(
+  setting: string,
+  loaded: Readonly<Record<string, unknown>>,
+  path: string,
+  name: string | undefined,
+): Lovage {
+  const module = withCommonJs(loaded);
+  const bad = (why: string) => new ImproperlyConfigured(setting, why);
+  const names = Object.keys(module);
+  if (name !== undefined) {
+    const found = module[name];
+    if (found instanceof Lovage) return found;
+    if (name in module) throw bad(`the export ${name} of ${path} is no Lovage app${otherCopy(found)}`);
+    throw bad(`${path} has no export ${name}${didYouMean(name, names)}; it exports ${names.join(", ") || "nothing"}`);
+  }
+  for (const usual of ["app", "default"]) {
+    const found = module[usual];
+    if (found instanceof Lovage) return found;
+  }
+  const apps = names.filter((key) => module[key] instanceof Lovage);
+  const [only] = apps;
+  if (apps.length > 1) throw bad(`${path} exports several apps, ${apps.join(", ")}: say which, as in ${path}:${only}`);
+  if (only !== undefined) return module[only] as Lovage;
+  throw bad(
+    `${path} exports no Lovage app${Object.values(module).map(otherCopy).find(Boolean) ?? ""}; it needs one, as in export const app = new Lovage("tasks")`,
+  );
+}
+
+/** What a CommonJS module exports stands in its default, as far as Node cannot tell it by name. */
+function withCommonJs(loaded: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> {
+  const { default: whole } = loaded;
+  if (typeof whole !== "object" || whole === null || whole instanceof Lovage) return loaded;
+  return { ...whole, ...Object.fromEntries(Object.entries(loaded).filter(([name]) => name !== "default")) };
+}
+
+/** An app of another installation is not ours to run: the two would not share anything. */
+const otherCopy = (value: unknown): string =>
+  typeof value === "object" && value?.constructor.name === "Lovage"
+    ? " of this copy of the package: run the lovage command of the project's own node_modules"
+    : "";

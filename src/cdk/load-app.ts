@@ -1,0 +1,47 @@
+/** The app that a stack deploys, loaded so that what goes wrong is told in terms of the stack. */
+import { createRequire } from "node:module";
+import { resolve } from "node:path";
+import type { Lovage } from "../app.ts";
+import { findApp, findFile, splitApp, whyNotLoaded } from "../app-module.ts";
+import { ImproperlyConfigured } from "../errors.ts";
+
+const require = createRequire(import.meta.url);
+
+/**
+ * Loads the app of a module: `loadApp("tasks.ts")`, or `loadApp("tasks.ts:shop")` where it exports several. It is the app that
+ * an `import` of the module gives. Where the module cannot be loaded, the error says what synth wants of it, and what to do.
+ *
+ * @param module A path, read from where `cdk` runs as entries are. Its ending may be left out.
+ * @throws ImproperlyConfigured where there is no such module, it throws, has an `await` at its top, or exports no app.
+ */
+export function loadApp(module: string): Lovage {
+  const { path, name } = splitApp(module);
+  const file = findFile(resolve(path));
+  if (file === undefined)
+    throw new ImproperlyConfigured(
+      "app",
+      `there is no module ${path} (looked for ${resolve(path)}): paths are read from where cdk runs`,
+    );
+  return findApp("app", load(path, file), path, name);
+}
+
+function load(path: string, file: string): Readonly<Record<string, unknown>> {
+  try {
+    return require(file) as Readonly<Record<string, unknown>>;
+  } catch (cause) {
+    if ((cause as { readonly code?: unknown } | null)?.code === "ERR_REQUIRE_ASYNC_MODULE")
+      throw new ImproperlyConfigured(
+        "app",
+        `${path} has an await at its top, or imports what has one: import the app in place of loadApp, or put the app into a module without the tasks' code (${WHERE})`,
+        { cause },
+      );
+    throw new ImproperlyConfigured("app", `${path} could not be loaded: ${whyNotLoaded(cause)}. ${WHY} ${WHAT_TO_DO}`, {
+      cause,
+    });
+  }
+}
+
+const WHERE = '"Without the tasks\' code" in docs/how-to/deploy.md';
+const WHY =
+  "Synth runs no task, but loads the module in which tasks are declared: their queues, time limits, rate limits and schedules are what it deploys.";
+const WHAT_TO_DO = `What tasks need when they run (DATABASE_URL, sharp), have them ask for within their functions: await import("sharp") there, not at the top of a module. Or put the app into a module without the tasks' code, declare them there by app.taskRef(name, options), and load that one (${WHERE})`;
