@@ -4,7 +4,7 @@
  */
 import { BatchResultError } from "../errors.ts";
 import { integer, type Parse, seconds } from "../parse.ts";
-import type { Request, RunningTask } from "./context.ts";
+import { currentScope, type Request, type RunningTask } from "./context.ts";
 import type { Task } from "./task.ts";
 
 /** One call of a batch. */
@@ -41,6 +41,9 @@ const batches = new WeakMap<Task, BatchOptions>();
 /** How a task gathers; `undefined`: it does not. */
 export const batchOf = (task: Task): BatchOptions | undefined => batches.get(task);
 
+/** Milliseconds that a call of the task may wait until its batch is full, which are none of its own time. */
+export const waitOf = (task: Task): number => (batches.get(task)?.wait ?? 0) * 1000;
+
 /** The largest batch of any task of an app; 0: there is none. */
 export const largestBatch = (tasks: ReadonlyMap<string, Task>): number =>
   Math.max(0, ...[...tasks.values()].map((task) => batchOf(task)?.size ?? 0));
@@ -55,6 +58,8 @@ export const checkBatch = ({ size, wait }: BatchOptions): BatchOptions => ({
 
 interface Gathered {
   readonly call: BatchCall;
+  /** Its time begins with the batch. Throws where it has expired. */
+  begin(): void;
   readonly resolve: (value: unknown) => void;
   readonly reject: (error: unknown) => void;
 }
@@ -82,10 +87,16 @@ export function gathering(name: string, { size, wait }: BatchOptions, fn: BatchF
   }
 
   async function run(gathered: readonly Gathered[]): Promise<void> {
-    // Who was told to stop meanwhile is no part of it.
-    const calls = gathered.filter(({ call, reject }) => {
-      if (call.signal.aborted) reject(call.signal.reason);
-      return !call.signal.aborted;
+    // Who was told to stop meanwhile, or has expired, is no part of it.
+    const calls = gathered.filter(({ call, begin, reject }) => {
+      try {
+        call.signal.throwIfAborted();
+        begin();
+        return true;
+      } catch (error) {
+        reject(error);
+        return false;
+      }
     });
     if (calls.length === 0) return;
     try {
@@ -110,7 +121,9 @@ export function gathering(name: string, { size, wait }: BatchOptions, fn: BatchF
   return (self: RunningTask, ...args: readonly unknown[]): Promise<unknown> =>
     new Promise((resolve, reject) => {
       const { request, signal } = self;
-      const gathered: Gathered = { call: { id: request.id, args, request, signal }, resolve, reject };
+      const scope = request.calledDirectly ? undefined : currentScope();
+      const call: BatchCall = { id: request.id, args, request, signal };
+      const gathered: Gathered = { call, begin: () => scope?.begin(), resolve, reject };
       if (request.isEager || request.calledDirectly) return void run([gathered]);
       if (open === undefined) void begin(self);
       const batch = open as NonNullable<typeof open>;

@@ -167,6 +167,8 @@ export interface RunScope {
   readonly isOpen: boolean;
   /** Ends the run with an error that was thrown where nobody could catch it. */
   fail(error: unknown): void;
+  /** What it waited for is there: its time limits count from now on. Throws where it has expired meanwhile. */
+  begin(): void;
   /** The run has ended by itself. What still happens in its async context is no part of it: a timer, or a pool, that it made for all. */
   readonly hasEnded: boolean;
 }

@@ -6,6 +6,7 @@ import type { MaybePromise } from "../protocol/serializers.ts";
 import { attemptOf, isExpired, sentOf } from "../protocol/message.ts";
 import { type Row, taskKey } from "../results/backend.ts";
 import { isOutcomeOf, isRepeatable } from "../results/record.ts";
+import { waitOf } from "../tasks/batch.ts";
 import { createStream } from "../results/stream.ts";
 import type { Signals } from "../signals.ts";
 import { FAILURE } from "../states.ts";
@@ -95,8 +96,10 @@ async function attemptJob(
   await announce(context, job, "taskPrerun", { args: message.args }, watch);
   // A claim or a handler that was slow has not used up the task's own time.
   const began = engine.clock.now();
-  watch(request.timeLimit === null ? Number.POSITIVE_INFINITY : began + request.timeLimit * 1000);
-  const { outcome, ...traced } = await trace(attempt);
+  const until = (from: number) =>
+    watch(request.timeLimit === null ? Number.POSITIVE_INFINITY : from + request.timeLimit * 1000);
+  until(began + waitOf(job.task));
+  const { outcome, ...traced } = await trace(attempt, () => until(engine.clock.now()));
   // Storing takes as long as it takes.
   watch(Number.POSITIVE_INFINITY);
   if (outcome.type === "released") return { disposition: await letGo(context, job, claimed), abandoned: false };

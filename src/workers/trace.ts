@@ -24,6 +24,7 @@ import { didYouMean } from "../nearest.ts";
 import {
   type Checkpoint,
   checkpointOf,
+  isExpired,
   lineOf,
   MAX_CHECKPOINTS,
   type Message,
@@ -44,6 +45,7 @@ import {
 } from "../tasks/context.ts";
 import { AsyncResult } from "../results/async-result.ts";
 import type { StreamWriter } from "../results/stream.ts";
+import { waitOf } from "../tasks/batch.ts";
 import { bindTask, callTask } from "../tasks/direct.ts";
 import { loggerOf, type Say, sayer } from "../tasks/logger.ts";
 import { checkCallOptions, type TaskOptions } from "../tasks/options.ts";
@@ -165,6 +167,13 @@ class Replaced extends LovageError {
   }
 }
 
+/** Thrown to a call that expired while it waited for others. */
+class Expired extends LovageError {
+  constructor() {
+    super("the task expired while it waited for its batch");
+  }
+}
+
 /** Thrown by `self.checkpoint()`. */
 class Checkpointed extends LovageError {
   readonly checkpoint: Checkpoint;
@@ -196,19 +205,27 @@ interface OpenScope extends RunScope {
   close(hasEnded: boolean): void;
 }
 
-/** Runs one attempt and says how it ended. Never throws: what the task throws is an outcome too. */
-export async function trace(attempt: Attempt): Promise<Traced<Outcome | Unended>> {
+/**
+ * Runs one attempt and says how it ended. Never throws: what the task throws is an outcome too.
+ *
+ * @param begins Is told when its time begins, of a task that waited for others: see {@link RunScope.begin}.
+ */
+export async function trace(attempt: Attempt, begins: () => void = () => {}): Promise<Traced<Outcome | Unended>> {
   const { clock } = attempt;
-  const began = elapsedOf(clock);
   const { promise: ended, resolve: end } = Promise.withResolvers<Outcome | Unended>();
   const limits = startLimits(attempt, end);
   let hasEnded = false;
   const judged = (error: unknown) => judgeSafely(attempt, error, scope.retriesAllowed, limits.stop);
-  const scope = openScope(attempt, limits.stop, (error) => {
-    const outcome = judged(error);
-    // Its code may wait for ever for what was thrown past it.
-    end(outcome.type === "failure" ? { ...outcome, abandoned: true } : outcome);
-  });
+  const scope = openScope(
+    attempt,
+    limits,
+    (error) => {
+      const outcome = judged(error);
+      // Its code may wait for ever for what was thrown past it.
+      end(outcome.type === "failure" ? { ...outcome, abandoned: true } : outcome);
+    },
+    begins,
+  );
   storage.run(scope, runCode, attempt, scope).then(
     (value) => {
       hasEnded = true;
@@ -223,7 +240,7 @@ export async function trace(attempt: Attempt): Promise<Traced<Outcome | Unended>
   const outcome = await ended;
   limits.end();
   scope.close(hasEnded);
-  const runtime = (elapsedOf(clock) - began) / 1000;
+  const runtime = (elapsedOf(clock) - limits.since) / 1000;
   return { outcome: limits.inTime(outcome), children: scope.children, added: scope.added, runtime };
 }
 
@@ -252,7 +269,7 @@ async function runCode({ task, message }: Attempt, scope: OpenScope): Promise<un
 
 /** Does something for a run that has ended, as its part: who is told of a message that is sent there sees whose follow-up it is. */
 export async function afterRun<T>(attempt: Attempt, work: () => Promise<T>): Promise<T> {
-  const scope = openScope(attempt, attempt.abort);
+  const scope = openScope(attempt, unlimited(attempt));
   try {
     return await storage.run(scope, work);
   } finally {
@@ -283,7 +300,7 @@ export async function runHooks(
 ): Promise<void> {
   const { task, message } = attempt;
   const { id, args, kwargs } = message;
-  const scope = openScope(attempt, attempt.abort);
+  const scope = openScope(attempt, unlimited(attempt));
   const call = async (hook: keyof typeof NO_HOOKS, run: () => void | Promise<void>) => {
     if (task[hook] === NO_HOOKS[hook]) return;
     try {
@@ -338,6 +355,7 @@ function judge(attempt: Attempt, error: unknown, allowed: number | null | undefi
     return { type: "checkpoint", change: { eta: null, checkpoint: error.checkpoint } };
   // The worker told it to stop, and it stopped: another one takes it, and no retry is used up.
   if (stop.reason instanceof WorkerShutdown) return { type: "released" };
+  if (error instanceof Expired) return { type: "revoked", reason: "expired" };
   if (error instanceof Retry) return decideRetry(attempt, error);
   // Told to stop, it stopped: whatever it threw on the way out.
   if (stop.reason instanceof TaskRevokedError) return { type: "revoked", reason: "terminated" };
@@ -403,9 +421,14 @@ function decideRetry(attempt: Attempt, retry: Retry): Outcome {
 }
 
 /** @param fail Ends the run with what was thrown where nobody could catch it. */
-function openScope(attempt: Attempt, stop: Stop, fail: (error: unknown) => void = () => {}): OpenScope {
+function openScope(
+  attempt: Attempt,
+  limits: Pick<Limits, "stop" | "since" | "restart">,
+  fail: (error: unknown) => void = () => {},
+  begins: () => void = () => {},
+): OpenScope {
   const { message } = attempt;
-  const since = elapsedOf(attempt.clock);
+  const { stop } = limits;
   let pending: Set<Promise<unknown>> | undefined;
   let open = true;
   let ended = false;
@@ -458,7 +481,7 @@ function openScope(attempt: Attempt, stop: Stop, fail: (error: unknown) => void 
     },
     remaining() {
       const limit = request.timeLimit === null ? Number.POSITIVE_INFINITY : request.timeLimit * 1000;
-      const left = Math.min(attempt.deadline - clock.now(), limit - (elapsedOf(clock) - since));
+      const left = Math.min(attempt.deadline - clock.now(), limit - (elapsedOf(clock) - limits.since));
       return Math.max(0, left / 1000);
     },
     checkpoint(state) {
@@ -562,6 +585,11 @@ function openScope(attempt: Attempt, stop: Stop, fail: (error: unknown) => void 
       return open;
     },
     fail,
+    begin() {
+      if (isExpired(message, attempt.clock.now())) throw new Expired();
+      limits.restart();
+      begins();
+    },
     get hasEnded() {
       return ended;
     },
@@ -615,15 +643,28 @@ function checkRetry({ message, task, request, options: declared }: Attempt, opti
 interface Limits {
   /** What the task's signal is made of: it is stopped at the soft limit, and when the run is told to stop. */
   readonly stop: Stop;
+  /** When its time began, as {@link elapsedOf} has it. */
+  readonly since: number;
+  /** Its time begins now: until here it waited for others. */
+  restart(): void;
   /** The outcome, unless the run blocked the event loop beyond its hard limit and only now let the timer fire. */
   inTime<O extends Outcome | Unended>(outcome: O): O | Outcome;
   end(): void;
 }
 
+/** Of what runs after the task. */
+const unlimited = ({ abort, clock }: Attempt): Pick<Limits, "stop" | "since" | "restart"> => ({
+  stop: abort,
+  since: elapsedOf(clock),
+  restart() {},
+});
+
 /** @param expire Is told the outcome, at the hard limit. */
-function startLimits({ request, clock, deadline, abort }: Attempt, expire: (outcome: Outcome) => void): Limits {
+function startLimits({ task, request, clock, deadline, abort }: Attempt, expire: (outcome: Outcome) => void): Limits {
   const stop = abort.follower();
   let timers: AbortController | undefined;
+  let since = 0;
+  let hard = Number.POSITIVE_INFINITY;
   /** Calls back after so many milliseconds, unless the run has ended by then. */
   const after = (ms: number, then: () => void) => {
     timers ??= new AbortController();
@@ -632,20 +673,32 @@ function startLimits({ request, clock, deadline, abort }: Attempt, expire: (outc
       if (!signal.aborted) then();
     });
   };
-  const since = elapsedOf(clock);
-  const soft = request.softTimeLimit;
-  if (soft !== null) after(soft * 1000, () => stop.stop(new SoftTimeLimitExceeded(soft)));
-  const limit = request.timeLimit === null ? Number.POSITIVE_INFINITY : request.timeLimit * 1000;
-  const hard = deadline === Number.POSITIVE_INFINITY ? limit : Math.max(0, Math.min(limit, deadline - clock.now()));
-  if (hard !== Number.POSITIVE_INFINITY) {
-    after(hard, () => {
-      const error = new TimeLimitExceeded(hard / 1000);
-      stop.stop(error);
-      expire({ type: "failure", error, expected: false, abandoned: true });
-    });
-  }
+  /** @param more Milliseconds that are not the task's own. */
+  const begin = (more: number) => {
+    since = elapsedOf(clock);
+    const soft = request.softTimeLimit;
+    if (soft !== null) after(soft * 1000 + more, () => stop.stop(new SoftTimeLimitExceeded(soft)));
+    const limit = request.timeLimit === null ? Number.POSITIVE_INFINITY : request.timeLimit * 1000 + more;
+    hard = deadline === Number.POSITIVE_INFINITY ? limit : Math.max(0, Math.min(limit, deadline - clock.now()));
+    if (hard !== Number.POSITIVE_INFINITY) {
+      after(hard, () => {
+        const error = new TimeLimitExceeded(hard / 1000);
+        stop.stop(error);
+        expire({ type: "failure", error, expected: false, abandoned: true });
+      });
+    }
+  };
+  begin(waitOf(task));
   return {
     stop,
+    get since() {
+      return since;
+    },
+    restart() {
+      timers?.abort("it begins now");
+      timers = undefined;
+      begin(0);
+    },
     inTime: (outcome) =>
       hard !== Number.POSITIVE_INFINITY &&
       elapsedOf(clock) - since > hard &&
