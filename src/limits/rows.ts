@@ -7,12 +7,19 @@ export type LimitKind = "rate" | "places" | "unique";
 /** A hash of this many characters tells keys apart: 128 bits. */
 const HASH_LENGTH = 32;
 
+/** Hashes are made on several threads, and given in the order in which they were asked for: who calls first is first. */
+let last: Promise<unknown> = Promise.resolve();
+
 /** A key's hash: a key may be of any length, and say what is nobody's business. */
-async function hashOf(key: string): Promise<string> {
-  const hash = await globalThis.crypto.subtle.digest("SHA-256", new TextEncoder().encode(key.toWellFormed()));
-  return Array.from(new Uint8Array(hash), (byte) => byte.toString(16).padStart(2, "0"))
-    .join("")
-    .slice(0, HASH_LENGTH);
+function hashOf(key: string): Promise<string> {
+  const made = globalThis.crypto.subtle.digest("SHA-256", new TextEncoder().encode(key.toWellFormed()));
+  const hash = last.then(async () =>
+    Array.from(new Uint8Array(await made), (byte) => byte.toString(16).padStart(2, "0"))
+      .join("")
+      .slice(0, HASH_LENGTH),
+  );
+  last = hash.catch(() => {});
+  return hash;
 }
 
 /** The row of a task's limit; with a key, of that key's. */

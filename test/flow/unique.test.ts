@@ -55,6 +55,26 @@ describe.each(stores)("unique calls, on %s", (_, start) => {
     expect(ran).toHaveLength(1);
   });
 
+  test("calls are in their order, however long their keys are", async () => {
+    const { sync, ran, t } = makeApp({
+      unique: { key: (id: string) => id.repeat(id.length > 1 ? 1 : 4_000_000), for: "waiting" },
+    });
+    await Promise.all([sync.delay("a", 1), sync.delay("bb", 2), sync.delay("a", 3)]);
+    await t.drain();
+    expect(ran).toEqual([
+      ["a", 1, 0],
+      ["bb", 2, 0],
+    ]);
+  });
+
+  test.each(["", " ", "ключ 🔑 \u0000", "\ud800", "x".repeat(10_000)])("a key may be any text", async (odd) => {
+    const { sync, ran, t } = makeApp({ unique: { key, for: "running" } });
+    const results = [await sync.delay(odd, 1), await sync.delay(odd, 2), await sync.delay(`${odd}.`, 3)];
+    expect([results[1]?.id === results[0]?.id, results[2]?.id === results[0]?.id]).toEqual([true, false]);
+    await t.drain();
+    expect(ran.map(([, value]) => value)).toEqual([1, 3]);
+  });
+
   test("until it ends, through its retries", async () => {
     const { sync, ran, t, failTimes } = makeApp({ unique: { key, for: "running" } });
     failTimes(1);
