@@ -1,6 +1,6 @@
 /// <reference lib="esnext.disposable" preserve="true" />
 /** The app: what a user makes first and everything hangs on. It wires; it decides nothing. */
-import { type Eager, loadEager, loadUnique } from "#on-demand";
+import { type Eager, loadEager } from "#on-demand";
 import type { Around } from "./around.ts";
 import type { Incomplete, Step } from "./canvas/fit.ts";
 import { type SendManyOptions, type SentCalls, sendMany } from "./canvas/send-many.ts";
@@ -45,8 +45,8 @@ import {
   type TaskSchema,
   withRefOptions,
 } from "./tasks/options.ts";
-import { isUnique } from "./tasks/limits.ts";
-import { checkLimits, createCall, send } from "./tasks/publish.ts";
+import { checkLimits } from "./tasks/publish.ts";
+import { sendCall } from "./tasks/send-call.ts";
 import type { SchemaInput, SchemaOutput } from "./tasks/schema.ts";
 import { Task, type TaskFunction, type TaskRef } from "./tasks/task.ts";
 import type { Wire } from "./tasks/wire.ts";
@@ -268,29 +268,10 @@ export class Lovage implements SignatureApplier {
     const scope = currentScope();
     scope?.assertOpen(`sending ${name}`);
     checkLimits(this.engine, name, options);
-    const task = this.engine.declared(name);
-    const declared = task && this.engine.optionsOf(task);
-    if (task !== undefined && declared !== undefined && isUnique(declared)) {
-      const { sendUnique } = await loadUnique();
-      if (sendUnique === undefined)
-        throw new ImproperlyConfigured(
-          "unique",
-          `limits are left out of this bundle, as no task of the app had any when it was deployed, and ${name} must not be sent without its own; deploy it again by a stack that loads the task, or its taskRef with the limits`,
-        );
-      const { id, sent } = await sendUnique(this.engine, task, declared, args, dated(options, this.engine.moment));
-      if (sent !== undefined) scope?.children.push([[id, null], null]);
-      return new AsyncResult<R>(this.engine.reader, id, null, sent?.message.ignoreResult === true);
-    }
-    const call = await createCall(this.engine, name, args, dated(options, this.engine.moment));
-    await send(this.engine, call, options);
-    scope?.children.push([[call.message.id, null], null]);
-    return new AsyncResult<R>(
-      this.engine.reader,
-      call.message.id,
-      null,
-      call.message.ignoreResult === true,
-      call.queue,
-    );
+    const { id, sent } = await sendCall(this.engine, name, args, dated(options, this.engine.moment));
+    if (sent === undefined) return new AsyncResult<R>(this.engine.reader, id, null);
+    scope?.children.push([[id, null], null]);
+    return new AsyncResult<R>(this.engine.reader, id, null, sent.message.ignoreResult === true, sent.queue);
   }
 
   /**

@@ -37,10 +37,10 @@ export interface BeatOptions {
   readonly zone: string;
   readonly clock: Clock;
   /**
-   * Sends the task of an entry under this id. When it rejects, it is called again with the same id until the slot is
-   * too old for the entry's `catchUp`.
+   * Sends the task of an entry under this id. Resolves to that, or to the id of another one that is there for it. When it
+   * rejects, it is called again with the same id until the slot is too old for the entry's `catchUp`.
    */
-  readonly send: (entry: ScheduleEntry, slot: number, id: string) => Promise<unknown>;
+  readonly send: (entry: ScheduleEntry, slot: number, id: string) => Promise<string>;
   /** Without one, a restarted loop begins at the present and catches nothing up. */
   readonly memory?: BeatMemory;
   readonly log?: BeatLog;
@@ -182,8 +182,8 @@ async function sendAll(due: readonly DueSlot[], { app, send, log }: BeatOptions)
       const { entry, slot } = one;
       const id = slotId(app, entry.name, slot);
       try {
-        await send(entry, slot, id);
-        log?.info(`${entry.name}: sent ${entry.task} [${id}] for ${new Date(slot).toISOString()}`);
+        const sent = await send(entry, slot, id);
+        log?.info(sentLine(entry, slot, id, sent));
         return undefined;
       } catch (error) {
         log?.error(
@@ -196,6 +196,14 @@ async function sendAll(due: readonly DueSlot[], { app, send, log }: BeatOptions)
   );
   return failed.filter((one) => one !== undefined);
 }
+
+/** Says of a slot what was sent for it. */
+export const sentLine = ({ name, task }: ScheduleEntry, slot: number, id: string, sent: string): string => {
+  const time = new Date(slot).toISOString();
+  return sent === id
+    ? `${name}: sent ${task} [${id}] for ${time}`
+    : `${name}: nothing was sent for ${time}, as ${task} [${sent}] of the same key is there`;
+};
 
 /** What failed before and is not too old by now. */
 function stillWanted(unsent: readonly DueSlot[], now: number, log: BeatLog | undefined): DueSlot[] {

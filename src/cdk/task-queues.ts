@@ -256,6 +256,8 @@ export class TaskQueues extends Construct {
       // What is put at run time may be for others: whoever is granted that says which.
       if (scheduled.length > 0)
         this.#grantMessages(this.beat.function, [...new Set(scheduled.map(({ queue }) => queue))]);
+      if (Object.values(config.beatSchedule).some(({ task }) => isUniqueTask(app, task)))
+        this.#grantKeys(this.beat.function);
       this.#grantJournal(this.beat.function, ["dynamodb:PutItem"]);
       for (const queue of this.#queues.values()) queue.addEnvironment(BEAT_FUNCTION, this.beat.function.functionArn);
     }
@@ -296,15 +298,17 @@ export class TaskQueues extends Construct {
    * @param queues By their names in the app. Default: all of them.
    */
   grantSend(grantee: iam.IGrantable, queues: readonly string[] = [...this.#queues.keys()]): iam.Grant {
-    if (this.#hasUnique) {
-      // Whose id a key has, and whether the task of that id has ended.
-      this.#grantRows(["limit"], grantee, [...READ, "dynamodb:PutItem"]);
-      this.#grantRows(["task"], grantee, READ);
-    }
+    if (this.#hasUnique) this.#grantKeys(grantee);
     return this.#grantMessages(grantee, queues);
   }
 
-  /** The messages themselves: what beat sends has the id of its slot, and is held to no key. */
+  /** Of tasks that are unique: whose id a key has, and whether the task of that id has ended. */
+  #grantKeys(grantee: iam.IGrantable): void {
+    this.#grantRows(["limit"], grantee, [...READ, "dynamodb:PutItem"]);
+    this.#grantRows(["task"], grantee, READ);
+  }
+
+  /** The messages themselves. */
   #grantMessages(grantee: iam.IGrantable, queues: readonly string[]): iam.Grant {
     const targets = queues.flatMap((name) => this.queue(name).targets);
     const keys = queues.flatMap((name) => this.queue(name).queue.encryptionMasterKey ?? []);
@@ -407,7 +411,7 @@ export class TaskQueues extends Construct {
    */
   grantSchedule(grantee: iam.IGrantable, queues: readonly string[] = [...this.#queues.keys()]): iam.Grant {
     if (this.beat !== undefined) {
-      this.#grantMessages(this.beat.function, queues);
+      this.grantSend(this.beat.function, queues);
       return this.beat.grantSchedule(grantee);
     }
     throw new ImproperlyConfigured(
@@ -543,4 +547,9 @@ function checkDeclaration({ app, queues = {}, sendsTo: all }: TaskQueuesProps): 
 function parseBackend(url: string): { readonly table: string | undefined; readonly query: string } {
   const found = /^dynamodb:\/\/[^/?]*(?:\/(?<table>[^?]*))?(?<query>\?.*)?$/.exec(url)?.groups;
   return { table: found?.["table"] || undefined, query: found?.["query"] ?? "" };
+}
+
+function isUniqueTask({ engine }: Lovage, name: string): boolean {
+  const task = engine.declared(name);
+  return task !== undefined && isUnique(engine.optionsOf(task));
 }

@@ -5,9 +5,11 @@ import { entryOfEvent } from "../beat/eventbridge.ts";
 import { dueSlots } from "../beat/minute.ts";
 import type { ScheduleEntry } from "../beat/schedule.ts";
 import { slotId } from "../beat/slot-id.ts";
+import { sentLine } from "../beat/loop.ts";
 import { besideDeclared } from "../beat/store.ts";
 import { isFifo } from "../brokers/broker.ts";
 import { ImproperlyConfigured } from "../errors.ts";
+import { isDebounced } from "../tasks/limits.ts";
 import { beatEntries, sendSlot } from "../workers/beat.ts";
 import { createLambdaLog } from "./log.ts";
 import { isWarmUp, type HandlerOptions, type LambdaContext, writeLine } from "./worker.ts";
@@ -102,11 +104,17 @@ export function createBeatHandler(
     const id = slotId(app.name, entry.name, slot);
     const { queue } = app.engine.router(task, entry.args, entry.kwargs, own, app.engine.declared(task));
     // A FIFO queue takes no delay. Its entries have their slots on the minute, which has begun by now.
-    const delayed = slot > now && !isFifo(queue) && own["countdown"] === undefined && own["eta"] === undefined;
-    await sendSlot(app, delayed ? { ...entry, options: { ...own, eta: new Date(slot) } } : entry, slot, id);
-    log("info", `${entry.name}: sent ${task} for ${new Date(slot).toISOString()}`, {
-      task,
+    const isTimed = own["countdown"] !== undefined || own["eta"] !== undefined || isDebounced(app.engine, task);
+    const delayed = slot > now && !isFifo(queue) && !isTimed;
+    const sent = await sendSlot(
+      app,
+      delayed ? { ...entry, options: { ...own, eta: new Date(slot) } } : entry,
+      slot,
       id,
+    );
+    log("info", sentLine(entry, slot, id, sent), {
+      task,
+      id: sent,
       queue,
       entry: entry.name,
     });

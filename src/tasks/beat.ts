@@ -5,6 +5,7 @@ import { type BeatStore, type RuntimeEntry, whereOf } from "../beat/store.ts";
 import { ImproperlyConfigured } from "../errors.ts";
 import { withinRun } from "./context.ts";
 import { type CallOptions, checkBeatOptions, checkTaskName } from "./options.ts";
+import { isDebounced } from "./limits.ts";
 import { checkInputNow } from "./schema.ts";
 import type { Task } from "./task.ts";
 import type { SendableArgs } from "./wire.ts";
@@ -42,6 +43,12 @@ export function checkEntry(app: Lovage, entry: ScheduleEntry, where: string): vo
         cause,
       });
     }
+    const timed = ["countdown", "eta"].find((name) => options[name] !== undefined);
+    if (timed !== undefined && isDebounced(app.engine, entry.task))
+      throw new ImproperlyConfigured(
+        `${where}.options.${timed}`,
+        `${entry.task} declares debounce, which says when it starts; leave it out`,
+      );
   } else if (options["queue"] === undefined) {
     const cause = app.notRegistered(entry.task);
     throw new ImproperlyConfigured(

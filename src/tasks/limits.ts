@@ -28,6 +28,15 @@ export const isLimited = (options: TaskOptions): boolean =>
 export const isUnique = ({ unique, debounce, throttle }: TaskOptions): boolean =>
   unique !== undefined || debounce !== undefined || throttle !== undefined;
 
+/** Whether the declaration says when a call of the task starts. */
+export function isDebounced(
+  engine: { declared(name: string): Task | undefined; optionsOf(task: Task): TaskOptions },
+  name: string,
+): boolean {
+  const task = engine.declared(name);
+  return task !== undefined && engine.optionsOf(task).debounce !== undefined;
+}
+
 /** What `unique`, `debounce` and `throttle` come to. */
 export interface Uniqueness {
   readonly option: "unique" | "debounce" | "throttle";

@@ -9,15 +9,10 @@ import { stringifyValue } from "../protocol/values.ts";
 import { taskKey } from "../results/backend.ts";
 import { isEnded } from "../results/record.ts";
 import { keyOfCall, uniquenessOf } from "./limits.ts";
-import type { CallOptions, TaskOptions } from "./options.ts";
-import { type Addressed, createCall, send } from "./publish.ts";
+import type { TaskOptions } from "./options.ts";
+import { createCall, type PublishOptions, send } from "./publish.ts";
+import type { Sent } from "./send-call.ts";
 import type { Task } from "./task.ts";
-
-export interface SentUnique {
-  readonly id: string;
-  /** The message, where this call sent it. */
-  readonly sent: Addressed | undefined;
-}
 
 /** Sends a call, unless there is one of its key. Throws what {@link send} throws; then no row is left of it. */
 export async function sendUnique(
@@ -25,8 +20,8 @@ export async function sendUnique(
   task: Task,
   declared: TaskOptions,
   args: readonly unknown[],
-  options: CallOptions,
-): Promise<SentUnique> {
+  options: PublishOptions,
+): Promise<Sent> {
   const { option, key, ms, isHeld, replaces, debounce } = uniquenessOf(declared);
   if (debounce !== undefined && (options.countdown !== undefined || options.eta !== undefined))
     throw new ImproperlyConfigured(

@@ -5,7 +5,7 @@ import { type ScheduleEntry, scheduleEntries } from "../beat/schedule.ts";
 import type { Covered } from "../beat/tick.ts";
 import { besideDeclared } from "../beat/store.ts";
 import { checkEntry, entryOptions } from "../tasks/beat.ts";
-import { createCall, send } from "../tasks/publish.ts";
+import { sendCall } from "../tasks/send-call.ts";
 import type { Log } from "./log.ts";
 
 /** The entries of an app's `beatSchedule`, checked. Throws `ImproperlyConfigured`: see `checkEntry`. */
@@ -36,19 +36,23 @@ export async function beat(app: Lovage, options: { readonly log: Log; readonly s
   });
 }
 
-/** Sends the task of a slot, in milliseconds since the epoch, under its id. */
-export async function sendSlot(app: Lovage, entry: ScheduleEntry, slot: number, id: string): Promise<void> {
+/**
+ * Sends the task of a slot, in milliseconds since the epoch, under its id. Resolves to that, or where the task is unique to the id
+ * of the one that is there: then nothing is sent.
+ */
+export async function sendSlot(app: Lovage, entry: ScheduleEntry, slot: number, id: string): Promise<string> {
   const options = { ...entryOptions(entry), taskId: id };
   if (app.config.taskAlwaysEager) {
     await app.sendTask(entry.task, entry.args, options);
-    return;
+    return id;
   }
   const { engine } = app;
-  const call = await createCall(engine, entry.task, entry.args, options);
-  // The claim keeps a slot from running twice; where the broker can drop the second copy, it need not even travel.
-  await send(engine, call, { ...options, deduplicationId: id });
   const { task, name } = entry;
-  await engine.note({ time: engine.clock.now(), kind: "slot", id, task, queue: call.queue, entry: name, slot });
+  // The claim keeps a slot from running twice; where the broker can drop the second copy, it need not even travel.
+  const { id: sentId, sent } = await sendCall(engine, task, entry.args, { ...options, deduplicationId: id });
+  const queue = sent && { queue: sent.queue };
+  await engine.note({ time: engine.clock.now(), kind: "slot", id: sentId, task, ...queue, entry: name, slot });
+  return sentId;
 }
 
 /** The entries put at run time, where a loop is what sends them: EventBridge calls the beat function for its own. */

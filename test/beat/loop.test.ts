@@ -39,6 +39,7 @@ function beat(
     async send(entry, slot, id) {
       sent.push(`${entry.name} ${seconds(slot)} at ${seconds(now)}`);
       ids.push(id);
+      return id;
     },
     log: { info() {}, warn: (message) => lines.push(message), error: (message) => lines.push(message) },
     signal: stop.signal,
@@ -161,6 +162,7 @@ describe("a send that fails", () => {
       async send(entry, _slot, id) {
         tries.push(`${entry.name} ${id} at ${run.seconds(run.now())}`);
         if (entry.name === "a" && failures-- > 0) throw new Error("locked");
+        return id;
       },
     });
     await run.done;
@@ -224,8 +226,9 @@ describe("the memory", () => {
     let down = true;
     const run = beat({ a: { schedule: 60 } }, 70, {
       memory: store,
-      async send() {
+      async send(_entry, _slot, id) {
         if (down) throw new Error("down");
+        return id;
       },
       asleep: (ms) => {
         if (run.seconds(run.now()) >= 65) down = false;
@@ -285,7 +288,10 @@ describe("entries that come and go", () => {
       },
       zone: "UTC",
       clock,
-      send: async (entry, slot) => void sent.push(`${entry.name} ${(slot - START) / 1000}`),
+      async send(entry, slot, id) {
+        sent.push(`${entry.name} ${(slot - START) / 1000}`);
+        return id;
+      },
       log: { info() {}, warn: (message) => lines.push(message), error: (message) => lines.push(message) },
       signal: stop.signal,
     });

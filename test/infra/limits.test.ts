@@ -3,7 +3,7 @@ import { Match } from "aws-cdk-lib/assertions";
 import { Lovage } from "lovage";
 import { expect, test } from "vitest";
 import { bundlingFor } from "../../src/cdk/task-function.ts";
-import { deploy, shop } from "./deployment.ts";
+import { allowed, deploy, roleOf, shop } from "./deployment.ts";
 
 const LIMIT_ROWS = "lovage-limit-*";
 
@@ -17,6 +17,21 @@ test("the worker of an app with limits may write their rows, and that of another
   const keys = (app: Lovage) => JSON.stringify(deploy(app).template().findResources("AWS::IAM::Policy"));
   expect(keys(limited())).toContain(LIMIT_ROWS);
   expect(keys(shop())).not.toContain(LIMIT_ROWS);
+});
+
+test("beat may write the rows of keys where an entry's task is unique, and else may not", () => {
+  const scheduled = (name: string) => {
+    const app = new Lovage("shop", { beatSchedule: { often: { task: name, schedule: 60 } } }, { env: {} });
+    app.task("shop.sync", { unique: { key: () => "one", for: "running" } }, () => {});
+    app.task("shop.add", () => {});
+    const deployment = deploy(app);
+    const { beat } = deployment.tasks;
+    return allowed(deployment, roleOf((beat as NonNullable<typeof beat>).function)).filter((right) =>
+      right.includes(LIMIT_ROWS),
+    );
+  };
+  expect(scheduled("shop.sync")).toEqual([`dynamodb:BatchGetItem Results ${LIMIT_ROWS}`, `dynamodb:PutItem Results ${LIMIT_ROWS}`]);
+  expect(scheduled("shop.add")).toEqual([]);
 });
 
 test("a bundle has what limits need where a task has one, by its declaration or an annotation", () => {

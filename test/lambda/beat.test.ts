@@ -150,3 +150,25 @@ test.each([
   for (const line of missed)
     expect(line).toMatch(/^a: the slot of .* came \d+ s late and is not sent \(catchUp: "\w+"\)$/);
 });
+
+test("a slot of a unique task sends nothing while its twin is there, and says so; one of a debounced task has no time of its own", async () => {
+  const app = new Lovage("shop", {
+    beatSchedule: {
+      sync: { task: "shop.sync", schedule: crontab(), args: ["anna"] },
+      mail: { task: "shop.mail", schedule: 30, args: ["anna"] },
+    },
+  });
+  const key = (id: string) => id;
+  app.task("shop.sync", { unique: { key, for: "running" } }, (id: string) => id);
+  app.task("shop.mail", { debounce: { key, wait: 50 } }, (id: string) => id);
+  const t = testBeat(app, "2026-03-01T10:00:02Z");
+  await t.fire("sync", "2026-03-01T10:00:00Z");
+  t.clock.moveTo(Date.parse("2026-03-01T10:01:02Z"));
+  await t.fire("sync", "2026-03-01T10:01:00Z");
+  const [first, second] = t.lines as [Record<string, unknown>, Record<string, unknown>];
+  expect(second["id"]).toBe(first["id"]);
+  expect(second["message"]).toMatch(/nothing was sent for 2026-03-01T10:01:00.000Z/);
+  expect(await t.drain()).toHaveLength(1);
+  await t.fire("mail", "2026-03-01T10:01:00Z");
+  expect(await t.advance({ minutes: 1 })).toMatchObject([{ task: "shop.mail", state: "SUCCESS" }]);
+});
