@@ -30,7 +30,10 @@ test("beat may write the rows of keys where an entry's task is unique, and else 
       right.includes(LIMIT_ROWS),
     );
   };
-  expect(scheduled("shop.sync")).toEqual([`dynamodb:BatchGetItem Results ${LIMIT_ROWS}`, `dynamodb:PutItem Results ${LIMIT_ROWS}`]);
+  expect(scheduled("shop.sync")).toEqual([
+    `dynamodb:BatchGetItem Results ${LIMIT_ROWS}`,
+    `dynamodb:PutItem Results ${LIMIT_ROWS}`,
+  ]);
   expect(scheduled("shop.add")).toEqual([]);
 });
 

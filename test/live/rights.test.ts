@@ -394,7 +394,8 @@ const SCENARIOS: Readonly<Record<string, (app: Lovage, isDone: () => boolean) =>
   orders: (app) => invoke(app, "orders.fifo"),
   async beat(app) {
     const handler = createBeatHandler(app, { write: () => {} });
-    for (const entry of Object.keys(app.config.beatSchedule))
+    // Of a unique task the second slot meets the first one's row.
+    for (const entry of [...Object.keys(app.config.beatSchedule), "one"])
       await handler({ entry, time: new Date().toISOString() }, { awsRequestId: "1" });
   },
   async host(app, isDone) {
