@@ -1,6 +1,6 @@
 import type { Clock } from "../clock.ts";
 import type { ScheduleEntry } from "./schedule.ts";
-import { slotId } from "./slot-id.ts";
+import { sentLine, slotId } from "./slot-id.ts";
 import { beatState, type Covered, type DueSlot, tick, wanted } from "./tick.ts";
 
 /** Where a beat loop remembers what it has covered, so that `catchUp` works across a restart. */
@@ -196,14 +196,6 @@ async function sendAll(due: readonly DueSlot[], { app, send, log }: BeatOptions)
   );
   return failed.filter((one) => one !== undefined);
 }
-
-/** Says of a slot what was sent for it. */
-export const sentLine = ({ name, task }: ScheduleEntry, slot: number, id: string, sent: string): string => {
-  const time = new Date(slot).toISOString();
-  return sent === id
-    ? `${name}: sent ${task} [${id}] for ${time}`
-    : `${name}: nothing was sent for ${time}, as ${task} [${sent}] of the same key is there`;
-};
 
 /** What failed before and is not too old by now. */
 function stillWanted(unsent: readonly DueSlot[], now: number, log: BeatLog | undefined): DueSlot[] {
