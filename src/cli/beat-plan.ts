@@ -9,7 +9,7 @@ import { beatEntries } from "../workers/beat.ts";
 import { EXIT_HELP } from "./exit.ts";
 import { loadSharedApp } from "./load.ts";
 import { parseCount } from "./options.ts";
-import { table, toJson, print } from "./output.ts";
+import { print, printTable, toJson, when } from "./output.ts";
 
 interface PlanCommandOptions {
   readonly app: string;
@@ -59,9 +59,9 @@ export function beatSubcommands(beat: Command): void {
         name,
         task,
         enabled ? "runs" : "paused",
-        new Date(since).toISOString(),
+        when(app, since),
       ]);
-      print(table([["name", "task", "state", "since"], ...cells]));
+      printTable([["name", "task", "state", "since"], ...cells]);
     });
   beat
     .command("clear")

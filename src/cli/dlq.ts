@@ -21,7 +21,7 @@ import {
   toOption,
   yesOption,
 } from "./options.ts";
-import { complain, print, setIn, table, toJson, withProgress } from "./output.ts";
+import { complain, print, printTable, setIn, toJson, when, withProgress } from "./output.ts";
 
 interface Chosen {
   readonly app: string;
@@ -84,15 +84,18 @@ Examples:
     )
     .action(async (options: Chosen & { readonly json: boolean }) => {
       await using app = await loadSharedApp(options.app);
-      const rows: Readonly<Record<string, string | number>>[] = [];
-      await look(app, filterOf(options), (letter) => void rows.push(summary(letter)));
-      if (options.json) return print(toJson(rows, 2));
-      const columns = ["queue", "dead since", "task", "id", "error", "reason"] as const;
-      print(
-        rows.length === 0
-          ? "No dead letters."
-          : table([columns, ...rows.map((row) => columns.map((name) => row[name] ?? ""))]),
-      );
+      const letters: ShownLetter[] = [];
+      await look(app, filterOf(options), (letter) => void letters.push(letter));
+      if (options.json) return print(toJson(letters.map(summary), 2));
+      if (letters.length === 0) return print("No dead letters.");
+      printTable([
+        ["queue", "dead since", "task", "id", "error", "reason"],
+        ...letters.map((letter) => {
+          const { queue, task, id, error, reason } = summary(letter);
+          const since = letter.deadAt ?? letter.sentAt;
+          return [queue, since === undefined ? "" : when(app, since.getTime()), task, id, error, reason];
+        }),
+      ]);
     });
 }
 

@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { type Command, Option } from "commander";
 import type { Lovage } from "../app.ts";
-import { clip, harmlessLine } from "../brief.ts";
+import { harmlessLine } from "../brief.ts";
 import type { RetriedFailures } from "../control/control.ts";
 import type { ByWorker, FunctionState, QueueState, WaitingTask } from "../control/inspect.ts";
 import type { TaskInHand } from "../control/rows.ts";
@@ -27,7 +27,7 @@ import {
   watchOption,
   yesOption,
 } from "./options.ts";
-import { complain, print, table, toJson } from "./output.ts";
+import { ago, complain, print, printTable, timeIn, toJson, when } from "./output.ts";
 
 interface AppOptions {
   readonly app: string;
@@ -80,30 +80,7 @@ const queryOf = ({ state, task, queue, worker, root, text, from, to, limit }: Fi
 
 // ── how things are shown ─────────────────────────────────────────────────────────────────────────────────────────────
 
-/** `3 min ago`. */
-function ago(ms: number): string {
-  const seconds = Math.max(0, Math.round(ms / 1000));
-  if (seconds < 60) return `${seconds} s ago`;
-  if (seconds < 3600) return `${Math.floor(seconds / 60)} min ago`;
-  if (seconds < 2 * 86_400) return `${Math.floor(seconds / 3600)} h ago`;
-  return `${Math.floor(seconds / 86_400)} d ago`;
-}
-
-/** A time in the app's zone, and how long ago that is. */
-const when = (app: Lovage, time: number): string => `${timeIn(app, time)} (${ago(Date.now() - time)})`;
-
-function timeIn({ config: { timezone } }: Lovage, time: number): string {
-  return new Intl.DateTimeFormat("sv-SE", { timeZone: timezone, dateStyle: "short", timeStyle: "medium" }).format(time);
-}
-
 const span = (seconds: number | undefined): string => (seconds === undefined ? "" : `${seconds.toFixed(2)} s`);
-
-/** A table as wide as the terminal; to a pipe it is whole. */
-function show(rows: readonly (readonly (string | number)[])[]): void {
-  const { isTTY, columns = Number.POSITIVE_INFINITY } = process.stdout;
-  const lines = table(rows.map((row) => row.map((cell) => clip(String(cell), 120)))).split("\n");
-  print(lines.map((line) => (isTTY ? clip(line, columns) : line)).join("\n"));
-}
 
 const errorOf = ({ error }: Pick<JournalEntry, "error">): string =>
   error === undefined ? "" : `${error.type}: ${error.message}`;
@@ -158,7 +135,7 @@ function showQueues(app: Lovage, queues: readonly QueueState[]): void {
     state.oldest === undefined ? "" : ago(state.oldest * 1000),
     pausedText(app, state),
   ]);
-  show([["queue", "ready", "delayed", "in flight", "dead letters", "oldest", ""], ...rows]);
+  printTable([["queue", "ready", "delayed", "in flight", "dead letters", "oldest", ""], ...rows]);
 }
 
 const listed = (functions: readonly FunctionState[] | Error) => (functions instanceof Error ? null : functions);
@@ -168,7 +145,7 @@ function showFunctions(functions: readonly FunctionState[] | Error): void {
   if (functions instanceof Error) return complain(`lovage: nothing is known of functions: ${functions.message}`);
   if (functions.length === 0) return;
   print("");
-  show([
+  printTable([
     ["function", "queue", "state", "concurrency", "last hour: invocations", "errors", "throttles"],
     ...functions.map(({ name, queue, state, maxConcurrency, lastHour }) => [
       name,
@@ -199,7 +176,7 @@ function statusCommand(program: Command): void {
             : `${workers.length} ${workers.length === 1 ? "worker" : "workers"} online.`,
         );
         if (workers.length > 0)
-          show([
+          printTable([
             ["worker", "queues", "running", "waiting", "done", "since"],
             ...workers.map(({ name, queues, running, waiting, done, concurrency, since }) => [
               name,
@@ -253,7 +230,7 @@ Examples:
       const entries = options.sort === undefined ? await all(app, query) : await longest(app, query, options.sort);
       if (options.json) return print(toJson(entries, 2));
       if (entries.length === 0) return print("Nothing that matches is in the journal.");
-      show([
+      printTable([
         ["when", "state", "task", "id", "queue", "runtime", "waited", "error"],
         ...entries.map((entry) => lineOf(app, entry)),
       ]);
@@ -343,7 +320,7 @@ Examples:
         const groups = await app.journal.failures(queryOf(options));
         if (options.json) return print(toJson(groups, 2));
         if (groups.length === 0) return print("No failures.");
-        show([
+        printTable([
           ["task", "count", "first", "last", "example", "error"],
           ...groups.map(({ task = "", error, count, first, last, example }) => [
             task,
@@ -405,7 +382,7 @@ function showInHand(app: Lovage, byWorker: ByWorker<readonly TaskInHand[]>): voi
   const tasks = Object.entries(byWorker).flatMap(([worker, list]) => list.map((task) => ({ worker, ...task })));
   if (tasks.length === 0) return print("Nothing.");
   tasks.sort((a, b) => (a.started ?? Number.POSITIVE_INFINITY) - (b.started ?? Number.POSITIVE_INFINITY));
-  show([
+  printTable([
     ["worker", "task", "id", "queue", "began"],
     ...tasks.map(({ worker, task, id, queue, started }) => [
       worker,
@@ -419,7 +396,7 @@ function showInHand(app: Lovage, byWorker: ByWorker<readonly TaskInHand[]>): voi
 
 function showWaiting(app: Lovage, tasks: readonly WaitingTask[]): void {
   if (tasks.length === 0) return print("No task waits for a limit.");
-  show([
+  printTable([
     ["task", "id", "queue", "waits for", "until", "since"],
     ...tasks.map(({ task, id, queue, limit, until, since }) => [
       task,
@@ -578,7 +555,7 @@ Examples:
       if (failed === ids.length > 0)
         throw new ImproperlyConfigured("--failed", "or ids say which tasks are meant: give one of the two");
       await using app = await loadSharedApp(module);
-      if (!failed) return await retryEach(app, ids, by);
+      if (!failed) return await retryEach(app, ids, by, json ?? false);
       const filter = given({ task, queue, error, from, to, limit });
       const counted = await app.control.retryFailed({ ...filter, dryRun: true } as never);
       if (dryRun || counted.count === 0) return sayRetried(counted, json ?? false, "Would run");
@@ -597,17 +574,21 @@ interface RetryCommandOptions extends AppOptions, FilterOptions {
   readonly by?: string;
 }
 
-async function retryEach(app: Lovage, ids: readonly string[], by: string | undefined): Promise<void> {
+async function retryEach(app: Lovage, ids: readonly string[], by: string | undefined, json: boolean): Promise<void> {
+  const retried: { readonly id: string; readonly sent: boolean; readonly reason?: string }[] = [];
   for (const id of ids) {
     try {
       await app.control.retry(id, given({ by }));
-      print(`${harmlessLine(id)} was sent again.`);
+      retried.push({ id, sent: true });
+      if (!json) print(`${harmlessLine(id)} was sent again.`);
     } catch (error) {
       if (!(error instanceof LovageError)) throw error;
-      complain(`lovage: ${error.message}`);
+      retried.push({ id, sent: false, reason: error.message });
+      if (!json) complain(`lovage: ${error.message}`);
       process.exitCode = EXIT.failure;
     }
   }
+  if (json) print(toJson(retried, 2));
 }
 
 function sayRetried({ count, tasks, skipped }: RetriedFailures, json: boolean, what: string): void {

@@ -32,13 +32,17 @@ function parseLevel(value: string): LogLevel {
   return level;
 }
 
-/** `celery -A proj worker`: what stands before the command is given behind it. */
+/** `celery -A proj worker`, and `lovage control -A ./tasks.ts pause`: what stands before the command is given behind it. */
 export function appLast(argv: readonly string[]): string[] {
   const [node = "", script = "", ...args] = argv;
-  const [first = "", second, ...rest] = args;
-  if (/^--app=|^-A./.test(first)) return [node, script, ...args.slice(1), first];
-  if (/^(-A|--app)$/.test(first) && second !== undefined) return [node, script, ...rest, first, second];
-  return [...argv];
+  const at = args.slice(0, 2).findIndex((one) => /^(-A|--app=|--app$)/.test(one));
+  if (at === -1 || (at === 1 && args[0]?.startsWith("-"))) return [...argv];
+  const isApart = /^(-A|--app)$/.test(args[at] ?? "");
+  const app = args.splice(at, isApart ? 2 : 1);
+  // What stands behind `--` is another program's.
+  const end = args.indexOf("--");
+  args.splice(end === -1 ? args.length : end, 0, ...app);
+  return [node, script, ...args];
 }
 
 /** A list with commas, or the option several times. */

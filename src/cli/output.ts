@@ -99,21 +99,105 @@ export function prefixer(names: readonly string[]): {
   };
 }
 
-/** Columns as wide as their widest cell: numbers to the right, names to the left. */
-export function table(given: readonly (readonly (string | number)[])[]): string {
-  const rows = given.map((row) => row.map((cell) => harmlessLine(String(cell))));
-  const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => String(row[column]).length)));
-  return rows
-    .map((row) =>
-      row
-        .map((cell, column) => {
-          const width = widths[column] ?? 0;
-          return column === 0 ? String(cell).padEnd(width) : String(cell).padStart(width);
-        })
-        .join("  ")
+type Cells = readonly (string | number)[];
+
+/** A longer cell is cut, in characters. */
+const MAX_CELL = 120;
+const GAP = "  ";
+const isNumeric = (cell: string): boolean => /^(|\?|-?[\d.]+( m?s)?)$/.test(cell);
+
+/**
+ * Columns as wide as their widest cell, numbers to the right and names to the left. What does not fit into `width` characters
+ * stands below its row, behind the column's name.
+ */
+export function table(given: readonly Cells[], width = Number.POSITIVE_INFINITY): string {
+  const [head = [], ...rows] = given.map((row) => row.map((cell) => clip(harmlessLine(String(cell)), MAX_CELL)));
+  const columns = head.map((name, column) => {
+    const cells = rows.map((row) => row[column] ?? "");
+    const widest = cells.reduce((most, { length }) => Math.max(most, length), name.length);
+    return { widest, pad: cells.every(isNumeric) ? ("padStart" as const) : ("padEnd" as const) };
+  });
+  const fitting = fittingOf(
+    columns.map(({ widest }) => widest),
+    width,
+  );
+  const line = (row: readonly string[]) =>
+    clip(
+      columns
+        .slice(0, fitting)
+        .map(({ widest, pad }, column) => (row[column] ?? "")[pad](widest))
+        .join(GAP)
         .trimEnd(),
-    )
-    .join("\n");
+      width,
+    );
+  const below = (row: readonly string[]) =>
+    wrapped(
+      head.slice(fitting).flatMap((name, at) => {
+        const cell = row[fitting + at] ?? "";
+        if (cell === "") return [];
+        return [name === "" ? cell : `${name}: ${cell}`];
+      }),
+      width,
+    );
+  return [line(head), ...rows.flatMap((row) => [line(row), ...below(row)])].join("\n");
+}
+
+/** A last column that has so much room is cut rather than put below. */
+const ENOUGH = 40;
+
+/** How many columns stand beside each other: one at least. */
+function fittingOf(widths: readonly number[], most: number): number {
+  let used = 0;
+  for (const [at, width] of widths.entries()) {
+    const room = most - used;
+    if (width > room && !(at === widths.length - 1 && room >= ENOUGH)) return Math.max(1, at);
+    used += width + GAP.length;
+  }
+  return widths.length;
+}
+
+/** As many to a line as there is room for, set in. */
+function wrapped(parts: readonly string[], width: number): readonly string[] {
+  const lines: string[] = [];
+  for (const part of parts) {
+    const last = lines.at(-1);
+    if (last !== undefined && last.length + GAP.length + part.length <= width) lines[lines.length - 1] += GAP + part;
+    else lines.push(clip(`    ${part}`, width));
+  }
+  return lines;
+}
+
+/** How many characters a line of standard output may have: to a pipe, any number. */
+const terminalWidth = (): number => (process.stdout.isTTY ? process.stdout.columns || 80 : Number.POSITIVE_INFINITY);
+
+/** Prints a table that fits into the terminal. */
+export const printTable = (rows: readonly Cells[]): void => print(table(rows, terminalWidth()));
+
+/** An app, of which its zone alone is asked. */
+interface Zoned {
+  readonly config: { readonly timezone: string };
+}
+
+/** `3 min ago`. */
+export function ago(ms: number): string {
+  const seconds = Math.max(0, Math.round(ms / 1000));
+  if (seconds < 60) return `${seconds} s ago`;
+  if (seconds < 3600) return `${Math.floor(seconds / 60)} min ago`;
+  if (seconds < 2 * 86_400) return `${Math.floor(seconds / 3600)} h ago`;
+  return `${Math.floor(seconds / 86_400)} d ago`;
+}
+
+/** A time in the app's zone, and how long ago that is. */
+export const when = (app: Zoned, time: number): string => `${timeIn(app, time)} (${ago(Date.now() - time)})`;
+
+/** A narrower terminal has no room for the date of what happened today. */
+const ROOM_FOR_DATES = 140;
+
+export function timeIn({ config: { timezone: timeZone } }: Zoned, time: number): string {
+  const date = new Intl.DateTimeFormat("sv-SE", { timeZone, dateStyle: "short" });
+  const clock = new Intl.DateTimeFormat("sv-SE", { timeZone, timeStyle: "medium" }).format(time);
+  const isToday = date.format(time) === date.format(Date.now());
+  return isToday && terminalWidth() < ROOM_FOR_DATES ? clock : `${date.format(time)} ${clock}`;
 }
 
 /** A line on a terminal that says how far a wait has come, and is gone afterwards. Where there is no terminal, nothing. */

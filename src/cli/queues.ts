@@ -8,7 +8,7 @@ import { ask, declined } from "./ask.ts";
 import { EXIT_HELP } from "./exit.ts";
 import { loadSharedApp } from "./load.ts";
 import { appOption, listOption, yesOption } from "./options.ts";
-import { table, toJson, withProgress, print } from "./output.ts";
+import { print, printTable, toJson, withProgress } from "./output.ts";
 
 export function queuesCommand(program: Command): void {
   program
@@ -39,7 +39,7 @@ Examples:
       );
       if (options.json) return print(toJson(rows, 2));
       const cells = rows.map((row) => [row.queue, row.ready, row.delayed, row.inFlight, row.deadLetters]);
-      print(table([["queue", "ready", "delayed", "in flight", "dead letters"], ...cells]));
+      printTable([["queue", "ready", "delayed", "in flight", "dead letters"], ...cells]);
     });
 }
 

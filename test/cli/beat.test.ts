@@ -166,7 +166,7 @@ test("beat list and plan show what was put at run time, and beat clear removes i
 
   const [text, json, plans] = await Promise.all([beat("list"), beat("list", "--json"), plan()]);
   expect(text.stdout).toMatch(
-    /name +task +state +since\nlaunch +t\.known +runs +\d{4}-\S+Z\npaused +t\.known +paused +\S+Z\n$/,
+    /name +task +state +since\nlaunch +t\.known +runs +\d{4}-\S+ \S+ \(\d+ s ago\)\npaused +t\.known +paused +\S+ \S+ \(\d+ s ago\)\n$/,
   );
   expect(JSON.parse(json.stdout)).toMatchObject([
     { name: "launch", args: [1], enabled: true },

@@ -61,6 +61,10 @@ test("an incident, from the first look to the counts at the end", async () => {
   await vi.waitUntil(async () => (await states()).every((state) => state === "SUCCESS"), { timeout: 20_000 });
   expect(await lovage("retry", ids[0] as string)).toContain("it has ended, and not as a failure");
   expect(process.exitCode).toBe(1);
+  expect(JSON.parse(await lovage("retry", ids[0] as string, "nobody", "--json"))).toEqual([
+    { id: ids[0], sent: false, reason: expect.stringContaining("it has ended") },
+    { id: "nobody", sent: false, reason: expect.stringContaining("nothing is stored of it") },
+  ]);
   expect(Object.keys(JSON.parse(await lovage("inspect", "ping", "--json")))).toEqual(["one@here"]);
 
   expect(await lovage("control", "rate-limit", "cli.rated", "10/m")).toBe("cli.rated has the rate 10/m.");
@@ -102,20 +106,19 @@ test("with --watch it is looked again and again, and --follow refuses to sort", 
   expect(stderr).toContain("--sort");
 });
 
-test("the app may stand before the command, as Celery has it", () => {
-  expect(appLast(["node", "lovage", "-A", "./tasks.ts", "dlq", "list"])).toEqual([
-    "node",
-    "lovage",
-    "dlq",
-    "list",
-    "-A",
-    "./tasks.ts",
-  ]);
-  expect(appLast(["node", "lovage", "--app=./tasks.ts", "worker"])).toEqual([
-    "node",
-    "lovage",
-    "worker",
-    "--app=./tasks.ts",
-  ]);
-  expect(appLast(["node", "lovage", "worker", "-A", "x"])).toEqual(["node", "lovage", "worker", "-A", "x"]);
+test.each([
+  ["-A ./tasks.ts dlq list", "dlq list -A ./tasks.ts"],
+  ["--app ./tasks.ts worker", "worker --app ./tasks.ts"],
+  ["--app=./tasks.ts worker", "worker --app=./tasks.ts"],
+  ["-A./tasks.ts worker", "worker -A./tasks.ts"],
+  ["control -A ./tasks.ts pause media", "control pause media -A ./tasks.ts"],
+  ["-A ./tasks.ts dev -- npm -A start", "dev -A ./tasks.ts -- npm -A start"],
+  ["dev -- -A", "dev -- -A"],
+  ["worker -A x", "worker -A x"],
+  ["worker -l INFO -A x", "worker -l INFO -A x"],
+  ["-A", "-A"],
+  ["", ""],
+])("the app may stand before the command, as Celery has it: %s", (given, wanted) => {
+  const argv = (line: string) => ["node", "lovage", ...line.split(" ").filter(Boolean)];
+  expect(appLast(argv(given))).toEqual(argv(wanted));
 });

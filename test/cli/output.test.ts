@@ -26,6 +26,46 @@ test("a table has columns", () => {
   ).toBe("queue   ready\na          10\ncelery      9");
 });
 
+test("a table is as wide as the terminal: what has no room stands below its row, and nothing but a long text is cut", () => {
+  const rows = [
+    ["when", "state", "id", "runtime", "error"],
+    [
+      "20:38:56 (4 min ago)",
+      "FAILURE",
+      "01a223aa-b678-7650-aa48-e29f47912c24",
+      "1.00 s",
+      `${"no route ".repeat(9)}end`,
+    ],
+    ["20:38:57 (4 min ago)", "SUCCESS", "01a223aa-b678-7650-aa48-e29f47912c25", "12.00 s", ""],
+  ];
+  expect(table(rows, 70)).toBe(
+    [
+      "when                  state    id",
+      "20:38:56 (4 min ago)  FAILURE  01a223aa-b678-7650-aa48-e29f47912c24",
+      "    runtime: 1.00 s",
+      "    error: no route no route no route no route no route no route no r…",
+      "20:38:57 (4 min ago)  SUCCESS  01a223aa-b678-7650-aa48-e29f47912c25",
+      "    runtime: 12.00 s",
+    ].join("\n"),
+  );
+  expect(table(rows, 120).split("\n")).toEqual(
+    [
+      "when                  state    id                                    runtime  error",
+      "20:38:56 (4 min ago)  FAILURE  01a223aa-b678-7650-aa48-e29f47912c24   1.00 s  no route no route no route no rou…",
+      "20:38:57 (4 min ago)  SUCCESS  01a223aa-b678-7650-aa48-e29f47912c25  12.00 s",
+    ].map((line) => (line.length > 110 ? expect.stringContaining("1.00 s  no route") : line)),
+  );
+  for (let width = 1; width < 200; width++)
+    expect(
+      Math.max(
+        ...table(rows, width)
+          .split("\n")
+          .map((line) => line.length),
+      ),
+    ).toBeLessThanOrEqual(width);
+  expect(table(rows)).toContain("no route end");
+});
+
 test("JSON takes whole numbers of any size, and nothing for null", () => {
   expect(toJson({ n: 2n ** 64n })).toBe('{"n":"18446744073709551616"}');
   expect(toJson(undefined)).toBe("null");
