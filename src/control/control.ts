@@ -33,7 +33,15 @@ export interface RetryFailed extends JournalSpan, Acting {
 }
 
 /** Why a task cannot be run again by its id. */
-export type RetryRefusal = "succeeded" | "running" | "waiting" | "revoked" | "unknown" | "deadLetter" | "notKept";
+export type RetryRefusal =
+  | "succeeded"
+  | "running"
+  | "waiting"
+  | "asked"
+  | "revoked"
+  | "unknown"
+  | "deadLetter"
+  | "notKept";
 
 /** What became of the failed tasks that were meant. */
 export interface RetriedFailures {
@@ -126,7 +134,8 @@ export interface Control {
   /**
    * Runs a failed task again, under its own id: once for each time it is asked for, and once where two ask at the same
    * time. What waits for it, such as a chord that has failed for it, goes on when it succeeds.
-   * @throws CannotRetry which says why: it succeeded, runs, was never seen, or its message was not kept. Nothing is sent then.
+   * @throws CannotRetry which says why: it succeeded, runs, was asked for already and waits, was never seen, or its message was
+   * not kept. It is run no further time then.
    */
   retry(id: string, options?: Acting): Promise<void>;
   /** The same for all failures in the journal that match and whose tasks have not ended otherwise since. */

@@ -15,6 +15,7 @@ import { readKept } from "../results/kept.ts";
 import { dataToError } from "../protocol/exceptions.ts";
 import { FAILURE, RETRY, REVOKED } from "../states.ts";
 import type { RetriedFailures, RetryFailed, RetryRefusal } from "./control.ts";
+import { readAsked, writeAsked } from "./rows.ts";
 
 /** Rows that are looked at, and messages that are sent, at a time. */
 const BATCH = 100;
@@ -22,6 +23,8 @@ const BATCH = 100;
 interface Retryable {
   readonly id: string;
   readonly row: Row;
+  /** Which one it is to be: two who ask at the same time send the same one, and the row is claimed once by it. */
+  readonly redrive: number;
   readonly kept: string;
 }
 
@@ -29,6 +32,8 @@ const REASONS: Readonly<Record<RetryRefusal, string>> = {
   succeeded: "it has ended, and not as a failure: nothing is left to be done; send it anew where it is to run twice",
   running: "it runs; wait for its end, or revoke it",
   waiting: "it has not ended: it waits in its queue, or for its next retry",
+  asked:
+    "it was asked for already, and waits in its queue; where its message was purged meanwhile, ask again an hour after the first time",
   revoked: "it was revoked, or has expired, and its message is gone; send it anew",
   unknown:
     "nothing is stored of it: it was never sent, waits in its queue and was not begun, or ended so long ago that its row has expired",
@@ -42,13 +47,27 @@ const REASONS: Readonly<Record<RetryRefusal, string>> = {
 export async function retryOne(engine: Engine, id: string): Promise<{ readonly task: string; readonly queue: string }> {
   const [row] = await (await engine.backend()).read([taskKey(id)], { consistent: true });
   const found = await judge(engine, id, row);
-  if (typeof found === "string") throw new CannotRetry(id, found, REASONS[found]);
-  return sendKept(engine, found);
+  const refuse = (why: RetryRefusal) => new CannotRetry(id, why, REASONS[why]);
+  if (typeof found === "string") throw refuse(found);
+  if ((await waiting(engine, [found]))[0]) throw refuse("asked");
+  const sent = await sendKept(engine, found);
+  if (!(await taken(engine, [found]))[0]) throw refuse("asked");
+  return sent;
 }
+
+const waiting = async (engine: Engine, found: readonly Retryable[]) =>
+  readAsked(await engine.backend(), found, engine.clock.now());
+
+/**
+ * Which of these were sent for who asks here, and not for somebody who asked at the same time. Behind the send: who dies
+ * between the two has sent what is sent again, which runs once.
+ */
+const taken = async (engine: Engine, found: readonly Retryable[]) =>
+  writeAsked(await engine.backend(), found, engine.uuid(), engine.clock.now());
 
 async function judge(engine: Engine, id: string, row: Row | undefined): Promise<Retryable | RetryRefusal> {
   if (row === undefined) return "unknown";
-  if (row.kept !== undefined) return { id, row, kept: row.kept };
+  if (row.kept !== undefined) return { id, row, kept: row.kept, redrive: (row.redrive ?? 0) + 1 };
   const { status } = row.result.length > 0 ? await decodeMeta(row.result, engine.codec) : { status: "" };
   if (status === FAILURE && row.buried) return "deadLetter";
   if (status === FAILURE) return "notKept";
@@ -57,13 +76,8 @@ async function judge(engine: Engine, id: string, row: Row | undefined): Promise<
   return row.lease === undefined ? "waiting" : "running";
 }
 
-/**
- * Which redrive it is follows from the row that was seen: two who ask at the same time send the same one, and the row is
- * claimed once by it.
- */
-async function sendKept(engine: Engine, { id, row, kept }: Retryable) {
+async function sendKept(engine: Engine, { id, kept, redrive }: Retryable) {
   const { queue, body, groupId } = readKept(kept);
-  const redrive = (row.redrive ?? 0) + 1;
   const now = engine.clock.now();
   const again = await unexpired(engine, queue, body, now);
   await sendAgain(
@@ -136,28 +150,42 @@ export async function retryMany(
   const skipped: Partial<Record<RetryRefusal, number>> = {};
   let count = 0;
 
+  /** Sends these. Returns those that were not asked for by somebody else at the same time. */
+  async function sendAll(sending: readonly Retryable[]): Promise<readonly { readonly id: string }[]> {
+    const sent = await Promise.all(
+      sending.map(async (found) => ({ id: found.id, ...(await sendKept(engine, found)) })),
+    );
+    const isOurs = await taken(engine, sending);
+    const ours = sent.filter((_, at) => isOurs[at]);
+    if (ours.length > 0) await told(ours);
+    return ours;
+  }
+
   async function take(batch: ReadonlyMap<string, string>): Promise<void> {
     const ids = [...batch.keys()];
     const rows = await backend.read(ids.map(taskKey), { consistent: true });
     const judged = await Promise.all(ids.map((id, at) => judge(engine, id, rows[at])));
-    const sending: { readonly found: Retryable; readonly task: string }[] = [];
-    for (const [at, found] of judged.entries()) {
-      if (typeof found === "string") skipped[found] = (skipped[found] ?? 0) + 1;
-      else if (count + sending.length < limit && (await isMeant(found)))
-        sending.push({ found, task: batch.get(ids[at] as string) ?? "" });
+    const skip = (why: RetryRefusal, number = 1) => {
+      if (number > 0) skipped[why] = (skipped[why] ?? 0) + number;
+    };
+    const meant: Retryable[] = [];
+    for (const found of judged) {
+      if (typeof found === "string") skip(found);
+      else if (await isMeant(found)) meant.push(found);
     }
-    const sent = dryRun
-      ? []
-      : await Promise.all(
-          sending.map(async ({ found, task }) => ({
-            id: found.id,
-            task,
-            queue: (await sendKept(engine, found)).queue,
-          })),
-        );
-    count += sending.length;
-    for (const { task } of sending) tasks[task] = (tasks[task] ?? 0) + 1;
-    if (sent.length > 0) await told(sent);
+    const waits = await waiting(engine, meant);
+    const sending: Retryable[] = [];
+    for (const [at, found] of meant.entries()) {
+      if (waits[at]) skip("asked");
+      else if (count + sending.length < limit) sending.push(found);
+    }
+    const done = dryRun ? sending : await sendAll(sending);
+    skip("asked", sending.length - done.length);
+    count += done.length;
+    for (const { id } of done) {
+      const task = batch.get(id) ?? "";
+      tasks[task] = (tasks[task] ?? 0) + 1;
+    }
     progress?.(count);
   }
 

@@ -18,6 +18,8 @@ export const controlKey = (name: string): string => `lovage-control-${name}`;
 const pauseKey = (queue: string): string => controlKey(`pause-${queue}`);
 const orderKey = (worker: string): string => controlKey(`order-${worker}`);
 const workerKey = (worker: string): string => controlKey(`worker-${worker}`);
+/** That a failed task was asked for again, and that its message waits. */
+const askedKey = (id: string): string => controlKey(`retry-${id}`);
 /** The names of the workers that there were on a day: a list that only grows, made by `join`. */
 const rosterKey = (day: number): string => controlKey(`workers-${day}`);
 const dayOf = (now: number): number => Math.floor(now / DAY_MS);
@@ -115,6 +117,54 @@ export const writePaused = (backend: Backend, queue: string, paused: boolean, by
 
 export const writeShutdown = (backend: Backend, worker: string, by: string, at: number): Promise<void> =>
   apply(backend, [stored(orderKey(worker), { at, by } satisfies Order, at, 1)]);
+
+/** What was asked for again so long ago, in milliseconds, and has not begun, may be asked for anew: its message may have been purged. */
+const ASKED_MS = 3_600_000;
+
+/** A failed task that is asked for again, and the redrive that this is. */
+interface Asked {
+  readonly id: string;
+  readonly redrive: number;
+}
+
+/** Which of these wait already, as somebody has asked for them. */
+export async function readAsked(backend: Backend, asked: readonly Asked[], now: number): Promise<readonly boolean[]> {
+  const rows = await backend.read(
+    asked.map(({ id }) => askedKey(id)),
+    { consistent: true },
+  );
+  return asked.map(({ redrive }, at) => {
+    const { attempt, timestamp } = rows[at] ?? { timestamp: 0 };
+    return attempt === redrive && now < timestamp * 1000 + ASKED_MS;
+  });
+}
+
+/**
+ * Notes who was asked for, each as the outcome of an attempt, which is stored once. Which were: the others were asked for by
+ * somebody else at the same time. What cannot be noted was sent all the same.
+ */
+export async function writeAsked(
+  backend: Backend,
+  asked: readonly Asked[],
+  owner: string,
+  now: number,
+): Promise<readonly boolean[]> {
+  const outcomes = await backend.apply(
+    asked.map(({ id, redrive }) => ({
+      type: "final",
+      key: askedKey(id),
+      now,
+      ttl: Math.ceil((now + ASKED_MS) / 1000),
+      attempt: redrive,
+      owner,
+      result: "{}",
+      done: false,
+      hidden: true,
+      unclaimed: true,
+    })),
+  );
+  return outcomes.map((outcome) => outcome instanceof Error || outcome.type === "written");
+}
 
 /** What a worker has to obey. */
 export interface Orders {

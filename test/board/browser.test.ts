@@ -33,6 +33,14 @@ async function picture(page: Page, name: string): Promise<void> {
   writeFileSync(join(pictures, `${name}.webp`), bytes);
 }
 
+/** When something of the page's content was drawn first, in milliseconds since it was asked for. */
+const firstPaint = (page: Page): Promise<number> =>
+  page.evaluate(`new Promise((resolve) => {
+    new PerformanceObserver((list) => {
+      for (const { startTime } of list.getEntriesByName("first-contentful-paint")) resolve(startTime);
+    }).observe({ type: "paint", buffered: true });
+  })`);
+
 interface Stage extends Scene {
   readonly url: string;
 }
@@ -157,13 +165,18 @@ describe.skipIf(!started)("every action", () => {
 
   test("all failures of a kind run again, after a question with their number", async () => {
     const page = await open("/failures");
+    // Who does not want it after all has done nothing.
+    await ask(page, "Retry 12 failures of payments.charge", "Cancel");
+    await page.getByRole("dialog").waitFor({ state: "detached" });
+    expect((await queue("payments")).ready).toBe(0);
     const { asked, said } = await press(page, "Retry 12 failures of payments.charge", "Retry 12 tasks");
     expect(asked).toBe("Retry 12 tasks of payments.charge?");
     expect(said).toBe("12 tasks are sent again.");
     expect((await queue("payments")).ready).toBe(12);
-    // Who does not want it after all has done nothing.
+    // They wait by now.
     await page.getByRole("dialog").waitFor({ state: "detached" });
-    await ask(page, "Retry 12 failures of payments.charge", "Cancel");
+    const again = await press(page, "Retry 12 failures of payments.charge");
+    expect(again.said).toBe("Nothing of it can be done any more.\n12 left out: asked");
     expect((await queue("payments")).ready).toBe(12);
     await at().t.advance({ minutes: 1 });
     expect(await state(at().ids.charge)).toBe("FAILURE");
@@ -524,7 +537,9 @@ describe.skipIf(!started)("what people who mean harm have written", () => {
   });
 });
 
-test("the overview is there in less than a tenth of a second, with 100,000 entries in the journal of its hour", async () => {
+test("the overview is there in less than a tenth of a second, with 100,000 entries in the journal of its hour", {
+  timeout: 90_000,
+}, async () => {
   const folder = mkdtempSync(join(tmpdir(), "lovage-board-"));
   const url = `sqlite:///${join(folder, "lovage.db")}`;
   const app = new Lovage("large", { brokerUrl: url, resultBackend: url, taskQueues: { celery: {}, mail: {} } });
@@ -564,4 +579,16 @@ test("the overview is there in less than a tenth of a second, with 100,000 entri
   }
   // The other processes of a busy machine are not what is measured.
   expect(Math.min(...times)).toBeLessThan(100);
+  if (started === undefined) return;
+  // What the browser itself says of when it has painted first, with a board that has read nothing yet and nothing in its cache.
+  const paints: number[] = [];
+  for (let round = 0; round < 5; round++) {
+    const served = await serveBoard(compressed(createBoard(app)));
+    onTestFinished(served.close);
+    const page = await visit(started, served.url);
+    paints.push(await firstPaint(page));
+    expect(await page.locator("main").innerText()).toContain("Queues");
+  }
+  // Here too: on a machine with nothing else to do it is 56 to 90 ms (docs/how-to/board.md).
+  expect(Math.min(...paints), paints.join(", ")).toBeLessThan(400);
 });

@@ -66,9 +66,45 @@ describe.each(everywhere)("running a failed task again on %s", (_, start) => {
     const t = start(app);
     const { id } = await fetch.delay("a");
     await t.drain();
-    await Promise.all([app.control.retry(id), app.control.retry(id), app.control.retryFailed()]);
+    const asked = () => Promise.all([refused(id), refused(id), app.control.retryFailed()]);
+    const refused = (one: string) => app.control.retry(one).catch((error: CannotRetry) => error.reason);
+    const [one, other, many] = await asked();
+    // Each is told whether it runs for him.
+    expect([one, other, many.count === 1 ? undefined : "asked"].sort()).toEqual(["asked", "asked", undefined]);
     await t.drain();
     expect(runs).toEqual(["a", "a"]);
+    await asked();
+    await t.drain();
+    expect(runs).toEqual(["a", "a", "a"]);
+    // One action each time, and not three.
+    const actions = [];
+    for await (const { action } of app.journal.find({ kind: "control" })) actions.push(action);
+    expect(actions).toEqual(["retry", "retry"]);
+  });
+
+  test("what was asked for and waits is not asked for again, until its message may be lost", async () => {
+    const fetch = fetchTask();
+    const t = start(app);
+    const ids: string[] = [];
+    for (const what of ["a", "b", "c"]) {
+      ids.push((await fetch.delay(what)).id);
+      await t.advance({ seconds: 1 });
+    }
+    expect(await app.control.retryFailed({ limit: 2 })).toMatchObject({ count: 2 });
+    expect(await refusal(ids[2] ?? "")).toBe("asked");
+    // The same again goes on with the next.
+    expect(await app.control.retryFailed({ limit: 2, dryRun: true })).toMatchObject({
+      count: 1,
+      skipped: { asked: 2 },
+    });
+    expect(await app.control.retryFailed({ limit: 2 })).toMatchObject({ count: 1, skipped: { asked: 2 } });
+    await app.control.purge("celery");
+    expect(await app.control.retryFailed()).toEqual({ count: 0, tasks: {}, skipped: { asked: 3 } });
+    await t.advance({ hours: 1 });
+    expect(await app.control.retryFailed()).toEqual({ count: 3, tasks: { "ops.fetch": 3 }, skipped: {} });
+    isUp = true;
+    await t.drain();
+    expect(runs.slice(3).sort()).toEqual(["a", "b", "c"]);
   });
 
   test("a chord that has failed for it goes on, and so does a chain", async () => {

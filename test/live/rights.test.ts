@@ -426,12 +426,16 @@ const SCENARIOS: Readonly<Record<string, (app: Lovage, isDone: () => boolean) =>
     const { control } = app;
     for await (const { id } of app.journal.find({ state: "FAILURE", task: "shop.fail", queue: "celery", limit: 1 }))
       await control.retry(id as string);
+    await control.retryFailed({ task: "shop.fail", queue: "celery", dryRun: true });
     await control.retryFailed({ task: "shop.fail", queue: "celery" });
     await control.revoke(randomUUID());
+    await control.revoke(randomUUID(), { terminate: true });
     await control.forget(randomUUID());
     await control.rateLimit("shop.limited", "10/m");
     await control.pause("celery");
     await control.resume("celery");
+    await control.rateLimit("shop.limited", null);
+    for (const worker of Object.keys(await control.inspect().ping())) await control.shutdown(worker);
     await control.deadLetters.redrive({ queue: "celery", task: "shop.reject", args: [large] });
     await control.deadLetters.delete({ queue: "celery" });
     await control.purge("celery");
@@ -455,7 +459,15 @@ async function look(app: Lovage): Promise<void> {
   await inspect.queues();
   await inspect.functions();
   await inspect.active();
+  await inspect.reserved();
+  await inspect.waiting();
+  await inspect.scheduled();
+  await inspect.stats();
+  await inspect.ping();
+  await inspect.registered();
+  await inspect.conf();
   await app.journal.failures();
+  await app.journal.summary({ step: 3600 });
   const ids: string[] = [];
   for await (const { id } of app.journal.find({ limit: 3 })) if (id !== undefined) ids.push(id);
   for (const id of ids) await app.workflow(id);
