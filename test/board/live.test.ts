@@ -1,4 +1,6 @@
 /** What is read once for all who look, what a page does without what cannot be read. */
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { mkdtempSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -6,6 +8,8 @@ import { type JournalEntry, Lovage, OperationalError } from "lovage";
 import { createBoard } from "lovage/board";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { createFeed, kept } from "../../src/board/live.ts";
+
+type Board = (request: Request) => Promise<Response>;
 
 const MINUTE = 60_000;
 
@@ -85,8 +89,7 @@ test("many who ask at once are one read, and who changes something sees it", asy
 });
 
 // biome-ignore lint/suspicious/noExplicitAny: answers are looked at member by member
-const status = async (board: (request: Request) => Promise<Response>): Promise<any> =>
-  (await board(new Request("http://board.test/api/status"))).json();
+const status = async (board: Board): Promise<any> => (await board(new Request("http://board.test/api/status"))).json();
 
 test("a page does not wait for what takes long", async () => {
   const app = new Lovage("shop", { brokerUrl: "memory://", resultBackend: "memory://" });
@@ -141,4 +144,67 @@ test("a file that was moved is told of, and the board is there again when the fi
   expect((await status(board)).error.message).toContain("another file is in the place of");
   renameSync(`${file}.away`, file);
   expect((await status(board)).queues).toHaveProperty("value");
+});
+
+/** Another program that keeps a lock on a file, until it is ended. */
+async function lock(file: string, how: string): Promise<() => Promise<void>> {
+  const script = `const db = new (require("node:sqlite").DatabaseSync)(process.argv[1]);
+    db.exec(process.argv[2]); console.log("locked"); setInterval(() => {}, 1000);`;
+  const program = spawn(process.execPath, ["-e", script, file, how], { stdio: ["ignore", "pipe", "ignore"] });
+  await once(program.stdout, "data");
+  const exited = once(program, "exit");
+  return async () => {
+    program.kill("SIGKILL");
+    await exited;
+  };
+}
+
+describe.concurrent("a file that another program has locked", { timeout: 60_000 }, () => {
+  const open = async (finished: (done: () => Promise<void>) => void) => {
+    const folder = mkdtempSync(join(tmpdir(), "lovage-board-locked-"));
+    const file = join(folder, "lovage.db");
+    const app = new Lovage("shop", { brokerUrl: `sqlite:///${file}` });
+    finished(async () => {
+      await app.close();
+      rmSync(folder, { recursive: true });
+    });
+    return { file, board: createBoard(app, { refresh: 0 }) };
+  };
+  const pause = (board: Board) =>
+    board(
+      new Request("http://board.test/api/queues/celery/pause", {
+        method: "POST",
+        headers: { "content-type": "application/json" },
+        body: "{}",
+      }),
+    );
+
+  test("to write: all is seen, and what cannot be done says why", async ({ onTestFinished: finished, expect: see }) => {
+    const { file, board } = await open(finished);
+    see((await pause(board)).status).toBe(200);
+    see((await status(board)).queues).toHaveProperty("value");
+    const free = await lock(file, "BEGIN IMMEDIATE");
+    finished(free);
+    see((await status(board)).queues).toHaveProperty("value");
+    const refused = await pause(board);
+    see([refused.status, await refused.text()]).toEqual([503, see.stringContaining("stayed locked for 10 s")]);
+    await free();
+    see((await pause(board)).status).toBe(200);
+  });
+
+  test("for itself alone: the page says so, and goes on when it is free", async ({
+    onTestFinished: finished,
+    expect: see,
+  }) => {
+    const { file, board } = await open(finished);
+    const free = await lock(
+      file,
+      "PRAGMA journal_mode = WAL; PRAGMA locking_mode = EXCLUSIVE; PRAGMA application_id = 1282373223; PRAGMA user_version = 1",
+    );
+    finished(free);
+    const page = await board(new Request("http://board.test/", { headers: { "x-board": "live" } }));
+    see(await page.text()).toContain("stayed locked for 10 s");
+    await free();
+    see((await status(board)).queues).toHaveProperty("value");
+  });
 });

@@ -716,6 +716,17 @@ describe.skipIf(ministack === undefined)("SQS", () => {
     expect(await drain(broker, "orders.fifo")).toEqual(["0"]);
   });
 
+  test("one of a standard queue is there twice, in the same words: nobody can know that it was taken", async () => {
+    const broker = await setUp();
+    proxy.spoil("SendMessageBatch", { loseReply: true });
+    const letter = { queue: "media", body: "0", attributes: { deadAt: "2026-11-20T14:10:00Z" } };
+    expect(await broker.send([letter])).toEqual([undefined]);
+    const copies = await broker.receive("media", { max: 10, wait: 1000 });
+    expect(copies.map(({ body, attributes }) => ({ queue: "media", body, attributes }))).toEqual([letter, letter]);
+    expect(new Set(copies.map(({ messageId }) => messageId)).size).toBe(2);
+    await broker.delete(copies);
+  });
+
   /** A long poll that SQS has given a message, and whose reply is on its way until `arrive` is called. */
   async function pollUnderWay(broker: Broker) {
     const controller = new AbortController();

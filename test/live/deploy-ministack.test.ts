@@ -2,12 +2,26 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { createInterface } from "node:readline";
-import { describe, expect, test } from "vitest";
+import { Lovage } from "lovage";
+import { describe, expect, onTestFinished, test, vi } from "vitest";
 import type { Emulator } from "../../scripts/emulator.ts";
-import { npmRun, ROOT, stackOf, succeeds, terminal } from "./commands.ts";
+import { npmRun, outputs, ROOT, stackOf, succeeds, terminal } from "./commands.ts";
 import { emulator } from "./emulators.ts";
 
 process.env["LOVAGE_EMULATOR_IAM"] = "true";
+const CREDENTIALS = { AWS_REGION: "us-east-1", AWS_ACCESS_KEY_ID: "test", AWS_SECRET_ACCESS_KEY: "test" };
+/** The emulator looks at whose key it is, and at no signature. */
+const SIGNED = {
+  authorization:
+    "AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/lambda/aws4_request, SignedHeaders=host, Signature=0",
+};
+
+interface Mapping {
+  readonly EventSourceArn: string;
+  readonly State: string;
+  readonly BatchSize: number;
+}
+
 const ministack = await emulator("ministack");
 
 describe.skipIf(ministack === undefined)("on ministack with IAM", () => {
@@ -49,8 +63,41 @@ describe.skipIf(ministack === undefined)("on ministack with IAM", () => {
     }
   });
 
-  test("smoke fails where a right that it needs is taken from the worker", { timeout: 60_000 }, async () => {
+  test("a paused queue stays paused over a deployment that changes its function and its event source mapping", {
+    timeout: 120_000,
+  }, async () => {
+    for (const [name, value] of Object.entries({ ...CREDENTIALS, AWS_ENDPOINT_URL: endpoint })) vi.stubEnv(name, value);
+    const deployed = new Map(Object.entries(outputs(endpoint)));
+    const app = new Lovage("ops", {
+      brokerUrl: deployed.get("LovageBrokerUrl") ?? "",
+      resultBackend: deployed.get("LovageResultBackend") ?? "",
+    });
+    onTestFinished(async () => {
+      await app.close();
+      vi.unstubAllEnvs();
+    });
+    const mapping = async () => {
+      const answer = await fetch(`${endpoint}/2015-03-31/event-source-mappings/`, { headers: SIGNED });
+      const { EventSourceMappings } = (await answer.json()) as { readonly EventSourceMappings: readonly Mapping[] };
+      const found = EventSourceMappings.find(({ EventSourceArn }) => EventSourceArn.endsWith("-media"));
+      return { state: found?.State, batch: found?.BatchSize };
+    };
+    const before = await mapping();
+    expect(before.state).toBe("Enabled");
+    await app.control.pause("media", { by: "anna" });
+    expect(await mapping()).toEqual({ ...before, state: "Disabled" });
     await succeeds(npmRun(endpoint, "deploy:local", ...stackOf("ungranted.ts"), "-c", "without=sqs:SendMessage"));
+    const after = await mapping();
+    expect(after).toEqual({ state: "Disabled", batch: 3 });
+    expect(before.batch).not.toBe(3);
+    expect(await app.control.inspect().queues({ cloudWatch: false })).toContainEqual(
+      expect.objectContaining({ queue: "media", paused: expect.objectContaining({ by: "anna" }) }),
+    );
+    await app.control.resume("media");
+    expect((await mapping()).state).toBe("Enabled");
+  });
+
+  test("smoke fails where a right that it needs is taken from the worker", { timeout: 60_000 }, async () => {
     const { code, output } = await npmRun(endpoint, "smoke", "call", "retry");
     expect(output).toMatch(/^call .* pass$/m);
     expect(output).toMatch(/^retry .* FAIL$/m);
