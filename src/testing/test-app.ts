@@ -239,9 +239,10 @@ export function testApp(app: Lovage, options: TestOptions = {}): TestApp {
     async function work(): Promise<void> {
       const admission = await worker.admit(delivery);
       held.admitted = true;
+      // A worker that died begins nothing, and acknowledges nothing.
+      if (!inHand.has(id)) return;
       if ("run" in admission) held.run = admission.run;
       const disposition = "run" in admission ? (await admission.run.execute()).disposition : admission.disposition;
-      // A worker that died acknowledges nothing.
       if (!inHand.has(id)) return;
       await dispose(delivery, disposition);
       inHand.delete(id);

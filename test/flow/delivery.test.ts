@@ -58,6 +58,29 @@ describe.each(everywhere)("on %s", (_, start) => {
     ]);
   });
 
+  test("a worker that dies while it claims a task does not begin it", async () => {
+    const app = new Lovage("tasks");
+    const begun: number[] = [];
+    const task = app.task("tasks.task", { rateLimit: "10/s" }, () => void begun.push(t.clock.now()));
+    const t = start(app);
+    const { limits } = app.engine;
+    const sent = t.clock.now();
+    await task.delay();
+    let asked = 0;
+    app.engine.limits = async () => {
+      const found = await limits.call(app.engine);
+      // The first time nothing has been received yet.
+      if (++asked === 2) t.crash();
+      return found;
+    };
+    await t.advance({ seconds: 5 });
+    expect(asked).toBeGreaterThanOrEqual(2);
+    expect(begun).toEqual([]);
+    await t.advance({ minutes: 5 });
+    expect(begun).toHaveLength(1);
+    expect((begun[0] ?? 0) - sent).toBeGreaterThan(5000);
+  });
+
   test("a run that lost its claim stores and sends nothing more", async () => {
     const app = new Lovage("tasks");
     const notes: string[] = [];
