@@ -262,20 +262,21 @@ async function settle(
     };
   };
   type Stored = Awaited<ReturnType<typeof store>>;
-  /** Each is tried where all before it were too large; `undefined`: it is not for this outcome. */
-  const smaller: readonly (() => MaybePromise<Stored | undefined>)[] = [
-    () => (outcome.type === "failure" && engine.config.keepFailed ? store(engine.codec, false) : undefined),
-    // Celery reads it from 5.7 on only, but no reader would get more of a result that was not stored.
-    () => (engine.codec.compression === undefined ? store({ ...engine.codec, compression: "gzip" }, false) : undefined),
-    async () => {
-      // An error is Celery's own form of one, which a pointer is not.
-      const payloads = outcome.type === "success" ? await engine.payloads() : undefined;
-      if (payloads === undefined) return undefined;
-      const days = engine.rowDays();
-      return store({ ...engine.codec, keep: (text) => payloads.put(text, message.id, days) }, false);
-    },
-  ];
   async function storeSmaller(error: unknown): Promise<Stored> {
+    /** Each is tried where all before it were too large; `undefined`: it is not for this outcome. */
+    const smaller: readonly (() => MaybePromise<Stored | undefined>)[] = [
+      () => (outcome.type === "failure" && engine.config.keepFailed ? store(engine.codec, false) : undefined),
+      // Celery reads it from 5.7 on only, but no reader would get more of a result that was not stored.
+      () =>
+        engine.codec.compression === undefined ? store({ ...engine.codec, compression: "gzip" }, false) : undefined,
+      async () => {
+        // An error is Celery's own form of one, which a pointer is not.
+        const payloads = outcome.type === "success" ? await engine.payloads() : undefined;
+        if (payloads === undefined) return undefined;
+        const days = engine.rowDays();
+        return store({ ...engine.codec, keep: (text) => payloads.put(text, message.id, days) }, false);
+      },
+    ];
     let tooLarge = error;
     for (const way of smaller) {
       if (!(tooLarge instanceof PayloadTooLarge)) break;
