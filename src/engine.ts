@@ -22,6 +22,7 @@ import type { Backend } from "./results/backend.ts";
 import { withKeyPrefix } from "./results/key-prefix.ts";
 import { anchorUrl, folderBeside } from "./file-url.ts";
 import { createReader, type ResultReader } from "./results/reader.ts";
+import { KeptText } from "./protocol/envelope.ts";
 import { isPointer } from "./protocol/pointer.ts";
 import type { MaybePromise } from "./protocol/serializers.ts";
 import { Emitter } from "./signals.ts";
@@ -324,6 +325,11 @@ export class Engine implements PublishHost {
    */
   wholeText(body: string): MaybePromise<string> {
     return isPointer(body) ? this.#fetch(body) : body;
+  }
+
+  /** The same for who reads it as a message, once. */
+  messageText(body: string): MaybePromise<string | KeptText> {
+    return isPointer(body) ? this.#fetch(body).then((text) => new KeptText(text)) : body;
   }
 
   async #fetch(pointer: string): Promise<string> {

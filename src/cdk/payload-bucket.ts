@@ -9,7 +9,7 @@ import { grantKey, grantOn } from "./grants.ts";
 import { acknowledge, wildcard } from "./nag.ts";
 
 export interface PayloadBucketProps {
-  /** One that is there already. Its own rules have to expire what is old: keys begin with the days that they are kept, as in `45d/`. */
+  /** One that is there already. Its own rules have to expire what is old: keys begin with the days that they are kept, as in `60d/`. */
   readonly bucket?: s3.IBucket | undefined;
   /** Encrypts a new one. @default - a key of S3's own */
   readonly encryptionKey?: kms.IKey | undefined;

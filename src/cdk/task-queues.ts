@@ -86,7 +86,7 @@ export interface TaskQueuesProps extends SharedFunctionOptions {
   readonly okActions?: readonly cloudwatch.IAlarmAction[];
   /**
    * Keep messages and results that are too large for their place (1 MiB, 400 KB) in a bucket: `true` makes one, whose objects
-   * go by themselves when nobody can need them any more; one of yours needs rules for the beginnings of its keys: `45d/`, `120d/`,
+   * go by themselves when nobody can need them any more; one of yours needs rules for the beginnings of its keys: `60d/`, `120d/`,
    * `400d/`, `3700d/`. @default false: what is too large is refused
    */
   readonly payloadStore?: boolean | s3.IBucket;

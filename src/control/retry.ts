@@ -102,7 +102,7 @@ async function unexpired(
   body: string,
   now: number,
 ): Promise<{ readonly body: string; readonly task: string; readonly priority: number | null }> {
-  const message = await decodeEnvelope(await engine.wholeText(body), { accept: READABLE });
+  const message = await decodeEnvelope(await engine.messageText(body), { accept: READABLE });
   const { task, priority, expires } = message;
   if (expires === null || parseTime(expires) >= now) return { body, task, priority };
   const again = createMessage({ ...message, expires: null, eta: null });

@@ -1,6 +1,7 @@
 /** Texts that are too large, kept elsewhere: a pointer is given for one, and one for a pointer. Needs Node. */
 import { createHash } from "node:crypto";
 import { DecodeError, PayloadLost } from "../errors.ts";
+import { isHigh, type LongText } from "../protocol/long-text.ts";
 import { keptFor, keyOf, readKey, readPointer, writePointer } from "../protocol/pointer.ts";
 import type { Payloads, PayloadStore } from "./store.ts";
 
@@ -39,8 +40,12 @@ export function createPayloads(store: PayloadStore, uuid: () => string): Payload
   };
 }
 
-function* piecesOf(text: string): Generator<Uint8Array> {
+function* piecesOf(text: string | LongText): Generator<Uint8Array> {
   const encoder = new TextEncoder();
+  if (typeof text !== "string") {
+    for (const piece of text.pieces()) yield encoder.encode(piece);
+    return;
+  }
   for (let at = 0; at < text.length; ) {
     let end = Math.min(text.length, at + PIECE);
     // A character of two halves stays whole.
@@ -49,8 +54,6 @@ function* piecesOf(text: string): Generator<Uint8Array> {
     at = end;
   }
 }
-
-const isHigh = (code: number): boolean => code >= 0xd800 && code <= 0xdbff;
 
 async function read(bytes: AsyncIterable<Uint8Array>, key: string): Promise<string> {
   // What AWS's own libraries have kept says neither.

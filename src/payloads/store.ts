@@ -1,7 +1,8 @@
 /**
  * The port of what keeps texts that are too large for a message or a row: put, get, and no more. What is kept goes by the age
- * that its key begins with (`45d/…`), which is the store's own matter: a bucket's lifecycle, or a look now and then.
+ * that its key begins with (`60d/…`), which is the store's own matter: a bucket's lifecycle, or a look now and then.
  */
+import type { LongText } from "../protocol/long-text.ts";
 import type { RequestHandler } from "../request-handler.ts";
 
 /** A text in pieces, so that nobody has to hold it a second time as bytes. */
@@ -41,7 +42,7 @@ export interface Payloads {
    * @param id Whose it is.
    * @param days So long it is needed; `Infinity`: for ever.
    */
-  put(text: string, id: string, days: number): Promise<string>;
+  put(text: string | LongText, id: string, days: number): Promise<string>;
   /**
    * The text of a pointer. Throws `PayloadLost` where there is none any more; `DecodeError` where it is not the one that was
    * kept, or the pointer leads elsewhere; `OperationalError` where the store cannot be asked.

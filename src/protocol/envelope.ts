@@ -2,6 +2,7 @@
 import { base64ToAscii, base64ToBytes, base64ToText, bytesToBase64, bytesToText, textToBytes } from "./bytes.ts";
 import { compress, compressionType, decompress } from "./compression.ts";
 import { ContentDisallowed, DecodeError, EncodeError, LovageError } from "../errors.ts";
+import { type LongText, longText } from "./long-text.ts";
 import type { Message, SignatureData } from "./message.ts";
 import { createMessage } from "./message.ts";
 import {
@@ -13,6 +14,7 @@ import {
   serializerName,
   whenReady,
 } from "./serializers.ts";
+import { roomForKept } from "./room.ts";
 import { readKey, readPointer } from "./pointer.ts";
 import { parseTime } from "./time.ts";
 import { brief } from "../brief.ts";
@@ -78,6 +80,16 @@ export function encodeEnvelope(message: Message, now = Date.now()): MaybePromise
   return whenReady(body, async (data) =>
     wrap(message, await compress(typeof data === "string" ? textToBytes(data) : data, compression), now),
   );
+}
+
+/** The same for a message that holds what is far too long to travel: no copy is made of that. `undefined`: this one does not. */
+export function encodeLong(message: Message, now = Date.now()): LongText | undefined {
+  if (message.compression !== null || serializerName(message.contentType) !== "json") return undefined;
+  const { args, kwargs } = message;
+  // JSON is at hand, so that nothing is waited for.
+  const write = (marked: Pick<Message, "args" | "kwargs">) =>
+    encodeEnvelope(createMessage({ ...message, ...marked }), now) as string;
+  return longText({ args, kwargs }, 2, write);
 }
 
 /** What a Python worker, or the reader of this file, would not survive or would misread. */
@@ -185,6 +197,23 @@ function legal(text: string): string {
 
 // ── reading ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
+/**
+ * A text that was kept elsewhere, since it is large. Whoever reads it takes it, so that nobody holds it beside what was read:
+ * it is as large again.
+ */
+export class KeptText {
+  #text: string;
+  constructor(text: string) {
+    this.#text = text;
+  }
+  /** Once. */
+  take(): string {
+    const text = this.#text;
+    this.#text = "";
+    return text;
+  }
+}
+
 export interface DecodeOptions {
   /** Serializers that are taken, by name or MIME type: the setting `acceptContent`. */
   readonly accept: readonly string[];
@@ -196,8 +225,9 @@ export interface DecodeOptions {
  * The message in a text: base64 or raw, of Celery's protocol 2 or 1. What is missing but not needed gets its default;
  * headers and properties without a meaning here are kept. Throws `DecodeError`, or `ContentDisallowed`, with what is wrong.
  */
-export function decodeEnvelope(text: string, options: DecodeOptions): MaybePromise<Message> {
-  const envelope = openEnvelope(text);
+export function decodeEnvelope(text: string | KeptText, options: DecodeOptions): MaybePromise<Message> {
+  const room = typeof text === "string" ? undefined : roomForKept();
+  const envelope = openEnvelope(typeof text === "string" ? text : text.take());
   const headers =
     envelope.headers === undefined || envelope.headers === null ? {} : fields(envelope.headers, "headers");
   const properties = fields(envelope.properties, "properties");
@@ -229,7 +259,7 @@ export function decodeEnvelope(text: string, options: DecodeOptions): MaybePromi
   return whenReady(data, (plain) => {
     const readable =
       typeof plain === "string" || serializer.contentEncoding === "binary" ? plain : decodeText(plain, encoding);
-    return whenReady(serializer.loads(readable), (body) =>
+    return whenReady(serializer.loads(readable, room), (body) =>
       toMessage(body, headers, properties, { contentType: serializer.contentType, compression }),
     );
   });

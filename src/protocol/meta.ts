@@ -5,7 +5,10 @@ import { DecodeError, EncodeError, ImproperlyConfigured } from "../errors.ts";
 import { holdsException, isReady, PENDING, RETRY, type State } from "../states.ts";
 import { isSafeBuiltin } from "../python-builtins.ts";
 import { type MaybePromise, type Payload, SERIALIZERS, type SerializerName, whenReady } from "./serializers.ts";
+import { type LongText, longText } from "./long-text.ts";
+import { roomForKept } from "./room.ts";
 import { parseTime } from "./time.ts";
+import { stringifyValue } from "./values.ts";
 
 export type { Payload } from "./serializers.ts";
 
@@ -69,7 +72,7 @@ export interface MetaCodec {
   /** For reading: the text that a pointer leads to, where a result is kept outside its row. */
   readonly fetch?: ((pointer: string) => Promise<string>) | undefined;
   /** For writing: keeps the text of a result outside its row, and returns the pointer to it. Default: it stays in the row. */
-  readonly keep?: ((text: string) => Promise<string>) | undefined;
+  readonly keep?: ((text: string | LongText) => Promise<string>) | undefined;
 }
 
 /** Beside a pointer in the place of a result: how the text that it leads to holds the result. */
@@ -142,10 +145,12 @@ function encodeWhole(meta: Meta, codec: MetaCodec): MaybePromise<Payload> {
 }
 
 /** The row has the pointer in the place of the result, for Python's readers too. */
-async function encodeOutside(meta: Meta, codec: MetaCodec, keep: (text: string) => Promise<string>): Promise<Payload> {
+async function encodeOutside(meta: Meta, codec: MetaCodec, keep: NonNullable<MetaCodec["keep"]>): Promise<Payload> {
   const { compression: _, ...plain } = codec;
-  const payload = await encodePayload(meta.result ?? null, plain);
-  const pointer = await keep(typeof payload === "string" ? payload : bytesToBase64(payload));
+  const isJson = (plain.serializer ?? "json") === "json";
+  const long = isJson ? longText(meta.result, 1, stringifyValue) : undefined;
+  const payload = long === undefined ? await encodePayload(meta.result ?? null, plain) : "";
+  const pointer = await keep(long ?? (typeof payload === "string" ? payload : bytesToBase64(payload)));
   const form = typeof payload === "string" ? "text" : "base64";
   return encodeWhole({ ...meta, result: JSON.parse(pointer), extra: { ...meta.extra, [KEPT]: form } }, plain);
 }
@@ -154,7 +159,7 @@ async function fetchResult(meta: Meta, codec: MetaCodec): Promise<Meta> {
   const { [KEPT]: form, ...extra } = meta.extra ?? {};
   if (codec.fetch === undefined || form === undefined) return meta;
   const text = await codec.fetch(JSON.stringify(meta.result));
-  const result = await decodePayload(form === "text" ? text : base64ToBytes(text), codec);
+  const result = await decodePayload(form === "text" ? text : base64ToBytes(text), codec, roomForKept());
   return { ...meta, result, extra: Object.keys(extra).length === 0 ? undefined : extra };
 }
 
@@ -297,10 +302,10 @@ function encodePayload(value: unknown, codec: MetaCodec): MaybePromise<Payload> 
   });
 }
 
-function decodePayload(payload: Payload, codec: MetaCodec): MaybePromise<unknown> {
+function decodePayload(payload: Payload, codec: MetaCodec, room?: number): MaybePromise<unknown> {
   const serializer = SERIALIZERS[codec.serializer ?? "json"];
   const marked = typeof payload === "string" ? undefined : readMarker(payload);
-  if (marked === undefined) return serializer.loads(payload);
+  if (marked === undefined) return serializer.loads(payload, room);
   return decompress(marked.bytes, marked.type, codec.maxInflatedBytes).then((data) => serializer.loads(data));
 }
 

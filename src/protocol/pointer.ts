@@ -88,13 +88,13 @@ export function readKey(key: string): KeyFacts | undefined {
 }
 
 /** For so many days a text is kept: a bucket has a rule for each, by the beginning of the key. */
-export const DAYS_KEPT = [45, 120, 400, 3700] as const;
+export const DAYS_KEPT = [60, 120, 400, 3700] as const;
 
 /**
- * A message may be 14 days in its queue, as long among the dead letters, and as long again where it is sent back from there:
- * SQS keeps it no longer.
+ * A message may be 14 days in its queue, run for as long, be as long among the dead letters, and as long again where it is sent
+ * back from there: SQS keeps it no longer.
  */
-export const MESSAGE_DAYS = 3 * 14;
+export const MESSAGE_DAYS = 4 * 14;
 
 /** The first of {@link DAYS_KEPT} that is enough; `undefined`: it is kept without end. */
 export const keptFor = (days: number): number | undefined => DAYS_KEPT.find((kept) => kept >= days);

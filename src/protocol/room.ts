@@ -22,6 +22,9 @@ export function roomForValue(): number {
   return found;
 }
 
+/** The same for what was kept elsewhere because it is large: it is there in its whole length, and its store is the app's own. */
+export const roomForKept = (): number => (roomForValue() * PART) / 2;
+
 function memoryOfProcess(): number {
   const load = globalThis.process?.getBuiltinModule;
   if (load === undefined) return UNKNOWN_BYTES;
@@ -35,7 +38,7 @@ function memoryOfProcess(): number {
 export function checkRoom(bytes: number, room = roomForValue()): void {
   if (bytes <= room) return;
   throw new DecodeError(
-    `the data would take about ${megabytes(bytes)} MB of memory and may take ${megabytes(room)}, an eighth of what this process has; send less at a time, or give the worker more memory`,
+    `the data would take about ${megabytes(bytes)} MB of memory and may take ${megabytes(room)}, by what this process has; send less at a time, or give the worker more memory (--max-old-space-size)`,
   );
 }
 

@@ -131,13 +131,46 @@ function loadJson(data: Payload, room?: number): unknown {
 
 /** Throws `DecodeError` where the value of a JSON text would take more memory than there is for one. */
 export function checkRoomForText(text: string, room?: number): void {
-  // As bytes, as text, and as the texts in it, which may have two bytes a character.
-  if (text.length > SMALL_BYTES || room !== undefined)
-    checkRoom(4 * text.length + ITEM_BYTES * countOf(text, JSON_MARKS), room);
+  if (text.length <= SMALL_BYTES && room === undefined) return;
+  // As bytes, as text, and as the texts in it, which may have two bytes a character. Where somebody has said what there is room
+  // for, the value alone counts.
+  const each = room === undefined ? 4 : WIDE.test(text) ? 2 : 1;
+  checkRoom(each * text.length + ITEM_BYTES * countOfValues(text), room);
 }
 
-/** What begins a value in JSON, or goes before one. */
-const JSON_MARKS = "[{,:";
+/** Such a character makes all others of its text take two bytes. */
+const WIDE = /[^\0-\xff]/;
+
+/** How many values a JSON text has at most: signs outside of texts that begin a value, or go before one. */
+function countOfValues(text: string): number {
+  let count = 0;
+  for (let at = 0; at < text.length; at++) {
+    switch (text.charCodeAt(at)) {
+      case 0x5b: // [
+      case 0x7b: // {
+      case 0x2c: // ,
+      case 0x3a: // :
+        count++;
+        break;
+      case 0x22: {
+        at = endOfText(text, at);
+        break;
+      }
+      default:
+    }
+  }
+  return count;
+}
+
+/** Where the text ends that begins at a quote. */
+function endOfText(text: string, start: number): number {
+  for (let end = text.indexOf('"', start + 1); end >= 0; end = text.indexOf('"', end + 1)) {
+    let slashes = 0;
+    while (text.charCodeAt(end - 1 - slashes) === 0x5c) slashes++;
+    if (slashes % 2 === 0) return end;
+  }
+  return text.length;
+}
 
 /** How often any of the signs stands in a text. */
 function countOf(text: string, signs: string): number {

@@ -7,9 +7,10 @@ import { type Broker, isFifo, LEAST_MAX_BYTES, type Outgoing } from "../brokers/
 import type { Outbox } from "../brokers/outbox.ts";
 import type { Unit } from "../unit.ts";
 import type { Router } from "../brokers/routes.ts";
-import { ImproperlyConfigured } from "../errors.ts";
+import { ImproperlyConfigured, PayloadTooLarge } from "../errors.ts";
 import { compressionType } from "../protocol/compression.ts";
-import { decodeEnvelope, encodeEnvelope } from "../protocol/envelope.ts";
+import { decodeEnvelope, encodeEnvelope, encodeLong } from "../protocol/envelope.ts";
+import type { LongText } from "../protocol/long-text.ts";
 import { attemptOf, createMessage, type Message, type SignatureData } from "../protocol/message.ts";
 import { contentTypeOf } from "../protocol/serializers.ts";
 import { formatTime, parseTime } from "../protocol/time.ts";
@@ -63,7 +64,7 @@ export interface Addressed {
   readonly message: Message;
   readonly queue: string;
   /** Its text, where it is at hand. */
-  readonly body?: string;
+  readonly body?: string | LongText;
   /** It follows from a task that had failed and was sent again: this may claim the row of what had failed along with it. */
   readonly redrive?: number;
   /** When it may be acted upon, in place of the message's own time, in milliseconds since the epoch. */
@@ -142,7 +143,7 @@ export async function createCall(
     contentType: contentTypeOf(options.serializer ?? config.taskSerializer),
     compression: compressionOf(options.compression ?? config.taskCompression),
   });
-  const body = encodeEnvelope(message);
+  const body = encodeLong(message) ?? encodeEnvelope(message);
   if (task !== undefined) {
     await checkInput(task, args, kwargs);
     if (declared.rateLimit !== undefined || declared.concurrency !== undefined)
@@ -226,7 +227,7 @@ export async function pack(host: PublishHost, addressed: Addressed): Promise<Out
   const longest = Math.min(broker.limits.maxDelaySeconds, host.config.brokerTransportOptions.maxDelay);
   const { MessageGroupId, MessageDeduplicationId } = message.properties;
   const groupId = addressed.groupId ?? MessageGroupId;
-  const whole = body ?? (await encodeEnvelope(message));
+  const whole = body ?? encodeLong(message) ?? (await encodeEnvelope(message));
   const text = await fitted(host, queue, message, whole);
   const attributes = {
     ...(redrive === undefined ? {} : { redrivenAt: String(redrive) }),
@@ -248,8 +249,22 @@ export async function pack(host: PublishHost, addressed: Addressed): Promise<Out
  * The text of a message; where it is larger than a broker takes, compressed as every Celery reads it; where that does not help
  * either, and there is a store for it, a pointer to it.
  */
-export async function fitted(host: PublishHost, queue: string, message: Message, text: string): Promise<string> {
+export async function fitted(
+  host: PublishHost,
+  queue: string,
+  message: Message,
+  text: string | LongText,
+): Promise<string> {
   const broker = await host.broker();
+  const wait = message.eta === null ? 0 : Math.max(0, parseTime(message.eta) - host.clock.now());
+  const days = wait / DAY_MS + MESSAGE_DAYS;
+  if (typeof text !== "string") {
+    const { maxBytes } = broker.limits;
+    if (text.least * 3 <= maxBytes) return [...text.pieces()].join("");
+    const payloads = await host.payloads();
+    if (payloads === undefined) throw new PayloadTooLarge("the message", text.least, maxBytes);
+    return payloads.put(text, message.id, days);
+  }
   const least = broker.maxBytes === undefined ? broker.limits.maxBytes : LEAST_MAX_BYTES;
   // A character has three bytes at most, so that most texts need not be measured.
   if (text.length * 3 <= least) return text;
@@ -266,8 +281,7 @@ export async function fitted(host: PublishHost, queue: string, message: Message,
   const payloads = await host.payloads();
   // What nobody keeps is refused by the broker, which says how large it is.
   if (payloads === undefined) return text;
-  const wait = message.eta === null ? 0 : Math.max(0, parseTime(message.eta) - host.clock.now());
-  return payloads.put(text, message.id, wait / DAY_MS + MESSAGE_DAYS);
+  return payloads.put(text, message.id, days);
 }
 
 const DAY_MS = 86_400_000;
@@ -280,8 +294,12 @@ function sizeAttribute(text: string): Readonly<Record<string, string>> {
 }
 
 /** The message as its reader has it, and as it was when its text was made: the caller may have changed what it holds since. */
-export const reread = async (message: Message, text: string): Promise<Message> =>
-  decodeEnvelope(text, { accept: [message.contentType] });
+export async function reread(message: Message, text: string | LongText): Promise<Message> {
+  const accept = [message.contentType];
+  if (typeof text === "string") return decodeEnvelope(text, { accept });
+  const { args, kwargs, ...rest } = await decodeEnvelope(text.marked, { accept });
+  return createMessage({ ...rest, ...text.restored({ args, kwargs }) });
+}
 
 /** Lets those who listen put headers of theirs on a message. */
 async function announce({ emitter }: PublishHost, addressed: Addressed): Promise<Addressed> {

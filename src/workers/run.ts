@@ -1,6 +1,7 @@
 /** A claimed delivery, from its first line of user code to what may happen to its message. */
 import { type RanTask, runSteps, surround } from "../around.ts";
 import { isLasting, LovageError, PayloadTooLarge, TaskRevokedError, WorkerLostError } from "../errors.ts";
+import { holdsLong } from "../protocol/long-text.ts";
 import { encodeMeta, type MetaCodec } from "../protocol/meta.ts";
 import type { MaybePromise } from "../protocol/serializers.ts";
 import { attemptOf, isExpired, sentOf } from "../protocol/message.ts";
@@ -262,6 +263,13 @@ async function settle(
     };
   };
   type Stored = Awaited<ReturnType<typeof store>>;
+  async function storeOutside(): Promise<Stored | undefined> {
+    // An error is Celery's own form of one, which a pointer is not.
+    const payloads = outcome.type === "success" ? await engine.payloads() : undefined;
+    if (payloads === undefined) return undefined;
+    const days = engine.rowDays();
+    return store({ ...engine.codec, keep: (text) => payloads.put(text, message.id, days) }, false);
+  }
   async function storeSmaller(error: unknown): Promise<Stored> {
     /** Each is tried where all before it were too large; `undefined`: it is not for this outcome. */
     const smaller: readonly (() => MaybePromise<Stored | undefined>)[] = [
@@ -269,13 +277,7 @@ async function settle(
       // Celery reads it from 5.7 on only, but no reader would get more of a result that was not stored.
       () =>
         engine.codec.compression === undefined ? store({ ...engine.codec, compression: "gzip" }, false) : undefined,
-      async () => {
-        // An error is Celery's own form of one, which a pointer is not.
-        const payloads = outcome.type === "success" ? await engine.payloads() : undefined;
-        if (payloads === undefined) return undefined;
-        const days = engine.rowDays();
-        return store({ ...engine.codec, keep: (text) => payloads.put(text, message.id, days) }, false);
-      },
+      storeOutside,
     ];
     let tooLarge = error;
     for (const way of smaller) {
@@ -291,7 +293,9 @@ async function settle(
   }
   let stored: Stored;
   try {
-    stored = await store(engine.codec).catch(storeSmaller);
+    // What no row will take is not made a text to find out.
+    const isLong = outcome.type === "success" && holdsLong(outcome.value);
+    stored = (isLong ? await storeOutside() : undefined) ?? (await store(engine.codec).catch(storeSmaller));
   } catch (error) {
     const isSaid = outcome.type === "failure" && Object(outcome.error).name === (error as Error).name;
     if (!isLasting(error) || isSaid) throw error;

@@ -295,7 +295,7 @@ async function read(context: WorkerContext, delivery: Delivery): Promise<Reading
   }
   let message: Message;
   try {
-    message = await decodeEnvelope(await engine.wholeText(delivery.body), { accept: engine.config.acceptContent });
+    message = await decodeEnvelope(await engine.messageText(delivery.body), { accept: engine.config.acceptContent });
     if (checkpointOf(message)?.kept) message = await withCheckpoint(engine, message);
   } catch (error) {
     if (!(error instanceof DecodeError)) throw error;

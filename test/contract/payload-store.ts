@@ -26,9 +26,9 @@ export function payloadStoreContract(open: () => Promise<PayloadStore>): void {
   });
 
   test.each([
-    [0, 45],
-    [45, 45],
-    [46, 120],
+    [0, 60],
+    [60, 60],
+    [61, 120],
     [121, 400],
     [3700, 3700],
     [3701, undefined],
@@ -56,7 +56,7 @@ export function payloadStoreContract(open: () => Promise<PayloadStore>): void {
 
   test("what is not there is lost, and says where it was", async () => {
     const store = await open();
-    const key = keyOf(store.prefix, { days: 45, id: "an-id", length: 4, sha256: "0".repeat(64) }, crypto.randomUUID());
+    const key = keyOf(store.prefix, { days: 60, id: "an-id", length: 4, sha256: "0".repeat(64) }, crypto.randomUUID());
     const pointer = writePointer({ bucket: store.bucket, key });
     const error = await (await make()).get(pointer).catch((thrown: unknown) => thrown);
     expect(error).toBeInstanceOf(PayloadLost);
@@ -83,8 +83,8 @@ export function payloadStoreContract(open: () => Promise<PayloadStore>): void {
     const store = await open();
     const payloads = createPayloads({ ...store, get: () => Promise.reject(new Error("it was read")) }, () => "");
     for (const pointer of [
-      { bucket: `${store.bucket}x`, key: `${store.prefix}45d/x` },
-      ...(store.prefix === "" ? [] : [{ bucket: store.bucket, key: "45d/x" }]),
+      { bucket: `${store.bucket}x`, key: `${store.prefix}60d/x` },
+      ...(store.prefix === "" ? [] : [{ bucket: store.bucket, key: "60d/x" }]),
     ])
       await expect(payloads.get(writePointer(pointer))).rejects.toThrow(/is refused: large texts are read from/);
   });
@@ -99,7 +99,7 @@ export function payloadStoreContract(open: () => Promise<PayloadStore>): void {
 
   test("a text that cannot be made is not kept by half", async () => {
     const store = await open();
-    const key = `${store.prefix}45d/half/${crypto.randomUUID()}`;
+    const key = `${store.prefix}60d/half/${crypto.randomUUID()}`;
     function* broken(): Generator<Uint8Array> {
       yield new TextEncoder().encode("the first half");
       throw new OperationalError("no more", { retryable: true });

@@ -33,6 +33,39 @@ describe.each(stores)("on %s", (_, begin) => {
     expect(await result.get()).toBe(noise(2 * MIB).length);
   });
 
+  test("20 MB go there without being made a text, with what listeners put on the message, and come back", async () => {
+    const app = new Lovage("tasks");
+    const text = noise(20 * MIB);
+    const seen: unknown[] = [];
+    app.on("beforeTaskPublish", ({ message, headers }) => {
+      seen.push((message.args[0] as { rows: readonly string[] }).rows[0] === text);
+      headers["tenant"] = "acme";
+    });
+    const echo = app.task("tasks.echo", { bind: true }, (self, { rows }: { rows: readonly string[] }) => {
+      seen.push(self.request.headers["tenant"]);
+      return { rows: rows.map((row) => row) };
+    });
+    const t = start(app);
+    const argument = { rows: [text, "short"] };
+    const result = echo.delay(argument);
+    argument.rows.pop();
+    const { id } = await result;
+    await t.drain();
+    const back = (await app.result(id).get()) as typeof argument;
+    expect([back.rows.length, back.rows[0] === text]).toEqual([2, true]);
+    expect(seen).toEqual([true, "acme"]);
+  });
+
+  test("20 MB without a store are refused by the setting's name", async () => {
+    const app = new Lovage("tasks");
+    const size = app.task("tasks.size", (text: string) => text.length);
+    start(app, { config: { payloadStore: "" } });
+    const error = await size.delay(noise(20 * MIB)).catch((thrown: unknown) => thrown);
+    expect(error).toBeInstanceOf(PayloadTooLarge);
+    expect(error).toMatchObject({ message: expect.stringContaining("payloadStore"), limit: MIB });
+    expect((await (await app.engine.broker()).size("celery")).ready).toBe(0);
+  });
+
   test("one that is due later, is retried, and follows another", async () => {
     const app = new Lovage("tasks");
     let tries = 0;

@@ -57,7 +57,7 @@ describe.skipIf(ministack === undefined)("large texts on S3", () => {
     ],
   ])("%s is told of, and can be tried again", async (_, url, message) => {
     const store = await s3.open(url, context);
-    await expect(store.put("45d/x", () => [new TextEncoder().encode("x")], 1)).rejects.toMatchObject({
+    await expect(store.put("60d/x", () => [new TextEncoder().encode("x")], 1)).rejects.toMatchObject({
       name: "OperationalError",
       retryable: true,
       message: expect.stringMatching(message),

@@ -1,0 +1,111 @@
+/**
+ * A text that is not made as a whole: its longest parts, which a caller holds anyway, are escaped piece by piece as it is
+ * written to where large texts are kept. All the rest of it is a text in which a mark stands for each of them.
+ */
+import { bytesToBase64 } from "./bytes.ts";
+
+/** From so many characters or bytes on a value is such a part. It is far beyond what a message may be after compression. */
+export const LONG = 16 * 2 ** 20;
+/** Characters that are escaped at a time; bytes, three of which are four characters of base64. */
+const PIECE = 3 * 2 ** 18;
+
+type Part = string | Uint8Array;
+
+export interface LongText {
+  /** The text with its marks: JSON, which can be read as any other, see {@link LongText.restored}. */
+  readonly marked: string;
+  /** Characters at least, and as many bytes. */
+  readonly least: number;
+  /** The whole of it, each time it is asked for. */
+  pieces(): Iterable<string>;
+  /** A value that was read from {@link LongText.marked}, with its longest parts as they were. */
+  restored<T>(value: T): T;
+}
+
+/**
+ * The text that `write` makes of a value that holds something long; `undefined`: it holds nothing of that kind.
+ *
+ * @param escapes How often a text in the value is escaped in what is written: once where that is JSON, twice where it is the JSON of a JSON text.
+ */
+export function longText<T>(value: T, escapes: number, write: (marked: T) => string): LongText | undefined {
+  if (!holdsLong(value)) return undefined;
+  const parts = new Map<string, Part>();
+  const marked = write(replaced(value, (part) => markOf(part, parts)) as T);
+  const marks = new RegExp(`(${[...parts.keys()].join("|").replaceAll("+", "\\+")})`);
+  const least = [...parts.values()].reduce((sum, part) => sum + part.length, marked.length);
+  return {
+    marked,
+    least,
+    *pieces() {
+      for (const piece of marked.split(marks)) {
+        const part = parts.get(piece);
+        if (part === undefined) yield piece;
+        else if (typeof part === "string") yield* escaped(part, escapes);
+        else yield* encoded(part);
+      }
+    },
+    restored: <V>(read: V) =>
+      replaced(read, (leaf) => parts.get(typeof leaf === "string" ? leaf : bytesToBase64(leaf)), 0) as V,
+  };
+}
+
+const isLong = (value: unknown): value is Part =>
+  (typeof value === "string" || value instanceof Uint8Array) && value.length >= LONG;
+
+const isPlain = (value: object): boolean => {
+  const prototype: unknown = Object.getPrototypeOf(value);
+  return prototype === Object.prototype || prototype === null;
+};
+
+/** Deeper nobody looks: what contains itself is refused by who writes it. */
+const MAX_DEPTH = 50;
+
+/** Whether a value has a text, or bytes, of {@link LONG} or more. */
+export function holdsLong(value: unknown, depth = 0): boolean {
+  if (isLong(value)) return true;
+  if (typeof value !== "object" || value === null || depth > MAX_DEPTH) return false;
+  if (Array.isArray(value)) return value.some((item) => holdsLong(item, depth + 1));
+  return (
+    isPlain(value) && Object.keys(value).some((key) => holdsLong((value as Record<string, unknown>)[key], depth + 1))
+  );
+}
+
+/** A copy with other values for some of its texts and bytes; what holds none is the same object. */
+function replaced(value: unknown, by: (leaf: Part) => unknown, least = LONG, depth = 0): unknown {
+  if (typeof value === "string" || value instanceof Uint8Array)
+    return value.length < least ? value : (by(value) ?? value);
+  if (typeof value !== "object" || value === null || depth > MAX_DEPTH) return value;
+  const next = (item: unknown) => replaced(item, by, least, depth + 1);
+  if (Array.isArray(value)) return value.map(next);
+  if (!isPlain(value)) return value;
+  return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, next(item)]));
+}
+
+/** Nobody else can write it. It is the same however often it is escaped, and bytes are written as just their mark. */
+function markOf(part: Part, parts: Map<string, Part>): Part {
+  const random = globalThis.crypto.getRandomValues(new Uint8Array(24));
+  // No UTF-8, or they would be written as text.
+  random[0] = 0xff;
+  const mark = bytesToBase64(random);
+  // Its owner may change bytes meanwhile.
+  parts.set(mark, typeof part === "string" ? part : part.slice());
+  return typeof part === "string" ? mark : random;
+}
+
+function* escaped(text: string, times: number): Generator<string> {
+  for (let at = 0; at < text.length; ) {
+    let end = Math.min(text.length, at + PIECE);
+    // A character of two halves stays whole.
+    if (end < text.length && isHigh(text.charCodeAt(end - 1))) end--;
+    let piece = text.slice(at, end);
+    for (let time = 0; time < times; time++) piece = JSON.stringify(piece).slice(1, -1);
+    yield piece;
+    at = end;
+  }
+}
+
+export const isHigh = (code: number): boolean => code >= 0xd800 && code <= 0xdbff;
+
+function* encoded(bytes: Uint8Array): Generator<string> {
+  for (let at = 0; at < bytes.length; at += PIECE) yield bytesToBase64(bytes.subarray(at, at + PIECE));
+}
