@@ -1,6 +1,7 @@
 /** A claimed delivery, from its first line of user code to what may happen to its message. */
 import { type RanTask, runSteps, surround } from "../around.ts";
 import { isLasting, LovageError, PayloadTooLarge, TaskRevokedError, WorkerLostError } from "../errors.ts";
+import type { Engine } from "../engine.ts";
 import { holdsLong } from "../protocol/long-text.ts";
 import { encodeMeta, type MetaCodec } from "../protocol/meta.ts";
 import type { MaybePromise } from "../protocol/serializers.ts";
@@ -265,10 +266,8 @@ async function settle(
   type Stored = Awaited<ReturnType<typeof store>>;
   async function storeOutside(): Promise<Stored | undefined> {
     // An error is Celery's own form of one, which a pointer is not.
-    const payloads = outcome.type === "success" ? await engine.payloads() : undefined;
-    if (payloads === undefined) return undefined;
-    const days = engine.rowDays();
-    return store({ ...engine.codec, keep: (text) => payloads.put(text, message.id, days) }, false);
+    const codec = outcome.type === "success" ? await outsideRow(engine, message.id) : undefined;
+    return codec && store(codec, false);
   }
   async function storeSmaller(error: unknown): Promise<Stored> {
     /** Each is tried where all before it were too large; `undefined`: it is not for this outcome. */
@@ -485,14 +484,32 @@ async function updateState(
   meta: unknown,
 ): Promise<void> {
   const { engine, apply } = context;
+  const { id } = job.message;
   const described = describe(engine, factsOf(context, job, []), state, meta, null);
-  const address = {
-    key: taskKey(job.message.id),
-    now: engine.clock.now(),
-    ttl: engine.ttl(),
-    result: await encodeMeta({ ...described, dateDone: null }, engine.codec),
+  const store = async (codec: MetaCodec) => {
+    const result = await encodeMeta({ ...described, dateDone: null }, codec);
+    const address = { key: taskKey(id), now: engine.clock.now(), ttl: engine.ttl(), result };
+    await apply(
+      claimed === undefined ? { type: "store", ...address } : { type: "update", owner: job.owner, ...address },
+    );
   };
-  await apply(claimed === undefined ? { type: "store", ...address } : { type: "update", owner: job.owner, ...address });
+  const outside = holdsLong(meta) ? await outsideRow(engine, id) : undefined;
+  if (outside !== undefined) return store(outside);
+  try {
+    await store(engine.codec);
+  } catch (error) {
+    const smaller = error instanceof PayloadTooLarge ? await outsideRow(engine, id) : undefined;
+    if (smaller === undefined) throw error;
+    await store(smaller);
+  }
+}
+
+/** How the result of a row is written that is kept elsewhere; `undefined`: there is nothing that keeps it. */
+async function outsideRow(engine: Engine, id: string): Promise<MetaCodec | undefined> {
+  const payloads = await engine.payloads();
+  if (payloads === undefined) return undefined;
+  const days = engine.rowDays();
+  return { ...engine.codec, keep: (text) => payloads.put(text, id, days) };
 }
 
 /** The reason with which a run aborts that was revoked with `terminate`. */

@@ -56,6 +56,16 @@ describe.each(stores)("on %s", (_, begin) => {
     expect(seen).toEqual([true, "acme"]);
   });
 
+  test("a slot of beat with an argument of 2 MB is sent as a call is", async () => {
+    const app = new Lovage("tasks", {
+      beatSchedule: { nightly: { task: "tasks.size", schedule: 3600, args: [noise(2 * MIB)] } },
+    });
+    app.task("tasks.size", (text: string) => text.length);
+    const t = start(app, { beat: true });
+    const ended = await t.advance({ hours: 1 });
+    expect(ended).toMatchObject([{ state: "SUCCESS", result: noise(2 * MIB).length }]);
+  });
+
   test("20 MB without a store are refused by the setting's name", async () => {
     const app = new Lovage("tasks");
     const size = app.task("tasks.size", (text: string) => text.length);
@@ -221,6 +231,36 @@ describe("a backend whose rows have 2,000 bytes at most", () => {
     expect(meta).toMatchObject({ status: "SUCCESS", result_kept: "text" });
     expect(readPointer(JSON.stringify(meta.result))?.key).toContain(result.id);
     expect(await result.state()).toBe("SUCCESS");
+  });
+
+  test("what a task says of itself with `updateState` over the limit is read while it runs", async () => {
+    const { app, t } = makeApp();
+    const text = noise(10_000);
+    const told: unknown[] = [];
+    const tell = app.task("tasks.tell", { bind: true }, async (self) => {
+      await self.updateState({ state: "DRAWN", meta: { text } });
+      const row = app.result(self.request.id);
+      told.push(await row.state(), await row.info());
+      return "done";
+    });
+    const result = await tell.delay();
+    await t.drain();
+    expect(told).toEqual(["DRAWN", { text }]);
+    expect(await result.get()).toBe("done");
+  });
+
+  test("that is an error at the call where there is no store", async () => {
+    const app = new Lovage("tasks");
+    const tell = app.task("tasks.tell", { bind: true }, (self) =>
+      self.updateState({ state: "DRAWN", meta: noise(10_000) }),
+    );
+    const t = inMemory(app, { config: { resultBackend: `small://large-results-${++names}` } });
+    const result = await tell.delay();
+    await t.drain();
+    await expect(result.get()).rejects.toMatchObject({
+      name: "PayloadTooLarge",
+      message: expect.stringContaining("payloadStore"),
+    });
   });
 
   test("an error that no row takes is a failure that says so, as without a store", async () => {

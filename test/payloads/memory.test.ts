@@ -22,7 +22,7 @@ function processes() {
         `--max-old-space-size=${Math.floor(heap)}`,
         "--import",
         "./scripts/source.ts",
-        "test/payloads/large-child.ts",
+        "test/payloads/child.ts",
         part,
         url,
         String(given),
