@@ -232,16 +232,25 @@ export class PythonError extends TaskError {
     if (!PYTHON_NAME.test(type)) throw new ImproperlyConfigured("type", "must be the name of a Python class");
     if (module === "builtins" && !isSafeBuiltin(type))
       throw new ImproperlyConfigured("type", `${type} of Python's builtins is no exception that a caller can be given`);
-    const shown = args.map((argument) => (typeof argument === "string" ? argument : JSON.stringify(argument)));
     super({
       taskId: "",
       excType: type,
       excModule: module,
       excMessage: args,
       traceback: null,
-      message: shown.join(", "),
+      message: args.map(shownArgument).join(", "),
     });
     if (options.cause !== undefined) this.cause = options.cause;
+  }
+}
+
+/** Of an exception's argument, for its message alone: making the error must not fail with another. */
+function shownArgument(argument: unknown): string {
+  if (typeof argument === "string" || typeof argument === "bigint") return String(argument);
+  try {
+    return JSON.stringify(argument, (_, value: unknown) => (typeof value === "bigint" ? String(value) : value));
+  } catch {
+    return Object.prototype.toString.call(argument);
   }
 }
 

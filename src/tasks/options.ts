@@ -169,7 +169,8 @@ export interface TaskOptions extends DeliveryOptions, LimitOptions, Hooks {
   readonly base?: TaskClass;
   /**
    * The parameters by name and in their order, as Python's signature has them: keyword arguments find their place, and too
-   * few or too many are a `TypeError`. What has a default in the function, or is written `"y?"`, may be left out.
+   * few or too many are a `TypeError`. What has a default in the function, or is written `"y?"`, may be left out;
+   * behind a default that is written so, what is given by keyword alone and is not written so is required.
    * `"...args"` takes all further arguments: one by one where it is the last, else as a list at its place. `"**kwargs"`, as
    * the last, takes all further keyword arguments as an object. Those after `"*"` or `"...args"` are given by keyword alone,
    * those before `"/"` by position alone. Default: any number of arguments, and no keywords.

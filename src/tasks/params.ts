@@ -57,8 +57,10 @@ function parametersOf(task: Task): Parameters | undefined {
   if (params === undefined) return undefined;
   const found = known.get(task);
   if (found !== undefined) return found;
-  // A function's length counts its parameters up to the first that has a default.
+  // A function's length counts its parameters up to the first that has a default. What can only be given by keyword may be
+  // required after that, which the marks of those before it tell.
   const required = task.fn.length - (bind === true ? 1 : 0);
+  const optional = params.findIndex((entry) => entry.endsWith("?"));
   const slash = params.indexOf("/");
   const entries = params.filter((entry) => entry !== "/" && entry !== "*");
   const star = params.findIndex((entry) => entry === "*" || isRest(entry));
@@ -66,7 +68,8 @@ function parametersOf(task: Task): Parameters | undefined {
     const index = entries.indexOf(entry);
     if (index === -1 || isRest(entry) || entry.startsWith("**")) return [];
     const kind = at < slash ? "positional" : star !== -1 && at > star ? "keyword" : "either";
-    return [{ name: bare(entry), index, kind, required: index < required && !entry.endsWith("?") }];
+    const isRequired = index < required || (kind === "keyword" && optional !== -1 && optional < at);
+    return [{ name: bare(entry), index, kind, required: isRequired && !entry.endsWith("?") }];
   });
   const rest = entries.findIndex(isRest);
   const catchAll = entries.findIndex((entry) => entry.startsWith("**"));

@@ -112,6 +112,16 @@ const functions: readonly [
     ],
   ],
   [
+    "def f(a, b=2, *, key, more=4)",
+    ["a", "b?", "*", "key", "more?"],
+    (a, b = 2, key, more = 4) => [a, b, key, more],
+    [
+      [[1], { key: 3 }, [1, 2, 3, 4]],
+      [[1], {}, "f() missing 1 required keyword-only argument: 'key'"],
+      [[], {}, "f() missing 1 required positional argument: 'a'"],
+    ],
+  ],
+  [
     "def f(a, /, b, **kwargs)",
     ["a", "/", "b", "**kwargs"],
     (a, b, kwargs) => [a, b, kwargs],

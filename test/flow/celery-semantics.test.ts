@@ -90,6 +90,12 @@ test("an exception of Python's is stored under its module, name and arguments", 
     excModule: "requests.exceptions",
     excMessage: ["slow", 3],
   });
+  const cycle: unknown[] = [];
+  cycle.push(cycle);
+  expect(new PythonError("builtins", "OverflowError", [2n ** 70n, [1n], null]).message).toBe(
+    '1180591620717411303424, ["1"], null',
+  );
+  expect(new PythonError("builtins", "ValueError", [cycle]).message).toBe("[object Array]");
   for (const [module, type] of [
     ["builtins", "SystemExit"],
     ["builtins", "print"],
