@@ -126,6 +126,11 @@ app.task("cli.endless", { timeLimit: 0.2 }, () => {
   note("begin");
   for (;;);
 });
+/** The same, and has started a process that goes on for a minute. */
+app.task("cli.startsEndless", { timeLimit: 0.2 }, () => {
+  note("begin", spawn("sleep", ["60"]).pid);
+  for (;;);
+});
 /** Kills its process, so often. */
 app.task("cli.kill", (times = Number.POSITIVE_INFINITY) => {
   const before = readFileSync(RUNS, "utf8").split("kill").length - 1;

@@ -1,6 +1,6 @@
 /** What a worker keeps in hand while its tasks run, and what becomes of what it had in hand when it dies. */
 import { expect, test, vi } from "vitest";
-import { place } from "./run.ts";
+import { isAlive, place } from "./run.ts";
 
 const until = { timeout: 30_000, interval: 20 };
 const timeout = 30;
@@ -26,6 +26,18 @@ test("a task that blocks the event loop beyond its limit has failed, and costs i
   await expect(result.get({ timeout })).rejects.toThrow("the time limit of 0.2 s passed");
   await says(/was settled before/);
   expect(runs()).toHaveLength(1);
+});
+
+test("what it has started ends with it, and what ran beside it waits out no lease", async () => {
+  const { worker, app, runs } = place();
+  await worker(["-c", "2"], { VISIBILITY: "120" });
+  const beside = await app.sendTask("cli.nap", [2]);
+  await vi.waitUntil(() => runs().length === 1, until);
+  const endless = await app.sendTask("cli.startsEndless");
+  await expect(endless.get({ timeout })).rejects.toThrow("the time limit of 0.2 s passed");
+  const started = Number(runs()[1]?.[2]);
+  await vi.waitUntil(() => !isAlive(started), until);
+  expect(await beside.get({ timeout })).toBe("slept");
 });
 
 test("hooks that take longer than the task's limit cost neither the process nor what runs beside it", async () => {
