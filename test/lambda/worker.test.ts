@@ -253,16 +253,17 @@ test("what a function dies of while it reads it costs no neighbour a death: all 
   const fn = testFunction(app);
   const results = [await note.delay(), await note.delay(), await note.delay()];
   const deliveries = (await fn.receive()).map((delivery) => ({ ...delivery, receiveCount: 2 }));
-  const { wholeText } = app.engine;
+  const { messageText } = app.engine;
   const poison = deliveries[1]?.body;
   Object.assign(app.engine, {
-    wholeText: (text: string) => (text === poison ? new Promise<never>(() => {}) : wholeText.call(app.engine, text)),
+    messageText: (text: string) =>
+      text === poison ? new Promise<never>(() => {}) : messageText.call(app.engine, text),
   });
   void fn.invoke(deliveries);
   await settle();
   const rows = await (await app.engine.backend()).read(results.map(({ id }) => taskKey(id)));
   expect(rows).toEqual([undefined, undefined, undefined]);
-  Object.assign(app.engine, { wholeText });
+  Object.assign(app.engine, { messageText });
 });
 
 test.each([

@@ -179,7 +179,7 @@ const never = () => new Promise<never>(() => {});
 const receivedOften = (delivery: Delivery, receiveCount: number): Delivery => ({ ...delivery, receiveCount });
 
 test.each([
-  ["reads it", (app: Lovage) => Object.assign(app.engine, { wholeText: never })],
+  ["reads it", (app: Lovage) => Object.assign(app.engine, { messageText: never })],
   ["sends what follows from its outcome", (app: Lovage) => Object.assign(app.engine.outbox, { send: never })],
 ] as const)("who dies while it %s is counted from the 21st receive on, whoever it is that dies", async (what, die) => {
   const app = new Lovage("tasks");
@@ -198,7 +198,7 @@ test.each([
     Object.assign(app.engine.outbox, { send });
     expect(await result.state()).toBe("SUCCESS");
   }
-  const { wholeText } = app.engine;
+  const { messageText } = app.engine;
   const { send } = app.engine.outbox;
   die(app);
   for (let receives = 1; receives <= 23; receives++) {
@@ -208,11 +208,17 @@ test.each([
     for (let hops = 0; hops < 200; hops++) await undefined;
     t.clock.moveTo(t.clock.now() + 60_000);
   }
-  Object.assign(app.engine, { wholeText });
+  Object.assign(app.engine, { messageText });
   Object.assign(app.engine.outbox, { send });
   expect(await worker.admit(receivedOften(delivery, 24))).toEqual({ disposition: { type: "delete" } });
   expect(await t.deadLetters()).toMatchObject([
-    { attributes: { error: "WorkerLostError", id: result.id, reason: expect.stringContaining("3 workers died") } },
+    {
+      attributes: {
+        error: "WorkerLostError",
+        id: result.id,
+        reason: expect.stringContaining("3 workers died of this message"),
+      },
+    },
   ]);
   // An outcome that is stored stays.
   expect(await result.state()).toBe(what.startsWith("sends") ? "SUCCESS" : "FAILURE");
@@ -246,14 +252,14 @@ test("who reads a message and lives is no death, however often that was, and wha
       backend.apply = apply;
       await worker.releaseLate();
     } else {
-      const { wholeText } = app.engine;
+      const { messageText } = app.engine;
       Object.assign(app.engine, {
-        wholeText: async () => Promise.reject(new OperationalError("S3 is out of reach", { retryable: true })),
+        messageText: async () => Promise.reject(new OperationalError("S3 is out of reach", { retryable: true })),
       });
       expect(await worker.admit(receivedOften(delivery, receives))).toMatchObject({
         disposition: { type: "handBack" },
       });
-      Object.assign(app.engine, { wholeText });
+      Object.assign(app.engine, { messageText });
     }
     t.clock.moveTo(t.clock.now() + 60_000);
   }
