@@ -377,18 +377,25 @@ describe.skipIf(!started)("a page that stays open", () => {
   });
 
   test("weighs less than 200 KB with all that it loads, and only a part of that the second time", async () => {
-    const page = await visit(started, "about:blank", { own: at().url });
-    const sizes: number[] = [];
-    page.on("requestfinished", async (request) => {
-      const { responseBodySize, responseHeadersSize } = await request.sizes();
-      sizes.push(responseBodySize + responseHeadersSize);
-    });
-    for (const path of ["/", `/workflows/${at().ids.album}`, "/tasks"]) {
-      sizes.length = 0;
-      await page.goto(at().url + path, { waitUntil: "networkidle" });
-      const total = sizes.reduce((sum, size) => sum + size, 0);
-      expect(sizes.length).toBeGreaterThan(path === "/" ? 4 : 0);
-      expect(total).toBeLessThan(path === "/" ? 120_000 : 60_000);
+    const plain = await serveBoard(createBoard(at().app).fetch);
+    onTestFinished(plain.close);
+    for (const [url, most, later] of [
+      [at().url, 120_000, 60_000],
+      [plain.url, 200_000, 150_000],
+    ] as const) {
+      const page = await visit(started, "about:blank", { own: url });
+      const sizes: number[] = [];
+      page.on("requestfinished", async (request) => {
+        const { responseBodySize, responseHeadersSize } = await request.sizes();
+        sizes.push(responseBodySize + responseHeadersSize);
+      });
+      for (const path of ["/", `/workflows/${at().ids.album}`, "/tasks"]) {
+        sizes.length = 0;
+        await page.goto(url + path, { waitUntil: "networkidle" });
+        const total = sizes.reduce((sum, size) => sum + size, 0);
+        expect(sizes.length).toBeGreaterThan(path === "/" ? 4 : 0);
+        expect(total, `${url}${path}`).toBeLessThan(path === "/" ? most : later);
+      }
     }
   });
 });
@@ -583,12 +590,12 @@ test("the overview is there in less than a tenth of a second, with 100,000 entri
   // What the browser itself says of when it has painted first, with a board that has read nothing yet and nothing in its cache.
   const paints: number[] = [];
   for (let round = 0; round < 5; round++) {
-    const served = await serveBoard(compressed(createBoard(app)));
+    const served = await serveBoard(createBoard(app).fetch);
     onTestFinished(served.close);
     const page = await visit(started, served.url);
     paints.push(await firstPaint(page));
     expect(await page.locator("main").innerText()).toContain("Queues");
   }
-  // Here too: on a machine with nothing else to do it is 56 to 90 ms (docs/how-to/board.md).
+  // Two cores of its own have it after 84 to 108 ms (docs/how-to/board.md); a machine that tests share takes longer.
   expect(Math.min(...paints), paints.join(", ")).toBeLessThan(400);
 });

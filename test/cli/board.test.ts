@@ -6,7 +6,7 @@ import { Client } from "@modelcontextprotocol/sdk/client/index.js";
 import { StdioClientTransport } from "@modelcontextprotocol/sdk/client/stdio.js";
 import { Lovage } from "lovage";
 import { expect, onTestFinished, test } from "vitest";
-import { serveBoard } from "../../src/cli/serve-board.ts";
+import { type Listening, serveBoard } from "../../src/cli/serve-board.ts";
 import { module, place } from "./run.ts";
 
 const basic = (auth: string) => ({ authorization: `Basic ${Buffer.from(auth).toString("base64")}` });
@@ -53,16 +53,27 @@ test.each([
   expect(code).toBe(2);
 });
 
-const local = { host: "127.0.0.1", port: 0, readOnly: false };
-const boardHere = async (limits = {}) => {
+const local: Listening = { host: "127.0.0.1", port: 0, readOnly: false };
+const boardHere = async (limits = {}, listening: Listening = local) => {
   const app = new Lovage("here", { brokerUrl: "memory://", resultBackend: "memory://" });
-  const served = await serveBoard(app, local, limits);
+  const served = await serveBoard(app, listening, limits);
   onTestFinished(async () => {
     await served.close();
     await app.close();
   });
   return { ...served, port: Number(new URL(served.url).port) };
 };
+
+test("what goes to other machines is compressed, and what stays on this one is not", async () => {
+  const encoding = async (listening: Listening, headers: Record<string, string> = {}) => {
+    const { port } = await boardHere({}, listening);
+    const answer = await fetch(`http://127.0.0.1:${port}/`, { headers });
+    expect([answer.status, (await answer.text()).includes("Queues</h2>")]).toEqual([200, true]);
+    return answer.headers.get("content-encoding");
+  };
+  expect(await encoding(local)).toBeNull();
+  expect(await encoding({ ...local, host: "0.0.0.0", auth: "anna:secret" }, basic("anna:secret"))).toBe("gzip");
+});
 
 test("a port that is taken is told of", async () => {
   const other = createServer().listen(0, "127.0.0.1");
