@@ -16,7 +16,7 @@ await main(async () => {
   // What is to be destroyed later is what was deployed, so the options are kept.
   writeFileSync(join(home, "args.json"), JSON.stringify(args));
   // Elsewhere than beside cdk.json, whose app a bootstrap has no need of.
-  await cdk(["bootstrap", `aws://000000000000/${env["AWS_REGION"]}`], env, 120_000, home);
+  await cdk(["bootstrap", `aws://000000000000/${env["AWS_REGION"]}`], env, 120_000, { cwd: home });
   const outputs = join(home, "outputs.json");
   await cdk(
     [

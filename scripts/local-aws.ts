@@ -36,25 +36,33 @@ export async function localAws(): Promise<LocalAws> {
   };
 }
 
-/** Runs the CDK of this checkout, with its output on this terminal. Throws where it fails or takes too long. */
+/**
+ * Runs the CDK of this checkout, with its output on this terminal. Throws where it fails, takes too long, or is ended by
+ * `signal`; a Ctrl-C on the terminal does not reach it where there is one.
+ */
 export async function cdk(
   args: readonly string[],
   env: NodeJS.ProcessEnv,
   timeoutMs: number,
-  cwd = ROOT,
+  { cwd = ROOT, signal }: { readonly cwd?: string; readonly signal?: AbortSignal } = {},
 ): Promise<void> {
   const bin = join(dirname(createRequire(import.meta.url).resolve("aws-cdk/package.json")), "bin", "cdk");
   const child = spawn(process.execPath, [bin, ...args, "--no-notices"], {
     cwd,
     stdio: ["ignore", "inherit", "inherit"],
+    detached: signal !== undefined,
     // The app of cdk.json runs under the Node.js that runs this.
     env: { ...env, PATH: [dirname(process.execPath), env["PATH"]].join(delimiter) },
     // A resource that never comes up would otherwise be waited for without end.
     timeout: timeoutMs,
   });
-  const [code, signal] = await once(child, "exit");
+  const stop = () => child.kill();
+  signal?.addEventListener("abort", stop);
+  const [code, killed] = await once(child, "exit");
+  signal?.removeEventListener("abort", stop);
+  signal?.throwIfAborted();
   if (code !== 0)
-    throw new Error(`cdk ${args[0]} ${signal ? `did not end within ${timeoutMs / 1000} s` : `failed with ${code}`}`);
+    throw new Error(`cdk ${args[0]} ${killed ? `did not end within ${timeoutMs / 1000} s` : `failed with ${code}`}`);
 }
 
 /** The emulator evaluates IAM policies: `LOVAGE_EMULATOR_IAM=true npm run ministack`. */

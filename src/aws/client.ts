@@ -20,8 +20,6 @@ export interface Service {
   /** What stands before the operation's name in `X-Amz-Target`; none where operations have paths. */
   readonly target?: string;
   readonly contentType: `application/${"x-amz-json-1.0" | "x-amz-json-1.1" | "json" | "x-www-form-urlencoded"}`;
-  /** Where it answers in another way unless it is asked. */
-  readonly accept?: string;
   /** Tries of a request, unless `AWS_MAX_ATTEMPTS` says. */
   readonly attempts: number;
   /** The longest wait before the second try, in milliseconds; twice as much before each further one. */
@@ -205,7 +203,6 @@ const classOf = (service: Service): ClientClass =>
       const url = path === undefined ? endpoint : new URL(path, endpoint);
       const unsigned = {
         "content-type": service.contentType,
-        ...(service.accept !== undefined && { accept: service.accept }),
         ...(service.target !== undefined && { "x-amz-target": `${service.target}.${operation}` }),
       };
       const headers = signed({ method, url, body, headers: unsigned }, scope, credentials, this.#chance.now());

@@ -21,9 +21,11 @@ const StsClient = clientOf({
   name: "STS",
   service: "sts",
   contentType: "application/x-www-form-urlencoded",
-  accept: "application/json",
   stringify: (input) => String(new URLSearchParams(input as Record<string, string>)),
+  // STS speaks XML, of which three texts are of use here.
+  parse: (text) => ({ Arn: element(text, "Arn"), code: element(text, "Code"), message: element(text, "Message") }),
 });
+const element = (xml: string, name: string): string | undefined => new RegExp(`<${name}>([^<]*)</`).exec(xml)?.[1];
 
 const CloudWatchClient = clientOf({
   name: "CLOUDWATCH",
@@ -223,12 +225,9 @@ export function createOperator(brokerUrl: string, options: Readonly<Record<strin
       try {
         const input = { Action: "GetCallerIdentity", Version: "2011-06-15" };
         const answer = await client.send(new GetCallerIdentity(input));
-        const { GetCallerIdentityResponse: told } = answer as {
-          readonly GetCallerIdentityResponse?: { readonly GetCallerIdentityResult?: { readonly Arn?: string } };
-        };
-        const arn = told?.GetCallerIdentityResult?.Arn;
-        if (arn === undefined) throw new Error("sts:GetCallerIdentity was answered without an ARN");
-        return arn;
+        const { Arn } = answer as { readonly Arn?: string };
+        if (Arn === undefined) throw new Error("sts:GetCallerIdentity was answered without an ARN");
+        return Arn;
       } finally {
         client.destroy();
       }

@@ -11,7 +11,7 @@ interface Asked {
 }
 
 /** Stands in for AWS; returns what it was asked. */
-async function aws(answer: (asked: Asked) => object | { readonly denied: string }): Promise<readonly Asked[]> {
+async function aws(answer: (asked: Asked) => object | { readonly denied: string } | string): Promise<readonly Asked[]> {
   const all: Asked[] = [];
   const server = createServer(async (request, response) => {
     const asked = {
@@ -21,7 +21,8 @@ async function aws(answer: (asked: Asked) => object | { readonly denied: string 
     };
     all.push(asked);
     const told = answer(asked);
-    if ("denied" in told) {
+    if (typeof told === "string") response.end(told);
+    else if ("denied" in told) {
       response.statusCode = 400;
       response.end(JSON.stringify({ __type: "AccessDeniedException", message: told.denied }));
     } else response.end(JSON.stringify(told));
@@ -61,7 +62,7 @@ const mappingsAnswer = ({ line }: Asked) =>
 test("a queue's mapping is found page by page and switched, and the caller has a name", async () => {
   const asked = await aws((one) =>
     one.line.startsWith("POST")
-      ? { GetCallerIdentityResponse: { GetCallerIdentityResult: { Arn: "arn:aws:iam::1:user/anna" } } }
+      ? "<GetCallerIdentityResponse><GetCallerIdentityResult><Arn>arn:aws:iam::1:user/anna</Arn></GetCallerIdentityResult></GetCallerIdentityResponse>"
       : mappingsAnswer(one),
   );
   const operator = createOperator("sqs://KEY:SECRET@eu-west-1", {});
