@@ -27,6 +27,7 @@ import { MAX_RESOURCES } from "./limits.ts";
 import { LongDelays } from "./long-delays.ts";
 import { checkLiteral, defaultPrefix, takeNames } from "./names.ts";
 import { PayloadBucket } from "./payload-bucket.ts";
+import { watchSizes } from "./policy-sizes.ts";
 import { JournalTable, ResultTable } from "./result-table.ts";
 import { type SharedFunctionOptions, sharedOptions, type TaskBundling } from "./task-function.ts";
 import { TaskQueue, type TaskQueueOptions } from "./task-queue.ts";
@@ -275,6 +276,7 @@ export class TaskQueues extends Construct {
     }
     this.dashboard = taskDashboard(this, "Dashboard", { queues: this.#queues, alarms, metrics: config.metrics });
     this.#addOutputs();
+    watchSizes(this);
     const resources = this.node.findAll().filter((node) => CfnResource.isCfnResource(node)).length;
     if (resources > MAX_RESOURCES) {
       throw new ImproperlyConfigured(
