@@ -175,6 +175,7 @@ const BROKEN: readonly (readonly [label: string, rule: string, input: Body])[] =
         "an expression uses each",
         { ...base, [member]: "#a", ExpressionAttributeNames: { "#b": "b" } },
       ],
+      [`DynamoDB.${name}`, "an expression is one", { ...base, [member]: "attribute_missing(" }],
       ...(/Update|Delete|Get/.test(name)
         ? [[`DynamoDB.${name}`, "a partition key", { ...base, Key: { id: { S: "a".repeat(2049) } } }]]
         : []),
@@ -190,6 +191,11 @@ const BROKEN: readonly (readonly [label: string, rule: string, input: Body])[] =
     "DynamoDB.BatchExecuteStatement",
     "a statement has as many",
     { Statements: [{ ...statement, Parameters: [{ N: "1" }, { N: "1" }] }] },
+  ],
+  [
+    "DynamoDB.BatchExecuteStatement",
+    "a statement is one",
+    { Statements: [{ Statement: `UPDATE celery SET a=1 WHERE "id"='1'` }] },
   ],
   [
     "DynamoDB.BatchGetItem",

@@ -1,5 +1,7 @@
 /** What AWS refuses and its models do not say: sizes and spellings that stand only on its pages. */
 
+import { faultOf, type Kind } from "./expressions.ts";
+
 interface Limit {
   readonly operation: string;
   /** In AWS's words, as near as may be. */
@@ -219,6 +221,22 @@ function isComplete(input: Input): boolean {
   return used.size === given.size && [...used].every((name) => given.has(name));
 }
 
+const GRAMMAR: readonly (readonly [member: string, kind: Kind])[] = [
+  ["ConditionExpression", "condition"],
+  ["UpdateExpression", "update"],
+  ["ProjectionExpression", "projection"],
+  ["FilterExpression", "condition"],
+  ["KeyConditionExpression", "key"],
+];
+/** What each of a request's texts has wrong, by AWS's grammar. */
+const misspelt = (input: Input): string | undefined => {
+  for (const [member, kind] of GRAMMAR) {
+    const fault = input[member] === undefined ? undefined : faultOf(kind, input[member]);
+    if (fault !== undefined) return `${member}: ${fault}`;
+  }
+  return undefined;
+};
+
 const expressed = ["PutItem", "UpdateItem", "DeleteItem", "GetItem", "Query", "Scan"].map((name) => `DynamoDB.${name}`);
 
 const dynamodb: readonly Limit[] = [
@@ -234,6 +252,12 @@ const dynamodb: readonly Limit[] = [
       rule: "an expression uses each name and value that it is given, and is given each that it uses",
       page: `${DYNAMODB}developerguide/Expressions.ExpressionAttributeNames.html`,
       broken: (input) => !isComplete(input),
+    },
+    {
+      operation,
+      rule: "an expression is one by the grammar, with place holders for names",
+      page: `${DYNAMODB}developerguide/Expressions.OperatorsAndFunctions.html`,
+      broken: (input) => misspelt(input) !== undefined,
     },
   ]),
   ...["UpdateItem", "DeleteItem", "GetItem"].map(
@@ -257,6 +281,13 @@ const dynamodb: readonly Limit[] = [
     page: `${DYNAMODB}developerguide/ql-reference.multiplestatements.batching.html`,
     broken: ({ Statements }) =>
       new Set(Statements.map(({ Statement }: Input) => /^\s*SELECT\b/i.test(Statement))).size > 1,
+  },
+  {
+    operation: "DynamoDB.BatchExecuteStatement",
+    rule: "a statement is one by the grammar of PartiQL for DynamoDB, with names in quotes",
+    page: `${DYNAMODB}developerguide/ql-reference.statements.html`,
+    broken: ({ Statements }) =>
+      Statements.some(({ Statement }: Input) => faultOf("statement", Statement) !== undefined),
   },
   {
     operation: "DynamoDB.BatchExecuteStatement",
