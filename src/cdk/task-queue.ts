@@ -120,8 +120,8 @@ export class TaskQueue extends Construct implements iam.IGrantable {
   /** The role of the function or of the containers. With `worker: "none"` there is none: `grantWork` gives yours its rights. */
   readonly grantPrincipal: iam.IPrincipal;
   /**
-   * On dead letters and the age of the oldest message; where a function is the worker on its errors and throttles, and with
-   * `failedPercent` on the share of tasks that fail.
+   * On dead letters and the age of the oldest message; where containers are the worker on messages that wait while none of them runs;
+   * where a function is on its errors and throttles, and with `failedPercent` on the share of tasks that fail.
    */
   readonly alarms: readonly cloudwatch.Alarm[];
   readonly #function: NodejsFunction | undefined;
@@ -223,6 +223,31 @@ export class TaskQueue extends Construct implements iam.IGrantable {
         }),
       ),
     ];
+    const { service } = this;
+    if (service !== undefined) {
+      alarms.push(
+        alarm(this, "NoContainersAlarm", {
+          description: `Messages of ${queueName} wait and no container of its worker runs: its image does not start, or there is no room for it; the events of the service say why`,
+          metric: new cloudwatch.MathExpression({
+            // What each container says of itself is counted: without one there is no number.
+            expression: `IF(${this.queues.map((_, rank) => `waiting${rank}`).join(" + ")} > 0 AND FILL(containers, 0) < 1, 1, 0)`,
+            label: "messages wait and nothing runs",
+            period: FIVE_MINUTES,
+            usingMetrics: {
+              containers: service.metricCpuUtilization({ statistic: "SampleCount", period: FIVE_MINUTES }),
+              ...Object.fromEntries(
+                this.queues.map((queue, rank) => [
+                  `waiting${rank}`,
+                  queue.metricApproximateNumberOfMessagesVisible({ ...highest, period: FIVE_MINUTES }),
+                ]),
+              ),
+            },
+          }),
+          threshold: 1,
+          periods: 3,
+        }),
+      );
+    }
     if (this.#function !== undefined) {
       alarms.push(
         alarm(this, "ErrorsAlarm", {

@@ -152,6 +152,30 @@ test("a worker elsewhere is given exactly what a container has", () => {
   expect(() => deployment.tasks.grantWork(role, ["medai"])).toThrow('there is no queue "medai"');
 });
 
+test("an alarm goes off where messages wait and no container runs, beside those that every queue has", () => {
+  const { tasks, template } = deployVideo();
+  expect(tasks.queue("video").alarms).toHaveLength(3);
+  const alarms = Object.values(resources(template(), "AWS::CloudWatch::Alarm"));
+  const alarm = alarms.find(({ Properties }) =>
+    String(JSON.stringify(Properties["AlarmDescription"])).includes("no container"),
+  );
+  expect(alarm?.Properties).toMatchObject({ EvaluationPeriods: 3, Threshold: 1, TreatMissingData: "notBreaching" });
+  expect(alarm?.Properties["Metrics"]).toEqual([
+    expect.objectContaining({ Expression: "IF(waiting0 > 0 AND FILL(containers, 0) < 1, 1, 0)" }),
+    expect.objectContaining({
+      MetricStat: expect.objectContaining({
+        Metric: expect.objectContaining({ MetricName: "CPUUtilization", Namespace: "AWS/ECS" }),
+        Stat: "SampleCount",
+      }),
+    }),
+    expect.objectContaining({
+      MetricStat: expect.objectContaining({
+        Metric: expect.objectContaining({ MetricName: "ApproximateNumberOfMessagesVisible" }),
+      }),
+    }),
+  ]);
+});
+
 test("a queue with nobody of the stack's has its dead letters and its alarms, and says what it has not", () => {
   const { tasks, template } = deploy(shop({ taskQueues: { celery: {}, media: { worker: "none" } } }));
   const media = tasks.queue("media");
