@@ -241,7 +241,7 @@ const span = (seconds: number) => (seconds % 3600 === 0 ? `${seconds / 3600} h` 
 
 function alarmsPage(resources: Resources): string {
   const alarms = Object.entries(resources).filter(
-    ([id, { Type }]) => Type === "AWS::CloudWatch::Alarm" && /^Tasks(Queuecelery|BeatRules)/.test(id),
+    ([id, { Type }]) => Type === "AWS::CloudWatch::Alarm" && /^Tasks(Queuecelery|Queuevideo\w*NoContainers|BeatRules)/.test(id),
   );
   const rows = alarms.map(([, { Properties }]) => {
     const is = Properties as unknown as AlarmProperties;
@@ -251,7 +251,7 @@ function alarmsPage(resources: Resources): string {
       expression === undefined ? `\`${is.Namespace}\` \`${is.MetricName}\`, ${is.Statistic}` : `\`${expression}\``;
     const sign = is.ComparisonOperator.startsWith("Less") ? "below" : "at or above";
     const when = `${sign} ${is.Threshold} for ${is.EvaluationPeriods === 1 ? "" : `${is.EvaluationPeriods} × `}${span(period)}`;
-    const meaning = is.AlarmDescription.replace("Shop-celery", "the queue").replace("shop", "the app");
+    const meaning = is.AlarmDescription.replace(/Shop-(celery|video)/, "the queue").replace("shop", "the app");
     return `| ${meaning} | ${metric} | ${when} |`;
   });
   return `# Alarms
@@ -260,7 +260,7 @@ ${MADE}
 
 What \`TaskQueues\` makes for each queue and for beat. They tell nobody until \`alarmActions\` says whom:
 [deploy](../how-to/deploy.md#alarms-that-tell-someone). The age of the oldest message is \`oldestMessageAge\` of a queue, and the share of failed tasks
-has an alarm where a queue says \`failedPercent\` (here 20). A queue of containers has those that look at no function.
+has an alarm where a queue says \`failedPercent\` (here 20). A queue of containers has those that look at no function, and the one that speaks of containers.
 
 | it says | metric | goes off |
 |---|---|---|
