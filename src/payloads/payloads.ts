@@ -3,6 +3,7 @@ import { createHash } from "node:crypto";
 import { DecodeError, PayloadLost } from "../errors.ts";
 import { isHigh, type LongText } from "../protocol/long-text.ts";
 import { keptFor, keyOf, readKey, readPointer, writePointer } from "../protocol/pointer.ts";
+import { checkRoom, roomForKept } from "../protocol/room.ts";
 import type { Payloads, PayloadStore } from "./store.ts";
 
 /** Characters that are made bytes at a time. */
@@ -32,6 +33,8 @@ export function createPayloads(store: PayloadStore, uuid: () => string): Payload
         throw new DecodeError(
           `a pointer to ${JSON.stringify(`${bucket}/${key}`)} is refused: large texts are read from ${store.bucket}/${store.prefix} alone (payloadStore)`,
         );
+      // Before any of it comes, where the key says how much that is.
+      checkRoom(readKey(key)?.length ?? 0, roomForKept());
       const bytes = await store.get(key);
       if (bytes === undefined) throw new PayloadLost(bucket, key);
       return read(bytes, key);
@@ -56,6 +59,7 @@ function* piecesOf(text: string | LongText): Generator<Uint8Array> {
 }
 
 async function read(bytes: AsyncIterable<Uint8Array>, key: string): Promise<string> {
+  const room = roomForKept();
   // What AWS's own libraries have kept says neither.
   const facts = readKey(key);
   const hash = createHash("sha256");
@@ -64,6 +68,7 @@ async function read(bytes: AsyncIterable<Uint8Array>, key: string): Promise<stri
   let text = "";
   for await (const piece of bytes) {
     length += piece.length;
+    checkRoom(length, room);
     if (facts !== undefined && length > facts.length) break;
     hash.update(piece);
     text += decoder.decode(piece, { stream: true });

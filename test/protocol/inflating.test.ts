@@ -26,23 +26,16 @@ const PROGRAM = `
   }
 `;
 
-async function decodeIn(heap: number, form: string, megabytes: number): Promise<string> {
-  const { stdout } = await promisify(execFile)(
-    process.execPath,
-    [
-      `--max-old-space-size=${heap}`,
-      "--import",
-      "./scripts/source.ts",
-      "--input-type=module-typescript",
-      "-e",
-      PROGRAM,
-      form,
-      String(megabytes),
-    ],
-    { cwd: new URL("../..", import.meta.url) },
-  );
+async function runIn(heap: number, program: string, ...args: readonly string[]): Promise<string> {
+  const node = [`--max-old-space-size=${heap}`, "--import", "./scripts/source.ts", "--input-type=module-typescript"];
+  const { stdout } = await promisify(execFile)(process.execPath, [...node, "-e", program, ...args], {
+    cwd: new URL("../..", import.meta.url),
+  });
   return stdout.trim();
 }
+
+const decodeIn = (heap: number, form: string, megabytes: number): Promise<string> =>
+  runIn(heap, PROGRAM, form, String(megabytes));
 
 test.each([
   ["arrays", 24],
@@ -54,4 +47,23 @@ test.each([
 
 test("what there is room for is read", async () => {
   expect(await decodeIn(256, "text", 4)).toBe("read 1");
+});
+
+const KEPT = `
+  import { createPayloads } from "./src/payloads/payloads.ts";
+  import { keyOf, writePointer } from "./src/protocol/pointer.ts";
+  let given = 0;
+  async function* endless() {
+    for (const piece = new Uint8Array(2 ** 20).fill(120); ; given++) yield piece;
+  }
+  const payloads = createPayloads({ bucket: "b", prefix: "", get: async () => endless() }, () => "");
+  const unique = "00000000-0000-4000-8000-000000000000";
+  const own = keyOf("", { days: 1, id: "id", length: 2 ** 33, sha256: "0".repeat(64) }, unique);
+  for (const key of [own, "kept-by-another-library"]) {
+    await payloads.get(writePointer({ bucket: "b", key })).catch((error) => console.log(error.name, given));
+  }
+`;
+
+test("a process of 256 MB outlives a text that was kept elsewhere, however long it is, and whether its key says so or not", async () => {
+  expect(await runIn(256, KEPT)).toMatch(/^DecodeError 0\nDecodeError \d{2,3}$/);
 });
