@@ -22,7 +22,7 @@ export interface TestOptions {
   readonly config?: ConfigInput;
   /** Where the clock stands at first. Default: 2026-01-01T00:00:00Z. */
   readonly now?: Date;
-  /** Seed of all that is drawn, such as the jitter of a backoff. Default 1. */
+  /** Seed of all that is drawn, such as the jitter of a backoff. Ids begin with it: two apps on one store need two seeds. Default 1. */
   readonly seed?: number;
   /** Tasks at a time, 1 or more. Default 1, so that they run in the order of the queue. */
   readonly concurrency?: number;
@@ -128,6 +128,8 @@ export function testApp(app: Lovage, options: TestOptions = {}): TestApp {
   const clock = virtualClock(options.now?.getTime());
   const home = `memory://test-${++apps}`;
   let ids = 0;
+  const { seed = 1 } = options;
+  const series = ((seed - 1) >>> 0).toString(16).padStart(8, "0");
   /** Requests to the backend that are under way. */
   let requests = 0;
   const counted = <T>(request: Promise<T>): Promise<T> => {
@@ -140,8 +142,8 @@ export function testApp(app: Lovage, options: TestOptions = {}): TestApp {
     config: { brokerUrl: home, resultBackend: home, ...options.config },
     platform: {
       clock,
-      random: seededRandom(options.seed ?? 1),
-      uuid: () => `00000000-0000-4000-8000-${String(++ids).padStart(12, "0")}`,
+      random: seededRandom(seed),
+      uuid: () => `${series}-0000-4000-8000-${String(++ids).padStart(12, "0")}`,
       env: {},
     },
     wrapBackend: (backend) => ({
