@@ -14,6 +14,7 @@ const BENCHES: Readonly<Record<string, () => Promise<() => Promise<void>>>> = {
   embedded: async () => (await import("./embedded.ts")).embedded,
   canvas: async () => (await import("./canvas.ts")).canvas,
   sqs: async () => (await import("./sqs.ts")).sqs,
+  wake: async () => (await import("./wake.ts")).wake,
 };
 
 const names = process.argv.slice(2).filter((name) => name !== "--profile");

@@ -4,13 +4,13 @@
  */
 import { isFifo, type Outgoing } from "../brokers/broker.ts";
 import type { Engine } from "../engine.ts";
-import { askPlace, leavePlace, type PlaceAnswer, type PlaceAsk } from "../limits/places.ts";
-import type { LimitKey } from "../limits/declare.ts";
+import { askPlace, keptFor, leavePlace, type PlaceAnswer, type PlaceAsk } from "../limits/places.ts";
+import type { ConcurrencyLimit, LimitKey } from "../limits/declare.ts";
 import { askRate, holdRate, type Rate, type RateAnswer, type RateAsk, rateText } from "../limits/rate.ts";
 import { limitRow, rateInForce, type RateOrder, readRateOrder } from "../limits/rows.ts";
 import type { LimitStore } from "../limits/store.ts";
 import { beginUnique, endUnique, seeUnique } from "../limits/unique.ts";
-import { attemptOf, createMessage, isExpired, UNIQUE_HEADER } from "../protocol/message.ts";
+import { createMessage, isExpired, UNIQUE_HEADER } from "../protocol/message.ts";
 import { formatTime, parseTime } from "../protocol/time.ts";
 import { parseValue } from "../protocol/values.ts";
 import { RETRY } from "../states.ts";
@@ -49,11 +49,11 @@ type LimitName = "rateLimit" | "concurrency" | "debounce";
 
 /** What a message carries that has waited: the text attribute `waits`, as JSON. */
 interface Waits {
-  /** Until when, in milliseconds since the epoch, by the clock of who sent it. */
+  /** Until when, in milliseconds since the epoch, by the clock of who sent it; 0: it was woken. */
   readonly until: number;
   /** What it was told by the row of its rate. */
   readonly told?: { readonly at: number; readonly rate: string };
-  /** By which it is named among those who wait for a place. */
+  /** Its turn among those who wait for a place. */
   readonly ticket?: number;
 }
 
@@ -125,24 +125,36 @@ async function admitOne(context: WorkerContext, job: Job, claim: () => Promise<A
   const limits = limitsOf(job.options);
   const waits = waitsOf(job.delivery);
   const now = engine.clock.now();
+  const key = (option: LimitName, of: LimitKey | undefined) => keyOfCall(job.task, option, of, callOf(job));
+  const placesOf = async ({ key: of }: ConcurrencyLimit) =>
+    limitRow("places", job.message.task, await key("concurrency", of));
+  /** Who was woken and does not run has the next one woken. */
+  const passOn = async (): Promise<void> => {
+    if (limits.concurrency === undefined || waits?.until !== 0 || waits.ticket === undefined) return;
+    await leaveSoon(context, await engine.limits(), job, await placesOf(limits.concurrency), keptFor(waits.ticket));
+  };
   // What is not to run needs no leave to.
-  if (isExpired(job.message, now)) return claim();
+  if (isExpired(job.message, now)) {
+    await passOn();
+    return claim();
+  }
   const store = await engine.limits();
   const rate = limits.rate && (await rateOf(engine, store, job.message.task, limits.rate.rate));
   if (waits !== undefined) {
     const isEarly = waits.until > now && (rate === undefined || waits.told?.rate === rate[1]);
     if (isEarly) return { disposition: await wait(context, job, waits) };
     // Its row says whether it was revoked, or has run from another copy of its message.
-    if (await isOver(context, job)) return claimOnly(claim);
+    if (await isOver(context, job)) {
+      await passOn();
+      return claimOnly(claim);
+    }
   }
-  const key = (option: LimitName, of: LimitKey | undefined) => keyOfCall(job.task, option, of, callOf(job));
   let leave = async (): Promise<void> => {};
   if (limits.concurrency !== undefined) {
-    const { limit, key: of } = limits.concurrency;
-    const row = await limitRow("places", job.message.task, await key("concurrency", of));
-    const answer = await takePlace(context, store, job, row, limit, waits?.ticket);
-    if (answer.type === "wait") return { disposition: await waitForPlace(context, store, job, answer, waits) };
-    leave = () => leaveSoon(context, store, job, row);
+    const row = await placesOf(limits.concurrency);
+    const answer = await takePlace(context, store, job, row, limits.concurrency.limit, waits?.ticket);
+    if (answer.type === "wait") return { disposition: await waitForPlace(context, store, job, row, answer, waits) };
+    leave = () => leaveSoon(context, store, job, row, job.owner);
   }
   try {
     if (limits.rate !== undefined && rate !== undefined) {
@@ -310,14 +322,20 @@ async function takePlace(
     limit,
     owner,
     id: message.id,
-    parked: parkedRow(job),
+    canBeWoken: canBeWoken(job),
     lease: lease(),
     ticket,
   };
   const ask = (more: Partial<PlaceAsk>) => store.decide(row, (state) => askPlace(state, { ...asked, ...more }));
+  /** Who has come by itself is not to be woken. */
+  const settled = async (answer: Admitted): Promise<Admitted> => {
+    if (answer.type === "admitted" && answer.uncalled !== undefined)
+      await store.decide(parkedRow(row, answer.uncalled), () => ({ write: null, answer: undefined }));
+    return answer;
+  };
   const first = await ask({});
   const answer = first.type === "stale" ? await ask({ ticket: undefined }) : first;
-  if (answer.type === "admitted" || answer.type === "wait") return answer;
+  if (answer.type === "admitted" || answer.type === "wait") return settled(answer);
   const lapsed = answer.type === "lapsed" ? answer.holders : [];
   const rows = await context.read(lapsed.map(({ id }) => taskKey(id)));
   const known = new Map(
@@ -328,39 +346,44 @@ async function takePlace(
   );
   const again = await ask({ ticket: first.type === "stale" ? undefined : ticket, known });
   return again.type === "admitted" || again.type === "wait"
-    ? again
+    ? settled(again)
     : { type: "wait", ms: LEASE_MARGIN_MS, ticket: undefined };
 }
 
-const parkedRow = ({ message }: Job): string => `parked-${message.id}-${attemptOf(message)}`;
+/** Where the message waits by which a ticket is woken. */
+const parkedRow = (row: string, ticket: number): string => `parked-${row}-${ticket}`;
+
+/** What is larger comes back by itself alone. */
+const canBeWoken = ({ delivery: { body, queue } }: Job): boolean => body.length <= MOST_PARKED && !isFifo(queue);
 
 async function waitForPlace(
   context: WorkerContext,
   store: LimitStore,
   job: Job,
+  row: string,
   { ms, ticket }: Extract<PlaceAnswer, { readonly type: "wait" }>,
   before: Waits | undefined,
 ): Promise<Disposition> {
   const { engine } = context;
   const { clock, random } = { clock: engine.clock, random: engine.platform.random };
-  // Those who are not named come back one after the other.
+  // Those who have no ticket come back one after the other.
   const until = Math.round(clock.now() + ms * (ticket === undefined ? 1 + random() : 1));
   const waits: Waits = {
     until,
     ...(ticket !== undefined && { ticket }),
     ...(before?.told !== undefined && { told: before.told }),
   };
-  const { body, attributes, queue } = job.delivery;
-  // Whoever leaves a place sends it again from here. What is larger comes back by itself alone.
-  if (ticket !== undefined && body.length <= MOST_PARKED && !isFifo(queue)) {
+  // Whoever leaves a place sends it again from here.
+  if (ticket !== undefined) {
     const { delaySeconds: _, due: __, ...entry } = await packed(engine, job, 0);
-    const woken = { ...entry, attributes: { ...attributes, waits: JSON.stringify({ ...waits, until: 0 }) } };
+    const called: Waits = { ...waits, until: 0 };
+    const woken = { ...entry, attributes: { ...job.delivery.attributes, waits: JSON.stringify(called) } };
     const parked = { state: JSON.stringify(woken), expires: until + PARKED_MS };
-    const isCalled = await store.decide(parkedRow(job), (state) =>
+    const isCalled = await store.decide(parkedRow(row, ticket), (state) =>
       state === CALLED ? { write: null, answer: true } : { write: parked, answer: false },
     );
     // A place is kept for it already.
-    if (isCalled) return wait(context, job, { ...waits, until: clock.now() }, "concurrency");
+    if (isCalled) return wait(context, job, called);
   }
   return wait(context, job, waits, "concurrency");
 }
@@ -390,21 +413,31 @@ function limited(context: WorkerContext, job: Job, run: Run, leave: () => Promis
   };
 }
 
-/** Gives a place back, and wakes who is the next. Never throws: what keeps it from that ends with the lease. */
-async function leaveSoon({ engine, log }: WorkerContext, store: LimitStore, job: Job, row: string): Promise<void> {
+/** Gives the place of an owner back, and wakes who is the next. Never throws: what keeps it from that ends with the lease. */
+async function leaveSoon(
+  { engine, log }: WorkerContext,
+  store: LimitStore,
+  job: Job,
+  row: string,
+  owner: string,
+): Promise<void> {
   const { clock } = engine;
+  let leaving = owner;
   for (let tries = 1; ; tries++) {
     try {
-      const { wake } = await store.decide(row, (state) => leavePlace(state, job.owner, clock.now()));
-      if (wake === undefined) return;
-      // Who is named may not have left its message yet: then it is told so when it does.
-      const called = { state: CALLED, expires: clock.now() + PARKED_MS };
-      const parked = await store.decide(wake, (state) => ({
-        write: state === undefined ? called : null,
-        answer: state,
-      }));
-      if (parked !== undefined && parked !== CALLED) await engine.outbox.send(JSON.parse(parked) as Outgoing);
-      return;
+      for (;;) {
+        const { wake, isYoung } = await store.decide(row, (state) => leavePlace(state, leaving, clock.now()));
+        if (wake === undefined) return;
+        const parked = await store.decide(parkedRow(row, wake), (state) => {
+          if (state !== undefined) return { write: null, answer: state };
+          // Who has that ticket may not have left its message yet: then it is told so when it does.
+          return { answer: undefined, ...(isYoung && { write: { state: CALLED, expires: clock.now() + PARKED_MS } }) };
+        });
+        if (parked !== undefined && parked !== CALLED) await engine.outbox.send(JSON.parse(parked) as Outgoing);
+        if (parked !== undefined || isYoung) return;
+        // It waits no more: it has expired, say.
+        leaving = keptFor(wake);
+      }
     } catch (error) {
       if (tries === LEAVE_TRIES) {
         log(

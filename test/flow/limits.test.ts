@@ -240,7 +240,30 @@ describe.each(stores)("concurrency, on %s", (_, start) => {
     expect(ended()).toBe(12);
   });
 
-  test("wakes who has been named and has not left its message yet", async () => {
+  test("is handed on without a gap, however many wait", async () => {
+    const { work, begin, most, ended } = makeApp(2);
+    const t = begin();
+    for (let n = 0; n < 130; n++) await work.delay(1);
+    await t.advance(66_000);
+    expect([most(), ended()]).toEqual([2, 130]);
+  });
+
+  test("is handed on past all who wait no more", async () => {
+    const { work, begin, ended } = makeApp(1);
+    const t = begin();
+    await work.delay(200);
+    for (let n = 0; n < 30; n++) await work.applyAsync([1], { expires: 20 });
+    const revoked = await Promise.all(Array.from({ length: 30 }, () => work.delay(1)));
+    for (let n = 0; n < 3; n++) await work.delay(1);
+    await t.advance(190_000);
+    for (const one of revoked) await one.revoke();
+    await t.advance(9_000);
+    expect(ended()).toBe(0);
+    for (let seconds = 0; seconds < 8; seconds++) await t.advance(1_000);
+    expect(ended()).toBe(4);
+  });
+
+  test("wakes who has a ticket and has not left its message yet", async () => {
     const { app, work, begin, ended } = makeApp(1);
     const t = begin();
     const store = await app.engine.limits();
