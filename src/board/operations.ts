@@ -242,6 +242,7 @@ export const OPERATIONS: readonly Operation[] = [
     input: {
       task: texts("Tasks' names, or patterns such as media.*"),
       error: { type: "text", is: "The name of the error's class, or a part of its message" },
+      text: FILTER["text"] as Field,
       queue: texts("Queues"),
       from: FILTER["from"] as Field,
       to: FILTER["to"] as Field,

@@ -23,6 +23,7 @@ import {
   listOption,
   queueOption,
   taskOption,
+  textOption,
   toOption,
   watchOption,
   yesOption,
@@ -54,7 +55,7 @@ function filters(command: Command, most?: number): Command {
     .addOption(queueOption())
     .addOption(listOption("--worker <names>", "workers"))
     .addOption(listOption("--root <ids>", "ids of tasks that workflows began with"))
-    .option("--text <part>", "a part of the id, the task's name, the arguments or the error")
+    .addOption(textOption())
     .addOption(fromOption())
     .addOption(toOption())
     .addOption(limitOption(most))
@@ -534,6 +535,7 @@ function retryCommand(program: Command): void {
     .addOption(taskOption())
     .addOption(queueOption())
     .option("--error <text>", "the name of the error's class, or a part of its message")
+    .addOption(textOption())
     .addOption(fromOption())
     .addOption(toOption())
     .addOption(limitOption())
@@ -551,12 +553,12 @@ Examples:
   $ lovage retry -A ./tasks.ts --failed --from 2h --yes`,
     )
     .action(async (ids: string[], options: RetryCommandOptions) => {
-      const { app: module, failed, task, queue, error, from, to, limit, dryRun, yes, by, json } = options;
+      const { app: module, failed, task, queue, error, text, from, to, limit, dryRun, yes, by, json } = options;
       if (failed === ids.length > 0)
         throw new ImproperlyConfigured("--failed", "or ids say which tasks are meant: give one of the two");
       await using app = await loadSharedApp(module);
       if (!failed) return await retryEach(app, ids, by, json ?? false);
-      const filter = given({ task, queue, error, from, to, limit });
+      const filter = given({ task, queue, error, text, from, to, limit });
       const counted = await app.control.retryFailed({ ...filter, dryRun: true } as never);
       if (dryRun || counted.count === 0) return sayRetried(counted, json ?? false, "Would run");
       if (!json) sayRetried(counted, false, "Failed and can be run");

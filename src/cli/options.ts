@@ -118,6 +118,8 @@ export const limitOption = (most?: number) => {
   return most === undefined ? option : option.default(most);
 };
 export const taskOption = () => listOption("--task <names>", "tasks, or patterns such as media.*");
+export const textOption = () =>
+  new Option("--text <part>", "a part of the id, the task's name, the arguments or the error");
 export const queueOption = (which = "queues") => listOption("-Q, --queue <names>", which);
 
 /** Without what was not given: the app refuses what it does not know. */

@@ -22,6 +22,8 @@ export interface RetryFailed extends JournalSpan, Acting {
   readonly task?: string | readonly string[];
   /** The name of the error's class, or a part of its message, in upper or lower case. */
   readonly error?: string;
+  /** A part of the id, the task's name, the arguments or the error as the journal shows them, in upper or lower case. */
+  readonly text?: string;
   /** Only those of these queues. Default: all. */
   readonly queue?: string | readonly string[];
   /** So many at most, the latest first. Default: all. */

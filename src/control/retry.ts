@@ -109,7 +109,7 @@ async function unexpired(
   return { body: await fitted(engine, queue, again, await encodeEnvelope(again)), task, priority };
 }
 
-interface Given extends Pick<JournalQuery, "from" | "to" | "task" | "queue" | "limit"> {
+interface Given extends Pick<JournalQuery, "from" | "to" | "task" | "queue" | "text" | "limit"> {
   readonly error?: string;
   readonly dryRun?: boolean;
   readonly by?: string;
@@ -124,6 +124,7 @@ const givenShape = shape<Given>(
     task: anything,
     queue: anything,
     error: text,
+    text: anything,
     limit: integer(0),
     dryRun: boolean,
     by: text,

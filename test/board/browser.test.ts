@@ -199,6 +199,17 @@ describe.skipIf(!started)("every action", () => {
     expect(await Promise.all(ids.map(state))).toEqual(["SUCCESS", "SUCCESS"]);
   });
 
+  test("all that failed and match a text run again, wherever the text is", async () => {
+    const [failed = ""] = await failedCharges();
+    let told = "";
+    for await (const { args = "" } of at().app.journal.find({ id: failed, limit: 1 })) told = args;
+    const page = await open(`/tasks?text=${encodeURIComponent(told)}`);
+    const { asked } = await press(page, "Retry all that failed", "Retry 1 task");
+    expect(asked).toBe("Retry 1 task?");
+    expect((await queue("payments")).ready).toBe(1);
+    await at().t.advance({ minutes: 1 });
+  });
+
   test("all that match a filter are revoked or forgotten, after they were counted", async () => {
     const page = await open("/tasks?task=mail.send&state=FAILURE");
     const { asked } = await press(page, "Forget all", "Forget 2 tasks");

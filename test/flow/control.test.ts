@@ -235,6 +235,8 @@ describe.each(stores)("steering on %s", (_, start) => {
     expect(await count({ error: "Down" })).toBe(3);
     expect(await count({ error: "NO ROUTE" })).toBe(3);
     expect(await count({ error: "TypeError" })).toBe(1);
+    expect(await count({ text: '["A"]' })).toBe(3);
+    expect(await count({ text: "not a function", task: "ops.*" })).toBe(1);
     expect(await count({ queue: "media" })).toBe(1);
     expect(await count({ task: "other.*" })).toBe(0);
     expect(await count({ limit: 2 })).toBe(2);

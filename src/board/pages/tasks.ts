@@ -183,7 +183,7 @@ function allOf(view: View, { state, ...query }: AskedTasks, filter: TasksQuery):
     isRetry
       ? act(view, {
           path: "/failures/retry",
-          body: { task, queue, error: text, from, to },
+          body: { task, queue, text, from, to },
           label: "Retry {count} tasks",
           shown: "Retry all that failed",
           ask: "Retry {count} tasks?",
