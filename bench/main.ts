@@ -10,6 +10,7 @@ const BENCHES: Readonly<Record<string, () => Promise<() => Promise<void>>>> = {
   worker: async () => (await import("./worker.ts")).worker,
   growth: async () => (await import("./growth.ts")).growth,
   writers: async () => (await import("./writers.ts")).writers,
+  reload: async () => (await import("./reload.ts")).reload,
   pools: async () => (await import("./pools.ts")).pools,
   embedded: async () => (await import("./embedded.ts")).embedded,
   canvas: async () => (await import("./canvas.ts")).canvas,

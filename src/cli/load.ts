@@ -5,6 +5,8 @@ import { fileURLToPath, pathToFileURL } from "node:url";
 import type { Lovage } from "../app.ts";
 import { findApp, findFile, splitApp, whyNotLoaded } from "../app-module.ts";
 import { ImproperlyConfigured } from "../errors.ts";
+import { prepareHeartbeat } from "../workers/heartbeat.ts";
+import { startAhead } from "./heartbeat-ahead.ts";
 import { findBeyondNode, useTsx } from "./typescript.ts";
 
 /**
@@ -41,6 +43,7 @@ export async function loadSharedApp(given: string): Promise<Lovage> {
 /** Loads what an app on the embedded file needs, and the project's loader, but nothing of the project: a reload waits for that alone. */
 export async function loadAhead(given: string): Promise<void> {
   const file = appFile(given);
+  prepareHeartbeat(startAhead());
   await Promise.all([
     import("../brokers/sqlite.ts"),
     import("../results/sqlite.ts"),

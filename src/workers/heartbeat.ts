@@ -64,6 +64,29 @@ const isShared = (config: Config): boolean =>
 export const startHeartbeat = (options: HeartbeatOptions): Heartbeat =>
   isShared(options.config) ? startThread(options) : startTimer(options);
 
+/** A thread that waits to become the next heartbeat. */
+let ahead: Thread | undefined;
+
+/**
+ * Gives the next heartbeat of this process a thread that has its code loaded, and becomes one with the first message that it
+ * gets, the setup: to load it is half of a worker's start. One that dies before is not missed.
+ */
+export function prepareHeartbeat(thread: Thread): void {
+  ahead = thread;
+  const forget = () => {
+    if (ahead === thread) ahead = undefined;
+  };
+  thread.once("error", forget).once("exit", forget);
+}
+
+function takeAhead(setup: HeartbeatSetup): Thread | undefined {
+  const thread = ahead;
+  ahead = undefined;
+  thread?.ref();
+  thread?.postMessage(setup);
+  return thread;
+}
+
 function startTimer({ visibility, broker, backend, found, failed }: HeartbeatOptions): Heartbeat {
   const holdings = new Map<number, Holding>();
   const timer = setInterval(async () => {
@@ -121,7 +144,7 @@ function startThread(options: HeartbeatOptions): Heartbeat {
   function start(): void {
     starts++;
     let why: unknown = new Error("its thread ended");
-    const started = startCode(setup, starts > 1);
+    const started = takeAhead(setup) ?? startCode(setup, starts > 1);
     thread = started;
     started.on("message", (message: HeartbeatReport) => {
       if ("ready" in message) {

@@ -7,9 +7,11 @@ import { promisify } from "node:util";
 import { build } from "esbuild";
 import { Lovage } from "lovage";
 import { startWorker } from "lovage/worker";
-import { describe, expect, onTestFinished, test } from "vitest";
+import { describe, expect, onTestFinished, test, vi } from "vitest";
+import { startAhead } from "../../src/cli/heartbeat-ahead.ts";
 import { anchorUrl } from "../../src/file-url.ts";
 import { open } from "../../src/results/memory.ts";
+import { prepareHeartbeat } from "../../src/workers/heartbeat.ts";
 import { beatOnce, type Holding } from "../../src/workers/holding.ts";
 
 const run = promisify(execFile);
@@ -132,4 +134,34 @@ test.each([
   ["sqs://eu-west-1", "/srv/app", "sqs://eu-west-1"],
 ])("%s made in %s is %s from then on", (url, from, expected) => {
   expect(anchorUrl(url, from)).toBe(expected);
+});
+
+describe("a thread that is prepared", () => {
+  const start = () => {
+    const file = join(mkdtempSync(join(tmpdir(), "lovage-ahead-")), "lovage.db");
+    const app = new Lovage("ahead", { brokerUrl: `sqlite:///${file}` });
+    onTestFinished(async () => {
+      await app.close();
+      rmSync(join(file, ".."), { recursive: true });
+    });
+    return { app, worker: startWorker(app, { log: () => {} }) };
+  };
+
+  test("becomes the next heartbeat", { timeout: 60_000 }, async () => {
+    const thread = startAhead();
+    prepareHeartbeat(thread);
+    const told = vi.fn();
+    thread.on("message", told);
+    const worker = await start().worker;
+    expect(told).toHaveBeenCalledWith({ ready: true });
+    await worker.stop();
+  });
+
+  test("is not missed where it has ended", { timeout: 60_000 }, async () => {
+    const thread = startAhead();
+    prepareHeartbeat(thread);
+    await thread.terminate();
+    const worker = await start().worker;
+    await worker.stop();
+  });
 });
