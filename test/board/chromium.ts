@@ -2,6 +2,7 @@
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import type { AddressInfo } from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
 import { serve } from "@hono/node-server";
 import sparticuz from "@sparticuz/chromium";
 import type axe from "axe-core";
@@ -12,17 +13,26 @@ import { afterAll, expect, onTestFinished } from "vitest";
 const NOT_HERE =
   /^--(disable-web-security|allow-running-insecure-content|single-process|no-zygote|disable-site-isolation-trials|disable-features)/;
 
+/** The package unpacks the browser at its first use: another file's tests may be at that, and one that is being written cannot run. */
+async function launch(): Promise<Browser> {
+  const executablePath = await sparticuz.executablePath();
+  const args = sparticuz.args.filter((flag) => !NOT_HERE.test(flag));
+  for (const until = Date.now() + 30_000; ; await sleep(200)) {
+    try {
+      return await chromium.launch({ executablePath, args, headless: true });
+    } catch (error) {
+      if (!String(error).includes("ETXTBSY") || Date.now() > until) throw error;
+    }
+  }
+}
+
 /**
  * Starts a browser for the file that calls this at its top level. Where it cannot start, the file's tests are to be skipped
  * (`describe.skipIf(!browser)`), which is said aloud; in CI that is a failure.
  */
 export async function browser(): Promise<Browser | undefined> {
   try {
-    const started = await chromium.launch({
-      executablePath: await sparticuz.executablePath(),
-      args: sparticuz.args.filter((flag) => !NOT_HERE.test(flag)),
-      headless: true,
-    });
+    const started = await launch();
     afterAll(() => started.close());
     return started;
   } catch (error) {
