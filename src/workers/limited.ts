@@ -115,7 +115,9 @@ export async function admitByLimits(
   if (early !== undefined) return { disposition: early };
   const claim = async () => claimJob(unique.until === "start" ? await beginAs(context, job, unique) : job);
   const admission = await admitOne(context, job, claim);
-  if ("run" in admission) return { run: ending(context, admission.run, job, unique) };
+  if ("run" in admission)
+    // One that is unique until it starts has begun.
+    return unique.until === "end" ? { run: ending(context, admission.run, job, unique) } : admission;
   if (admission.disposition.type === "delete" && (await hasEnded(context, job))) await free(context, job, unique);
   return admission;
 }
