@@ -45,4 +45,24 @@ describe.skipIf(dynamodbLocal === undefined)("on DynamoDB", () => {
     expect([proxy.count(), proxy.count("PutItem")]).toEqual([1, 1]);
     await close();
   });
+
+  test("a row that more is asked of than it can do is no limit that is left out: it says so, and what to do", async () => {
+    const { stores, proxy, close, now } = await openTwo();
+    const [store] = stores;
+    const Item = { id: { S: "hot" }, limit: { S: "1" }, until: { N: String(now() + 60_000) } };
+    const taken = {
+      reply: {
+        status: 400,
+        body: { __type: "com.amazonaws.dynamodb.v20120810#ConditionalCheckFailedException", message: "no", Item },
+      },
+    };
+    proxy.spoil("PutItem", taken, 31);
+    const write = { state: "2", expires: now() + 60_000 };
+    const error = await store.decide(`hot-${now()}`, () => ({ write, answer: 1 })).catch((error: unknown) => error);
+    expect(error).toMatchObject({ name: "OperationalError", retryable: true });
+    expect(String(error)).toMatch(/hot-.*changed 30 times.*give the limit a key/);
+    // Others go on with it.
+    expect(await store.decide(`hot-${now()}`, () => ({ write, answer: 2 }))).toBe(2);
+    await close();
+  });
 });
