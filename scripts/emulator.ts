@@ -18,6 +18,8 @@ const HEALTH = {
   localstack: "/_localstack/health",
   /** The same services, quicker, with its own conditions and its own gaps. */
   ministack: "/_ministack/health",
+  /** SQS, DynamoDB, EventBridge and Scheduler by another hand; no functions. */
+  moto: "/moto-api/",
   /** DynamoDB Local alone. */
   dynamodb: "/",
 } as const;

@@ -186,8 +186,9 @@ export function open(url: string, context: BackendContext): Backend {
 
   /** Statements fail each by itself: whatever the reason, what is to be said of it is found by the write by itself. */
   async function settleTogether(batch: readonly Shared[]): Promise<void> {
-    const ride = isRideDue(batch) ? await journal?.ride(newsOf(batch)) : undefined;
-    const { done, repeated } = await ask(batch, ride);
+    const asked = isRideDue(batch) ? await journal?.ride(newsOf(batch)) : undefined;
+    const { done, repeated, isRidden = true } = await ask(batch, asked);
+    const ride = isRidden ? asked : undefined;
     const answered: Answered[] = [];
     const open: Waiting[] = [];
     for (const [at, waiting] of batch.entries()) {
@@ -228,8 +229,10 @@ export function open(url: string, context: BackendContext): Backend {
       const name = error.cause instanceof Error ? error.cause.name : "";
       if (ride !== undefined && (NO_PARTIQL.test(name) || name === "ResourceNotFoundException")) {
         // It may be the journal's table that is missing, or may not be written: no outcome is to suffer from that.
-        ride.missed(error, false);
-        return ask(batch, undefined);
+        const answers = await ask(batch, undefined);
+        // Without any PartiQL the journal is as it should be, and is written as the rows are.
+        ride.missed(error, !isSharing);
+        return { ...answers, isRidden: isSharing };
       }
       ride?.missed(error, true);
       if (!NO_PARTIQL.test(name)) return { done: batch.map(() => error), repeated: false };
@@ -480,6 +483,8 @@ interface Answers {
   readonly done: readonly (Outcome | LovageError | undefined)[];
   /** It was not the SDK's first try. */
   readonly repeated: boolean;
+  /** Whether the journal's entries have been dealt with. Default: true. */
+  readonly isRidden?: boolean;
 }
 
 interface Met {
