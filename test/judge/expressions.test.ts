@@ -11,6 +11,7 @@ test.each<[Kind, string]>([
   ["update", "SET #a = :a, #b = if_not_exists(#b, :zero) + :one REMOVE #c, #d[1] ADD #e :e DELETE #f :f"],
   ["update", "SET #a = list_append(if_not_exists(#a, :none), :more)"],
   ["update", "set #a = #b - :c"],
+  ["update", "set chord_count = chord_count + :num"],
   ["projection", "#a, #b.#c, #d[0]"],
   ["key", "#bucket = :bucket AND #at BETWEEN :from AND :to"],
   ["statement", `INSERT INTO "Music" VALUE {'Artist': ?, 'Tags': [?, 'b'], 'More': {'a': 1}, 'Set': <<'x'>>}`],

@@ -255,7 +255,7 @@ const dynamodb: readonly Limit[] = [
     },
     {
       operation,
-      rule: "an expression is one by the grammar, with place holders for names",
+      rule: "an expression is one by the grammar, with place holders for names that may be reserved",
       page: `${DYNAMODB}developerguide/Expressions.OperatorsAndFunctions.html`,
       broken: (input) => misspelt(input) !== undefined,
     },
