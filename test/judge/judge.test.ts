@@ -1,4 +1,5 @@
 /** One wrong thing at a time is seen, for each kind of wrong thing, and what the product sends is not taken for one. */
+import { createHash } from "node:crypto";
 import { expect, test } from "vitest";
 import { judge, type Judgement } from "./judge.ts";
 import { LIMITS } from "./limits.ts";
@@ -259,11 +260,47 @@ test("a request of a path is found by its path", () => {
   expect(created({ ScheduleExpression: "at(2026-12-01)" }).faults.join()).toMatch(/a schedule is at/);
 });
 
+const EMPTY = createHash("sha256").update("").digest("hex");
+const object = (url: string, change: Record<string, string | undefined> = {}, method = "PUT", body = "") =>
+  judge({
+    method,
+    url,
+    headers: {
+      host: "aws",
+      "content-length": String(body.length),
+      "x-amz-date": "20261128T120000Z",
+      "x-amz-content-sha256": EMPTY,
+      authorization: authorization("s3").replace("x-amz-target", "x-amz-content-sha256;x-amz-odd"),
+      ...change,
+    },
+    body: Buffer.from(body),
+  });
+
+test("a text in S3 is put and got by its path, and its headers are looked at", () => {
+  expect(object("/texts/45d/a/b?x-id=PutObject")).toEqual({ operation: "s3.PutObject", faults: [] });
+  expect(object("/texts/45d/a", {}, "GET")).toEqual({ operation: "s3.GetObject", faults: [] });
+  expect(object("/texts", {}, "PUT").operation).toBeUndefined();
+  expect(object("/texts/a?acls=1").faults.join()).toMatch(/\?acls: the model has no such member/);
+  expect(object("/texts/a", { "x-amz-odd": "1" }).faults.join()).toMatch(/x-amz-odd: the model has no such member/);
+  expect(object("/texts/a", { "x-amz-storage-class": "CHEAP" }).faults.join()).toMatch(/is none of .*GLACIER/);
+  expect(object("/texts/a", {}, "PUT", "other").faults.join()).toMatch(/is not the hash of the body/);
+  expect(object("/texts/a", { "content-length": undefined }).faults.join()).toMatch(/content-length: is required/);
+  expect(object("/texts/a", { authorization: authorization("sqs") }).operation).not.toBe("s3.PutObject");
+  for (const method of ["PUT", "GET"]) {
+    expect(object(`/texts/${"a".repeat(1025)}`, {}, method).faults.join()).toMatch(/key has 1 to 1024 bytes/);
+    expect(object("/Texts/a", {}, method).faults.join()).toMatch(/bucket's name/);
+  }
+});
+
 test("every limit is seen to be broken", () => {
   const seen = [
     ...BROKEN,
     ["scheduler.CreateSchedule", "a target's input"],
     ["scheduler.CreateSchedule", "a schedule"],
+    ...["s3.GetObject", "s3.PutObject"].flatMap((name) => [
+      [name, "an object's key"],
+      [name, "a bucket's name"],
+    ]),
   ];
   const unseen = LIMITS.filter(
     ({ operation, rule }) => !seen.some(([label, words]) => label === operation && rule.startsWith(String(words))),

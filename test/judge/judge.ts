@@ -1,4 +1,5 @@
 /** Holds a request against AWS's own model of the service: whoever sends what AWS would refuse learns it here, not there. */
+import { createHash } from "node:crypto";
 import type { IncomingHttpHeaders } from "node:http";
 import { LIMITS } from "./limits.ts";
 import { type Model, modelOf, type Operation, type Service, SERVICES } from "./model.ts";
@@ -49,7 +50,14 @@ export function judge(request: SentRequest): Judgement {
   }
   const service = scope === undefined ? undefined : SIGNED.get(scope.service);
   if (service === undefined) return NOT_JUDGED;
-  return modelOf(service).metadata.protocol === "rest-json" ? judgeRest(service, request, scope) : NOT_JUDGED;
+  switch (modelOf(service).metadata.protocol) {
+    case "rest-json":
+      return judgeRest(service, request, scope);
+    case "rest-xml":
+      return judgeObject(request, scope);
+    default:
+      return NOT_JUDGED;
+  }
 }
 
 function judgeJson(
@@ -104,6 +112,44 @@ function judgeRest(service: Service, request: SentRequest, scope: Scope | undefi
   return { operation: label, faults: [...faults, ...judgeInput(model, label, operation, input)] };
 }
 
+/** Headers of S3 that are of the protocol, and no members. */
+const S3_HEADERS =
+  /^x-amz-(date|content-sha256|security-token|user-agent|trailer|decoded-content-length|sdk-checksum-algorithm|checksum-.*)$/;
+
+/** A text that is put or got. What else S3 is asked (a bucket for a test) is not Lovage's. */
+function judgeObject(request: SentRequest, scope: Scope | undefined): Judgement {
+  const { method, url, headers, body } = request;
+  const { pathname, searchParams } = new URL(url, "http://aws");
+  const name = { GET: "GetObject", PUT: "PutObject" }[method];
+  const model = modelOf("s3");
+  const operation = model.operations[name ?? ""];
+  const named = operation === undefined ? undefined : matchPath(operation.http.requestUri, pathname);
+  if (operation === undefined || named === undefined) return NOT_JUDGED;
+  const faults = common(model, request, scope);
+  const members = Object.entries(model.shapes[operation.input?.shape ?? ""]?.members ?? {});
+  const placed: Record<string, unknown> = { ...named };
+  for (const [member, { location, locationName = member, shape }] of members) {
+    const text = location === "header" ? headers[locationName.toLowerCase()] : undefined;
+    const asked = location === "querystring" ? searchParams.get(locationName) : undefined;
+    // Times and numbers are texts here; the model has no bounds for those that are sent.
+    const isText = model.shapes[shape]?.type === "string";
+    if (isText && typeof (text ?? asked) === "string") placed[member] = text ?? asked;
+  }
+  const known = new Set(members.map(([member, { locationName = member }]) => locationName.toLowerCase()));
+  for (const header of Object.keys(headers))
+    if (header.startsWith("x-amz-") && !known.has(header) && !S3_HEADERS.test(header))
+      faults.push(`${header}: the model has no such member`);
+  for (const query of searchParams.keys())
+    if (query !== "x-id" && !known.has(query.toLowerCase())) faults.push(`?${query}: the model has no such member`);
+  const hash = String(headers["x-amz-content-sha256"]);
+  const isStreamed = /^(UNSIGNED-PAYLOAD|STREAMING-[A-Z0-9-]+)$/.test(hash);
+  if (!isStreamed && hash !== createHash("sha256").update(body).digest("hex"))
+    faults.push("x-amz-content-sha256: is not the hash of the body");
+  if (method === "PUT" && headers["content-length"] === undefined) faults.push("content-length: is required");
+  const label = `s3.${operation.name}`;
+  return { operation: label, faults: [...faults, ...judgeInput(model, label, operation, placed)] };
+}
+
 function judgeInput(model: Model, label: string, operation: Operation, input: unknown): string[] {
   if (input === undefined) return ["the body is no JSON"];
   const shape = operation.input?.shape;
@@ -149,7 +195,11 @@ function common({ metadata }: Model, { headers }: SentRequest, scope: Scope | un
 function matchPath(template: string, path: string): Record<string, string> | undefined {
   const [wanted = ""] = template.split("?");
   const named: Record<string, string> = {};
-  const [parts, given] = [wanted.split("/"), path.split("/")];
+  const parts = wanted.split("/");
+  // The last place of some takes all that is left.
+  const isGreedy = wanted.endsWith("+}");
+  const split = path.split("/");
+  const given = isGreedy ? [...split.slice(0, parts.length - 1), split.slice(parts.length - 1).join("/")] : split;
   if (parts.length !== given.length) return undefined;
   for (const [index, part] of parts.entries()) {
     const place = /^\{([^}+]+)\+?\}$/.exec(part)?.[1];

@@ -1,5 +1,4 @@
 /** What AWS refuses and its models do not say: sizes and spellings that stand only on its pages. */
-
 import { faultOf, type Kind } from "./expressions.ts";
 
 interface Limit {
@@ -372,7 +371,22 @@ const scheduler: readonly Limit[] = [
   },
 ];
 
-export const LIMITS: readonly Limit[] = [...sqs, ...dynamodb, ...events, ...scheduler];
+const s3 = ["GetObject", "PutObject"].flatMap((name): readonly Limit[] => [
+  {
+    operation: `s3.${name}`,
+    rule: "an object's key has 1 to 1024 bytes",
+    page: "https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html",
+    broken: ({ Key }) => !between(bytes(Key), 1, 1024),
+  },
+  {
+    operation: `s3.${name}`,
+    rule: "a bucket's name has 3 to 63 small letters, digits, dots and hyphens",
+    page: "https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html",
+    broken: ({ Bucket }) => !/^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/.test(Bucket) || Bucket.includes(".."),
+  },
+]);
+
+export const LIMITS: readonly Limit[] = [...sqs, ...dynamodb, ...events, ...scheduler, ...s3];
 
 function isJson(text: string): boolean {
   try {
