@@ -121,5 +121,9 @@ describe.skipIf(ministack === undefined)("with SQS and DynamoDB", () => {
     await reports.result(id).get({ timeout: 20 });
     const served = await fetch(new URL(accepted.headers.get("Location") ?? "", url));
     expect(await served.json()).toMatchObject({ id, state: "SUCCESS", result: { total: 6 } });
+    // Its progress is pushed from there too.
+    const pushed = await fetch(new URL(`${accepted.headers.get("Location")}/events`, url));
+    expect(pushed.headers.get("content-type")).toContain("text/event-stream");
+    expect(await pushed.text()).toMatch(/event: chunk\ndata: {"page":1,"pages":1}[\s\S]*event: result\ndata: {"pages"/);
   });
 });
