@@ -241,7 +241,8 @@ const span = (seconds: number) => (seconds % 3600 === 0 ? `${seconds / 3600} h` 
 
 function alarmsPage(resources: Resources): string {
   const alarms = Object.entries(resources).filter(
-    ([id, { Type }]) => Type === "AWS::CloudWatch::Alarm" && /^Tasks(Queuecelery|Queuevideo\w*NoContainers|BeatRules)/.test(id),
+    ([id, { Type }]) =>
+      Type === "AWS::CloudWatch::Alarm" && /^Tasks(Queuecelery|Queuevideo\w*NoContainers|BeatRules)/.test(id),
   );
   const rows = alarms.map(([, { Properties }]) => {
     const is = Properties as unknown as AlarmProperties;

@@ -47,9 +47,10 @@ test("a second synthesis has the same templates, to the byte", { timeout: 240_00
   const { stacks } = app.synth();
   expect(stacks.length).toBeGreaterThan(9);
   for (const { templateFile, templateFullPath } of stacks)
-    expect(readFileSync(templateFullPath, "utf8") === readFileSync(join(outdir, templateFile), "utf8"), templateFile).toBe(
-      true,
-    );
+    expect(
+      readFileSync(templateFullPath, "utf8") === readFileSync(join(outdir, templateFile), "utf8"),
+      templateFile,
+    ).toBe(true);
 });
 
 /** What is found and stays, with the reason. Each is for what it matches and no more. */
