@@ -192,31 +192,18 @@ class RateLimitedError extends LovageError {
   }
 }
 
-interface OpenScope extends RunScope {
-  /** Made when it is asked for: most tasks never do. */
-  readonly self: RunningTask;
-  /** Members added to its chord so far. */
-  readonly added: number;
-  /** What `retry()` said that it would allow, if it was asked: it holds for an automatic retry of the same attempt too. */
-  readonly retriesAllowed: number | null | undefined;
-  /** Waits for all that was sent and not awaited. Throws the first error of it. `undefined`: there is nothing to wait for. */
-  drain(): Promise<void> | undefined;
-  /** @param hasEnded It ended by itself, and was not given up while its code was at work. */
-  close(hasEnded: boolean): void;
-}
-
 /**
  * Runs one attempt and says how it ended. Never throws: what the task throws is an outcome too.
  *
  * @param begins Is told when its time begins, of a task that waited for others: see {@link RunScope.begin}.
  */
-export async function trace(attempt: Attempt, begins: () => void = () => {}): Promise<Traced<Outcome | Unended>> {
+export async function trace(attempt: Attempt, begins?: () => void): Promise<Traced<Outcome | Unended>> {
   const { clock } = attempt;
   const { promise: ended, resolve: end } = Promise.withResolvers<Outcome | Unended>();
-  const limits = startLimits(attempt, end);
+  const limits = new Limits(attempt, end);
   let hasEnded = false;
   const judged = (error: unknown) => judgeSafely(attempt, error, scope.retriesAllowed, limits.stop);
-  const scope = openScope(
+  const scope = new Scope(
     attempt,
     limits,
     (error) => {
@@ -245,7 +232,7 @@ export async function trace(attempt: Attempt, begins: () => void = () => {}): Pr
 }
 
 /** The task's own code, and what it has sent and not awaited. */
-async function runCode({ task, message }: Attempt, scope: OpenScope): Promise<unknown> {
+async function runCode({ task, message }: Attempt, scope: Scope): Promise<unknown> {
   let value: unknown;
   try {
     if (task.beforeStart !== NO_HOOKS.beforeStart) await task.beforeStart(message.id, message.args, message.kwargs);
@@ -269,7 +256,7 @@ async function runCode({ task, message }: Attempt, scope: OpenScope): Promise<un
 
 /** Does something for a run that has ended, as its part: who is told of a message that is sent there sees whose follow-up it is. */
 export async function afterRun<T>(attempt: Attempt, work: () => Promise<T>): Promise<T> {
-  const scope = openScope(attempt, unlimited(attempt));
+  const scope = new Scope(attempt, unlimited(attempt));
   try {
     return await storage.run(scope, work);
   } finally {
@@ -300,7 +287,7 @@ export async function runHooks(
 ): Promise<void> {
   const { task, message } = attempt;
   const { id, args, kwargs } = message;
-  const scope = openScope(attempt, unlimited(attempt));
+  const scope = new Scope(attempt, unlimited(attempt));
   const call = async (hook: keyof typeof NO_HOOKS, run: () => void | Promise<void>) => {
     if (task[hook] === NO_HOOKS[hook]) return;
     try {
@@ -420,53 +407,113 @@ function decideRetry(attempt: Attempt, retry: Retry): Outcome {
   };
 }
 
-/** @param fail Ends the run with what was thrown where nobody could catch it. */
-function openScope(
-  attempt: Attempt,
-  limits: Pick<Limits, "stop" | "since" | "restart">,
-  fail: (error: unknown) => void = () => {},
-  begins: () => void = () => {},
-): OpenScope {
-  const { message } = attempt;
-  const { stop } = limits;
-  let pending: Set<Promise<unknown>> | undefined;
-  let open = true;
-  let ended = false;
-  let added = 0;
-  let retriesAllowed: number | null | undefined;
-  let written: StreamWriter | undefined;
-  const assertOpen = (call: string) => {
-    if (!open) throw new ContextSettledError(message.id, call);
-  };
-  const track = <T>(work: Promise<T>): Promise<T> => {
-    if (!open) return work;
-    pending ??= new Set();
-    const all = pending;
+/** A run while it goes on, and what it leaves open. Made for each run, so it holds no more than it has to. */
+class Scope implements RunScope {
+  readonly message: Message;
+  readonly children: ResultTuple[] = [];
+  /** Members added to its chord so far. */
+  added = 0;
+  /** What `retry()` said that it would allow, if it was asked: it holds for an automatic retry of the same attempt too. */
+  retriesAllowed: number | null | undefined;
+  isOpen = true;
+  hasEnded = false;
+  readonly fail: (error: unknown) => void;
+  readonly #attempt: Attempt;
+  readonly #limits: ScopeLimits;
+  readonly #begins: (() => void) | undefined;
+  #self: RunningTask | undefined;
+  #pending: Set<Promise<unknown>> | undefined;
+  #written: StreamWriter | undefined;
+
+  /** @param fail Ends the run with what was thrown where nobody could catch it. */
+  constructor(attempt: Attempt, limits: ScopeLimits, fail: (error: unknown) => void = ignore, begins?: () => void) {
+    this.message = attempt.message;
+    this.fail = fail;
+    this.#attempt = attempt;
+    this.#limits = limits;
+    this.#begins = begins;
+  }
+
+  /** Made when it is asked for: most tasks never do. */
+  get self(): RunningTask {
+    this.#self ??= bindTask(this.#attempt.task, contextOf(this, this.#attempt, this.#limits));
+    return this.#self;
+  }
+
+  /** Made where a task writes: most do not. */
+  get say(): Say {
+    const { log, request } = this.#attempt;
+    return (...line) => sayer(log, nameOf(this.message), fieldsOf(this.message, request.queue))(...line);
+  }
+
+  assertOpen(call: string): void {
+    if (!this.isOpen) throw new ContextSettledError(this.message.id, call);
+  }
+
+  track<T>(work: Promise<T>): Promise<T> {
+    if (!this.isOpen) return work;
+    this.#pending ??= new Set();
+    const all = this.#pending;
     const entry = work.finally(() => all.delete(entry));
     // Awaited in drain(); until then a rejection is not one that nobody looks at.
     entry.catch(() => {});
     all.add(entry);
     return work;
-  };
-  // Made where a task writes: most do not.
-  const say: Say = (...line) => sayer(attempt.log, nameOf(message), fieldsOf(message, attempt.request.queue))(...line);
-  let self: RunningTask | undefined;
-  /** What the task reaches by `self`. */
-  const contextOf = ({ task, request, clock }: Attempt): TaskContext => ({
+  }
+
+  /** What the task writes bit by bit. */
+  stream(): StreamWriter {
+    this.#written ??= this.#attempt.stream();
+    return this.#written;
+  }
+
+  /** Waits for all that was sent and not awaited. Throws the first error of it. `undefined`: there is nothing to wait for. */
+  drain(): Promise<void> | undefined {
+    return this.#pending === undefined && this.#written === undefined ? undefined : this.#drain();
+  }
+
+  async #drain(): Promise<void> {
+    // Tasks may send from what they started and did not await: look again until nothing is left.
+    let failed: PromiseRejectedResult | undefined;
+    while (this.#pending !== undefined && this.#pending.size > 0)
+      failed ??= (await Promise.allSettled(this.#pending)).find((end) => end.status === "rejected");
+    await this.#written?.end();
+    if (failed !== undefined) throw failed.reason;
+  }
+
+  begin(): void {
+    if (isExpired(this.message, this.#attempt.clock.now())) throw new Expired();
+    this.#limits.restart();
+    this.#begins?.();
+  }
+
+  /** @param hasEnded It ended by itself, and was not given up while its code was at work. */
+  close(hasEnded: boolean): void {
+    this.isOpen = false;
+    this.hasEnded = hasEnded;
+  }
+}
+
+function ignore(): void {}
+
+/** What the task reaches by `self`. */
+function contextOf(scope: Scope, attempt: Attempt, limits: ScopeLimits): TaskContext {
+  const { task, request, clock, message } = attempt;
+  return {
     app: task.app,
     name: task.name,
     request,
     get signal() {
-      return stop.signal;
+      return limits.stop.signal;
     },
     get log() {
-      return loggerOf(say);
+      return loggerOf(scope.say);
     },
     retry(options = {}) {
-      assertOpen("retry()");
+      scope.assertOpen("retry()");
       checkRetry(attempt, options);
       const { args, kwargs, countdown, eta, exc, maxRetries, queue, priority, headers, expires } = options;
-      if (maxRetries !== undefined) retriesAllowed = maxRetries;
+      if (maxRetries !== undefined) scope.retriesAllowed = maxRetries;
       const allowed = maxRetries === undefined ? maxRetriesOf(attempt) : maxRetries;
       if (!mayRetry(message.retries, allowed)) throw exhausted(message.task, message.id, message.retries, exc);
       throw new Retry(undefined, {
@@ -485,14 +532,14 @@ function openScope(
       return Math.max(0, left / 1000);
     },
     checkpoint(state) {
-      assertOpen("checkpoint()");
+      scope.assertOpen("checkpoint()");
       const { count = 0 } = checkpointOf(message) ?? {};
       if (count >= MAX_CHECKPOINTS)
         throw new LovageError(`checkpoint() can be called ${MAX_CHECKPOINTS} times; send the rest as another task`);
       throw new Checkpointed({ count: count + 1, text: stringifyValue(state ?? null) });
     },
     rateLimited(options) {
-      assertOpen("rateLimited()");
+      scope.assertOpen("rateLimited()");
       const retryAfter: unknown = (options as { readonly retryAfter?: unknown } | undefined)?.retryAfter;
       if (attempt.options.rateLimit === undefined)
         throw new ImproperlyConfigured(
@@ -511,9 +558,9 @@ function openScope(
       throw new RateLimitedError(retryAfter);
     },
     updateState(update) {
-      return track(
+      return scope.track(
         (async () => {
-          assertOpen("updateState()");
+          scope.assertOpen("updateState()");
           const { state, meta = null } = update;
           if (typeof state !== "string" || state === "")
             throw new ImproperlyConfigured(
@@ -525,23 +572,22 @@ function openScope(
       );
     },
     write(chunk) {
-      return track(
+      return scope.track(
         (async () => {
-          assertOpen("write()");
-          written ??= attempt.stream();
-          await written.write(chunk);
+          scope.assertOpen("write()");
+          await scope.stream().write(chunk);
         })(),
       );
     },
     replace(signature: SignatureLike) {
-      assertOpen("replace()");
+      scope.assertOpen("replace()");
       const canvas = datedCanvas(checkReplacement(checkCanvas(signatureData(signature))), task.app.engine.moment);
       throw new Replaced(canvas);
     },
     addToChord(signature: SignatureLike) {
-      return track(
+      return scope.track(
         (async () => {
-          assertOpen("addToChord()");
+          scope.assertOpen("addToChord()");
           const { chord, group } = message;
           if (chord === null || group === null)
             throw new LovageError(
@@ -550,52 +596,10 @@ function openScope(
           const { id, groupIndex: index } = message;
           const member: Member = { id, rootId: request.rootId, group, index, body: chord };
           const canvas = datedCanvas(checkCanvas(signatureData(signature)), task.app.engine.moment);
-          const addedId = await addToChord(attempt.sender, member, lineOf(message), added++, canvas);
+          const addedId = await addToChord(attempt.sender, member, lineOf(message), scope.added++, canvas);
           return new AsyncResult(task.app.engine.reader, addedId);
         })(),
       );
-    },
-  });
-  async function drain(): Promise<void> {
-    // Tasks may send from what they started and did not await: look again until nothing is left.
-    let failed: PromiseRejectedResult | undefined;
-    while (pending !== undefined && pending.size > 0)
-      failed ??= (await Promise.allSettled(pending)).find((end) => end.status === "rejected");
-    await written?.end();
-    if (failed !== undefined) throw failed.reason;
-  }
-  return {
-    get self() {
-      self ??= bindTask(attempt.task, contextOf(attempt));
-      return self;
-    },
-    get retriesAllowed() {
-      return retriesAllowed;
-    },
-    message,
-    say,
-    children: [],
-    get added() {
-      return added;
-    },
-    assertOpen,
-    track,
-    drain: () => (pending !== undefined || written !== undefined ? drain() : undefined),
-    get isOpen() {
-      return open;
-    },
-    fail,
-    begin() {
-      if (isExpired(message, attempt.clock.now())) throw new Expired();
-      limits.restart();
-      begins();
-    },
-    get hasEnded() {
-      return ended;
-    },
-    close(hasEnded) {
-      open = false;
-      ended = hasEnded;
     },
   };
 }
@@ -640,77 +644,87 @@ function checkRetry({ message, task, request, options: declared }: Attempt, opti
   stringifyValue(call.headers ?? {}, "headers");
 }
 
-interface Limits {
+/** What a scope has of the limits of its run. */
+interface ScopeLimits {
   /** What the task's signal is made of: it is stopped at the soft limit, and when the run is told to stop. */
   readonly stop: Stop;
   /** When its time began, as {@link elapsedOf} has it. */
   readonly since: number;
   /** Its time begins now: until here it waited for others. */
   restart(): void;
-  /** The outcome, unless the run blocked the event loop beyond its hard limit and only now let the timer fire. */
-  inTime<O extends Outcome | Unended>(outcome: O): O | Outcome;
-  end(): void;
 }
 
 /** Of what runs after the task. */
-const unlimited = ({ abort, clock }: Attempt): Pick<Limits, "stop" | "since" | "restart"> => ({
+const unlimited = ({ abort, clock }: Attempt): ScopeLimits => ({
   stop: abort,
   since: elapsedOf(clock),
-  restart() {},
+  restart: ignore,
 });
 
-/** @param expire Is told the outcome, at the hard limit. */
-function startLimits({ task, request, clock, deadline, abort }: Attempt, expire: (outcome: Outcome) => void): Limits {
-  const stop = abort.follower();
-  let timers: AbortController | undefined;
-  let since = 0;
-  let hard = Number.POSITIVE_INFINITY;
+class Limits implements ScopeLimits {
+  readonly stop: Stop;
+  since = 0;
+  readonly #attempt: Attempt;
+  readonly #expire: (outcome: Outcome) => void;
+  #timers: AbortController | undefined;
+  /** In milliseconds from `since`. */
+  #hard = Number.POSITIVE_INFINITY;
+
+  /** @param expire Is told the outcome, at the hard limit. */
+  constructor(attempt: Attempt, expire: (outcome: Outcome) => void) {
+    this.stop = attempt.abort.follower();
+    this.#attempt = attempt;
+    this.#expire = expire;
+    this.#begin(waitOf(attempt.task));
+  }
+
+  /** @param more Milliseconds that are not the task's own. */
+  #begin(more: number): void {
+    const { request, clock, deadline } = this.#attempt;
+    this.since = elapsedOf(clock);
+    const { softTimeLimit: soft, timeLimit } = request;
+    if (soft !== null) this.#after(soft * 1000 + more, () => this.stop.stop(new SoftTimeLimitExceeded(soft)));
+    const limit = timeLimit === null ? Number.POSITIVE_INFINITY : timeLimit * 1000 + more;
+    const hard = deadline === Number.POSITIVE_INFINITY ? limit : Math.max(0, Math.min(limit, deadline - clock.now()));
+    this.#hard = hard;
+    if (hard === Number.POSITIVE_INFINITY) return;
+    this.#after(hard, () => {
+      const error = new TimeLimitExceeded(hard / 1000);
+      this.stop.stop(error);
+      this.#expire({ type: "failure", error, expected: false, abandoned: true });
+    });
+  }
+
   /** Calls back after so many milliseconds, unless the run has ended by then. */
-  const after = (ms: number, then: () => void) => {
-    timers ??= new AbortController();
-    const { signal } = timers;
-    void clock.sleep(ms, signal).then(() => {
+  #after(ms: number, then: () => void): void {
+    this.#timers ??= new AbortController();
+    const { signal } = this.#timers;
+    void this.#attempt.clock.sleep(ms, signal).then(() => {
       if (!signal.aborted) then();
     });
-  };
-  /** @param more Milliseconds that are not the task's own. */
-  const begin = (more: number) => {
-    since = elapsedOf(clock);
-    const soft = request.softTimeLimit;
-    if (soft !== null) after(soft * 1000 + more, () => stop.stop(new SoftTimeLimitExceeded(soft)));
-    const limit = request.timeLimit === null ? Number.POSITIVE_INFINITY : request.timeLimit * 1000 + more;
-    hard = deadline === Number.POSITIVE_INFINITY ? limit : Math.max(0, Math.min(limit, deadline - clock.now()));
-    if (hard !== Number.POSITIVE_INFINITY) {
-      after(hard, () => {
-        const error = new TimeLimitExceeded(hard / 1000);
-        stop.stop(error);
-        expire({ type: "failure", error, expected: false, abandoned: true });
-      });
-    }
-  };
-  begin(waitOf(task));
-  return {
-    stop,
-    get since() {
-      return since;
-    },
-    restart() {
-      timers?.abort("it begins now");
-      timers = undefined;
-      begin(0);
-    },
-    inTime: (outcome) =>
-      hard !== Number.POSITIVE_INFINITY &&
-      elapsedOf(clock) - since > hard &&
+  }
+
+  restart(): void {
+    this.#timers?.abort("it begins now");
+    this.#timers = undefined;
+    this.#begin(0);
+  }
+
+  /** The outcome, unless the run blocked the event loop beyond its hard limit and only now let the timer fire. */
+  inTime<O extends Outcome | Unended>(outcome: O): O | Outcome {
+    const hard = this.#hard;
+    return hard !== Number.POSITIVE_INFINITY &&
+      elapsedOf(this.#attempt.clock) - this.since > hard &&
       outcome.type !== "failure" &&
       outcome.type !== "released" &&
       outcome.type !== "rateLimited"
-        ? { type: "failure", error: new TimeLimitExceeded(hard / 1000), expected: false, abandoned: false }
-        : outcome,
-    end() {
-      abort.leave();
-      // With a reason, so that none is made up: an error with a stack for every run.
-      timers?.abort("ended");
-    },
-  };
+      ? { type: "failure", error: new TimeLimitExceeded(hard / 1000), expected: false, abandoned: false }
+      : outcome;
+  }
+
+  end(): void {
+    this.#attempt.abort.leave();
+    // With a reason, so that none is made up: an error with a stack for every run.
+    this.#timers?.abort("ended");
+  }
 }

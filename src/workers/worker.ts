@@ -184,7 +184,10 @@ export function createWorker(app: Lovage, options: WorkerOptions): Worker {
   return {
     async admit(delivery, unit) {
       const steps = context.within(unit);
-      const admission = await (await guarded(steps, delivery))();
+      const admission = await guard(steps, delivery, async () => {
+        const reading = await readOnce(steps, delivery);
+        return "claim" in reading ? reading.claim() : reading;
+      });
       try {
         await unit?.committed;
       } catch {
@@ -193,7 +196,10 @@ export function createWorker(app: Lovage, options: WorkerOptions): Worker {
       }
       return admission;
     },
-    read: (delivery) => guarded(context, delivery),
+    async read(delivery) {
+      const reading = await guard(context, delivery, () => readOnce(context, delivery));
+      return async () => ("claim" in reading ? guard(context, delivery, reading.claim) : reading);
+    },
     async handBack(delivery, disposition) {
       // The first deliveries are all but all of them, and need no broker to be looked at.
       if (disposition.type !== "handBack" || delivery.receiveCount <= RECEIVES_LEFT) return disposition;
@@ -211,7 +217,7 @@ async function guard<T extends Reading | Admission | RunEnd>(
   context: WorkerContext,
   delivery: Delivery,
   step: () => Promise<T>,
-  giveUp: () => Promise<void> = async () => {},
+  giveUp?: () => Promise<void>,
 ): Promise<T | { readonly disposition: Disposition }> {
   const { log, engine } = context;
   try {
@@ -219,7 +225,7 @@ async function guard<T extends Reading | Admission | RunEnd>(
     if ("disposition" in ended && ended.disposition.type === "delete") await leave(context, delivery);
     return ended;
   } catch (error) {
-    await giveUp();
+    await giveUp?.();
     const foreseen = error instanceof OperationalError;
     log(
       "error",
@@ -247,13 +253,8 @@ async function leave({ engine, read }: WorkerContext, delivery: Delivery): Promi
 /** What is known of a message when it was read: its end, or what claims its task. */
 type Reading = { readonly disposition: Disposition } | { readonly claim: () => Promise<Admission> };
 
-/** Reads a message, and gives what claims its task. Neither throws. */
-async function guarded(context: WorkerContext, delivery: Delivery): Promise<() => Promise<Admission>> {
-  const reading = await guard(context, delivery, () =>
-    delivery.receiveCount > UNCOUNTED_RECEIVES ? readCounted(context, delivery) : read(context, delivery),
-  );
-  return async () => ("claim" in reading ? guard(context, delivery, reading.claim) : reading);
-}
+const readOnce = (context: WorkerContext, delivery: Delivery): Promise<Reading> =>
+  delivery.receiveCount > UNCOUNTED_RECEIVES ? readCounted(context, delivery) : read(context, delivery);
 
 /**
  * Writes down that it is read until its task is claimed, or what follows from it is sent. Who has written that and is not heard of
