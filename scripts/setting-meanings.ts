@@ -74,7 +74,7 @@ export const MEANINGS: { readonly [K in keyof typeof LIVE]: Meaning } = {
     what: "Keeps the message of a task that failed in the row of its result, to run it again by: `app.control.retry`, `lovage retry`. It counts towards the row's limit (400 KB on DynamoDB), and is left out where it does not fit.",
   },
   metrics: {
-    what: 'Of what functions on Lambda write metrics for CloudWatch: `"queue"`, `"task"` (of each queue, and of each task of it), or `false`, none. The dashboard and alarms of `TaskQueues` go by it.',
+    what: 'Of what functions on Lambda, and workers with `--cloudwatch-metrics` as the containers of `TaskQueues` are, write metrics for CloudWatch: `"queue"`, `"task"` (of each queue, and of each task of it), or `false`, none. The dashboard and alarms of `TaskQueues` go by it.',
     why: "CloudWatch takes $0.30 a month for each name: [what metrics cost](../scaling.md#what-a-million-tasks-costs). Long-lived workers have `--health`.",
   },
   resultExtended: {

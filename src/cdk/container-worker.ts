@@ -22,7 +22,7 @@ export interface ContainerOptions {
    * `ecs.ContainerImage.fromAsset(".")` builds it from a Dockerfile for the architecture that the queue has.
    */
   readonly image: ecs.ContainerImage;
-  /** What is put after the image's `ENTRYPOINT`. @default - `--queues <queue> --concurrency <concurrency> --grace <a little less than stopTimeout>` */
+  /** What is put after the image's `ENTRYPOINT`. @default - `--queues <queue> --concurrency <concurrency> --grace <a little less than stopTimeout>`, and `--cloudwatch-metrics` unless the app says `metrics: false` */
   readonly command?: readonly string[];
   /** Tasks at a time in one container, 1 to 10,000. @default 4 */
   readonly concurrency?: number;
@@ -62,6 +62,8 @@ export interface ContainerWorkerProps extends ContainerOptions {
   readonly vpc?: ec2.IVpc | undefined;
   readonly vpcSubnets?: ec2.SubnetSelection | undefined;
   readonly securityGroups?: ec2.ISecurityGroup[] | undefined;
+  /** Whether its workers write metrics to their log. */
+  readonly hasMetrics: boolean;
   readonly logRetention: logs.RetentionDays;
   /** Encrypts the log. */
   readonly encryptionKey?: kms.IKey | undefined;
@@ -104,7 +106,7 @@ export class ContainerWorker extends Construct implements iam.IGrantable {
     });
     this.#container = definition.addContainer("Worker", {
       image: props.image,
-      command: [...(props.command ?? commandOf(queueName, settings))],
+      command: [...(props.command ?? commandOf(queueName, settings, props.hasMetrics))],
       environment: { ...props.environment },
       stopTimeout: settings.stopTimeout,
       // Somebody has to end what a task's own processes leave behind: a worker is nobody's init.
@@ -196,9 +198,10 @@ function settingsOf(props: ContainerWorkerProps): Settings {
   return { concurrency, minTasks, maxTasks, backlogPerTask, stopTimeout };
 }
 
-function commandOf(queueName: string, { concurrency, stopTimeout }: Settings): readonly string[] {
+function commandOf(queueName: string, { concurrency, stopTimeout }: Settings, hasMetrics: boolean): readonly string[] {
   const grace = Math.max(1, stopTimeout.toSeconds() - HAND_BACK_S);
-  return ["--queues", queueName, "--concurrency", String(concurrency), "--grace", String(grace)];
+  const metrics = hasMetrics ? ["--cloudwatch-metrics"] : [];
+  return ["--queues", queueName, "--concurrency", String(concurrency), "--grace", String(grace), ...metrics];
 }
 
 /** Of a backlog so many containers: one from the first message on, and one more for each `backlogPerTask`, up to the most. */

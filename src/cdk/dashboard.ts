@@ -54,14 +54,14 @@ export function taskDashboard(
         band.metricApproximateAgeOfOldestMessage({ label: `age of the oldest${whose(rank)} (s)` }),
       ),
     });
-    if (taskQueue.worker !== "function") {
-      const { service } = taskQueue;
-      dashboard.addWidgets(waiting, ...(service === undefined ? [] : [containersWidget(name, service)]));
-      continue;
-    }
-    const fn = taskQueue.function;
-    if (metrics === false) {
-      dashboard.addWidgets(waiting, ...functionWidgets(name, fn));
+    const { service, worker } = taskQueue;
+    const fn = worker === "function" ? taskQueue.function : undefined;
+    if (metrics === false || worker === "none") {
+      dashboard.addWidgets(
+        waiting,
+        ...(fn === undefined ? [] : functionWidgets(name, fn)),
+        ...containers(name, service),
+      );
       continue;
     }
     dashboard.addWidgets(
@@ -76,7 +76,9 @@ export function taskDashboard(
           metric("Retried", "Sum"),
           metric("DeadLettered", "Sum"),
         ],
-        right: [fn.metricErrors({ label: "function errors" }), fn.metricThrottles({ label: "throttles" })],
+        ...(fn !== undefined && {
+          right: [fn.metricErrors({ label: "function errors" }), fn.metricThrottles({ label: "throttles" })],
+        }),
       }),
       new cloudwatch.GraphWidget({
         title: `${name}: times (ms)`,
@@ -88,6 +90,7 @@ export function taskDashboard(
           metric("RunTime", "p99", "run, p99"),
         ],
       }),
+      ...containers(name, service),
     );
     if (metrics === "task") {
       dashboard.addWidgets(
@@ -132,6 +135,9 @@ const functionWidgets = (name: string, fn: lambda.IFunction) => [
     ],
   }),
 ];
+
+const containers = (name: string, service: ecs.FargateService | undefined) =>
+  service === undefined ? [] : [containersWidget(name, service)];
 
 const containersWidget = (name: string, service: ecs.FargateService) =>
   new cloudwatch.GraphWidget({

@@ -188,6 +188,7 @@ export class TaskQueue extends Construct implements iam.IGrantable {
         queueName: props.queue.name,
         queues: this.queues,
         environment,
+        hasMetrics: props.app.config.metrics !== false,
         architecture: props.architecture,
         vpc: props.vpc,
         vpcSubnets: props.vpcSubnets,
@@ -496,7 +497,6 @@ const FUNCTIONS_OWN = [
   "maxConcurrency",
   "reservedConcurrency",
   "provisionedPollers",
-  "failedPercent",
   "logLevel",
   "ephemeralStorageSize",
   "layers",
@@ -505,7 +505,9 @@ const FUNCTIONS_OWN = [
 /** Nothing that is said of a queue is left aside in silence. */
 function refuseFunctionsOwn(props: TaskQueueProps, worker: Exclude<QueueWorker, "function">): void {
   const declared: Readonly<Record<string, unknown>> = { ...props.queue };
-  for (const name of FUNCTIONS_OWN) {
+  // The metrics that it goes by are written by workers of the deployment.
+  const others = worker === "none" ? [...FUNCTIONS_OWN, "failedPercent" as const] : FUNCTIONS_OWN;
+  for (const name of others) {
     if ((props[name] ?? declared[name]) === undefined) continue;
     throw new ImproperlyConfigured(
       `taskQueues.${props.queue.name}.${name}`,

@@ -33,6 +33,12 @@ export function createLog({ logFormat, loglevel, process: name }: LogOptions): L
   };
 }
 
+/** Writes lines to standard output as they are, whatever {@link redirectPrints} does later. */
+export function lineWriter(): (line: string) => void {
+  const write = process.stdout.write.bind(process.stdout);
+  return (line) => void write(`${line}\n`);
+}
+
 /** What follows the first line, set in: no error or id of anybody's begins a line that looks like one of ours. */
 export const setIn = (text: string): string => text.replace(/\n(?=\S)/g, "\n  ");
 

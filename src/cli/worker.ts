@@ -18,8 +18,9 @@ import { type HealthAddress, DEFAULT_ADDRESS, parseAddress, startHealth } from "
 import { loadAhead, loadSharedApp } from "./load.ts";
 import { noteModules } from "./modules.ts";
 import { appOption, listOption, logOptions, parseCount, parseSeconds } from "./options.ts";
-import { createLog, type LogFormat, print, redirectPrints } from "./output.ts";
+import { createLog, lineWriter, type LogFormat, print, redirectPrints } from "./output.ts";
 import type { Listening } from "./serve-board.ts";
+import { cloudWatchLines, watchers } from "./cloudwatch.ts";
 import { apartBy } from "./apart.ts";
 import { type Line, type PlaceSetup, runPlace } from "./place.ts";
 import { startPool } from "./pool.ts";
@@ -35,6 +36,7 @@ interface WorkerCommandOptions extends BeatCommandOptions {
   readonly grace?: number;
   /** `true`: asked for without an address. */
   readonly health?: HealthAddress | true;
+  readonly cloudwatchMetrics: boolean;
 }
 
 interface PoolOptions extends WorkerCommandOptions {
@@ -78,6 +80,11 @@ export function workerCommand(program: Command): void {
       "--health [address]",
       "answer /healthz, /readyz and /metrics on this port or host:port (default: 127.0.0.1:9808)",
       parseAddress,
+    )
+    .option(
+      "--cloudwatch-metrics",
+      "write metrics as lines on standard output, for CloudWatch to read in the log: of each queue, as the setting metrics says",
+      false,
     )
     .option("-B, --beat", "run beat too, in a process beside the worker", false)
     .addHelpText(
@@ -179,6 +186,7 @@ async function main(options: WorkerCommandOptions): Promise<number> {
 async function runPool(options: PoolOptions): Promise<void> {
   const parent = keeper();
   const log = createLog({ ...options, process: "MainProcess" });
+  const writeLine = lineWriter();
   if (options.logFormat === "json") redirectPrints(log);
   const { dev } = options;
   let tell: (() => void) | undefined;
@@ -198,6 +206,8 @@ async function runPool(options: PoolOptions): Promise<void> {
       address === undefined
         ? undefined
         : await startHealth(app, address === true ? DEFAULT_ADDRESS : address, lines.log);
+    const counted = options.cloudwatchMetrics ? cloudWatchLines(app, writeLine) : undefined;
+    const watch = watchers(health?.metrics, counted);
     const apart = apartBy(options, log);
     const hostname = nodeName(options.hostname, machineName());
     const kind = options.pool ?? app.config.workerPool;
@@ -212,12 +222,12 @@ async function runPool(options: PoolOptions): Promise<void> {
               loglevel: options.loglevel,
               logFormat: options.logFormat,
               hostname,
-              isCounted: health?.metrics !== undefined,
+              isCounted: watch !== undefined,
             },
             kind,
             size: concurrency,
             log: lines.log,
-            postrun: health?.metrics?.ended,
+            postrun: watch?.ended,
             group: (group, isThere) => void parent.say({ group, isThere }),
           });
     const worker = await startPoller(app, {
@@ -230,7 +240,7 @@ async function runPool(options: PoolOptions): Promise<void> {
       leadsGroup: true,
       apart,
       pool,
-      watch: health?.metrics,
+      watch,
     });
     health?.watch(worker);
     if (options.first) banner(app, worker, { ...options, pool: kind }, log);
@@ -245,6 +255,7 @@ async function runPool(options: PoolOptions): Promise<void> {
     void parent.second.then(() => obey("cold"));
     await parent.say("ready");
     const how = await worker.ended;
+    counted?.end();
     await pool?.close();
     await app.close();
     await parent.say(how);

@@ -181,7 +181,7 @@ export interface ConfigInput extends AcceptedInput {
   readonly journalExpires?: number | Duration;
   /** Whether the message of a task that failed is kept with its result, so that `app.control.retry` can run it again. Default true. */
   readonly keepFailed?: boolean;
-  /** Of what functions on Lambda write metrics for CloudWatch: of each queue, or of each task too. Default `"queue"`. */
+  /** Of what functions on Lambda, and workers with `--cloudwatch-metrics`, write metrics for CloudWatch: of each queue, or of each task too. Default `"queue"`. */
   readonly metrics?: MetricsChoice;
   /** Stores name, arguments, worker, queue and retries beside a result. Default `false`. */
   readonly resultExtended?: boolean;

@@ -14,7 +14,7 @@ test("the studio's stack has a function for mails and containers for videos", { 
   template.resourceCountIs("AWS::ECS::Service", 1);
   const [task] = Object.values(template.findResources("AWS::ECS::TaskDefinition"));
   expect(task?.["Properties"].ContainerDefinitions[0]).toMatchObject({
-    Command: ["--queues", "video", "--concurrency", "1", "--grace", "110"],
+    Command: ["--queues", "video", "--concurrency", "1", "--grace", "110", "--cloudwatch-metrics"],
     LinuxParameters: { InitProcessEnabled: true },
     StopTimeout: 120,
   });

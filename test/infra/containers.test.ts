@@ -36,7 +36,7 @@ test("a task of four hours has a queue that containers work on, beside one that 
   const template = deployment.template();
   expect(Object.values(resources(template, "AWS::Lambda::EventSourceMapping"))).toHaveLength(1);
   expect(containerOf(deployment)).toMatchObject({
-    Command: ["--queues", "video", "--concurrency", "4", "--grace", "110"],
+    Command: ["--queues", "video", "--concurrency", "4", "--grace", "110", "--cloudwatch-metrics"],
     StopTimeout: 120,
     Environment: ["LOVAGE_BROKER_URL", "LOVAGE_RESULT_BACKEND", "LOVAGE_BEAT_FUNCTION"].map((Name) =>
       expect.objectContaining({ Name }),
@@ -176,6 +176,24 @@ test("an alarm goes off where messages wait and no container runs, beside those 
   ]);
 });
 
+test("what its containers write of tasks is on the dashboard, and has an alarm where one is wanted", () => {
+  const deployment = deployVideo({}, { queues: { video: { failedPercent: 20 } } });
+  const text = JSON.stringify(Object.values(resources(deployment.template(), "AWS::CloudWatch::Dashboard")));
+  for (const title of ["video: tasks", "video: times (ms)", "video: containers"]) expect(text).toContain(title);
+  expect(text).not.toContain('"video: invocations"');
+  const alarms = Object.values(resources(deployment.template(), "AWS::CloudWatch::Alarm"));
+  expect(alarms.some(({ Properties }) => JSON.stringify(Properties["Metrics"] ?? "").includes("100 * failed"))).toBe(
+    true,
+  );
+});
+
+test("without metrics containers write none", () => {
+  const deployment = deploy(shop({ ...VIDEO, metrics: false }), { container: { image } });
+  expect(containerOf(deployment)).toMatchObject({
+    Command: ["--queues", "video", "--concurrency", "4", "--grace", "110"],
+  });
+});
+
 test("a queue with nobody of the stack's has its dead letters and its alarms, and says what it has not", () => {
   const { tasks, template } = deploy(shop({ taskQueues: { celery: {}, media: { worker: "none" } } }));
   const media = tasks.queue("media");
@@ -284,6 +302,12 @@ test.each<[string, ConfigInput["taskQueues"], Partial<TaskQueuesProps>, RegExp]>
     { celery: { worker: "container", memorySize: 512 } },
     { container: { image } },
     /taskQueues\.celery\.memorySize: is of a function.*memoryLimitMiB/,
+  ],
+  [
+    "an alarm on metrics that nobody writes",
+    { celery: { worker: "none" } },
+    { queues: { celery: { failedPercent: 20 } } },
+    /failedPercent: is of .*"none": leave it out/,
   ],
   ["it, where nobody works", { celery: { worker: "none", maxConcurrency: 5 } }, {}, /maxConcurrency: is of a function/],
   [
