@@ -30,6 +30,7 @@ const FLOWS = [
   "states",
   "stored-row",
   "time-limits",
+  "unique",
 ];
 
 describe.skipIf(dynamodbLocal === undefined)("flows on DynamoDB", async () => {
