@@ -1,7 +1,7 @@
 /**
  * Uniqueness: one call for each key. A row says whose id it is; it is written before the message is sent, and told again when
- * that is done. Who meets one whose message was never told of sends it again, under the same id: so nothing stays locked by a
- * crash between the two, and the claim lets one of two copies run.
+ * that is done. Who meets one whose message is not told of looks again for a while, and then sends it under the same id: so
+ * nothing stays locked by a crash between the two, and the claim lets one of two copies run.
  */
 import type { Decided } from "./store.ts";
 
@@ -65,6 +65,12 @@ export function askUnique(stored: string | undefined, ask: UniqueAsk): Decided<U
   const due = debounce === undefined ? there.due : Math.min(now + debounce.wait, there.first + debounce.max);
   const until = Math.max(there.until, now + ms);
   return written({ ...there, call, due, until, calls: there.calls + 1 }, answer);
+}
+
+/** Whether its message is known to be in the queue; `undefined`: the row is another's, or gone. */
+export function seeSent(stored: string | undefined, id: string): Decided<boolean | undefined> {
+  const there = read(stored);
+  return { answer: there?.id === id ? there.sent : undefined };
 }
 
 /** Its message is in the queue. */

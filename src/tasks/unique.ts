@@ -3,7 +3,8 @@ import type { Engine } from "../engine.ts";
 import { ImproperlyConfigured } from "../errors.ts";
 import { type LimitKey, MOST_UNIQUE_S } from "../limits/declare.ts";
 import { limitRow } from "../limits/rows.ts";
-import { askUnique, endUnique, tellSent, type UniqueAsk } from "../limits/unique.ts";
+import type { LimitStore } from "../limits/store.ts";
+import { askUnique, endUnique, seeSent, tellSent, type UniqueAsk } from "../limits/unique.ts";
 import { UNIQUE_HEADER } from "../protocol/message.ts";
 import { stringifyValue } from "../protocol/values.ts";
 import { taskKey } from "../results/backend.ts";
@@ -41,7 +42,7 @@ export async function sendUnique(
   let answer = await ask({});
   if (!answer.isNew && isHeld && (await isOver(engine, answer.id))) answer = await ask({ over: answer.id });
   const { id, isNew } = answer;
-  if (!answer.send) return { id, sent: undefined };
+  if (!answer.send || (!isNew && (await wasSent(engine, store, row, id)))) return { id, sent: undefined };
   try {
     const sent = await createCall(engine, task.name, args, {
       ...options,
@@ -58,8 +59,32 @@ export async function sendUnique(
   }
 }
 
+/**
+ * When it is looked for the message of a twin that is being sent by another caller, in milliseconds after the look before.
+ * Who has not told of it after all of them, 1.3 seconds, counts as dead.
+ */
+const LOOKS_MS = [0, 5, 10, 20, 40, 80, 160, 320, 640];
+
+/** Whether the one that wrote a row has sent its message: hundreds that call at once must not send a copy each. */
+async function wasSent(engine: Engine, store: LimitStore, row: string, id: string): Promise<boolean> {
+  for (const ms of LOOKS_MS) {
+    // Of real time, as it is a real sender that is waited for: nobody moves a test's clock on while it waits for its call.
+    await new Promise((resolve) => setTimeout(resolve, ms));
+    const sent = await store.decide(row, (state) => seeSent(state, id));
+    if (sent === true) return true;
+    // It could not be sent, or has started before that was told.
+    if (sent === undefined) return (await resultRow(engine, id)) !== undefined;
+  }
+  return false;
+}
+
 /** It was revoked before it came to its start, say: nobody else can have told its row. */
 async function isOver(engine: Engine, id: string): Promise<boolean> {
-  const [row] = await (await engine.backend()).read([taskKey(id)], { consistent: true });
+  const row = await resultRow(engine, id);
   return row !== undefined && isEnded(row);
+}
+
+async function resultRow(engine: Engine, id: string) {
+  const [row] = await (await engine.backend()).read([taskKey(id)], { consistent: true });
+  return row;
 }

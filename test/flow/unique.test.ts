@@ -49,10 +49,39 @@ describe.each(stores)("unique calls, on %s", (_, start) => {
     expect(ran).toHaveLength(3);
   });
 
-  test("of a hundred callers at once one sends", async () => {
-    const { sync, ran, t } = makeApp({ unique: { key, for: "running" } });
+  test.each(["waiting", "running", 60] as const)("of a hundred callers at once one sends, for: %j", async (time) => {
+    let messages = 0;
+    const counting = (broker: Broker): Broker => ({
+      ...broker,
+      send: async (entries, unit) => {
+        // As long as the others need to find the row.
+        await new Promise((resolve) => setTimeout(resolve, 20));
+        messages += entries.length;
+        return broker.send(entries, unit);
+      },
+    });
+    const { sync, ran, t } = makeApp({ unique: { key, for: time } }, counting);
     const results = await Promise.all(Array.from({ length: 100 }, (_, n) => sync.delay("a", n)));
     expect(new Set(results.map(({ id }) => id)).size).toBe(1);
+    expect(messages).toBe(1);
+    await t.drain();
+    expect(ran).toHaveLength(1);
+  });
+
+  test("where the one that sends cannot, those who waited for it send it", async () => {
+    let isAway = true;
+    const away = (broker: Broker): Broker => ({
+      ...broker,
+      send: async (entries, unit) => {
+        if (!isAway) return broker.send(entries, unit);
+        await new Promise((resolve) => setTimeout(resolve, 20));
+        isAway = false;
+        return entries.map(() => new OperationalError("away", { retryable: false }));
+      },
+    });
+    const { sync, ran, t } = makeApp({ unique: { key, for: "running" } }, away);
+    const results = await Promise.allSettled([sync.delay("a", 1), sync.delay("a", 2), sync.delay("a", 3)]);
+    expect(results.map(({ status }) => status)).toEqual(["rejected", "fulfilled", "fulfilled"]);
     await t.drain();
     expect(ran).toHaveLength(1);
   });

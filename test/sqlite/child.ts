@@ -73,6 +73,24 @@ switch (role) {
       if (!refused) await say(n);
     }
   }
+  case "unique": {
+    const { Lovage } = await import("../../src/app.ts");
+    const [callers, keys] = process.argv.slice(4);
+    const app = new Lovage("race", { brokerUrl: url, resultBackend: url }, { env: {} });
+    const sync = app.task("race.sync", { unique: { key: (key: string) => key, for: "running" } }, (key: string) => key);
+    // All that a call needs is loaded, and the file is there.
+    await sync.delay(`warm-${process.pid}`);
+    await say("ready");
+    await go();
+    const ids: string[][] = [];
+    for (let key = 0; key < Number(keys); key++) {
+      const results = await Promise.all(Array.from({ length: Number(callers) }, () => sync.delay(`${key}`)));
+      ids.push(results.map(({ id }) => id));
+    }
+    await say(ids);
+    await app.close();
+    break;
+  }
   case "lock": {
     const { DatabaseSync } = await import("node:sqlite");
     const db = new DatabaseSync(url);

@@ -3,6 +3,7 @@ import { once } from "node:events";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { pathToFileURL } from "node:url";
 import { expect, onTestFinished, test } from "vitest";
 import { open } from "../../src/brokers/sqlite.ts";
 
@@ -20,9 +21,15 @@ async function openBroker(url: string) {
   return broker;
 }
 
-/** Starts a process of `child.ts` for each role; all are ready. */
+const CHILD = join(import.meta.dirname, "child.ts");
+const SOURCE = pathToFileURL(join(import.meta.dirname, "../../scripts/source.ts")).href;
+
+/** Starts a process of `child.ts` for each role, which may have further words; all are ready. */
 async function start(url: string, ...roles: string[]): Promise<readonly ChildProcess[]> {
-  const children = roles.map((role) => fork(join(import.meta.dirname, "child.ts"), [role, url], { execArgv: [] }));
+  const children = roles.map((role) => {
+    const [name = "", ...words] = role.split(" ");
+    return fork(CHILD, [name, url, ...words], { execArgv: ["--import", SOURCE] });
+  });
   onTestFinished(async () => {
     for (const child of children) {
       if (child.exitCode === null && child.signalCode === null) {
@@ -77,6 +84,27 @@ test("processes that race for 2,000 texts get each of them once", { timeout: 20_
   await broker.send(sent.map((body) => ({ queue: "race", body })));
   const found = (await go(await start(url, "receive", "receive", "receive"))) as string[][];
   expect(found.flat().sort()).toEqual(sent.sort());
+});
+
+/** Of each process; `LOVAGE_CALLERS=250` for a larger race. */
+const CALLERS = Number(process.env["LOVAGE_CALLERS"] ?? 50);
+const KEYS = 3;
+
+test("of callers in four processes that race for a unique key one sends, and all have its id", {
+  timeout: 20_000 + CALLERS * 100,
+}, async () => {
+  const url = await makeUrl();
+  const broker = await openBroker(url);
+  const role = `unique ${CALLERS} ${KEYS}`;
+  const children = await start(url, role, role, role, role);
+  const before = (await broker.size("celery")).ready;
+  const found = (await go(children)) as string[][][];
+  for (let key = 0; key < KEYS; key++) {
+    const ids = found.flatMap((ofProcess) => ofProcess[key] ?? []);
+    expect(ids).toHaveLength(4 * CALLERS);
+    expect(new Set(ids).size).toBe(1);
+  }
+  expect((await broker.size("celery")).ready - before).toBe(KEYS);
 });
 
 test("a receive in another process wakes when a text is committed, long before it would look by itself", {
