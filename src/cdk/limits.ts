@@ -48,3 +48,10 @@ export function checkRange(setting: string, value: number | undefined, { min, ma
 
 /** CloudFormation's, of one stack. */
 export const MAX_RESOURCES = 500;
+
+/**
+ * Starts a second of one row of a rate: DynamoDB takes 1,000 writes a second of one key
+ * (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/bp-partition-key-design.html), a start that waits asks
+ * twice, and where workers meet each of these is written twice, about.
+ */
+export const MOST_STARTS_OF_ROW = 1000 / 2 / 2;

@@ -1,6 +1,6 @@
 /** An app on AWS: its queues with their workers, its results, its beat. */
 import { createHash } from "node:crypto";
-import { CfnOutput, CfnResource, RemovalPolicy, Stack } from "aws-cdk-lib";
+import { Annotations, CfnOutput, CfnResource, RemovalPolicy, Stack } from "aws-cdk-lib";
 import type * as cloudwatch from "aws-cdk-lib/aws-cloudwatch";
 import type * as dynamodb from "aws-cdk-lib/aws-dynamodb";
 import type * as iam from "aws-cdk-lib/aws-iam";
@@ -20,10 +20,10 @@ import { BeatRules, ruleEntries } from "./beat-rules.ts";
 import { Board, type BoardFunctionOptions } from "./board.ts";
 import type { ContainerOptions } from "./container-worker.ts";
 import { taskDashboard } from "./dashboard.ts";
-import { isAnyLimited, isUnique } from "../tasks/limits.ts";
+import { isAnyLimited, isUnique, limitsOf } from "../tasks/limits.ts";
 import { grantKey, grantOn, grantRows, type RowKind, type RowsOf } from "./grants.ts";
 import { grantInspect, grantOperate, type Operated } from "./operator-grants.ts";
-import { MAX_RESOURCES } from "./limits.ts";
+import { MAX_RESOURCES, MOST_STARTS_OF_ROW } from "./limits.ts";
 import { LongDelays } from "./long-delays.ts";
 import { checkLiteral, defaultPrefix, takeNames } from "./names.ts";
 import { PayloadBucket } from "./payload-bucket.ts";
@@ -142,6 +142,7 @@ export class TaskQueues extends Construct {
     const prefix = props.prefix ?? (config.brokerTransportOptions.queueNamePrefix || defaultPrefix(this));
     const removalPolicy = props.removalPolicy ?? RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE;
     checkDeclaration(props);
+    this.#warnOfHotRows(app);
     const scheduled = ruleEntries(app);
     const backend = parseBackend(config.resultBackend);
     if (props.table !== undefined && props.warmThroughput !== undefined) {
@@ -420,6 +421,21 @@ export class TaskQueues extends Construct {
       "beatEntry",
       "is needed for entries put at run time: the module that exports createBeatHandler(app)",
     );
+  }
+
+  /** A rate that its row in the table could not keep up with: tasks would be late, and messages handed back. */
+  #warnOfHotRows({ engine }: Lovage): void {
+    for (const task of engine.tasks.values()) {
+      const { rate: { rate, key } = {} } = limitsOf(engine.optionsOf(task));
+      if (rate === undefined) continue;
+      const perSecond = Math.round((rate.limit / rate.period) * 1000);
+      if (perSecond <= MOST_STARTS_OF_ROW) continue;
+      const rows = Math.ceil(perSecond / MOST_STARTS_OF_ROW);
+      Annotations.of(this).addWarningV2(
+        `lovage:rateLimit.row:${task.name}`,
+        `rateLimit of ${task.name} lets ${perSecond} tasks${key === undefined ? "" : " of one key"} start in a second, and a row of DynamoDB takes about ${MOST_STARTS_OF_ROW}: give it ${key === undefined ? "a key" : "a finer key"} that makes ${rows} rows of it or more, each with its share of the rate, such as (id: number) => String(id % ${rows})`,
+      );
+    }
   }
 
   get #operated(): Operated {

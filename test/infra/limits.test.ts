@@ -1,5 +1,5 @@
 /** What an app whose tasks have limits, or gather calls, is deployed with beyond any other. */
-import { Match } from "aws-cdk-lib/assertions";
+import { Annotations, Match } from "aws-cdk-lib/assertions";
 import { Lovage } from "lovage";
 import { expect, test } from "vitest";
 import { bundlingFor } from "../../src/cdk/task-function.ts";
@@ -42,6 +42,24 @@ test("a bundle has what limits need where a task has one, by its declaration or 
   expect(bundlingFor(shop()).define).toMatchObject({ LOVAGE_LIMITS: "false" });
   const annotated = shop({ taskAnnotations: { "shop.add": { rateLimit: "10/s" } } });
   expect(bundlingFor(annotated).define).toMatchObject({ LOVAGE_LIMITS: "true" });
+});
+
+test("a rate above what one row takes is warned of, for each task, with what to do", () => {
+  const app = new Lovage("shop", { taskAnnotations: { "shop.annotated": { rateLimit: "60000/m" } } }, { env: {} });
+  app.task("shop.most", { rateLimit: "250/s" }, (id: string) => id);
+  app.task("shop.hour", { rateLimit: "900000/h" }, (id: string) => id);
+  app.task("shop.places", { concurrency: 1_000 }, () => {});
+  app.task("shop.hot", { rateLimit: "1000/s" }, (id: string) => id);
+  app.task("shop.keyed", { rateLimit: { limit: 251, key: (id: string) => id } }, (id: string) => id);
+  app.task("shop.annotated", (id: string) => id);
+  const warnings = Annotations.fromStack(deploy(app).stack)
+    .findWarning("*", Match.stringLikeRegexp("rateLimit of"))
+    .map(({ entry }) => String(entry.data).replace(/ \[ack: .*/, ""));
+  expect(warnings.toSorted()).toEqual([
+    "rateLimit of shop.annotated lets 1000 tasks start in a second, and a row of DynamoDB takes about 250: give it a key that makes 4 rows of it or more, each with its share of the rate, such as (id: number) => String(id % 4)",
+    "rateLimit of shop.hot lets 1000 tasks start in a second, and a row of DynamoDB takes about 250: give it a key that makes 4 rows of it or more, each with its share of the rate, such as (id: number) => String(id % 4)",
+    "rateLimit of shop.keyed lets 251 tasks of one key start in a second, and a row of DynamoDB takes about 250: give it a finer key that makes 2 rows of it or more, each with its share of the rate, such as (id: number) => String(id % 2)",
+  ]);
 });
 
 test("the batch of a queue, and its window, are those of the tasks that gather calls there", () => {
