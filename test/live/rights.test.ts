@@ -6,7 +6,9 @@ import { randomBytes, randomUUID } from "node:crypto";
 import { join } from "node:path";
 import { CreateBucketCommand, S3Client } from "@aws-sdk/client-s3";
 import { CreateScheduleGroupCommand, SchedulerClient } from "@aws-sdk/client-scheduler";
+import { CreateQueueCommand, SQSClient } from "@aws-sdk/client-sqs";
 import { Stack } from "aws-cdk-lib";
+import * as ecs from "aws-cdk-lib/aws-ecs";
 import * as iam from "aws-cdk-lib/aws-iam";
 import * as kms from "aws-cdk-lib/aws-kms";
 import { chord, group, Lovage, Reject } from "lovage";
@@ -15,6 +17,7 @@ import { TaskQueues } from "lovage/cdk";
 import { startWorker } from "lovage/worker";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import type { Emulator } from "../../scripts/emulator.ts";
+import { deadLetterQueue } from "../../src/brokers/broker.ts";
 import { translateQueueName } from "../../src/brokers/queue-name.ts";
 import * as sqs from "../../src/brokers/sqs.ts";
 import * as dynamodb from "../../src/results/dynamodb.ts";
@@ -36,13 +39,15 @@ const PREFIX = "rights-";
 /** No compression makes it fit. */
 const large = randomBytes(900_000).toString("base64");
 const hours = 3 * 3600;
+/** Of the second band of `media`. */
+const HIGH = 9;
 
 /** An app of all kinds of tasks. */
 function shop(env: Readonly<Record<string, string>> = {}): Lovage {
   const app = new Lovage(
     "shop",
     {
-      taskQueues: { celery: {}, media: {}, "orders.fifo": {} },
+      taskQueues: { celery: {}, media: { worker: "container", priorities: [0, HIGH] }, "orders.fifo": {} },
       beatSchedule: {
         often: { task: "shop.add", schedule: 60, args: [1, 2] },
         late: { task: "shop.add", schedule: 60, args: [1, 2], options: { countdown: hours } },
@@ -83,8 +88,12 @@ function shop(env: Readonly<Record<string, string>> = {}): Lovage {
   app.task("shop.limited", { rateLimit: "1000/s", concurrency: 5 }, () => 1);
   app.task("shop.one", { unique: { key: (id: string) => id, for: "running" } }, (id: string) => id);
   app.task("shop.family", { bind: true }, async (self) => {
-    const { routingKey: queue } = self.request.deliveryInfo;
-    const place = queue.endsWith(".fifo") ? { queue, MessageGroupId: "a" } : { queue };
+    const { routingKey: queue, priority } = self.request.deliveryInfo;
+    const place = {
+      queue,
+      ...(queue.endsWith(".fifo") ? { MessageGroupId: "a" } : {}),
+      ...(priority === null ? {} : { priority }),
+    };
     const add = (n: number) => app.signature("shop.add", [n, n], place);
     await app.sendTask("shop.large", [large], place);
     await chord([add(1), add(2)], app.signature("shop.sum", [], place)).delay();
@@ -94,6 +103,7 @@ function shop(env: Readonly<Record<string, string>> = {}): Lovage {
   });
   return app;
 }
+const QUEUES = ["celery", "media", "orders.fifo"];
 const seen = new Set<string>();
 /** Ids of what was sent, for those who look later. */
 const grown: string[] = [];
@@ -118,8 +128,15 @@ const WHO = [
   "host",
   "inspector",
   "operator",
+  "container",
+  "board",
+  "delays of celery",
+  "delays of media",
+  "delays of media-priority-9",
 ] as const;
 type Who = (typeof WHO)[number];
+/** What begins the names of those whom no code of ours is: Scheduler, which takes the role of a queue. */
+const DELAYS = "delays of ";
 
 function synth(isKeyed: boolean): Deployed {
   const stack = new Stack(unbundled(), "Rights", { env: { account: ACCOUNT, region: REGION } });
@@ -130,6 +147,8 @@ function synth(isKeyed: boolean): Deployed {
     prefix: PREFIX,
     longDelays: true,
     payloadStore: true,
+    container: { image: ecs.ContainerImage.fromRegistry("public.ecr.aws/docker/library/node:24-slim") },
+    board: { entry: join(FUNCTIONS, "board.ts") },
     ...(isKeyed ? { encryptionKey: new kms.Key(stack, "Key") } : {}),
   });
   const role = (id: string) => new iam.Role(stack, id, { assumedBy: new iam.AccountRootPrincipal() });
@@ -152,12 +171,14 @@ function synth(isKeyed: boolean): Deployed {
   tasks.grantWork(granted.host, ["media"]);
   tasks.grantInspect(granted.inspector);
   tasks.grantOperate(granted.operator, ["celery"]);
-  const { beat } = tasks;
-  if (beat === undefined) throw new Error("there is no beat");
+  const { beat, board } = tasks;
+  if (beat === undefined || board === undefined) throw new Error("there is no beat, or no board");
   const roles = {
     worker: roleOf(tasks.queue("celery").function),
     orders: roleOf(tasks.queue("orders.fifo").function),
     beat: roleOf(beat.function),
+    board: roleOf(board.function),
+    container: tasks.queue("media").grantPrincipal as iam.Role,
     ...granted,
   };
   const template = Template.fromStack(stack);
@@ -165,9 +186,13 @@ function synth(isKeyed: boolean): Deployed {
   const text = (value: unknown) => String(rights.resolve(stack.resolve(value)));
   return {
     rights,
-    roles: Object.fromEntries(
-      Object.entries(roles).map(([who, one]) => [who, stack.getLogicalId(one.node.defaultChild as iam.CfnRole)]),
-    ) as Record<Who, string>,
+    roles: Object.fromEntries([
+      ...Object.entries(roles).map(([who, one]) => [who, stack.getLogicalId(one.node.defaultChild as iam.CfnRole)]),
+      ...rights.all("AWS::IAM::Role").flatMap(([id, { RoleName }]) => {
+        const [, queue] = /^lovage-[\w-]+?-rights-(.*)$/.exec(String(RoleName)) ?? [];
+        return queue === undefined ? [] : [[`${DELAYS}${queue}`, id]];
+      }),
+    ]) as Record<Who, string>,
     env: {
       LOVAGE_BROKER_URL: text(tasks.brokerUrl),
       LOVAGE_RESULT_BACKEND: text(tasks.resultBackend),
@@ -224,8 +249,11 @@ describe.skipIf(aws === undefined)("rights", () => {
       },
     });
     for (const [name, value] of Object.entries(env("setup"))) vi.stubEnv(name, value);
-    const queues = ["celery", "media", "orders.fifo"];
-    await sqs.createQueues(plain.env["LOVAGE_BROKER_URL"] as string, queues);
+    await sqs.createQueues(plain.env["LOVAGE_BROKER_URL"] as string, QUEUES);
+    // A band has no dead letters of its own.
+    const client = new SQSClient({});
+    await client.send(new CreateQueueCommand({ QueueName: `${PREFIX}media-priority-${HIGH}` }));
+    client.destroy();
     await dynamodb.createTable(plain.env["LOVAGE_RESULT_BACKEND"] as string);
     await dynamodb.createJournalTable(plain.env["LOVAGE_RESULT_BACKEND"] as string, `${PREFIX}journal`);
     const s3 = new S3Client({ forcePathStyle: true });
@@ -252,7 +280,15 @@ describe.skipIf(aws === undefined)("rights", () => {
     expect([...unknown, ...(proxy?.faults() ?? [])]).toEqual([]);
   });
 
-  const asked = (who: Who): readonly Asked[] => (sent.get(who) ?? []).flatMap(({ asked }) => asked);
+  const asked = (who: Who): readonly Asked[] => {
+    if (!who.startsWith(DELAYS))
+      return (ALIKE[who] ?? [who]).flatMap((one) => sent.get(one) ?? []).flatMap(({ asked }) => asked);
+    // What Scheduler sends one day is in the entries that it was given, whoever gave them.
+    const arn = plain.rights.resolve({ "Fn::GetAtt": [plain.roles[who], "Arn"] });
+    return [...sent.values()]
+      .flat()
+      .flatMap(({ passed }) => (passed !== undefined && passed.role === arn ? passed.asked : []));
+  };
   const tls = (one: Asked, isTls = true): Asked => ({
     ...one,
     context: { ...one.context, "aws:SecureTransport": String(isTls) },
@@ -347,6 +383,9 @@ describe.skipIf(aws === undefined)("rights", () => {
 
 // ── what each of them does ───────────────────────────────────────────────────────────────────────────────────────────
 
+/** Whose code does what others here do: a container is the worker that `host` has, and the board looks and steers `celery` as an operator does. */
+const ALIKE: Partial<Record<Who, readonly Who[]>> = { container: ["host"], board: ["operator", "board"] };
+
 /** Sent to each queue. */
 const EACH = ["shop.fail", "shop.reject", "shop.hand-back", "shop.again", "shop.grow", "shop.words", "shop.family"];
 
@@ -374,9 +413,11 @@ const SCENARIOS: Readonly<Record<string, (app: Lovage, isDone: () => boolean) =>
   async setup(app) {
     words.push((await app.sendTask("shop.words", [])).id);
     grown.push((await app.sendTask("shop.grow", [])).id);
-    for (const queue of ["celery", "media", "orders.fifo"]) {
+    const places = [...QUEUES.map((queue) => ({ queue })), { queue: "media", priority: HIGH }];
+    for (const to of places) {
+      const { queue } = to;
       // What is handed back holds up its group.
-      const placeOf = (MessageGroupId: string) => (queue === "orders.fifo" ? { queue, MessageGroupId } : { queue });
+      const placeOf = (MessageGroupId: string) => (queue === "orders.fifo" ? { queue, MessageGroupId } : to);
       const place = placeOf("a");
       for (const task of EACH) await app.sendTask(task, [], placeOf(task));
       await app.sendTask("shop.large", [large], place);
@@ -423,24 +464,9 @@ const SCENARIOS: Readonly<Record<string, (app: Lovage, isDone: () => boolean) =>
   inspector: (app) => look(app),
   async operator(app) {
     await look(app);
-    const { control } = app;
-    for await (const { id } of app.journal.find({ state: "FAILURE", task: "shop.fail", queue: "celery", limit: 1 }))
-      await control.retry(id as string);
-    await control.retryFailed({ task: "shop.fail", queue: "celery", dryRun: true });
-    await control.retryFailed({ task: "shop.fail", queue: "celery" });
-    await control.revoke(randomUUID());
-    await control.revoke(randomUUID(), { terminate: true });
-    await control.forget(randomUUID());
-    await control.rateLimit("shop.limited", "10/m");
-    await control.pause("celery");
-    await control.resume("celery");
-    await control.rateLimit("shop.limited", null);
-    for (const worker of Object.keys(await control.inspect().ping())) await control.shutdown(worker);
-    await control.deadLetters.redrive({ queue: "celery", task: "shop.reject", args: [large] });
-    await control.deadLetters.delete({ queue: "celery" });
-    await control.purge("celery");
-    await control.purge("celery-dlq");
+    await steer(app, ["celery"]);
   },
+  board: (app) => steer(app, ["media", "orders.fifo"]),
   async revoker(app) {
     for (const id of [randomUUID(), ...grown]) {
       await app.result(id).revoke();
@@ -453,6 +479,29 @@ const SCENARIOS: Readonly<Record<string, (app: Lovage, isDone: () => boolean) =>
     }
   },
 };
+
+/** All that may be done to these queues. */
+async function steer(app: Lovage, queues: readonly string[]): Promise<void> {
+  const { control } = app;
+  for (const queue of queues) {
+    for await (const { id } of app.journal.find({ state: "FAILURE", task: "shop.fail", queue, limit: 1 }))
+      await control.retry(id as string);
+    await control.retryFailed({ task: "shop.fail", queue, dryRun: true });
+    await control.retryFailed({ task: "shop.fail", queue });
+    await control.pause(queue);
+    await control.resume(queue);
+    await control.deadLetters.redrive({ queue, task: "shop.reject", args: [large] });
+    await control.deadLetters.delete({ queue });
+    await control.purge(queue);
+    await control.purge(deadLetterQueue(queue));
+  }
+  await control.revoke(randomUUID());
+  await control.revoke(randomUUID(), { terminate: true });
+  await control.forget(randomUUID());
+  await control.rateLimit("shop.limited", "10/m");
+  await control.rateLimit("shop.limited", null);
+  for (const worker of Object.keys(await control.inspect().ping())) await control.shutdown(worker);
+}
 
 async function look(app: Lovage): Promise<void> {
   const inspect = app.control.inspect();
@@ -529,6 +578,8 @@ function reasonOf(one: Statement, isSent: (one: Statement) => boolean): string |
   if (action === "sqs:SendMessage" && /BeatRulesDeadLetters/.test(String(one.Resource)))
     return "Lambda puts events that beat failed at there, in the name of the function";
   if (action === "dynamodb:GetItem") return "Python's Celery reads a result by it, as test/live/celery has it";
+  if (action === "ecs:UpdateTaskProtection")
+    return "the ECS agent asks for it in the name of the container, as test/workers/protection.test.ts has it";
   if (ROW_ACTIONS.includes(action) && ROW_ACTIONS.some((Action) => isSent({ ...one, Action })))
     return "what is there decides whether a row is read, put or updated; the backend's contract has all three";
   if (action === "dynamodb:PutItem" && isSent({ ...one, Action: "dynamodb:PartiQLInsert" }))
@@ -542,6 +593,7 @@ const WILDCARDS: readonly (readonly [resource: RegExp, reason: string])[] = [
   [/:log-group:\w+:\*$/, "the streams of one log"],
   [/:schedule\/[\w-]+\/\*$/, "an entry is named by a hash of its message, and the group has no others"],
   [/^arn:aws:s3:::[\w-]+\/\*$/, "texts have names that nobody can guess, in a bucket that has nothing else"],
+  [/:task\/\w+\/\*$/, "containers of one cluster, which have names when they run"],
   [/:rule\/[\w.-]+\*$/, "entries put at run time are named by who puts them, behind the prefix of the app"],
 ];
 const UNBOUND = ["sqs:ListQueues", "lambda:ListEventSourceMappings", "cloudwatch:GetMetricData", "events:ListRules"];

@@ -11,6 +11,8 @@ export interface Recorded {
   readonly key: string;
   readonly operation: string;
   readonly asked: readonly Asked[];
+  /** What the service that it gave a role takes later, in that role's name. */
+  readonly passed?: { readonly role: string; readonly asked: readonly Asked[] };
 }
 
 // biome-ignore lint/suspicious/noExplicitAny: bodies of many operations, judged before
@@ -116,6 +118,17 @@ const PATHS: readonly (readonly [line: RegExp, (found: RegExpExecArray, body: Bo
   [/^POST \/$/, () => []],
 ];
 
+/** Of an entry of Scheduler's: the message, and the place for what could not be sent. */
+const passedBy = ({ Target }: Body): Recorded["passed"] =>
+  Target?.RoleArn === undefined
+    ? undefined
+    : {
+        role: Target.RoleArn,
+        asked: [Target.Arn, Target.DeadLetterConfig?.Arn].flatMap((arn) =>
+          arn === undefined ? [] : [right("sqs:SendMessage", arn)],
+        ),
+      };
+
 export function recorded({ method, url, headers, body }: SentRequest): Recorded {
   const key = /Credential=([^/]+)\//.exec(headers.authorization ?? "")?.[1] ?? "";
   const target = headers["x-amz-target"];
@@ -129,7 +142,9 @@ export function recorded({ method, url, headers, body }: SentRequest): Recorded 
     const found = path.exec(line);
     if (found === null) continue;
     const isJson = /json/.test(headers["content-type"] ?? "") && body.length > 0;
-    return { key, operation: line, asked: asked(found, isJson ? JSON.parse(body.toString("utf8")) : {}) };
+    const input: Body = isJson ? JSON.parse(body.toString("utf8")) : {};
+    const passed = passedBy(input);
+    return { key, operation: line, asked: asked(found, input), ...(passed === undefined ? {} : { passed }) };
   }
   throw new Error(`${line} is not known here: say in asked.ts which rights it takes`);
 }
