@@ -24,23 +24,26 @@ export interface Bundle {
 
 const HANDLERS = join(import.meta.dirname, "handlers");
 
+const { mainFields, banner, define, esbuildArgs } = bundlingFor(app);
+
+/** How all that is compared is bundled. */
+export const SHARED: BuildOptions = {
+  format: "esm",
+  platform: "node",
+  target: "node24",
+  minify: true,
+  keepNames: true,
+  mainFields: [...(mainFields ?? [])],
+  banner: { js: banner ?? "" },
+};
+
 /** What `lovage/cdk` gives esbuild, as esbuild's own interface has it; the peers get the same but for what is ours alone. */
 function optionsOf(kind: Kind): BuildOptions {
-  const { mainFields, banner, define, esbuildArgs } = bundlingFor(app);
-  const shared: BuildOptions = {
-    format: "esm",
-    platform: "node",
-    target: "node24",
-    minify: true,
-    keepNames: true,
-    mainFields: [...(mainFields ?? [])],
-    banner: { js: banner ?? "" },
-  };
-  if (kind !== "lovage") return shared;
+  if (kind !== "lovage") return SHARED;
   const aliases = (esbuildArgs?.["--alias"] ?? []) as readonly string[];
   const own = [...sources].map(([name, url]) => [name, new URL(url).pathname]);
   return {
-    ...shared,
+    ...SHARED,
     define: { ...define },
     alias: Object.fromEntries([...own, ...aliases.map((alias) => alias.split("="))]),
   };

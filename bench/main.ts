@@ -6,6 +6,7 @@ import { PeerMissing } from "./cache.ts";
 
 const BENCHES: Readonly<Record<string, () => Promise<() => Promise<void>>>> = {
   protocol: async () => (await import("./protocol.ts")).protocol,
+  client: async () => (await import("./client.ts")).client,
   cold: async () => (await import("./cold.ts")).cold,
   worker: async () => (await import("./worker.ts")).worker,
   growth: async () => (await import("./growth.ts")).growth,
