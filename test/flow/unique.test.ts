@@ -3,7 +3,7 @@ import { ImproperlyConfigured, LimitKeyError, Lovage } from "lovage";
 import { describe, expect, test } from "vitest";
 import type { Broker } from "../../src/brokers/broker.ts";
 import { OperationalError } from "../../src/errors.ts";
-import { stores } from "./stores.ts";
+import { isTable, stores } from "./stores.ts";
 
 const key = (id: string) => id;
 
@@ -92,7 +92,8 @@ describe.each(stores)("unique calls, on %s", (_, start) => {
     });
     await Promise.all([sync.delay("a", 1), sync.delay("bb", 2), sync.delay("a", 3)]);
     await t.drain();
-    expect(ran).toEqual([
+    // In a table the rows of two keys are two requests at once, and either may be there first.
+    expect(isTable ? ran.toSorted() : ran).toEqual([
       ["a", 1, 0],
       ["bb", 2, 0],
     ]);
