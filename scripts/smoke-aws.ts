@@ -11,7 +11,7 @@
  * checks run those alone. Ends with 1 when anything is not as it should be, also where something is left behind.
  */
 import { randomBytes } from "node:crypto";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline/promises";
@@ -112,9 +112,12 @@ It sends some thousands of requests, which cost some cents, takes up to ten minu
   } finally {
     try {
       await emptied(home);
-      await cdk(["destroy", "--force", ...options], env, DEPLOY_MS, { signal: new AbortController().signal });
+      // What was deployed stands there, and need not be made once more.
+      const made = join(home, "cdk.out");
+      const from = existsSync(join(made, "manifest.json")) ? ["--app", made] : options;
+      await cdk(["destroy", "--force", ...from], env, DEPLOY_MS, { signal: new AbortController().signal });
       // Queues are gone within a minute.
-      const resources = expectedResources(join(home, "cdk.out"));
+      const resources = expectedResources(made);
       for (let wait = 0; wait < 12; wait++) {
         left.splice(0, left.length, ...(await stillThere(resources)).map(({ type, name }) => `${type} ${name}`));
         if (left.length === 0) break;
