@@ -1,5 +1,5 @@
 /**
- * What the workers of the chaos test run. Every run of a task leaves a line when it begins, with its process, in the file
+ * What the workers of the chaos test run. Every run of a task leaves a line when it begins, with its process and the parent of that, in the file
  * that `CHAOS_RUNS` names; its effect is counted in the database that `CHAOS_LEDGER` names, by the pattern of
  * docs/how-to/idempotency.md.
  */
@@ -25,7 +25,7 @@ const award = ledger.prepare("INSERT OR IGNORE INTO effects (task, what) VALUES 
 
 async function work(what: string): Promise<void> {
   const { id, retries } = currentTask()?.request ?? { id: "", retries: 0 };
-  appendFileSync(CHAOS_RUNS, `${process.pid} ${id} ${retries}\n`);
+  appendFileSync(CHAOS_RUNS, `${process.pid} ${process.ppid} ${id} ${retries}\n`);
   await sleep(Math.random() * 1.8 * NAP_MS);
   award.run(id, what);
   await sleep(Math.random() * 0.2 * NAP_MS);

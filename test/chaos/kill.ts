@@ -192,12 +192,15 @@ export async function chaos(tasks: number, kills: number, seed: number): Promise
     const told = new Map<string | undefined, number>();
     for await (const { id } of app.journal.find({ kind: "task", state: ["SUCCESS", "FAILURE"] }))
       told.set(id, (told.get(id) ?? 0) + 1);
-    const attempts = new Map<string, number[]>();
+    /** By attempt, whether the process of each of its runs was killed. */
+    const attempts = new Map<string, boolean[]>();
     for (const line of readFileSync(runs, "utf8").split("\n").filter(Boolean)) {
-      const [pid = "", ...attempt] = line.split(" ");
-      attempts.set(attempt.join(" "), [...(attempts.get(attempt.join(" ")) ?? []), Number(pid)]);
+      const [pid, parent, ...attempt] = line.split(" ");
+      // What has killed two workers runs in a process of its own, which dies with the one that started it.
+      const isKilled = [pid, parent].some((one) => killed.has(Number(one)));
+      attempts.set(attempt.join(" "), [...(attempts.get(attempt.join(" ")) ?? []), isKilled]);
     }
-    const again = [...attempts.values()].filter((pids) => pids.length > 1);
+    const again = [...attempts.values()].filter((runsOf) => runsOf.length > 1);
     const dead = await broker.size("celery-dlq");
     return {
       seed,
@@ -211,7 +214,7 @@ export async function chaos(tasks: number, kills: number, seed: number): Promise
       misreported: [...rows].filter(([id, done]) => (told.get(id) ?? 0) !== (done ? 1 : 0)).length,
       repeated: again.length,
       leaks,
-      unexplained: again.filter((pids) => !pids.slice(0, -1).every((pid) => killed.has(pid))).length,
+      unexplained: again.filter((runsOf) => !runsOf.slice(0, -1).every(Boolean)).length,
       left: (await waiting()) + dead.ready + dead.delayed + dead.inFlight,
       seconds,
     };
