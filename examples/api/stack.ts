@@ -4,13 +4,13 @@ import { CfnOutput, Stack, type StackProps } from "aws-cdk-lib";
 import { FunctionUrlAuthType, Runtime } from "aws-cdk-lib/aws-lambda";
 import { NodejsFunction, OutputFormat } from "aws-cdk-lib/aws-lambda-nodejs";
 import type { Construct } from "constructs";
+import type { Lovage } from "lovage";
 import { TaskQueues } from "lovage/cdk";
-import { app } from "./tasks.ts";
 
 const file = (name: string) => join(import.meta.dirname, name);
 
 export class ReportsStack extends Stack {
-  constructor(scope: Construct, id: string, props?: StackProps) {
+  constructor(scope: Construct, id: string, { app, ...props }: StackProps & { readonly app: Lovage }) {
     super(scope, id, props);
     const tasks = new TaskQueues(this, "Tasks", { app, prefix: "reports-", entry: file("worker.ts") });
 

@@ -1,4 +1,5 @@
 import { App } from "aws-cdk-lib";
+import { loadApp } from "lovage/cdk";
 import { StudioStack } from "./stack.ts";
 
-new StudioStack(new App(), "Studio");
+new StudioStack(new App(), "Studio", { app: loadApp("tasks.ts") });

@@ -4,11 +4,11 @@ import { Duration, Stack, type StackProps } from "aws-cdk-lib";
 import { Platform } from "aws-cdk-lib/aws-ecr-assets";
 import { ContainerImage } from "aws-cdk-lib/aws-ecs";
 import type { Construct } from "constructs";
+import type { Lovage } from "lovage";
 import { TaskQueues } from "lovage/cdk";
-import { app } from "./tasks.ts";
 
 export class StudioStack extends Stack {
-  constructor(scope: Construct, id: string, props?: StackProps) {
+  constructor(scope: Construct, id: string, { app, ...props }: StackProps & { readonly app: Lovage }) {
     super(scope, id, props);
     new TaskQueues(this, "Tasks", {
       app,

@@ -5,13 +5,13 @@ import { AttributeType, BillingMode, Table } from "aws-cdk-lib/aws-dynamodb";
 import { Runtime } from "aws-cdk-lib/aws-lambda";
 import { NodejsFunction } from "aws-cdk-lib/aws-lambda-nodejs";
 import type { Construct } from "constructs";
+import type { Lovage } from "lovage";
 import { bundlingFor, TaskQueues } from "lovage/cdk";
-import { app } from "./tasks.ts";
 
 const file = (name: string) => join(import.meta.dirname, name);
 
 export class ShopStack extends Stack {
-  constructor(scope: Construct, id: string, props?: StackProps) {
+  constructor(scope: Construct, id: string, { app, ...props }: StackProps & { readonly app: Lovage }) {
     super(scope, id, props);
 
     const carts = new Table(this, "Carts", {

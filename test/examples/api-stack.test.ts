@@ -1,10 +1,11 @@
 import { Match, Template } from "aws-cdk-lib/assertions";
 import { expect, test } from "vitest";
 import { ReportsStack } from "../../examples/api/stack.ts";
+import { app } from "../../examples/api/tasks.ts";
 import { unbundled } from "../infra/deployment.ts";
 
 test("the example service is a function behind a URL that may do what a caller does, and nothing else", () => {
-  const template = Template.fromStack(new ReportsStack(unbundled(), "Reports"));
+  const template = Template.fromStack(new ReportsStack(unbundled(), "Reports", { app }));
   template.hasResourceProperties("AWS::Lambda::Url", { AuthType: "AWS_IAM" });
   template.hasResourceProperties("AWS::Lambda::Function", {
     Environment: {

@@ -4,12 +4,13 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { StudioStack } from "../../examples/containers/stack.ts";
+import { app } from "../../examples/containers/tasks.ts";
 
 const example = join(import.meta.dirname, "../../examples/containers");
 
 test("the studio's stack has a function for mails and containers for videos", { timeout: 60_000 }, () => {
-  const app = new App({ context: { "aws:cdk:bundling-stacks": [] } });
-  const template = Template.fromStack(new StudioStack(app, "Studio"));
+  const stacks = new App({ context: { "aws:cdk:bundling-stacks": [] } });
+  const template = Template.fromStack(new StudioStack(stacks, "Studio", { app }));
   template.resourceCountIs("AWS::Lambda::EventSourceMapping", 1);
   template.resourceCountIs("AWS::ECS::Service", 1);
   const [task] = Object.values(template.findResources("AWS::ECS::TaskDefinition"));

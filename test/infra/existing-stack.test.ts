@@ -1,10 +1,11 @@
 import { Match, Template } from "aws-cdk-lib/assertions";
 import { expect, test } from "vitest";
 import { ShopStack } from "../../examples/existing-stack/stack.ts";
+import { app } from "../../examples/existing-stack/tasks.ts";
 import { unbundled } from "./deployment.ts";
 
 test("the construct lives in a stack that was there before, and wires the stack's own function", () => {
-  const template = Template.fromStack(new ShopStack(unbundled(), "Shop"));
+  const template = Template.fromStack(new ShopStack(unbundled(), "Shop", { app }));
   template.hasResourceProperties("AWS::SQS::Queue", { QueueName: "shop-orders.fifo", FifoQueue: true });
   template.hasResourceProperties("AWS::Events::Rule", {
     Name: "shop-beat-tidy-up",

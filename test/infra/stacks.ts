@@ -8,8 +8,11 @@ import * as lambda from "aws-cdk-lib/aws-lambda";
 import type { ConfigInput } from "lovage";
 import { TaskQueues, type TaskQueuesProps } from "lovage/cdk";
 import { ReportsStack } from "../../examples/api/stack.ts";
+import { app as reports } from "../../examples/api/tasks.ts";
 import { StudioStack } from "../../examples/containers/stack.ts";
+import { app as studio } from "../../examples/containers/tasks.ts";
 import { ShopStack } from "../../examples/existing-stack/stack.ts";
+import { app as market } from "../../examples/existing-stack/tasks.ts";
 import { LovageStack } from "../../infra/stack.ts";
 import { FUNCTIONS, shop } from "./deployment.ts";
 
@@ -81,9 +84,9 @@ export function allStacks(app: App): readonly Stack[] {
   });
   return [
     new LovageStack(app, "Lovage"),
-    new ReportsStack(app, "Reports"),
-    new ShopStack(app, "Market"),
-    new StudioStack(app, "Studio"),
+    new ReportsStack(app, "Reports", { app: reports }),
+    new ShopStack(app, "Market", { app: market }),
+    new StudioStack(app, "Studio", { app: studio }),
     ...matrix,
   ];
 }
