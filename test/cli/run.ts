@@ -91,7 +91,8 @@ export function place(
   };
 }
 
-function follow(child: ChildProcess): Running {
+/** What a process says that was started with its output in pipes. */
+export function follow(child: ChildProcess): Running {
   let stdout = "";
   let stderr = "";
   let over = false;
