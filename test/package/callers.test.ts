@@ -40,7 +40,7 @@ const CALLERS: Readonly<Record<string, Caller>> = {
 
 let user: string;
 let tarball: string;
-let remove: () => void;
+let remove: () => Promise<void>;
 let out: string;
 beforeAll(async () => {
   ({ user, tarball, remove } = await installPacked());
@@ -59,7 +59,7 @@ beforeAll(async () => {
   );
   await Promise.all(SDKS.map(installSdk));
 }, 180_000);
-afterAll(() => remove(), 60_000);
+afterAll(() => remove(), 300_000);
 
 /** Runs a bundle's handler as Lambda would, in a folder that has nothing but this SDK beside it. */
 async function run(file: string): Promise<{ readonly said: string; readonly asked: readonly string[] }> {

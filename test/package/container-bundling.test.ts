@@ -13,7 +13,7 @@ import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { env, exec, installPacked, root } from "./packed.ts";
 
 let user: string;
-let remove: () => void;
+let remove: () => Promise<void>;
 const before = process.cwd();
 beforeAll(async () => {
   ({ user, remove } = await installPacked());
@@ -21,11 +21,11 @@ beforeAll(async () => {
   // The CDK reads the project of the folder that it runs in.
   process.chdir(user);
 }, 300_000);
-afterAll(() => {
+afterAll(async () => {
   process.chdir(before);
   vi.unstubAllEnvs();
-  remove();
-}, 120_000);
+  await remove();
+}, 300_000);
 
 /** Notes its arguments; runs what the container was to run, with the folders of this machine in place of those mounted. */
 const DOCKER = `#!${process.execPath}

@@ -13,6 +13,7 @@ import {
   symlinkSync,
   writeFileSync,
 } from "node:fs";
+import { rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { promisify } from "node:util";
@@ -35,7 +36,8 @@ env["PATH"] = `${resolve(process.execPath, "..")}:${env["PATH"]}`;
 export async function installPacked(): Promise<{
   readonly user: string;
   readonly tarball: string;
-  remove(): void;
+  /** Takes a minute and more where the machine is busy. */
+  remove(): Promise<void>;
 }> {
   const folder = mkdtempSync(join(tmpdir(), "lovage-install-"));
   const [copy, user] = [join(folder, "copy"), join(folder, "user")];
@@ -51,7 +53,7 @@ export async function installPacked(): Promise<{
   const tarball = join(folder, readdirSync(folder).find((name) => name.endsWith(".tgz")) ?? "");
   writeFileSync(join(user, "package.json"), JSON.stringify({ private: true, type: "module" }));
   await exec("npm", ["install", "--no-audit", "--no-fund", tarball], { cwd: user, env });
-  return { user, tarball, remove: () => rmSync(folder, { recursive: true }) };
+  return { user, tarball, remove: () => rm(folder, { recursive: true, force: true, maxRetries: 5 }) };
 }
 
 /** Where {@link installOnce} puts these packages. */

@@ -13,7 +13,7 @@ const OTHER_CDK = "2.275.0";
 let folder: string;
 let tool: string;
 let lovage: Readonly<Record<string, string>>;
-let remove: () => void;
+let remove: () => Promise<void>;
 const pnpm = (args: readonly string[], cwd = folder) =>
   exec(join(tool, "node_modules/.bin/pnpm"), args, {
     cwd,
@@ -85,7 +85,7 @@ beforeAll(async () => {
      console.log(app instanceof Lovage);`,
   );
 }, 300_000);
-afterAll(() => remove(), 120_000);
+afterAll(() => remove(), 300_000);
 
 /** Installs with these dependencies of the tasks beside the package, and says whether the workspaces share one copy of it. */
 async function shared(more: Readonly<Record<string, string>>): Promise<boolean> {

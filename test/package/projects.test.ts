@@ -8,12 +8,12 @@ import { env, exec, installPacked, root } from "./packed.ts";
 
 let user: string;
 let lovage: string;
-let remove: () => void;
+let remove: () => Promise<void>;
 beforeAll(async () => {
   ({ user, remove } = await installPacked());
   lovage = join(user, "node_modules/.bin/lovage");
 }, 300_000);
-afterAll(() => remove(), 60_000);
+afterAll(() => remove(), 300_000);
 
 const APP = `import { Lovage } from "lovage";\nexport const app = new Lovage("shop");\n`;
 

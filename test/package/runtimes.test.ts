@@ -21,13 +21,13 @@ const tools = folderOf("runtimes", Object.values(INSTALLED));
 const program = (...path: readonly string[]) => join(tools, "node_modules", ...path);
 
 let user: string;
-let remove: () => void;
+let remove: () => Promise<void>;
 beforeAll(async () => {
   await installOnce("runtimes", Object.values(INSTALLED));
   ({ user, remove } = await installPacked());
   for (const page of ["bun-and-deno", "test-your-tasks"]) writeCode(page, join(user, page));
 }, 300_000);
-afterAll(() => remove());
+afterAll(() => remove(), 300_000);
 
 /** Writes what a page has under names into a folder. */
 function writeCode(page: string, folder: string): void {

@@ -10,7 +10,7 @@ import { env, exec, installPacked, root } from "./packed.ts";
 const LIGHT = ["none", "hono", "express", "fastify", "nest"];
 
 let user: string;
-let remove: () => void;
+let remove: () => Promise<void>;
 const lovage = (...args: string[]) => exec(join(user, "node_modules/.bin/lovage"), args, { cwd: user, env });
 const npm = (folder: string, ...args: string[]) => exec("npm", args, { cwd: folder, env });
 const at = (kind: string) => join(user, `my-${kind}`);
@@ -36,7 +36,7 @@ beforeAll(async () => {
   const cdk = join(user, "node_modules/.bin/cdk");
   if (!existsSync(cdk)) symlinkSync("../aws-cdk/bin/cdk", cdk);
 }, 600_000);
-afterAll(() => remove(), 60_000);
+afterAll(() => remove(), 300_000);
 
 interface Development {
   readonly process: ChildProcess;
