@@ -60,13 +60,13 @@ function explained(fragment: string): string {
   return fragment;
 }
 
-test("an entry in another workspace is bundled from the root, whose lock file is found", { timeout: 60_000 }, () => {
+test("an entry in another workspace is bundled from the root, whose lock file is found", { timeout: 120_000 }, () => {
   const { synth } = monorepo();
   synth().resourceCountIs("AWS::Lambda::Function", 2);
 });
 
 test("a lock file of its own in the CDK's workspace is looked past by depsLockFilePath, or by projectRoot", {
-  timeout: 60_000,
+  timeout: 120_000,
 }, () => {
   const { root, file, synth } = monorepo();
   file("infra/package-lock.json", '{ "lockfileVersion": 3, "packages": {} }');
@@ -75,7 +75,7 @@ test("a lock file of its own in the CDK's workspace is looked past by depsLockFi
   synth({ projectRoot: root }).resourceCountIs("AWS::Lambda::Function", 2);
 });
 
-test("a queue may have a root of its own", { timeout: 60_000 }, () => {
+test("a queue may have a root of its own", { timeout: 120_000 }, () => {
   const { root, file, synth } = monorepo();
   file("infra/package-lock.json", '{ "lockfileVersion": 3, "packages": {} }');
   file("infra/beat.ts", "export const handler = async () => undefined;");
@@ -84,7 +84,7 @@ test("a queue may have a root of its own", { timeout: 60_000 }, () => {
   synth({ beatEntry, queues: { celery: { projectRoot: root } } }).resourceCountIs("AWS::Lambda::Function", 2);
 });
 
-test("no lock file, and several", { timeout: 60_000 }, () => {
+test("no lock file, and several", { timeout: 120_000 }, () => {
   const { root, file, synth } = monorepo();
   file("yarn.lock", "");
   expect(() => synth()).toThrow(explained("Multiple package lock files found"));
@@ -94,7 +94,7 @@ test("no lock file, and several", { timeout: 60_000 }, () => {
   expect(() => synth({ depsLockFilePath: join(root, "package-lock.json") })).toThrow(explained("Lock file at"));
 });
 
-test("esbuild in the CDK's workspace alone is not found from the root", { timeout: 60_000 }, () => {
+test("esbuild in the CDK's workspace alone is not found from the root", { timeout: 120_000 }, () => {
   const { root, synth } = monorepo("infra");
   // What npx says goes to the terminal: the error names the command alone.
   expect(() => synth()).toThrow(explained("npx --no-install esbuild"));

@@ -108,7 +108,10 @@ test("containers come with what waits in all bands", () => {
     resources(deploy(app, { container: { image } }).template(), "AWS::CloudWatch::Alarm"),
   ).flatMap(({ Properties }) => (Properties["Metrics"] as { Expression?: string }[] | undefined) ?? []);
   const expressions = new Set(alarms.flatMap(({ Expression }) => Expression ?? []));
-  expect([...expressions]).toEqual(["waiting + running + waiting1 + running1"]);
+  expect([...expressions]).toEqual([
+    "waiting + running + waiting1 + running1",
+    "IF(waiting0 + waiting1 > 0 AND FILL(containers, 0) < 1, 1, 0)",
+  ]);
 });
 
 test("a bundle has what bands need where a queue has them", () => {
