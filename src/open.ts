@@ -158,7 +158,7 @@ export async function openPayloads(
   if (typeof LOVAGE_BUNDLE === "undefined" || LOVAGE_PAYLOADS) {
     const { createPayloads }: Partial<typeof import("./payloads/payloads.ts")> = await import("./payloads/payloads.ts");
     const open = await load(PAYLOAD_STORES, "payloadStore", url);
-    return createPayloads?.(await open(url, context), context.uuid);
+    return createPayloads?.(await open(url, context), context.uuid, context.now);
   }
   return undefined;
 }

@@ -61,6 +61,8 @@ export interface Texts {
   whole(body: string): Promise<string>;
   /** The text as it is sent to a queue: where it is too large for that, what is put in its place. */
   fit(queue: string, message: Message, text: string): Promise<string>;
+  /** A body that is sent again: what it leads to is kept as long as for any other that is sent now. */
+  renew(body: string): Promise<string>;
 }
 
 /** Taken at a time: what is in memory at most. */
@@ -260,14 +262,18 @@ async function compressed(body: string, now: number): Promise<string | undefined
 /** Whatever workers may read. */
 export const READABLE = ["json", "yaml", "msgpack"];
 
-const AS_IS: Texts = { whole: async (body) => body, fit: async (_queue, _message, text) => text };
+const AS_IS: Texts = {
+  whole: async (body) => body,
+  fit: async (_queue, _message, text) => text,
+  renew: async (body) => body,
+};
 
 async function bodyOf(
   queue: string,
   body: string,
   { now, args, kwargs, texts = AS_IS }: RedriveOptions,
 ): Promise<string> {
-  if (args === undefined && kwargs === undefined) return body;
+  if (args === undefined && kwargs === undefined) return texts.renew(body);
   const message = await decodeEnvelope(await texts.whole(body), { accept: READABLE });
   const changed = createMessage({
     ...message,

@@ -2,9 +2,10 @@
 import { type Broker, deadLetterQueue, isDeadLetterQueue } from "../brokers/broker.ts";
 import { type DeadLetter, discard, redrive, takeDeadLetters, type Texts } from "../brokers/dead-letters.ts";
 import type { Engine } from "../engine.ts";
-import { ImproperlyConfigured, LovageError } from "../errors.ts";
+import { ImproperlyConfigured, LovageError, OperationalError } from "../errors.ts";
 import { instant, rangeOf } from "../journal/query.ts";
 import { boolean, fail, integer, names, object, options, type Parse, shape, signal, text } from "../parse.ts";
+import { isPointer, MESSAGE_DAYS } from "../protocol/pointer.ts";
 import { noteAction, whoIs } from "./who.ts";
 import type { Acting, ChangedLetters, ChangeLetters, DeadLetters, RedriveLetters, ShownLetter } from "./control.ts";
 import { fitted } from "../tasks/publish.ts";
@@ -14,6 +15,16 @@ import { queuesOf } from "./inspect.ts";
 const textsOf = (engine: Engine): Texts => ({
   whole: async (body) => engine.wholeText(body),
   fit: (queue, message, text) => fitted(engine, queue, message, text),
+  async renew(body) {
+    if (!isPointer(body)) return body;
+    try {
+      return (await (await engine.payloads())?.renew(body, MESSAGE_DAYS)) ?? body;
+    } catch (error) {
+      // What is lost is sent as it is, and its task says so.
+      if (error instanceof OperationalError) throw error;
+      return body;
+    }
+  },
 });
 
 const originOf = (dead: string): string => dead.replace(/-dlq(\.fifo)?$/, "$1");

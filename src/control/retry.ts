@@ -104,7 +104,8 @@ async function unexpired(
 ): Promise<{ readonly body: string; readonly task: string; readonly priority: number | null }> {
   const message = await decodeEnvelope(await engine.messageText(body), { accept: READABLE });
   const { task, priority, expires } = message;
-  if (expires === null || parseTime(expires) >= now) return { body, task, priority };
+  if (expires === null || parseTime(expires) >= now)
+    return { body: await fitted(engine, queue, message, body), task, priority };
   const again = createMessage({ ...message, expires: null, eta: null });
   return { body: await fitted(engine, queue, again, await encodeEnvelope(again)), task, priority };
 }

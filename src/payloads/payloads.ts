@@ -8,10 +8,14 @@ import type { Payloads, PayloadStore } from "./store.ts";
 
 /** Characters that are made bytes at a time. */
 const PIECE = 1024 * 1024;
+const DAY_MS = 86_400_000;
 
-/** @param uuid Makes keys that nobody can guess. */
-export function createPayloads(store: PayloadStore, uuid: () => string): Payloads {
-  return {
+/**
+ * @param uuid Makes keys that nobody can guess.
+ * @param now Milliseconds since the epoch.
+ */
+export function createPayloads(store: PayloadStore, uuid: () => string, now: () => number): Payloads {
+  const payloads: Payloads = {
     async put(text, id, days) {
       const pieces = () => piecesOf(text);
       const hash = createHash("sha256");
@@ -20,7 +24,8 @@ export function createPayloads(store: PayloadStore, uuid: () => string): Payload
         hash.update(piece);
         length += piece.length;
       }
-      const key = keyOf(store.prefix, { days: keptFor(days), id, length, sha256: hash.digest("hex") }, uuid());
+      const facts = { days: keptFor(days), id, at: now(), length, sha256: hash.digest("hex") };
+      const key = keyOf(store.prefix, facts, uuid());
       await store.put(key, pieces, length);
       return writePointer({ bucket: store.bucket, key });
     },
@@ -39,8 +44,15 @@ export function createPayloads(store: PayloadStore, uuid: () => string): Payload
       if (bytes === undefined) throw new PayloadLost(bucket, key);
       return read(bytes, key);
     },
+    async renew(pointer, days) {
+      const { days: kept, at, id } = readKey(readPointer(pointer)?.key ?? "") ?? {};
+      if (kept === undefined || at === undefined || id === undefined) return pointer;
+      if (at + kept * DAY_MS >= now() + days * DAY_MS) return pointer;
+      return payloads.put(await payloads.get(pointer), id, days);
+    },
     close: () => store.close(),
   };
+  return payloads;
 }
 
 function* piecesOf(text: string | LongText): Generator<Uint8Array> {

@@ -48,5 +48,12 @@ export interface Payloads {
    * kept, or the pointer leads elsewhere; `OperationalError` where the store cannot be asked.
    */
   get(pointer: string): Promise<string>;
+  /**
+   * The pointer for a message that is sent anew: the same, or where its text would go too early, one to a copy. Throws as `get`
+   * and `put` do.
+   *
+   * @param days So long it is needed from now on.
+   */
+  renew(pointer: string, days: number): Promise<string>;
   close(): Promise<void>;
 }

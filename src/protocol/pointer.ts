@@ -1,7 +1,7 @@
 /**
  * What travels in the place of a text that is too large: where the text is. It has the form of AWS's extended client
  * libraries (Java, Python), so that what they send is read here and the other way round. All that Lovage has to know of the
- * text stands in the key, which nobody can guess: for which day it is kept at the least, whose it is, its length and its hash.
+ * text stands in the key, which nobody can guess: for how many days it is kept, since when, whose it is, its length and its hash.
  */
 
 /** The class in the library of AWS's, which is the name of the form. */
@@ -42,17 +42,21 @@ export interface KeyFacts {
   readonly days: number | undefined;
   /** The task whose message or result it is. */
   readonly id: string;
+  /** When it was put, in milliseconds since the epoch, without the fraction of a second; `undefined`: nobody knows. */
+  readonly at?: number | undefined;
   /** In bytes. */
   readonly length: number;
   /** SHA-256 of the bytes, in hexadecimal. */
   readonly sha256: string;
 }
 
-const KEY = /(?:^|\/)(?:(\d+)d|kept)\/([^/]+)\/[0-9a-f-]{36}-(\d+)-([0-9a-f]{64})$/;
+const KEY = /(?:^|\/)(?:(\d+)d|kept)\/([^/]+)\/[0-9a-f-]{36}-(?:(\d+)s-)?(\d+)-([0-9a-f]{64})$/;
 
 /** @param unique What makes it a key that nobody can guess: a UUID. */
-export const keyOf = (prefix: string, { days, id, length, sha256 }: KeyFacts, unique: string): string =>
-  `${prefix}${days === undefined ? "kept" : `${days}d`}/${writeId(id)}/${unique}-${length}-${sha256}`;
+export const keyOf = (prefix: string, { days, id, at, length, sha256 }: KeyFacts, unique: string): string => {
+  const since = at === undefined ? "" : `${Math.floor(at / 1000)}s-`;
+  return `${prefix}${days === undefined ? "kept" : `${days}d`}/${writeId(id)}/${unique}-${since}${length}-${sha256}`;
+};
 
 /** An id that is anybody's own would need escapes, which services read in their own ways, or be too long for a name. */
 const writeId = (id: string): string => (/^[\w.-]{1,128}$/.test(id) ? id : `~${toBase64Url(id.slice(0, 96))}`);
@@ -74,11 +78,12 @@ const fromBase64Url = (text: string): string =>
 export function readKey(key: string): KeyFacts | undefined {
   const found = KEY.exec(key);
   if (found === null) return undefined;
-  const [, days, id = "", length, sha256 = ""] = found;
+  const [, days, id = "", at, length, sha256 = ""] = found;
   try {
     return {
       days: days === undefined ? undefined : Number(days),
       id: readId(id),
+      ...(at !== undefined && { at: Number(at) * 1000 }),
       length: Number(length),
       sha256,
     };

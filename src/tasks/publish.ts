@@ -15,7 +15,7 @@ import { attemptOf, createMessage, type Message, type SignatureData } from "../p
 import { contentTypeOf } from "../protocol/serializers.ts";
 import { formatTime, parseTime } from "../protocol/time.ts";
 import type { Payloads } from "../payloads/store.ts";
-import { MESSAGE_DAYS, readKey, readPointer, SIZE_ATTRIBUTE } from "../protocol/pointer.ts";
+import { isPointer, MESSAGE_DAYS, readKey, readPointer, SIZE_ATTRIBUTE } from "../protocol/pointer.ts";
 import type { Emitter } from "../signals.ts";
 import { currentScope } from "./context.ts";
 import { checkKeys } from "./limits.ts";
@@ -52,7 +52,7 @@ export interface PublishHost {
   readonly router: Router;
   broker(): Promise<Broker>;
   /** What keeps texts that are too large for a message. */
-  payloads(): Promise<Pick<Payloads, "put"> | undefined>;
+  payloads(): Promise<Pick<Payloads, "put" | "renew"> | undefined>;
   /** What is declared of a task, whether its code is here or not. */
   declared(name: string): Task | undefined;
   /** The options in force: the declaration's, with the annotations of the config over them. */
@@ -221,14 +221,14 @@ async function sendNow(
 export async function pack(host: PublishHost, addressed: Addressed): Promise<Outgoing> {
   const { message, queue, body, redrive } = addressed;
   const broker = await host.broker();
-  const at = addressed.at ?? (message.eta === null ? 0 : parseTime(message.eta));
+  const at = addressed.at ?? dueAt(message);
   // A FIFO queue takes no delay of one message: whoever receives it waits with it.
   const delay = isFifo(queue) ? 0 : Math.max(0, (at - host.clock.now()) / 1000);
   const longest = Math.min(broker.limits.maxDelaySeconds, host.config.brokerTransportOptions.maxDelay);
   const { MessageGroupId, MessageDeduplicationId } = message.properties;
   const groupId = addressed.groupId ?? MessageGroupId;
   const whole = body ?? encodeLong(message) ?? (await encodeEnvelope(message));
-  const text = await fitted(host, queue, message, whole);
+  const text = await fitted(host, queue, message, whole, at);
   const attributes = {
     ...(redrive === undefined ? {} : { redrivenAt: String(redrive) }),
     ...(text === whole ? {} : sizeAttribute(text)),
@@ -247,16 +247,19 @@ export async function pack(host: PublishHost, addressed: Addressed): Promise<Out
 
 /**
  * The text of a message; where it is larger than a broker takes, compressed as every Celery reads it; where that does not help
- * either, and there is a store for it, a pointer to it.
+ * either, and there is a store for it, a pointer to it. A pointer that comes in its place is renewed.
+ *
+ * @param at When it may be acted upon, in milliseconds since the epoch.
  */
 export async function fitted(
   host: PublishHost,
   queue: string,
   message: Message,
   text: string | LongText,
+  at = dueAt(message),
 ): Promise<string> {
   const broker = await host.broker();
-  const wait = message.eta === null ? 0 : Math.max(0, parseTime(message.eta) - host.clock.now());
+  const wait = Math.max(0, at - host.clock.now());
   const days = wait / DAY_MS + MESSAGE_DAYS;
   if (typeof text !== "string") {
     const { maxBytes } = broker.limits;
@@ -265,6 +268,8 @@ export async function fitted(
     if (payloads === undefined) throw new PayloadTooLarge("the message", text.least, maxBytes);
     return payloads.put(text, message.id, days);
   }
+  // Without a store nobody here has put it.
+  if (isPointer(text)) return (await host.payloads())?.renew(text, days) ?? text;
   const least = broker.maxBytes === undefined ? broker.limits.maxBytes : LEAST_MAX_BYTES;
   // A character has three bytes at most, so that most texts need not be measured.
   if (text.length * 3 <= least) return text;
@@ -283,6 +288,8 @@ export async function fitted(
   if (payloads === undefined) return text;
   return payloads.put(text, message.id, days);
 }
+
+const dueAt = ({ eta }: Message): number => (eta === null ? 0 : parseTime(eta));
 
 const DAY_MS = 86_400_000;
 

@@ -9,7 +9,7 @@ const MIB = 1024 * 1024;
 
 /** @param open Opens the same store each time. */
 export function payloadStoreContract(open: () => Promise<PayloadStore>): void {
-  const make = async () => createPayloads(await open(), () => crypto.randomUUID());
+  const make = async () => createPayloads(await open(), () => crypto.randomUUID(), Date.now);
   const keyIn = (pointer: string): string => readPointer(pointer)?.key ?? "";
 
   test.each([
@@ -36,6 +36,42 @@ export function payloadStoreContract(open: () => Promise<PayloadStore>): void {
   ])("what is needed for %d days is kept for %s", async (days, kept) => {
     const pointer = await (await make()).put("text", "an-id", days);
     expect(readKey(keyIn(pointer))).toMatchObject({ days: kept, id: "an-id", length: 4 });
+  });
+
+  test.each<[string, number, number, boolean]>([
+    ["that is kept long enough", 4, 56, false],
+    ["that would go too early", 5, 56, true],
+    ["that is to be kept for longer", 0, 61, true],
+  ])("the pointer to a text %s: %d days later, for %d days, it is another: %s", async (_, later, days, isOther) => {
+    const store = await open();
+    let now = Date.UTC(2026, 0, 1);
+    const payloads = createPayloads(
+      store,
+      () => crypto.randomUUID(),
+      () => now,
+    );
+    const pointer = await payloads.put("text", "an-id", 56);
+    now += later * 86_400_000;
+    const renewed = await payloads.renew(pointer, days);
+    expect(renewed !== pointer).toBe(isOther);
+    expect(await payloads.get(renewed)).toBe("text");
+    expect(readKey(keyIn(renewed))).toMatchObject({ id: "an-id", at: isOther ? now : Date.UTC(2026, 0, 1) });
+  });
+
+  test("the pointer to a text whose age nobody knows, or that is kept without end, stays", async () => {
+    const store = await open();
+    const payloads = createPayloads(
+      store,
+      () => crypto.randomUUID(),
+      () => 0,
+    );
+    const key = keyOf(store.prefix, { days: 60, id: "an-id", length: 4, sha256: "0".repeat(64) }, crypto.randomUUID());
+    for (const pointer of [
+      writePointer({ bucket: store.bucket, key }),
+      writePointer({ bucket: store.bucket, key: `${store.prefix}somebody-elses` }),
+      await payloads.put("text", "an-id", Number.POSITIVE_INFINITY),
+    ])
+      expect(await payloads.renew(pointer, 4000)).toBe(pointer);
   });
 
   test.each(["a/b", "../../etc/passwd", "é 😀", "%2e%2e", "~x", "x".repeat(500), "a\0b"])(
@@ -69,7 +105,7 @@ export function payloadStoreContract(open: () => Promise<PayloadStore>): void {
     ["another hash", { sha256: "0".repeat(64) }],
   ])("a text of %s than its key says is refused", async (_, lie) => {
     const store = await open();
-    const payloads = createPayloads(store, () => crypto.randomUUID());
+    const payloads = createPayloads(store, () => crypto.randomUUID(), Date.now);
     const facts = readKey(keyIn(await payloads.put("text", "an-id", 1)));
     if (facts === undefined) throw new Error("no facts");
     const key = keyOf(store.prefix, { ...facts, ...lie }, crypto.randomUUID());
@@ -81,7 +117,11 @@ export function payloadStoreContract(open: () => Promise<PayloadStore>): void {
 
   test("a pointer elsewhere is refused, and nothing is read", async () => {
     const store = await open();
-    const payloads = createPayloads({ ...store, get: () => Promise.reject(new Error("it was read")) }, () => "");
+    const payloads = createPayloads(
+      { ...store, get: () => Promise.reject(new Error("it was read")) },
+      () => "",
+      Date.now,
+    );
     for (const pointer of [
       { bucket: `${store.bucket}x`, key: `${store.prefix}60d/x` },
       ...(store.prefix === "" ? [] : [{ bucket: store.bucket, key: "60d/x" }]),

@@ -42,7 +42,7 @@ describe.skipIf(ministack === undefined)("large texts on S3", () => {
 
   test("what is large streams there and back, and the key says its hash", async () => {
     const { createPayloads } = await import("../../src/payloads/payloads.ts");
-    const payloads = createPayloads(await s3.open(`s3://${bucket}`, context), () => randomUUID());
+    const payloads = createPayloads(await s3.open(`s3://${bucket}`, context), () => randomUUID(), Date.now);
     const text = noise(20 * 1024 * 1024);
     const pointer = await payloads.put(text, "an-id", 1);
     expect(pointer).toContain(createHash("sha256").update(text).digest("hex"));

@@ -68,7 +68,7 @@ test.each<[string, string]>([
   ["more than it", "text, and more"],
   ["something else of its length", "tent"],
 ])("%s is refused, never half a text", async (_, body) => {
-  const payloads = createPayloads(await storeOf([200, body]), () => "");
+  const payloads = createPayloads(await storeOf([200, body]), () => "", Date.now);
   await expect(payloads.get(writePointer({ bucket: "shop-texts", key: KEY }))).rejects.toMatchObject({
     name: "DecodeError",
     message: expect.stringMatching(/is not the one that was kept/),

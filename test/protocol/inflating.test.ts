@@ -56,7 +56,7 @@ const KEPT = `
   async function* endless() {
     for (const piece = new Uint8Array(2 ** 20).fill(120); ; given++) yield piece;
   }
-  const payloads = createPayloads({ bucket: "b", prefix: "", get: async () => endless() }, () => "");
+  const payloads = createPayloads({ bucket: "b", prefix: "", get: async () => endless() }, () => "", Date.now);
   const unique = "00000000-0000-4000-8000-000000000000";
   const own = keyOf("", { days: 1, id: "id", length: 2 ** 33, sha256: "0".repeat(64) }, unique);
   for (const key of [own, "kept-by-another-library"]) {
