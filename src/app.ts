@@ -271,7 +271,9 @@ export class Lovage implements SignatureApplier {
     const { id, sent } = await sendCall(this.engine, name, args, dated(options, this.engine.moment));
     if (sent === undefined) return new AsyncResult<R>(this.engine.reader, id, null);
     scope?.children.push([[id, null], null]);
-    return new AsyncResult<R>(this.engine.reader, id, null, sent.message.ignoreResult === true, sent.queue);
+    return new AsyncResult<R>(this.engine.reader, id, null, sent.message.ignoreResult === true, {
+      queue: sent.queue,
+    });
   }
 
   /**

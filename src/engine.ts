@@ -460,14 +460,17 @@ export class Engine implements PublishHost {
     });
     this.#opened.reader = {
       ...reader,
-      wait: async (id, options, queue) => {
+      wait: async (id, options, ways) => {
         if (options.disableSyncSubtasks !== false) assertMayWait(id);
         try {
           return await reader.wait(id, options);
         } catch (error) {
-          if (!(error instanceof TimeoutError) || typeof LOVAGE_BUNDLE !== "undefined") throw error;
-          const { explained } = await import("./control/late.ts");
-          throw await explained(this, error, queue);
+          // A condition of its own, so that what it leads to is left out of a function's bundle.
+          if (typeof LOVAGE_BUNDLE === "undefined" && error instanceof TimeoutError) {
+            const { explained } = await import("./control/late.ts");
+            throw await explained(this, error, ways?.());
+          }
+          throw error;
         }
       },
     };

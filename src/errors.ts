@@ -144,13 +144,17 @@ export class ChordError extends LovageError {}
 export interface Whereabouts {
   /** The broker's URL, with the password masked and the file named. */
   readonly broker: string;
-  /** `undefined`: all that is known of the task is its id. */
+  /** Its queue. `undefined`: all that is known of the task is its id. */
   readonly queue: string | undefined;
+  /** The queues of what has to end before it: steps before it in a chain, the header of a chord. Ten at most. */
+  readonly before: readonly string[];
   /**
-   * The long-lived workers that serve the queue, or any where it is not known, and have said so in the last 30 s. Lambda
-   * functions do not say it. `undefined`: nobody could be asked within a second.
+   * The long-lived workers that serve any of these queues, or any at all where none is known, and have said so in the last
+   * 30 s. Lambda functions do not say it. `undefined`: nobody could be asked within a second.
    */
   readonly workers: readonly string[] | undefined;
+  /** Those of the queues that no such worker serves. `undefined`: nobody could be asked. */
+  readonly unserved: readonly string[] | undefined;
 }
 
 /** `get({ timeout })` gave up waiting. The task is not touched by it. */
@@ -163,23 +167,19 @@ export class TimeoutError extends LovageError {
   readonly state: string;
   /** Where it was sent, and who works there. */
   readonly where: Whereabouts | undefined;
-  constructor(taskId: string, timeout: number, state: string, where?: Whereabouts) {
-    super(`task ${taskId} had no result after ${timeout} s (its state is ${state})${explain(where)}`);
+  constructor(
+    taskId: string,
+    timeout: number,
+    state: string,
+    where?: Whereabouts,
+    why = "; give get() a longer timeout, or see whether a worker serves its queue",
+  ) {
+    super(`task ${taskId} had no result after ${timeout} s (its state is ${state})${why}`);
     this.taskId = taskId;
     this.timeout = timeout;
     this.state = state;
     this.where = where;
   }
-}
-
-function explain(where: Whereabouts | undefined): string {
-  if (where === undefined) return "; give get() a longer timeout, or see whether a worker serves its queue";
-  const { broker, queue, workers } = where;
-  const place = queue === undefined ? `. The broker is ${broker}` : `. It was sent to the queue ${queue} of ${broker}`;
-  if (workers === undefined) return `${place}; whether a worker is there could not be seen`;
-  if (workers.length > 0)
-    return `${place}, where ${workers.join(", ")} ${workers.length === 1 ? "works" : "work"}: it waits for its turn or takes longer; give get() a longer timeout`;
-  return `${place}, where no worker has been seen in the last 30 s${broker.startsWith("sqs:") ? " (functions do not say that they are there)" : ""}: start one with the same broker, as by lovage worker`;
 }
 
 /** What a task threw, as its reader gets it. `name` is the type it had where it ran, `stack` ends with the stack it had there. */

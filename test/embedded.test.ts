@@ -7,7 +7,7 @@ import { projectFolder } from "../src/embedded.ts";
 import { Engine } from "../src/engine.ts";
 import { TimeoutError } from "../src/errors.ts";
 import { startWorker } from "../src/workers/poll.ts";
-import { Lovage } from "../src/index.ts";
+import { chain, chord, group, Lovage } from "../src/index.ts";
 
 let folder: string;
 beforeEach(() => {
@@ -107,13 +107,41 @@ test("a result that does not come in time says where its task was sent, and who 
   };
   const result = await never.delay();
   const nobody = await late(result);
-  expect(nobody.where).toEqual({ broker: `sqlite:// (${file})`, queue: "slow", workers: [] });
+  expect(nobody.where).toEqual({
+    broker: `sqlite:// (${file})`,
+    queue: "slow",
+    before: [],
+    workers: [],
+    unserved: ["slow"],
+  });
   expect(nobody.message).toContain(
     `was sent to the queue slow of sqlite:// (${file}), where no worker has been seen in the last 30 s: start one`,
   );
+  const quick = app.task("late.quick", () => 1);
+  const other = app.task("late.other", (_before: unknown) => 2);
+  app.taskRef("late.elsewhere", { queue: "far" });
+  const grouped = await late(await group([quick.s(), never.s()]).delay());
+  expect(grouped.message).toMatch(/was sent to the queue (celery|slow) of sqlite:.*, where no worker has been seen/);
+  const step = other.s().set({ queue: "given" });
+  const chained = await late(await chain(never.si(), app.signature("late.elsewhere"), step).delay());
+  expect(chained.where).toMatchObject({ queue: "given", before: ["far", "slow"], unserved: ["given", "far", "slow"] });
+  expect(chained.message).toContain(
+    `Its queue is given, those of what comes before it: far, slow; the broker is sqlite:// (${file}), where no worker`,
+  );
+  const waiting = await chord([never.s(), quick.s()], other.s()).delay();
+  expect((await late(waiting)).where).toMatchObject({ queue: "celery", before: ["slow", "celery"] });
+  const members = Array.from({ length: 3 }, () => never.s());
+  expect((await late(await group(members.values()).delay())).where).toMatchObject({ queue: "slow", before: [] });
   const worker = await startWorker(app, { hostname: "one@here", queues: ["celery"], log: () => {} });
   expect((await late(result)).where?.workers).toEqual([]);
   expect((await late(app.result(result.id))).where).toMatchObject({ queue: undefined, workers: ["one@here"] });
+  await vi.waitFor(
+    async () =>
+      expect((await late(waiting)).message).toContain(
+        "where no worker of slow has been seen in the last 30 s: start one with the same broker, as by lovage worker -Q slow",
+      ),
+    20_000,
+  );
   const slow = await startWorker(app, { hostname: "two@here", queues: ["slow"], log: () => {} });
   await vi.waitFor(
     async () => expect((await late(result)).message).toContain("where two@here works: it waits"),

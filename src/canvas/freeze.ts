@@ -5,6 +5,7 @@
 import { ImproperlyConfigured } from "../errors.ts";
 import type { SignatureData } from "../protocol/message.ts";
 import type { ResultTuple } from "../protocol/meta.ts";
+import type { Way } from "../results/reader.ts";
 import {
   ACCUMULATE,
   before,
@@ -24,8 +25,8 @@ import {
   withOptions,
 } from "./shape.ts";
 
-/** The result of a part of a canvas: of a task, or with `members` of a group. */
-export interface ResultNode {
+/** The result of a part of a canvas: of a task, with the way to its queue, or with `members` of a group. */
+export interface ResultNode extends Way {
   readonly id: string;
   readonly members?: readonly ResultNode[];
   /** What came before it: the step before in a chain, the header of a chord. */
@@ -79,7 +80,9 @@ const idOf = (options: SignatureData["options"]): string | undefined =>
 
 function freezeTask(signature: SignatureData, rules: Rules, place: Place): Frozen {
   const id = place.id ?? idOf(signature.options) ?? place.defaultId ?? rules.newId();
-  return { signature: withOptions(signature, { ...place.options, task_id: id }), node: { id } };
+  const { queue } = signature.options;
+  const node = { id, task: signature.task, ...(typeof queue === "string" && { queue }) };
+  return { signature: withOptions(signature, { ...place.options, task_id: id }), node };
 }
 
 function freezeChain(chain: SignatureData, rules: Rules, place: Place): Frozen {

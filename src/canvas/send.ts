@@ -6,7 +6,7 @@ import type { ResultTuple } from "../protocol/meta.ts";
 import { AsyncResult } from "../results/async-result.ts";
 import { joinKey } from "../results/backend.ts";
 import { GroupResult } from "../results/group-result.ts";
-import type { ResultReader } from "../results/reader.ts";
+import type { ResultReader, Way } from "../results/reader.ts";
 import type { Command, Joined } from "../results/record.ts";
 import { checkLimits, createCall, send } from "../tasks/publish.ts";
 import {
@@ -93,8 +93,9 @@ export function toResult(reader: ResultReader, node: ResultNode, first: Applied 
   const line: ResultNode[] = [];
   for (let at: ResultNode | undefined = node; at !== undefined; at = at.parent) line.push(at);
   let result: Applied | null = first;
-  for (const { id, members } of line.reverse().slice(first === null ? 0 : 1)) {
-    if (members === undefined) result = new AsyncResult(reader, id, result);
+  for (const step of line.reverse().slice(first === null ? 0 : 1)) {
+    const { id, members } = step;
+    if (members === undefined) result = new AsyncResult(reader, id, result, false, step);
     else
       result = new GroupResult(
         reader,
@@ -134,6 +135,8 @@ export function openStream(engine: Engine, signature: SignatureData, given: Give
   const toMembers: Given = { ...given, args: argumentsOf(signature, given) };
   /** Members whose results are not found under the id that is derived for them. */
   const others = new Map<number, ResultNode>();
+  /** How the first goes to its queue, as long as all others do so too. */
+  let way: Way | undefined;
   /** The header's leaf that is not full yet. */
   let leaf: ResultTuple[] = [];
   /** How many are counted in that leaf. */
@@ -157,6 +160,8 @@ export function openStream(engine: Engine, signature: SignatureData, given: Give
     let linked = isChord ? withArguments(member, header.args) : member;
     for (const some of options) linked = withOptions(linked, nthOf(some, index));
     const { signature: own, node } = freeze(linked, rules, { joined: isChord, defaultId: derived(index) });
+    if (index === 0) way = { ...(node.task && { task: node.task }), ...(node.queue && { queue: node.queue }) };
+    else if (way?.task !== node.task || way?.queue !== node.queue) way = undefined;
     let counted = index;
     if (node.members !== undefined || node.id !== derived(index)) {
       others.set(index, node);
@@ -235,7 +240,7 @@ export function openStream(engine: Engine, signature: SignatureData, given: Give
       }
       const at = (index: number) => {
         const node = others.get(index);
-        return node === undefined ? new AsyncResult(reader, derived(index)) : toResult(reader, node);
+        return node === undefined ? new AsyncResult(reader, derived(index), null, false, way) : toResult(reader, node);
       };
       const members = new GroupResult(reader, groupId, { length, at });
       if (frozen === undefined || body === undefined) return members;

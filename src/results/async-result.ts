@@ -4,7 +4,7 @@ import { EncodeError } from "../errors.ts";
 import type { Meta } from "../protocol/meta.ts";
 import { type GroupResult, waitForAll } from "./group-result.ts";
 import { checkGetOptions, checkRevokeOptions, checkStreamOptions, checkWatchOptions } from "./get-options.ts";
-import type { ResultReader } from "./reader.ts";
+import type { ResultReader, Way } from "./reader.ts";
 import type { Chunk } from "./stream.ts";
 
 /** How `get()` waits for a result. */
@@ -64,18 +64,18 @@ export class AsyncResult<T = unknown> {
   /** The outcome, once it was seen: it never changes. */
   #outcome: Meta | undefined;
 
-  /** Where it was sent, if that is known. */
-  readonly #queue: string | undefined;
+  /** How it goes to its queue, as far as that is known. */
+  readonly #way: Way;
 
   constructor(
     reader: ResultReader,
     id: string,
     parent: AsyncResult | GroupResult | null = null,
     ignored = false,
-    queue?: string,
+    way: Way = {},
   ) {
     this.#reader = reader;
-    this.#queue = queue;
+    this.#way = way;
     this.#ignored = ignored;
     this.id = id;
     this.parent = parent;
@@ -206,9 +206,14 @@ export class AsyncResult<T = unknown> {
   }
 
   async #wait(options: GetOptions): Promise<Meta> {
-    if (this.parent === null) return this.#reader.wait(this.id, options, this.#queue);
-    const [meta] = await waitForAll(this.#reader, [this.id], options, this.parent);
+    if (this.parent === null) return this.#reader.wait(this.id, options, () => [this.#way]);
+    const [meta] = await waitForAll(this.#reader, [this], options, this.parent);
     return meta as Meta;
+  }
+
+  /** @internal How it goes to its queue. */
+  way(): Way {
+    return this.#way;
   }
 
   /**

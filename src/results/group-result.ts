@@ -4,7 +4,7 @@ import type { Meta, ResultTuple } from "../protocol/meta.ts";
 import { FAILURE, isPropagated, isReady, SUCCESS } from "../states.ts";
 import type { AsyncResult, GetOptions, RevokeOptions } from "./async-result.ts";
 import { checkGetOptions, checkRevokeOptions } from "./get-options.ts";
-import type { ResultReader } from "./reader.ts";
+import type { ResultReader, Way } from "./reader.ts";
 
 type Result = AsyncResult | GroupResult;
 
@@ -17,6 +17,9 @@ export interface Members {
 
 /** A step that fails ends all that follow it: looking at the nearest before is a help against a race, no more. */
 const ANCESTORS = 3;
+
+/** Of so many ways to queues a timeout speaks at most. */
+const MOST_WAYS = 10;
 
 /** What is asked of the store for one member may be asked for so many at a time. */
 const AT_A_TIME = 1000;
@@ -62,7 +65,16 @@ export class GroupResult<T extends readonly unknown[] = readonly unknown[]> {
 
   /** Ids of all tasks in it, those of groups within it too. */
   get ids(): readonly string[] {
-    return this.results.flatMap((result) => (result instanceof GroupResult ? result.ids : [result.id]));
+    return Array.from(this.tasks(), ({ id }) => id);
+  }
+
+  /** @internal The results of all tasks in it. */
+  *tasks(): Generator<AsyncResult, void> {
+    for (let index = 0; index < this.length; index++) {
+      const result = this.#members.at(index);
+      if (result instanceof GroupResult) yield* result.tasks();
+      else yield result;
+    }
   }
 
   async #states(): Promise<readonly string[]> {
@@ -111,7 +123,7 @@ export class GroupResult<T extends readonly unknown[] = readonly unknown[]> {
       return [] as unknown as T;
     }
     const reader = this.#open();
-    const metas = await waitForAll(reader, this.ids, options, this.parent);
+    const metas = await waitForAll(reader, [...this.tasks()], options, this.parent);
     await this.#getEmpty(options);
     let next = 0;
     const valuesOf = (group: GroupResult): unknown[] =>
@@ -191,36 +203,56 @@ export class GroupResult<T extends readonly unknown[] = readonly unknown[]> {
  */
 export async function waitForAll(
   reader: ResultReader,
-  ids: readonly string[],
+  results: readonly AsyncResult[],
   options: GetOptions,
   parent: Result | null,
 ): Promise<readonly Meta[]> {
   const over = new AbortController();
   const signal = options.signal === undefined ? over.signal : AbortSignal.any([options.signal, over.signal]);
   const propagate = options.propagate !== false;
-  const wait = async (id: string, throws: boolean): Promise<Meta> => {
-    const meta = await reader.wait(id, { ...options, signal });
+  // All who time out together are told the same: what is before a group is looked at once.
+  let before: readonly Way[] | undefined;
+  const waysOf = (result: AsyncResult, after: Result | null): readonly Way[] => {
+    if (result.parent !== null || after === null) return [result.way(), ...waysTo(result.parent)];
+    before ??= waysTo(after);
+    return [result.way(), ...before];
+  };
+  const wait = async (result: AsyncResult, throws: boolean, after: Result | null): Promise<Meta> => {
+    const meta = await reader.wait(result.id, { ...options, signal }, () => waysOf(result, after));
     if (throws && isPropagated(meta.status)) throw reader.value(meta);
     return meta;
   };
   try {
-    const all = Promise.all(ids.map((id) => wait(id, propagate)));
+    const all = Promise.all(results.map((result) => wait(result, propagate, parent)));
     if (parent === null || !propagate) return await all;
     const never = new Promise<never>(() => {});
-    const ancestors = ancestorsOf(parent).map((id) => wait(id, true).then(() => never));
+    const ancestors = ancestorsOf(parent).map((result) => wait(result, true, null).then(() => never));
     return await Promise.race([all, ...ancestors]);
   } finally {
     over.abort();
   }
 }
 
-function ancestorsOf(parent: Result): string[] {
-  const ids: string[] = [];
-  for (let result: Result | null = parent; result !== null && ids.length < ANCESTORS; result = result.parent) {
+function ancestorsOf(parent: Result): AsyncResult[] {
+  const found: AsyncResult[] = [];
+  for (let result: Result | null = parent; result !== null && found.length < ANCESTORS; result = result.parent) {
     // A chord's body says itself that a member of its header failed.
-    if (!(result instanceof GroupResult)) ids.push(result.id);
+    if (!(result instanceof GroupResult)) found.push(result);
   }
-  return ids;
+  return found;
+}
+
+/** How what has to end before goes to its queues, the nearest first: each way once, and not more than can be read. */
+function waysTo(parent: Result | null): readonly Way[] {
+  const ways = new Map<string, Way>();
+  for (let result = parent; result !== null; result = result.parent) {
+    for (const task of result instanceof GroupResult ? result.tasks() : [result]) {
+      const way = task.way();
+      ways.set(`${way.task}\n${way.queue}`, way);
+      if (ways.size === MOST_WAYS) return [...ways.values()];
+    }
+  }
+  return [...ways.values()];
 }
 
 async function inBatches(ids: readonly string[], act: (id: string) => Promise<void>): Promise<void> {

@@ -20,13 +20,25 @@ import { type Backend, groupKey, type Row, taskKey } from "./backend.ts";
 import { GroupResult } from "./group-result.ts";
 import { type Chunk, createPace, StreamReader } from "./stream.ts";
 
+/** How a task goes to its queue: by the queue's name, or as the app routes a task of this name. */
+export interface Way {
+  /** The task's name. */
+  readonly task?: string;
+  /** The queue, where it is known or the call says it. */
+  readonly queue?: string;
+}
+
 export interface ResultReader {
   /** What is stored of a task; PENDING where nothing is. */
   meta(id: string): Promise<Meta>;
   /** What is stored of several, in one read. */
   metas(ids: readonly string[]): Promise<readonly Meta[]>;
-  /** Waits until a task has its outcome. Throws `TimeoutError`, which says more where the queue is known, or the signal's reason. */
-  wait(id: string, options: GetOptions, queue?: string): Promise<Meta>;
+  /**
+   * Waits until a task has its outcome. Throws `TimeoutError`, which names the queues where they are known, or the signal's reason.
+   *
+   * @param ways How the task goes to its queue, then how those before it do; asked only when time is over.
+   */
+  wait(id: string, options: GetOptions, ways?: () => readonly Way[]): Promise<Meta>;
   /** The metas of a task as they change, until it has ended. */
   watch(id: string, options: WatchOptions): AsyncGenerator<Meta, void>;
   /** What a task writes, until it has ended. Throws what the task threw. */

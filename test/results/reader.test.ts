@@ -1,5 +1,6 @@
 /** How often the store is asked while results are waited for, where it cannot tell of changes itself. */
 import { describe, expect, test } from "vitest";
+import { AsyncResult } from "../../src/results/async-result.ts";
 import type { Backend } from "../../src/results/backend.ts";
 import { taskKey } from "../../src/results/backend.ts";
 import { waitForAll } from "../../src/results/group-result.ts";
@@ -100,7 +101,12 @@ describe("many results", () => {
 
   test("of a group of 1,000 that ends bit by bit are not asked for again and again", async () => {
     const { clock, reader, reads, pass, finish } = setUp();
-    const waiting = waitForAll(reader, names(1000), {}, null);
+    const waiting = waitForAll(
+      reader,
+      names(1000).map((id) => new AsyncResult(reader, id)),
+      {},
+      null,
+    );
     let done = 0;
     // A thousand in a second, in the order in which they were sent, as far as the clock has come.
     const work = async () => {
@@ -120,7 +126,12 @@ describe("many results", () => {
   test("of a group of 1,000 that has ended are read once each, in few steps", async () => {
     const { reader, reads, pass, finish } = setUp();
     await finish(...names(1000));
-    const waiting = waitForAll(reader, names(1000), {}, null);
+    const waiting = waitForAll(
+      reader,
+      names(1000).map((id) => new AsyncResult(reader, id)),
+      {},
+      null,
+    );
     await pass(0);
     expect(await waiting).toHaveLength(1000);
     expect(reads.map(({ keys }) => keys)).toEqual([100, 200, 400, 300]);
