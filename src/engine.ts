@@ -336,7 +336,7 @@ export class Engine implements PublishHost {
     const payloads = await this.payloads();
     if (payloads !== undefined) return payloads.get(pointer);
     throw new OperationalError(
-      "a large text is kept elsewhere, and this app has no store: set payloadStore as its sender has it, and have TaskQueues deploy it (payloads)",
+      "this app has no store for large texts: set payloadStore as the sender has it, and have TaskQueues deploy it",
       { retryable: true },
     );
   }

@@ -83,7 +83,7 @@ export function readKey(key: string): KeyFacts | undefined {
     return {
       days: days === undefined ? undefined : Number(days),
       id: readId(id),
-      ...(at !== undefined && { at: Number(at) * 1000 }),
+      at: at === undefined ? undefined : Number(at) * 1000,
       length: Number(length),
       sha256,
     };

@@ -433,7 +433,7 @@ async function admitLimited(taken: WorkerContext, job: Job): Promise<Admission> 
   if (admitByLimits === undefined)
     throw new ImproperlyConfigured(
       "rateLimit",
-      `limits are left out of this bundle, as no task of the app had any when it was deployed, and ${message.task} must not run without its own; deploy it again by a stack that loads the task, or its taskRef with the limits`,
+      `no task of the app had limits when this bundle was deployed, and ${message.task} must not run without its own; deploy again by a stack that loads the task, or its taskRef with limits`,
     );
   try {
     return await admitByLimits(context, job, (admitted) => claim(context, admitted));
