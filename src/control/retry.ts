@@ -15,7 +15,7 @@ import { readKept } from "../results/kept.ts";
 import { dataToError } from "../protocol/exceptions.ts";
 import { FAILURE, RETRY, REVOKED } from "../states.ts";
 import type { RetriedFailures, RetryFailed, RetryRefusal } from "./control.ts";
-import { readAsked, writeAsked } from "./rows.ts";
+import { type AskedBefore, readAsked, writeAsked } from "./rows.ts";
 
 /** Rows that are looked at, and messages that are sent, at a time. */
 const BATCH = 100;
@@ -26,6 +26,10 @@ interface Retryable {
   /** Which one it is to be: two who ask at the same time send the same one, and the row is claimed once by it. */
   readonly redrive: number;
   readonly kept: string;
+}
+
+interface Asking extends Retryable {
+  readonly before: AskedBefore;
 }
 
 const REASONS: Readonly<Record<RetryRefusal, string>> = {
@@ -49,20 +53,24 @@ export async function retryOne(engine: Engine, id: string): Promise<{ readonly t
   const found = await judge(engine, id, row);
   const refuse = (why: RetryRefusal) => new CannotRetry(id, why, REASONS[why]);
   if (typeof found === "string") throw refuse(found);
-  if ((await waiting(engine, [found]))[0]) throw refuse("asked");
+  const [asking] = await asked(engine, [found]);
+  if (asking === undefined || asking.before.isWaiting) throw refuse("asked");
   const sent = await sendKept(engine, found);
-  if (!(await taken(engine, [found]))[0]) throw refuse("asked");
+  if (!(await taken(engine, [asking]))[0]) throw refuse("asked");
   return sent;
 }
 
-const waiting = async (engine: Engine, found: readonly Retryable[]) =>
-  readAsked(await engine.backend(), found, engine.clock.now());
+/** These, with what has been asked of them before. */
+async function asked(engine: Engine, found: readonly Retryable[]): Promise<readonly Asking[]> {
+  const before = await readAsked(await engine.backend(), found, engine.clock.now());
+  return found.flatMap((one, at) => (before[at] === undefined ? [] : [{ ...one, before: before[at] }]));
+}
 
 /**
  * Which of these were sent for who asks here, and not for somebody who asked at the same time. Behind the send: who dies
  * between the two has sent what is sent again, which runs once.
  */
-const taken = async (engine: Engine, found: readonly Retryable[]) =>
+const taken = async (engine: Engine, found: readonly Asking[]) =>
   writeAsked(await engine.backend(), found, engine.uuid(), engine.clock.now());
 
 async function judge(engine: Engine, id: string, row: Row | undefined): Promise<Retryable | RetryRefusal> {
@@ -153,7 +161,7 @@ export async function retryMany(
   let count = 0;
 
   /** Sends these. Returns those that were not asked for by somebody else at the same time. */
-  async function sendAll(sending: readonly Retryable[]): Promise<readonly { readonly id: string }[]> {
+  async function sendAll(sending: readonly Asking[]): Promise<readonly { readonly id: string }[]> {
     const sent = await Promise.all(
       sending.map(async (found) => ({ id: found.id, ...(await sendKept(engine, found)) })),
     );
@@ -175,11 +183,10 @@ export async function retryMany(
       if (typeof found === "string") skip(found);
       else if (await isMeant(found)) meant.push(found);
     }
-    const waits = await waiting(engine, meant);
-    const sending: Retryable[] = [];
-    for (const [at, found] of meant.entries()) {
-      if (waits[at]) skip("asked");
-      else if (count + sending.length < limit) sending.push(found);
+    const sending: Asking[] = [];
+    for (const asking of await asked(engine, meant)) {
+      if (asking.before.isWaiting) skip("asked");
+      else if (count + sending.length < limit) sending.push(asking);
     }
     const done = dryRun ? sending : await sendAll(sending);
     skip("asked", sending.length - done.length);

@@ -127,37 +127,54 @@ interface Asked {
   readonly redrive: number;
 }
 
-/** Which of these wait already, as somebody has asked for them. */
-export async function readAsked(backend: Backend, asked: readonly Asked[], now: number): Promise<readonly boolean[]> {
+/** What somebody has asked of a failed task. */
+export interface AskedBefore {
+  /** It waits in its queue already. */
+  readonly isWaiting: boolean;
+  /** How often it was asked for. */
+  readonly times: number;
+}
+
+/** What has been asked of these. */
+export async function readAsked(
+  backend: Backend,
+  asked: readonly Asked[],
+  now: number,
+): Promise<readonly AskedBefore[]> {
   const rows = await backend.read(
     asked.map(({ id }) => askedKey(id)),
     { consistent: true },
   );
   return asked.map(({ redrive }, at) => {
-    const { attempt, timestamp } = rows[at] ?? { timestamp: 0 };
-    return attempt === redrive && now < timestamp * 1000 + ASKED_MS;
+    const row = rows[at];
+    const isSame = parsed<{ readonly redrive: number }>(row)?.redrive === redrive;
+    return {
+      isWaiting: isSame && now < (row?.timestamp ?? 0) * 1000 + ASKED_MS,
+      times: row?.attempt ?? 0,
+    };
   });
 }
 
 /**
- * Notes who was asked for, each as the outcome of an attempt, which is stored once. Which were: the others were asked for by
+ * Notes who was asked for, each as the outcome of the next attempt, which is stored once. Which were: the others were asked for by
  * somebody else at the same time. What cannot be noted was sent all the same.
  */
 export async function writeAsked(
   backend: Backend,
-  asked: readonly Asked[],
+  asked: readonly (Asked & { readonly before: AskedBefore })[],
   owner: string,
   now: number,
 ): Promise<readonly boolean[]> {
   const outcomes = await backend.apply(
-    asked.map(({ id, redrive }) => ({
+    asked.map(({ id, redrive, before }) => ({
       type: "final",
       key: askedKey(id),
       now,
+      // Where rows are kept for ever it stays, so nothing may rest on its end.
       ttl: Math.ceil((now + ASKED_MS) / 1000),
-      attempt: redrive,
+      attempt: before.times + 1,
       owner,
-      result: "{}",
+      result: JSON.stringify({ redrive }),
       done: false,
       hidden: true,
       unclaimed: true,

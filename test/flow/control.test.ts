@@ -100,7 +100,7 @@ describe.each(everywhere)("running a failed task again on %s", (_, start) => {
     expect(await app.control.retryFailed({ limit: 2 })).toMatchObject({ count: 1, skipped: { asked: 2 } });
     await app.control.purge("celery");
     expect(await app.control.retryFailed()).toEqual({ count: 0, tasks: {}, skipped: { asked: 3 } });
-    await t.advance({ hours: 1 });
+    await t.advance({ hours: 1, seconds: 1 });
     expect(await app.control.retryFailed()).toEqual({ count: 3, tasks: { "ops.fetch": 3 }, skipped: {} });
     isUp = true;
     await t.drain();
