@@ -17,6 +17,9 @@ export default function setup(): () => void {
   // What `os.tmpdir()` reads, on POSIX and on Windows.
   for (const name of ["TMPDIR", "TEMP", "TMP"]) process.env[name] = folders[0];
   process.env[CHECKOUT] = folders[1];
+  // The sources are stripped of their types once, not by each of the processes and threads that the tests start. That is quicker,
+  // and the WebAssembly that does it can crash a process of Node 24 whose threads do it at once (nodejs/node#64500).
+  process.env["NODE_COMPILE_CACHE"] ??= join(folders[0], "compiled");
   const remove = () => {
     for (const folder of folders) rmSync(folder, { recursive: true, force: true, maxRetries: 3 });
   };
