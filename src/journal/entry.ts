@@ -111,8 +111,30 @@ export function shortened(text: string, length = LINE_LENGTH): string {
   return line.length <= length ? line : `${line.slice(0, length - 1).toWellFormed()}…`;
 }
 
+/** How entries that are written together are stored: most fields of one are those of all, and are written once. */
+interface StoredEntries {
+  readonly count: number;
+  /** What all of them have. */
+  readonly same: Readonly<Record<string, unknown>>;
+  /** The value of each for the fields in which they differ; `null`: it has none. */
+  readonly each: Readonly<Record<string, readonly unknown[]>>;
+}
+
 /** Entries as they are stored. */
-export const writeEntries = (entries: readonly JournalEntry[]): string => JSON.stringify(entries);
+export function writeEntries(entries: readonly JournalEntry[]): string {
+  // Without a prototype: a later version's field may have any name.
+  const same: Record<string, unknown> = Object.create(null);
+  const each: Record<string, readonly unknown[]> = Object.create(null);
+  for (const entry of entries) {
+    for (const field in entry) {
+      if (field in same || field in each) continue;
+      const value = entry[field];
+      if (typeof value !== "object" && entries.every((other) => other[field] === value)) same[field] = value;
+      else each[field] = entries.map((other) => other[field] ?? null);
+    }
+  }
+  return JSON.stringify({ count: entries.length, same, each } satisfies StoredEntries);
+}
 
 /** Entries as they were stored, by whatever version. What is none is left out. */
 export function readEntries(text: string): readonly JournalEntry[] {
@@ -122,8 +144,29 @@ export function readEntries(text: string): readonly JournalEntry[] {
   } catch {
     return [];
   }
-  return Array.isArray(stored) ? stored.filter(isEntry) : [];
+  // No more than there are characters: a text that was damaged takes no memory.
+  if (!isStored(stored) || stored.count > text.length) return [];
+  return Array.from({ length: stored.count }, (_, index) => entryAt(stored, index)).filter(isEntry);
 }
+
+function entryAt({ same, each }: StoredEntries, index: number): unknown {
+  const entry: Record<string, unknown> = { ...same };
+  for (const field in each) {
+    const value = each[field]?.[index] ?? null;
+    if (value !== null) entry[field] = value;
+  }
+  return entry;
+}
+
+const isStored = (value: unknown): value is StoredEntries =>
+  typeof value === "object" &&
+  value !== null &&
+  "count" in value &&
+  Number.isSafeInteger(value.count) &&
+  "same" in value &&
+  typeof value.same === "object" &&
+  "each" in value &&
+  typeof value.each === "object";
 
 const isEntry = (value: unknown): value is JournalEntry =>
   typeof value === "object" &&

@@ -1,0 +1,51 @@
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import { type JournalEntry, readEntries, writeEntries } from "../../src/journal/entry.ts";
+
+const field = fc.oneof(fc.string({ maxLength: 3 }), fc.integer(), fc.boolean(), fc.constant({ type: "Error" }));
+const entry = fc.record(
+  {
+    time: fc.integer({ min: 0 }),
+    kind: fc.constantFrom("task", "later") as fc.Arbitrary<JournalEntry["kind"]>,
+    id: fc.string(),
+    toString: fc.string(),
+    begins: fc.array(fc.string()),
+    one: field,
+    two: field,
+  },
+  { requiredKeys: ["time", "kind"] },
+);
+
+test("whatever they have in common, entries are read as they were written", () => {
+  fc.assert(
+    fc.property(fc.array(entry, { maxLength: 6 }), (entries) => {
+      expect(readEntries(writeEntries(entries))).toEqual(entries);
+    }),
+  );
+});
+
+test("what all of them have is written once", () => {
+  const entries = Array.from({ length: 100 }, (_, index) => ({
+    time: 1_790_000_000_000 + index,
+    kind: "task" as const,
+    task: "shop.send_receipt",
+    queue: "celery",
+    state: "SUCCESS",
+    worker: "celery@a-long-name-of-a-host",
+  }));
+  expect(writeEntries(entries).split("shop.send_receipt")).toHaveLength(2);
+  expect(writeEntries(entries).length).toBeLessThan(JSON.stringify(entries).length / 5);
+});
+
+test.each([
+  "",
+  "[]",
+  "null",
+  "{}",
+  '{"count":1e9}',
+  '{"count":2,"same":null,"each":{}}',
+  '{"count":1e9,"same":{"time":1,"kind":"task"},"each":{}}',
+  '{"count":-1,"same":{},"each":{}}',
+])("%j is no entries", (text) => {
+  expect(readEntries(text)).toEqual([]);
+});
