@@ -67,6 +67,9 @@ const BLOCKING =
  */
 const OLDEST = 200;
 
+/** What a message is taken with, see {@link Taken}. */
+const TAKEN = "id, receive_count + 1 AS receive_count, sent_at, group_id, deduplication_id, attributes, body";
+
 /** The statements; exported for the test that looks at their query plans. */
 export const SQL = {
   knowQueue: "INSERT OR IGNORE INTO queue (name) VALUES (?)",
@@ -81,7 +84,7 @@ export const SQL = {
     AND NOT EXISTS (${BLOCKING} m.group_id) LIMIT 1`,
   nextVisibleAfter: "SELECT min(visible_at) AS at FROM message WHERE queue = ? AND ready = 0 AND visible_at > ?",
   becomeReady: "UPDATE message SET ready = 1 WHERE queue = ? AND ready = 0 AND visible_at <= ?",
-  choose: "SELECT id FROM message WHERE queue = :queue AND ready = 1 ORDER BY priority DESC, id LIMIT :max",
+  next: `SELECT ${TAKEN} FROM message WHERE queue = ? AND ready = 1 ORDER BY priority DESC, id LIMIT ?`,
   chooseOldest: `SELECT id FROM (
       SELECT id, group_id FROM message WHERE queue = :queue AND ready = 1 ORDER BY priority DESC, id LIMIT ${OLDEST}
     ) m WHERE NOT EXISTS (${BLOCKING} m.group_id) ORDER BY id LIMIT :max`,
@@ -94,8 +97,7 @@ export const SQL = {
     WHERE queue = ? AND ready = 1 AND group_id = ? AND priority = ? ORDER BY id LIMIT 1 OFFSET ?`,
   chooseOfNone: `SELECT id FROM message
     WHERE queue = ? AND ready = 1 AND group_id IS NULL AND priority = ? ORDER BY id LIMIT 1 OFFSET ?`,
-  get: `SELECT id, receive_count + 1 AS receive_count, sent_at, group_id, deduplication_id, attributes, body
-    FROM message WHERE id IN (SELECT value FROM json_each(?)) ORDER BY priority DESC, id`,
+  get: `SELECT ${TAKEN} FROM message WHERE id IN (SELECT value FROM json_each(?)) ORDER BY priority DESC, id`,
   take: `UPDATE message SET ready = 0, visible_at = ?, receive_count = receive_count + 1
     WHERE id IN (SELECT value FROM json_each(?))`,
   delete: "DELETE FROM message WHERE receive_count = ? AND id IN (SELECT value FROM json_each(?))",
@@ -189,17 +191,24 @@ function createBroker(database: Database, now: () => number): Broker {
   /** Of each queue, the group that was taken from last: the next search by group begins behind it. */
   const lastGroup = new Map<string, string>();
 
-  /** The ids that a receive may have now, in no order. */
+  /** What a receive may have now, in the order in which it goes out. */
+  function next(queue: string, max: number, time: number): readonly Taken[] {
+    // The columns are those of the statements, their types those of the table.
+    const take = (statement: string, ...values: SQLInputValue[]) =>
+      prepare(statement).all(...values) as unknown as Taken[];
+    if (!isFifo(queue) && prepare(SQL.hasTenants).get(queue) === undefined) return take(SQL.next, queue, max);
+    const ids = choose(queue, max, time);
+    return ids.length === 0 ? [] : take(SQL.get, JSON.stringify(ids));
+  }
+
+  /** The ids of what a receive may have now, in no order, where there is more to consider than priority and age. */
   function choose(queue: string, max: number, time: number): number[] {
     const ids = (statement: string, ...values: [Record<string, SQLInputValue>] | SQLInputValue[]) =>
       // The only column, and its type in the table.
       prepare(statement)
         .all(...(values as SQLInputValue[]))
         .map((row) => row["id"] as number);
-    if (!isFifo(queue))
-      return prepare(SQL.hasTenants).get(queue) === undefined
-        ? ids(SQL.choose, { queue, max })
-        : chooseFairly(queue, max, ids);
+    if (!isFifo(queue)) return chooseFairly(queue, max, ids);
     const oldest = ids(SQL.chooseOldest, { queue, max, now: time });
     if (oldest.length > 0) return oldest;
     const first = lastGroup.get(queue) ?? "";
@@ -281,12 +290,9 @@ function createBroker(database: Database, now: () => number): Broker {
     const time = now();
     const at = prepare(SQL.nextVisible).get(queue)?.["at"];
     if (typeof at === "number" && at <= time) prepare(SQL.becomeReady).run(queue, time);
-    const ids = choose(queue, max, time);
-    if (ids.length === 0) return [];
-    const chosen = JSON.stringify(ids);
-    // The columns are those of the statement, their types those of the table.
-    const rows = prepare(SQL.get).all(chosen) as unknown as Taken[];
-    prepare(SQL.take).run(visibleAt(time, visibility), chosen);
+    const rows = next(queue, max, time);
+    if (rows.length === 0) return [];
+    prepare(SQL.take).run(visibleAt(time, visibility), JSON.stringify(rows.map(({ id }) => id)));
     const group = rows.at(-1)?.group_id;
     if (isFifo(queue) && typeof group === "string") lastGroup.set(queue, group);
     const deliveries = rows.map((row) => delivery(queue, row));

@@ -31,7 +31,7 @@ const hotStatements = {
   becomesReadyFifo: SQL.becomesReadyFifo,
   nextVisibleAfter: SQL.nextVisibleAfter,
   becomeReady: SQL.becomeReady,
-  choose: SQL.choose,
+  next: SQL.next,
   nextGroup: SQL.nextGroup,
   isBlocked: SQL.isBlocked,
   chooseOfGroup: SQL.chooseOfGroup,
@@ -50,7 +50,7 @@ test.each(Object.entries(hotStatements))("%s is answered from an index, in the i
 });
 
 test.each([
-  [SQL.choose, "message_ready (queue=?)"],
+  [SQL.next, "message_ready (queue=?)"],
   [SQL.chooseOldest, "message_ready (queue=?)"],
   [SQL.chooseOldest, "message_blocking (queue=? AND group_id=? AND visible_at>?)"],
   [SQL.nextGroup, "message_group (queue=? AND group_id>?)"],
