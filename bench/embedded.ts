@@ -1,7 +1,7 @@
 /** No-op tasks on one machine: a worker, a submitter, and whatever server stands between them. */
 import { check, compare, type Measures } from "./compare.ts";
 import { usage } from "./processes.ts";
-import { type Processes, withSides } from "./sides.ts";
+import { type PeerKind, type Processes, withSides } from "./sides.ts";
 
 const BULK = Number(process.env["BENCH_TASKS"] ?? 20_000);
 /** Five seconds at 50 a second. */
@@ -25,24 +25,31 @@ async function work({ submitter, pids }: Processes): Promise<Measures> {
   };
 }
 
-export async function embedded(): Promise<void> {
-  await withSides(
-    ["unjournaled", "full", "bullmq", "celery", "postgres", "sqlite", "bunqueue"],
-    "submit",
-    [String(BULK), String(LIGHT)],
-    work,
-    (contenders) =>
-      compare({
-        name: "embedded",
-        work: `${BULK} no-op tasks in bulk, every result read; then ${LIGHT} at 50 a second, one by one`,
-        metrics: {
-          "tasks a second": { unit: "1/s", better: "more" },
-          "p50 latency": { unit: "ms", better: "less" },
-          "p99 latency": { unit: "ms", better: "less" },
-          "CPU a task": { unit: "µs", better: "less" },
-          memory: { unit: "MB", better: "less" },
-        },
-        contenders,
-      }),
+const bench = (name: string, kinds: readonly PeerKind[]) => () =>
+  withSides(kinds, "submit", [String(BULK), String(LIGHT)], work, (contenders) =>
+    compare({
+      name,
+      work: `${BULK} no-op tasks in bulk, every result read; then ${LIGHT} at 50 a second, one by one`,
+      metrics: {
+        "tasks a second": { unit: "1/s", better: "more" },
+        "p50 latency": { unit: "ms", better: "less" },
+        "p99 latency": { unit: "ms", better: "less" },
+        "CPU a task": { unit: "µs", better: "less" },
+        memory: { unit: "MB", better: "less" },
+      },
+      contenders,
+    }),
   );
-}
+
+export const embedded = bench("embedded", [
+  "unjournaled",
+  "full",
+  "bullmq",
+  "celery",
+  "postgres",
+  "sqlite",
+  "bunqueue",
+]);
+
+/** One worker of Lovage beside several that share its file, and beside itself where all has one core. */
+export const cores = bench("cores", ["cores"]);

@@ -29,16 +29,33 @@ interface Side {
   readonly tellsReady: boolean;
   /** Absent where the worker is a part of the submitter. */
   readonly worker?: (cwd: string) => Child;
+  /** How many of them there are. Default: one. */
+  readonly workers?: number;
   readonly submitter: (cwd: string, role: Role, args: readonly string[]) => Child;
 }
 
 /** Where `BENCH_PROFILE` has the processes of Lovage leave their CPU profiles. */
 const PROFILES = join(CACHE, "profiles");
 
-function node(script: string, args: readonly string[], options: StartOptions): Child {
+/** @param before A command that starts it, with its arguments. */
+function node(script: string, args: readonly string[], options: StartOptions, before: readonly string[] = []): Child {
   const isProfiled = process.env["BENCH_PROFILE"] !== undefined && script === "lovage.ts";
   const profile = isProfiled ? ["--cpu-prof", "--cpu-prof-dir", PROFILES] : [];
-  return start(process.execPath, [...profile, "--import", SOURCE, join(PEERS, script), ...args], options);
+  const own = [process.execPath, ...profile, "--import", SOURCE, join(PEERS, script), ...args];
+  const [command = "", ...rest] = [...before, ...own];
+  return start(command, rest, options);
+}
+
+/** Lovage with so many workers, and all processes on the core of this number, if it is given. */
+function spread(name: string, workers: number, core?: number): Side {
+  const before = core === undefined ? [] : ["taskset", "--cpu-list", String(core)];
+  return {
+    name,
+    workers,
+    tellsReady: true,
+    worker: (cwd) => node("lovage.ts", ["worker"], { cwd }, before),
+    submitter: (cwd, role, args) => node("lovage.ts", [role, ...args], { cwd }, before),
+  };
 }
 
 /** A contender whose two halves are one script of Node. */
@@ -81,23 +98,23 @@ function celery(server: Server, python: string): Side {
 async function round(side: Side, role: Role, args: readonly string[], work: Work): Promise<Measures> {
   const cwd = mkdtempSync(join(tmpdir(), "lovage-bench-"));
   await side.server?.clear();
-  const worker = side.worker?.(cwd);
+  const workers = Array.from({ length: side.workers ?? 1 }, () => side.worker?.(cwd) ?? []).flat();
   try {
-    if (side.tellsReady) await worker?.next("ready");
+    if (side.tellsReady) await Promise.all(workers.map((worker) => worker.next("ready")));
     const submitter = side.submitter(cwd, role, args);
     try {
-      const pids = [worker?.pid ?? [], submitter.pid, side.server?.pid ?? []].flat();
+      const pids = [...workers.map(({ pid }) => pid), submitter.pid, side.server?.pid ?? []].flat();
       return await work({ submitter, pids });
     } finally {
       await submitter.stop();
     }
   } finally {
-    await worker?.stop();
+    await Promise.all(workers.map((worker) => worker.stop()));
     rmSync(cwd, { recursive: true, force: true, maxRetries: 3 });
   }
 }
 
-export type PeerKind = "unjournaled" | "full" | "bullmq" | "celery" | "postgres" | "sqlite" | "bunqueue";
+export type PeerKind = "cores" | "unjournaled" | "full" | "bullmq" | "celery" | "postgres" | "sqlite" | "bunqueue";
 
 /**
  * Starts the servers of those peers that this machine can have, and runs `use` with all contenders, ours first. What is
@@ -118,6 +135,11 @@ export async function withSides(
     return server;
   };
   const make: Readonly<Record<PeerKind, () => Promise<readonly Side[]>>> = {
+    cores: async () => [
+      spread("2 workers", 2),
+      spread("4 workers", 4),
+      ...(process.platform === "linux" ? [spread("1 worker, all on one core", 1, 0)] : []),
+    ],
     unjournaled: async () => [scripted("Lovage without its journal", "lovage.ts", undefined, { BENCH_JOURNAL: "off" })],
     full: async () => [scripted("Lovage, synchronous=full", "lovage.ts", undefined, { BENCH_SYNCHRONOUS: "full" })],
     sqlite: async () => [scripted("plainjob", "plainjob.js"), scripted("liteque", "liteque.js")],
