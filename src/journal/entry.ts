@@ -45,7 +45,7 @@ export interface JournalEntry {
   readonly retries?: number;
   /** How often this attempt was begun: one more for each worker that died of it. Absent: once. */
   readonly runs?: number;
-  /** Seconds that the task's own code took. Absent where it did not run. */
+  /** Seconds that the task's own code took, to the microsecond. Absent where it did not run. */
   readonly runtime?: number;
   /** Seconds from when it was due, or was sent, to its start. */
   readonly waited?: number;

@@ -37,7 +37,8 @@ export function attemptEntry(context: WorkerContext, job: Job, ended: Ended): Jo
   const { outcome, conclusion, began, runtime, runs, unkept } = ended;
   const entry = draftOf(context, job, "task", began);
   entry.state = conclusion.status ?? STATES[outcome.type] ?? outcome.type;
-  if (began !== undefined) entry.runtime = runtime;
+  // Clocks are no finer, and a fraction of seventeen digits is the longest thing in an entry.
+  if (began !== undefined) entry.runtime = Math.round(runtime * 1e6) / 1e6;
   if (runs > 1) entry.runs = runs;
   if (conclusion.command.buried === true) entry.deadLetter = true;
   if (unkept) entry.unkept = true;
