@@ -1,6 +1,7 @@
 import { fileURLToPath } from "node:url";
 import { defineConfig } from "vitest/config";
 import { sources } from "./scripts/source.ts";
+import { LongestFirst } from "./test/longest-first.ts";
 
 export default defineConfig({
   resolve: {
@@ -12,9 +13,12 @@ export default defineConfig({
     pool: "forks",
     // Threads that a test starts are not Vitest's: they find the sources as scripts do.
     execArgv: ["--import", new URL("./scripts/source.ts", import.meta.url).href],
-    // Most of what takes long waits for processes and emulators: two at a time also where there are two cores.
-    maxWorkers: 2,
-    testTimeout: 10_000,
-    hookTimeout: 20_000,
+    // Most of what takes long waits for processes and emulators: two of three files are enough to keep two cores busy.
+    maxWorkers: 3,
+    sequence: { sequencer: LongestFirst },
+    // For what never ends: to be slow on a busy machine is no failure. Tests say only what is more than this.
+    testTimeout: 120_000,
+    hookTimeout: 120_000,
+    expect: { poll: { timeout: 30_000 } },
   },
 });
