@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { brief, clip, harmless, harmlessJson, harmlessLine, maskUrl } from "../src/brief.ts";
+import { computing } from "./computing.ts";
 
 const cycle: unknown[] = [];
 cycle.push(cycle);
@@ -29,12 +30,13 @@ test("whatever throws is said to be so", () => {
     expect(brief([value], 1000)).toContain("(a value that cannot be shown)");
 });
 
-test("no more is written out than is shown", () => {
+test("no more is written out than is shown", async () => {
   const large = { bytes: new Uint8Array(10_000_000), text: "x".repeat(10_000_000), list: Array(1_000_000).fill([1]) };
-  const began = performance.now();
-  for (const value of [large, large.list, [large.text], Array(1000).fill(large)])
-    expect(brief(value, 1024).length).toBeLessThanOrEqual(1024);
-  expect(performance.now() - began).toBeLessThan(1000);
+  const ms = await computing(() => {
+    for (const value of [large, large.list, [large.text], Array(1000).fill(large)])
+      expect(brief(value, 1024).length).toBeLessThanOrEqual(1024);
+  });
+  expect(ms).toBeLessThan(1000);
 });
 
 test("a value of JSON is shown as its JSON, or as the beginning of it", () => {
@@ -75,10 +77,11 @@ test.each([
   expect(maskUrl(url)).toBe(shown);
 });
 
-test("a mask takes no longer than the text is", () => {
-  const began = performance.now();
-  maskUrl(`sqs://${"a:".repeat(200_000)}`);
-  maskUrl(`sqs://a?${"key".repeat(100_000)}`);
-  maskUrl("?".repeat(100_000));
-  expect(performance.now() - began).toBeLessThan(500);
+test("a mask takes no longer than the text is", async () => {
+  const ms = await computing(() => {
+    maskUrl(`sqs://${"a:".repeat(200_000)}`);
+    maskUrl(`sqs://a?${"key".repeat(100_000)}`);
+    maskUrl("?".repeat(100_000));
+  });
+  expect(ms).toBeLessThan(500);
 });

@@ -93,9 +93,7 @@ test("brokerUrlRequired refuses an app whose broker nobody has named, at its fir
   await expect(named.engine.broker()).resolves.toBeDefined();
 });
 
-test("a result that does not come in time says where its task was sent, and who works there", {
-  timeout: 60_000,
-}, async () => {
+test("a result that does not come in time says where its task was sent, and who works there", async () => {
   const file = join(folder, "late.db");
   const app = new Lovage("late", { brokerUrl: `sqlite:///${file}`, taskQueues: { celery: {}, slow: {} } });
   onTestFinished(() => app.close());

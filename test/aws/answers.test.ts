@@ -190,7 +190,6 @@ const models = new Map(SERVICES.map(([service]) => [service, modelOrSkip(service
 
 test.skipIf([...models.values()].includes(undefined))(
   "the SDK's clients and those of bundles make the same of every error of every operation, and the page has them",
-  { timeout: 120_000 },
   async () => {
     const aws = await startAws();
     const rows = new Map<string, Set<string>>();

@@ -11,9 +11,7 @@ import { createLine, MAX_SOCKETS } from "../../src/aws/connection.ts";
 const ANSWER_MS = 700;
 const CALLS = 1000;
 
-test("a burst, each call in a turn of its own, is sent in few requests, and none is refused", {
-  timeout: 20_000,
-}, async () => {
+test("a burst, each call in a turn of its own, is sent in few requests, and none is refused", async () => {
   let requests = 0;
   let messages = 0;
   const server = createServer(async (request, response) => {

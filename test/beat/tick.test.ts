@@ -4,6 +4,7 @@ import { crontab } from "../../src/beat/crontab.ts";
 import { slots } from "../../src/beat/due.ts";
 import { at, type BeatEntry, every, scheduleEntries } from "../../src/beat/schedule.ts";
 import { type BeatState, beatState, tick } from "../../src/beat/tick.ts";
+import { computing } from "../computing.ts";
 
 const utc = (text: string) => Date.parse(text);
 const clock = (instant: number | undefined) =>
@@ -100,10 +101,11 @@ describe("slots found more than a minute late", () => {
     });
   });
 
-  test("cost nothing after a year away, a slot a second", () => {
-    const started = performance.now();
-    expect(step({ a: { schedule: 1 } }, "2025-05-01T00:00:00Z", "2026-05-01T00:00:00Z").due).toHaveLength(61);
-    expect(performance.now() - started).toBeLessThan(1_000);
+  test("cost nothing after a year away, a slot a second", async () => {
+    const ms = await computing(() => {
+      expect(step({ a: { schedule: 1 } }, "2025-05-01T00:00:00Z", "2026-05-01T00:00:00Z").due).toHaveLength(61);
+    });
+    expect(ms).toBeLessThan(1_000);
   });
 });
 

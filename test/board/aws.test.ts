@@ -8,8 +8,6 @@ import { createBoard } from "lovage/board";
 import { virtualClock } from "../../src/testing/clock.ts";
 import { expect, onTestFinished, test, vi } from "vitest";
 
-vi.setConfig({ testTimeout: 30_000 });
-
 interface Refused {
   readonly __type: string;
   readonly message: string;
@@ -155,7 +153,7 @@ test.each<[string, Record<string, Refused>, readonly string[], RegExp]>([
   if (!problems.includes("queues")) expect(page).toContain("celery");
 });
 
-test("an overview of three queues that is open all day costs less than a cent", { timeout: 120_000 }, async () => {
+test("an overview of three queues that is open all day costs less than a cent", async () => {
   const asked = await startAws({});
   const clock = virtualClock(Date.UTC(2026, 0, 1, 6));
   // It does not know that it talks to this machine.

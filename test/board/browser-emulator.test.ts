@@ -8,8 +8,6 @@ import { createQueues } from "../../src/brokers/sqs.ts";
 import * as dynamodb from "../../src/results/dynamodb.ts";
 import { emulator, emulatorUrl } from "../live/emulators.ts";
 import { browser, serveBoard, violations, visit } from "./chromium.ts";
-
-vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 });
 const aws = await emulator("ministack");
 const started = await browser();
 
@@ -42,7 +40,7 @@ describe.skipIf(!started || aws === undefined)("on SQS and DynamoDB", () => {
       await app.close();
     });
     const result = await app.sendTask("shop.charge", [7]);
-    await expect(result.get({ timeout: 30 })).rejects.toThrow("order 7 cannot be charged");
+    await expect(result.get({ timeout: 60 })).rejects.toThrow("order 7 cannot be charged");
 
     const page = await visit(started, `${served.url}/failures`);
     isUp = true;

@@ -6,7 +6,7 @@ import { chord, Lovage, Reject } from "lovage";
 import { createBoard } from "lovage/board";
 import { testApp } from "lovage/testing";
 import type { Page } from "playwright-core";
-import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from "vitest";
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { z } from "zod";
 import { compressed } from "../../src/board/compressed.ts";
 import { writeWorker } from "../../src/control/rows.ts";
@@ -15,7 +15,6 @@ import { browser, serveBoard, violations, visit } from "./chromium.ts";
 import { playScene, type Scene } from "./scene.ts";
 
 // Two browsers and a build beside them make a page slow.
-vi.setConfig({ testTimeout: 40_000 });
 const started = await browser();
 
 /** `LOVAGE_PICTURES=1` writes the pictures of the docs anew. */
@@ -55,7 +54,7 @@ function stage(options: Parameters<typeof playScene>[1] = {}): () => Stage {
     const served = await serveBoard(compressed(createBoard(scene.app)));
     close = served.close;
     made = { ...scene, url: served.url };
-  }, 60_000);
+  });
   afterAll(async () => {
     await close();
     await made?.t.close();
@@ -80,25 +79,21 @@ describe.skipIf(!started)("every page", () => {
     ["call", () => "/call?task=payments.charge", "Call"],
   ];
 
-  test.each(paths)(
-    "%s can be read by everybody, light, dark and narrow",
-    { timeout: 30_000 },
-    async (name, path, title) => {
-      const page = await visit(started, at().url + path(at()), { viewport: { width: 1280, height: 800 } });
-      expect(await page.locator("h1").textContent()).toBe(title);
-      if (name === "overview") await page.locator(".plot canvas").first().waitFor();
-      expect(await violations(page)).toEqual([]);
-      await picture(page, name);
-      await page.emulateMedia({ colorScheme: "dark" });
-      expect(await violations(page, true)).toEqual([]);
-      if (name === "overview") await picture(page, "overview-dark");
-      await page.setViewportSize({ width: 400, height: 800 });
-      expect(await violations(page, false)).toEqual([]);
-      if (name === "tasks") await picture(page, "tasks-narrow");
-      // Nobody has to scroll to the side.
-      expect(await page.evaluate("document.documentElement.scrollWidth - innerWidth")).toBeLessThanOrEqual(0);
-    },
-  );
+  test.each(paths)("%s can be read by everybody, light, dark and narrow", async (name, path, title) => {
+    const page = await visit(started, at().url + path(at()), { viewport: { width: 1280, height: 800 } });
+    expect(await page.locator("h1").textContent()).toBe(title);
+    if (name === "overview") await page.locator(".plot canvas").first().waitFor();
+    expect(await violations(page)).toEqual([]);
+    await picture(page, name);
+    await page.emulateMedia({ colorScheme: "dark" });
+    expect(await violations(page, true)).toEqual([]);
+    if (name === "overview") await picture(page, "overview-dark");
+    await page.setViewportSize({ width: 400, height: 800 });
+    expect(await violations(page, false)).toEqual([]);
+    if (name === "tasks") await picture(page, "tasks-narrow");
+    // Nobody has to scroll to the side.
+    expect(await page.evaluate("document.documentElement.scrollWidth - innerWidth")).toBeLessThanOrEqual(0);
+  });
 
   test("what is to be done is named in the button that does it, with its number", async () => {
     const page = await visit(started, `${at().url}/failures`, { viewport: { width: 1280, height: 620 } });
@@ -555,9 +550,7 @@ describe.skipIf(!started)("what people who mean harm have written", () => {
   });
 });
 
-test("the overview is there in less than a tenth of a second, with 100,000 entries in the journal of its hour", {
-  timeout: 90_000,
-}, async () => {
+test("the overview is there in less than a tenth of a second, with 100,000 entries in the journal of its hour", async () => {
   const folder = mkdtempSync(join(tmpdir(), "lovage-board-"));
   const url = `sqlite:///${join(folder, "lovage.db")}`;
   const app = new Lovage("large", { brokerUrl: url, resultBackend: url, taskQueues: { celery: {}, mail: {} } });

@@ -159,7 +159,7 @@ async function lock(file: string, how: string): Promise<() => Promise<void>> {
   };
 }
 
-describe.concurrent("a file that another program has locked", { timeout: 60_000 }, () => {
+describe.concurrent("a file that another program has locked", () => {
   const open = async (finished: (done: () => Promise<void>) => void) => {
     const folder = mkdtempSync(join(tmpdir(), "lovage-board-locked-"));
     const file = join(folder, "lovage.db");

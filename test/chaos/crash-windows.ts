@@ -36,7 +36,7 @@ let runs = 0;
 
 export function describeCrashWindows(name: string, { grounds, everywhere }: Windows): void {
   describe(`on ${name}, a worker dies anywhere in`, () => {
-    test.each(scenarios)("$name", { timeout: 120_000 }, async (scenario) => {
+    test.each(scenarios)("$name", async (scenario) => {
       const places = await grounds();
       const [home] = places as readonly [Ground, ...Ground[]];
       const unharmed = await live(home, scenario, undefined);
@@ -124,9 +124,7 @@ const HIDDEN_MS = 61_000;
 
 /** `lovage dlq redrive` dies anywhere, on every ground, and is started again. */
 export function describeRedrive(name: string, { grounds, everywhere }: Windows): void {
-  test(`on ${name}, a redrive of dead letters dies anywhere: each runs once, and none is lost`, {
-    timeout: 120_000,
-  }, async () => {
+  test(`on ${name}, a redrive of dead letters dies anywhere: each runs once, and none is lost`, async () => {
     const places = await grounds();
     const [home] = places as readonly [Ground, ...Ground[]];
     const unharmed = await redriveTwice(home, undefined);

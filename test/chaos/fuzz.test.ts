@@ -5,9 +5,7 @@ import { envelope } from "../flow/envelopes.ts";
 import { inMemory } from "../flow/stores.ts";
 import { fuzz } from "./fuzz.ts";
 
-test("3,000 damaged messages: each is run, put off, known or a dead letter with its reason", {
-  timeout: 60_000,
-}, async () => {
+test("3,000 damaged messages: each is run, put off, known or a dead letter with its reason", async () => {
   const { faults, ran, dead } = await fuzz(3_000, 20_261_124);
   expect(faults).toEqual([]);
   // Or the test would say nothing about either kind.
@@ -20,7 +18,7 @@ const makeApp = () => {
   return { app, t: inMemory(app) };
 };
 
-test("what would swell to more than 64 MiB is a dead letter, and costs no memory", { timeout: 30_000 }, async () => {
+test("what would swell to more than 64 MiB is a dead letter, and costs no memory", async () => {
   const { app, t } = makeApp();
   const bomb = JSON.parse(envelope({ task: "tasks.echo", id: "bomb", headers: { compression: "application/x-gzip" } }));
   bomb.body = deflateSync(Buffer.alloc(200 * 1024 * 1024), { level: 9 }).toString("base64");

@@ -6,9 +6,7 @@ import { expect, onTestFinished, test } from "vitest";
 import { openBroker } from "../../src/open.ts";
 import { redriveUnderKill } from "./redrive.ts";
 
-test("lovage dlq redrive on SQLite, interrupted and killed again and again: no letter is lost", {
-  timeout: 120_000,
-}, async () => {
+test("lovage dlq redrive on SQLite, interrupted and killed again and again: no letter is lost", async () => {
   const folder = mkdtempSync(join(tmpdir(), "lovage-redrive-"));
   const brokerUrl = `sqlite:///${join(folder, "lovage.db")}`;
   const broker = await openBroker(brokerUrl, { now: Date.now, random: Math.random, options: {} });

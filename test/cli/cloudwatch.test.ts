@@ -1,16 +1,14 @@
 /** `lovage worker --cloudwatch-metrics`: lines among those of the log, of which CloudWatch makes metrics. */
-import { expect, test, vi } from "vitest";
+import { expect, test } from "vitest";
 import { place } from "./run.ts";
-
-vi.setConfig({ testTimeout: 40_000 });
 
 test.each(["async", "processes"])("what runs is counted by queue, in the pool %s", async (pool) => {
   const { app, worker } = place();
   const running = await worker(["--cloudwatch-metrics", "--log-format", "json", "-c", "1", "--pool", pool]);
-  await (await app.sendTask("cli.add", [1, 2])).get({ timeout: 20 });
-  await expect((await app.sendTask("cli.fail")).get({ timeout: 20 })).rejects.toThrow("too far");
+  await (await app.sendTask("cli.add", [1, 2])).get({ timeout: 60 });
+  await expect((await app.sendTask("cli.fail")).get({ timeout: 60 })).rejects.toThrow("too far");
   // What a task prints is a line of the log, and does not pass for one of these.
-  await (await app.sendTask("cli.note", ["this"])).get({ timeout: 20 });
+  await (await app.sendTask("cli.note", ["this"])).get({ timeout: 60 });
   running.process.kill("SIGTERM");
   expect((await running.exited).code).toBe(0);
 

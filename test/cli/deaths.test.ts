@@ -7,11 +7,11 @@ import { expect, test, vi } from "vitest";
 import { taskKey } from "../../src/results/backend.ts";
 import { isAlive, place } from "./run.ts";
 
-const timeout = 25;
+const timeout = 60;
 /** Each starts processes. */
 vi.setConfig({ testTimeout: 40_000 });
 const SOURCE = new URL("../../scripts/source.ts", import.meta.url).href;
-const until = { timeout: 20_000, interval: 20 };
+const until = { timeout: 60_000, interval: 20 };
 
 const rowOf = async (app: ReturnType<typeof place>["app"], id: string) =>
   (await (await app.engine.backend()).read([taskKey(id)], { consistent: true }))[0];
@@ -24,7 +24,8 @@ test("after the grace a task that heeds its signal waits again, and has used up 
   const from = performance.now();
   main.kill("SIGHUP");
   expect((await exited).code).toBe(0);
-  expect(performance.now() - from).toBeLessThan(4_000);
+  // By itself it takes 20.
+  expect(performance.now() - from).toBeLessThan(15_000);
   expect(stdout()).toMatch(/is aborted: the worker stops\n.*is handed back: its worker stops/);
   expect(await result.state()).toBe("PENDING");
   expect(await rowOf(app, result.id)).toMatchObject({ runs: 1 });

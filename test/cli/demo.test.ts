@@ -6,7 +6,7 @@ import { expect, test } from "vitest";
 
 const root = resolve(import.meta.dirname, "../..");
 
-test("npm run demo shows the tutorial and ends with 0", { timeout: 60_000 }, async () => {
+test("npm run demo shows the tutorial and ends with 0", async () => {
   const demo = spawn("npm", ["run", "--silent", "demo"], { cwd: root, stdio: ["ignore", "pipe", "inherit"] });
   const [output, [code]] = await Promise.all([text(demo.stdout), once(demo, "exit")]);
   expect(output).toContain("That was the tutorial.");

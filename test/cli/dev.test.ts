@@ -37,11 +37,9 @@ function project(): Place & { save(name: string, text: string): void; dev(...arg
 
 const took = (what: string) => new RegExp(`dev +\\| ${what} saved: a new worker took over after \\d+ ms\n`);
 const call = async (app: Lovage, task: string, ...args: unknown[]) =>
-  (await app.sendTask(task, args)).get({ timeout: 30 });
+  (await app.sendTask(task, args)).get({ timeout: 60 });
 
-test("worker, beat and board run in one terminal, and whatever file is saved is what runs next", {
-  timeout: 120_000,
-}, async () => {
+test("worker, beat and board run in one terminal, and whatever file is saved is what runs next", async () => {
   const { app, dev, save } = project();
   const running = dev("--port", "0");
   const [, url = ""] = await running.says(/^board +\| (http:\S+)$/m);
@@ -58,7 +56,7 @@ test("worker, beat and board run in one terminal, and whatever file is saved is 
   await running.says(took("factor\\.ts"));
   expect(await call(app, "cli.times", 3)).toBe(15);
   // The board comes after the worker, at the same place.
-  await vi.waitFor(async () => expect((await fetch(url)).status).toBe(200), { timeout: 30_000, interval: 200 });
+  await vi.waitFor(async () => expect((await fetch(url)).status).toBe(200), { timeout: 60_000, interval: 200 });
   running.process.kill("SIGINT");
   const { code, stdout, stderr } = await running.exited;
   expect([code, stderr]).toEqual([0, ""]);
@@ -66,9 +64,7 @@ test("worker, beat and board run in one terminal, and whatever file is saved is 
   expect(stdout).not.toContain("\u001b");
 });
 
-test("what runs while a file is saved ends where it began, and what is sent then is run by the new worker", {
-  timeout: 120_000,
-}, async () => {
+test("what runs while a file is saved ends where it began, and what is sent then is run by the new worker", async () => {
   const { app, dev, save, runs } = project();
   const running = dev("--no-board", "--no-beat");
   await running.says(/ ready\./);
@@ -78,7 +74,7 @@ test("what runs while a file is saved ends where it began, and what is sent then
   await running.says(took("tasks\\.ts"));
   expect(await call(app, "cli.nap")).toBe("two");
   save("go", "");
-  expect(await result.get({ timeout: 30 })).toBe("one");
+  expect(await result.get({ timeout: 60 })).toBe("one");
   const pids = new Map<string, Set<number>>();
   for (const [pid, , version = ""] of runs()) pids.set(version, (pids.get(version) ?? new Set()).add(pid));
   expect([...pids.values()].map(({ size }) => size)).toEqual([1, 1]);
@@ -90,7 +86,7 @@ test("what runs while a file is saved ends where it began, and what is sent then
   ]);
 });
 
-test("what does not end within the grace is handed back to the new worker", { timeout: 120_000 }, async () => {
+test("what does not end within the grace is handed back to the new worker", async () => {
   const { app, dev, save, runs } = project();
   const running = dev("--no-board", "--no-beat", "--grace", "0.1");
   await running.says(/ ready\./);
@@ -108,7 +104,7 @@ describe("a module that does not load is shown, the old worker goes on, and the 
     ["no app", "export const nothing = 1;\n", /exports no Lovage app/],
     ["a module that is missing", source("two", 'await import("./more.ts");'), /Cannot find module.*more\.ts/],
     ["an endless loop", source("two", "for (;;);"), /dev +\| .*has not been loaded after 5 s: something at its top/],
-  ])("%s", { timeout: 60_000 }, async (name, broken, said) => {
+  ])("%s", async (name, broken, said) => {
     const { app, dev, save } = project();
     const running = dev("--no-board", "--no-beat");
     await running.says(/ ready\./);
@@ -122,7 +118,7 @@ describe("a module that does not load is shown, the old worker goes on, and the 
     expect(await call(app, "cli.version")).toBe("two");
   });
 
-  test("a module that is deleted, and comes back", { timeout: 120_000 }, async () => {
+  test("a module that is deleted, and comes back", async () => {
     const { app, dev, save, folder } = project();
     const running = dev("--no-board", "--no-beat");
     await running.says(/ ready\./);
@@ -135,7 +131,7 @@ describe("a module that does not load is shown, the old worker goes on, and the 
     expect(await call(app, "cli.version")).toBe("two");
   });
 
-  test("at the first start too, where there is no old worker", { timeout: 120_000 }, async () => {
+  test("at the first start too, where there is no old worker", async () => {
     const { app, dev, save } = project();
     save("tasks.ts", source("one", "const = ;"));
     const running = dev("--no-board", "--no-beat");
@@ -145,7 +141,7 @@ describe("a module that does not load is shown, the old worker goes on, and the 
     expect(await call(app, "cli.version")).toBe("two");
   });
 
-  test("a tsconfig.json that extends a file which is not there", { timeout: 120_000 }, async () => {
+  test("a tsconfig.json that extends a file which is not there", async () => {
     const { dev, save, folder } = project();
     mkdirSync(join(folder, "node_modules"));
     symlinkSync(join(root, "node_modules/tsx"), join(folder, "node_modules/tsx"));
@@ -158,9 +154,7 @@ describe("a module that does not load is shown, the old worker goes on, and the 
   });
 });
 
-test("a second one in the folder is told of the first, and one that was killed leaves nothing behind", {
-  timeout: 120_000,
-}, async () => {
+test("a second one in the folder is told of the first, and one that was killed leaves nothing behind", async () => {
   const { dev } = project();
   const first = dev("--no-board", "--no-beat");
   await first.says(/ ready\./);
@@ -176,13 +170,13 @@ test("a second one in the folder is told of the first, and one that was killed l
   await dev("--no-board", "--no-beat").says(/ ready\./);
 });
 
-test("a module that is not there at the start is refused", { timeout: 30_000 }, async () => {
+test("a module that is not there at the start is refused", async () => {
   const { start } = project();
   const { code, stderr } = await start(["dev", "-A", "./nothing.ts"]).exited;
   expect([code, stderr]).toEqual([2, expect.stringMatching(/there is no module \.\/nothing\.ts .*npx lovage init/)]);
 });
 
-test("a command of the user's runs beside them, ends with them, and they with it", { timeout: 120_000 }, async () => {
+test("a command of the user's runs beside them, ends with them, and they with it", async () => {
   const { dev, save, folder } = project();
   save(
     "server.js",
@@ -205,7 +199,7 @@ test("a command of the user's runs beside them, ends with them, and they with it
   expect(existsSync(folder)).toBe(true);
 });
 
-test("names and levels have colours where they are asked for", { timeout: 60_000 }, async () => {
+test("names and levels have colours where they are asked for", async () => {
   const { start, save } = project();
   save("tasks.ts", source("one", 'throw new Error("no");'));
   const running = start(["dev", "-A", "./tasks.ts"], { FORCE_COLOR: "1", NO_COLOR: "" });

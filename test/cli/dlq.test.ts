@@ -29,7 +29,7 @@ async function withLetters() {
   return { ...here, broker, dlq, sizes };
 }
 
-describe("lovage dlq", { timeout: 30_000 }, () => {
+describe("lovage dlq", () => {
   test("list shows those that are meant, show all of one", async () => {
     const { dlq, sizes } = await withLetters();
     // One after the other: they hide from each other what they look at.
@@ -76,7 +76,7 @@ describe("lovage dlq", { timeout: 30_000 }, () => {
     await worker();
     const { code, stdout, stderr } = await dlq("redrive", "--yes");
     expect([code, stdout]).toEqual([expect.any(Number), "Sent back 3 dead letters.\n"]);
-    await expect.poll(sizes, { timeout: 10_000 }).toEqual([0, 3]);
+    await expect.poll(sizes).toEqual([0, 3]);
     // Who came again before the command had seen all is named.
     expect([code, stderr]).toEqual(code === 0 ? [0, ""] : [1, expect.stringContaining("and has come again")]);
   });

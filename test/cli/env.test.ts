@@ -1,10 +1,8 @@
 import { execFileSync } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { expect, test, vi } from "vitest";
+import { expect, test } from "vitest";
 import { place } from "./run.ts";
-
-vi.setConfig({ testTimeout: 60_000 });
 
 const broker = "sqs://eu-west-1?queue_name_prefix=it's&scheduler_group=x";
 const Shop = { LovageBrokerUrl: broker, LovageResultBackend: "dynamodb://eu-west-1/Shop-celery", Other: "1" };

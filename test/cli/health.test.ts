@@ -7,8 +7,6 @@ import { parseAddress, startHealth } from "../../src/cli/health.ts";
 import { startPoller } from "../../src/workers/poll.ts";
 import { place } from "./run.ts";
 
-vi.setConfig({ testTimeout: 40_000 });
-
 const ask = async (base: string, path: string, init?: RequestInit) => {
   const response = await fetch(`${base}${path}`, init);
   return { status: response.status, type: response.headers.get("content-type"), body: await response.text() };
@@ -31,12 +29,12 @@ test("a worker tells how it is and what it has done, and one that is shut down b
   expect(await ask(base, "/nowhere")).toMatchObject({ status: 404 });
   expect(await ask(base, "/readyz", { method: "POST" })).toMatchObject({ status: 405 });
 
-  expect(await (await app.sendTask("cli.add", [1, 2])).get({ timeout: 15 })).toBe(3);
-  await expect((await app.sendTask("cli.fail")).get({ timeout: 15 })).rejects.toThrow("too far");
+  expect(await (await app.sendTask("cli.add", [1, 2])).get({ timeout: 60 })).toBe(3);
+  await expect((await app.sendTask("cli.fail")).get({ timeout: 60 })).rejects.toThrow("too far");
   await expect((await app.sendTask("cli.nobody")).get({ timeout: 1 })).rejects.toThrow();
   await app.sendTask("cli.nap", [7]);
   const metrics = async () => (await ask(base, "/metrics")).body;
-  await vi.waitUntil(async () => numberOf(await metrics(), "lovage_tasks_running") === 1, { timeout: 10_000 });
+  await vi.waitUntil(async () => numberOf(await metrics(), "lovage_tasks_running") === 1, { timeout: 60_000 });
   const text = await metrics();
   const of = (series: string) => numberOf(text, series);
   expect(of('lovage_tasks_ended_total{task="cli.add",queue="celery",state="SUCCESS"}')).toBe(1);
@@ -54,7 +52,7 @@ test("a worker tells how it is and what it has done, and one that is shut down b
   const [name = ""] = Object.keys(await app.control.inspect().ping());
   await app.control.shutdown(name);
   // What runs goes on, and nothing more is taken.
-  await vi.waitUntil(async () => (await ask(base, "/readyz")).status === 503, { timeout: 10_000 });
+  await vi.waitUntil(async () => (await ask(base, "/readyz")).status === 503, { timeout: 60_000 });
   expect(await ask(base, "/readyz")).toMatchObject({ body: "stops\n" });
   expect(await ask(base, "/healthz")).toMatchObject({ status: 200 });
   expect((await exited).code).toBe(0);
@@ -85,12 +83,12 @@ test("it answers before the worker is ready, and is not ready while a queue cann
   onTestFinished(() => worker.stop());
   watch(worker);
   const ready = () => ask(base, "/readyz");
-  await vi.waitUntil(async () => (await ready()).status === 503);
+  await vi.waitUntil(async () => (await ready()).status === 503, { timeout: 60_000 });
   expect((await ready()).body).toContain("the queue celery cannot be read: OperationalError: no route to host");
   isDown = false;
   await app.engine.broker();
   await app.sendTask("nobody");
-  await vi.waitUntil(async () => (await ready()).status === 200, { timeout: 5_000 });
+  await vi.waitUntil(async () => (await ready()).status === 200, { timeout: 60_000 });
 });
 
 test("sizes that cannot be had are left out, and told of once", async () => {

@@ -34,7 +34,7 @@ function init(...args: string[]) {
   return { folder, ...follow(child), type: (keys: string) => child.stdin.write(keys) };
 }
 
-test.skipIf(!hasTerminal)("a folder, a framework and a stack are asked for", { timeout: 60_000 }, async () => {
+test.skipIf(!hasTerminal)("a folder, a framework and a stack are asked for", async () => {
   const { folder, says, type, exited } = init();
   await says(/Which folder\?/);
   type(`My Tasks${ENTER}`);
@@ -54,7 +54,7 @@ test.skipIf(!hasTerminal)("a folder, a framework and a stack are asked for", { t
   expect(existsSync(join(folder, "shop/infra"))).toBe(false);
 });
 
-test.skipIf(!hasTerminal)("what was said is not asked, and Ctrl-C writes nothing", { timeout: 60_000 }, async () => {
+test.skipIf(!hasTerminal)("what was said is not asked, and Ctrl-C writes nothing", async () => {
   const { folder, says, type, exited } = init("shop", "--web", "none");
   await says(/With a stack for AWS\?/);
   type(CTRL_C);

@@ -2,10 +2,8 @@
 import { expect, test, vi } from "vitest";
 import { isAlive, place } from "./run.ts";
 
-const until = { timeout: 30_000, interval: 20 };
-const timeout = 30;
-
-vi.setConfig({ testTimeout: 60_000 });
+const until = { timeout: 60_000, interval: 20 };
+const timeout = 60;
 
 test("a task that blocks the event loop for longer than its lease keeps it", async () => {
   const { worker, app, runs } = place();

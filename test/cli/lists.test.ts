@@ -4,9 +4,7 @@ import { startWorker } from "lovage/worker";
 import { expect, onTestFinished, test, vi } from "vitest";
 import { lovage, place } from "./run.ts";
 
-test("every list is JSON where that is asked for, every filter filters, and what matches nothing is empty", {
-  timeout: 60_000,
-}, async () => {
+test("every list is JSON where that is asked for, every filter filters, and what matches nothing is empty", async () => {
   const { app } = place();
   vi.stubEnv("LOVAGE_BROKER_URL", app.config.brokerUrl);
   vi.stubEnv("RUNS", "/dev/null");
@@ -21,8 +19,8 @@ test("every list is JSON where that is asked for, every filter filters, and what
   const failed = await app.sendTask("cli.fail");
   const worker = await startWorker(app, { hostname: "one@here", queues: ["celery", "media"] });
   onTestFinished(() => worker.stop());
-  for (const one of [...sent, chained]) await one.get({ timeout: 20 });
-  await vi.waitUntil(async () => (await failed.state()) === "FAILURE", { timeout: 10_000 });
+  for (const one of [...sent, chained]) await one.get({ timeout: 60 });
+  await vi.waitUntil(async () => (await failed.state()) === "FAILURE", { timeout: 60_000 });
   const json = async (...args: string[]) => JSON.parse(await lovage(...args, "--json"));
   const tasks = async (...args: string[]) => (await json("tasks", "--limit", "100", ...args)).length;
 

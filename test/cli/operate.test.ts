@@ -29,7 +29,7 @@ test("an incident, from the first look to the counts at the end", async () => {
   const worker = await startWorker(app, { hostname: "one@here" });
   onTestFinished(() => worker.stop());
   const states = async () => Promise.all(ids.map((id) => app.result(id).state()));
-  await vi.waitUntil(async () => (await states()).every((state) => state === "FAILURE"), { timeout: 10_000 });
+  await vi.waitUntil(async () => (await states()).every((state) => state === "FAILURE"), { timeout: 60_000 });
 
   const [group] = JSON.parse(await lovage("failures", "--from", "1h", "--json"));
   expect(group).toMatchObject({ task: "cli.fetch", count: 3, error: { type: "RangeError" } });
@@ -58,7 +58,7 @@ test("an incident, from the first look to the counts at the end", async () => {
   expect(JSON.parse(await lovage("retry", "--failed", "--yes", "--json", "--by", "anna")).tasks).toHaveProperty([
     "cli.fetch",
   ]);
-  await vi.waitUntil(async () => (await states()).every((state) => state === "SUCCESS"), { timeout: 20_000 });
+  await vi.waitUntil(async () => (await states()).every((state) => state === "SUCCESS"), { timeout: 60_000 });
   expect(await lovage("retry", ids[0] as string)).toContain("it has ended, and not as a failure");
   expect(process.exitCode).toBe(1);
   expect(JSON.parse(await lovage("retry", ids[0] as string, "nobody", "--json"))).toEqual([
@@ -79,7 +79,7 @@ test("what happens is followed as it happens, with the same filters, an object a
   const events = start(["-A", module, "events"]);
   await worker(["-l", "INFO"]);
   const { id } = await app.sendTask("cli.fail");
-  await (await app.sendTask("cli.add", [1, 2])).get({ timeout: 15 });
+  await (await app.sendTask("cli.add", [1, 2])).get({ timeout: 60 });
   const [line] = await tasks.says(/^\{.*"cli\.fail".*\}$/m);
   expect(JSON.parse(line)).toMatchObject({ id, state: "FAILURE", error: { type: "RangeError", message: "too far" } });
   await events.says(/s ago\) {2}SUCCESS {2}cli\.add/);

@@ -2,8 +2,6 @@
 import { startWorker } from "lovage/worker";
 import { afterEach, expect, onTestFinished, test, vi } from "vitest";
 import { lovage, place } from "./run.ts";
-
-vi.setConfig({ testTimeout: 60_000 });
 afterEach(() => void vi.unstubAllEnvs());
 
 test("what waits for a limit is listed, with what for and until when", async () => {
@@ -17,7 +15,7 @@ test("what waits for a limit is listed, with what for and until when", async () 
   await push.delay(1);
   await push.delay(2);
   const waiting = () => app.control.inspect().waiting();
-  await vi.waitUntil(async () => (await waiting()).length > 0, { timeout: 20_000 });
+  await vi.waitUntil(async () => (await waiting()).length > 0, { timeout: 60_000 });
   const [{ id: which, until }] = JSON.parse(await lovage("inspect", "waiting", "--json"));
   expect(new Date(until).getTime()).toBeGreaterThan(Date.now());
   expect(await lovage("inspect", "waiting")).toMatch(new RegExp(`cli.push +${which} +celery +rateLimit +\\d{4}-`));

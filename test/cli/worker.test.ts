@@ -6,9 +6,8 @@ import { expect, test, vi } from "vitest";
 import { nodeName, showUrl } from "../../src/cli/worker.ts";
 import { isAlive, place } from "./run.ts";
 
-const timeout = 15;
+const timeout = 60;
 const until = { timeout: timeout * 1000, interval: 20 };
-vi.setConfig({ testTimeout: 40_000 });
 
 test("a worker shows a banner, then lines in Celery's form", async () => {
   const { worker, app, folder } = place();

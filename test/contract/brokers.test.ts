@@ -101,7 +101,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   },
 );
 
-test("memory and SQLite give the same answers to the same calls", { timeout: 30_000 }, async () => {
+test("memory and SQLite give the same answers to the same calls", async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(step, { minLength: 5, maxLength: 40 }), async (steps) => {
       const { now, advance } = clock();
@@ -181,10 +181,10 @@ test.each([
   onTestFinished(() => broker.close());
   const from = performance.now();
   await broker.send([{ queue: "q", body: "x", delaySeconds: 0.03 }]);
-  expect(await broker.receive("q", { max: 1, wait: 4000, visibility: 30 })).toMatchObject([{ receiveCount: 1 }]);
-  expect(await broker.receive("q", { max: 1, wait: 4000 })).toMatchObject([{ receiveCount: 2 }]);
+  expect(await broker.receive("q", { max: 1, wait: 40_000, visibility: 30 })).toMatchObject([{ receiveCount: 1 }]);
+  expect(await broker.receive("q", { max: 1, wait: 40_000 })).toMatchObject([{ receiveCount: 2 }]);
   expect(performance.now() - from).toBeGreaterThan(55);
-  expect(performance.now() - from).toBeLessThan(2000);
+  expect(performance.now() - from).toBeLessThan(20_000);
 });
 
 test("memory brokers of one name are one, of two names two, and the last to close takes the messages along", async () => {

@@ -116,7 +116,7 @@ const pages = globSync(["README.md", "ARCHITECTURE.md", "docs/**/*.md"], { cwd: 
 }));
 write(folder, pages);
 
-test("every TypeScript block of the documentation compiles", { timeout: 60_000 }, async () => {
+test("every TypeScript block of the documentation compiles", async () => {
   expect(await compile(folder)).toBe("");
 });
 
@@ -125,7 +125,7 @@ for (const page of pages) {
   for (const [index, fence] of fences.entries()) {
     const where = `${page.name}:${fence.line}`;
     if (fence.flags.includes("run")) {
-      test(`${where} prints what the page says`, { timeout: 60_000 }, async () => {
+      test(`${where} prints what the page says`, async () => {
         const expected = fences[index + 1];
         expect(expected?.language).toBe("text");
         expect(await run(join(folder, fileOf(page, fence)))).toBe(expected?.code);
@@ -164,7 +164,7 @@ describe("the checks of the documentation can fail", () => {
     ]);
   });
 
-  test("a block that does not compile is named with its page and line", { timeout: 60_000 }, async () => {
+  test("a block that does not compile is named with its page and line", async () => {
     const bad = folderInCheckout("snippets-");
     try {
       write(bad, [

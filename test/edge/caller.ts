@@ -15,20 +15,20 @@ export default {
     try {
       switch (new URL(request.url).pathname) {
         case "/add":
-          return Response.json(await (await add.delay(1, 2)).get({ timeout: 20 }));
+          return Response.json(await (await add.delay(1, 2)).get({ timeout: 60 }));
         case "/many": {
           const sent = await Promise.all(Array.from({ length: 12 }, (_, n) => add.delay(n, n)));
-          return Response.json(await Promise.all(sent.map((result) => result.get({ timeout: 20 }))));
+          return Response.json(await Promise.all(sent.map((result) => result.get({ timeout: 60 }))));
         }
         case "/fail":
-          return Response.json(await (await fail.delay()).get({ timeout: 20 }));
+          return Response.json(await (await fail.delay()).get({ timeout: 60 }));
         case "/revoke": {
           const result = await add.applyAsync([1, 2], { countdown: 600 });
           await result.revoke();
           return Response.json(await result.state());
         }
         case "/compressed":
-          return Response.json(await (await add.applyAsync([3, 4], { compression: "gzip" })).get({ timeout: 20 }));
+          return Response.json(await (await add.applyAsync([3, 4], { compression: "gzip" })).get({ timeout: 60 }));
         case "/embedded":
           await new Lovage("edge", { brokerUrl: "sqlite://" }).sendTask("tasks.add");
           return new Response("sent");

@@ -18,7 +18,7 @@ let caller: Bundle;
 beforeAll(async () => {
   project = await makeProject("test/edge/caller.ts", "examples/api");
   caller = await project.bundle("test/edge/caller.ts");
-}, 60_000);
+});
 afterAll(() => project.remove());
 
 const nowhere = { BROKER_URL: "sqs://a:b@127.0.0.1:1", RESULT_BACKEND: "dynamodb://a:b@127.0.0.1:1/results" };
@@ -42,7 +42,7 @@ test("the example service's bundle holds none of the workers' code", async () =>
   expect(holds.filter((file) => /examples\/api\/(tasks|pages)/.test(file))).toEqual([]);
 });
 
-test("an endpoint that cannot be reached is an error that passes", { timeout: 30_000 }, async () => {
+test("an endpoint that cannot be reached is an error that passes", async () => {
   const response = await fetch(`${await serve(caller, nowhere)}/add`);
   expect(await response.json()).toMatchObject({
     name: "OperationalError",
@@ -54,16 +54,12 @@ test("an endpoint that cannot be reached is an error that passes", { timeout: 30
 test.each([
   ["sqs://eu-west-1", /no AWS credentials were found.*the URL can carry them/],
   ["sqs://a:b@", /no AWS region is known; name it in the URL/],
-])(
-  "%s, which leaves something to an environment that is not there, is refused",
-  { timeout: 30_000 },
-  async (BROKER_URL, message) => {
-    const response = await fetch(`${await serve(caller, { ...nowhere, BROKER_URL })}/add`);
-    expect(await response.json()).toMatchObject({ message: expect.stringMatching(message) });
-  },
-);
+])("%s, which leaves something to an environment that is not there, is refused", async (BROKER_URL, message) => {
+  const response = await fetch(`${await serve(caller, { ...nowhere, BROKER_URL })}/add`);
+  expect(await response.json()).toMatchObject({ message: expect.stringMatching(message) });
+});
 
-test("what needs Node is refused with what to do instead", { timeout: 30_000 }, async () => {
+test("what needs Node is refused with what to do instead", async () => {
   const url = await serve(caller, nowhere);
   expect(await (await fetch(`${url}/embedded`)).json()).toMatchObject({
     name: "ImproperlyConfigured",
@@ -98,7 +94,7 @@ describe.skipIf(ministack === undefined)("with SQS and DynamoDB", () => {
     return { BROKER_URL: brokerUrl, RESULT_BACKEND: resultBackend };
   };
 
-  test("it sends tasks and reads what becomes of them", { timeout: 60_000 }, async () => {
+  test("it sends tasks and reads what becomes of them", async () => {
     const app = new Lovage("edge");
     declareTasks(app);
     const url = await serve(caller, await start(app, ["celery"]));
@@ -112,13 +108,13 @@ describe.skipIf(ministack === undefined)("with SQS and DynamoDB", () => {
     expect(await Promise.all(Array.from({ length: 8 }, () => ask("/add")))).toEqual(Array(8).fill(3));
   });
 
-  test("the example service runs there", { timeout: 60_000 }, async () => {
+  test("the example service runs there", async () => {
     const url = await serve(await project.bundle("examples/api/edge.ts"), await start(reports, ["reports"]));
     const order = { customer: "Ann", lines: [{ item: "bolt", price: 2, count: 3 }] };
     const accepted = await fetch(`${url}/reports`, { method: "POST", body: JSON.stringify(order) });
     expect(accepted.status).toBe(202);
     const { id } = (await accepted.json()) as { readonly id: string };
-    await reports.result(id).get({ timeout: 20 });
+    await reports.result(id).get({ timeout: 60 });
     const served = await fetch(new URL(accepted.headers.get("Location") ?? "", url));
     expect(await served.json()).toMatchObject({ id, state: "SUCCESS", result: { total: 6 } });
     // Its progress is pushed from there too.

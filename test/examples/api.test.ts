@@ -157,7 +157,7 @@ const event = (method: string, path: string, body?: unknown) => ({
   isBase64Encoded: false,
 });
 
-test("server, Lambda function and worker share queue and results", { timeout: 60_000 }, async () => {
+test("server, Lambda function and worker share queue and results", async () => {
   const here = place();
   const url = `sqlite:///${join(here.folder, "lovage.db")}`;
   const worker = here.start(["worker", "-A", join(example, "tasks.ts"), "-l", "info", "-c", "1"]);

@@ -128,7 +128,7 @@ describe.each(EXAMPLES)("examples/%s", (name) => {
   });
 
   if (!existsSync(join(ROOT, "examples", name, "stack.ts"))) return;
-  test("its stack is synthesized, with the bundles of its functions", { timeout: 120_000 }, async () => {
+  test("its stack is synthesized, with the bundles of its functions", async () => {
     const [synth = ""] = commands.filter((command) => command.startsWith("npx cdk synth"));
     const [command = "", ...args] = synth.split(" ");
     expect(command).toBe("npx");

@@ -8,7 +8,7 @@ import { app } from "../../examples/containers/tasks.ts";
 
 const example = join(import.meta.dirname, "../../examples/containers");
 
-test("the studio's stack has a function for mails and containers for videos", { timeout: 60_000 }, () => {
+test("the studio's stack has a function for mails and containers for videos", () => {
   const stacks = new App({ context: { "aws:cdk:bundling-stacks": [] } });
   const template = Template.fromStack(new StudioStack(stacks, "Studio", { app }));
   template.resourceCountIs("AWS::Lambda::EventSourceMapping", 1);

@@ -27,9 +27,7 @@ describe.skipIf(aws === undefined || python === undefined)("the mixed example", 
     rmSync(folder, { recursive: true });
   });
 
-  test("runs: Python's chord has its body here, and an order's total comes from Python", {
-    timeout: 60_000,
-  }, async () => {
+  test("runs: Python's chord has its body here, and an order's total comes from Python", async () => {
     if (aws === undefined || python === undefined) return;
     const endpoint = aws.endpoint.replace("127.0.0.1", "localhost");
     await createQueues(emulatorUrl("sqs", aws, "?queue_name_prefix=shop-"), ["reports", "celery"]);

@@ -30,7 +30,7 @@ test.each([
   ["a group", (members: Members) => group(members).delay()],
   ["a chord's header", (members: Members) => chord(members, sum.s()).delay()],
   ["many calls", (members: Members) => app.sendMany(members)],
-])(`${MEMBERS} members of %s need no more memory than the first of them`, { timeout: 120_000 }, async (_, send) => {
+])(`${MEMBERS} members of %s need no more memory than the first of them`, async (_, send) => {
   const folder = await mkdtemp(join(tmpdir(), "lovage-members-"));
   let sent = 0;
   {

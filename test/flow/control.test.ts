@@ -412,7 +412,7 @@ describe.each(places)("long-lived workers on %s", (_, place) => {
     return { app, clock, ran, work, start, beat, release: () => release() };
   }
   const settle = () => new Promise<void>((go) => setTimeout(go, 30));
-  const until = async (isSo: () => boolean | Promise<boolean>) => vi.waitUntil(isSo, { timeout: 4_000, interval: 5 });
+  const until = async (isSo: () => boolean | Promise<boolean>) => vi.waitUntil(isSo, { timeout: 30_000, interval: 5 });
 
   test("they are seen, with what they have in hand, until they end", async () => {
     const { app, work, start, ran, beat, clock, release } = await serve();

@@ -4,6 +4,7 @@ import { Lovage } from "lovage";
 import { describe, expect, test } from "vitest";
 import { envelope, signature } from "./envelopes.ts";
 import { inMemory, stores } from "./stores.ts";
+import { computing } from "../computing.ts";
 
 function makeApp(config: ConstructorParameters<typeof Lovage>[1] = {}) {
   const app = new Lovage("tasks", { acceptContent: ["json", "yaml", "msgpack"], ...config });
@@ -155,9 +156,7 @@ test("one name of 100 KB does not keep the worker from its work, whatever the ro
   const t = inMemory(app);
   const callback = signature(`${"a.media.hd.".repeat(10_000)}!`, []);
   await t.put(envelope({ task: "tasks.one", id: "odd", embed: { callbacks: [callback] } }));
-  const began = performance.now();
-  await t.drain();
-  expect(performance.now() - began).toBeLessThan(1000);
+  expect(await computing(() => t.drain())).toBeLessThan(1000);
   expect(await t.deadLetters()).toHaveLength(1);
 });
 
@@ -285,4 +284,4 @@ test("whatever a message says, it is read or is a dead letter, and nobody waits 
     ),
     { numRuns: 100, seed: 20_261_128 },
   );
-}, 60_000);
+});

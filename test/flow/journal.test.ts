@@ -1,6 +1,6 @@
 /** What has happened can be asked: every attempt that ended, every failure, how long all took, and what belongs together. */
 import { chain, chord, group, Ignore, type JournalEntry, type JournalQuery, Lovage, Reject } from "lovage";
-import { beforeEach, describe, expect, onTestFinished, test, vi } from "vitest";
+import { beforeEach, describe, expect, onTestFinished, test } from "vitest";
 import { envelope } from "./envelopes.ts";
 import { stores } from "./stores.ts";
 
@@ -379,7 +379,6 @@ describe.each(stores)("the journal on %s", (_, start) => {
 });
 
 test("a journal that cannot be written is told of once a minute, and no task suffers", async () => {
-  vi.setConfig({ testTimeout: 10_000 });
   const app = new Lovage("shop");
   const add = app.task("shop.add", (x: number) => x);
   const t = stores[0]?.[1](app);

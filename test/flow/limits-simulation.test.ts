@@ -171,9 +171,7 @@ async function simulate(plan: Plan): Promise<Seen> {
   }
 }
 
-test("in no window of a minute start more than limit and burst, and no place is held twice", {
-  timeout: 120_000,
-}, async () => {
+test("in no window of a minute start more than limit and burst, and no place is held twice", async () => {
   await fc.assert(
     fc.asyncProperty(plans, async (plan) => {
       const { starts, mostHeld, states, retries } = await simulate(plan);

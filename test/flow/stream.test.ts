@@ -4,7 +4,7 @@ import type { AddressInfo } from "node:net";
 /** What a task writes while it runs is read in order, as it comes, and from where a reader left it. */
 import { Lovage, type WatchedState } from "lovage";
 import { resultEvents, sendResultEvents } from "lovage/web";
-import { describe, expect, onTestFinished, test, vi } from "vitest";
+import { describe, expect, onTestFinished, test } from "vitest";
 import { stores } from "./stores.ts";
 
 const words = "the quick brown fox jumps over the lazy dog".split(" ");
@@ -227,6 +227,6 @@ describe.each(stores)("on %s", (_, start) => {
     const gone = new AbortController();
     await fetch(`${at}/never`, { signal: gone.signal });
     gone.abort();
-    await vi.waitFor(() => expect(ended).toEqual(["/whole", "/rest", "/never"]));
+    await expect.poll(() => ended).toEqual(["/whole", "/rest", "/never"]);
   });
 });

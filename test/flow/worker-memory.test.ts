@@ -21,9 +21,7 @@ const held = () => {
   return process.memoryUsage().heapUsed;
 };
 
-test(`${TASKS} tasks of ${SIZE / 1000} KB need no more memory than the first of them`, {
-  timeout: 120_000,
-}, async () => {
+test(`${TASKS} tasks of ${SIZE / 1000} KB need no more memory than the first of them`, async () => {
   const folder = mkdtempSync(join(tmpdir(), "lovage-memory-"));
   const app = new Lovage("memory", { brokerUrl: `sqlite:///${join(folder, "lovage.db")}` });
   onTestFinished(async () => {

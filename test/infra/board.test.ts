@@ -115,4 +115,4 @@ test("bundled as it is deployed it runs, and steers", async () => {
   expect(JSON.parse(answers[at].body).queues.value.length).toBeGreaterThan(0);
   const queue = Object.keys(app.config.taskQueues)[0] ?? "celery";
   expect((await handler(posted(`/api/queues/${queue}/pause`, {}))).body).toBe('{"ok":true}');
-}, 60_000);
+});

@@ -41,7 +41,7 @@ beforeAll(() => {
   const of = (entry: string) => bundles.find(({ modules }) => modules.some((path) => path.endsWith(entry))) as Bundle;
   worker = of("functions/worker.ts");
   beat = of("functions/beat.ts");
-}, 60_000);
+});
 
 test("the worker's bundle has below 300 KB, and beat's, with the calendar of all time zones, at most 355", () => {
   expect(worker.code.length).toBeLessThan(300_000);

@@ -139,7 +139,7 @@ test("an entry for one day of the week makes no alarm of silence", () => {
     .resourceCountIs("AWS::CloudWatch::Alarm", 6);
 });
 
-test("more queues than a stack can hold are refused, with the numbers", { timeout: 60_000 }, () => {
+test("more queues than a stack can hold are refused, with the numbers", () => {
   const queues = (count: number) =>
     shop({
       taskQueues: Object.fromEntries(

@@ -45,9 +45,7 @@ export const build = app.task("shop.build", () => 1);
 
 const REMEDY = `Synth runs no task, but loads the module in which tasks are declared: their queues, time limits, rate limits and schedules are what it deploys. What tasks need when they run (DATABASE_URL, sharp), have them ask for within their functions: await import("sharp") there, not at the top of a module. Or put the app into a module without the tasks' code, declare them there by app.taskRef(name, options), and load that one ("Without the tasks' code" in docs/how-to/deploy.md)`;
 
-test("the app of a module is loaded, and what keeps it from that is told with what synth wants of it", {
-  timeout: 90_000,
-}, () => {
+test("the app of a module is loaded, and what keeps it from that is told with what synth wants of it", () => {
   const files = {
     "tasks.ts": TASKS,
     "db.ts": 'if (!process.env["DATABASE_URL"])\n  throw new Error("DATABASE_URL is not set");\n',
@@ -117,9 +115,7 @@ function declared(): Lovage {
   return app;
 }
 
-test("an app whose tasks are declared by taskRef is deployed as the one that has their code", {
-  timeout: 120_000,
-}, () => {
+test("an app whose tasks are declared by taskRef is deployed as the one that has their code", () => {
   const [byCode, byRef] = [deploy(whole()), deploy(declared())];
   expect(byRef.template().toJSON()).toEqual(byCode.template().toJSON());
   const defines = (app: Lovage) => bundlingFor(app).define;

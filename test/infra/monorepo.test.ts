@@ -60,14 +60,12 @@ function explained(fragment: string): string {
   return fragment;
 }
 
-test("an entry in another workspace is bundled from the root, whose lock file is found", { timeout: 120_000 }, () => {
+test("an entry in another workspace is bundled from the root, whose lock file is found", () => {
   const { synth } = monorepo();
   synth().resourceCountIs("AWS::Lambda::Function", 2);
 });
 
-test("a lock file of its own in the CDK's workspace is looked past by depsLockFilePath, or by projectRoot", {
-  timeout: 120_000,
-}, () => {
+test("a lock file of its own in the CDK's workspace is looked past by depsLockFilePath, or by projectRoot", () => {
   const { root, file, synth } = monorepo();
   file("infra/package-lock.json", '{ "lockfileVersion": 3, "packages": {} }');
   expect(() => synth()).toThrow(explained("should be under projectRoot"));
@@ -75,7 +73,7 @@ test("a lock file of its own in the CDK's workspace is looked past by depsLockFi
   synth({ projectRoot: root }).resourceCountIs("AWS::Lambda::Function", 2);
 });
 
-test("a queue may have a root of its own", { timeout: 120_000 }, () => {
+test("a queue may have a root of its own", () => {
   const { root, file, synth } = monorepo();
   file("infra/package-lock.json", '{ "lockfileVersion": 3, "packages": {} }');
   file("infra/beat.ts", "export const handler = async () => undefined;");
@@ -84,7 +82,7 @@ test("a queue may have a root of its own", { timeout: 120_000 }, () => {
   synth({ beatEntry, queues: { celery: { projectRoot: root } } }).resourceCountIs("AWS::Lambda::Function", 2);
 });
 
-test("no lock file, and several", { timeout: 120_000 }, () => {
+test("no lock file, and several", () => {
   const { root, file, synth } = monorepo();
   file("yarn.lock", "");
   expect(() => synth()).toThrow(explained("Multiple package lock files found"));
@@ -94,7 +92,7 @@ test("no lock file, and several", { timeout: 120_000 }, () => {
   expect(() => synth({ depsLockFilePath: join(root, "package-lock.json") })).toThrow(explained("Lock file at"));
 });
 
-test("esbuild in the CDK's workspace alone is not found from the root", { timeout: 120_000 }, () => {
+test("esbuild in the CDK's workspace alone is not found from the root", () => {
   const { root, synth } = monorepo("infra");
   // What npx says goes to the terminal: the error names the command alone.
   expect(() => synth()).toThrow(explained("npx --no-install esbuild"));
@@ -102,9 +100,7 @@ test("esbuild in the CDK's workspace alone is not found from the root", { timeou
   synth().resourceCountIs("AWS::Lambda::Function", 2);
 });
 
-test("with keys, values of the deployment and a nested stack: what names the resources is text, and stays when the app grows", {
-  timeout: 120_000,
-}, () => {
+test("with keys, values of the deployment and a nested stack: what names the resources is text, and stays when the app grows", () => {
   const { root, entry } = monorepo();
   /** A synthesis with so many constructs before it, as all tokens are numbered. */
   const synth = (before: number) => {

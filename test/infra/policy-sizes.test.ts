@@ -50,7 +50,7 @@ test("queues whose policies would be too large for another account's roles are t
   );
 });
 
-test("a stack that only the CDK's own policies make too large is told of sendsTo", { timeout: 120_000 }, () => {
+test("a stack that only the CDK's own policies make too large is told of sendsTo", () => {
   const { stack } = deploy(shop(queues(30)), { sendsTo: "all", longDelays: true, payloadStore: true });
   expect(() => synth(stack)).toThrow(
     /the stack Test has 5\d\d resources, and CloudFormation takes 500: .*; \d+ of them are policies that outgrew their roles: .*sendsTo/,

@@ -16,9 +16,7 @@ function synth(): Readonly<Record<string, string>> {
   return Object.fromEntries(files.sort().map((name) => [name, readFileSync(join(outdir, name), "utf8")]));
 }
 
-test("two syntheses are equal to the byte, bundles and their hashes too, and no path of this machine is in them", {
-  timeout: 120_000,
-}, () => {
+test("two syntheses are equal to the byte, bundles and their hashes too, and no path of this machine is in them", () => {
   // From one place: an assembly tells where each construct was made.
   const [one = {}, other = {}] = [1, 2].map(() => synth());
   expect(Object.keys(one).filter((name) => name.endsWith("index.mjs"))).toHaveLength(2);

@@ -5,9 +5,7 @@ test("the most in any window", () => {
   expect([mostWithin([], 10), mostWithin([0, 10, 20], 10), mostWithin([0, 9, 10, 18, 19], 10)]).toEqual([0, 1, 3]);
 });
 
-test("a third party of 60/m is asked no oftener by real workers of which some are killed", {
-  timeout: 90_000,
-}, async () => {
+test("a third party of 60/m is asked no oftener by real workers of which some are killed", async () => {
   const counted = await callThirdParty(10, "60/m", 1, 3_000);
   expect(counted.kills).toBeGreaterThan(0);
   expect(counted.requests).toBeGreaterThanOrEqual(5);

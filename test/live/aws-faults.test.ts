@@ -224,9 +224,7 @@ describe.skipIf(dynamodbLocal === undefined)("DynamoDB", () => {
       expect(row).toMatchObject({ chord_count: 3, size: 3, added: JSON.stringify(["more"]) });
     });
 
-    test("of 100 members that end at once is 100 requests, and one of them is told that it was the last", {
-      timeout: 30_000,
-    }, async () => {
+    test("of 100 members that end at once is 100 requests, and one of them is told that it was the last", async () => {
       const key = newJoin();
       const members = Array.from({ length: 100 }, (_, n) => joinOf(key, { member: hash(n), size: 100 }));
       const told = (await Promise.all(members.map(apply))).map((outcome) => (outcome as Joined).members);
@@ -267,7 +265,7 @@ describe.skipIf(dynamodbLocal === undefined)("DynamoDB", () => {
       expect(await apply(joinOf(key, { size: 37_000 }))).toMatchObject({ size: 37_000 });
     });
 
-    test("that no longer fits into a row says so", { timeout: 30_000 }, async () => {
+    test("that no longer fits into a row says so", async () => {
       const key = newJoin();
       const members = Array.from({ length: 37_210 }, (_, n) => `${String(n).padStart(10, "0")}x`);
       await asPython().put(key, { chord_count: { N: "37210" }, timestamp: { N: "1" }, members: { SS: members } });

@@ -15,7 +15,6 @@ describe.skipIf(ministack === undefined)("a container's worker", () => {
     ["does not", false],
   ])(
     "SIGTERM in the middle of a task that %s: it is handed back in time, and no death is counted",
-    { timeout: 120_000 },
     async (_, heeds) => {
       const name = `t${randomUUID().slice(0, 8)}`;
       const brokerUrl = emulatorUrl("sqs", ministack as Emulator, `?queue_name_prefix=${name}-&wait_time_seconds=1`);
@@ -28,7 +27,7 @@ describe.skipIf(ministack === undefined)("a container's worker", () => {
       const command = ["--queues", "celery", "--concurrency", "1", "--grace", "1", "--log-format", "json"];
       const first = await worker(command, { VISIBILITY: "600" });
       const result = await app.sendTask("cli.heed", [heeds]);
-      await vi.waitUntil(() => runs().length === 1, { timeout: 30_000 });
+      await vi.waitUntil(() => runs().length === 1, { timeout: 60_000 });
 
       const began = performance.now();
       first.process.kill("SIGTERM");
@@ -37,7 +36,7 @@ describe.skipIf(ministack === undefined)("a container's worker", () => {
       expect(performance.now() - began).toBeLessThan(20_000);
       const second = await worker(command, { VISIBILITY: "600" });
       // The retries that it has used up.
-      expect(await result.get({ timeout: 30 })).toBe(0);
+      expect(await result.get({ timeout: 60 })).toBe(0);
       expect(runs().map(([, word]) => word)).toEqual(["begin", "begin"]);
       second.process.kill("SIGTERM");
       const { code, stdout } = await second.exited;

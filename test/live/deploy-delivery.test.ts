@@ -30,14 +30,14 @@ describe.skipIf(ministack === undefined)("deployed on ministack", () => {
     await proxy.close();
   }, 180_000);
 
-  test("a queue runs as many batches at a time as maxConcurrency says, and no more", { timeout: 30_000 }, async () => {
+  test("a queue runs as many batches at a time as maxConcurrency says, and no more", async () => {
     const results = await Promise.all(Array.from({ length: 8 }, () => live.nap.applyAsync([400], { queue: "narrow" })));
     const naps = await Promise.all(results.map((result) => result.get(patiently)));
     const atOnce = naps.map(([began]) => naps.filter(([start, end]) => start <= began && began < end).length);
     expect(Math.max(...atOnce)).toBe(2);
   });
 
-  test("a FIFO group waits behind a task that is run again, and other groups do not", { timeout: 60_000 }, async () => {
+  test("a FIFO group waits behind a task that is run again, and other groups do not", async () => {
     const send = (task: typeof live.now | typeof live.stumble, MessageGroupId: string) =>
       task.applyAsync([], { queue: "orders.fifo", MessageGroupId });
     const first = await send(live.stumble, "a");
@@ -48,9 +48,7 @@ describe.skipIf(ministack === undefined)("deployed on ministack", () => {
     expect(beside).toBeLessThan(retried as number);
   });
 
-  test("while DynamoDB throttles every request nothing is lost, and nothing is acknowledged", {
-    timeout: 120_000,
-  }, async () => {
+  test("while DynamoDB throttles every request nothing is lost, and nothing is acknowledged", async () => {
     for (const action of ["PutItem", "UpdateItem", "BatchExecuteStatement", "BatchGetItem", "GetItem"])
       proxy.spoil(action, throttled("DynamoDB"), 10_000);
     const results = await Promise.all(Array.from({ length: 12 }, () => live.now.delay()));

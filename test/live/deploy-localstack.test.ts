@@ -42,7 +42,7 @@ describe.skipIf(localstack === undefined)("on LocalStack", () => {
     dynamodb.destroy();
   });
 
-  test("destroy:local leaves nothing", { timeout: 120_000 }, async () => {
+  test("destroy:local leaves nothing", async () => {
     expect(await succeeds(npmRun(endpoint, "destroy:local"))).toContain(
       "No queue, table, rule or function of the stack is left.",
     );

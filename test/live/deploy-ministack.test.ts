@@ -27,7 +27,7 @@ const ministack = await emulator("ministack");
 describe.skipIf(ministack === undefined)("on ministack with IAM", () => {
   const { endpoint } = (ministack ?? {}) as Emulator;
 
-  test("the command serves until it is asked to end, and prints what to export", { timeout: 60_000 }, async () => {
+  test("the command serves until it is asked to end, and prints what to export", async () => {
     const other = spawn(process.execPath, ["scripts/localstack.ts", "ministack", "0"], {
       cwd: ROOT,
       env: terminal(),
@@ -63,9 +63,7 @@ describe.skipIf(ministack === undefined)("on ministack with IAM", () => {
     }
   });
 
-  test("a paused queue stays paused over a deployment that changes its function and its event source mapping", {
-    timeout: 120_000,
-  }, async () => {
+  test("a paused queue stays paused over a deployment that changes its function and its event source mapping", async () => {
     for (const [name, value] of Object.entries({ ...CREDENTIALS, AWS_ENDPOINT_URL: endpoint })) vi.stubEnv(name, value);
     const deployed = new Map(Object.entries(outputs(endpoint)));
     const app = new Lovage("ops", {
@@ -97,7 +95,7 @@ describe.skipIf(ministack === undefined)("on ministack with IAM", () => {
     expect((await mapping()).state).toBe("Enabled");
   });
 
-  test("smoke fails where a right that it needs is taken from the worker", { timeout: 60_000 }, async () => {
+  test("smoke fails where a right that it needs is taken from the worker", async () => {
     const { code, output } = await npmRun(endpoint, "smoke", "call", "retry");
     expect(output).toMatch(/^call .* pass$/m);
     expect(output).toMatch(/^retry .* FAIL$/m);
@@ -106,7 +104,7 @@ describe.skipIf(ministack === undefined)("on ministack with IAM", () => {
     expect(code).toBe(1);
   });
 
-  test("destroy:local leaves nothing, and says what the stack retains", { timeout: 60_000 }, async () => {
+  test("destroy:local leaves nothing, and says what the stack retains", async () => {
     const said = await succeeds(npmRun(endpoint, "destroy:local"));
     for (const kept of ["Lovage-celery-dlq", "Lovage-media-dlq", "Lovage-celery,", "Lovage-journal,"])
       expect(said).toContain(kept);

@@ -52,7 +52,7 @@ describe.skipIf(ministack === undefined)("on ministack", () => {
     expect(await Promise.all(results.map((result) => result.state()))).toEqual(Array(4).fill("SUCCESS"));
     const of = async (queue: string) => Object.values(await broker.size(queue)).reduce((sum, n) => sum + n, 0);
     expect([await of("orders.fifo"), await of("orders-dlq.fifo")]).toEqual([0, 0]);
-  }, 60_000);
+  });
 });
 
 const context = { awsRequestId: "r", getRemainingTimeInMillis: () => 55_000 };

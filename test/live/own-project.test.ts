@@ -66,7 +66,7 @@ describe.skipIf(ministack === undefined)("a project of one's own", () => {
     expect(readFileSync(join(project, "app.ts"), "utf8").split("\n").filter(Boolean).length).toBeLessThanOrEqual(8);
   });
 
-  test("cdk synth gives a stack of its queues, table, functions and rule", { timeout: 60_000 }, async () => {
+  test("cdk synth gives a stack of its queues, table, functions and rule", async () => {
     await inProject("npx", ["cdk", "synth", "--quiet", "--no-notices"]);
     const { Resources } = JSON.parse(readFileSync(join(project, "cdk.out/Shop.template.json"), "utf8")) as {
       readonly Resources: Readonly<Record<string, { readonly Type: string }>>;
@@ -99,7 +99,7 @@ describe.skipIf(ministack === undefined)("a project of one's own", () => {
     await inProject("npx", DEPLOY);
   });
 
-  test("a task runs there", { timeout: 60_000 }, async () => {
+  test("a task runs there", async () => {
     expect(await inProject("sh", ["-c", 'eval "$(npx lovage env outputs.json)" && node main.ts'])).toBe("3\n");
   });
 

@@ -86,8 +86,8 @@ describe.skipIf(ministack === undefined)("large texts on S3", () => {
     const sent = await size.delay(noise(2 ** 21));
     const worker = await startWorker(app, { concurrency: 2 });
     try {
-      expect(await sent.get({ timeout: 30 })).toBe(2 ** 21);
-      const error = await lost.get({ timeout: 30 }).catch((thrown: unknown) => thrown);
+      expect(await sent.get({ timeout: 60 })).toBe(2 ** 21);
+      const error = await lost.get({ timeout: 60 }).catch((thrown: unknown) => thrown);
       expect(error).toMatchObject({ name: PayloadLost.name });
     } finally {
       await worker.stop();

@@ -447,10 +447,10 @@ const SCENARIOS: Readonly<Record<string, (app: Lovage, isDone: () => boolean) =>
   },
   async reader(app) {
     for (const id of grown) {
-      expect(await app.result(id).get({ timeout: 10 })).toBe(large);
+      expect(await app.result(id).get({ timeout: 60_000 })).toBe(large);
       await app.result(id).state();
     }
-    for (const id of groups) await (await app.groupResult(id))?.join({ timeout: 10 });
+    for (const id of groups) await (await app.groupResult(id))?.join({ timeout: 60 });
     for await (const _ of app.result(words[0] as string).stream());
   },
   async scheduler(app) {
@@ -521,7 +521,7 @@ async function look(app: Lovage): Promise<void> {
   for await (const { id } of app.journal.find({ limit: 3 })) if (id !== undefined) ids.push(id);
   for (const id of ids) await app.workflow(id);
   for await (const _ of app.control.deadLetters.list());
-  for (const id of grown) await app.result(id).get({ timeout: 10 });
+  for (const id of grown) await app.result(id).get({ timeout: 60 });
   await app.beat.list();
 }
 

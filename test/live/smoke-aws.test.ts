@@ -20,9 +20,7 @@ describe.skipIf(ministack === undefined)("smoke:aws on ministack", () => {
     return join(folder, "report.md");
   };
 
-  test("it says which account and region it would use, and does nothing where nobody can be asked", {
-    timeout: 60_000,
-  }, async () => {
+  test("it says which account and region it would use, and does nothing where nobody can be asked", async () => {
     const { code, output } = await run("npm", command("--prefix", "untouched-"), { env: terminal(env) });
     expect(output).toContain("the stack untouched to the account 000000000000, region us-east-1");
     expect(output).toContain("nothing was done: --yes is needed where nobody can be asked");

@@ -21,13 +21,13 @@ await Promise.all([import("lovage/lambda"), import("lovage/testing"), import("lo
 const app = new Lovage("plain", { brokerUrl: "memory://plain" });
 const add = app.task("add", (x, y) => x + y);
 const worker = await startWorker(app, { concurrency: 1 });
-console.log(await (await add.delay(1, 2)).get({ timeout: 20 }));
+console.log(await (await add.delay(1, 2)).get({ timeout: 60 }));
 await worker.stop();
 await app.close();
 console.log(await import("lovage/otel").then(() => "loaded", (error) => error.message));
 `;
 
-test("without the packages an app sends and runs, and only lovage/otel asks for its own", { timeout: 60_000 }, () => {
+test("without the packages an app sends and runs, and only lovage/otel asks for its own", () => {
   const folder = mkdtempSync(join(tmpdir(), "lovage-otel-"));
   onTestFinished(() => rmSync(folder, { recursive: true }));
   const script = join(folder, "plain.mjs");

@@ -84,7 +84,7 @@ describe.each(Object.entries(CALLERS))("%s", (name, { options, external }) => {
     return build({ ...quiet, ...entry, ...options }).then(() => outfile);
   };
 
-  test.each(external ? SDKS : ["none"])("runs with the SDK %s", { timeout: 30_000 }, async (version) => {
+  test.each(external ? SDKS : ["none"])("runs with the SDK %s", async (version) => {
     const file = await bundle(version);
     const beside = join(file, "..", "node_modules");
     if (version !== "none" && !existsSync(beside)) symlinkSync(join(await installSdk(version), "node_modules"), beside);
@@ -93,7 +93,7 @@ describe.each(Object.entries(CALLERS))("%s", (name, { options, external }) => {
 
   // The other bundles have all that they need.
   if (!external) return;
-  test("says which package is missing where there is none", { timeout: 30_000 }, async () => {
+  test("says which package is missing where there is none", async () => {
     await expect(run(await bundle("none"))).rejects.toThrow(/Cannot find (module|package) '@aws-sdk\/client-/);
   });
 });
@@ -157,7 +157,7 @@ describe("Next.js", () => {
     }
   }
 
-  test("a route handler of what it has built calls a task", { timeout: 60_000 }, async () => {
+  test("a route handler of what it has built calls a task", async () => {
     const { asked, environment, close } = await startAws();
     await served(environment, async (url) => {
       const response = await fetch(`${url}/api`);
@@ -166,7 +166,7 @@ describe("Next.js", () => {
     }).finally(close);
   });
 
-  test("the board is a route of it", { timeout: 60_000 }, async () => {
+  test("the board is a route of it", async () => {
     await served({}, async (url) => {
       for (const path of ["/board", "/board/tasks", "/board/api/queues"])
         expect([path, (await fetch(url + path)).status]).toEqual([path, 200]);

@@ -43,9 +43,7 @@ if (args[0] === "run") {
 }
 `;
 
-test("a function that is bundled in a container carries the SDK's clients, has its modules beside it, and loads", {
-  timeout: 120_000,
-}, async () => {
+test("a function that is bundled in a container carries the SDK's clients, has its modules beside it, and loads", async () => {
   const [docker, calls] = [join(user, "../docker"), join(user, "../calls")];
   writeFileSync(
     join(user, "worker.ts"),

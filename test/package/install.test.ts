@@ -31,7 +31,7 @@ test("the installed command names its version", async () => {
   expect((await exec(lovage, ["--version"], { cwd: user, env })).stdout).toBe(`${manifest.version}\n`);
 });
 
-test("the tutorial runs from the installed package by the lovage command", { timeout: 60_000 }, async () => {
+test("the tutorial runs from the installed package by the lovage command", async () => {
   for (const name of ["tasks.ts", "config.ts", "main.ts"]) cpSync(join(tutorial, name), join(user, name));
   const worker = spawn(lovage, ["worker", "-A", "./tasks.ts", "-l", "info"], { cwd: user, env });
   const ended = once(worker, "exit");
@@ -59,14 +59,12 @@ test("the tutorial runs from the installed package by the lovage command", { tim
   expect(await ended).toEqual([0, null]);
 });
 
-test("the demo runs from the installed package", { timeout: 60_000 }, async () => {
+test("the demo runs from the installed package", async () => {
   for (const name of readdirSync(tutorial)) cpSync(join(tutorial, name), join(user, name));
   expect((await exec(process.execPath, ["demo.ts"], { cwd: user, env })).stdout).toContain("That was the tutorial.");
 });
 
-test("the image of examples/containers is a worker that gives back what SIGTERM interrupts", {
-  timeout: 60_000,
-}, async () => {
+test("the image of examples/containers is a worker that gives back what SIGTERM interrupts", async () => {
   const image = readFileSync(join(containers, "Dockerfile"), "utf8");
   const of = (word: string) => new RegExp(`^${word} (.*)$`, "m").exec(image)?.[1] ?? "";
   // The step before is `npm ci --omit=dev`, which this folder has behind it.
@@ -94,7 +92,7 @@ test("the image of examples/containers is a worker that gives back what SIGTERM 
     (await exec(lovage, ["result", "-A", "./tasks.ts", id, "--raw"], { cwd: user, env: own })).stdout;
 
   const first = start("sleep");
-  await vi.waitFor(async () => expect(await state()).toContain("STARTED"), { timeout: 20_000, interval: 200 });
+  await vi.waitFor(async () => expect(await state()).toContain("STARTED"), { timeout: 60_000, interval: 200 });
   first.worker.kill("SIGTERM");
   await first.ended;
   const second = start("echo");
@@ -115,7 +113,7 @@ function linkPeers(): void {
   }
 }
 
-test("every export of the installed package loads", { timeout: 120_000 }, async () => {
+test("every export of the installed package loads", async () => {
   linkPeers();
   const names = Object.keys(manifest.exports).filter((subpath) => subpath !== "./package.json");
   const specifiers = names.map((subpath) => manifest.name + subpath.slice(1));
@@ -128,9 +126,7 @@ test("every export of the installed package loads", { timeout: 120_000 }, async 
   expect(stdout).toBe(specifiers.map((specifier) => `${specifier} true\n`).join(""));
 });
 
-test("two copies of the package, as pnpm installs for two versions of a peer: one deploys the other's app, and works on none of its tasks", {
-  timeout: 60_000,
-}, async () => {
+test("two copies of the package, as pnpm installs for two versions of a peer: one deploys the other's app, and works on none of its tasks", async () => {
   const folder = join(user, "two");
   const write = (name: string, text: string) => {
     mkdirSync(dirname(join(folder, name)), { recursive: true });
@@ -177,9 +173,6 @@ test("two copies of the package, as pnpm installs for two versions of a peer: on
 
 test.each(["import", "require"])(
   "Node before 22.18 is refused by one line, whatever a script begins to %s",
-  {
-    timeout: 60_000,
-  },
   async (how) => {
     // That they are not there is said by Node, before anything of ours runs.
     linkPeers();

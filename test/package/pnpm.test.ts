@@ -62,7 +62,7 @@ beforeAll(async () => {
      await using t = testApp(app);
      const result = await add.delay(1, 2);
      await t.drain();
-     console.log(await result.get({ timeout: 5 }));`,
+     console.log(await result.get({ timeout: 60 }));`,
   );
   write("infra/package.json", {
     name: "@shop/infra",
@@ -102,19 +102,17 @@ async function shared(more: Readonly<Record<string, string>>): Promise<boolean> 
   return stack === tasks;
 }
 
-test("one copy serves both workspaces, where the peers of one are those of the other, or none", {
-  timeout: 120_000,
-}, async () => {
+test("one copy serves both workspaces, where the peers of one are those of the other, or none", async () => {
   expect(await shared({})).toBe(true);
   const { stdout } = await pnpm(["--filter", "@shop/infra", "exec", "node", "main.ts"]);
   expect(stdout.trim().split("\n").at(-1)).toBe("true");
 });
 
-test("pnpm makes two of it where they have a peer in two versions", { timeout: 120_000 }, async () => {
+test("pnpm makes two of it where they have a peer in two versions", async () => {
   expect(await shared({ "aws-cdk-lib": OTHER_CDK, constructs: "10.8.1" })).toBe(false);
 });
 
-test("the stack of one copy is made of the app of the other, whose function loads", { timeout: 120_000 }, async () => {
+test("the stack of one copy is made of the app of the other, whose function loads", async () => {
   const { stdout } = await pnpm(["--filter", "@shop/infra", "exec", "node", "main.ts"]);
   const [refused, same] = stdout.trim().split("\n").slice(-2);
   expect(same).toBe("false");
@@ -131,13 +129,13 @@ test("the stack of one copy is made of the app of the other, whose function load
   expect(JSON.parse(answered.stdout)).toEqual({ batchItemFailures: [] });
 });
 
-test("pnpm why lovage shows who brings them", { timeout: 60_000 }, async () => {
+test("pnpm why lovage shows who brings them", async () => {
   const { stdout } = await pnpm(["-r", "why", "lovage"]);
   expect(stdout).toContain("@shop/infra");
   expect(stdout).toContain("@shop/tasks");
 });
 
-test("where the tasks are, they run", { timeout: 60_000 }, async () => {
+test("where the tasks are, they run", async () => {
   const { stdout } = await pnpm(["--filter", "@shop/tasks", "exec", "node", "try.ts"]);
   expect(stdout.trim()).toBe("3");
 });

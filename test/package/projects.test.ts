@@ -133,9 +133,6 @@ test("a module that is not there is no matter of TypeScript's", async () => {
 
 test.each([{ type: "module" }, {}, { type: "commonjs" }])(
   "a project of %j is loaded by its tsx where Node does not do",
-  {
-    timeout: 60_000,
-  },
   async (kind) => {
     const project = join(user, `project-${kind.type ?? "none"}`);
     const files = {

@@ -51,7 +51,7 @@ describe.concurrent.each<[string, readonly string[]]>([
   ["Bun", [program(".bin/bun")]],
   ["Deno", [program(".bin/deno"), "run", "-A"]],
 ])("%s", (name, runtime) => {
-  test("runs a worker, whose task dies, and a caller, who hears of both", { timeout: 90_000 }, async () => {
+  test("runs a worker, whose task dies, and a caller, who hears of both", async () => {
     const cwd = join(user, name);
     writeCode("bun-and-deno", cwd);
     const [file = "", ...args] = runtime;
@@ -68,12 +68,12 @@ describe.concurrent.each<[string, readonly string[]]>([
   });
 });
 
-test("bun test runs a test of tasks", { timeout: 30_000 }, async () => {
+test("bun test runs a test of tasks", async () => {
   const { stderr } = await run([program(".bin/bun"), "test", "bun/"], join(user, "bun-and-deno"));
   expect(stderr).toMatch(/^ 1 pass$/m);
 });
 
-test("deno test runs a test of tasks", { timeout: 30_000 }, async () => {
+test("deno test runs a test of tasks", async () => {
   const { stdout } = await run([program(".bin/deno"), "test", "-A", "--no-check", "deno/"], join(user, "bun-and-deno"));
   expect(stdout).toMatch(/\b1 passed\b.* 0 failed/);
 });
@@ -83,13 +83,13 @@ describe("Jest", () => {
   /** Where Jest finds its compiler and itself, as if it were installed beside the package. */
   const NODE_PATH = join(tools, "node_modules");
 
-  test("runs tests of tasks", { timeout: 60_000 }, async () => {
+  test("runs tests of tasks", async () => {
     const settings = { NODE_OPTIONS: "--experimental-vm-modules", NODE_PATH };
     const { stderr } = await run(jest, join(user, "test-your-tasks"), settings);
     expect(stderr).toMatch(/^Tests: +2 passed, 2 total$/m);
   });
 
-  test("says without its option what the page says that it says", { timeout: 60_000 }, async () => {
+  test("says without its option what the page says that it says", async () => {
     await expect(run(jest, join(user, "test-your-tasks"), { NODE_PATH })).rejects.toMatchObject({
       stderr: expect.stringContaining("Must use import to load ES Module"),
     });

@@ -23,9 +23,6 @@ const SENDS = `
 // Windows has no such limit.
 test.skipIf(process.platform === "win32")(
   "a disk that is full: the send fails, nothing is sent, and no half is left",
-  {
-    timeout: 60_000,
-  },
   () => {
     const folder = mkdtempSync(join(tmpdir(), "lovage-full-"));
     onTestFinished(() => rmSync(folder, { recursive: true }));

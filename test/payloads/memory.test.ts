@@ -36,14 +36,14 @@ function processes() {
 // With so many megabytes of heap no three copies have room.
 const lessThanThree = (bytes: number): number => (3 * bytes - 64 * MB) / 2 ** 20;
 
-test("a large argument: sending it takes no copy, and a worker has no three", { timeout: 120_000 }, async () => {
+test("a large argument: sending it takes no copy, and a worker has no three", async () => {
   const run = processes();
   const { taken } = await run(lessThanThree(SIZE), "send", SIZE);
   expect(taken).toBeLessThan(SIZE / 2);
   expect((await run(lessThanThree(SIZE), "work")).state).toBe("SUCCESS");
 });
 
-test("a large result, for the worker that made it and for who reads it", { timeout: 120_000 }, async () => {
+test("a large result, for the worker that made it and for who reads it", async () => {
   const run = processes();
   const { id } = await run(lessThanThree(SIZE), "order", SIZE);
   const worked = await run(lessThanThree(SIZE), "work");

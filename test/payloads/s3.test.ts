@@ -52,16 +52,12 @@ const FAULTS: readonly (readonly [string, Answer, RegExp])[] = [
   ["a store that is busy", says(503, "SlowDown"), /throttled|503/],
 ];
 
-test.each(FAULTS)(
-  "%s is a fault of the system, which names the bucket",
-  { timeout: 30_000 },
-  async (_, answer, message) => {
-    const store = await storeOf(answer);
-    const expected = { name: "OperationalError", retryable: true, message: expect.stringMatching(message) };
-    await expect(store.put(KEY, () => [new TextEncoder().encode("text")], 4)).rejects.toMatchObject(expected);
-    await expect(store.get(KEY)).rejects.toMatchObject(expected);
-  },
-);
+test.each(FAULTS)("%s is a fault of the system, which names the bucket", async (_, answer, message) => {
+  const store = await storeOf(answer);
+  const expected = { name: "OperationalError", retryable: true, message: expect.stringMatching(message) };
+  await expect(store.put(KEY, () => [new TextEncoder().encode("text")], 4)).rejects.toMatchObject(expected);
+  await expect(store.get(KEY)).rejects.toMatchObject(expected);
+});
 
 test.each<[string, string]>([
   ["half of it", "te"],
@@ -75,9 +71,7 @@ test.each<[string, string]>([
   });
 });
 
-test("a worker hands the message back while its text cannot be had, and runs it when it can", {
-  timeout: 30_000,
-}, async () => {
+test("a worker hands the message back while its text cannot be had, and runs it when it can", async () => {
   let answer: Answer = says(403, "AccessDenied");
   const app = new Lovage("tasks", {
     payloadStore: "s3://k:s@shop-texts/large?region=eu-west-1",

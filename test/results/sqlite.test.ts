@@ -54,9 +54,7 @@ test("rows outlive the process that wrote them", async () => {
   await reader.close();
 });
 
-test("two processes claim the same 500 rows at once, and each is claimed exactly once", {
-  timeout: 30_000,
-}, async () => {
+test("two processes claim the same 500 rows at once, and each is claimed exactly once", async () => {
   const processes = ["a", "b"].map((owner) => fork(join(import.meta.dirname, "claimer.ts"), [url, owner, "500"]));
   await Promise.all(processes.map((child) => once(child, "message")));
   const answers = processes.map((child) => once(child, "message"));

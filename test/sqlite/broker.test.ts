@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
 import { open, SQL } from "../../src/brokers/sqlite.ts";
 import { openDatabase } from "../../src/sqlite/database.ts";
+import { computing } from "../computing.ts";
 
 async function setUp() {
   const folder = await mkdtemp(join(tmpdir(), "lovage-broker-"));
@@ -62,9 +63,7 @@ test.each([
   expect(plan(sql).join("\n")).toContain(index);
 });
 
-test("a receive is as fast beside 100,000 that are ready and 100,000 that are delayed", {
-  timeout: 30_000,
-}, async () => {
+test("a receive is as fast beside 100,000 that are ready and 100,000 that are delayed", async () => {
   const { broker, database } = await setUp();
   const fill = (queue: string, delay: number) =>
     database.write((db) =>
@@ -76,18 +75,17 @@ test("a receive is as fast beside 100,000 that are ready and 100,000 that are de
   await fill("full", 0);
   await fill("full", 3_600_000);
   await broker.send([{ queue: "full", body: "urgent", priority: 255 }]);
-  const from = performance.now();
   const [first] = await broker.receive("full", { max: 1, wait: 0 });
-  for (let n = 0; n < 100; n++) await broker.receive("full", { max: 10, wait: 0 });
+  const ms = await computing(async () => {
+    for (let n = 0; n < 100; n++) await broker.receive("full", { max: 10, wait: 0 });
+  });
   // A scan takes 10 ms each, a sort more; from the index it is a tenth of a millisecond.
-  expect(performance.now() - from).toBeLessThan(500);
+  expect(ms).toBeLessThan(500);
   expect(first?.body).toBe("urgent");
   expect(await broker.size("full")).toEqual({ ready: 99_000, delayed: 100_000, inFlight: 1001 });
 });
 
-test("a receive from a FIFO queue is as fast beside 100,000 that wait behind a blocked group, and searches all groups", {
-  timeout: 30_000,
-}, async () => {
+test("a receive from a FIFO queue is as fast beside 100,000 that wait behind a blocked group, and searches all groups", async () => {
   const { broker, database } = await setUp();
   await database.write((db) =>
     db.exec(`
@@ -97,17 +95,18 @@ test("a receive from a FIFO queue is as fast beside 100,000 that wait behind a b
   );
   const [blocking] = await broker.receive("q.fifo", { max: 1, wait: 0 });
   expect(blocking?.body).toBe("1");
-  const from = performance.now();
-  for (let n = 0; n < 100; n++) {
-    const group = n % 2 === 0 ? "a" : "z";
-    await broker.send([{ queue: "q.fifo", body: `${n}`, groupId: group, deduplicationId: `${n}` }]);
-    const found = await broker.receive("q.fifo", { max: 10, wait: 0 });
-    expect(found.map(({ body, groupId }) => [body, groupId])).toEqual([[`${n}`, group]]);
-    expect(await broker.receive("q.fifo", { max: 10, wait: 0 })).toEqual([]);
-    await broker.delete(found);
-  }
+  const ms = await computing(async () => {
+    for (let n = 0; n < 100; n++) {
+      const group = n % 2 === 0 ? "a" : "z";
+      await broker.send([{ queue: "q.fifo", body: `${n}`, groupId: group, deduplicationId: `${n}` }]);
+      const found = await broker.receive("q.fifo", { max: 10, wait: 0 });
+      expect(found.map(({ body, groupId }) => [body, groupId])).toEqual([[`${n}`, group]]);
+      expect(await broker.receive("q.fifo", { max: 10, wait: 0 })).toEqual([]);
+      await broker.delete(found);
+    }
+  });
   // To walk over the group takes 20 ms each time.
-  expect(performance.now() - from).toBeLessThan(1500);
+  expect(ms).toBeLessThan(1500);
 });
 
 test("no group of a FIFO queue is passed over for those before it in the alphabet", async () => {

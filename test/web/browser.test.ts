@@ -22,9 +22,7 @@ const PAGE = `<!doctype html><html lang="en"><title>Chat</title><link rel="icon"
 </script></html>`;
 
 describe.skipIf(!started)("in a browser", () => {
-  test("words appear while the task runs, each once, though the connection breaks in the middle", {
-    timeout: 60_000,
-  }, async () => {
+  test("words appear while the task runs, each once, though the connection breaks in the middle", async () => {
     const folder = mkdtempSync(join(tmpdir(), "lovage-chat-"));
     const app = new Lovage("chat", { brokerUrl: `sqlite:///${join(folder, "lovage.db")}` });
     // The task says the words up to a number, when it is told that.
@@ -57,8 +55,7 @@ describe.skipIf(!started)("in a browser", () => {
     });
 
     const page = await visit(started, served.url, { allowed: /ERR_INCOMPLETE_CHUNKED_ENCODING/ });
-    const shows = (text: string, where = "#said") =>
-      expect.poll(() => page.textContent(where), { timeout: 20_000 }).toBe(text);
+    const shows = (text: string, where = "#said") => expect.poll(() => page.textContent(where)).toBe(text);
     const [first, second, third] = upTo;
     first?.go.resolve();
     await shows(words.slice(0, 3).join(""));

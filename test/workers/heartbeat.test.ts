@@ -35,7 +35,7 @@ const PROGRAM = `
     const worker = await startWorker(app, { log: (level, line) => level === "error" && console.log(line.split("\\n")[0]) });
     console.log("ready");
     const result = await block.delay();
-    console.log("outcome", await result.get({ timeout: 20, propagate: false }).then(String));
+    console.log("outcome", await result.get({ timeout: 60, propagate: false }).then(String));
     await worker.stop();
     await app.close();
   }
@@ -46,9 +46,7 @@ describe.each([
   ["ECMAScript", "esm", "mjs"],
   ["CommonJS", "cjs", "cjs"],
 ] as const)("in a bundle of one file, %s,", (_, format, ending) => {
-  test("it comes up, runs none of the app's code, and lets a process live that is not the worker's own", {
-    timeout: 30_000,
-  }, async () => {
+  test("it comes up, runs none of the app's code, and lets a process live that is not the worker's own", async () => {
     const place = folder();
     const src = join(import.meta.dirname, "../../src");
     writeFileSync(join(place, "main.ts"), PROGRAM);
@@ -147,7 +145,7 @@ describe("a thread that is prepared", () => {
     return { app, worker: startWorker(app, { log: () => {} }) };
   };
 
-  test("becomes the next heartbeat", { timeout: 60_000 }, async () => {
+  test("becomes the next heartbeat", async () => {
     const thread = startAhead();
     prepareHeartbeat(thread);
     const told = vi.fn();
@@ -157,7 +155,7 @@ describe("a thread that is prepared", () => {
     await worker.stop();
   });
 
-  test("is not missed where it has ended", { timeout: 60_000 }, async () => {
+  test("is not missed where it has ended", async () => {
     const thread = startAhead();
     prepareHeartbeat(thread);
     await thread.terminate();

@@ -37,7 +37,7 @@ function start(uri: string | undefined) {
       () => {
         if (clock.next() === undefined || (clock.next() as number) <= clock.now()) throw new Error("it is at work");
       },
-      { interval: 1 },
+      { timeout: 30_000, interval: 1 },
     );
   }
   return { clock, lines, state, stop, pass };
@@ -53,17 +53,17 @@ test("it is protected from a run's tenth second on, again each hour, until nothi
   await pass(9_000);
   expect(told).toEqual([]);
   await pass(1_000);
-  await vi.waitFor(() => expect(told).toEqual([ON]));
+  await expect.poll(() => told).toEqual([ON]);
   for (let minutes = 0; minutes < 65; minutes++) {
     await pass(60_000);
   }
-  await vi.waitFor(() => expect(told).toEqual([ON, ON]));
+  await expect.poll(() => told).toEqual([ON, ON]);
   // The next one has begun meanwhile: it stays.
   state.oldest = clock.now();
   await pass(10_000);
   state.oldest = undefined;
   await pass(10_000);
-  await vi.waitFor(() => expect(told).toEqual([ON, ON, OFF]));
+  await expect.poll(() => told).toEqual([ON, ON, OFF]);
   stop();
   expect(lines).toEqual([]);
 });
@@ -90,7 +90,7 @@ test.each<[string, object, number, RegExp]>([
   state.oldest = clock.now();
   for (let beats = 1; beats <= 3; beats++) {
     await pass(10_000);
-    await vi.waitFor(() => expect(told).toHaveLength(beats));
+    await expect.poll(() => told).toHaveLength(beats);
   }
   expect(lines).toHaveLength(1);
   expect(lines[0]).toMatch(message);

@@ -38,7 +38,7 @@ export function createApp(config: ConfigInput, ran: Ran[] = [], told: string[] =
   });
   app.task("ts.relay", async (name: string, ...args: unknown[]) =>
     // It waits for a worker of Python, which takes none of this one's places.
-    (await app.sendTask(name, args)).get({ timeout: 20, disableSyncSubtasks: false }),
+    (await app.sendTask(name, args)).get({ timeout: 60, disableSyncSubtasks: false }),
   );
   app.task("ts.told", { params: ["failed", "marker"] }, (_failed: string, marker: string) => void told.push(marker));
   app.task("ts.note", (...args: unknown[]) => args);

@@ -11,7 +11,7 @@ import { HELD, startFleet } from "./fleet.ts";
 import type { Side } from "./matrix.ts";
 
 const [aws, python] = await Promise.all([emulator("ministack"), celeryPython("5.7")]);
-const WAIT = { timeout: 30, interval: 0.05 };
+const WAIT = { timeout: 60, interval: 0.05 };
 const QUEUE = { py: "python", ts: "lovage" } as const;
 
 describe.skipIf(aws === undefined || python === undefined)("beside Celery 5.7", async () => {
@@ -145,13 +145,13 @@ describe.skipIf(aws === undefined || python === undefined)("beside Celery 5.7", 
   describe("a chord of more members than one row of ours counts", () => {
     const sum = Array.from({ length: 120 }, (_, n) => n + 1).reduce((x, y) => x + y);
 
-    test.each(["py", "ts"] as const)("made here ends in a body of %s", { timeout: 30_000 }, async (bodyOn) => {
+    test.each(["py", "ts"] as const)("made here ends in a body of %s", async (bodyOn) => {
       const members = Array.from({ length: 120 }, (_, n) => app.signature("ts.add", [n, 1]));
       const result = await chord(members, app.signature(`${bodyOn}.total`)).delay();
       expect(await result.get(WAIT)).toBe(sum);
     });
 
-    test.each(["py", "ts"] as const)("made in Python ends in a body of %s", { timeout: 30_000 }, async (bodyOn) => {
+    test.each(["py", "ts"] as const)("made in Python ends in a body of %s", async (bodyOn) => {
       const made = `chord([s("ts.add" if n % 10 else "py.add", n, 1) for n in range(120)])(s("${bodyOn}.total"))`;
       expect(await fleet.py(`got(${made})`)).toBe(sum);
     });
@@ -292,9 +292,7 @@ describe.skipIf(aws === undefined || python === undefined)("beside Celery 5.7", 
   });
 
   describe("what only one side knows", () => {
-    test("a Python task on Lovage's queue ends as NotRegistered, which Python reads as its own", {
-      timeout: 20_000,
-    }, async () => {
+    test("a Python task on Lovage's queue ends as NotRegistered, which Python reads as its own", async () => {
       // Three tries, a rollout apart, would take minutes; the worker is told of the first only.
       const sent = await fleet.py<string>(`s("py.add", 1, 2).apply_async(queue="lovage").id`);
       for (let tries = 0; !fleet.log.some((line) => line.includes(sent)); tries++) {

@@ -28,7 +28,7 @@ async function describeFleet(keys: Keys): Promise<void> {
     for (const [name, example] of Object.entries(CASES)) {
       for (const submits of SIDES) {
         for (const run of SIDES) {
-          test(`${NAMES[submits]} submits to ${NAMES[run]}: ${name}`, { timeout: 40_000 }, async () => {
+          test(`${NAMES[submits]} submits to ${NAMES[run]}: ${name}`, async () => {
             const result = await submit(fleet, example, submits, run, randomUUID());
             const expected = example.expected(run, run === "py" ? "ts" : "py");
             if (typeof expected === "object" && !Array.isArray(expected))

@@ -16,7 +16,7 @@ export interface Case {
   expected(run: Side, other: Side): unknown;
 }
 
-const WAIT = { timeout: 30, interval: 0.05 };
+const WAIT = { timeout: 60, interval: 0.05 };
 
 /** A task by its name, wherever it runs. Of what it takes and gives nothing is known here. */
 const ref = (app: Lovage, name: string): TaskRef<Task<never[], never>> => app.taskRef<Task<never[], never>>(name);

@@ -19,9 +19,7 @@ describe.skipIf(aws === undefined || python === undefined).concurrent("Celery 5.
   for (const [name, example] of Object.entries(CASES)) {
     if (name === NEWER_COMPRESSION) continue;
     for (const [submits, run] of across) {
-      test(`${submits === "py" ? "Python" : "Lovage"} submits across the border: ${name}`, {
-        timeout: 40_000,
-      }, async () => {
+      test(`${submits === "py" ? "Python" : "Lovage"} submits across the border: ${name}`, async () => {
         const result = await submit(fleet, example, submits, run, randomUUID());
         const expected = example.expected(run, submits);
         if (typeof expected === "object" && !Array.isArray(expected)) expect(result).toMatchObject(expected as object);

@@ -19,7 +19,7 @@ interface PythonSpan {
   readonly parent: string | null;
 }
 
-test.skipIf(python === undefined)("a trace goes from Python to Lovage and back", { timeout: 60_000 }, async () => {
+test.skipIf(python === undefined)("a trace goes from Python to Lovage and back", async () => {
   const celery = startAnswering(python ?? "", join(import.meta.dirname, "traced.py"));
   onTestFinished(() => celery.stop());
   context.setGlobalContextManager(new AsyncLocalStorageContextManager().enable());
@@ -45,7 +45,7 @@ test.skipIf(python === undefined)("a trace goes from Python to Lovage and back",
       const spans = (await celery.ask({ spans: true })) as readonly PythonSpan[];
       return spans.some(({ name }) => name === "run/py.double") && spans;
     },
-    { timeout: 20_000, interval: 100 },
+    { timeout: 60_000, interval: 100 },
   );
 
   const inPython = (name: string) => told.find((span) => span.name === name);
