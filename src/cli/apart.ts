@@ -22,24 +22,23 @@ export function apartBy(options: object, log: Log): ApartProcesses {
       stdio: ["ignore", "inherit", "inherit", "ipc"],
     });
     let claim: (ApartEnd & { readonly type: "died" })["claim"];
-    let hasTaken = false;
+    let isGiven = false;
     let isTold = false;
     let last: Report | undefined;
     const tell = (order: Order) => {
       isTold = true;
-      // What has nothing in hand has nothing to hand back.
-      if (hasTaken && child.connected) child.send(order);
+      // What was given nothing has nothing to hand back.
+      if (isGiven && child.connected) child.send(order);
       else child.kill("SIGKILL");
     };
     orders.add(tell);
     child.on("message", (message) => {
       last = message as Report;
       if (typeof last === "object") claim = "claim" in last ? last.claim : undefined;
-      else if (last === "ready") child.send({ only: delivery });
-      else if (last === "taken") {
-        hasTaken = true;
-        taken();
-      }
+      else if (last === "ready" && !isTold) {
+        isGiven = true;
+        child.send({ only: delivery });
+      } else if (last === "taken") taken();
     });
     const end = (how: string) => {
       orders.delete(tell);

@@ -22,7 +22,7 @@ export type Report =
   | "recycle"
   /** Somebody has asked for its end, by `app.control`. */
   | "shutdown"
-  /** It has in hand what it was given … */
+  /** It has in hand what it was given, or may have what it has fetched … */
   | "taken"
   /** … and has claimed its task: now it runs. */
   | { readonly claim: Run["claim"] }
@@ -92,6 +92,8 @@ export function keep(kind: "pool" | "beat" | "board", options: object, log: Log,
   const groups = new Set<number>();
   let ordered: Order | undefined;
   let isReady = false;
+  /** It may have something in hand: hooks of `workerReady` run while the first tasks do. */
+  let hasTaken = false;
   let isBegun = false;
   const pausing = new AbortController();
   const ready = Promise.withResolvers<boolean>();
@@ -107,6 +109,7 @@ export function keep(kind: "pool" | "beat" | "board", options: object, log: Log,
       for (const stream of [started.stdout, started.stderr]) if (stream !== null) keeping?.output(stream);
       if (isBegun) started.send("begin");
       isReady = false;
+      hasTaken = false;
       let since = 0;
       let last: Report | undefined;
       started.on("message", (message: Report) => {
@@ -117,6 +120,7 @@ export function keep(kind: "pool" | "beat" | "board", options: object, log: Log,
           return;
         }
         last = message;
+        if (last === "taken") hasTaken = true;
         if (last !== "ready") return;
         isReady = true;
         since = performance.now();
@@ -170,8 +174,8 @@ export function keep(kind: "pool" | "beat" | "board", options: object, log: Log,
     order(order) {
       ordered = order;
       pausing.abort();
-      // What is not ready has nothing in hand.
-      if (isReady && child?.connected) child.send(order);
+      // What has nothing in hand has nothing to hand back.
+      if ((isReady || hasTaken) && child?.connected) child.send(order);
       else child?.kill("SIGKILL");
     },
     begin() {

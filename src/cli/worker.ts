@@ -241,6 +241,7 @@ async function runPool(options: PoolOptions): Promise<void> {
       apart,
       pool,
       watch,
+      taking: () => void parent.say("taken"),
     });
     health?.watch(worker);
     if (options.first) banner(app, worker, { ...options, pool: kind }, log);
@@ -305,8 +306,8 @@ async function runSuspect(options: WorkerCommandOptions): Promise<void> {
       leadsGroup: true,
       only,
       claimed: ({ claim }) => void parent.say({ claim }),
+      taking: () => void parent.say("taken"),
     });
-    await parent.say("taken");
     void parent.first.then((order) => (order === "warm" ? worker.stop() : worker.abort()));
     void parent.second.then(() => worker.abort());
     await worker.ended;

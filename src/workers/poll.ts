@@ -184,6 +184,8 @@ export async function startPoller(
     readonly only?: Delivery;
     readonly leadsGroup?: boolean;
     readonly claimed?: (run: Run) => void;
+    /** Is called before the first message is taken: from now on there may be something to hand back. */
+    readonly taking?: () => void;
     readonly watch?: PollWatch | undefined;
   },
 ): Promise<PollingWorker> {
@@ -968,6 +970,7 @@ export async function startPoller(
   // One that is there for a single task belongs to another, and obeys that.
   if (only === undefined)
     absent = await startPresence({ engine, log, worker: { name: hostname, queues, concurrency }, now: present, obey });
+  options.taking?.();
   if (only !== undefined) take([only]);
   if (only === undefined) fetching = Promise.all(queues.map(fetch));
   fetching.catch((error: unknown) => {

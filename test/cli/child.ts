@@ -4,7 +4,7 @@ import { appendFileSync, readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Lovage, Reject } from "lovage";
 
-const { RUNS = "", VISIBILITY = "1", MAX_TASKS, MAX_MEMORY } = process.env;
+const { RUNS = "", VISIBILITY = "1", MAX_TASKS, MAX_MEMORY, READY_MS = "0" } = process.env;
 const note = (...words: unknown[]) => appendFileSync(RUNS, `${[process.pid, ...words].join(" ")}\n`);
 
 export const app = new Lovage("cli", {
@@ -16,6 +16,8 @@ export const app = new Lovage("cli", {
   beatSchedule: { tick: { task: "cli.note", schedule: 0.5, args: ["tick"] } },
 });
 
+// What such a hook does takes time while the first tasks run.
+app.on("workerReady", () => sleep(Number(READY_MS)) as Promise<void>);
 app.task("cli.add", { params: ["x", "y"] }, (x: number, y: number) => x + y);
 app.task("cli.media", { maxRetries: 5, priority: 3 }, (word: string) => note("media", word));
 app.task("cli.note", async (word: unknown) => {

@@ -5,7 +5,7 @@ import { promisify } from "node:util";
 import type { AsyncResult } from "lovage";
 import { expect, test, vi } from "vitest";
 import { taskKey } from "../../src/results/backend.ts";
-import { isAlive, place } from "./run.ts";
+import { isAlive, module, place } from "./run.ts";
 
 const timeout = 60;
 /** Each starts processes. */
@@ -47,6 +47,35 @@ test("three deploys that kill a worker in its grace are no deaths of a long task
   expect(await result.get({ timeout })).toBe("slept");
   expect(await rowOf(app, result.id)).toMatchObject({ runs: 1 });
 });
+
+// SIGUSR2 is how nodemon ends what it starts again.
+test.each([
+  ["SIGUSR2", "", 0],
+  ["SIGTERM", " in a process of its own", 2],
+] as const)(
+  "%s ends nothing that runs%s while the worker still starts: a hook of workerReady takes its time",
+  async (signal, _, died) => {
+    const { start, app, runs } = place();
+    const backend = await app.engine.backend();
+    const key = taskKey("long");
+    for (let owner = 1; owner <= died; owner++) {
+      const now = Date.now();
+      const claim = { key, owner: `${owner}`, now, ttl: undefined };
+      await backend.apply([
+        { type: "claim", ...claim, attempt: 0, lease: now, result: "{}", hidden: false },
+        { type: "release", ...claim, died: true },
+      ]);
+    }
+    const result = await app.sendTask("cli.nap", [0.5], { taskId: "long" });
+    const { process: main, exited } = start(["worker", "-A", module], { READY_MS: "1500", VISIBILITY: "60" });
+    await vi.waitUntil(() => runs().length === 1, until);
+    main.kill(signal);
+    expect((await exited).code).toBe(0);
+    expect(runs().map(([, word]) => word)).toEqual(["begin", "end"]);
+    expect(await result.state()).toBe("SUCCESS");
+    expect(await rowOf(app, result.id)).toMatchObject({ runs: died + 1 });
+  },
+);
 
 test("a forgotten await is named, and takes nobody along", async () => {
   const { worker, app, runs } = place();
