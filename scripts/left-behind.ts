@@ -6,7 +6,8 @@ import { EventBridgeClient, ListRulesCommand } from "@aws-sdk/client-eventbridge
 import { ListBucketsCommand, S3Client } from "@aws-sdk/client-s3";
 import { ListScheduleGroupsCommand, SchedulerClient } from "@aws-sdk/client-scheduler";
 import { ListQueuesCommand, SQSClient } from "@aws-sdk/client-sqs";
-import { clientOf, command } from "../src/aws/client.ts";
+import { LambdaClient } from "../src/aws/bundled-lambda.ts";
+import { command } from "../src/aws/client.ts";
 
 interface Resource {
   readonly Type: string;
@@ -92,7 +93,6 @@ async function named<Client extends { destroy(): void }>(
   }
 }
 
-const LambdaClient = clientOf({ name: "LAMBDA", service: "lambda", contentType: "application/json" });
 type Lambda = InstanceType<typeof LambdaClient>;
 const ListFunctions = command(
   "ListFunctions",

@@ -187,7 +187,7 @@ const classOf = (service: Service): ClientClass =>
       const region = this.#config.region ?? (env["AWS_REGION"] || env["AWS_DEFAULT_REGION"]);
       if (!region) throw new Error("Region is missing");
       const scope = { service: service.service, region };
-      const url = new URL(this.#config.endpoint ?? endpointOf(service.name, scope, env));
+      const url = new URL(endpointOf(service.name, scope, env, this.#config.endpoint));
       const agent = new (http(url).Agent)({ keepAlive: true, ...proxyOptions(env) });
       this.#connected = { scope, url, agent };
       return this.#connected;
@@ -200,7 +200,7 @@ const classOf = (service: Service): ClientClass =>
       options: { readonly requestTimeout?: number },
     ): Promise<object> {
       const { agent, scope, url: endpoint } = this.#connection;
-      const url = path === undefined ? endpoint : new URL(path, endpoint);
+      const url = path === undefined ? endpoint : new URL(endpoint.href.replace(/\/$/, "") + path);
       const unsigned = {
         "content-type": service.contentType,
         ...(service.target !== undefined && { "x-amz-target": `${service.target}.${operation}` }),

@@ -12,9 +12,14 @@ const PARTITIONS = [
   [/(?:)/, "amazonaws.com", "api.aws"],
 ] as const;
 
+/** Whose endpoints in GovCloud are FIPS's though their names do not say so: by IPv4, and by either. */
+const PLAIN_V4 = /^(sqs|dynamodb|sts)$/;
+const PLAIN = /^(events|monitoring)$/;
+
 /**
- * The endpoint that the environment says (`AWS_ENDPOINT_URL_SQS` and the like, `AWS_ENDPOINT_URL`), or that of the region,
- * by `AWS_USE_FIPS_ENDPOINT` and `AWS_USE_DUALSTACK_ENDPOINT` as the SDK has it.
+ * The endpoint that is given, or that the environment says (`AWS_ENDPOINT_URL_SQS` and the like, `AWS_ENDPOINT_URL`), or that
+ * of the region, by `AWS_USE_FIPS_ENDPOINT` and `AWS_USE_DUALSTACK_ENDPOINT` as the SDK has it. Throws as the SDK does
+ * where one of these two is set beside an endpoint, or is what a service has not.
  *
  * @param name The service's name in environment variables.
  */
@@ -22,13 +27,24 @@ export function endpointOf(
   name: string,
   { service, region }: Scope,
   env: Readonly<Record<string, string | undefined>>,
+  given?: string,
 ): string {
-  const given = env[`AWS_ENDPOINT_URL_${name}`] || env["AWS_ENDPOINT_URL"];
-  if (given && env["AWS_IGNORE_CONFIGURED_ENDPOINT_URLS"] !== "true") return given;
+  const isSet = (option: string) => env[option] === "true";
+  const fips = isSet("AWS_USE_FIPS_ENDPOINT");
+  const dualStack = isSet("AWS_USE_DUALSTACK_ENDPOINT");
+  const configured = isSet("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS")
+    ? undefined
+    : env[`AWS_ENDPOINT_URL_${name}`] || env["AWS_ENDPOINT_URL"];
+  const endpoint = given ?? configured;
+  if (endpoint) {
+    if (fips || dualStack) throw new Error("FIPS and dual stack are not supported with a custom endpoint");
+    return endpoint;
+  }
   const [, suffix, dualStackSuffix] = PARTITIONS.find(([regions]) => regions.test(region)) as (typeof PARTITIONS)[6];
-  const dualStack = env["AWS_USE_DUALSTACK_ENDPOINT"] === "true";
-  // GovCloud's plain endpoints are FIPS's: those by IPv4, all of EventBridge's, and none of Scheduler's.
-  const isPlain = region.startsWith("us-gov-") && service !== "scheduler" && (!dualStack || service === "events");
-  const fips = env["AWS_USE_FIPS_ENDPOINT"] === "true" && !isPlain;
-  return `https://${service}${fips ? "-fips" : ""}.${region}.${dualStack ? dualStackSuffix : suffix}`;
+  const isPlain = region.startsWith("us-gov-") && (PLAIN.test(service) || (!dualStack && PLAIN_V4.test(service)));
+  const host = fips && !isPlain ? `${service}-fips` : service;
+  if (service === "s3" && fips && region.startsWith("cn-")) throw new Error("S3 has no FIPS endpoints in China");
+  // S3's dual stack is older than those of the others.
+  if (service === "s3") return `https://${host}${dualStack ? ".dualstack" : ""}.${region}.${suffix}`;
+  return `https://${host}.${region}.${dualStack ? dualStackSuffix : suffix}`;
 }

@@ -3,58 +3,19 @@
  * old the oldest message is, and that functions stop fetching, or go on.
  */
 import { SQSClient } from "#aws/sqs";
-import { clientOf, command, type Metadata } from "../aws/client.ts";
+import { CloudWatchClient, GetMetricDataCommand } from "../aws/bundled-cloudwatch.ts";
+import {
+  LambdaClient,
+  ListEventSourceMappingsCommand,
+  UpdateEventSourceMappingCommand,
+} from "../aws/bundled-lambda.ts";
+import { GetCallerIdentityCommand, STSClient } from "../aws/bundled-sts.ts";
+import type { Metadata } from "../aws/client.ts";
 import { type AwsUrl, clientConfig, parseAwsUrl, SQS_OPTIONS } from "../aws/connection.ts";
 import { translateError } from "../aws/errors.ts";
 import type { FunctionNumbers, FunctionOfQueue, Operator } from "./operator.ts";
 
 const REQUEST_TIMEOUT_MS = 10_000;
-
-const LambdaClient = clientOf({
-  name: "LAMBDA",
-  service: "lambda",
-  contentType: "application/json",
-  // The mapping is named by the path.
-  stringify: (input) => JSON.stringify({ ...(input as object), UUID: undefined }),
-});
-const StsClient = clientOf({
-  name: "STS",
-  service: "sts",
-  contentType: "application/x-www-form-urlencoded",
-  stringify: (input) => String(new URLSearchParams(input as Record<string, string>)),
-  // STS speaks XML, of which three texts are of use here.
-  parse: (text) => ({ Arn: element(text, "Arn"), code: element(text, "Code"), message: element(text, "Message") }),
-});
-const element = (xml: string, name: string): string | undefined => new RegExp(`<${name}>([^<]*)</`).exec(xml)?.[1];
-
-const CloudWatchClient = clientOf({
-  name: "CLOUDWATCH",
-  service: "monitoring",
-  target: "GraniteServiceVersion20100801",
-  contentType: "application/x-amz-json-1.0",
-});
-
-interface ListInput {
-  readonly Marker?: string;
-}
-interface UpdateInput {
-  readonly UUID: string;
-}
-const MAPPINGS = "/2015-03-31/event-source-mappings";
-const ListMappings = command(
-  "ListEventSourceMappings",
-  (input) =>
-    MAPPINGS +
-    ((input as ListInput).Marker ? `?Marker=${encodeURIComponent((input as ListInput).Marker as string)}` : ""),
-  "GET",
-);
-const UpdateMapping = command(
-  "UpdateEventSourceMapping",
-  (input) => `${MAPPINGS}/${encodeURIComponent((input as UpdateInput).UUID)}`,
-  "PUT",
-);
-const GetCallerIdentity = command("GetCallerIdentity", () => "/");
-const GetMetricData = command("GetMetricData");
 
 interface Mapping {
   readonly UUID: string;
@@ -122,7 +83,7 @@ export function createOperator(brokerUrl: string, options: Readonly<Record<strin
         readonly EventSourceMappings?: readonly Mapping[];
         readonly NextMarker?: string;
       }>("lambda:ListEventSourceMappings", "the event source mappings of this region", () =>
-        client.send(new ListMappings(input)),
+        client.send(new ListEventSourceMappingsCommand(input)),
       );
       found.push(...(answer.EventSourceMappings ?? []));
       Marker = answer.NextMarker || undefined;
@@ -159,7 +120,7 @@ export function createOperator(brokerUrl: string, options: Readonly<Record<strin
         for (let NextToken: string | undefined, more = true; more; more = NextToken !== undefined) {
           const input = NextToken === undefined ? asked : { ...asked, NextToken };
           const answer = await call<MetricData>("cloudwatch:GetMetricData", "the metrics of this region", () =>
-            client.send(new GetMetricData(input)),
+            client.send(new GetMetricDataCommand(input)),
           );
           for (const { Id = "", Values = [] } of answer.MetricDataResults ?? [])
             values[Number(Id.slice(1))]?.push(...Values);
@@ -221,11 +182,11 @@ export function createOperator(brokerUrl: string, options: Readonly<Record<strin
       return new Map(queues.flatMap((queue, at) => values[at]?.slice(0, 1).map((age) => [queue, age] as const) ?? []));
     },
     async caller(): Promise<string> {
-      const client = new StsClient(await config());
+      const client = new STSClient(await config());
       try {
-        const input = { Action: "GetCallerIdentity", Version: "2011-06-15" };
-        const answer = await client.send(new GetCallerIdentity(input));
-        const { Arn } = answer as { readonly Arn?: string };
+        const { Arn } = await call<{ readonly Arn?: string }>("sts:GetCallerIdentity", "the caller", () =>
+          client.send(new GetCallerIdentityCommand({})),
+        );
         if (Arn === undefined) throw new Error("sts:GetCallerIdentity was answered without an ARN");
         return Arn;
       } finally {
@@ -238,7 +199,7 @@ export function createOperator(brokerUrl: string, options: Readonly<Record<strin
         const ofQueue = (await mappings(client)).filter((mapping) => mapping.queue === queue);
         for (const { UUID } of ofQueue) {
           await call("lambda:UpdateEventSourceMapping", `the event source mapping of ${queue}`, () =>
-            client.send(new UpdateMapping({ UUID, Enabled: enabled })),
+            client.send(new UpdateEventSourceMappingCommand({ UUID, Enabled: enabled })),
           );
         }
       } finally {

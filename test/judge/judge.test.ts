@@ -260,6 +260,36 @@ test("a request of a path is found by its path", () => {
   expect(created({ ScheduleExpression: "at(2026-12-01)" }).faults.join()).toMatch(/a schedule is at/);
 });
 
+const asked = (body: string, change: Record<string, string | undefined> = {}, url = "/") =>
+  judge({
+    method: "POST",
+    url,
+    headers: {
+      host: "aws",
+      "content-type": "application/x-www-form-urlencoded",
+      "x-amz-date": "20261128T120000Z",
+      authorization: authorization("sts"),
+      ...change,
+    },
+    body: Buffer.from(body),
+  });
+
+test("a request of STS is judged by its form", () => {
+  const whoami = "Action=GetCallerIdentity&Version=2011-06-15";
+  expect(asked(whoami)).toEqual({ operation: "sts.GetCallerIdentity", faults: [] });
+  expect(asked(`${whoami}&Name=a`).faults.join()).toMatch(/Name: the model has no such member/);
+  expect(asked("Action=GetCaller&Version=2011-06-15").faults.join()).toMatch(/GetCaller is no operation of sts/);
+  expect(asked("Action=GetCallerIdentity&Version=2012-11-05").faults.join()).toMatch(/Version: .* must be 2011-06-15/);
+  expect(asked(whoami, { "content-type": "application/json" }).faults.join()).toMatch(/content-type/);
+  expect(asked(whoami, {}, "/sts").faults.join()).toMatch(/must be POST \//);
+  expect(asked(whoami, { "x-amz-security-token": "1" }).faults.join()).toMatch(/is not signed/);
+  const assume =
+    "Action=AssumeRole&Version=2011-06-15&RoleArn=arn:aws:iam::123456789012:role/a&RoleSessionName=session";
+  expect(asked(`${assume}&DurationSeconds=900&Tags.member.1.Key=a&Tags.member.1.Value=b`).faults).toEqual([]);
+  expect(asked(`${assume}&DurationSeconds=1`).faults.join()).toMatch(/DurationSeconds: 1, at least 900/);
+  expect(asked(`${assume}&Tags.member.1.Key=a`).faults.join()).toMatch(/Tags\[0\]\.Value: is required/);
+});
+
 const EMPTY = createHash("sha256").update("").digest("hex");
 const object = (url: string, change: Record<string, string | undefined> = {}, method = "PUT", body = "") =>
   judge({

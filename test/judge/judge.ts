@@ -55,6 +55,8 @@ export function judge(request: SentRequest): Judgement {
       return judgeRest(service, request, scope);
     case "rest-xml":
       return judgeObject(request, scope);
+    case "query":
+      return judgeQuery(service, request, scope);
     default:
       return NOT_JUDGED;
   }
@@ -110,6 +112,53 @@ function judgeRest(service: Service, request: SentRequest, scope: Scope | undefi
   for (const name of searchParams.keys()) if (!known.has(name)) faults.push(`?${name}: the model has no such member`);
   const input = typeof body === "object" && body !== null ? { ...body, ...placed } : body;
   return { operation: label, faults: [...faults, ...judgeInput(model, label, operation, input)] };
+}
+
+/** A tree of texts, by what stands between the dots of their names: `Tags.member.1.Key`. */
+type Tree = string | Branch;
+interface Branch {
+  [name: string]: Tree;
+}
+
+function judgeQuery(service: Service, request: SentRequest, scope: Scope | undefined): Judgement {
+  const model = modelOf(service);
+  const given: Branch = {};
+  for (const [path, value] of new URLSearchParams(request.body.toString("utf8"))) {
+    const names = path.split(".");
+    const last = names.pop() as string;
+    const place = names.reduce<Branch>((branch, name) => {
+      branch[name] ??= {};
+      return branch[name] as Branch;
+    }, given);
+    place[last] = value;
+  }
+  const { Action, Version, ...input } = given;
+  const operation = model.operations[String(Action)];
+  const label = `${service}.${Action}`;
+  if (operation === undefined) return { operation: label, faults: [`Action: ${Action} is no operation of ${service}`] };
+  const faults = common(model, request, scope);
+  if (request.method !== "POST" || request.url !== "/") faults.push(`${request.method} ${request.url}: must be POST /`);
+  const [type] = String(request.headers["content-type"]).split(";");
+  if (type !== "application/x-www-form-urlencoded")
+    faults.push(`content-type: ${type}, must be application/x-www-form-urlencoded`);
+  const { apiVersion } = model.metadata;
+  if (Version !== apiVersion) faults.push(`Version: ${Version}, must be ${apiVersion}`);
+  const asked = operation.input === undefined ? input : ofQuery(model, operation.input.shape, input);
+  return { operation: label, faults: [...faults, ...judgeInput(model, label, operation, asked)] };
+}
+
+/** What a tree of texts is by the model: numbers, truths and lists. */
+function ofQuery(model: Model, name: string, tree: Tree): unknown {
+  const { type = "", member, members = {} } = model.shapes[name] ?? {};
+  if (typeof tree === "string") {
+    if (/^(integer|long)$/.test(type)) return Number(tree);
+    return type === "boolean" && /^(true|false)$/.test(tree) ? tree === "true" : tree;
+  }
+  if (type === "list")
+    return Object.values(tree["member"] ?? {}).map((one) => ofQuery(model, member?.shape ?? "", one));
+  return Object.fromEntries(
+    Object.entries(tree).map(([key, one]) => [key, ofQuery(model, members[key]?.shape ?? "", one)]),
+  );
 }
 
 /** Headers of S3 that are of the protocol, and no members. */

@@ -1,16 +1,23 @@
-/** AWS's own models of its services, as botocore publishes them: what an operation takes, and which errors it answers. */
+/**
+ * AWS's own models of its services, as botocore publishes them: what an operation takes, which errors it answers, and where the
+ * service is.
+ */
 import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { RequirementMissing } from "../../scripts/emulator.ts";
 
-export const SERVICES = ["cloudwatch", "dynamodb", "events", "lambda", "s3", "scheduler", "sqs"] as const;
+export const SERVICES = ["cloudwatch", "dynamodb", "events", "lambda", "s3", "scheduler", "sqs", "sts"] as const;
 export type Service = (typeof SERVICES)[number];
 
 export interface Model {
   readonly metadata: {
+    readonly apiVersion: string;
+    /** By which the service's variables of the environment are named. */
+    readonly serviceId: string;
     readonly protocol: string;
     readonly jsonVersion?: string;
+    readonly awsQueryCompatible?: object;
     readonly targetPrefix?: string;
     readonly endpointPrefix: string;
     readonly signingName?: string;
@@ -54,18 +61,37 @@ const SCRIPT = join(import.meta.dirname, "../../scripts/emulators/models.sh");
 const UNAVAILABLE = 69;
 
 let folder: string | undefined;
-const models = new Map<Service, Model>();
+const read = new Map<string, unknown>();
 
-/** Reads a model, fetching all of them first where that was never done. Throws {@link RequirementMissing} without Python. */
-export function modelOf(service: Service): Model {
+/** Reads a file, fetching all of them first where that was never done. Throws {@link RequirementMissing} without Python. */
+function fileOf<T>(name: string): T {
   folder ??= install();
-  let model = models.get(service);
-  if (model === undefined) {
-    model = JSON.parse(readFileSync(join(folder, `${service}.json`), "utf8")) as Model;
-    models.set(service, model);
-  }
-  return model;
+  if (!read.has(name)) read.set(name, JSON.parse(readFileSync(join(folder, name), "utf8")));
+  return read.get(name) as T;
 }
+
+export const modelOf = (service: Service): Model => fileOf(`${service}.json`);
+
+/** The parameters of an endpoint's rules, by AWS's names: `Region`, `UseFIPS`, `Bucket`. */
+export type EndpointParameters = Readonly<Record<string, string | boolean>>;
+
+/** A case that AWS publishes with the rules of a service's endpoints. */
+export interface EndpointCase {
+  readonly documentation: string;
+  readonly params?: EndpointParameters;
+  readonly expect: { readonly error: string } | { readonly endpoint: { readonly url: string } };
+}
+
+/** Where a service is: rules, as an engine of the SDK's takes them, and cases that they answer. */
+export const rulesOf = (service: Service): object => fileOf(`${service}.rules.json`);
+export const casesOf = (service: Service): readonly EndpointCase[] =>
+  fileOf<{ readonly testCases: readonly EndpointCase[] }>(`${service}.cases.json`).testCases;
+
+/** The partitions of AWS, each with its regions, and what its hosts end in. */
+export const partitions = () =>
+  fileOf<{
+    readonly partitions: readonly { readonly id: string; readonly regions: Readonly<Record<string, object>> }[];
+  }>("partitions.json");
 
 function install(): string {
   try {

@@ -75,7 +75,8 @@ function text(path: string, shape: Shape, value: string): string[] {
 const patternOf = (pattern: string): RegExp =>
   new RegExp(
     `^(?:${pattern.replaceAll("\\p{Print}", "[\\x20-\\x7E]").replaceAll("\\p{ASCII}", "[\\x00-\\x7F]")})$`,
-    "s",
+    // Only there does JavaScript know of letters beyond a to z, and it then takes no escape that is not needed.
+    pattern.includes("\\p{L}") ? "su" : "s",
   );
 
 function bounded(path: string, { min, max }: Shape, size: number, unit: string): string[] {
