@@ -7,11 +7,17 @@ import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { expect, test } from "vitest";
+import * as sdkCloudwatch from "@aws-sdk/client-cloudwatch";
+import * as sdkLambda from "@aws-sdk/client-lambda";
+import * as sdkSts from "@aws-sdk/client-sts";
+import * as bundledCloudwatch from "../../src/aws/bundled-cloudwatch.ts";
 import * as bundledDynamodb from "../../src/aws/bundled-dynamodb.ts";
 import * as bundledEvents from "../../src/aws/bundled-eventbridge.ts";
+import * as bundledLambda from "../../src/aws/bundled-lambda.ts";
 import * as bundledS3 from "../../src/aws/bundled-s3.ts";
 import * as bundledScheduler from "../../src/aws/bundled-scheduler.ts";
 import * as bundledSqs from "../../src/aws/bundled-sqs.ts";
+import * as bundledSts from "../../src/aws/bundled-sts.ts";
 import { translateError } from "../../src/aws/errors.ts";
 import * as sdkDynamodb from "../../src/aws/sdk-dynamodb.ts";
 import * as sdkEvents from "../../src/aws/sdk-eventbridge.ts";
@@ -37,6 +43,8 @@ const INPUTS: Readonly<Record<string, object>> = {
     FlexibleTimeWindow: { Mode: "OFF" },
     Target: { Arn: "a", RoleArn: "r" },
   },
+  UpdateEventSourceMapping: { UUID: "b1c5b5f4-0000-4000-8000-000000000000", Enabled: false },
+  GetMetricData: { MetricDataQueries: [], StartTime: new Date(0), EndTime: new Date(60_000) },
   PutObject: { Bucket: "texts", Key: "1d/key", Body: Buffer.from("x"), ContentLength: 1 },
   GetObject: { Bucket: "texts", Key: "1d/key" },
 };
@@ -47,6 +55,9 @@ const SERVICES: readonly (readonly [service: Service, client: string, bundled: M
   ["events", "EventBridgeClient", bundledEvents, sdkEvents],
   ["scheduler", "SchedulerClient", bundledScheduler, sdkScheduler],
   ["s3", "S3Client", bundledS3, sdkS3],
+  ["lambda", "LambdaClient", bundledLambda, sdkLambda],
+  ["cloudwatch", "CloudWatchClient", bundledCloudwatch, sdkCloudwatch],
+  ["sts", "STSClient", bundledSts, sdkSts],
 ];
 
 /** Pages of common errors, and what the services are known to answer besides their models. With their status. */
@@ -82,14 +93,31 @@ interface Answer {
 }
 
 /** An error as a service of this protocol says it. */
-function said(protocol: string, name: string, status: number): Answer {
-  switch (protocol) {
+function said({ metadata, shapes }: Model, name: string, status: number): Answer {
+  switch (metadata.protocol) {
     case "rest-xml":
       return { status, body: `<?xml version="1.0"?><Error><Code>${name}</Code><Message>no</Message></Error>` };
+    case "query":
+      return {
+        status,
+        headers: { "content-type": "text/xml" },
+        body: `<ErrorResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><Error><Type>Sender</Type><Code>${name}</Code><Message>no</Message></Error><RequestId>1</RequestId></ErrorResponse>`,
+      };
     case "rest-json":
       return { status, headers: { "x-amzn-errortype": `${name}:http://internal/` }, body: '{"Message":"no"}' };
-    default:
-      return { status, body: JSON.stringify({ __type: `com.amazonaws.service#${name}`, message: "no" }) };
+    default: {
+      // A service that once spoke another protocol says the name that an error had there beside it.
+      const former = shapes[name]?.error?.code ?? name;
+      const isCompatible = metadata.awsQueryCompatible !== undefined;
+      return {
+        status,
+        headers: {
+          "content-type": "application/x-amz-json-1.0",
+          ...(isCompatible && { "x-amzn-query-error": `${former};Sender` }),
+        },
+        body: JSON.stringify({ __type: `com.amazonaws.service#${name}`, message: "no" }),
+      };
+    }
   }
 }
 
@@ -207,7 +235,7 @@ test.skipIf([...models.values()].includes(undefined))(
           });
           const answers: readonly (readonly [string, Answer])[] = [
             ...[...own, ...Object.entries(COMMON)].map(
-              ([name, status]) => [`\`${name}\``, said(model.metadata.protocol, name, status)] as const,
+              ([name, status]) => [`\`${name}\``, said(model, name, status)] as const,
             ),
             ...Object.entries(ODD),
           ];
