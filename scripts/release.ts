@@ -5,7 +5,7 @@
  * and the addresses of README's links, which a registry's page cannot follow inside a repository, are made of it here.
  */
 import { execFileSync } from "node:child_process";
-import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, posix } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -30,11 +30,29 @@ export function withAddresses(manifest: Manifest): Manifest {
 
 /** A page's links to other files of the repository as addresses of this release; what is one already stays as it is. */
 export function withAbsoluteLinks(markdown: string, manifest: Manifest, folder = ""): string {
-  const base = `${pageOf(manifest.repository.url)}/blob/v${manifest.version}/`;
-  return markdown.replace(/\]\((?!https?:|mailto:|#)([^)\s]+)\)/g, (_, link: string) => {
+  const at = (kind: string, link: string): string => {
     const [path = "", ...anchor] = link.split("#");
-    return `](${base}${posix.join(folder, path)}${anchor.length > 0 ? `#${anchor.join("#")}` : ""})`;
-  });
+    const file = posix.join(folder, path);
+    const base = `${pageOf(manifest.repository.url)}/${kind}/v${manifest.version}`;
+    return `(${base}/${file}${anchor.length > 0 ? `#${anchor.join("#")}` : ""})`;
+  };
+  // A picture's address has to be the file's own: `blob` is a page around it.
+  return markdown
+    .replace(/(!\[[^\]]*\])\((?!https?:)([^)\s]+)\)/g, (_, alt: string, link: string) => alt + at("raw", link))
+    .replace(/\]\((?!https?:|mailto:|#)([^)\s]+)\)/g, (_, link: string) => `]${at("blob", link)}`);
+}
+
+/** Puts into a folder what is published: what `files` of package.json names, with the manifest and the README of a release. */
+export function stage(root: string, folder: string, manifest: Manifest): void {
+  // Built by now, so that `prepack` has nothing to do.
+  execFileSync("npm", ["pack", "--ignore-scripts", "--silent", "--pack-destination", folder], { cwd: root });
+  const [tarball = ""] = readdirSync(folder);
+  execFileSync("tar", ["-xzf", tarball, "--strip-components=1"], { cwd: folder });
+  rmSync(join(folder, tarball));
+  const { scripts: _, devDependencies: __, ...published } = withAddresses(manifest);
+  writeFileSync(join(folder, "package.json"), `${JSON.stringify(published, null, 2)}\n`);
+  const readme = readFileSync(join(root, "README.md"), "utf8");
+  writeFileSync(join(folder, "README.md"), withAbsoluteLinks(readme, manifest));
 }
 
 function main(dryRun: boolean): void {
@@ -53,11 +71,7 @@ function main(dryRun: boolean): void {
   run("npm", ["run", "build"]);
   const folder = mkdtempSync(join(tmpdir(), "lovage-release-"));
   try {
-    for (const name of ["dist", "bin", "LICENSE"]) cpSync(join(root, name), join(folder, name), { recursive: true });
-    const { scripts: _, devDependencies: __, ...published } = withAddresses(manifest);
-    writeFileSync(join(folder, "package.json"), `${JSON.stringify(published, null, 2)}\n`);
-    const readme = readFileSync(join(root, "README.md"), "utf8");
-    writeFileSync(join(folder, "README.md"), withAbsoluteLinks(readme, manifest));
+    stage(root, folder, manifest);
     // Provenance is signed by the CI that publishes; nothing is signed in a trial.
     run("npm", ["publish", "--access", "public", ...(dryRun ? ["--dry-run"] : ["--provenance"])], folder);
   } finally {
