@@ -1,9 +1,10 @@
 /** The app that a stack deploys, loaded so that what goes wrong is told in terms of the stack. */
 import { createRequire } from "node:module";
 import { resolve } from "node:path";
+import { pathToFileURL } from "node:url";
 import type { Lovage } from "../app.ts";
 import { findApp, findFile, splitApp, whyNotLoaded } from "../app-module.ts";
-import { ImproperlyConfigured } from "../errors.ts";
+import { ImproperlyConfigured, LovageError } from "../errors.ts";
 
 const require = createRequire(import.meta.url);
 
@@ -45,3 +46,25 @@ const WHERE = '"Without the tasks\' code" in docs/how-to/deploy.md';
 const WHY =
   "Synth runs no task, but loads the module in which tasks are declared: their queues, time limits, rate limits and schedules are what it deploys.";
 const WHAT_TO_DO = `What tasks need when they run (DATABASE_URL, sharp), have them ask for within their functions: await import("sharp") there, not at the top of a module. Or put the app into a module without the tasks' code, declare them there by app.taskRef(name, options), and load that one (${WHERE})`;
+
+/**
+ * Whether an error was thrown while a module was being loaded that the process's first one imports: its stack then goes
+ * through Node's loader before it comes to the first one, or does not come there at all.
+ */
+export function isOfLoading(stack: string, first: string): boolean {
+  const frames = stack.split("\n").filter((line) => /^ +at /.test(line));
+  const end = frames.findIndex((line) => line.includes(first) || line.includes(pathToFileURL(first).href));
+  return frames.slice(0, end === -1 ? undefined : end).some((line) => line.includes("node:internal/modules/"));
+}
+
+// A stack may import the module of the tasks itself. Where that throws nothing of the stack runs any more, and Node shows the
+// error: in a process that `cdk` has started, what synth wants of the module is said before it.
+if (process.env["CDK_OUTDIR"] !== undefined)
+  process.on("uncaughtExceptionMonitor", (error: unknown) => {
+    const [, first] = process.argv;
+    if (!(error instanceof Error) || error instanceof LovageError || first === undefined) return;
+    if (isOfLoading(error.stack ?? "", first))
+      console.error(
+        `A module of the stack could not be loaded, by the error below. Is it one that tasks need? ${WHY} ${WHAT_TO_DO}\n`,
+      );
+  });

@@ -1,11 +1,12 @@
 /** What a stack is told of an app: by the module of its tasks, or by one that declares them without their code. */
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawnSync } from "node:child_process";
 import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { type ConfigInput, ImproperlyConfigured, Lovage } from "lovage";
 import { bundlingFor } from "lovage/cdk";
 import { expect, onTestFinished, test } from "vitest";
 import { z } from "zod";
+import { isOfLoading } from "../../src/cdk/load-app.ts";
 import { folderInCheckout } from "../temporary.ts";
 import { allowed, deploy, roleOf } from "./deployment.ts";
 
@@ -85,6 +86,45 @@ test("the app of a module is loaded, and what keeps it from that is told with wh
   expect(said[9]).toBe(
     "ImproperlyConfigured: app: there is no module gone.ts (looked for ./gone.ts): paths are read from where cdk runs",
   );
+});
+
+/** What a stack that imports its tasks says of its end, in a process as `cdk` starts it. */
+function synthOf(tasks: string, more = ""): string {
+  const folder = folderInCheckout("synth-");
+  onTestFinished(() => rmSync(folder, { recursive: true }));
+  writeFileSync(join(folder, "tasks.ts"), tasks);
+  const stack = `import { loadApp } from "lovage/cdk";\nimport { app } from "./tasks.ts";\n${more}console.log(app, loadApp);\n`;
+  writeFileSync(join(folder, "app.ts"), stack);
+  const env = { ...process.env, DATABASE_URL: undefined, CDK_OUTDIR: join(folder, "cdk.out") };
+  const args = ["--no-warnings", "--import", SOURCE, "app.ts"];
+  const { status, stderr } = spawnSync(process.execPath, args, { cwd: folder, encoding: "utf8", env, timeout: 60_000 });
+  expect(status).toBe(1);
+  return stderr;
+}
+
+test("a stack that imports a module of tasks which throws is told what synth wants of it, and of its own errors nothing", {
+  timeout: 90_000,
+}, () => {
+  const said = synthOf(`${TASKS}if (!process.env["DATABASE_URL"]) throw new Error("DATABASE_URL is not set");\n`);
+  expect(said).toContain(`Is it one that tasks need? ${REMEDY}`);
+  expect(said.indexOf("Error: DATABASE_URL is not set")).toBeGreaterThan(said.indexOf(REMEDY));
+  const own = synthOf(TASKS, 'throw new Error("no account is named");\n');
+  expect(own).toContain("Error: no account is named");
+  expect(own).not.toContain("Synth runs no task");
+});
+
+test("an error of loading is told from one of the stack's own by its stack, in CommonJS too", () => {
+  const loader = "    at Module._compile (node:internal/modules/cjs/loader:1929:14)";
+  const [tasks, main] = [
+    "    at Object.<anonymous> (/shop/tasks.ts:3:7)",
+    "    at Object.<anonymous> (/shop/bin/app.ts:2:1)",
+  ];
+  const [stack, build] = ["    at new ShopStack (/shop/lib/stack.ts:9:11)", "    at buildAll (/shop/lib/build.ts:1:1)"];
+  const of = (...lines: string[]) => isOfLoading(["Error: no", ...lines].join("\n"), "/shop/bin/app.ts");
+  expect(of(tasks, loader, main, loader)).toBe(true);
+  expect(of(tasks, loader)).toBe(true);
+  expect(of(stack, main, loader)).toBe(false);
+  expect(of(stack, build)).toBe(false);
 });
 
 const config = {
