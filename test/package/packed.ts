@@ -32,25 +32,51 @@ export const env = Object.fromEntries(Object.entries(process.env).filter(([name]
 // The Node of this run first: its folder is where `node` is found by npm, by npx and by the launcher's first line.
 env["PATH"] = `${resolve(process.execPath, "..")}:${env["PATH"]}`;
 
-/** Packs the package, and installs it in an empty folder, which is given. */
+/**
+ * A folder that is made at the first call for it. It is made beside its place and renamed: tests in two processes may want the
+ * same one at once, and a run that is cut short leaves no half of it.
+ */
+async function once(place: string, make: (folder: string) => Promise<void>): Promise<string> {
+  if (existsSync(place)) return place;
+  const made = mkdtempSync(`${place}-`);
+  try {
+    await make(made);
+    renameSync(made, place);
+  } catch (error) {
+    rmSync(made, { recursive: true, force: true });
+    // The other was sooner.
+    if (!existsSync(place)) throw error;
+  }
+  return place;
+}
+
+/** The package, packed once for all tests of a run: their temporary folder is one (`test/temporary.ts`). */
+async function packOnce(): Promise<string> {
+  const packed = await once(join(tmpdir(), "lovage-packed"), async (folder) => {
+    const copy = join(folder, "copy");
+    mkdirSync(copy);
+    for (const name of readdirSync(root)) {
+      if (/^(package\.json|tsconfig.*\.json|src|bin|scripts|examples|LICENSE|.*\.md)$/.test(name)) {
+        cpSync(join(root, name), join(copy, name), { recursive: true });
+      }
+    }
+    symlinkSync(join(root, "node_modules"), join(copy, "node_modules"));
+    await exec("npm", ["pack", "--pack-destination", folder], { cwd: copy, env });
+  });
+  return join(packed, readdirSync(packed).find((name) => name.endsWith(".tgz")) ?? "");
+}
+
+/** Installs the packed package in an empty folder, which is given. */
 export async function installPacked(): Promise<{
   readonly user: string;
   readonly tarball: string;
   /** Takes a minute and more where the machine is busy. */
   remove(): Promise<void>;
 }> {
+  const tarball = await packOnce();
   const folder = mkdtempSync(join(tmpdir(), "lovage-install-"));
-  const [copy, user] = [join(folder, "copy"), join(folder, "user")];
-  mkdirSync(copy);
-  for (const name of readdirSync(root)) {
-    if (/^(package\.json|tsconfig.*\.json|src|bin|scripts|examples|LICENSE|.*\.md)$/.test(name)) {
-      cpSync(join(root, name), join(copy, name), { recursive: true });
-    }
-  }
-  symlinkSync(join(root, "node_modules"), join(copy, "node_modules"));
+  const user = join(folder, "user");
   mkdirSync(user);
-  await exec("npm", ["pack", "--pack-destination", folder], { cwd: copy, env });
-  const tarball = join(folder, readdirSync(folder).find((name) => name.endsWith(".tgz")) ?? "");
   writeFileSync(join(user, "package.json"), JSON.stringify({ private: true, type: "module" }));
   await exec("npm", ["install", "--no-audit", "--no-fund", tarball], { cwd: user, env });
   return { user, tarball, remove: () => rm(folder, { recursive: true, force: true, maxRetries: 5 }) };
@@ -60,23 +86,11 @@ export async function installPacked(): Promise<{
 export const folderOf = (name: string, packages: readonly string[]): string =>
   join(root, ".cache", `${name}-${createHash("sha256").update(packages.join()).digest("hex").slice(0, 8)}`);
 
-/**
- * Installs packages in a folder below `.cache` for this and all later runs, and gives its path. It is made beside it and
- * renamed: tests in two processes may want the same one at once, and a run that is cut short leaves no half of it.
- */
+/** Installs packages in a folder below `.cache` for this and all later runs, and gives its path. */
 export async function installOnce(name: string, packages: readonly string[]): Promise<string> {
-  const folder = folderOf(name, packages);
-  if (existsSync(folder)) return folder;
   mkdirSync(join(root, ".cache"), { recursive: true });
-  const made = mkdtempSync(`${folder}-`);
-  writeFileSync(join(made, "package.json"), "{}");
-  try {
-    await exec("npm", ["install", "--no-audit", "--no-fund", ...packages], { cwd: made, env });
-    renameSync(made, folder);
-  } catch (error) {
-    rmSync(made, { recursive: true, force: true });
-    // The other was sooner.
-    if (!existsSync(folder)) throw error;
-  }
-  return folder;
+  return once(folderOf(name, packages), async (folder) => {
+    writeFileSync(join(folder, "package.json"), "{}");
+    await exec("npm", ["install", "--no-audit", "--no-fund", ...packages], { cwd: folder, env });
+  });
 }

@@ -146,11 +146,11 @@ describe.each(["none", "nest"])("%s on AWS", (kind) => {
 });
 
 describe("next", () => {
-  test("it is installed, and its test and its types pass", { timeout: 400_000 }, async () => {
+  // Its types are checked by `next build` below.
+  test("it is installed, and its test passes", { timeout: 400_000 }, async () => {
     await lovage("init", "my-next", "--web", "next");
     const { stdout } = await npm(at("next"), "test");
     expect(stdout).toMatch(/^(ℹ|#) pass [1-9]/m);
-    await npm(at("next"), "run", "typecheck");
   });
 
   test("npm run dev runs all of it", { timeout: 400_000 }, () => developed(at("next"), true));
