@@ -77,9 +77,12 @@ export type { ChainOf, GroupOf, Step } from "./canvas/fit.ts";
 export type { Form } from "./canvas/shape.ts";
 export { Signature } from "./canvas/signature.ts";
 export type { SignatureLike } from "./canvas/signature.ts";
+export type { SignatureData } from "./protocol/message.ts";
+export type { SerializerName } from "./protocol/serializers.ts";
 export type { SendManyOptions, SentCalls, UnsentCall } from "./canvas/send-many.ts";
 export { AsyncResult } from "./results/async-result.ts";
 export type { GetOptions, StreamOptions, WatchedState, WatchOptions } from "./results/async-result.ts";
+export type { Chunk } from "./results/stream.ts";
 export { GroupResult } from "./results/group-result.ts";
 export { crontab } from "./beat/crontab.ts";
 export type { CronField, CrontabFields } from "./beat/crontab.ts";
@@ -87,6 +90,7 @@ export { at, every, solar } from "./beat/schedule.ts";
 export type {
   AtSchedule,
   BeatEntry,
+  CatchUp,
   CrontabSchedule,
   Duration,
   IntervalSchedule,

@@ -5,6 +5,7 @@ export { Board, type BoardFunctionOptions } from "./board.ts";
 export type { ContainerOptions } from "./container-worker.ts";
 export { loadApp } from "./load-app.ts";
 export { LongDelays, type LongDelaysProps } from "./long-delays.ts";
+export type { PayloadBucket } from "./payload-bucket.ts";
 export { ResultTable, type ResultTableProps } from "./result-table.ts";
 export { bundlingFor, type FunctionBundling, type FunctionOptions, type TaskBundling } from "./task-function.ts";
 export { TaskQueue, type TaskQueueOptions, type TaskQueueProps } from "./task-queue.ts";

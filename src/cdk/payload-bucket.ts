@@ -8,16 +8,19 @@ import { DAYS_KEPT } from "../protocol/pointer.ts";
 import { grantKey, grantOn } from "./grants.ts";
 import { acknowledge, wildcard } from "./nag.ts";
 
+/** What the bucket is made of. */
 export interface PayloadBucketProps {
   /** One that is there already. Its own rules have to expire what is old: keys begin with the days that they are kept, as in `60d/`. */
   readonly bucket?: s3.IBucket | undefined;
   /** Encrypts a new one. @default - a key of S3's own */
   readonly encryptionKey?: kms.IKey | undefined;
+  /** What becomes of a new one when the stack is deleted. CloudFormation deletes none that has anything in it. */
   readonly removalPolicy: RemovalPolicy;
 }
 
 /** Private, by TLS alone; what nobody can need any more goes by itself. */
 export class PayloadBucket extends Construct {
+  /** The one that was made, or given. */
   readonly bucket: s3.IBucket;
   /** `LOVAGE_PAYLOAD_STORE` of all that sends large texts, or reads them. */
   readonly url: string;
@@ -51,11 +54,13 @@ export class PayloadBucket extends Construct {
     return made;
   }
 
+  /** Lets someone put texts there: whoever sends. */
   grantPut(grantee: iam.IGrantable): void {
     this.#grant(grantee, "s3:PutObject", `${this.bucket.bucketArn}/*`);
     grantKey(this.bucket.encryptionKey, "put", grantee);
   }
 
+  /** Lets someone read texts there: whoever runs tasks, or reads results. */
   grantGet(grantee: iam.IGrantable): void {
     this.#grant(grantee, "s3:GetObject", `${this.bucket.bucketArn}/*`);
     // Without it S3 says of what is gone that access is denied, and a task would wait for a right instead of failing.

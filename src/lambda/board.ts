@@ -1,8 +1,36 @@
 /** The board as a Lambda function behind a function URL. */
-import { type APIGatewayProxyResult, handle, type LambdaEvent } from "hono/aws-lambda";
+import { handle, type LambdaEvent } from "hono/aws-lambda";
 import type { Lovage } from "../app.ts";
 import { compressed } from "../board/compressed.ts";
 import { type BoardOptions, createBoard } from "../board/index.ts";
+
+/** A request, as a function URL gives it to its function; API Gateway and load balancers do so too. */
+export interface HttpEvent {
+  /** Its headers. */
+  readonly headers?: Readonly<Record<string, string | undefined>>;
+  /** Its body, or `null`. */
+  readonly body?: string | null;
+  /** Whether the body is Base64. */
+  readonly isBase64Encoded?: boolean;
+  /** Where it came from, and who has signed it. */
+  readonly requestContext?: object;
+}
+
+/** The answer to it. */
+export interface HttpAnswer {
+  /** The status, such as 200. */
+  readonly statusCode: number;
+  /** The headers, for who takes them by one name each. */
+  readonly headers?: Readonly<Record<string, string | string[]>>;
+  /** The headers, for who takes several. */
+  readonly multiValueHeaders?: Readonly<Record<string, readonly string[]>>;
+  /** Cookies that are set, for who takes them apart from the headers. */
+  readonly cookies?: readonly string[];
+  /** The body. */
+  readonly body: string;
+  /** Whether the body is Base64. */
+  readonly isBase64Encoded: boolean;
+}
 
 /** What a function URL tells of who has signed the request. */
 interface Signed {
@@ -16,10 +44,7 @@ interface Signed {
  * `authType` is `AWS_IAM`. The journal is told of what is done under the caller's ARN. Where `LOVAGE_BOARD_READ_ONLY` is
  * `1`, as `board: { readOnly: true }` deploys it, nothing can be changed.
  */
-export function createBoardHandler(
-  app: Lovage,
-  options: BoardOptions = {},
-): (event: LambdaEvent) => Promise<APIGatewayProxyResult> {
+export function createBoardHandler(app: Lovage, options: BoardOptions = {}): (event: HttpEvent) => Promise<HttpAnswer> {
   const callers = new WeakMap<Request, string>();
   const board = createBoard(app, {
     readOnly: app.engine.platform.env["LOVAGE_BOARD_READ_ONLY"] === "1",
@@ -37,6 +62,6 @@ export function createBoardHandler(
       return answer(request);
     };
     // It asks for no more of an app of Hono's than this.
-    return handle({ fetch } as unknown as Parameters<typeof handle>[0])(event);
+    return handle({ fetch } as unknown as Parameters<typeof handle>[0])(event as LambdaEvent);
   };
 }

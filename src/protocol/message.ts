@@ -6,13 +6,19 @@ import { parseTime } from "./time.ts";
 
 /** A call that is to be made later, as Celery writes it in JSON: it stays data, in Python's spelling, until it is applied. */
 export interface SignatureData {
+  /** The task's registered name; of a workflow Celery's own, such as `celery.chain`. */
   readonly task: string;
+  /** What it is called with, so far. */
   readonly args: readonly unknown[];
+  /** What Python calls by names; of a workflow its parts. */
   readonly kwargs: Readonly<Record<string, unknown>>;
   /** Options of `apply_async`, in Python's spelling (`task_id`, `group_id`, `countdown` …). */
   readonly options: Readonly<Record<string, unknown>>;
+  /** `chain`, `group`, `chord` and the like; `null`: a task. */
   readonly subtask_type: string | null;
+  /** It takes nothing of the step before it. */
   readonly immutable: boolean;
+  /** Of a chord's body: how many members its header has. */
   readonly chord_size?: number | null;
   /** Of a chord's body, and ours: its header is counted in rows of so many members. Default: in one row. */
   readonly join_leaves?: number | null;

@@ -7,6 +7,7 @@ import { checkRoom, ITEM_BYTES, SMALL_BYTES } from "./room.ts";
 import { isPythonTime } from "./time.ts";
 import { dateText, parseValue, readTag, stringifyValue } from "./values.ts";
 
+/** How arguments and results are written. */
 export type SerializerName = "json" | "msgpack" | "yaml";
 
 /** A value at hand, or on its way where something had to be loaded or decompressed first. */

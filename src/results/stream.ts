@@ -108,6 +108,7 @@ export function createStream({ backend, clock, id, run }: StreamContext): Stream
 
 /** A value that a task wrote. */
 export interface Chunk {
+  /** What it wrote. */
   readonly value: unknown;
   /** How many came before it in its run. */
   readonly offset: number;

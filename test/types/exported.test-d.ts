@@ -3,9 +3,12 @@
  * `declaration`: a type that the package does not export by name cannot be written there (TS2742, TS2883).
  */
 import { at, beatEntry, chain, chord, crontab, currentTask, every, group, Lovage, solar, Task } from "lovage";
-import { createBeatHandler, createWorkerHandler } from "lovage/lambda";
-import { testApp, virtualClock } from "lovage/testing";
-import { startWorker } from "lovage/worker";
+import { createBoard } from "lovage/board";
+import { createBeatHandler, createBoardHandler, createWorkerHandler } from "lovage/lambda";
+import { instrument } from "lovage/otel";
+import { hostileBroker, testApp, virtualClock } from "lovage/testing";
+import { resultEvents, sendResultEvents } from "lovage/web";
+import { createWorker, startWorker } from "lovage/worker";
 import { z } from "zod";
 
 export const app = new Lovage("exported");
@@ -26,9 +29,18 @@ export class Notified extends Task {
   }
 }
 export const notified = app.task("notified", { base: Notified }, (x: number) => x);
+export const batched = app.batchTask("batched", { size: 10, wait: 1 }, (calls) => calls.map(({ args }) => args.length));
+export const limited = app.task("limited", { rateLimit: { limit: "10/s", key: String } }, (x: number) => x);
+export const unique = app.task("unique", { unique: { key: String, for: 60 } }, (x: number) => x);
+export const writing = app.task("writing", { bind: true }, async (self, text: string) => {
+  await self.write(text);
+  return self;
+});
+export const taskOptions = add.options;
 export const sum = app.task("sum", (xs: number[]) => xs.length);
 export const one = app.task("one", (x: number) => x);
 export const reference = app.taskRef<typeof add>("add");
+export const checkedReference = app.taskRef("elsewhere", { schema: z.tuple([z.string()]) });
 export const self = () => currentTask();
 export const request = () => currentTask()?.request;
 
@@ -57,6 +69,9 @@ export const mapped = one.map([1, 2]);
 export const chunked = add.chunks([[1, 2]], 10);
 export const tasks = [add, one];
 export const byName = { add: add.s(1), both: group([one.s(1), add.s(1, 2)]), chain: chain(one.s(1), add.s(2)) };
+export const linked = add.s(1, 2).link(one.s()).linkError(one.si(1));
+export const { form } = joined;
+export const data = piped.toJSON();
 
 // ── calls ──
 
@@ -66,6 +81,12 @@ export const stepsDelayed = () => steps.delay();
 export const membersDelayed = () => members.delay();
 export const joinedDelayed = () => joined.delay();
 export const results = async () => (await members.delay()).results;
+export const eager = () => add.apply([1, 2]);
+export const result = async () => await add.delay(1, 2);
+export const written = async () => (await add.delay(1, 2)).chunks();
+export const changes = async () => (await add.delay(1, 2)).watch();
+export const info = async () => (await add.delay(1, 2)).info();
+export const gotten = async () => (await joined.delay()).get();
 export const children = async () => (await add.delay(1, 2)).children();
 export const sent = () => app.sendMany([add.s(1, 2)]);
 export const streamed = (xs: Iterable<number>) =>
@@ -103,8 +124,22 @@ export const {
   resultBackendTransportOptions,
   taskPublishRetryPolicy,
 } = app.config;
+export const settings = { ...config };
 export const registered = app.tasks;
-export const journal = app.journal;
+export const { journal, control } = app;
+export const entries = () => app.journal.find();
+export const failures = () => app.journal.failures();
+export const summary = () => app.journal.summary();
+export const letters = app.control.deadLetters;
+export const shown = () => app.control.deadLetters.list();
+export const redriven = () => app.control.deadLetters.redrive();
+export const retriedFailed = () => app.control.retryFailed();
+export const inspect = () => app.control.inspect();
+export const numbers = () => app.control.inspect().queues();
+export const active = () => app.control.inspect().active();
+export const stats = () => app.control.inspect().stats();
+export const waiting = () => app.control.inspect().waiting();
+export const around = app.around({ run: async (_task, next) => void (await next()) });
 export const off = app.on("taskSuccess", () => {});
 export const on = app.on;
 
@@ -115,3 +150,10 @@ export const worker = createWorkerHandler(app);
 export const beatHandler = createBeatHandler(app);
 export const tested = () => testApp(app);
 export const clock = virtualClock();
+export const worked = createWorker;
+export const board = createBoard(app, { readOnly: true });
+export const boardHandler = createBoardHandler(app);
+export const uninstrument = instrument(app);
+export const hostile = hostileBroker;
+export const events = (request: Request) => resultEvents(request, app.result("id"));
+export const sendEvents = sendResultEvents;
