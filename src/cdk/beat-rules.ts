@@ -16,7 +16,7 @@ import { isFifo } from "../brokers/broker.ts";
 import { ImproperlyConfigured } from "../errors.ts";
 import { beatEntries } from "../workers/beat.ts";
 import { alarm, silenceAlarm, sum } from "./alarms.ts";
-import { grantKey, letService, queueEncryption } from "./grants.ts";
+import { grantKey, letService, queueEncryption, rightsHere } from "./grants.ts";
 import { type SharedFunctionOptions, taskFunction, type TaskBundling } from "./task-function.ts";
 
 /** What beat on AWS is made of. */
@@ -215,23 +215,22 @@ export class BeatRules extends Construct {
     }
   }
 
-  /** Lets someone put, list, pause, resume and remove entries at run time: rules of that kind alone, which call this function alone. */
+  /**
+   * Lets someone put, list, pause, resume and remove entries at run time: rules of that kind alone, which call this function
+   * alone. Throws `ImproperlyConfigured` for who has no policy in this account: an account, an ARN, a service, a role of
+   * another account.
+   */
   grantSchedule(grantee: iam.IGrantable): iam.Grant {
     const rules = [this.runtimeRules];
-    iam.Grant.addToPrincipal({
-      grantee,
-      actions: ["events:PutTargets"],
-      resourceArns: rules,
-      conditions: { ArnEquals: { "events:TargetArn": this.function.functionArn } },
-    });
+    const allow = rightsHere(this.function, grantee, "put entries of beat");
+    allow(["events:PutTargets"], rules, { ArnEquals: { "events:TargetArn": this.function.functionArn } });
     // It lists names and times, and takes no resource.
-    iam.Grant.addToPrincipal({ grantee, actions: ["events:ListRules"], resourceArns: ["*"] });
-    return iam.Grant.addToPrincipal({
-      grantee,
-      actions: ["PutRule", "DeleteRule", "EnableRule", "DisableRule", "RemoveTargets", "ListTargetsByRule"].map(
+    allow(["events:ListRules"], ["*"]);
+    return allow(
+      ["PutRule", "DeleteRule", "EnableRule", "DisableRule", "RemoveTargets", "ListTargetsByRule"].map(
         (action) => `events:${action}`,
       ),
-      resourceArns: rules,
-    });
+      rules,
+    );
   }
 }

@@ -79,6 +79,32 @@ export function isElsewhere(
   return compared === TokenComparison.DIFFERENT || compared === TokenComparison.ONE_UNRESOLVED;
 }
 
+/**
+ * Adds rights to a policy of the grantee. Throws `ImproperlyConfigured` where it has none in this account: what is
+ * asked for here no resource's policy can give alone.
+ *
+ * @param what The grantee is to do, for an error.
+ */
+export function rightsHere(place: Pick<iam.IResourceWithPolicyV2, "env">, grantee: iam.IGrantable, what: string) {
+  return (
+    actions: readonly string[],
+    resourceArns: readonly string[],
+    conditions?: Record<string, Record<string, unknown>>,
+  ): iam.Grant => {
+    if (resourceArns.length === 0) return iam.Grant.drop(grantee, "there is nothing that it is for");
+    const right = { grantee, actions: [...actions], resourceArns: [...resourceArns] };
+    const grant = iam.Grant.addToPrincipal({ ...right, ...(conditions === undefined ? {} : { conditions }) });
+    if (grant.success && !isElsewhere(place, grantee)) return grant;
+    const hint = Token.isUnresolved(place.env.account)
+      ? "; whether a role that was looked up is of this account can only be told where the stack has an env"
+      : "";
+    throw new ImproperlyConfigured(
+      "grantee",
+      `cannot ${what}, as it has no policy in this account: it needs a role of this account that it may assume, and the role is granted (given: ${String(grantee.grantPrincipal)})${hint}`,
+    );
+  };
+}
+
 export function grantRows(
   rows: RowsOf,
   kinds: readonly RowKind[],

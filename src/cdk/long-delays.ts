@@ -7,6 +7,7 @@ import { Construct } from "constructs";
 import { isFifo } from "../brokers/broker.ts";
 import { translateQueueName } from "../brokers/queue-name.ts";
 import { ImproperlyConfigured } from "../errors.ts";
+import { isElsewhere } from "./grants.ts";
 import { acknowledge, wildcard } from "./nag.ts";
 import type { TaskQueue } from "./task-queue.ts";
 
@@ -113,20 +114,21 @@ export class LongDelays extends Construct {
   grantDelay(grantee: iam.IGrantable, queues: readonly string[]): void {
     const delayed = queues.flatMap((name) => this.#bands.get(name) ?? []);
     if (delayed.length === 0) return;
-    const passed = iam.Grant.addToPrincipal({
-      grantee,
-      actions: ["iam:PassRole"],
-      resourceArns: delayed.flatMap((name) => this.#roles.get(name)?.roleArn ?? []),
-      conditions: { StringEquals: { "iam:PassedToService": SERVICE } },
-    });
-    if (!passed.success) {
+    const stack = Stack.of(this);
+    const pass = () =>
+      iam.Grant.addToPrincipal({
+        grantee,
+        actions: ["iam:PassRole"],
+        resourceArns: delayed.flatMap((name) => this.#roles.get(name)?.roleArn ?? []),
+        conditions: { StringEquals: { "iam:PassedToService": SERVICE } },
+      });
+    if (isElsewhere({ env: stack }, grantee) || !pass().success) {
       Annotations.of(this).addWarningV2(
         "lovage:longDelays.grant",
-        `${String(grantee.grantPrincipal)} may send, but make no entries of Scheduler, as it has no policy of its own: leave scheduler_group and scheduler_role_arn out of its LOVAGE_BROKER_URL, so that its long delays begin as short ones`,
+        `${String(grantee.grantPrincipal)} may send, but make no entries of Scheduler, as it has no policy of its own in this account: leave scheduler_group and scheduler_role_arn out of its LOVAGE_BROKER_URL, so that its long delays begin as short ones`,
       );
       return;
     }
-    const stack = Stack.of(this);
     const entries = delayed.map((name) =>
       stack.formatArn({
         service: "scheduler",

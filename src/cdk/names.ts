@@ -42,6 +42,9 @@ export function takeNames(scope: Construct, names: Readonly<Record<string, reado
     for (const name of each) {
       const key = `${place}\n${kind}\n${name}`;
       const other = all.get(key);
+      // Of the app's own names none are twice the same: it is what was given here.
+      if (other === path)
+        throw new ImproperlyConfigured("tableName", `two of ${path} would be called ${name}: give it another`);
       if (other !== undefined) {
         throw new ImproperlyConfigured(
           "prefix",

@@ -1,8 +1,7 @@
 /** What `app.control`, `app.journal` and `app.workflow` ask of AWS: the rights of who looks at an app, and of who steers it. */
 import type * as dynamodb from "aws-cdk-lib/aws-dynamodb";
-import * as iam from "aws-cdk-lib/aws-iam";
-import { ImproperlyConfigured } from "../errors.ts";
-import { grantKey, isElsewhere, rowsOf, type RowKind, type RowsOf } from "./grants.ts";
+import type * as iam from "aws-cdk-lib/aws-iam";
+import { grantKey, rightsHere, rowsOf, type RowKind, type RowsOf } from "./grants.ts";
 import type { TaskQueue } from "./task-queue.ts";
 
 export interface Operated {
@@ -24,7 +23,7 @@ const arnsOf = ({ queues }: TaskQueue): readonly string[] => queues.map(({ queue
 export function grantInspect({ rows, journal, queues, runtimeRules }: Operated, grantee: iam.IGrantable): iam.Grant {
   const all = [...queues.values()];
   const dead = all.map(({ deadLetterQueue }) => deadLetterQueue.queueArn);
-  const allow = rightsOf(rows.table, grantee);
+  const allow = rightsHere(rows.table, grantee, "look at an app or steer it");
   allow(["sqs:GetQueueUrl", "sqs:GetQueueAttributes"], [...all.flatMap(arnsOf), ...dead]);
   allow(["sqs:ReceiveMessage", "sqs:ChangeMessageVisibility"], dead);
   allow(["dynamodb:BatchGetItem"], [rows.table.tableArn], rowsOf(rows, READ_ROWS));
@@ -49,7 +48,7 @@ export function grantInspect({ rows, journal, queues, runtimeRules }: Operated, 
 export function grantOperate(operated: Operated, grantee: iam.IGrantable, names: readonly TaskQueue[]): iam.Grant {
   const { rows, journal, hasLimits } = operated;
   const given = grantInspect(operated, grantee);
-  const allow = rightsOf(rows.table, grantee);
+  const allow = rightsHere(rows.table, grantee, "look at an app or steer it");
   const queues = names.flatMap(arnsOf);
   const dead = names.map(({ deadLetterQueue }) => deadLetterQueue.queueArn);
   // Tasks and dead letters are sent again, letters deleted, and either kind of queue purged.
@@ -68,22 +67,3 @@ export function grantOperate(operated: Operated, grantee: iam.IGrantable, names:
   for (const key of new Set(names.map(({ queue }) => queue.encryptionMasterKey))) grantKey(key, "put", grantee);
   return given;
 }
-
-/**
- * Adds rights to a policy of the grantee. Throws `ImproperlyConfigured` where it has none in this account: what is
- * asked for here is no queue's or table's alone to give.
- */
-function rightsOf(table: dynamodb.ITable, grantee: iam.IGrantable) {
-  return (actions: readonly string[], resourceArns: readonly string[], conditions?: Conditions): iam.Grant => {
-    if (resourceArns.length === 0) return iam.Grant.drop(grantee, "there is nothing that it is for");
-    const right = { grantee, actions: [...actions], resourceArns: [...resourceArns] };
-    const grant = iam.Grant.addToPrincipal({ ...right, ...(conditions === undefined ? {} : { conditions }) });
-    if (grant.success && !isElsewhere(table, grantee)) return grant;
-    throw new ImproperlyConfigured(
-      "grantee",
-      `cannot look at an app or steer it, as it has no policy in this account: it needs a role of this account that it may assume, and the role is granted (given: ${String(grantee.grantPrincipal)})`,
-    );
-  };
-}
-
-type Conditions = ReturnType<typeof rowsOf>;

@@ -1,8 +1,10 @@
-/** What IAM and SQS take of policies, and CloudFormation of a stack, seen when all grants are made: at synthesis, not at deployment. */
+/** What IAM and SQS take of policies, Lambda of an environment and CloudFormation of a stack, seen when all is said: at synthesis, not at deployment. */
 import { CfnResource, type Stack } from "aws-cdk-lib";
 import * as iam from "aws-cdk-lib/aws-iam";
+import * as lambda from "aws-cdk-lib/aws-lambda";
 import * as sqs from "aws-cdk-lib/aws-sqs";
 import type { IConstruct } from "constructs";
+import { MAX_ENVIRONMENT } from "../config/values.ts";
 import { MAX_RESOURCES } from "./limits.ts";
 
 /**
@@ -28,7 +30,12 @@ const watched = new WeakSet<IConstruct>();
 
 /** A sentence for each limit that is passed. */
 function sizeFaults(all: readonly IConstruct[]): string[] {
-  return [...tooManyResources(all), ...tooLargeForHolders(all), ...tooLargeForQueues(all)];
+  return [
+    ...tooManyResources(all),
+    ...tooLargeForHolders(all),
+    ...tooLargeForQueues(all),
+    ...tooLargeEnvironments(all),
+  ];
 }
 
 /** With the policies that the CDK makes of those that outgrow a role: these are not there before. */
@@ -101,6 +108,26 @@ function tooLargeForQueues(all: readonly IConstruct[]): string[] {
       `the policy ${policy.node.path} has ${length} statements and about ${size} bytes, and SQS takes ${QUEUE_POLICY.statements} and ${QUEUE_POLICY.bytes}: grant one role of the other account, which its callers take, in place of many`,
     ];
   });
+}
+
+/** With what the deployment adds to those of the app. What only a deployment knows is not counted: it has so many at least. */
+function tooLargeEnvironments(all: readonly IConstruct[]): string[] {
+  return all.flatMap((fn) => {
+    if (!(fn instanceof lambda.CfnFunction)) return [];
+    const { variables = {} } = (fn.stack.resolve(fn.environment) ?? {}) as { readonly variables?: object };
+    const bytes = Buffer.byteLength(Object.entries(variables).flat().map(literal).join(""));
+    if (bytes <= MAX_ENVIRONMENT) return [];
+    return [
+      `the environment of ${fn.node.scope?.node.path ?? fn.node.path} has ${bytes} bytes or more, and Lambda takes ${MAX_ENVIRONMENT}, those that the deployment sets included: keep what is long elsewhere, such as in a parameter of Systems Manager`,
+    ];
+  });
+}
+
+/** The text of a value that is known at synth. */
+function literal(value: unknown): string {
+  if (typeof value === "string") return value;
+  const [, parts = []] = (value as { readonly "Fn::Join"?: readonly [string, readonly unknown[]] })["Fn::Join"] ?? [];
+  return parts.map((part) => (typeof part === "string" ? part : "")).join("");
 }
 
 /** Of what only a deployment knows this many characters: the ARN of a queue with a name of 20. */

@@ -14,6 +14,7 @@ import { rulePrefix } from "../beat/rule-name.ts";
 import { deadLetterQueue, isFifo } from "../brokers/broker.ts";
 import { bandQueues, checkQueueName, translateQueueName } from "../brokers/queue-name.ts";
 import { createRouter, type Route } from "../brokers/routes.ts";
+import { type ENVIRONMENT, outputOf } from "../config/values.ts";
 import { ImproperlyConfigured, QueueNotFound } from "../errors.ts";
 import { didYouMean } from "../nearest.ts";
 import { BeatRules, ruleEntries } from "./beat-rules.ts";
@@ -60,9 +61,9 @@ export interface TaskQueuesProps extends SharedFunctionOptions {
   /** What the new table can take from its first second on; to be raised before a rise of load that is known. Each unit above DynamoDB's own is paid once. @default - DynamoDB's own: 4,000 writes and 12,000 reads a second, then twice the highest load so far */
   readonly warmThroughput?: dynamodb.WarmThroughput;
   /**
-   * Encrypts queues, dead letters, tables, logs and what `longDelays` keeps. A key that is made by another app needs
+   * Encrypts queues, dead letters, tables, logs, the bucket of `payloadStore: true` and what `longDelays` keeps. A key that is made by another app needs
    * statements in its policy for `logs.<region>.amazonaws.com` and, with beat, for `events.amazonaws.com`.
-   * @default - keys of SQS's, DynamoDB's and CloudWatch's own
+   * @default - keys of SQS's, DynamoDB's, S3's and CloudWatch's own
    */
   readonly encryptionKey?: kms.IKey;
   /** @default RetentionDays.ONE_MONTH */
@@ -74,7 +75,8 @@ export interface TaskQueuesProps extends SharedFunctionOptions {
    */
   readonly longDelays?: boolean;
   /**
-   * What becomes of the tables, the dead letters and the entries of `longDelays` when the stack is destroyed. With `RETAIN`
+   * What becomes of the tables, the dead letters, the bucket of `payloadStore: true` and the entries of `longDelays` when the
+   * stack is destroyed. With `RETAIN`
    * they stay after a first deployment that failed, too, and the next one finds their names taken.
    * @default RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE
    */
@@ -88,7 +90,7 @@ export interface TaskQueuesProps extends SharedFunctionOptions {
   /**
    * Keep messages and results that are too large for their place (1 MiB, 400 KB) in a bucket: `true` makes one, whose objects
    * go by themselves when nobody can need them any more; one of yours needs rules for the beginnings of its keys: `60d/`, `120d/`,
-   * `400d/`, `3700d/`. @default false: what is too large is refused
+   * `400d/`, `3700d/`. @default false: what is too large is refused. Needed where the app's own `payloadStore` is a bucket
    */
   readonly payloadStore?: boolean | s3.IBucket;
   /** The containers of queues whose declaration says `worker: "container"`; a queue's own in `queues` comes before it, as a whole. @default - none; needed for such a queue */
@@ -145,6 +147,12 @@ export class TaskQueues extends Construct {
     this.#warnOfHotRows(app);
     const scheduled = ruleEntries(app);
     const backend = parseBackend(config.resultBackend);
+    if (config.payloadStore?.startsWith("s3:") && props.payloadStore === undefined) {
+      throw new ImproperlyConfigured(
+        "payloadStore",
+        `is needed, as the app's own is ${JSON.stringify(config.payloadStore)} and the functions have rights on what is said here alone: a bucket of yours (s3.Bucket.fromBucketName(…)), true for a new one, or false for none`,
+      );
+    }
     if (props.table !== undefined && props.warmThroughput !== undefined) {
       throw new ImproperlyConfigured("warmThroughput", "is for a new table: say it where the table given is made");
     }
@@ -238,7 +246,7 @@ export class TaskQueues extends Construct {
     this.#sendsTo = (name) => sendsTo(props, name);
     for (const [name, queue] of this.#queues) {
       if (queue.worker === "none") continue;
-      this.#setEnvironment(queue);
+      setEnvironment(queue, this.#environment);
       this.#grantTasks(queue, name, queue.worker === "container");
     }
 
@@ -261,7 +269,7 @@ export class TaskQueues extends Construct {
       if (Object.values(config.beatSchedule).some(({ task }) => isUniqueTask(app, task)))
         this.#grantKeys(this.beat.function);
       this.#grantJournal(this.beat.function, ["dynamodb:PutItem"]);
-      for (const queue of this.#queues.values()) queue.addEnvironment(BEAT_FUNCTION, this.beat.function.functionArn);
+      for (const queue of this.#queues.values()) setEnvironment(queue, this.#beatEnvironment);
     }
     const alarms = [...this.#queues.values()].flatMap((queue) => queue.alarms);
     if (this.beat !== undefined) alarms.push(...this.beat.alarms);
@@ -385,12 +393,7 @@ export class TaskQueues extends Construct {
 
   /** Points the app of a function at these queues and results. What it may do there, the grants say. */
   environmentFor(fn: lambda.Function): void {
-    this.#setEnvironment(fn);
-    if (this.beat !== undefined) fn.addEnvironment(BEAT_FUNCTION, this.beat.function.functionArn);
-  }
-
-  #setEnvironment(worker: lambda.Function | TaskQueue): void {
-    for (const [name, value] of Object.entries(this.#environment)) worker.addEnvironment(name, value);
+    setEnvironment(fn, { ...this.#environment, ...this.#beatEnvironment });
   }
 
   /** What running the tasks of a queue takes beyond taking its messages. A long-lived worker has rows of its own too. */
@@ -408,7 +411,8 @@ export class TaskQueues extends Construct {
 
   /**
    * Lets someone use `app.beat`: put, list, pause, resume and remove entries at run time, those of others too. What is put
-   * is sent by beat, whose function is given these queues, and may send to no others but those of `beatSchedule`.
+   * is sent by beat, whose function is given these queues, and may send to no others but those of `beatSchedule`. Throws
+   * `ImproperlyConfigured` for who has no policy in this account, as `grantInspect` does.
    *
    * @param queues That entries may be for, by their names in the app. Default: all of them.
    */
@@ -448,12 +452,17 @@ export class TaskQueues extends Construct {
     };
   }
 
-  get #environment(): Readonly<Record<string, string>> {
+  get #environment(): Environment {
     return {
       LOVAGE_BROKER_URL: this.brokerUrl,
       LOVAGE_RESULT_BACKEND: this.resultBackend,
       ...(this.payloads !== undefined && { LOVAGE_PAYLOAD_STORE: this.payloads.url }),
     };
+  }
+
+  /** Beat's function is made with the others', and so has none of its own ARN. */
+  get #beatEnvironment(): Environment {
+    return this.beat === undefined ? {} : { LOVAGE_BEAT_FUNCTION: this.beat.function.functionArn };
   }
 
   #grantRows(kinds: readonly RowKind[], grantee: iam.IGrantable, actions: readonly string[]): iam.Grant {
@@ -476,20 +485,20 @@ export class TaskQueues extends Construct {
     const whose = named.has(stack) ? this.node.path.slice(stack.node.path.length).replace(NOT_IN_IDS, "") : "";
     named.add(stack);
     const output = (name: string, value: string, description: string) =>
-      new CfnOutput(this, name, { value, description }).overrideLogicalId(`${whose}Lovage${name}`);
-    for (const [name, { queue }] of this.#queues) output(`QueueUrl${idOf(name)}`, queue.queueUrl, `The queue ${name}`);
-    output("TableName", this.table.tableName, "The results");
+      new CfnOutput(this, name, { value, description }).overrideLogicalId(`${whose}${name}`);
+    for (const [name, { queue }] of this.#queues)
+      output(`LovageQueueUrl${idOf(name)}`, queue.queueUrl, `The queue ${name}`);
+    output("LovageTableName", this.table.tableName, "The results");
     const { region } = stack;
     output(
-      "DashboardUrl",
+      "LovageDashboardUrl",
       `https://${region}.console.aws.amazon.com/cloudwatch/home?region=${region}#dashboards/dashboard/${this.dashboard.dashboardName}`,
       "Queues, tasks and alarms at a glance",
     );
-    if (this.board !== undefined) output("BoardUrl", this.board.url.url, "The board");
-    if (this.beat !== undefined) output("BeatFunction", this.beat.function.functionArn, BEAT_FUNCTION);
-    output("BrokerUrl", this.brokerUrl, "LOVAGE_BROKER_URL");
-    output("ResultBackend", this.resultBackend, "LOVAGE_RESULT_BACKEND");
-    if (this.payloads !== undefined) output("PayloadStore", this.payloads.url, "LOVAGE_PAYLOAD_STORE");
+    if (this.board !== undefined) output("LovageBoardUrl", this.board.url.url, "The board");
+    const variables = { ...this.#environment, ...this.#beatEnvironment };
+    for (const [variable, value] of Object.entries(variables))
+      output(outputOf(variable as keyof typeof ENVIRONMENT), value, variable);
   }
 }
 
@@ -504,7 +513,11 @@ function idOf(name: string): string {
   return plain === name ? name : `${plain}${createHash("sha256").update(name).digest("hex").slice(0, 8)}`;
 }
 
-const BEAT_FUNCTION = "LOVAGE_BEAT_FUNCTION";
+type Environment = Readonly<Partial<Record<keyof typeof ENVIRONMENT, string>>>;
+
+function setEnvironment(worker: lambda.Function | TaskQueue, environment: Environment): void {
+  for (const [name, value] of Object.entries(environment)) worker.addEnvironment(name, value);
+}
 
 const READ = ["dynamodb:BatchGetItem"];
 const WRITE = ["dynamodb:PutItem", "dynamodb:UpdateItem"];
@@ -529,6 +542,7 @@ function checkDeclaration({ app, queues = {}, sendsTo: all }: TaskQueuesProps): 
     checkLiteral(`beatSchedule.${name}.task`, task);
   }
   checkLiteral("resultBackend", config.resultBackend);
+  checkLiteral("resultBackendTransportOptions.globalKeyprefix", config.resultBackendTransportOptions.globalKeyprefix);
   const mustExist = (setting: string, queue: string) => {
     if (declared.includes(queue)) return;
     const twin = isFifo(queue) ? queue.slice(0, -".fifo".length) : `${queue}.fifo`;

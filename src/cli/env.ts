@@ -2,17 +2,16 @@
 import { readFile } from "node:fs/promises";
 import { text } from "node:stream/consumers";
 import type { Command } from "commander";
+import { ENVIRONMENT, outputOf } from "../config/values.ts";
 import { ImproperlyConfigured } from "../errors.ts";
 import { didYouMean } from "../nearest.ts";
 import { EXIT_HELP } from "./exit.ts";
 import { toJson, print } from "./output.ts";
 
 /** By the end of an output's name, which `TaskQueues` gives it. */
-const VARIABLES = {
-  LovageBrokerUrl: "LOVAGE_BROKER_URL",
-  LovageResultBackend: "LOVAGE_RESULT_BACKEND",
-  LovageBeatFunction: "LOVAGE_BEAT_FUNCTION",
-} as const;
+const VARIABLES = new Map(
+  (Object.keys(ENVIRONMENT) as (keyof typeof ENVIRONMENT)[]).map((variable) => [outputOf(variable), variable]),
+);
 
 type Outputs = Readonly<Record<string, string>>;
 
@@ -96,7 +95,7 @@ function environmentOf(stacks: ReadonlyMap<string, Outputs>, stack: string | und
     if (stack !== undefined && name !== stack) continue;
     for (const [output, value] of Object.entries(outputs)) {
       const end = /Lovage[A-Za-z]+$/.exec(output)?.[0] ?? "";
-      const variable = Object.hasOwn(VARIABLES, end) ? VARIABLES[end as keyof typeof VARIABLES] : undefined;
+      const variable = VARIABLES.get(end);
       if (variable !== undefined) found.push([variable, value, `${name}.${output}`]);
     }
   }

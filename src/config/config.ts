@@ -15,7 +15,7 @@ import type { SerializerName } from "../protocol/serializers.ts";
 import type { AcceptedInput } from "./refused.ts";
 import { LIVE } from "./live.ts";
 import { IS_BUNDLE, isFixed, refuse, SETTING_NAMES, snakeCase } from "./names.ts";
-import { parseUrl } from "./values.ts";
+import { ENVIRONMENT, parseUrl } from "./values.ts";
 import type { AnnotationOptions } from "../tasks/options.ts";
 
 /** How bodies or results are compressed. `gzip` is Celery's, which holds a zlib stream. */
@@ -342,19 +342,11 @@ export interface ParsedConfig
   readonly brokerTransportOptions: BrokerTransportOptions;
 }
 
-/** The environment variables that are read, both over the config. */
-const ENVIRONMENT = {
-  LOVAGE_BROKER_URL: "brokerUrl",
-  LOVAGE_RESULT_BACKEND: "resultBackend",
-  LOVAGE_BEAT_FUNCTION: "beatFunction",
-  LOVAGE_PAYLOAD_STORE: "payloadStore",
-} as const;
-
 /**
  * Checks the settings and fills in what is not given. Does no I/O. Throws `ImproperlyConfigured` that names the
  * setting, what was given and what is allowed.
  *
- * @param env The environment: `LOVAGE_BROKER_URL` and `LOVAGE_RESULT_BACKEND` come before the input, unless empty.
+ * @param env The environment, whose variables (`LOVAGE_BROKER_URL` …) come before the input, unless empty.
  */
 export function resolveConfig(input: ConfigInput = {}, env: Readonly<Record<string, string | undefined>> = {}): Config {
   if (typeof input !== "object" || input === null || Array.isArray(input)) {

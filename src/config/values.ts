@@ -157,10 +157,26 @@ const environment: Parse<Readonly<Record<string, string>>> = (value, at) => {
   return Object.freeze(given);
 };
 
+/**
+ * The environment variables that an app reads, by the setting that each is. A deployment sets them for its own, and says them
+ * in outputs ({@link outputOf}), from which `lovage env` makes a shell's.
+ */
+export const ENVIRONMENT = {
+  LOVAGE_BROKER_URL: "brokerUrl",
+  LOVAGE_RESULT_BACKEND: "resultBackend",
+  LOVAGE_BEAT_FUNCTION: "beatFunction",
+  LOVAGE_PAYLOAD_STORE: "payloadStore",
+} as const;
+
+/** What the output is called that says a variable: `LovageBrokerUrl`. */
+export function outputOf(variable: keyof typeof ENVIRONMENT): string {
+  const setting = ENVIRONMENT[variable];
+  return `Lovage${setting.charAt(0).toUpperCase()}${setting.slice(1)}`;
+}
+
 /** Lambda's limit of names and values together, in bytes. */
-const MAX_ENVIRONMENT = 4096;
-/** What the deployment sets, and what Lambda sets and lets nobody else set. */
-const OURS = ["LOVAGE_BROKER_URL", "LOVAGE_RESULT_BACKEND", "LOVAGE_BEAT_FUNCTION"];
+export const MAX_ENVIRONMENT = 4096;
+/** What Lambda sets and lets nobody else set. */
 const LAMBDAS =
   /^(AWS_((DEFAULT_)?REGION|EXECUTION_ENV|ACCESS_KEY(_ID)?|SECRET_ACCESS_KEY|SESSION_TOKEN|LAMBDA_(FUNCTION|INIT|LOG|RUNTIME)_\w+)|LAMBDA_(TASK_ROOT|RUNTIME_DIR))$/;
 
@@ -168,7 +184,7 @@ const LAMBDAS =
 export function checkEnvironment(variables: Readonly<Record<string, string>>, at: string): void {
   for (const key of Object.keys(variables)) {
     const refused = (why: string) => new ImproperlyConfigured(`${at}.${key}`, why);
-    if (OURS.includes(key)) throw refused("is set by the deployment, and may not be given another value");
+    if (Object.hasOwn(ENVIRONMENT, key)) throw refused("is set by the deployment, and may not be given another value");
     if (LAMBDAS.test(key)) throw refused("is set by Lambda, which takes no other value");
     if (!/^[A-Za-z]\w+$/.test(key)) {
       throw refused(

@@ -2,6 +2,7 @@ import { execFileSync } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
+import { ENVIRONMENT, outputOf } from "../../src/config/values.ts";
 import { place } from "./run.ts";
 
 const broker = "sqs://eu-west-1?queue_name_prefix=it's&scheduler_group=x";
@@ -26,6 +27,13 @@ test("so does what CloudFormation says, as JSON too", async () => {
   const Outputs = Object.entries(Shop).map(([OutputKey, OutputValue]) => ({ OutputKey, OutputValue }));
   const { stdout } = await env({ Stacks: [{ StackName: "Shop", Outputs }] }, "--json");
   expect(JSON.parse(stdout)).toEqual({ LOVAGE_BROKER_URL: broker, LOVAGE_RESULT_BACKEND: Shop.LovageResultBackend });
+});
+
+test("all that a deployment sets is set", async () => {
+  const names = Object.keys(ENVIRONMENT) as (keyof typeof ENVIRONMENT)[];
+  const { stdout } = await env({ Shop: Object.fromEntries(names.map((name) => [outputOf(name), name])) }, "--json");
+  expect(JSON.parse(stdout)).toEqual(Object.fromEntries(names.map((name) => [name, name])));
+  expect(names.map(outputOf)).toContain("LovagePayloadStore");
 });
 
 test("of two stacks one is meant", async () => {

@@ -6,10 +6,7 @@ import type * as lambda from "aws-cdk-lib/aws-lambda";
 import { join } from "node:path";
 import { Lovage, type ConfigInput } from "lovage";
 import { TaskQueues, type TaskQueuesProps } from "lovage/cdk";
-import { expect, vi } from "vitest";
-
-// A synthesis takes a second where the machine is free, and it seldom is while all tests run.
-vi.setConfig({ testTimeout: 30_000 });
+import { expect } from "vitest";
 
 export const FUNCTIONS = join(import.meta.dirname, "../../functions");
 export const unbundled = () => new App({ context: { "aws:cdk:bundling-stacks": [] } });

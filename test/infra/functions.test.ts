@@ -4,6 +4,8 @@ import { Duration, Size } from "aws-cdk-lib";
 import { Annotations, Match } from "aws-cdk-lib/assertions";
 import * as actions from "aws-cdk-lib/aws-cloudwatch-actions";
 import * as ec2 from "aws-cdk-lib/aws-ec2";
+import * as ecs from "aws-cdk-lib/aws-ecs";
+import * as kms from "aws-cdk-lib/aws-kms";
 import * as lambda from "aws-cdk-lib/aws-lambda";
 import * as sns from "aws-cdk-lib/aws-sns";
 import { crontab, type ConfigInput } from "lovage";
@@ -33,6 +35,60 @@ test("a VPC, an architecture and tracing are those of all functions, beat's too,
   expect(of(tasks.queue("celery").function)).toEqual([["x86_64"], undefined]);
   expect(of(tasks.queue("media").function)).toEqual([["arm64"], { Size: 2048 }]);
   expect(of(tasks.beat?.function)).toEqual([["x86_64"], undefined]);
+});
+
+test("a key, a VPC and those who are told are those of everything, whatever is deployed", () => {
+  const { template } = deploy(
+    shop({
+      taskQueues: {
+        celery: { priorities: [0, 5] },
+        "orders.fifo": {},
+        video: { worker: "container", priorities: [0, 5] },
+        sound: { worker: "none" },
+      },
+      beatSchedule: { often },
+    }),
+    (stack) => ({
+      encryptionKey: new kms.Key(stack, "Key"),
+      vpc: new ec2.Vpc(stack, "Vpc", { maxAzs: 1 }),
+      alarmActions: [new actions.SnsAction(new sns.Topic(stack, "Trouble"))],
+      okActions: [new actions.SnsAction(new sns.Topic(stack, "Fine"))],
+      longDelays: true,
+      payloadStore: true,
+      board: { entry: join(FUNCTIONS, "worker.ts") },
+      container: { image: ecs.ContainerImage.fromRegistry("node:24") },
+      queues: { celery: { failedPercent: 20 }, video: { failedPercent: 20 } },
+    }),
+  );
+  const Key = Match.stringLikeRegexp("^Key");
+  const key = { "Fn::GetAtt": [Key, "Arn"] };
+  const of: Readonly<Record<string, object>> = {
+    "AWS::SQS::Queue": { KmsMasterKeyId: key },
+    "AWS::DynamoDB::Table": { SSESpecification: { KMSMasterKeyId: key } },
+    "AWS::Logs::LogGroup": { KmsKeyId: key },
+    "AWS::S3::Bucket": {
+      BucketEncryption: {
+        ServerSideEncryptionConfiguration: [
+          Match.objectLike({ ServerSideEncryptionByDefault: Match.objectLike({ KMSMasterKeyID: key }) }),
+        ],
+      },
+    },
+    "AWS::Lambda::Function": { VpcConfig: { SubnetIds: Match.anyValue() } },
+    "AWS::ECS::Service": {
+      NetworkConfiguration: { AwsvpcConfiguration: { AssignPublicIp: "DISABLED", Subnets: Match.anyValue() } },
+    },
+  };
+  for (const [type, properties] of Object.entries(of)) template().allResourcesProperties(type, properties);
+  template().resourceCountIs("AWS::EC2::VPC", 1);
+  // Those of Application Auto Scaling tell its policies.
+  const alarms = Object.entries(resources(template(), "AWS::CloudWatch::Alarm")).filter(
+    ([id]) => !/(Lower|Upper)Alarm/.test(id),
+  );
+  expect(alarms.length).toBeGreaterThan(15);
+  for (const [id, { Properties }] of alarms) {
+    expect(JSON.stringify(Properties["AlarmActions"]), id).toContain("Trouble");
+    expect(JSON.stringify(Properties["OKActions"]), id).toContain("Fine");
+  }
 });
 
 test("a queue may have a module of its own", () => {

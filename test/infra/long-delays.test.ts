@@ -1,5 +1,5 @@
-import { RemovalPolicy } from "aws-cdk-lib";
-import { Match } from "aws-cdk-lib/assertions";
+import { RemovalPolicy, Stack } from "aws-cdk-lib";
+import { Annotations, Match } from "aws-cdk-lib/assertions";
 import * as iam from "aws-cdk-lib/aws-iam";
 import * as kms from "aws-cdk-lib/aws-kms";
 import { Lovage, type ConfigInput } from "lovage";
@@ -7,7 +7,7 @@ import type { TaskQueuesProps } from "lovage/cdk";
 import { expect, test } from "vitest";
 import { schedulerOf } from "../../src/brokers/sqs-delays.ts";
 import { parseAwsUrl, SQS_OPTIONS } from "../../src/aws/connection.ts";
-import { deploy, shop } from "./deployment.ts";
+import { deploy, resources, shop, unbundled } from "./deployment.ts";
 
 const taskQueues: ConfigInput["taskQueues"] = { celery: {}, "media.large": {}, "orders.fifo": {} };
 const late = (props: Partial<TaskQueuesProps> = {}) =>
@@ -203,4 +203,18 @@ test.each<[string, ConfigInput["taskQueues"], Partial<TaskQueuesProps>, RegExp]>
   const [taskDefaultQueue = ""] = Object.keys(taskQueues ?? {});
   const app = new Lovage("shop", { taskQueues, taskDefaultQueue }, { env: {} });
   expect(() => deploy(app, { longDelays: true, beatEntry: undefined as never, ...props })).toThrow(message);
+});
+
+test.each<[string, (stack: Stack) => iam.IGrantable]>([
+  ["an account", () => new iam.AccountPrincipal("222222222222")],
+  ["a role of another account", (stack) => iam.Role.fromRoleArn(stack, "There", "arn:aws:iam::222222222222:role/web")],
+])("%s may send, and synth warns that it can make no entries", (_, grantee) => {
+  const here = new Stack(unbundled(), "Here", { env: { account: "111111111111", region: "eu-west-1" } });
+  const { stack, tasks, template } = deploy(shop(), { longDelays: true }, here);
+  tasks.grantSend(grantee(stack));
+  expect(
+    Annotations.fromStack(stack).findWarning("*", Match.stringLikeRegexp("make no entries of Scheduler")),
+  ).toHaveLength(1);
+  const policies = Object.values(resources(template(), "AWS::IAM::Policy"));
+  expect(policies.filter(({ Properties }) => JSON.stringify(Properties["Roles"]).includes("web"))).toEqual([]);
 });

@@ -2,9 +2,11 @@
 import { join } from "node:path";
 import { App, CfnParameter, Lazy, NestedStack, RemovalPolicy, Stack } from "aws-cdk-lib";
 import { Template } from "aws-cdk-lib/assertions";
+import type * as lambda from "aws-cdk-lib/aws-lambda";
 import { Lovage } from "lovage";
 import { TaskQueues, type TaskQueuesProps } from "lovage/cdk";
 import { expect, test } from "vitest";
+import { ENVIRONMENT, outputOf } from "../../src/config/values.ts";
 import { deploy, FUNCTIONS, shop, unbundled } from "./deployment.ts";
 
 const entries = { entry: join(FUNCTIONS, "worker.ts"), beatEntry: join(FUNCTIONS, "beat.ts") };
@@ -56,6 +58,10 @@ test.each<[string, (stack: Stack, token: string) => void]>([
     "the app's own prefix",
     (stack, token) => tasksOf(stack, { brokerTransportOptions: { queueNamePrefix: `${token}-` } }),
   ],
+  [
+    "a prefix of the table's keys",
+    (stack, token) => tasksOf(stack, { resultBackendTransportOptions: { globalKeyprefix: token } }),
+  ],
   ["the app's own table", (stack, token) => tasksOf(stack, { resultBackend: `dynamodb://eu-west-1/${token}` })],
 ])("%s that is known at deployment only is refused", (_, make) => {
   const stack = new Stack(unbundled(), "Shop");
@@ -77,6 +83,12 @@ test("two that would meet are refused, each naming the other", () => {
   new TaskQueues(stack, "One", { app: shop(), ...entries });
   expect(() => new TaskQueues(stack, "Two", { app: shop(), ...entries })).toThrow(
     /prefix: the queue Shop-celery of Shop\/Two is made by Shop\/One already.* a prefix of its own/,
+  );
+});
+
+test("a table that would be called as the journal is told of its own name", () => {
+  expect(() => deploy(shop(), { prefix: "shop-", tableName: "shop-journal" })).toThrow(
+    /tableName: two of Test\/Tasks would be called shop-journal: give it another/,
   );
 });
 
@@ -126,7 +138,7 @@ test.each([
   ["A", /environment\.A: is not a name that Lambda takes/],
   ["1ST", /is not a name/],
   ["AWS_REGION", /environment\.AWS_REGION: is set by Lambda/],
-  ["LOVAGE_BROKER_URL", /is set by the deployment/],
+  ["LOVAGE_PAYLOAD_STORE", /is set by the deployment/],
 ])("the environment variable %s is refused where the app is made, and where it is deployed", (name, message) => {
   expect(() => shop({ taskQueues: { celery: { environment: { [name]: "x" } } } })).toThrow(message);
   expect(() => deploy(shop(), { queues: { celery: { environment: { [name]: "x" } } } })).toThrow(message);
@@ -142,6 +154,34 @@ test("an environment above 4 KB is refused, also where declaration and options h
       queues: { celery: { environment: { ...half("TWO"), THREE: "xxxxxxxxxxxxxx" } } },
     }),
   ).toThrow(/environment: must have at most 4096 bytes/);
+});
+
+test("so is one that is too large with what the deployment adds, at synth", () => {
+  const synth = (bytes: number) => {
+    const { stack } = deploy(shop(), { queues: { celery: { environment: { LONG: "x".repeat(bytes - 4) } } } });
+    (stack.node.root as App).synth();
+  };
+  synth(3800);
+  expect(() => synth(4096)).toThrow(
+    /the environment of Test\/Tasks\/Queue-celery\/Worker\/Function has 4\d+ bytes or more, and Lambda takes 4096/,
+  );
+});
+
+test("what the deployment sets for its functions is in its outputs, from which lovage env makes a shell's, and is refused by hand", () => {
+  const { stack, tasks, template } = deploy(shop(), { payloadStore: true });
+  const fn = tasks.queue("celery").function.node.defaultChild as lambda.CfnFunction;
+  const { Environment } = template().findResources("AWS::Lambda::Function")[stack.getLogicalId(fn)]?.Properties ?? {};
+  const set = Object.entries((Environment as { Variables: object }).Variables).filter(([name]) =>
+    /^LOVAGE_/.test(name),
+  );
+  const outputs = template().findOutputs("*") as Record<string, { readonly Value: unknown }>;
+  for (const [name, value] of set)
+    expect(outputs[outputOf(name as keyof typeof ENVIRONMENT)]?.Value, name).toEqual(value);
+  expect(set.map(([name]) => name).sort()).toEqual(Object.keys(ENVIRONMENT).sort());
+  for (const name of Object.keys(ENVIRONMENT))
+    expect(() => shop({ taskQueues: { celery: { environment: { [name]: "x" } } } })).toThrow(
+      /is set by the deployment/,
+    );
 });
 
 test("what was deployed for the first time, and failed, is gone, and its names are free again", () => {

@@ -82,6 +82,14 @@ test("a bucket of one's own is used as it is", () => {
   expect(allowed(deployment, roleOf(deployment.tasks.queue("celery").function)).join()).toContain("s3:GetObject");
 });
 
+test("a bucket that the app names itself is one that the deployment has to be told", () => {
+  const app = shop({ payloadStore: "s3://my-payloads" });
+  expect(() => deploy(app)).toThrow(/payloadStore: is needed, as the app's own is "s3:\/\/my-payloads"/);
+  expect(deploy(app, { payloadStore: false }).tasks.payloads).toBeUndefined();
+  // That of a laptop is no matter of the deployment's.
+  deploy(shop({ payloadStore: "file:///tmp/payloads" }));
+});
+
 test("AWS's Solutions pack finds nothing in it, with a key of one's own too", () => {
   const app = unbundled();
   const stack = new Stack(app, "Large");

@@ -193,13 +193,22 @@ test.each<[string, (stack: Stack) => iam.IGrantable]>([
   ["an account", () => new iam.AccountPrincipal("222222222222")],
   ["a service", () => new iam.ServicePrincipal("events.amazonaws.com")],
   ["a role of another account", (stack) => iam.Role.fromRoleArn(stack, "There", "arn:aws:iam::222222222222:role/web")],
-])("%s cannot steer: it takes a role of the account", (_, grantee) => {
+])("%s cannot look, steer or schedule: it takes a role of the account", (_, grantee) => {
   const { stack, tasks } = deploy(
     shop({ taskQueues }),
     {},
     new Stack(unbundled(), "Here", { env: { account: "111111111111", region: "eu-west-1" } }),
   );
-  expect(() => tasks.grantInspect(grantee(stack))).toThrow(/grantee: .*needs a role of this account/);
+  const to = grantee(stack);
+  const refused = /grantee: cannot (look at an app|put entries).*needs a role of this account/;
+  for (const grant of [tasks.grantInspect, tasks.grantOperate, tasks.grantSchedule])
+    expect(() => grant.call(tasks, to)).toThrow(refused);
+});
+
+test("a role that was looked up is told of the env by which its account can be known", () => {
+  const { stack, tasks } = deploy(shop({ taskQueues }));
+  const role = iam.Role.fromRoleArn(stack, "Looked", "arn:aws:iam::111111111111:role/web");
+  expect(() => tasks.grantInspect(role)).toThrow(/only be told where the stack has an env/);
 });
 
 test("with beat who looks sees its entries, and with a key of one's own may read what it encrypts", () => {
