@@ -30,8 +30,32 @@ export function bytesToBase64(bytes: Uint8Array): string {
   return btoa(parts.join(""));
 }
 
+/** Characters of base64 that are decoded at a time. */
+const PIECE = 2 ** 18;
+
 /** Throws `DecodeError`. White space is ignored, padding may be missing. */
-export const base64ToBytes = (text: string): Uint8Array => binaryToBytes(decodeBase64(text));
+export function base64ToBytes(text: string): Uint8Array {
+  // Only the last piece may end within a group of four; the others have white space in them where they do.
+  const end = Math.floor(Math.max(0, text.length - 1) / PIECE) * PIECE;
+  const rest = pieceOfBase64(text.slice(end));
+  if (end === 0 || rest === undefined) return binaryToBytes(decodeBase64(text));
+  const bytes = new Uint8Array((end / 4) * 3 + rest.length);
+  for (let at = 0; at < end; at += PIECE) {
+    const piece = pieceOfBase64(text.slice(at, at + PIECE));
+    if (piece?.length !== (PIECE / 4) * 3) return binaryToBytes(decodeBase64(text));
+    copyBinary(piece, bytes, (at / 4) * 3);
+  }
+  copyBinary(rest, bytes, (end / 4) * 3);
+  return bytes;
+}
+
+function pieceOfBase64(text: string): string | undefined {
+  try {
+    return atob(text);
+  } catch {
+    return undefined;
+  }
+}
 
 /** Base64 as text where it is ASCII, which is what Python's JSON is and needs no decoding; else as bytes. Throws `DecodeError`. */
 export function base64ToAscii(text: string): string | Uint8Array {
@@ -51,8 +75,12 @@ export function base64ToText(text: string): string {
 
 function binaryToBytes(binary: string): Uint8Array {
   const bytes = new Uint8Array(binary.length);
-  for (let i = 0; i < binary.length; i++) bytes[i] = binary.charCodeAt(i);
+  copyBinary(binary, bytes, 0);
   return bytes;
+}
+
+function copyBinary(binary: string, bytes: Uint8Array, at: number): void {
+  for (let i = 0; i < binary.length; i++) bytes[at + i] = binary.charCodeAt(i);
 }
 
 function decodeBase64(text: string): string {

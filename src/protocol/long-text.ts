@@ -6,8 +6,10 @@ import { bytesToBase64 } from "./bytes.ts";
 
 /** From so many characters or bytes on a value is such a part. It is far beyond what a message may be after compression. */
 export const LONG = 16 * 2 ** 20;
-/** Characters that are escaped at a time; bytes, three of which are four characters of base64. */
-const PIECE = 3 * 2 ** 18;
+/** Characters that are escaped at a time. */
+const PIECE = 2 ** 19;
+/** Bytes that are encoded at a time, a multiple of three. What Node makes of more than a million characters lies outside of the heap, and goes late. */
+const PIECE_OF_BYTES = 3 * 2 ** 17;
 
 type Part = string | Uint8Array;
 
@@ -107,5 +109,6 @@ function* escaped(text: string, times: number): Generator<string> {
 export const isHigh = (code: number): boolean => code >= 0xd800 && code <= 0xdbff;
 
 function* encoded(bytes: Uint8Array): Generator<string> {
-  for (let at = 0; at < bytes.length; at += PIECE) yield bytesToBase64(bytes.subarray(at, at + PIECE));
+  for (let at = 0; at < bytes.length; at += PIECE_OF_BYTES)
+    yield bytesToBase64(bytes.subarray(at, at + PIECE_OF_BYTES));
 }

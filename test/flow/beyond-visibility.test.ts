@@ -1,44 +1,8 @@
 /** A run that goes on for longer than a queue service hides a message: SQS does so for twelve hours from when it was received. */
 import { currentTask, Lovage } from "lovage";
 import { expect, test } from "vitest";
-import { type Broker, type Delivery, deadLetterQueue } from "../../src/brokers/broker.ts";
+import { likeSqs, MOST_RECEIVES } from "./like-sqs.ts";
 import { inMemory } from "./stores.ts";
-
-const LIMIT_S = 43_200;
-/** SQS's is 1,000, which takes as many looks. */
-const MOST_RECEIVES = 40;
-
-/** What SQS does with a message that is held for long: no longer than so many hours, and it gives it out so often. */
-function likeSqs(broker: Broker, now: () => number) {
-  const received = new Map<string, number>();
-  const receives: Delivery[] = [];
-  const wrapped: Broker = {
-    ...broker,
-    // SQS is no store of rows.
-    store: undefined,
-    limits: { ...broker.limits, maxVisibilitySeconds: LIMIT_S, maxReceives: MOST_RECEIVES, maxDelaySeconds: 900 },
-    async receive(queue, options) {
-      const deliveries = await broker.receive(queue, options);
-      for (const delivery of deliveries) {
-        received.set(delivery.receipt, now());
-        receives.push(delivery);
-      }
-      const spent = deliveries.filter(({ receiveCount }) => receiveCount > MOST_RECEIVES);
-      await broker.send(spent.map((delivery) => ({ ...delivery, queue: deadLetterQueue(queue) })));
-      await broker.delete(spent);
-      return deliveries.filter((delivery) => !spent.includes(delivery));
-    },
-    async changeVisibility(entries) {
-      const isBeyond = ({ delivery, visibility }: (typeof entries)[number]) =>
-        now() + visibility > (received.get(delivery.receipt) ?? now()) + LIMIT_S * 1000;
-      await broker.changeVisibility(entries.filter((entry) => !isBeyond(entry)));
-      return entries.map((entry) =>
-        isBeyond(entry) ? new Error(`Total VisibilityTimeout is beyond the limit [${LIMIT_S} seconds]`) : undefined,
-      );
-    },
-  };
-  return { wrapped, receives };
-}
 
 /** A task that ends when it is told to, on a queue of a service like SQS. */
 function begin(queue: string) {

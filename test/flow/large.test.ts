@@ -3,7 +3,7 @@ import { randomBytes } from "node:crypto";
 import { existsSync, globSync, rmSync, writeFileSync } from "node:fs";
 import { chord, DecodeError, group, Lovage, OperationalError, PayloadLost, PayloadTooLarge, Reject } from "lovage";
 import { describe, expect, test } from "vitest";
-import { readKey, readPointer, writePointer } from "../../src/protocol/pointer.ts";
+import { readPointer, writePointer } from "../../src/protocol/pointer.ts";
 import { taskKey } from "../../src/results/backend.ts";
 import { fileURLToPath } from "node:url";
 import { folderBeside } from "../../src/file-url.ts";
@@ -142,95 +142,6 @@ describe.each(stores)("on %s", (_, begin) => {
     await app.control.retry(result.id);
     await t.drain();
     expect(await app.result(result.id).get()).toBe(noise(2 * MIB).length);
-  });
-
-  describe.each([
-    [3, false],
-    [50, true],
-  ])("a text that was put %d days ago", (days, isRenewed) => {
-    const prepare = async () => {
-      const sent: string[] = [];
-      const payloadStore = `memory://flow-${++names}`;
-      const app = new Lovage("tasks");
-      const t = start(app, {
-        config: { payloadStore },
-        broker: (broker) => ({
-          ...broker,
-          send(entries) {
-            sent.push(...entries.filter(({ queue }) => queue === "celery").map(({ body }) => body));
-            return broker.send(entries);
-          },
-        }),
-      });
-      const { createPayloads } = await import("../../src/payloads/payloads.ts");
-      const { open } = await import("../../src/payloads/memory.ts");
-      const { encodeEnvelope } = await import("../../src/protocol/envelope.ts");
-      const { createMessage } = await import("../../src/protocol/message.ts");
-      const at = t.clock.now() - days * 86_400_000;
-      const payloads = createPayloads(
-        await open(payloadStore, { now: () => at }),
-        () => crypto.randomUUID(),
-        () => at,
-      );
-      const put = async (task: string, text: string): Promise<string> => {
-        const facts = {
-          id: "an-id",
-          task,
-          args: [text],
-          kwargs: {},
-          contentType: "application/json",
-          compression: null,
-        };
-        const pointer = await payloads.put(await encodeEnvelope(createMessage(facts)), "an-id", 56);
-        await t.put(pointer);
-        sent.length = 0;
-        return pointer;
-      };
-      const expectSent = (pointer: string) => {
-        expect(sent.length).toBeGreaterThan(0);
-        for (const body of sent) {
-          const { at: put = 0, days: kept = 0 } = readKey(readPointer(body)?.key ?? "") ?? {};
-          expect(put).toBeGreaterThan(at - 1000);
-          // Four times fourteen days, as for a message that is new.
-          expect(put + (kept - 56) * 86_400_000 > t.clock.now() - 3_600_000).toBe(true);
-          expect(body === pointer).toBe(!isRenewed);
-        }
-      };
-      return { app, t, put, expectSent, sent };
-    };
-
-    test("is kept on where its message waits for a limit", async () => {
-      const { app, t, put, expectSent } = await prepare();
-      const size = app.task("tasks.size", { rateLimit: "60/h" }, (text: string) => text.length);
-      await size.delay("the first");
-      await t.drain();
-      const pointer = await put(size.name, "x".repeat(1000));
-      await t.advance({ seconds: 10 });
-      expectSent(pointer);
-      await t.advance({ minutes: 3 });
-      expect(await app.result("an-id").get()).toBe(1000);
-    });
-
-    test("is kept on where a dead letter is sent back, and where a failure runs again", async () => {
-      const { app, t, put, expectSent, sent } = await prepare();
-      const errors: Error[] = [new Reject("no room"), new Error("it is down")];
-      const size = app.task("tasks.size", (text: string) => {
-        const error = errors.shift();
-        if (error !== undefined) throw error;
-        return text.length;
-      });
-      const pointer = await put(size.name, "x".repeat(1000));
-      await t.drain();
-      sent.length = 0;
-      await app.control.deadLetters.redrive({ id: "an-id" });
-      expectSent(pointer);
-      await t.drain();
-      sent.length = 0;
-      await app.control.retry("an-id");
-      expectSent(pointer);
-      await t.drain();
-      expect(await app.result("an-id").get()).toBe(1000);
-    });
   });
 
   test.each<[string, (pointer: string) => string, { readonly name: string }, RegExp]>([

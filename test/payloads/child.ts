@@ -6,6 +6,7 @@ const [, , part = "", brokerUrl = "", given = ""] = process.argv;
 
 const app = new Lovage("large", { brokerUrl, resultBackend: brokerUrl });
 const measure = app.task("large.measure", (text: string) => text.length);
+const echo = app.task("large.echo", (value: string | Uint8Array) => value);
 const make = app.task("large.export", (length: number) => textOf(length));
 
 /** Lines of an export, with signs that are escaped, and signs that mean something in JSON. */
@@ -19,6 +20,13 @@ const parts: Readonly<Record<string, () => Promise<object>>> = {
     const text = textOf(Number(given));
     const before = peak();
     const { id } = await measure.delay(text);
+    return { id, taken: peak() - before };
+  },
+  /** The same of bytes that are no text. */
+  async sendBytes() {
+    const bytes = new Uint8Array(Number(given)).fill(0xf0);
+    const before = peak();
+    const { id } = await echo.delay(bytes);
     return { id, taken: peak() - before };
   },
   async order() {
@@ -36,7 +44,10 @@ const parts: Readonly<Record<string, () => Promise<object>>> = {
   async read() {
     const before = peak();
     const value = await app.result(given).get();
-    return { value: typeof value === "string" ? value.length : value, taken: peak() - before };
+    return {
+      value: typeof value === "string" || value instanceof Uint8Array ? value.length : value,
+      taken: peak() - before,
+    };
   },
 };
 

@@ -52,3 +52,14 @@ test("a large result, for the worker that made it and for who reads it", async (
   expect(worked.taken).toBeLessThan(2.5 * SIZE);
   expect((await run(lessThanThree(SIZE), "read", id)).value).toBe(SIZE);
 });
+
+test("large bytes, which travel as base64: as an argument, and as the result that they come back as", {
+  timeout: 120_000,
+}, async () => {
+  const run = processes();
+  const sent = await run(lessThanThree(SIZE), "sendBytes", SIZE);
+  // One copy: their owner may change them as soon as they are sent.
+  expect(sent.taken).toBeLessThan(1.75 * SIZE);
+  expect((await run(lessThanThree(SIZE), "work")).state).toBe("SUCCESS");
+  expect((await run(lessThanThree(SIZE), "read", sent.id)).value).toBe(SIZE);
+});
