@@ -5,12 +5,11 @@ import * as ecs from "aws-cdk-lib/aws-ecs";
 import * as iam from "aws-cdk-lib/aws-iam";
 import * as kms from "aws-cdk-lib/aws-kms";
 import * as lambda from "aws-cdk-lib/aws-lambda";
-import type * as sqs from "aws-cdk-lib/aws-sqs";
 import { AwsSolutionsChecks } from "cdk-nag";
 import type { ConfigInput } from "lovage";
 import { type ContainerOptions, TaskQueues, type TaskQueuesProps } from "lovage/cdk";
 import { join } from "node:path";
-import { expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { allowed, deploy, type Deployment, FUNCTIONS, resources, shop, unbundled } from "./deployment.ts";
 
 const image = ecs.ContainerImage.fromRegistry("public.ecr.aws/docker/library/node:24-slim");
@@ -207,16 +206,45 @@ test("a queue with nobody of the stack's has its dead letters and its alarms, an
   template().hasResourceProperties("AWS::SQS::Queue", { QueueName: "media-dlq" });
 });
 
-test("a queue that moves from a function to containers and on stays the same queue", () => {
-  const ids = (worker: "function" | "container" | "none") => {
-    const { stack, tasks } = deploy(shop({ taskQueues: { celery: {}, video: { worker } } }), { container: { image } });
-    const { queue, deadLetterQueue } = tasks.queue("video");
-    return [queue, deadLetterQueue, tasks.table].map((one) =>
-      stack.getLogicalId((one as sqs.Queue).node.defaultChild as sqs.CfnQueue),
-    );
-  };
-  expect(ids("container")).toEqual(ids("function"));
-  expect(ids("none")).toEqual(ids("function"));
+describe("a queue that moves from one kind of worker to another", () => {
+  const withWorker = (worker: "function" | "container" | "none") =>
+    deploy(shop({ taskQueues: { celery: {}, video: { worker } } }), { container: { image } });
+  type Resources = Readonly<Record<string, { readonly Type: string; readonly Properties?: Record<string, unknown> }>>;
+  const all = ({ template }: Deployment) => template().toJSON()["Resources"] as Resources;
+  const keeps = ({ Type }: Resources[string]) => /^AWS::(SQS::Queue|DynamoDB::)/.test(Type);
+  const isWork = ({ Type }: Resources[string]) => /EventSourceMapping|Lambda::Function|ECS::Service/.test(Type);
+
+  test.each([
+    ["function", "container"],
+    ["container", "function"],
+    ["function", "none"],
+    ["none", "container"],
+  ] as const)("keeps what holds its messages and rows: from %s to %s", (from, to) => {
+    const [before, after] = [all(withWorker(from)), all(withWorker(to))];
+    const kept = (resources: Resources) =>
+      Object.entries(resources)
+        .filter(([, resource]) => keeps(resource))
+        // For how long a message is hidden that was received says who receives it.
+        .map(([id, { Type, Properties: { VisibilityTimeout: _, ...rest } = {} }]) => [id, Type, rest]);
+    expect(kept(after)).toEqual(kept(before));
+    expect(kept(before).length).toBeGreaterThanOrEqual(6);
+
+    // CloudFormation makes what is new before it takes away what is gone, unless that has the same name.
+    const names = (resources: Resources, others: Resources) =>
+      Object.entries(resources)
+        .filter(([id]) => others[id] === undefined)
+        .flatMap(([, { Type, Properties = {} }]) =>
+          Object.entries(Properties).flatMap(([key, value]) =>
+            /Name$/.test(key) && key !== "PolicyName" && typeof value === "string" ? [`${Type} ${key} ${value}`] : [],
+          ),
+        );
+    const taken = new Set(names(before, after));
+    expect(names(after, before).filter((name) => taken.has(name))).toEqual([]);
+    // What stays waits for nobody who comes or goes.
+    const workers = Object.entries({ ...before, ...after }).flatMap(([id, one]) => (isWork(one) ? [id] : []));
+    const said = JSON.stringify(Object.values(after).filter(keeps));
+    expect(workers.filter((id) => said.includes(`"${id}"`))).toEqual([]);
+  });
 });
 
 test("what is said of containers and their place is what is deployed", () => {

@@ -1,5 +1,6 @@
 /** What only several functions at a time can show: concurrency, order, faults under way, a deployment while tasks run. On ministack. */
 import { setTimeout as sleep } from "node:timers/promises";
+import { startWorker } from "lovage/worker";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Emulator } from "../../scripts/emulator.ts";
 import { npmRun, outputs, stackOf, succeeds } from "./commands.ts";
@@ -66,18 +67,29 @@ describe.skipIf(ministack === undefined)("deployed on ministack", () => {
     expect(await broker.size("celery-dlq")).toEqual({ ready: 0, delayed: 0, inFlight: 0 });
   });
 
-  test("a deployment of new code and another queue loses nothing that runs, waits or is delayed", {
+  test("a deployment of new code and another queue loses nothing that runs, waits or is delayed, of a queue that moves too", {
     timeout: 300_000,
   }, async () => {
+    const broker = await live.app.engine.broker();
+    await broker.send([{ queue: "moving-dlq", body: "unreadable" }]);
+    const moving = await Promise.all([
+      ...Array.from({ length: 4 }, () => live.nap.applyAsync([4000], { queue: "moving" })),
+      ...Array.from({ length: 4 }, () => live.now.applyAsync([], { queue: "moving", countdown: 20 })),
+    ]);
     const results = await Promise.all([
       ...Array.from({ length: 6 }, () => live.nap.applyAsync([4000], { queue: "narrow" })),
       ...Array.from({ length: 6 }, () => live.now.applyAsync([], { countdown: 6 })),
       ...Array.from({ length: 12 }, () => live.nap.delay(3000)),
     ]);
     process.env["LIVE_QUEUES"] = "more";
+    process.env["LIVE_MOVED"] = "true";
     await deploy("-c", "version=2");
+    // What a container runs: the queue has no function any more.
+    const worker = await startWorker(live.app, { queues: ["moving"], concurrency: 8 });
     // ministack kills what runs when a function changes, where AWS lets it finish: such a message comes back after its visibility.
-    for (const result of results) await result.get({ timeout: 120 });
+    for (const result of [...results, ...moving]) await result.get({ timeout: 120 });
+    await worker.stop();
+    expect(await broker.size("moving-dlq")).toMatchObject({ ready: 1 });
     expect(Object.keys(outputs(endpoint)).some((name) => name.includes("QueueUrladded"))).toBe(true);
     const added = await live.now.applyAsync([], { queue: "added" });
     expect(await added.get(patiently)).toBeGreaterThan(0);
@@ -87,10 +99,15 @@ describe.skipIf(ministack === undefined)("deployed on ministack", () => {
     timeout: 180_000,
   }, async () => {
     delete process.env["LIVE_QUEUES"];
+    delete process.env["LIVE_MOVED"];
+    const waiting = await Promise.all(Array.from({ length: 4 }, () => live.now.applyAsync([], { queue: "moving" })));
     const broker = await live.app.engine.broker();
     await broker.send([{ queue: "added-dlq", body: "unreadable" }]);
     await deploy("-c", "version=3");
     expect(await broker.queues()).not.toContain("added");
     expect(await broker.size("added-dlq")).toMatchObject({ ready: 1 });
+    // The one that has moved back brings its messages to its function.
+    for (const result of waiting) expect(await result.get(patiently)).toBeGreaterThan(0);
+    expect(await broker.size("moving-dlq")).toMatchObject({ ready: 1 });
   });
 });

@@ -13,7 +13,9 @@ const tasks = new TaskQueues(stack, "Tasks", {
   entry: fileURLToPath(new URL("worker.ts", import.meta.url)),
 });
 for (const name of Object.keys(app.config.taskQueues)) {
-  const { function: fn } = tasks.queue(name);
+  const queue = tasks.queue(name);
+  if (queue.worker !== "function") continue;
+  const { function: fn } = queue;
   fn.addEnvironment("LIVE_VERSION", `v${context("version")}`);
   if (context("dynamodb")) fn.addEnvironment("AWS_ENDPOINT_URL_DYNAMODB", context("dynamodb"));
 }

@@ -8,6 +8,8 @@ export const app = new Lovage("live", {
     celery: { timeLimit: 5 },
     narrow: { timeLimit: 5, batchSize: 1, maxConcurrency: 2 },
     "orders.fifo": {},
+    // Where it is moved to there are no containers: a plain process is one that works on it.
+    moving: { timeLimit: 5, worker: process.env["LIVE_MOVED"] === "true" ? "none" : "function" },
     ...(process.env["LIVE_QUEUES"] === "more" ? { added: {} } : {}),
   },
 });
