@@ -2,7 +2,8 @@
 import { randomBytes } from "node:crypto";
 import { existsSync, globSync, rmSync, writeFileSync } from "node:fs";
 import { chord, DecodeError, group, Lovage, OperationalError, PayloadLost, PayloadTooLarge, Reject } from "lovage";
-import { describe, expect, test } from "vitest";
+import { startWorker } from "lovage/worker";
+import { describe, expect, onTestFinished, test } from "vitest";
 import { readPointer, writePointer } from "../../src/protocol/pointer.ts";
 import { taskKey } from "../../src/results/backend.ts";
 import { fileURLToPath } from "node:url";
@@ -285,6 +286,25 @@ describe("a backend whose rows have 2,000 bytes at most", () => {
     await t.drain();
     expect(await result.get()).toBe(text);
   });
+});
+
+test("a chord of 10,000 members whose results together are 50 MB, in their order", { timeout: 180_000 }, async () => {
+  const url = `memory://chord-${++names}`;
+  const app = new Lovage("tasks", { brokerUrl: url, resultBackend: url, payloadStore: url });
+  onTestFinished(() => app.close());
+  const text = noise(5000);
+  const make = app.task("tasks.make", (n: number) => `${n}:${text}`);
+  const count = app.task("tasks.count", (texts: readonly string[]) => [
+    texts.length,
+    texts.reduce((sum, one) => sum + one.length, 0),
+    texts.every((one, n) => one.startsWith(`${n}:`)),
+  ]);
+  const result = await chord(group(Array.from({ length: 10_000 }, (_, n) => make.s(n))), count.s()).applyAsync();
+  const worker = await startWorker(app, { concurrency: 64 });
+  onTestFinished(() => worker.stop());
+  const [members, characters, isInOrder] = await result.get({ timeout: 150 });
+  expect([members, isInOrder]).toEqual([10_000, true]);
+  expect(characters).toBeGreaterThan(50_000_000);
 });
 
 test("the embedded default keeps them in a folder beside its file", async () => {
