@@ -324,17 +324,20 @@ export class Engine implements PublishHost {
    * `OperationalError` where the store cannot be asked.
    */
   wholeText(body: string): MaybePromise<string> {
-    return isPointer(body) ? this.#fetch(body) : body;
+    return isPointer(body) ? this.#kept().then((payloads) => payloads.get(body)) : body;
   }
 
   /** The same for who reads it as a message, once. */
   messageText(body: string): MaybePromise<string | KeptText> {
-    return isPointer(body) ? this.#fetch(body).then((text) => new KeptText(text)) : body;
+    if (!isPointer(body)) return body;
+    return this.#kept()
+      .then((payloads) => payloads.read(body, true))
+      .then((read) => new KeptText(read));
   }
 
-  async #fetch(pointer: string): Promise<string> {
+  async #kept(): Promise<Payloads> {
     const payloads = await this.payloads();
-    if (payloads !== undefined) return payloads.get(pointer);
+    if (payloads !== undefined) return payloads;
     throw new OperationalError(
       "this app has no store for large texts: set payloadStore as the sender has it, and have TaskQueues deploy it",
       { retryable: true },
@@ -480,7 +483,11 @@ export class Engine implements PublishHost {
   /** How results are written and read. */
   get codec(): MetaCodec {
     const { resultSerializer, resultCompression } = this.#config;
-    return { serializer: resultSerializer, compression: resultCompression, fetch: (pointer) => this.#fetch(pointer) };
+    return {
+      serializer: resultSerializer,
+      compression: resultCompression,
+      fetch: (pointer) => this.#kept().then((payloads) => payloads.read(pointer, false)),
+    };
   }
 
   /** `ttl` of a row written now, in whole seconds since the epoch; `undefined`: kept for ever. */

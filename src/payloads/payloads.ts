@@ -1,6 +1,7 @@
 /** Texts that are too large, kept elsewhere: a pointer is given for one, and one for a pointer. Needs Node. */
 import { createHash } from "node:crypto";
 import { DecodeError, PayloadLost } from "../errors.ts";
+import { longReader, type ReadText } from "../protocol/long-reader.ts";
 import { isHigh, type LongText } from "../protocol/long-text.ts";
 import { keptFor, keyOf, readKey, readPointer, writePointer } from "../protocol/pointer.ts";
 import { checkRoom, roomForKept } from "../protocol/room.ts";
@@ -8,6 +9,8 @@ import type { Payloads, PayloadStore } from "./store.ts";
 
 /** Characters that are made bytes at a time. */
 const PIECE = 1024 * 1024;
+/** Bytes that are made text at a time: what Node makes of a million lies outside of the heap, and goes late. */
+const DECODED = 512 * 1024;
 const DAY_MS = 86_400_000;
 
 /**
@@ -15,6 +18,23 @@ const DAY_MS = 86_400_000;
  * @param now Milliseconds since the epoch.
  */
 export function createPayloads(store: PayloadStore, uuid: () => string, now: () => number): Payloads {
+  /** Gives the text of a pointer, in pieces, and throws in the end where it is not what was kept. */
+  async function each(text: string, take: (piece: string) => void): Promise<void> {
+    const pointer = readPointer(text);
+    if (pointer === undefined) throw new DecodeError("the pointer to a large text cannot be read");
+    const { bucket, key } = pointer;
+    // A stranger's message must not say what is read with our rights.
+    if (bucket !== store.bucket || !key.startsWith(store.prefix))
+      throw new DecodeError(
+        `a pointer to ${JSON.stringify(`${bucket}/${key}`)} is refused: large texts are read from ${store.bucket}/${store.prefix} alone (payloadStore)`,
+      );
+    // Before any of it comes, where the key says how much that is.
+    checkRoom(readKey(key)?.length ?? 0, roomForKept());
+    const bytes = await store.get(key);
+    if (bytes === undefined) throw new PayloadLost(bucket, key);
+    await decoded(bytes, key, take);
+  }
+
   const payloads: Payloads = {
     async put(text, id, days) {
       const pieces = () => piecesOf(text);
@@ -29,20 +49,16 @@ export function createPayloads(store: PayloadStore, uuid: () => string, now: () 
       await store.put(key, pieces, length);
       return writePointer({ bucket: store.bucket, key });
     },
-    async get(text) {
-      const pointer = readPointer(text);
-      if (pointer === undefined) throw new DecodeError("the pointer to a large text cannot be read");
-      const { bucket, key } = pointer;
-      // A stranger's message must not say what is read with our rights.
-      if (bucket !== store.bucket || !key.startsWith(store.prefix))
-        throw new DecodeError(
-          `a pointer to ${JSON.stringify(`${bucket}/${key}`)} is refused: large texts are read from ${store.bucket}/${store.prefix} alone (payloadStore)`,
-        );
-      // Before any of it comes, where the key says how much that is.
-      checkRoom(readKey(key)?.length ?? 0, roomForKept());
-      const bytes = await store.get(key);
-      if (bytes === undefined) throw new PayloadLost(bucket, key);
-      return read(bytes, key);
+    async get(pointer) {
+      const pieces: string[] = [];
+      await each(pointer, (piece) => pieces.push(piece));
+      return pieces.join("");
+    },
+    async read(pointer, isMessage) {
+      const reader = longReader(isMessage);
+      await each(pointer, (piece) => reader.add(piece));
+      const whole = (text: string): ReadText => ({ text, restored: (value) => value });
+      return reader.end() ?? whole(await payloads.get(pointer));
     },
     async renew(pointer, days) {
       const { days: kept, at, id } = readKey(readPointer(pointer)?.key ?? "") ?? {};
@@ -70,28 +86,27 @@ function* piecesOf(text: string | LongText): Generator<Uint8Array> {
   }
 }
 
-async function read(bytes: AsyncIterable<Uint8Array>, key: string): Promise<string> {
+async function decoded(bytes: AsyncIterable<Uint8Array>, key: string, take: (piece: string) => void): Promise<void> {
   const room = roomForKept();
   // What AWS's own libraries have kept says neither.
   const facts = readKey(key);
   const hash = createHash("sha256");
   const decoder = new TextDecoder();
   let length = 0;
-  let text = "";
   for await (const piece of bytes) {
     length += piece.length;
     checkRoom(length, room);
     if (facts !== undefined && length > facts.length) break;
     hash.update(piece);
-    text += decoder.decode(piece, { stream: true });
+    for (let at = 0; at < piece.length; at += DECODED)
+      take(decoder.decode(piece.subarray(at, at + DECODED), { stream: true }));
   }
-  text += decoder.decode();
-  if (facts === undefined) return text;
+  take(decoder.decode());
+  if (facts === undefined) return;
   if (length !== facts.length)
     throw new DecodeError(
       `the text at ${key} is not the one that was kept: it has ${length} bytes or more, and had ${facts.length}`,
     );
   if (hash.digest("hex") !== facts.sha256)
     throw new DecodeError(`the text at ${key} is not the one that was kept: its SHA-256 is another`);
-  return text;
 }

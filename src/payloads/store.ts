@@ -2,6 +2,7 @@
  * The port of what keeps texts that are too large for a message or a row: put, get, and no more. What is kept goes by the age
  * that its key begins with (`60d/…`), which is the store's own matter: a bucket's lifecycle, or a look now and then.
  */
+import type { ReadText } from "../protocol/long-reader.ts";
 import type { LongText } from "../protocol/long-text.ts";
 import type { RequestHandler } from "../request-handler.ts";
 
@@ -48,6 +49,8 @@ export interface Payloads {
    * kept, or the pointer leads elsewhere; `OperationalError` where the store cannot be asked.
    */
   get(pointer: string): Promise<string>;
+  /** The same for who reads it as JSON: its longest parts are taken out of it as it comes. `isMessage`: it is a message's. */
+  read(pointer: string, isMessage: boolean): Promise<ReadText>;
   /**
    * The pointer for a message that is sent anew: the same, or where its text would go too early, one to a copy. Throws as `get`
    * and `put` do.

@@ -2,6 +2,7 @@
 import { base64ToAscii, base64ToBytes, base64ToText, bytesToBase64, bytesToText, textToBytes } from "./bytes.ts";
 import { compress, compressionType, decompress } from "./compression.ts";
 import { ContentDisallowed, DecodeError, EncodeError, LovageError } from "../errors.ts";
+import type { ReadText } from "./long-reader.ts";
 import { type LongText, longText } from "./long-text.ts";
 import type { Message, SignatureData } from "./message.ts";
 import { createMessage } from "./message.ts";
@@ -202,15 +203,16 @@ function legal(text: string): string {
  * it is as large again.
  */
 export class KeptText {
-  #text: string;
-  constructor(text: string) {
-    this.#text = text;
+  #read: ReadText | undefined;
+  constructor(read: ReadText) {
+    this.#read = read;
   }
   /** Once. */
-  take(): string {
-    const text = this.#text;
-    this.#text = "";
-    return text;
+  take(): ReadText {
+    const read = this.#read;
+    if (read === undefined) throw new TypeError("the text was taken before");
+    this.#read = undefined;
+    return read;
   }
 }
 
@@ -226,8 +228,20 @@ export interface DecodeOptions {
  * headers and properties without a meaning here are kept. Throws `DecodeError`, or `ContentDisallowed`, with what is wrong.
  */
 export function decodeEnvelope(text: string | KeptText, options: DecodeOptions): MaybePromise<Message> {
-  const room = typeof text === "string" ? undefined : roomForKept();
-  const envelope = openEnvelope(typeof text === "string" ? text : text.take());
+  if (typeof text !== "string") {
+    const { text: whole, restored } = text.take();
+    return decodeText(whole, options, roomForKept(), restored);
+  }
+  return decodeText(text, options, undefined, (body) => body);
+}
+
+function decodeText(
+  text: string,
+  options: DecodeOptions,
+  room: number | undefined,
+  restored: ReadText["restored"],
+): MaybePromise<Message> {
+  const envelope = openEnvelope(text);
   const headers =
     envelope.headers === undefined || envelope.headers === null ? {} : fields(envelope.headers, "headers");
   const properties = fields(envelope.properties, "properties");
@@ -258,9 +272,9 @@ export function decodeEnvelope(text: string | KeptText, options: DecodeOptions):
 
   return whenReady(data, (plain) => {
     const readable =
-      typeof plain === "string" || serializer.contentEncoding === "binary" ? plain : decodeText(plain, encoding);
+      typeof plain === "string" || serializer.contentEncoding === "binary" ? plain : bodyText(plain, encoding);
     return whenReady(serializer.loads(readable, room), (body) =>
-      toMessage(body, headers, properties, { contentType: serializer.contentType, compression }),
+      toMessage(restored(body), headers, properties, { contentType: serializer.contentType, compression }),
     );
   });
 }
@@ -285,7 +299,7 @@ function rawBody(body: unknown, encoding: unknown, binary: boolean): Payload {
 }
 
 /** The text of a body's bytes. Like Python's JSON it sees UTF-16 by itself; other encodings go by their name. */
-function decodeText(bytes: Uint8Array, encoding: unknown): string {
+function bodyText(bytes: Uint8Array, encoding: unknown): string {
   const [first, second] = bytes;
   let label = "utf-8";
   if ((first === 0xff && second === 0xfe) || (first !== 0 && second === 0)) label = "utf-16le";

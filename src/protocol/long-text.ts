@@ -2,7 +2,7 @@
  * A text that is not made as a whole: its longest parts, which a caller holds anyway, are escaped piece by piece as it is
  * written to where large texts are kept. All the rest of it is a text in which a mark stands for each of them.
  */
-import { bytesToBase64 } from "./bytes.ts";
+import { base64ToBytes, bytesToBase64 } from "./bytes.ts";
 
 /** From so many characters or bytes on a value is such a part. It is far beyond what a message may be after compression. */
 export const LONG = 16 * 2 ** 20;
@@ -11,7 +11,7 @@ const PIECE = 2 ** 19;
 /** Bytes that are encoded at a time, a multiple of three. What Node makes of more than a million characters lies outside of the heap, and goes late. */
 const PIECE_OF_BYTES = 3 * 2 ** 17;
 
-type Part = string | Uint8Array;
+export type Part = string | Uint8Array;
 
 export interface LongText {
   /** The text with its marks: JSON, which can be read as any other, see {@link LongText.restored}. */
@@ -46,10 +46,18 @@ export function longText<T>(value: T, escapes: number, write: (marked: T) => str
         else yield* encoded(part);
       }
     },
-    restored: <V>(read: V) =>
-      replaced(read, (leaf) => parts.get(typeof leaf === "string" ? leaf : bytesToBase64(leaf)), 0) as V,
+    restored: (read) => restoredBy(read, parts),
   };
 }
+
+/** A value that was read from a text with marks, with what they stand for. */
+export const restoredBy = <T>(read: T, parts: ReadonlyMap<string, Part>): T =>
+  // However deep it is.
+  replaced(read, (leaf) => parts.get(markIn(leaf)), 0, Number.NEGATIVE_INFINITY) as T;
+
+const MARK_BYTES = 24;
+const markIn = (leaf: Part): string =>
+  typeof leaf === "string" ? leaf : leaf.length === MARK_BYTES ? bytesToBase64(leaf) : "";
 
 const isLong = (value: unknown): value is Part =>
   (typeof value === "string" || value instanceof Uint8Array) && value.length >= LONG;
@@ -83,15 +91,20 @@ function replaced(value: unknown, by: (leaf: Part) => unknown, least = LONG, dep
   return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, next(item)]));
 }
 
-/** Nobody else can write it. It is the same however often it is escaped, and bytes are written as just their mark. */
-function markOf(part: Part, parts: Map<string, Part>): Part {
-  const random = globalThis.crypto.getRandomValues(new Uint8Array(24));
+/** A mark for a part, which nobody else can write. It is the same however often it is escaped, and that of bytes is what they are in JSON. */
+export function markFor(part: Part, parts: Map<string, Part>): string {
+  const random = globalThis.crypto.getRandomValues(new Uint8Array(MARK_BYTES));
   // No UTF-8, or they would be written as text.
   random[0] = 0xff;
   const mark = bytesToBase64(random);
-  // Its owner may change bytes meanwhile.
-  parts.set(mark, typeof part === "string" ? part : part.slice());
-  return typeof part === "string" ? mark : random;
+  parts.set(mark, part);
+  return mark;
+}
+
+function markOf(part: Part, parts: Map<string, Part>): Part {
+  if (typeof part === "string") return markFor(part, parts);
+  // Its owner may change it meanwhile.
+  return base64ToBytes(markFor(part.slice(), parts));
 }
 
 function* escaped(text: string, times: number): Generator<string> {

@@ -5,6 +5,7 @@ import { DecodeError, EncodeError, ImproperlyConfigured } from "../errors.ts";
 import { holdsException, isReady, PENDING, RETRY, type State } from "../states.ts";
 import { isSafeBuiltin } from "../python-builtins.ts";
 import { type MaybePromise, type Payload, SERIALIZERS, type SerializerName, whenReady } from "./serializers.ts";
+import type { ReadText } from "./long-reader.ts";
 import { type LongText, longText } from "./long-text.ts";
 import { roomForKept } from "./room.ts";
 import { parseTime } from "./time.ts";
@@ -70,7 +71,7 @@ export interface MetaCodec {
   /** For reading: the largest size of a result that was compressed, in bytes. Default 64 MiB, less in a process with less than 2 GiB of memory. */
   readonly maxInflatedBytes?: number | undefined;
   /** For reading: the text that a pointer leads to, where a result is kept outside its row. */
-  readonly fetch?: ((pointer: string) => Promise<string>) | undefined;
+  readonly fetch?: ((pointer: string) => Promise<ReadText>) | undefined;
   /** For writing: keeps the text of a result outside its row, and returns the pointer to it. Default: it stays in the row. */
   readonly keep?: ((text: string | LongText) => Promise<string>) | undefined;
 }
@@ -158,9 +159,9 @@ async function encodeOutside(meta: Meta, codec: MetaCodec, keep: NonNullable<Met
 async function fetchResult(meta: Meta, codec: MetaCodec): Promise<Meta> {
   const { [KEPT]: form, ...extra } = meta.extra ?? {};
   if (codec.fetch === undefined || form === undefined) return meta;
-  const text = await codec.fetch(JSON.stringify(meta.result));
+  const { text, restored } = await codec.fetch(JSON.stringify(meta.result));
   const result = await decodePayload(form === "text" ? text : base64ToBytes(text), codec, roomForKept());
-  return { ...meta, result, extra: Object.keys(extra).length === 0 ? undefined : extra };
+  return { ...meta, result: restored(result), extra: Object.keys(extra).length === 0 ? undefined : extra };
 }
 
 /** Sets a member whose name is somebody else's, `__proto__` too. */

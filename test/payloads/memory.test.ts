@@ -40,7 +40,10 @@ test("a large argument: sending it takes no copy, and a worker has no three", as
   const run = processes();
   const { taken } = await run(lessThanThree(SIZE), "send", SIZE);
   expect(taken).toBeLessThan(SIZE / 2);
-  expect((await run(lessThanThree(SIZE), "work")).state).toBe("SUCCESS");
+  const worked = await run(lessThanThree(SIZE), "work");
+  expect(worked.state).toBe("SUCCESS");
+  // All of its memory, not only that of its heap.
+  expect(worked.taken).toBeLessThan(3 * SIZE);
 });
 
 test("a large result, for the worker that made it and for who reads it", async () => {
@@ -50,7 +53,9 @@ test("a large result, for the worker that made it and for who reads it", async (
   expect(worked.state).toBe("SUCCESS");
   // The value itself, as bytes and as text.
   expect(worked.taken).toBeLessThan(2.5 * SIZE);
-  expect((await run(lessThanThree(SIZE), "read", id)).value).toBe(SIZE);
+  const read = await run(lessThanThree(SIZE), "read", id);
+  expect(read.value).toBe(SIZE);
+  expect(read.taken).toBeLessThan(2.5 * SIZE);
 });
 
 test("large bytes, which travel as base64: as an argument, and as the result that they come back as", {
@@ -61,5 +66,7 @@ test("large bytes, which travel as base64: as an argument, and as the result tha
   // One copy: their owner may change them as soon as they are sent.
   expect(sent.taken).toBeLessThan(1.75 * SIZE);
   expect((await run(lessThanThree(SIZE), "work")).state).toBe("SUCCESS");
-  expect((await run(lessThanThree(SIZE), "read", sent.id)).value).toBe(SIZE);
+  const read = await run(lessThanThree(SIZE), "read", sent.id);
+  expect(read.value).toBe(SIZE);
+  expect(read.taken).toBeLessThan(3 * SIZE);
 });
