@@ -25,30 +25,27 @@ const isWindows = process.platform === "win32";
 if (isWindows)
   process.stderr.write("\nSKIPPED: a disk that is full was not tried: Windows cannot limit a file's size.\n\n");
 
-test.skipIf(isWindows)(
-  "a disk that is full: the send fails, nothing is sent, and no half is left",
-  () => {
-    const folder = mkdtempSync(join(tmpdir(), "lovage-full-"));
-    onTestFinished(() => rmSync(folder, { recursive: true }));
-    // More than half of the text has room: 4,096 blocks of 512 bytes.
-    const { stderr } = spawnSync(
-      "/bin/sh",
-      [
-        "-c",
-        'ulimit -f 4096 && exec "$0" --import ./scripts/source.ts --input-type=module -e "$1" "$2"',
-        process.execPath,
-        SENDS,
-        pathToFileURL(folder).href,
-      ],
-      { cwd: new URL("../..", import.meta.url), encoding: "utf8" },
-    );
-    expect(JSON.parse(stderr)).toMatchObject({
-      name: "OperationalError",
-      retryable: true,
-      code: "EFBIG",
-      message: expect.stringMatching(/could not be written, at .*see the disk/),
-      ready: 0,
-    });
-    expect(globSync("**/*", { cwd: folder, withFileTypes: true }).filter((entry) => entry.isFile())).toEqual([]);
-  },
-);
+test.skipIf(isWindows)("a disk that is full: the send fails, nothing is sent, and no half is left", () => {
+  const folder = mkdtempSync(join(tmpdir(), "lovage-full-"));
+  onTestFinished(() => rmSync(folder, { recursive: true }));
+  // More than half of the text has room: 4,096 blocks of 512 bytes.
+  const { stderr } = spawnSync(
+    "/bin/sh",
+    [
+      "-c",
+      'ulimit -f 4096 && exec "$0" --import ./scripts/source.ts --input-type=module -e "$1" "$2"',
+      process.execPath,
+      SENDS,
+      pathToFileURL(folder).href,
+    ],
+    { cwd: new URL("../..", import.meta.url), encoding: "utf8" },
+  );
+  expect(JSON.parse(stderr)).toMatchObject({
+    name: "OperationalError",
+    retryable: true,
+    code: "EFBIG",
+    message: expect.stringMatching(/could not be written, at .*see the disk/),
+    ready: 0,
+  });
+  expect(globSync("**/*", { cwd: folder, withFileTypes: true }).filter((entry) => entry.isFile())).toEqual([]);
+});

@@ -59,7 +59,7 @@ test("a large result, for the worker that made it and for who reads it", async (
 });
 
 test("large bytes, which travel as base64: as an argument, and as the result that they come back as", {
-  timeout: 120_000,
+  timeout: 240_000,
 }, async () => {
   const run = processes();
   const sent = await run(lessThanThree(SIZE), "sendBytes", SIZE);
