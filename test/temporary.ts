@@ -4,6 +4,7 @@
  * stack. It is what `os.tmpdir()` gives in the tests and in the processes that they start.
  */
 import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
@@ -11,7 +12,7 @@ const CACHE = join(import.meta.dirname, "../.cache");
 const CHECKOUT = "LOVAGE_TESTS_IN_CHECKOUT";
 
 /** Run by Vitest before its workers start, which take the environment over. */
-export default function setup(): () => void {
+export default function setup(): () => Promise<void> {
   mkdirSync(CACHE, { recursive: true });
   const folders = [mkdtempSync(join(tmpdir(), "lovage-tests-")), mkdtempSync(join(CACHE, "tests-"))] as const;
   // What `os.tmpdir()` reads, on POSIX and on Windows.
@@ -20,12 +21,13 @@ export default function setup(): () => void {
   // The sources are stripped of their types once, not by each of the processes and threads that the tests start. That is quicker,
   // and the WebAssembly that does it can crash a process of Node 24 whose threads do it at once (nodejs/node#64500).
   process.env["NODE_COMPILE_CACHE"] ??= join(folders[0], "compiled");
-  const remove = () => {
-    for (const folder of folders) rmSync(folder, { recursive: true, force: true, maxRetries: 3 });
-  };
+  const all = { recursive: true, force: true, maxRetries: 3 };
   // A run that is interrupted has no end of its own.
-  process.once("exit", remove);
-  return remove;
+  process.once("exit", () => {
+    for (const folder of folders) rmSync(folder, all);
+  });
+  // Vitest ends its workers meanwhile.
+  return async () => void (await Promise.all(folders.map((folder) => rm(folder, all))));
 }
 
 /** A new folder from which the packages of the checkout resolve. */

@@ -2,6 +2,7 @@
 import { execFile } from "node:child_process";
 import { createHash } from "node:crypto";
 import {
+  constants,
   cpSync,
   existsSync,
   mkdirSync,
@@ -13,7 +14,7 @@ import {
   symlinkSync,
   writeFileSync,
 } from "node:fs";
-import { rm } from "node:fs/promises";
+import { cp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { promisify } from "node:util";
@@ -50,10 +51,10 @@ async function once(place: string, make: (folder: string) => Promise<void>): Pro
   return place;
 }
 
-/** The package, packed once for all tests of a run: their temporary folder is one (`test/temporary.ts`). */
-async function packOnce(): Promise<string> {
-  const packed = await once(join(tmpdir(), "lovage-packed"), async (folder) => {
-    const copy = join(folder, "copy");
+/** The package's archive, and a folder `user` where it is installed, made once for all tests of a run: their temporary folder is one (`test/temporary.ts`). */
+const packOnce = (): Promise<string> =>
+  once(join(tmpdir(), "lovage-packed"), async (folder) => {
+    const [copy, user] = [join(folder, "copy"), join(folder, "user")];
     mkdirSync(copy);
     for (const name of readdirSync(root)) {
       if (/^(package\.json|tsconfig.*\.json|src|bin|scripts|examples|LICENSE|.*\.md)$/.test(name)) {
@@ -62,24 +63,28 @@ async function packOnce(): Promise<string> {
     }
     symlinkSync(join(root, "node_modules"), join(copy, "node_modules"));
     await exec("npm", ["pack", "--pack-destination", folder], { cwd: copy, env });
+    rmSync(copy, { recursive: true });
+    mkdirSync(user);
+    writeFileSync(join(user, "package.json"), JSON.stringify({ private: true, type: "module" }));
+    await exec("npm", ["install", "--no-audit", "--no-fund", tarballIn(folder)], { cwd: user, env });
   });
-  return join(packed, readdirSync(packed).find((name) => name.endsWith(".tgz")) ?? "");
-}
 
-/** Installs the packed package in an empty folder, which is given. */
+const tarballIn = (folder: string): string =>
+  join(folder, readdirSync(folder).find((name) => name.endsWith(".tgz")) ?? "");
+
+/** Gives a folder where nothing but the packed package is installed, a copy of the run's. */
 export async function installPacked(): Promise<{
   readonly user: string;
   readonly tarball: string;
   /** Takes a minute and more where the machine is busy. */
   remove(): Promise<void>;
 }> {
-  const tarball = await packOnce();
+  const packed = await packOnce();
   const folder = mkdtempSync(join(tmpdir(), "lovage-install-"));
-  const user = join(folder, "user");
-  mkdirSync(user);
-  writeFileSync(join(user, "package.json"), JSON.stringify({ private: true, type: "module" }));
-  await exec("npm", ["install", "--no-audit", "--no-fund", tarball], { cwd: user, env });
-  return { user, tarball, remove: () => rm(folder, { recursive: true, force: true, maxRetries: 5 }) };
+  // The links in `.bin` are relative, and stay so.
+  await cp(packed, folder, { recursive: true, verbatimSymlinks: true, mode: constants.COPYFILE_FICLONE });
+  const remove = () => rm(folder, { recursive: true, force: true, maxRetries: 5 });
+  return { user: join(folder, "user"), tarball: tarballIn(folder), remove };
 }
 
 /** Where {@link installOnce} puts these packages. */
