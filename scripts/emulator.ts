@@ -3,6 +3,7 @@
  * memory. `npm run localstack` and `npm run ministack` serve one in the foreground.
  */
 import { type ChildProcess, spawn } from "node:child_process";
+import { randomInt } from "node:crypto";
 import { once } from "node:events";
 import { closeSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
@@ -145,14 +146,29 @@ async function answers(url: string): Promise<boolean> {
   }
 }
 
-/** The port wanted, or any. Throws where it is taken. */
-/** The port that was wanted, or one that is free: there are servers that take 0 for their default. */
+/** Below those that systems give to whoever connects, or listens on any port: none of them takes it before its server does. */
+const PORTS = { from: 20_000, to: 32_000 } as const;
+
+/** The port that was wanted, which throws where it is taken, or one that is free: there are servers that take 0 for their default. */
 export async function freePort(wanted = 0): Promise<number> {
-  const server = createServer().listen(wanted, "127.0.0.1");
+  if (wanted !== 0) {
+    await occupy(wanted);
+    return wanted;
+  }
+  for (;;) {
+    const port = randomInt(PORTS.from, PORTS.to);
+    try {
+      await occupy(port);
+      return port;
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== "EADDRINUSE") throw error;
+    }
+  }
+}
+
+async function occupy(port: number): Promise<void> {
+  const server = createServer().listen(port, "127.0.0.1");
   await once(server, "listening");
-  const address = server.address();
   server.close();
   await once(server, "close");
-  if (address === null || typeof address === "string") throw new Error("a listening socket has no port");
-  return address.port;
 }
