@@ -37,9 +37,10 @@ test("three deploys that kill a worker in its grace are no deaths of a long task
   const { worker, app, runs } = place();
   const result = await app.sendTask("cli.nap", [1.5]);
   for (let deploy = 1; deploy <= 3; deploy++) {
-    const { process: main } = await worker();
+    const { process: main, says } = await worker();
     await vi.waitUntil(() => runs().length === deploy, until);
     main.kill("SIGTERM");
+    await says(/Warm shutdown/);
     await sleep(200);
     main.kill("SIGKILL");
   }

@@ -43,8 +43,8 @@ test("worker, beat and board run in one terminal, and whatever file is saved is 
   const { app, dev, save } = project();
   const running = dev("--port", "0");
   const [, url = ""] = await running.says(/^board +\| (http:\S+)$/m);
-  expect(running.stdout()).toMatch(/^worker \| \[.* ready\.$/m);
-  expect(running.stdout()).toMatch(/^beat {3}\| .*beat: Starting/m);
+  await running.says(/^worker \| \[.* ready\.$/m);
+  await running.says(/^beat {3}\| .*beat: Starting/m);
   expect((await fetch(url)).status).toBe(200);
   expect(await call(app, "cli.version")).toBe("one");
   save("tasks.ts", source("two"));
@@ -69,7 +69,7 @@ test("what runs while a file is saved ends where it began, and what is sent then
   const running = dev("--no-board", "--no-beat");
   await running.says(/ ready\./);
   const result = await app.sendTask("cli.nap", []);
-  await vi.waitFor(() => expect(runs()).toHaveLength(1), 20_000);
+  await vi.waitFor(() => expect(runs()).toHaveLength(1), 60_000);
   save("tasks.ts", source("two"));
   await running.says(took("tasks\\.ts"));
   expect(await call(app, "cli.nap")).toBe("two");
@@ -91,7 +91,7 @@ test("what does not end within the grace is handed back to the new worker", asyn
   const running = dev("--no-board", "--no-beat", "--grace", "0.1");
   await running.says(/ ready\./);
   const result = await app.sendTask("cli.nap", []);
-  await vi.waitFor(() => expect(runs()).toHaveLength(1), 20_000);
+  await vi.waitFor(() => expect(runs()).toHaveLength(1), 60_000);
   save("tasks.ts", source("two"));
   expect(await result.get({ timeout: 60 })).toBe("two");
   expect(runs().map(([, word, version]) => `${word} ${version}`)).toEqual(["begin one", "begin two", "end two"]);
@@ -191,7 +191,7 @@ test("a command of the user's runs beside them, ends with them, and they with it
   await running.says(/ ready\./);
   running.process.kill("SIGTERM");
   expect((await running.exited).code).toBe(0);
-  await vi.waitFor(() => expect(isAlive(Number(child))).toBe(false), 10_000);
+  await vi.waitFor(() => expect(isAlive(Number(child))).toBe(false), 60_000);
 
   const other = await dev("--no-board", "--no-beat", "--", process.execPath, "server.js", "7").exited;
   expect(other.code).toBe(7);

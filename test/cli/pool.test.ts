@@ -15,7 +15,7 @@ describe.each(KINDS)("a pool of %s", (kind) => {
 
   test("runs what blocks beside what blocks, and keeps their claims past their leases", async () => {
     const { worker, app, runs } = place();
-    const { stdout } = await worker(args);
+    const { stdout, says } = await worker(args);
     const busy = await Promise.all([3, 3].map((seconds) => app.sendTask("cli.busy", [seconds])));
     for (const one of busy) expect(await one.get({ timeout })).toBe("was busy");
     // Both had begun before one of them ended, and each once.
@@ -24,7 +24,7 @@ describe.each(KINDS)("a pool of %s", (kind) => {
     for (const { id } of busy) expect(await rowOf(app, id)).toMatchObject({ runs: 1 });
     expect(stdout()).toContain(`concurrency: 2 (${kind})`);
     // The line comes behind the outcome.
-    await vi.waitFor(() => expect(stdout()).toMatch(/INFO\/PoolWorker-[12]] Task cli\.busy\[\S+] succeeded/), until);
+    await says(/INFO\/PoolWorker-[12]] Task cli\.busy\[\S+] succeeded/);
   });
 
   test("holds up nobody with one that blocks", async () => {
@@ -39,13 +39,13 @@ describe.each(KINDS)("a pool of %s", (kind) => {
 
   test("ends what blocks its place beyond its time limit, and nothing else", async () => {
     const { worker, app, runs } = place();
-    const { stdout } = await worker(args);
+    const { stdout, says } = await worker(args);
     const nap = await app.sendTask("cli.nap", [4]);
     const endless = await app.sendTask("cli.endless");
     await expect(endless.get({ timeout })).rejects.toThrow("the time limit of 0.2 s passed");
     expect(await nap.get({ timeout })).toBe("slept");
     expect(runs().map(([, word]) => word)).toEqual(["begin", "begin", "end"]);
-    expect(stdout()).toMatch(/cli\.endless\[\S+] blocks its (process|thread) beyond its time limit, which is ended/);
+    await says(/cli\.endless\[\S+] blocks its (process|thread) beyond its time limit, which is ended/);
     expect(await (await app.sendTask("cli.add", [1, 2])).get({ timeout })).toBe(3);
     expect(stdout()).not.toMatch(/Process 'pool'/);
   });
@@ -131,7 +131,7 @@ describe.each(KINDS)("a pool of %s", (kind) => {
 
 test("what kills its process three times is given up, and the neighbours of a pool of processes never notice", async () => {
   const { worker, app, runs } = place();
-  const { stdout } = await worker(["--pool", "prefork", "-c", "2"]);
+  const { stdout, says } = await worker(["--pool", "prefork", "-c", "2"]);
   const poison = await app.sendTask("cli.poison");
   const naps = await Promise.all([1, 2, 3].map(() => app.sendTask("cli.nap", [0.5])));
   await expect(poison.get({ timeout })).rejects.toThrow(/3 workers died while/);
@@ -140,7 +140,7 @@ test("what kills its process three times is given up, and the neighbours of a po
     expect(await rowOf(app, nap.id)).toMatchObject({ runs: 1 });
   }
   expect(runs().filter(([, word]) => word === "kill")).toHaveLength(3);
-  expect(stdout()).toMatch(/exited with 'signal SIGKILL' while it ran cli\.poison\[/);
+  await says(/exited with 'signal SIGKILL' while it ran cli\.poison\[/);
   expect(stdout()).not.toMatch(/Process 'pool'/);
 });
 
