@@ -1,14 +1,19 @@
 /**
- * What the workers of the chaos test run. Every run of a task leaves a line when it begins, with its process and the parent of that, in the file
- * that `CHAOS_RUNS` names; its effect is counted in the database that `CHAOS_LEDGER` names, by the pattern of
+ * What the workers of the chaos test run. Every run of a task leaves a line when it begins in the file that `CHAOS_RUNS`
+ * names; its effect is counted in the database that `CHAOS_LEDGER` names, by the pattern of
  * docs/how-to/idempotency.md.
  */
 import { appendFileSync } from "node:fs";
 import { DatabaseSync } from "node:sqlite";
 import { setTimeout as sleep } from "node:timers/promises";
 import { currentTask, Lovage, OperationalError } from "lovage";
+import { runLine } from "./witness.ts";
 
-const { CHAOS_RUNS = "", CHAOS_LEDGER = ":memory:" } = process.env;
+const { CHAOS_RUNS = "", CHAOS_LEDGER = ":memory:", CHAOS_PROCESSES = "[]" } = process.env;
+
+/** By what it has inherited: the number of its parent is another's once that is dead. */
+const processes = [process.pid, ...(JSON.parse(CHAOS_PROCESSES) as number[])];
+process.env["CHAOS_PROCESSES"] = JSON.stringify(processes);
 
 /** Of so many answers to claims one is lost. */
 const LOST = 0.01;
@@ -25,7 +30,7 @@ const award = ledger.prepare("INSERT OR IGNORE INTO effects (task, what) VALUES 
 
 async function work(what: string): Promise<void> {
   const { id, retries } = currentTask()?.request ?? { id: "", retries: 0 };
-  appendFileSync(CHAOS_RUNS, `${process.pid} ${process.ppid} ${id} ${retries}\n`);
+  appendFileSync(CHAOS_RUNS, runLine({ id, retries, at: Date.now(), processes }));
   await sleep(Math.random() * 1.8 * NAP_MS);
   award.run(id, what);
   await sleep(Math.random() * 0.2 * NAP_MS);
@@ -44,8 +49,8 @@ app.task("chaos.leak", async () => {
 const backend = await app.engine.backend();
 const { apply } = backend;
 Object.assign(backend, {
-  apply: async (commands: Parameters<typeof apply>[0]) =>
-    (await apply(commands)).map((outcome, at) =>
+  apply: async (...[commands, unit]: Parameters<typeof apply>) =>
+    (await apply(commands, unit)).map((outcome, at) =>
       commands[at]?.type === "claim" && Math.random() < LOST
         ? new OperationalError("no answer in time", { retryable: true })
         : outcome,

@@ -1,6 +1,6 @@
 /** Real workers under `kill -9`. */
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { DatabaseSync } from "node:sqlite";
@@ -9,6 +9,7 @@ import { Lovage } from "../../src/app.ts";
 import { chord } from "../../src/canvas/canvas.ts";
 import { taskKey } from "../../src/results/backend.ts";
 import { seededRandom } from "../../src/testing/random.ts";
+import { evidence, isExplained, readRuns, recordRows } from "./witness.ts";
 
 export interface Figures {
   readonly seed: number;
@@ -26,8 +27,8 @@ export interface Figures {
   readonly misreported: number;
   /** Attempts that ran again: each because the process that ran it had been killed. */
   readonly repeated: number;
-  /** Attempts that ran again although nobody had killed who ran them. */
-  readonly unexplained: number;
+  /** Attempts that ran again although nobody had killed who ran them: all that is known of each. */
+  readonly unexplained: readonly string[];
   /** Processes that still ran tasks at the end although their main process had been killed. */
   readonly outlived: number;
   /** Tasks that left a promise which rejected after they had ended. */
@@ -75,6 +76,9 @@ export async function chaos(tasks: number, kills: number, seed: number): Promise
   ledger.exec("PRAGMA journal_mode = WAL; CREATE TABLE effects (task TEXT PRIMARY KEY, what TEXT)");
   const url = `sqlite:///${join(folder, "lovage.db")}`;
   const app = new Lovage("chaos", { brokerUrl: url });
+  await app.engine.backend();
+  const database = new DatabaseSync(join(folder, "lovage.db"), { timeout: 10_000 });
+  recordRows(database);
   const env = {
     ...process.env,
     LOVAGE_BROKER_URL: url,
@@ -88,28 +92,30 @@ export async function chaos(tasks: number, kills: number, seed: number): Promise
     readonly since: number;
   }
   let struck = 0;
+  const logs: string[] = [];
   const start = (): Keeper => {
     // So slow that the work takes about as long as the kills: whoever dies has something in hand.
     const pace = struck < STEADY_KILLS ? SECONDS_A_KILL * 1000 : (performance.now() - began) / struck;
     const nap = (kills * pace * WORKERS * CONCURRENCY) / (tasks * RUNS_A_TASK);
-    const main = spawn(
-      process.execPath,
-      [launcher, "worker", "-A", join(here, "child.ts"), "-c", String(CONCURRENCY), "-l", "error"],
-      { cwd: folder, env: { ...env, CHAOS_NAP_MS: String(nap) }, stdio: ["ignore", "ignore", "inherit"] },
-    );
+    const options = ["-c", String(CONCURRENCY), "-l", "warning", "--log-format", "json"];
+    const file = join(folder, `worker-${logs.length + 1}.log`);
+    const log = openSync(file, "a");
+    logs.push(file);
+    const main = spawn(process.execPath, [launcher, "worker", "-A", join(here, "child.ts"), ...options], {
+      cwd: folder,
+      env: { ...env, CHAOS_NAP_MS: String(nap) },
+      stdio: ["ignore", log, log],
+    });
+    closeSync(log);
     return { main, since: performance.now() };
   };
   /** Since when each process is there, and since when it has had tasks. */
   const pools = new Map<number, number>();
   const working = new Map<number, number>();
-  /** The processes that have begun a task. */
-  const begun = () =>
-    new Set(
-      readFileSync(runs, "utf8")
-        .split("\n")
-        .map((line) => Number.parseInt(line, 10)),
-    );
-  const killed = new Set<number>();
+  /** Whether a process has begun a task. */
+  const hasBegun = (pid: number) => readFileSync(runs, "utf8").includes(`"processes":[${pid}]`);
+  const struckAt = new Map<number, number>();
+  const strike = (pid: number) => struckAt.set(pid, struckAt.get(pid) ?? Date.now());
   const victims: Record<Victim, number> = { main: 0, pool: 0, both: 0, deploy: 0 };
   const orphans: number[] = [];
   const keepers = Array.from({ length: WORKERS }, start);
@@ -146,11 +152,10 @@ export async function chaos(tasks: number, kills: number, seed: number): Promise
       const now = performance.now();
       if (pool === undefined) continue;
       if (!pools.has(pool)) pools.set(pool, now);
-      if (!working.has(pool) && begun().has(pool)) working.set(pool, now);
+      if (!working.has(pool) && hasBegun(pool)) working.set(pool, now);
       const since = working.get(pool);
       if (since === undefined ? now - (pools.get(pool) ?? now) < IDLE_MS : now - since < GROWN_MS) continue;
       struck++;
-      killed.add(pool);
       const draw = random();
       const victim: Victim = draw < 0.2 ? "main" : draw < 0.4 ? "both" : draw < 0.6 ? "deploy" : "pool";
       victims[victim]++;
@@ -163,10 +168,12 @@ export async function chaos(tasks: number, kills: number, seed: number): Promise
         // The next one is there already.
         keepers[index] = start();
         await sleep(DEPLOY_MS);
+        strike(pool);
         keeper.main.kill("SIGKILL");
         if (isAlive(pool)) process.kill(pool, "SIGKILL");
         continue;
       }
+      strike(pool);
       // Whose main process dies ends by itself, as if killed: nobody would replace it, and nobody would tell it to stop.
       if (victim !== "pool") keeper.main.kill("SIGKILL");
       if (victim !== "main") process.kill(pool, "SIGKILL");
@@ -192,15 +199,7 @@ export async function chaos(tasks: number, kills: number, seed: number): Promise
     const told = new Map<string | undefined, number>();
     for await (const { id } of app.journal.find({ kind: "task", state: ["SUCCESS", "FAILURE"] }))
       told.set(id, (told.get(id) ?? 0) + 1);
-    /** By attempt, whether the process of each of its runs was killed. */
-    const attempts = new Map<string, boolean[]>();
-    for (const line of readFileSync(runs, "utf8").split("\n").filter(Boolean)) {
-      const [pid, parent, ...attempt] = line.split(" ");
-      // What has killed two workers runs in a process of its own, which dies with the one that started it.
-      const isKilled = [pid, parent].some((one) => killed.has(Number(one)));
-      attempts.set(attempt.join(" "), [...(attempts.get(attempt.join(" ")) ?? []), isKilled]);
-    }
-    const again = [...attempts.values()].filter((runsOf) => runsOf.length > 1);
+    const again = [...readRuns(runs).values()].filter(({ length }) => length > 1);
     const dead = await broker.size("celery-dlq");
     return {
       seed,
@@ -214,7 +213,9 @@ export async function chaos(tasks: number, kills: number, seed: number): Promise
       misreported: [...rows].filter(([id, done]) => (told.get(id) ?? 0) !== (done ? 1 : 0)).length,
       repeated: again.length,
       leaks,
-      unexplained: again.filter((runsOf) => !runsOf.slice(0, -1).every(Boolean)).length,
+      unexplained: again
+        .filter((runsOf) => !isExplained(runsOf, struckAt))
+        .map((runsOf) => evidence(runsOf, struckAt, database, logs).join("\n")),
       left: (await waiting()) + dead.ready + dead.delayed + dead.inFlight,
       seconds,
     };
@@ -230,6 +231,7 @@ export async function chaos(tasks: number, kills: number, seed: number): Promise
     );
     await app.close();
     ledger.close();
+    database.close();
     rmSync(folder, { recursive: true, force: true });
   }
 }
@@ -302,7 +304,8 @@ export function faults(figures: Figures, kills: number): readonly string[] {
     lost > 0 && `${lost} outcomes or effects are lost`,
     twice > 0 && `${twice} effects were counted twice`,
     misreported > 0 && `${misreported} outcomes are not in the journal, or are there twice`,
-    unexplained > 0 && `${unexplained} attempts ran again although nobody had killed their process`,
+    unexplained.length > 0 &&
+      `${unexplained.length} attempts ran again although nobody had killed their process:\n${unexplained.join("\n")}`,
     outlived > 0 && `${outlived} processes outlived their main process`,
     left > 0 && `${left} messages were left in the queue or among the dead letters`,
     figures.kills < kills && `only ${figures.kills} of ${kills} kills came before the work was done`,
