@@ -4,7 +4,8 @@ import { dirname, join, relative, resolve } from "node:path";
 import { expect, test } from "vitest";
 
 const root = resolve(import.meta.dirname, "../..");
-const pages = globSync(["*.md", "docs/**/*.md", "examples/*/README.md"], { cwd: root });
+const isInstalled = (name: string) => name === "node_modules";
+const pages = globSync(["*.md", "docs/**/*.md", "examples/**/README.md"], { cwd: root, exclude: isInstalled });
 
 const withoutCode = (markdown: string) => markdown.replaceAll(/^( *)```[\s\S]*?^\1```$/gm, "");
 
