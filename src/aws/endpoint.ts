@@ -29,10 +29,10 @@ export function endpointOf(
   env: Readonly<Record<string, string | undefined>>,
   given?: string,
 ): string {
-  const isSet = (option: string) => env[option] === "true";
-  const fips = isSet("AWS_USE_FIPS_ENDPOINT");
-  const dualStack = isSet("AWS_USE_DUALSTACK_ENDPOINT");
-  const configured = isSet("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS")
+  const isTrue = (value: string | undefined) => value === "true";
+  const fips = isTrue(env["AWS_USE_FIPS_ENDPOINT"]);
+  const dualStack = isTrue(env["AWS_USE_DUALSTACK_ENDPOINT"]);
+  const configured = isTrue(env["AWS_IGNORE_CONFIGURED_ENDPOINT_URLS"])
     ? undefined
     : env[`AWS_ENDPOINT_URL_${name}`] || env["AWS_ENDPOINT_URL"];
   const endpoint = given ?? configured;
