@@ -3,7 +3,7 @@ import { createHash } from "node:crypto";
 import { DecodeError, PayloadLost } from "../errors.ts";
 import { longReader, type ReadText } from "../protocol/long-reader.ts";
 import { isHigh, type LongText } from "../protocol/long-text.ts";
-import { keptFor, keyOf, readKey, readPointer, writePointer } from "../protocol/pointer.ts";
+import { keptFor, keyOf, type Pointer, readKey, readPointer, writePointer } from "../protocol/pointer.ts";
 import { checkRoom, roomForKept } from "../protocol/room.ts";
 import type { Payloads, PayloadStore } from "./store.ts";
 
@@ -32,7 +32,7 @@ export function createPayloads(store: PayloadStore, uuid: () => string, now: () 
     checkRoom(readKey(key)?.length ?? 0, roomForKept());
     const bytes = await store.get(key);
     if (bytes === undefined) throw new PayloadLost(bucket, key);
-    await decoded(bytes, key, take);
+    await decoded(bytes, pointer, take);
   }
 
   const payloads: Payloads = {
@@ -86,27 +86,29 @@ function* piecesOf(text: string | LongText): Generator<Uint8Array> {
   }
 }
 
-async function decoded(bytes: AsyncIterable<Uint8Array>, key: string, take: (piece: string) => void): Promise<void> {
+async function decoded(
+  bytes: AsyncIterable<Uint8Array>,
+  { bucket, key }: Pointer,
+  take: (piece: string) => void,
+): Promise<void> {
   const room = roomForKept();
   // What AWS's own libraries have kept says neither.
   const facts = readKey(key);
   const hash = createHash("sha256");
   const decoder = new TextDecoder();
+  const another = (why: string) =>
+    new DecodeError(`the text at ${bucket}/${key} is not the one that was kept: ${why} (payloadStore)`);
   let length = 0;
   for await (const piece of bytes) {
     length += piece.length;
     checkRoom(length, room);
-    if (facts !== undefined && length > facts.length) break;
+    if (facts !== undefined && length > facts.length) throw another(`it has more than ${facts.length} bytes`);
     hash.update(piece);
     for (let at = 0; at < piece.length; at += DECODED)
       take(decoder.decode(piece.subarray(at, at + DECODED), { stream: true }));
   }
   take(decoder.decode());
   if (facts === undefined) return;
-  if (length !== facts.length)
-    throw new DecodeError(
-      `the text at ${key} is not the one that was kept: it has ${length} bytes or more, and had ${facts.length}`,
-    );
-  if (hash.digest("hex") !== facts.sha256)
-    throw new DecodeError(`the text at ${key} is not the one that was kept: its SHA-256 is another`);
+  if (length !== facts.length) throw another(`it has ${length} bytes, and had ${facts.length}`);
+  if (hash.digest("hex") !== facts.sha256) throw another("its SHA-256 is another");
 }

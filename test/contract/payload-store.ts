@@ -94,9 +94,12 @@ export function payloadStoreContract(open: () => Promise<PayloadStore>): void {
     const store = await open();
     const key = keyOf(store.prefix, { days: 60, id: "an-id", length: 4, sha256: "0".repeat(64) }, crypto.randomUUID());
     const pointer = writePointer({ bucket: store.bucket, key });
-    const error = await (await make()).get(pointer).catch((thrown: unknown) => thrown);
-    expect(error).toBeInstanceOf(PayloadLost);
-    expect(error).toMatchObject({ bucket: store.bucket, key });
+    const payloads = await make();
+    for (const reading of [payloads.get(pointer), payloads.read(pointer, true)]) {
+      const error = await reading.catch((thrown: unknown) => thrown);
+      expect(error).toBeInstanceOf(PayloadLost);
+      expect(error).toMatchObject({ bucket: store.bucket, key });
+    }
   });
 
   test.each([
@@ -110,9 +113,9 @@ export function payloadStoreContract(open: () => Promise<PayloadStore>): void {
     if (facts === undefined) throw new Error("no facts");
     const key = keyOf(store.prefix, { ...facts, ...lie }, crypto.randomUUID());
     await store.put(key, () => [new TextEncoder().encode("text")], 4);
-    await expect(payloads.get(writePointer({ bucket: store.bucket, key }))).rejects.toThrow(
-      /is not the one that was kept/,
-    );
+    const pointer = writePointer({ bucket: store.bucket, key });
+    for (const reading of [payloads.get(pointer), payloads.read(pointer, true), payloads.read(pointer, false)])
+      await expect(reading).rejects.toThrow(`the text at ${store.bucket}/${key} is not the one that was kept`);
   });
 
   test("a pointer elsewhere is refused, and nothing is read", async () => {
@@ -126,7 +129,8 @@ export function payloadStoreContract(open: () => Promise<PayloadStore>): void {
       { bucket: `${store.bucket}x`, key: `${store.prefix}60d/x` },
       ...(store.prefix === "" ? [] : [{ bucket: store.bucket, key: "60d/x" }]),
     ])
-      await expect(payloads.get(writePointer(pointer))).rejects.toThrow(/is refused: large texts are read from/);
+      for (const reading of [payloads.get(writePointer(pointer)), payloads.read(writePointer(pointer), true)])
+        await expect(reading).rejects.toThrow(/is refused: large texts are read from/);
   });
 
   test("what AWS's own libraries have kept is read, though its key says nothing of it", async () => {
