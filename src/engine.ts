@@ -148,6 +148,11 @@ export class Engine implements PublishHost {
     this.#options = new WeakMap();
   }
 
+  /** The settings as the app's code says them, whatever the environment has. What it does not say may be given. */
+  declaredConfig(unsaid: ConfigInput): Config {
+    return resolveConfig({ ...unsaid, ...this.#input }, {});
+  }
+
   /**
    * Moves the app to another home until the function returned is called, which closes what was opened there. What was
    * open before is set aside and found again. For tests, whose tasks are the very objects that the app's modules hold.

@@ -9,6 +9,7 @@ import { type BundlingOptions, NodejsFunction, OutputFormat } from "aws-cdk-lib/
 import type * as logs from "aws-cdk-lib/aws-logs";
 import { Construct } from "constructs";
 import type { Lovage } from "../app.ts";
+import type { Config } from "../config/config.ts";
 import { isAnyLimited } from "../tasks/limits.ts";
 import { workerLog } from "./grants.ts";
 import { checkRange, LIMITS } from "./limits.ts";
@@ -150,6 +151,12 @@ const REPLACED = {
   "@aws-sdk/credential-provider-node": "aws/credentials",
 } as const;
 
+/**
+ * The settings that a deployment goes by. Those of the environment say where the shell that deploys sends its own calls, which
+ * may be another deployment: with its prefix and its table everything here would be replaced by what is called as there.
+ */
+export const declaredConfig = ({ engine }: Lovage): Config => engine.declaredConfig({ resultBackend: "dynamodb://" });
+
 /** How functions are bundled: the CDK's options, which go over ours, and what is said of AWS's clients. */
 export interface TaskBundling extends BundlingOptions {
   /**
@@ -195,7 +202,7 @@ export function bundlingFor(app: Lovage, options: FunctionBundling = {}): Bundli
     longDelays = false,
     awsSdk = false,
     journal = true,
-    payloads = app.config.payloadStore?.startsWith("s3:") ?? false,
+    payloads = declaredConfig(app).payloadStore?.startsWith("s3:") ?? false,
     ...own
   } = options;
   // Ours are told by their paths on this machine, which mean nothing in a container.

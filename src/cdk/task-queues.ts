@@ -30,7 +30,7 @@ import { checkLiteral, defaultPrefix, takeNames } from "./names.ts";
 import { PayloadBucket } from "./payload-bucket.ts";
 import { watchSizes } from "./policy-sizes.ts";
 import { JournalTable, ResultTable } from "./result-table.ts";
-import { type SharedFunctionOptions, sharedOptions, type TaskBundling } from "./task-function.ts";
+import { declaredConfig, type SharedFunctionOptions, sharedOptions, type TaskBundling } from "./task-function.ts";
 import { TaskQueue, type TaskQueueOptions } from "./task-queue.ts";
 
 /** Architecture, tracing, VPC, lock file and project root are those of all functions, beat's too; a queue's own in `queues` come before them. */
@@ -138,7 +138,7 @@ export class TaskQueues extends Construct {
   constructor(scope: Construct, id: string, props: TaskQueuesProps) {
     super(scope, id);
     const { app, entry } = props;
-    const { config } = app;
+    const config = declaredConfig(app);
     checkLiteral("prefix", props.prefix);
     checkLiteral("queue_name_prefix", config.brokerTransportOptions.queueNamePrefix);
     const prefix = props.prefix ?? (config.brokerTransportOptions.queueNamePrefix || defaultPrefix(this));
@@ -532,7 +532,7 @@ function sendsTo({ app, queues = {}, sendsTo: given = [] }: TaskQueuesProps, nam
 
 /** What the app says about queues has to name queues that will be there. */
 function checkDeclaration({ app, queues = {}, sendsTo: all }: TaskQueuesProps): void {
-  const { config } = app;
+  const config = declaredConfig(app);
   const declared = Object.keys(config.taskQueues);
   for (const name of declared) checkLiteral("taskQueues", name);
   // They stand in what rules and alarms say of themselves, which is cut, and in ids that the functions derive once more.

@@ -4,7 +4,7 @@ import { App, CfnParameter, Lazy, NestedStack, RemovalPolicy, Stack } from "aws-
 import { Template } from "aws-cdk-lib/assertions";
 import type * as lambda from "aws-cdk-lib/aws-lambda";
 import { Lovage } from "lovage";
-import { TaskQueues, type TaskQueuesProps } from "lovage/cdk";
+import { bundlingFor, TaskQueues, type TaskQueuesProps } from "lovage/cdk";
 import { expect, test } from "vitest";
 import { ENVIRONMENT, outputOf } from "../../src/config/values.ts";
 import { deploy, FUNCTIONS, shop, unbundled } from "./deployment.ts";
@@ -37,6 +37,27 @@ test("everything is called after its stack, unless a prefix is given or the app 
   expect(of(shop({ beatSchedule }), { prefix: "" })).toEqual(names(""));
   const brokerTransportOptions = { queueNamePrefix: "own-" };
   expect(of(shop({ beatSchedule, brokerTransportOptions }))).toEqual(names("own-"));
+});
+
+test("the environment of the shell that deploys, which may be that of another deployment, names nothing", () => {
+  const env = {
+    LOVAGE_BROKER_URL: "sqs://eu-west-1?queue_name_prefix=Staging-",
+    LOVAGE_RESULT_BACKEND: "dynamodb://eu-west-1/Staging-celery?keys=python",
+    LOVAGE_PAYLOAD_STORE: "s3://staging",
+  };
+  const template = (environment: Record<string, string>, config = {}) => {
+    const app = new Lovage("shop", { beatSchedule: { often }, ...config }, { env: environment });
+    app.task("shop.add", (x: number, y: number) => x + y);
+    const stack = new Stack(unbundled(), "Shop");
+    new TaskQueues(stack, "Tasks", { app, ...entries });
+    expect(bundlingFor(app).define?.["LOVAGE_PAYLOADS"]).toBe("false");
+    return Template.fromStack(stack).toJSON();
+  };
+  expect(template(env)).toEqual(template({}));
+  const own = { brokerUrl: "sqs://eu-west-1?queue_name_prefix=own-", resultBackend: "dynamodb://eu-west-1/own" };
+  expect(template(env, own)).toEqual(template({}, own));
+  // Who says the broker alone has the rest from the environment, in each process of theirs.
+  expect(JSON.stringify(template(env, { brokerUrl: own.brokerUrl }))).toContain('"own-celery"');
 });
 
 test("in a nested stack it is called after the stack that is deployed", () => {
