@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { brief, clip, harmless, harmlessJson, harmlessLine, maskUrl } from "../src/brief.ts";
-import { computing } from "./computing.ts";
+import { computing } from "./measured.ts";
 
 const cycle: unknown[] = [];
 cycle.push(cycle);

@@ -4,7 +4,7 @@ import { crontab } from "../../src/beat/crontab.ts";
 import { slots } from "../../src/beat/due.ts";
 import { at, type BeatEntry, every, scheduleEntries } from "../../src/beat/schedule.ts";
 import { type BeatState, beatState, tick } from "../../src/beat/tick.ts";
-import { computing } from "../computing.ts";
+import { computing } from "../measured.ts";
 
 const utc = (text: string) => Date.parse(text);
 const clock = (instant: number | undefined) =>

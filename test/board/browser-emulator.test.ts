@@ -8,6 +8,7 @@ import { createQueues } from "../../src/brokers/sqs.ts";
 import * as dynamodb from "../../src/results/dynamodb.ts";
 import { emulator, emulatorUrl } from "../live/emulators.ts";
 import { browser, serveBoard, violations, visit } from "./chromium.ts";
+
 const aws = await emulator("ministack");
 const started = await browser();
 

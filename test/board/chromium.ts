@@ -17,7 +17,7 @@ const NOT_HERE =
 async function launch(): Promise<Browser> {
   const executablePath = await sparticuz.executablePath();
   const args = sparticuz.args.filter((flag) => !NOT_HERE.test(flag));
-  for (const until = Date.now() + 30_000; ; await sleep(200)) {
+  for (const until = Date.now() + 90_000; ; await sleep(200)) {
     try {
       return await chromium.launch({ executablePath, args, headless: true });
     } catch (error) {

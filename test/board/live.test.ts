@@ -126,15 +126,20 @@ test("what cannot be read says why, and leaves the rest alone", async () => {
   expect((await status(board)).told).toHaveProperty("value");
 });
 
-test("a file that was moved is told of, and the board is there again when the file is", async () => {
-  const folder = mkdtempSync(join(tmpdir(), "lovage-board-moved-"));
+/** The board of a file of its own, which goes with the test. */
+function onFile(finished: (done: () => Promise<void>) => void) {
+  const folder = mkdtempSync(join(tmpdir(), "lovage-board-"));
   const file = join(folder, "lovage.db");
   const app = new Lovage("shop", { brokerUrl: `sqlite:///${file}` });
-  onTestFinished(async () => {
+  finished(async () => {
     await app.close();
     rmSync(folder, { recursive: true });
   });
-  const board = createBoard(app, { refresh: 0 });
+  return { file, board: createBoard(app, { refresh: 0 }) };
+}
+
+test("a file that was moved is told of, and the board is there again when the file is", async () => {
+  const { file, board } = onFile(onTestFinished);
   expect((await status(board)).queues).toHaveProperty("value");
   renameSync(file, `${file}.away`);
   expect((await status(board)).error.message).toContain("it was moved or removed");
@@ -160,16 +165,6 @@ async function lock(file: string, how: string): Promise<() => Promise<void>> {
 }
 
 describe.concurrent("a file that another program has locked", () => {
-  const open = async (finished: (done: () => Promise<void>) => void) => {
-    const folder = mkdtempSync(join(tmpdir(), "lovage-board-locked-"));
-    const file = join(folder, "lovage.db");
-    const app = new Lovage("shop", { brokerUrl: `sqlite:///${file}` });
-    finished(async () => {
-      await app.close();
-      rmSync(folder, { recursive: true });
-    });
-    return { file, board: createBoard(app, { refresh: 0 }) };
-  };
   const pause = (board: Board) =>
     board(
       new Request("http://board.test/api/queues/celery/pause", {
@@ -180,7 +175,7 @@ describe.concurrent("a file that another program has locked", () => {
     );
 
   test("to write: all is seen, and what cannot be done says why", async ({ onTestFinished: finished, expect: see }) => {
-    const { file, board } = await open(finished);
+    const { file, board } = onFile(finished);
     see((await pause(board)).status).toBe(200);
     see((await status(board)).queues).toHaveProperty("value");
     const free = await lock(file, "BEGIN IMMEDIATE");
@@ -196,7 +191,7 @@ describe.concurrent("a file that another program has locked", () => {
     onTestFinished: finished,
     expect: see,
   }) => {
-    const { file, board } = await open(finished);
+    const { file, board } = onFile(finished);
     const free = await lock(
       file,
       "PRAGMA journal_mode = WAL; PRAGMA locking_mode = EXCLUSIVE; PRAGMA application_id = 1282373223; PRAGMA user_version = 1",

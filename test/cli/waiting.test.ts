@@ -2,6 +2,7 @@
 import { startWorker } from "lovage/worker";
 import { afterEach, expect, onTestFinished, test, vi } from "vitest";
 import { lovage, place } from "./run.ts";
+
 afterEach(() => void vi.unstubAllEnvs());
 
 test("what waits for a limit is listed, with what for and until when", async () => {

@@ -4,7 +4,7 @@ import { Lovage } from "lovage";
 import { describe, expect, test } from "vitest";
 import { envelope, signature } from "./envelopes.ts";
 import { inMemory, stores } from "./stores.ts";
-import { computing } from "../computing.ts";
+import { computing } from "../measured.ts";
 
 function makeApp(config: ConstructorParameters<typeof Lovage>[1] = {}) {
   const app = new Lovage("tasks", { acceptContent: ["json", "yaml", "msgpack"], ...config });

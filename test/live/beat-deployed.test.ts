@@ -38,7 +38,7 @@ describe.skipIf(ministack === undefined)("beat, deployed on ministack", () => {
   /** Nothing waits any more. A copy that met a run of its task is hidden for a while, and finds an outcome then. */
   const idle = () =>
     vi.waitFor(async () => expect(await (await live.app.engine.broker()).size("celery")).toMatchObject({ ready: 0 }), {
-      timeout: 20_000,
+      timeout: 60_000,
       interval: 200,
     });
 

@@ -97,7 +97,7 @@ test("the image of examples/containers is a worker that gives back what SIGTERM 
   await first.ended;
   const second = start("echo");
   await vi.waitFor(async () => expect(JSON.parse(await state())).toMatchObject({ status: "SUCCESS", result: "300" }), {
-    timeout: 20_000,
+    timeout: 60_000,
     interval: 200,
   });
   second.worker.kill("SIGTERM");

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
 import { open, SQL } from "../../src/brokers/sqlite.ts";
 import { openDatabase } from "../../src/sqlite/database.ts";
-import { computing } from "../computing.ts";
+import { computing } from "../measured.ts";
 
 async function setUp() {
   const folder = await mkdtemp(join(tmpdir(), "lovage-broker-"));
