@@ -207,10 +207,15 @@ test("a queue with nobody of the stack's has its dead letters and its alarms, an
 });
 
 describe("a queue that moves from one kind of worker to another", () => {
-  const withWorker = (worker: "function" | "container" | "none") =>
-    deploy(shop({ taskQueues: { celery: {}, video: { worker } } }), { container: { image } });
   type Resources = Readonly<Record<string, { readonly Type: string; readonly Properties?: Record<string, unknown> }>>;
-  const all = ({ template }: Deployment) => template().toJSON()["Resources"] as Resources;
+  const made = new Map<string, Resources>();
+  const withWorker = (worker: "function" | "container" | "none"): Resources => {
+    const taskQueues = { celery: {}, video: { worker } };
+    const resources =
+      made.get(worker) ?? deploy(shop({ taskQueues }), { container: { image } }).template().toJSON()["Resources"];
+    made.set(worker, resources as Resources);
+    return resources as Resources;
+  };
   const keeps = ({ Type }: Resources[string]) => /^AWS::(SQS::Queue|DynamoDB::)/.test(Type);
   const isWork = ({ Type }: Resources[string]) => /EventSourceMapping|Lambda::Function|ECS::Service/.test(Type);
 
@@ -220,7 +225,7 @@ describe("a queue that moves from one kind of worker to another", () => {
     ["function", "none"],
     ["none", "container"],
   ] as const)("keeps what holds its messages and rows: from %s to %s", (from, to) => {
-    const [before, after] = [all(withWorker(from)), all(withWorker(to))];
+    const [before, after] = [withWorker(from), withWorker(to)];
     const kept = (resources: Resources) =>
       Object.entries(resources)
         .filter(([, resource]) => keeps(resource))

@@ -1,7 +1,7 @@
 /** What only several functions at a time can show: concurrency, order, faults under way, a deployment while tasks run. On ministack. */
 import { setTimeout as sleep } from "node:timers/promises";
 import { startWorker } from "lovage/worker";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import type { Emulator } from "../../scripts/emulator.ts";
 import { npmRun, outputs, stackOf, succeeds } from "./commands.ts";
 import { emulator, emulatorUrl } from "./emulators.ts";
@@ -86,9 +86,9 @@ describe.skipIf(ministack === undefined)("deployed on ministack", () => {
     await deploy("-c", "version=2");
     // What a container runs: the queue has no function any more.
     const worker = await startWorker(live.app, { queues: ["moving"], concurrency: 8 });
+    onTestFinished(() => worker.stop());
     // ministack kills what runs when a function changes, where AWS lets it finish: such a message comes back after its visibility.
     for (const result of [...results, ...moving]) await result.get({ timeout: 120 });
-    await worker.stop();
     expect(await broker.size("moving-dlq")).toMatchObject({ ready: 1 });
     expect(Object.keys(outputs(endpoint)).some((name) => name.includes("QueueUrladded"))).toBe(true);
     const added = await live.now.applyAsync([], { queue: "added" });
