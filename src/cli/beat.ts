@@ -7,6 +7,7 @@ import { EXIT, report } from "./exit.ts";
 import { loadSharedApp } from "./load.ts";
 import { appOption, logOptions } from "./options.ts";
 import { createLog, type LogFormat, redirectPrints } from "./output.ts";
+import { onStop } from "./supervise.ts";
 
 export interface BeatCommandOptions {
   readonly app: string;
@@ -25,7 +26,7 @@ export function beatCommand(program: Command): void {
       `
 Any number of beats may run for one app: they give a slot the same id, so its task runs once.
 
-Exit codes: 0 after SIGTERM or Ctrl-C, 1 after a fault, 2 asked wrongly (option, module, setting or task).
+Exit codes: 0 after SIGTERM, Ctrl-C, SIGHUP or SIGUSR2, 1 after a second one or a fault, 2 asked wrongly (option, module, setting or task).
 
 Examples:
   $ lovage beat -A ./tasks.ts
@@ -33,13 +34,11 @@ Examples:
     )
     .action(async (options: BeatCommandOptions) => {
       const stopping = new AbortController();
-      for (const signal of ["SIGTERM", "SIGINT"] as const) {
-        process.on(signal, () => {
-          // Told twice, it does not finish what it is sending.
-          if (stopping.signal.aborted) process.exit(EXIT.failure);
-          stopping.abort();
-        });
-      }
+      onStop(() => {
+        // Told twice, it does not finish what it is sending.
+        if (stopping.signal.aborted) process.exit(EXIT.failure);
+        stopping.abort();
+      });
       try {
         await startBeat(options, stopping.signal);
       } catch (error) {

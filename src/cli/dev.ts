@@ -18,7 +18,7 @@ import { EXIT } from "./exit.ts";
 import { appFile } from "./load.ts";
 import { appOption, listOption, logLevelOption, parseCount, parseSeconds } from "./options.ts";
 import { prefixer } from "./output.ts";
-import { keep, type Kept, killGroup, type Order, STOP_SIGNALS, type Told } from "./supervise.ts";
+import { keep, type Kept, killGroup, onStop, type Order, type Told } from "./supervise.ts";
 import { watchFiles } from "./watch.ts";
 
 interface DevOptions {
@@ -299,7 +299,7 @@ async function dev(options: DevOptions, command: readonly string[]): Promise<num
       ended.resolve(stops > 1 ? EXIT.failure : code);
     });
   }
-  for (const signal of STOP_SIGNALS) process.on(signal, () => stop());
+  onStop(() => stop());
   process.on("SIGQUIT", () => {
     stops = Math.max(stops, 2);
     stop();

@@ -10,7 +10,25 @@ import type { Log } from "../workers/log.ts";
 import { EXIT } from "./exit.ts";
 
 /** Who stops a service sends one of these: a supervisor, a terminal by Ctrl-C or by closing, nodemon. */
-export const STOP_SIGNALS = ["SIGTERM", "SIGINT", "SIGHUP", "SIGUSR2"] as const;
+const STOP_SIGNALS = ["SIGTERM", "SIGINT", "SIGHUP", "SIGUSR2"] as const;
+
+/** One Ctrl-C comes twice where a package manager passes on what the terminal has sent already: within this, in milliseconds, it is one. */
+const ONE_SIGNAL_MS = 500;
+
+/** Calls `stop` each time that somebody stops this process. */
+export function onStop(stop: (signal: (typeof STOP_SIGNALS)[number]) => void): void {
+  let last = Number.NEGATIVE_INFINITY;
+  for (const signal of STOP_SIGNALS) {
+    process.on(signal, () => {
+      if (signal === "SIGINT") {
+        const now = performance.now();
+        if (now - last < ONE_SIGNAL_MS) return;
+        last = now;
+      }
+      stop(signal);
+    });
+  }
+}
 
 /** What a kept process is told: finish what runs, or give it up. */
 export type Order = "warm" | "cold";

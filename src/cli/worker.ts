@@ -24,7 +24,7 @@ import { cloudWatchLines, watchers } from "./cloudwatch.ts";
 import { apartBy } from "./apart.ts";
 import { type Line, type PlaceSetup, runPlace } from "./place.ts";
 import { startPool } from "./pool.ts";
-import { belong, keep, keeper, type Kept, type Order, STOP_SIGNALS } from "./supervise.ts";
+import { belong, keep, keeper, type Kept, onStop, type Order } from "./supervise.ts";
 import { VERSION } from "./version.ts";
 
 interface WorkerCommandOptions extends BeatCommandOptions {
@@ -44,9 +44,6 @@ interface PoolOptions extends WorkerCommandOptions {
   /** It is kept by `lovage dev`: it waits until it is to load the app, and tells what that is made of. */
   readonly dev?: boolean;
 }
-
-/** One Ctrl-C comes twice where a package manager passes on what the terminal has sent already: within this, in milliseconds, it is one. */
-const ONE_SIGNAL_MS = 500;
 
 export function workerCommand(program: Command): void {
   const command = program.command("worker").description("run tasks until told to stop");
@@ -153,24 +150,16 @@ async function main(options: WorkerCommandOptions): Promise<number> {
     process.exit(EXIT.failure);
   };
   process.on("SIGQUIT", end);
-  let last = Number.NEGATIVE_INFINITY;
-  for (const signal of STOP_SIGNALS) {
-    process.on(signal, () => {
-      if (signal === "SIGINT") {
-        const now = performance.now();
-        if (now - last < ONE_SIGNAL_MS) return;
-        last = now;
-      }
-      if (orders.length === 0) {
-        if (signal === "SIGINT") say("worker: Hitting Ctrl+C again will give up all running tasks!");
-        say("worker: Warm shutdown (MainProcess)");
-        order("warm");
-      } else if (orders.length === 1) {
-        say("worker: Cold shutdown (MainProcess)");
-        order("cold");
-      } else end();
-    });
-  }
+  onStop((signal) => {
+    if (orders.length === 0) {
+      if (signal === "SIGINT") say("worker: Hitting Ctrl+C again will give up all running tasks!");
+      say("worker: Warm shutdown (MainProcess)");
+      order("warm");
+    } else if (orders.length === 1) {
+      say("worker: Cold shutdown (MainProcess)");
+      order("cold");
+    } else end();
+  });
 
   const pool = keep("pool", options, log);
   kept.push(pool);

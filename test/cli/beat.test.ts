@@ -11,7 +11,7 @@ test("two beats send each slot once", async () => {
   const beats = [start(["beat", "-A", module]), start(["beat", "-A", module])];
   // Each has sent three slots, so at least two of them both.
   await Promise.all(beats.map(({ says }) => says(/(tick: sent[\s\S]*){4}/)));
-  for (const { process } of beats) process.kill("SIGTERM");
+  for (const [at, { process }] of beats.entries()) process.kill(at === 0 ? "SIGTERM" : "SIGHUP");
   const ended = await Promise.all(beats.map(({ exited }) => exited));
   expect(ended).toMatchObject([
     { code: 0, stderr: "" },
