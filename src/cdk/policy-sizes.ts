@@ -1,7 +1,10 @@
-/** What IAM and SQS take of policies, Lambda of an environment and CloudFormation of a stack, seen when all is said: at synthesis, not at deployment. */
+/** What AWS takes of policies, Lambda of an environment and CloudFormation of a stack, seen when all is said: at synthesis, not at deployment. */
 import { CfnResource, type Stack } from "aws-cdk-lib";
+import * as dynamodb from "aws-cdk-lib/aws-dynamodb";
 import * as iam from "aws-cdk-lib/aws-iam";
+import * as kms from "aws-cdk-lib/aws-kms";
 import * as lambda from "aws-cdk-lib/aws-lambda";
+import * as s3 from "aws-cdk-lib/aws-s3";
 import * as sqs from "aws-cdk-lib/aws-sqs";
 import type { IConstruct } from "constructs";
 import { MAX_ENVIRONMENT } from "../config/values.ts";
@@ -13,8 +16,43 @@ import { MAX_RESOURCES } from "./limits.ts";
  */
 const INLINE = { user: 2048, group: 5120, role: 10_240 } as const;
 const MAX_ATTACHED = 10;
-/** https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-policies.html */
-const QUEUE_POLICY = { bytes: 8192, statements: 20 } as const;
+
+interface ResourcePolicy {
+  readonly service: string;
+  /** The document, where a resource is one that has such a policy. */
+  readonly of: (resource: IConstruct) => unknown;
+  readonly bytes: number;
+  readonly statements?: number;
+}
+
+/** Policies of resources, to which every role of another account adds something. */
+const RESOURCE_POLICIES: readonly ResourcePolicy[] = [
+  {
+    // https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-policies.html
+    service: "SQS",
+    of: (resource) => (resource instanceof sqs.CfnQueuePolicy ? resource.policyDocument : undefined),
+    bytes: 8192,
+    statements: 20,
+  },
+  {
+    // https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/rbac-considerations.html
+    service: "DynamoDB",
+    of: (resource) => (resource instanceof dynamodb.CfnTable ? resource.resourcePolicy : undefined),
+    bytes: 20 * 1024,
+  },
+  {
+    // https://docs.aws.amazon.com/AmazonS3/latest/userguide/add-bucket-policy.html
+    service: "S3",
+    of: (resource) => (resource instanceof s3.CfnBucketPolicy ? resource.policyDocument : undefined),
+    bytes: 20 * 1024,
+  },
+  {
+    // https://docs.aws.amazon.com/kms/latest/developerguide/resource-limits.html
+    service: "KMS",
+    of: (resource) => (resource instanceof kms.CfnKey ? resource.keyPolicy : undefined),
+    bytes: 32 * 1024,
+  },
+];
 
 type Holder = keyof typeof INLINE;
 
@@ -33,7 +71,7 @@ function sizeFaults(all: readonly IConstruct[]): string[] {
   return [
     ...tooManyResources(all),
     ...tooLargeForHolders(all),
-    ...tooLargeForQueues(all),
+    ...tooLargeForResources(all),
     ...tooLargeEnvironments(all),
   ];
 }
@@ -97,17 +135,26 @@ function tooLargeForHolders(all: readonly IConstruct[]): string[] {
   ];
 }
 
-function tooLargeForQueues(all: readonly IConstruct[]): string[] {
-  return all.flatMap((policy) => {
-    if (!(policy instanceof sqs.CfnQueuePolicy)) return [];
-    const document = policy.stack.resolve(policy.policyDocument) as { readonly Statement?: readonly unknown[] };
-    const size = sizeOf(policy.stack, document);
-    const { length = 0 } = document.Statement ?? [];
-    if (size <= QUEUE_POLICY.bytes && length <= QUEUE_POLICY.statements) return [];
-    return [
-      `the policy ${policy.node.path} has ${length} statements and about ${size} bytes, and SQS takes ${QUEUE_POLICY.statements} and ${QUEUE_POLICY.bytes}: grant one role of the other account, which its callers take, in place of many`,
-    ];
-  });
+function tooLargeForResources(all: readonly IConstruct[]): string[] {
+  return all.flatMap((resource) =>
+    RESOURCE_POLICIES.flatMap(({ service, of, bytes, statements = Number.POSITIVE_INFINITY }) => {
+      const given = of(resource);
+      if (given === undefined) return [];
+      const { stack } = resource as CfnResource;
+      const resolved = stack.resolve(given) as { readonly policyDocument?: unknown };
+      const document = (resolved.policyDocument ?? resolved) as { readonly Statement?: readonly unknown[] };
+      const size = sizeOf(stack, document);
+      const { length = 0 } = document.Statement ?? [];
+      if (size <= bytes && length <= statements) return [];
+      const [has, most] =
+        statements === Number.POSITIVE_INFINITY
+          ? [`about ${size} bytes`, bytes]
+          : [`${length} statements and about ${size} bytes`, `${statements} and ${bytes}`];
+      return [
+        `the policy ${resource.node.path} has ${has}, and ${service} takes ${most}: grant one role of the other account, which its callers take, in place of many`,
+      ];
+    }),
+  );
 }
 
 /** With what the deployment adds to those of the app. What only a deployment knows is not counted: it has so many at least. */

@@ -1,6 +1,7 @@
 /** Limits that only show when all grants are made: a synthesis says them, with what to do, before a deployment fails on them. */
 import { type App, Stack } from "aws-cdk-lib";
 import * as iam from "aws-cdk-lib/aws-iam";
+import * as kms from "aws-cdk-lib/aws-kms";
 import { expect, test } from "vitest";
 import { ACCOUNT, REGION, rightsOf } from "../rights/template.ts";
 import { deploy, shop, unbundled } from "./deployment.ts";
@@ -48,6 +49,28 @@ test("queues whose policies would be too large for another account's roles are t
   expect(() => synth(stack)).toThrow(
     /has 2\d statements and about \d+ bytes, and SQS takes 20 and 8192: grant one role/,
   );
+});
+
+test("a table, a bucket and a key whose policies would be too large for another account's roles are told of one role", () => {
+  const stack = here();
+  const encryptionKey = new kms.Key(stack, "Key");
+  const { tasks } = deploy(shop(), { encryptionKey, payloadStore: true }, stack);
+  const name = (n: number) => `a-caller-with-a-name-of-the-usual-length-${n}`;
+  const grant = (n: number) => {
+    const role = iam.Role.fromRoleArn(stack, `Role${n}`, `arn:aws:iam::222222222222:role/${name(n)}`);
+    tasks.grantReadResults(role);
+  };
+  for (let n = 0; n < 20; n++) grant(n);
+  expect(() => synth(stack)).not.toThrow();
+  for (let n = 20; n < 120; n++) grant(n);
+  const said = String(errorOf(() => synth(stack)));
+  expect(said).toMatch(
+    /the policy Test\/Tasks\/Results\/Resource has about \d+ bytes, and DynamoDB takes 20480: grant one/,
+  );
+  expect(said).toMatch(
+    /the policy Test\/Tasks\/Payloads\/.*\/Resource has about \d+ bytes, and S3 takes 20480: grant one/,
+  );
+  expect(said).toMatch(/the policy Test\/Key\/Resource has about \d+ bytes, and KMS takes 32768: grant one/);
 });
 
 test("a stack that only the CDK's own policies make too large is told of sendsTo", () => {
