@@ -8,16 +8,18 @@ import { CreateBucketCommand, S3Client } from "@aws-sdk/client-s3";
 import { CreateScheduleGroupCommand, SchedulerClient } from "@aws-sdk/client-scheduler";
 import { CreateQueueCommand, SQSClient } from "@aws-sdk/client-sqs";
 import { Stack } from "aws-cdk-lib";
+import * as ecr from "aws-cdk-lib/aws-ecr";
 import * as ecs from "aws-cdk-lib/aws-ecs";
 import * as iam from "aws-cdk-lib/aws-iam";
 import * as kms from "aws-cdk-lib/aws-kms";
 import { chord, group, Lovage, Reject } from "lovage";
 import { createBeatHandler, createWorkerHandler } from "lovage/lambda";
+import { createBoard } from "lovage/board";
 import { TaskQueues } from "lovage/cdk";
 import { startWorker } from "lovage/worker";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import type { Emulator } from "../../scripts/emulator.ts";
-import { deadLetterQueue } from "../../src/brokers/broker.ts";
+import { deadLetterQueue, type Delivery } from "../../src/brokers/broker.ts";
 import { translateQueueName } from "../../src/brokers/queue-name.ts";
 import * as sqs from "../../src/brokers/sqs.ts";
 import * as dynamodb from "../../src/results/dynamodb.ts";
@@ -39,7 +41,7 @@ const PREFIX = "rights-";
 /** No compression makes it fit. */
 const large = randomBytes(900_000).toString("base64");
 const hours = 3 * 3600;
-/** Of the second band of `media`. */
+/** Of the second bands of `media` and `bulk`. */
 const HIGH = 9;
 
 /** An app of all kinds of tasks. */
@@ -47,7 +49,12 @@ function shop(env: Readonly<Record<string, string>> = {}): Lovage {
   const app = new Lovage(
     "shop",
     {
-      taskQueues: { celery: {}, media: { worker: "container", priorities: [0, HIGH] }, "orders.fifo": {} },
+      taskQueues: {
+        celery: {},
+        media: { worker: "container", priorities: [0, HIGH] },
+        bulk: { priorities: [0, HIGH] },
+        "orders.fifo": {},
+      },
       beatSchedule: {
         often: { task: "shop.add", schedule: 60, args: [1, 2] },
         late: { task: "shop.add", schedule: 60, args: [1, 2], options: { countdown: hours } },
@@ -103,7 +110,8 @@ function shop(env: Readonly<Record<string, string>> = {}): Lovage {
   });
   return app;
 }
-const QUEUES = ["celery", "media", "orders.fifo"];
+const QUEUES = ["celery", "media", "bulk", "orders.fifo"];
+const BANDED = ["media", "bulk"];
 const seen = new Set<string>();
 /** Ids of what was sent, for those who look later. */
 const grown: string[] = [];
@@ -119,6 +127,7 @@ interface Deployed {
 const WHO = [
   "worker",
   "orders",
+  "bands",
   "beat",
   "sender",
   "chords",
@@ -130,15 +139,27 @@ const WHO = [
   "operator",
   "container",
   "board",
+  "board that only looks",
+  "execution of media",
   "delays of celery",
+  "delays of bulk",
+  "delays of bulk-priority-9",
   "delays of media",
   "delays of media-priority-9",
 ] as const;
 type Who = (typeof WHO)[number];
-/** What begins the names of those whom no code of ours is: Scheduler, which takes the role of a queue. */
+/** What begins the names of those whom no code of ours is: Scheduler, which takes the role of a queue, and the agent of ECS. */
 const DELAYS = "delays of ";
+const EXECUTION = "execution of ";
 
-function synth(isKeyed: boolean): Deployed {
+interface Choices {
+  /** With a key of one's own. */
+  readonly isKeyed?: boolean;
+  /** With a board that changes nothing. */
+  readonly readOnly?: boolean;
+}
+
+function synth({ isKeyed = false, readOnly = false }: Choices = {}): Deployed {
   const stack = new Stack(unbundled(), "Rights", { env: { account: ACCOUNT, region: REGION } });
   const tasks = new TaskQueues(stack, "Tasks", {
     app: shop(),
@@ -147,8 +168,10 @@ function synth(isKeyed: boolean): Deployed {
     prefix: PREFIX,
     longDelays: true,
     payloadStore: true,
-    container: { image: ecs.ContainerImage.fromRegistry("public.ecr.aws/docker/library/node:24-slim") },
-    board: { entry: join(FUNCTIONS, "board.ts") },
+    container: {
+      image: ecs.ContainerImage.fromEcrRepository(ecr.Repository.fromRepositoryName(stack, "Images", "shop")),
+    },
+    board: { entry: join(FUNCTIONS, "board.ts"), readOnly },
     ...(isKeyed ? { encryptionKey: new kms.Key(stack, "Key") } : {}),
   });
   const role = (id: string) => new iam.Role(stack, id, { assumedBy: new iam.AccountRootPrincipal() });
@@ -177,7 +200,8 @@ function synth(isKeyed: boolean): Deployed {
     worker: roleOf(tasks.queue("celery").function),
     orders: roleOf(tasks.queue("orders.fifo").function),
     beat: roleOf(beat.function),
-    board: roleOf(board.function),
+    [readOnly ? "board that only looks" : "board"]: roleOf(board.function),
+    bands: roleOf(tasks.queue("bulk").function),
     container: tasks.queue("media").grantPrincipal as iam.Role,
     ...granted,
   };
@@ -192,6 +216,9 @@ function synth(isKeyed: boolean): Deployed {
         const [, queue] = /^lovage-[\w-]+?-rights-(.*)$/.exec(String(RoleName)) ?? [];
         return queue === undefined ? [] : [[`${DELAYS}${queue}`, id]];
       }),
+      ...rights
+        .all("AWS::ECS::TaskDefinition")
+        .map(([, { ExecutionRoleArn }]) => [`${EXECUTION}media`, String(ExecutionRoleArn).replace(/.*role\//, "")]),
     ]) as Record<Who, string>,
     env: {
       LOVAGE_BROKER_URL: text(tasks.brokerUrl),
@@ -202,8 +229,10 @@ function synth(isKeyed: boolean): Deployed {
   };
 }
 
-const plain = synth(false);
-const keyed = synth(true);
+const plain = synth();
+const keyed = synth({ isKeyed: true });
+const looking = synth({ readOnly: true });
+const deployedFor = (who: Who): Deployed => (who in plain.roles ? plain : looking);
 
 describe.skipIf(aws === undefined)("rights", () => {
   const sent = new Map<string, Recorded[]>();
@@ -252,7 +281,8 @@ describe.skipIf(aws === undefined)("rights", () => {
     await sqs.createQueues(plain.env["LOVAGE_BROKER_URL"] as string, QUEUES);
     // A band has no dead letters of its own.
     const client = new SQSClient({});
-    await client.send(new CreateQueueCommand({ QueueName: `${PREFIX}media-priority-${HIGH}` }));
+    for (const queue of BANDED)
+      await client.send(new CreateQueueCommand({ QueueName: `${PREFIX}${queue}-priority-${HIGH}` }));
     client.destroy();
     await dynamodb.createTable(plain.env["LOVAGE_RESULT_BACKEND"] as string);
     await dynamodb.createJournalTable(plain.env["LOVAGE_RESULT_BACKEND"] as string, `${PREFIX}journal`);
@@ -281,6 +311,7 @@ describe.skipIf(aws === undefined)("rights", () => {
   });
 
   const asked = (who: Who): readonly Asked[] => {
+    if (who.startsWith(EXECUTION)) return askedByAgent(plain.rights);
     if (!who.startsWith(DELAYS))
       return (ALIKE[who] ?? [who]).flatMap((one) => sent.get(one) ?? []).flatMap(({ asked }) => asked);
     // What Scheduler sends one day is in the entries that it was given, whoever gave them.
@@ -314,11 +345,12 @@ describe.skipIf(aws === undefined)("rights", () => {
     );
   }
 
-  describe.each([
-    ["as it is", plain],
-    ["with a key of one's own", keyed],
-  ])("%s", (_, deployed) => {
-    test.each(WHO)("what the code of %s sends is allowed", (who) => {
+  describe.each<[kind: string, deployed: Deployed, all: readonly Who[]]>([
+    ["as it is", plain, WHO.filter((who) => who in plain.roles)],
+    ["with a key of one's own", keyed, WHO.filter((who) => who in keyed.roles)],
+    ["with a board that only looks", looking, ["board that only looks"]],
+  ])("%s", (_, deployed, all) => {
+    test.each(all)("what the code of %s sends is allowed", (who) => {
       const { rights, roles } = deployed;
       expect(asked(who)).not.toEqual([]);
       const refused = withKeys(deployed, asked(who)).filter(
@@ -328,17 +360,18 @@ describe.skipIf(aws === undefined)("rights", () => {
       expect([...new Set(refused.map(spell))].join("\n")).toBe("");
     });
 
-    test.each(WHO)("what %s is allowed some test sends, or it has a reason", (who) => {
+    test.each(all)("what %s is allowed some test sends, or it has a reason", (who) => {
       expect(unusedOf(deployed, who).map(spellGrant).join("\n")).toBe("");
     });
   });
 
   test.each(WHO)("a right that %s has not is missed", (who) => {
-    const identity = plain.rights.of(plain.roles[who]);
+    const { rights, roles } = deployedFor(who);
+    const identity = rights.of(roles[who]);
     for (const action of new Set(asked(who).map((one) => one.action))) {
       const less = granted(identity).filter(({ Action }) => Action !== action);
       const one = asked(who).find((sent) => sent.action === action) as Asked;
-      expect(`${action} ${decide(tls(one), principal(plain, who), less, plain.rights.on(one.resource))}`).toBe(
+      expect(`${action} ${decide(tls(one), principal(deployedFor(who), who), less, rights.on(one.resource))}`).toBe(
         `${action} implicit`,
       );
     }
@@ -360,7 +393,8 @@ describe.skipIf(aws === undefined)("rights", () => {
   });
 
   test.each(WHO)("a wildcard in the rights of %s has a reason", (who) => {
-    for (const { Action, Resource } of granted(keyed.rights.of(keyed.roles[who]))) {
+    const { rights, roles } = who in keyed.roles ? keyed : looking;
+    for (const { Action, Resource } of granted(rights.of(roles[who]))) {
       expect(String(Action)).not.toContain("*");
       if (!String(Resource).includes("*")) continue;
       expect(WILDCARDS.find(([pattern]) => pattern.test(String(Resource)))?.[1] ?? Resource).toMatch(/ /);
@@ -370,21 +404,56 @@ describe.skipIf(aws === undefined)("rights", () => {
 
   test.each(WHO)("without TLS nothing reaches the queues and texts of %s", (who) => {
     for (const one of asked(who).filter(({ resource }) => /:(sqs|s3):.*[^*]$/.test(resource))) {
-      const said = decide(
-        tls(one, false),
-        principal(plain, who),
-        plain.rights.of(plain.roles[who]),
-        plain.rights.on(one.resource),
-      );
+      const deployed = deployedFor(who);
+      const { rights, roles } = deployed;
+      const said = decide(tls(one, false), principal(deployed, who), rights.of(roles[who]), rights.on(one.resource));
       expect(`${spell(one)} ${said}`).toBe(`${spell(one)} denied`);
     }
   });
 });
 
+/**
+ * What the agent of ECS asks in the name of a task's execution role, by the task's definition: the image of a private
+ * repository, and the lines of the log
+ * (https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task_execution_IAM_role.html).
+ */
+function askedByAgent(rights: Rights): readonly Asked[] {
+  const right = (action: string, resource: string): Asked => ({ action, resource, context: {} });
+  return rights.all("AWS::ECS::TaskDefinition").flatMap(([, { ContainerDefinitions }]) =>
+    (ContainerDefinitions as ContainerDefinition[]).flatMap(({ Name, Image, LogConfiguration }) => {
+      const { "awslogs-group": group, "awslogs-stream-prefix": prefix } = LogConfiguration.Options;
+      const stream = arnOf("logs", `log-group:${group}:log-stream:${prefix}/${Name}/1`);
+      const [, account, region, repository] = /^(\d+)\.dkr\.ecr\.([\w-]+)\.[^/]+\/([^:@]+)/.exec(Image) ?? [];
+      return [
+        right("logs:CreateLogStream", stream),
+        right("logs:PutLogEvents", stream),
+        ...(repository === undefined
+          ? []
+          : [
+              right("ecr:GetAuthorizationToken", "*"),
+              ...["BatchCheckLayerAvailability", "GetDownloadUrlForLayer", "BatchGetImage"].map((action) =>
+                right(`ecr:${action}`, arnOf("ecr", `repository/${repository}`, region, account)),
+              ),
+            ]),
+      ];
+    }),
+  );
+}
+
+interface ContainerDefinition {
+  readonly Name: string;
+  readonly Image: string;
+  readonly LogConfiguration: { readonly Options: Readonly<Record<string, string>> };
+}
+
 // ── what each of them does ───────────────────────────────────────────────────────────────────────────────────────────
 
-/** Whose code does what others here do: a container is the worker that `host` has, and the board looks and steers `celery` as an operator does. */
-const ALIKE: Partial<Record<Who, readonly Who[]>> = { container: ["host"], board: ["operator", "board"] };
+/** Whose code does what others here do: a container is the worker that `host` has, and the board looks and steers `celery` as others do. */
+const ALIKE: Partial<Record<Who, readonly Who[]>> = {
+  container: ["host"],
+  board: ["operator", "board"],
+  "board that only looks": ["inspector", "board that only looks"],
+};
 
 /** Sent to each queue. */
 const EACH = ["shop.fail", "shop.reject", "shop.hand-back", "shop.again", "shop.grow", "shop.words", "shop.family"];
@@ -413,7 +482,7 @@ const SCENARIOS: Readonly<Record<string, (app: Lovage, isDone: () => boolean) =>
   async setup(app) {
     words.push((await app.sendTask("shop.words", [])).id);
     grown.push((await app.sendTask("shop.grow", [])).id);
-    const places = [...QUEUES.map((queue) => ({ queue })), { queue: "media", priority: HIGH }];
+    const places = [...QUEUES.map((queue) => ({ queue })), ...BANDED.map((queue) => ({ queue, priority: HIGH }))];
     for (const to of places) {
       const { queue } = to;
       // What is handed back holds up its group.
@@ -433,6 +502,7 @@ const SCENARIOS: Readonly<Record<string, (app: Lovage, isDone: () => boolean) =>
   },
   worker: (app) => invoke(app, "celery"),
   orders: (app) => invoke(app, "orders.fifo"),
+  bands: (app) => invoke(app, "bulk"),
   async beat(app) {
     const handler = createBeatHandler(app, { write: () => {} });
     // Of a unique task the second slot meets the first one's row.
@@ -462,11 +532,23 @@ const SCENARIOS: Readonly<Record<string, (app: Lovage, isDone: () => boolean) =>
     await app.beat.remove("now and then");
   },
   inspector: (app) => look(app),
+  async "board that only looks"(app) {
+    const board = createBoard(app, { readOnly: true });
+    const ask = async (path: string): Promise<Response> => await board.fetch(new Request(`http://board${path}`));
+    const { paths } = (await (await ask("/api/openapi.json")).json()) as { paths: Readonly<Record<string, object>> };
+    const named: Readonly<Record<string, string>> = { id: grown[0] as string, queue: "celery", name: "celery" };
+    const answers = Object.keys(paths).map(async (path) => {
+      const asked = path.replace(/\{(\w+)\}/g, (_, name: string) => named[name] ?? name);
+      return `${asked} ${(await ask(`/api${asked}`)).status}`;
+    });
+    // What is not there is told of as such; what AWS refuses would not be.
+    for (const answer of await Promise.all(answers)) expect(answer).toMatch(/ (200|400|404)$/);
+  },
   async operator(app) {
     await look(app);
     await steer(app, ["celery"]);
   },
-  board: (app) => steer(app, ["media", "orders.fifo"]),
+  board: (app) => steer(app, ["media", "bulk", "orders.fifo"]),
   async revoker(app) {
     for (const id of [randomUUID(), ...grown]) {
       await app.result(id).revoke();
@@ -525,17 +607,17 @@ async function look(app: Lovage): Promise<void> {
   await app.beat.list();
 }
 
-/** Lambda's event source, which fetches and deletes as the function. */
+/** Lambda's event source, which fetches and deletes as the function: from each band by a mapping of its own. */
 async function invoke(app: Lovage, queue: string): Promise<void> {
   const handler = createWorkerHandler(app, { write: () => {} });
   const broker = await app.engine.broker();
-  const eventSourceARN = arnOf("sqs", translateQueueName(PREFIX, queue));
+  const sourceOf = ({ band = queue }: Delivery) => arnOf("sqs", translateQueueName(PREFIX, band));
   for (let quiet = 0; quiet < 2; ) {
     const deliveries = await broker.receive(queue, { max: 10, wait: 1000, visibility: 30_000 });
     quiet = deliveries.length === 0 ? quiet + 1 : 0;
     if (deliveries.length === 0) continue;
     const { batchItemFailures } = await handler(
-      { Records: deliveries.map((one) => ({ ...toRecord(one), eventSourceARN })) },
+      { Records: deliveries.map((one) => ({ ...toRecord(one), eventSourceARN: sourceOf(one) })) },
       { awsRequestId: "1", getRemainingTimeInMillis: () => 60_000 },
     );
     const failed = new Set(batchItemFailures.map(({ itemIdentifier }) => itemIdentifier));
@@ -589,11 +671,17 @@ function reasonOf(one: Statement, isSent: (one: Statement) => boolean): string |
 
 /** The wildcards that there are, each with its reason. The key is what stands in the template. */
 const WILDCARDS: readonly (readonly [resource: RegExp, reason: string])[] = [
-  [/^\*$/, "lists names and numbers, and takes no resource"],
+  [/^\*$/, "lists names and numbers, or gives a token, and takes no resource"],
   [/:log-group:\w+:\*$/, "the streams of one log"],
   [/:schedule\/[\w-]+\/\*$/, "an entry is named by a hash of its message, and the group has no others"],
   [/^arn:aws:s3:::[\w-]+\/\*$/, "texts have names that nobody can guess, in a bucket that has nothing else"],
   [/:task\/\w+\/\*$/, "containers of one cluster, which have names when they run"],
   [/:rule\/[\w.-]+\*$/, "entries put at run time are named by who puts them, behind the prefix of the app"],
 ];
-const UNBOUND = ["sqs:ListQueues", "lambda:ListEventSourceMappings", "cloudwatch:GetMetricData", "events:ListRules"];
+const UNBOUND = [
+  "ecr:GetAuthorizationToken",
+  "sqs:ListQueues",
+  "lambda:ListEventSourceMappings",
+  "cloudwatch:GetMetricData",
+  "events:ListRules",
+];
