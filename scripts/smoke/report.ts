@@ -1,10 +1,13 @@
 /** What a smoke test has seen, as Markdown that can be put into an issue: no number of an account and no address is in it. */
+import * as monitoring from "../../src/aws/bundled-cloudwatch.ts";
 import * as dynamodb from "../../src/aws/bundled-dynamodb.ts";
 import * as eventbridge from "../../src/aws/bundled-eventbridge.ts";
+import * as lambda from "../../src/aws/bundled-lambda.ts";
 import * as s3 from "../../src/aws/bundled-s3.ts";
 import * as scheduler from "../../src/aws/bundled-scheduler.ts";
 import * as sqs from "../../src/aws/bundled-sqs.ts";
-import { type Counted, PRICES } from "./prices.ts";
+import * as sts from "../../src/aws/bundled-sts.ts";
+import { type Counted, PRICES, UNVERIFIED } from "./prices.ts";
 import type { Sent } from "./recorder.ts";
 
 export interface Outcome {
@@ -32,21 +35,15 @@ export interface Seen extends Counted {
   readonly left: readonly string[];
 }
 
-const MODULES = { sqs, dynamodb, events: eventbridge, scheduler, s3 };
+const MODULES = { sqs, dynamodb, events: eventbridge, scheduler, s3, lambda, monitoring, sts };
 
-/** Each kind of request that Lovage sends. Those of an operator are made without a class of their own. */
-const KINDS: readonly string[] = [
-  ...Object.entries(MODULES).flatMap(([service, module]) =>
-    Object.keys(module).flatMap((name) => {
-      const [, operation] = /^(\w+)Command$/.exec(name) ?? [];
-      return operation === undefined ? [] : [`${service}:${operation}`];
-    }),
-  ),
-  "lambda:ListEventSourceMappings",
-  "lambda:UpdateEventSourceMapping",
-  "monitoring:GetMetricData",
-  "sts:GetCallerIdentity",
-];
+/** Each kind of request that Lovage sends. */
+const KINDS: readonly string[] = Object.entries(MODULES).flatMap(([service, module]) =>
+  Object.keys(module).flatMap((name) => {
+    const [, operation] = /^(\w+)Command$/.exec(name) ?? [];
+    return operation === undefined ? [] : [`${service}:${operation}`];
+  }),
+);
 
 const BY_THE_STACK = "Lovage's own tests make queues and tables by it; an app's are made by its stack";
 const UNSENT: Readonly<Record<string, string>> = {
@@ -74,9 +71,9 @@ export function report(seen: Seen): string {
   const { outcomes, sent, here, left, stopped } = seen;
   const failed = outcomes.filter(({ error }) => error !== undefined);
   const missing = unsent(seen);
-  const costs = PRICES.map(({ what, each, count, page }) => {
+  const costs = PRICES.map(({ what, each, count, page, read }) => {
     const number = count(seen);
-    return [what, number < 10 ? number.toFixed(2) : whole(number), dollars(number * each), page] as const;
+    return [what, number < 10 ? number.toFixed(2) : whole(number), dollars(number * each), page, read] as const;
   });
   const total = PRICES.reduce((sum, { each, count }) => sum + each * count(seen), 0);
   return `${[
@@ -108,8 +105,8 @@ export function report(seen: Seen): string {
         ]
       : []),
     "## Cost",
-    `About ${dollars(total)}, by the price lists of us-east-1, without the free tier.`,
-    table(["what", "how many", "cost", "price"], costs),
+    `About ${dollars(total)}, by the prices of us-east-1, without the free tier. ${UNVERIFIED}`,
+    table(["what", "how many", "cost", "AWS's price list", "number read in"], costs),
     "## Left behind",
     left.length === 0 ? "Nothing." : fenced(left),
   ].join("\n\n")}\n`;
