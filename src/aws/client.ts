@@ -1,6 +1,6 @@
 /**
  * What stands in for the AWS SDK's clients in a function's bundle: the JSON protocol, signed, by Node's own HTTP, with the
- * SDK's retries. Of the SDK's 240 KB a function needs no more than that: its credentials and region are in its environment.
+ * SDK's retries. Of the SDK's 400 KB a function needs no more than that: its credentials and region are in its environment.
  * What the SDK does beyond it (profiles, single sign-on, adaptive retries, middleware) no function of ours asks for.
  */
 import type { Agent, IncomingMessage } from "node:http";

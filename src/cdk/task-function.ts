@@ -160,8 +160,8 @@ export const declaredConfig = ({ engine }: Lovage): Config => engine.declaredCon
 /** How functions are bundled: the CDK's options, which go over ours, and what is said of AWS's clients. */
 export interface TaskBundling extends BundlingOptions {
   /**
-   * Whether the bundle has the AWS SDK's clients, 240 KB, for SQS, DynamoDB and EventBridge. The client that it has in their
-   * place has 25 KB, and the credentials of the function's environment. @default - `forceDockerBundling`: a container, which
+   * Whether the bundle has the AWS SDK's clients, 417 KB for SQS, DynamoDB and EventBridge. The client that it has in their
+   * place has 10 KB, and the credentials of the function's environment. @default - `forceDockerBundling`: a container, which
    * sees the project alone, has the SDK's in any case
    */
   readonly awsSdk?: boolean;
