@@ -50,7 +50,7 @@ describe.skipIf(!started || aws === undefined)("on SQS and DynamoDB", () => {
     await page.getByText("1 task is sent again.").waitFor();
     // Until it is begun, its row tells of the failure.
     await vi.waitFor(async () => expect(await app.result(result.id).state()).toBe("SUCCESS"), {
-      timeout: 30_000,
+      timeout: 60_000,
       interval: 200,
     });
 

@@ -1,9 +1,7 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { expect, test, vi } from "vitest";
+import { expect, test } from "vitest";
 import { module, place } from "./run.ts";
-
-vi.setConfig({ testTimeout: 60_000 });
 
 /** Runs a command to its end. */
 const run = (args: readonly string[], env?: Record<string, string>) => place().start(args, env).exited;

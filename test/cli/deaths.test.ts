@@ -8,8 +8,6 @@ import { taskKey } from "../../src/results/backend.ts";
 import { isAlive, module, place } from "./run.ts";
 
 const timeout = 60;
-/** Each starts processes. */
-vi.setConfig({ testTimeout: 40_000 });
 const SOURCE = new URL("../../scripts/source.ts", import.meta.url).href;
 const until = { timeout: 60_000, interval: 20 };
 
@@ -142,7 +140,7 @@ test.each([
       promisify(execFile)(process.execPath, ["--import", SOURCE, server, ends], {
         env: { ...process.env, LOVAGE_BROKER_URL: app.config.brokerUrl },
         cwd: folder,
-        timeout: 20_000,
+        timeout: 60_000,
       });
     await expect(serve(last)).rejects.toMatchObject({ code: 9, stdout: expect.stringMatching(/handed back/) });
     await serve("never");

@@ -4,8 +4,6 @@ import { beforeEach, expect, onTestFinished, test, vi } from "vitest";
 import { appLast } from "../../src/cli/options.ts";
 import { lovage, module, place } from "./run.ts";
 
-vi.setConfig({ testTimeout: 60_000 });
-
 let exitCode: typeof process.exitCode;
 beforeEach(() => {
   exitCode = process.exitCode;

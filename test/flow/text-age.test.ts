@@ -1,7 +1,7 @@
 /** A text that is kept elsewhere is there for as long as a message points to it, however often that is sent anew. */
 import { randomBytes } from "node:crypto";
 import { Lovage, Reject } from "lovage";
-import { describe, expect, test, vi } from "vitest";
+import { describe, expect, test } from "vitest";
 import type { Delivery } from "../../src/brokers/broker.ts";
 import { createPayloads } from "../../src/payloads/payloads.ts";
 import { open } from "../../src/payloads/memory.ts";
@@ -10,9 +10,6 @@ import { createMessage } from "../../src/protocol/message.ts";
 import { readKey, readPointer } from "../../src/protocol/pointer.ts";
 import { likeSqs } from "./like-sqs.ts";
 import { inMemory } from "./stores.ts";
-
-// Days pass in seconds, on a machine that may be busy.
-vi.setConfig({ testTimeout: 60_000 });
 
 const DAY = 86_400_000;
 /** As far ahead as a message is taken in a test of a hundred days: at each step its text is read. */

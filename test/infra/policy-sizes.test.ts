@@ -2,12 +2,9 @@
 import { type App, Stack } from "aws-cdk-lib";
 import * as iam from "aws-cdk-lib/aws-iam";
 import * as kms from "aws-cdk-lib/aws-kms";
-import { expect, test, vi } from "vitest";
+import { expect, test } from "vitest";
 import { ACCOUNT, REGION, rightsOf } from "../rights/template.ts";
 import { deploy, shop, unbundled } from "./deployment.ts";
-
-// The first of them loads the CDK, and what is granted in all of them is much.
-vi.setConfig({ testTimeout: 120_000 });
 
 const queues = (count: number) => ({
   taskQueues: { celery: {}, ...Object.fromEntries(Array.from({ length: count - 1 }, (_, n) => [`queue-${n}`, {}])) },

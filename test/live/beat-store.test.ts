@@ -1,8 +1,6 @@
 import { crontab, Lovage } from "lovage";
-import { describe, expect, onTestFinished, test, vi } from "vitest";
+import { describe, expect, onTestFinished, test } from "vitest";
 import { emulator, emulatorUrl } from "./emulators.ts";
-
-vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 });
 
 const aws = await emulator("ministack");
 

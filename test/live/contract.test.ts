@@ -13,7 +13,6 @@ import { type FaultProxy, startFaultProxy, throttled } from "./fault-proxy.ts";
 
 const [ministack, dynamodbLocal] = await Promise.all([emulator("ministack"), emulator("dynamodb")]);
 
-vi.setConfig({ testTimeout: 120_000, hookTimeout: 60_000 });
 const until = { timeout: 100_000, interval: 50 };
 const patiently = { timeout: 100 };
 const untilTold = (signal: AbortSignal | undefined) =>

@@ -1,11 +1,9 @@
 /** The flows, unchanged, with their results in DynamoDB. */
-import { describe, vi } from "vitest";
+import { describe } from "vitest";
 import * as dynamodb from "../../src/results/dynamodb.ts";
 import { emulator, emulatorUrl } from "./emulators.ts";
 
 const dynamodbLocal = await emulator("dynamodb");
-
-vi.setConfig({ testTimeout: 60_000 });
 
 const FLOWS = [
   "apply-async",

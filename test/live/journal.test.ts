@@ -1,7 +1,7 @@
 /** What the journal costs in requests and write units, and that no outcome suffers from it, whatever becomes of its table. */
 import { randomUUID } from "node:crypto";
 import { group, type JournalEntry, Lovage } from "lovage";
-import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test, vi } from "vitest";
+import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test } from "vitest";
 import type { Emulator } from "../../scripts/emulator.ts";
 import { type BackendContext, taskKey } from "../../src/results/backend.ts";
 import * as dynamodb from "../../src/results/dynamodb.ts";
@@ -11,8 +11,6 @@ import { emulator, emulatorUrl } from "./emulators.ts";
 import { type Fault, type FaultProxy, startFaultProxy, throttled } from "./fault-proxy.ts";
 
 const dynamodbLocal = await emulator("dynamodb");
-
-vi.setConfig({ testTimeout: 30_000 });
 
 const ALWAYS = { failures: false, from: 0, to: Number.POSITIVE_INFINITY };
 

@@ -11,8 +11,6 @@ import { type FaultProxy, startFaultProxy } from "./fault-proxy.ts";
 
 const aws = await emulator("ministack");
 
-vi.setConfig({ testTimeout: 120_000, hookTimeout: 60_000 });
-
 describe.skipIf(aws === undefined)("limits on SQS and DynamoDB", () => {
   async function place() {
     const dynamodb = await startFaultProxy((aws as Emulator).endpoint);

@@ -1,5 +1,5 @@
 /** Rows of limits on DynamoDB: the contract, and what they cost in requests. */
-import { describe, expect, test, vi } from "vitest";
+import { describe, expect, test } from "vitest";
 import type { Emulator } from "../../scripts/emulator.ts";
 import { open } from "../../src/limits/dynamodb.ts";
 import { askRate, parseRate } from "../../src/limits/rate.ts";
@@ -9,8 +9,6 @@ import { emulator, emulatorUrl } from "./emulators.ts";
 import { startFaultProxy } from "./fault-proxy.ts";
 
 const dynamodbLocal = await emulator("dynamodb");
-
-vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 });
 
 describe.skipIf(dynamodbLocal === undefined)("on DynamoDB", () => {
   async function openTwo() {

@@ -11,7 +11,6 @@ import { payloadStoreContract } from "../contract/payload-store.ts";
 import { emulator, emulatorUrl } from "./emulators.ts";
 
 const ministack = await emulator("ministack");
-vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 });
 
 const noise = (bytes: number): string => randomBytes(Math.ceil((bytes * 3) / 4)).toString("base64");
 

@@ -34,7 +34,6 @@ import { Template } from "aws-cdk-lib/assertions";
 import { emulator } from "./emulators.ts";
 
 const aws = await emulator("ministack");
-vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 });
 const until = { timeout: 60_000, interval: 100 };
 
 const PREFIX = "rights-";

@@ -23,7 +23,7 @@ test("links to files become addresses of the release, and others stay", () => {
   );
 });
 
-test("what is published has the starters that lovage init writes, and the addresses", { timeout: 60_000 }, () => {
+test("what is published has the starters that lovage init writes, and the addresses", () => {
   const folder = mkdtempSync(join(tmpdir(), "lovage-stage-"));
   onTestFinished(() => rmSync(folder, { recursive: true }));
   stage(root, folder, { ...JSON.parse(readFileSync(join(root, "package.json"), "utf8")), ...manifest });

@@ -1,12 +1,9 @@
 import fc from "fast-check";
-import { expect, test, vi } from "vitest";
+import { expect, test } from "vitest";
 import { decodeEnvelope, encodeEnvelope, KeptText } from "../../src/protocol/envelope.ts";
 import { longReader, type ReadText } from "../../src/protocol/long-reader.ts";
 import { createMessage } from "../../src/protocol/message.ts";
 import { Decimal, parseValue, registerType, stringifyValue } from "../../src/protocol/values.ts";
-
-// Hundreds of cases, on a machine that may be busy.
-vi.setConfig({ testTimeout: 60_000 });
 
 /** What is long here. */
 const LEAST = 12;

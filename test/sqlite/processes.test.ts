@@ -91,7 +91,7 @@ const CALLERS = Number(process.env["LOVAGE_CALLERS"] ?? 50);
 const KEYS = 3;
 
 test("of callers in four processes that race for a unique key one sends, and all have its id", {
-  timeout: 20_000 + CALLERS * 100,
+  timeout: 120_000 + CALLERS * 100,
 }, async () => {
   const url = await makeUrl();
   const broker = await openBroker(url);
