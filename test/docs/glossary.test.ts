@@ -19,13 +19,21 @@ const FORMS: Readonly<Record<string, RegExp>> = {
   "follow-up": /\bfollow-ups?\b/i,
 };
 
-/** The prose of a page, each letter at its place: fences, code, headings, comments and addresses of links are blanks. */
+/**
+ * The prose of a page, each letter at its place: fences, code, headings, comments, addresses of links and what a test writes
+ * into it are blanks.
+ */
 function proseOf(markdown: string): string {
   const blank = (text: string) => text.replaceAll(/[^\n]/g, " ");
-  return [/^( *)```[\s\S]*?^\1```$/gm, /<!--[\s\S]*?-->/g, /^#.*$/gm, /`[^`\n]+`/g, /(?<=\])\([^)\s]+\)/g].reduce(
-    (text, hidden) => text.replaceAll(hidden, blank),
-    markdown,
-  );
+  const written = /<!-- a test writes what follows -->[\s\S]*?<!-- up to here -->/g;
+  return [
+    written,
+    /^( *)```[\s\S]*?^\1```$/gm,
+    /<!--[\s\S]*?-->/g,
+    /^#.*$/gm,
+    /`[^`\n]+`/g,
+    /(?<=\])\([^)\s]+\)/g,
+  ].reduce((text, hidden) => text.replaceAll(hidden, blank), markdown);
 }
 
 /** The words whose first use on a page is in no link. */
@@ -61,6 +69,6 @@ test("each of these words stands in the glossary", () => {
 
 test("a use without a link is found, in prose alone", () => {
   const page =
-    "# A lease\n\n`claim: false` and ```x lease``` [the row](rows.md) of a row;\n\n```ts\nslot\n```\n\nIts hop, [hops](a.md).";
+    "# A lease\n\n`claim: false` and ```x lease``` [the row](rows.md) of a row;\n\n```ts\nslot\n```\n\nIts hop, [hops](a.md).\n<!-- a test writes what follows -->\n| a claim |\n<!-- up to here -->";
   expect(unexplained(page).map(({ text }) => text)).toEqual(["hop"]);
 });
