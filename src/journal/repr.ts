@@ -4,7 +4,29 @@
  * A value in about the form of JSON, with at most `length` characters. It looks at no more of the value than it shows, so
  * that an argument of many megabytes costs what a short one does. Never throws.
  */
-export function shortRepr(value: unknown, length: number): string {
+export const shortRepr = (value: unknown, length: number): string => flatRepr(value, length) ?? anyRepr(value, length);
+
+/** The same of a list of short and plain values, as most arguments are: nothing is made but the text. Else `undefined`. */
+function flatRepr(value: unknown, length: number): string | undefined {
+  let text = "[";
+  try {
+    if (!Array.isArray(value)) return undefined;
+    for (let index = 0; index < value.length; index++) {
+      const item: unknown = value[index];
+      if (index > 0) text += ", ";
+      if (typeof item === "string" && item.length <= length) text += JSON.stringify(item);
+      else if (typeof item === "number" || typeof item === "boolean" || item === null) text += String(item);
+      else return undefined;
+      if (text.length >= length) return undefined;
+    }
+  } catch {
+    // A proxy, which may throw whatever it is asked.
+    return undefined;
+  }
+  return `${text}]`;
+}
+
+function anyRepr(value: unknown, length: number): string {
   const parts: string[] = [];
   let left = length;
   const put = (text: string): boolean => {

@@ -35,8 +35,8 @@ interface Ended {
 export function attemptEntry(context: WorkerContext, job: Job, ended: Ended): JournalEntry {
   const { engine } = context;
   const { outcome, conclusion, began, runtime, runs, unkept } = ended;
-  const entry = draftOf(context, job, "task", began);
-  entry.state = conclusion.status ?? STATES[outcome.type] ?? outcome.type;
+  const state = conclusion.status ?? STATES[outcome.type] ?? outcome.type;
+  const entry = draftOf(context, job, "task", state, began);
   // Clocks are no finer, and a fraction of seventeen digits is the longest thing in an entry.
   if (began !== undefined) entry.runtime = Math.round(runtime * 1e6) / 1e6;
   if (runs > 1) entry.runs = runs;
@@ -57,36 +57,46 @@ const STATES: Partial<Record<Outcome["type"], string>> = {
 
 /** The entry of a run that has taken some seconds and goes on. */
 export function runningEntry(context: WorkerContext, job: Job, began: number): JournalEntry {
-  const entry = draftOf(context, job, "running", began);
-  entry.state = "STARTED";
+  const entry = draftOf(context, job, "running", "STARTED", began);
   entry.runtime = Math.max(0, (entry.time - began) / 1000);
   return entry;
 }
 
 /** The entry of a task that waits for a limit. */
 export function waitingEntry(context: WorkerContext, job: Job, why: string, until: number): JournalEntry {
-  const entry = draftOf(context, job, "waiting", undefined);
-  entry.state = "PENDING";
+  const entry = draftOf(context, job, "waiting", "PENDING", undefined);
   entry.limit = why;
   entry.until = Math.round(until);
   return entry;
 }
 
-function draftOf({ engine, hostname }: WorkerContext, job: Job, kind: Draft["kind"], began: number | undefined): Draft {
-  const { delivery, message } = job;
+function draftOf(
+  { engine, hostname }: WorkerContext,
+  { delivery, message }: Job,
+  kind: Draft["kind"],
+  state: string,
+  began: number | undefined,
+): Draft {
   const now = engine.clock.now();
-  const entry = draftOfMessage(message, kind, now);
-  entry.queue = delivery.queue;
-  entry.worker = hostname;
   // A message that was put off was sent when it was put off for the last time, and is due by its own time.
   const due = Math.max(delivery.sentAt, message.eta === null ? 0 : parseTime(message.eta));
-  entry.waited = Math.max(0, ((began ?? now) - due) / 1000);
-  return entry;
+  // In one go: an object that gets its fields one by one is moved for every few of them.
+  const entry = {
+    time: now,
+    kind,
+    id: shortened(message.id, NAME_LENGTH),
+    task: shortened(message.task, NAME_LENGTH),
+    queue: delivery.queue,
+    worker: hostname,
+    state,
+    waited: Math.max(0, ((began ?? now) - due) / 1000),
+  };
+  return withMessage(entry, message);
 }
 
-function draftOfMessage(message: Message, kind: Draft["kind"], time: number): Draft {
+/** Adds what a message has to tell. */
+function withMessage(entry: Draft, message: Message): Draft {
   const { id, rootId, parentId, group, chord, args, kwargs, argsrepr, kwargsrepr, retries } = message;
-  const entry: Draft = { time, kind, id: shortened(id, NAME_LENGTH), task: shortened(message.task, NAME_LENGTH) };
   if (retries > 0) entry.retries = retries;
   if (rootId !== null && rootId !== id) entry.root = rootId;
   if (parentId !== null) entry.parent = parentId;
@@ -115,10 +125,10 @@ export function deadLetterEntry(
 ): JournalEntry {
   const time = engine.clock.now();
   const { id, task, message } = known;
-  const entry: Draft =
-    message === undefined ? { time, kind: "deadLetter" } : draftOfMessage(message, "deadLetter", time);
+  const entry: Draft = { time, kind: "deadLetter" };
   if (id) entry.id = shortened(id, NAME_LENGTH);
   if (task) entry.task = shortened(task, NAME_LENGTH);
+  if (message !== undefined) withMessage(entry, message);
   entry.queue = queue;
   entry.worker = hostname;
   entry.state = "FAILURE";
