@@ -165,7 +165,9 @@ export function keep(kind: "pool" | "beat" | "board", options: object, log: Log,
     let shortLives = 0;
     for (let first = true; ordered === undefined; first = false) {
       const life = await live(first);
-      if (ordered !== undefined) return hasSaid(life) || !life.wasReady ? EXIT.ok : EXIT.failure;
+      // What it says last may come after its end.
+      if (ordered !== undefined)
+        return hasSaid(life) || life.code === EXIT.ok || !life.wasReady ? EXIT.ok : EXIT.failure;
       if (first && !life.wasReady) return life.code || EXIT.failure;
       // It has said why.
       if (life.last === "stopped") return EXIT.failure;
