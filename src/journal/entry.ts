@@ -144,6 +144,8 @@ export function readEntries(text: string): readonly JournalEntry[] {
   } catch {
     return [];
   }
+  // So they were stored at first.
+  if (Array.isArray(stored)) return stored.filter(isEntry);
   // No more than there are characters: a text that was damaged takes no memory.
   if (!isStored(stored) || stored.count > text.length) return [];
   return Array.from({ length: stored.count }, (_, index) => entryAt(stored, index)).filter(isEntry);

@@ -24,6 +24,14 @@ test("whatever they have in common, entries are read as they were written", () =
   );
 });
 
+test("entries that were stored one by one, as at first, are read too", () => {
+  const entries = [
+    { time: 1, kind: "task", id: "a" },
+    { time: 2, kind: "task" },
+  ];
+  expect(readEntries(JSON.stringify([...entries, { id: "no entry" }]))).toEqual(entries);
+});
+
 test("what all of them have is written once", () => {
   const entries = Array.from({ length: 100 }, (_, index) => ({
     time: 1_790_000_000_000 + index,
