@@ -194,11 +194,11 @@ function createBroker(database: Database, now: () => number): Broker {
   /** What a receive may have now, in the order in which it goes out. */
   function next(queue: string, max: number, time: number): readonly Taken[] {
     // The columns are those of the statements, their types those of the table.
-    const take = (statement: string, ...values: SQLInputValue[]) =>
+    const rows = (statement: string, ...values: SQLInputValue[]) =>
       prepare(statement).all(...values) as unknown as Taken[];
-    if (!isFifo(queue) && prepare(SQL.hasTenants).get(queue) === undefined) return take(SQL.next, queue, max);
+    if (!isFifo(queue) && prepare(SQL.hasTenants).get(queue) === undefined) return rows(SQL.next, queue, max);
     const ids = choose(queue, max, time);
-    return ids.length === 0 ? [] : take(SQL.get, JSON.stringify(ids));
+    return ids.length === 0 ? [] : rows(SQL.get, JSON.stringify(ids));
   }
 
   /** The ids of what a receive may have now, in no order, where there is more to consider than priority and age. */
