@@ -2,22 +2,13 @@
  * docs/how-to/deploy.md as a stranger follows it: an empty folder, the packed package, the page's own files, `cdk synth`, and a
  * deployment to ministack on which a task runs.
  */
-import {
-  cpSync,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync,
-} from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type Emulator, emulatorEnv } from "../../scripts/emulator.ts";
 import { ROOT, run, succeeds, terminal } from "./commands.ts";
+import { packedTarball } from "../package/packed.ts";
 import { emulator } from "./emulators.ts";
 
 const ministack = await emulator("ministack");
@@ -32,25 +23,13 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }), 60_000);
 /** The version that this checkout is tested with: a page says `aws-cdk@2`, a test says which. */
 const pinned = (name: string): string => `${name}@${devDependencies[name]}`;
 
-async function pack(): Promise<string> {
-  const copy = join(folder, "copy");
-  mkdirSync(copy);
-  for (const name of ["package.json", "tsconfig.json", "tsconfig.build.json", "src", "bin", "scripts", "LICENSE"]) {
-    if (existsSync(join(ROOT, name))) cpSync(join(ROOT, name), join(copy, name), { recursive: true });
-  }
-  symlinkSync(join(ROOT, "node_modules"), join(copy, "node_modules"));
-  await succeeds(run("npm", ["pack", "--pack-destination", folder], { cwd: copy, env: terminal() }));
-  const [tarball = ""] = readdirSync(folder).filter((name) => name.endsWith(".tgz"));
-  return join(folder, tarball);
-}
-
 describe.skipIf(ministack === undefined)("a project of one's own", () => {
   const { endpoint } = (ministack ?? {}) as Emulator;
   const inProject = (command: string, args: readonly string[], env: Readonly<Record<string, string>> = {}) =>
     succeeds(run(command, args, { cwd: project, env: terminal({ ...emulatorEnv(endpoint), ...env }) }));
 
   beforeAll(async () => {
-    const tarball = await pack();
+    const tarball = await packedTarball();
     mkdirSync(project);
     for (const [, name = "", code = ""] of page.matchAll(/^```\w+ title="([^"]+)"\n([\s\S]*?)^```$/gm)) {
       writeFileSync(join(project, basename(name)), code);

@@ -69,6 +69,9 @@ const packOnce = (): Promise<string> =>
     await exec("npm", ["install", "--no-audit", "--no-fund", tarballIn(folder)], { cwd: user, env });
   });
 
+/** The package's archive. */
+export const packedTarball = async (): Promise<string> => tarballIn(await packOnce());
+
 const tarballIn = (folder: string): string =>
   join(folder, readdirSync(folder).find((name) => name.endsWith(".tgz")) ?? "");
 
