@@ -8,7 +8,7 @@ import { parseTime } from "../protocol/time.ts";
 import { ImproperlyConfigured } from "../errors.ts";
 import { LEASE_MARGIN_MS } from "../results/record.ts";
 import { type FaultWatcher, interceptFaults, reportFault } from "../workers/faults.ts";
-import { LEAVE } from "../workers/disposition.ts";
+import { HAND_BACK, LEAVE } from "../workers/disposition.ts";
 import { largestBatch } from "../tasks/batch.ts";
 import { fieldsOf, nameOf } from "../workers/report.ts";
 import { type Admission, createWorker, type Disposition, type Run } from "../workers/worker.ts";
@@ -73,8 +73,6 @@ const HEARTBEAT_MS = 10_000;
 const TAKEN_UP_MS = 60_000;
 /** For so long a batch is kept, in milliseconds, each time that it is: five heartbeats. */
 const KEPT_MS = 50_000;
-
-const HAND_BACK: Disposition = { type: "handBack", visibility: 0 };
 
 interface Invocation {
   /** When Lambda ends the function, in milliseconds since the epoch. */

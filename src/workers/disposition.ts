@@ -22,6 +22,8 @@ export type Disposition =
 export const DELETE: Disposition = { type: "delete" };
 export const DELETED: Disposition = { type: "delete", done: true };
 export const LEAVE: Disposition = { type: "leave" };
+/** Somebody shall take it again at once. */
+export const HAND_BACK: Disposition = { type: "handBack", visibility: 0 };
 
 /** A failed system is tried again after 5 s at first … */
 const HAND_BACK_MIN_MS = 5_000;

@@ -9,7 +9,7 @@ import type { Delivery } from "../brokers/broker.ts";
 import type { Message } from "../protocol/message.ts";
 import type { Payload } from "../results/backend.ts";
 import { batchOf } from "../tasks/batch.ts";
-import type { Disposition } from "./disposition.ts";
+import { type Disposition, HAND_BACK } from "./disposition.ts";
 import { reportFault, watchFaults } from "./faults.ts";
 import type { Log } from "./log.ts";
 import { type Named, nameOf } from "./report.ts";
@@ -123,7 +123,7 @@ export async function startPlace(app: Lovage, options: PlaceOptions): Promise<Pl
     const done = await admitAndRun(id, delivery).catch((error: unknown): PlacedEnd => {
       // Giving a claim up may fail; nothing else throws.
       log("warning", `Message ${delivery.messageId} of ${delivery.queue} is handed back: ${String(error)}`);
-      return { type: "ended", disposition: { type: "handBack", visibility: 0 } };
+      return { type: "ended", disposition: HAND_BACK };
     });
     runs.delete(id);
     begun++;

@@ -15,7 +15,7 @@ import { FAILURE } from "../states.ts";
 import { type Conclusion, conclude, describe, factsOf, ranTask, waitingMeta } from "./conclude.ts";
 import { type Job, jobAgain, together, type WorkerContext } from "./context.ts";
 import { deadLetter } from "./dead-letter.ts";
-import { DELETE, type Disposition, DELETED, handBack, LEAVE } from "./disposition.ts";
+import { DELETE, type Disposition, DELETED, HAND_BACK, handBack, LEAVE } from "./disposition.ts";
 import { follow, isAlone, keptPlace, type Settled } from "./follow.ts";
 import { type Kept, keepPlace, returnTo } from "./held-place.ts";
 import { dropAdded, repeating, type Sender } from "./join.ts";
@@ -185,7 +185,7 @@ async function letGo(
     await context.apply({ type: "release", key, owner, now: context.engine.clock.now(), result });
   }
   context.log("info", `Task ${nameOf(message)} is handed back: ${why}`, fieldsOf(message, delivery.queue));
-  return { type: "handBack", visibility: 0 };
+  return HAND_BACK;
 }
 
 /** What makes a task end without being run, if anything does. */

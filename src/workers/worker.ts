@@ -50,7 +50,7 @@ import {
 } from "./context.ts";
 import { builtinTask } from "./builtins.ts";
 import { deadLetter, failedMeta, isOurFate, type Known, storedFate, storeFate } from "./dead-letter.ts";
-import { DELETE, type Disposition, handBack, LEAVE } from "./disposition.ts";
+import { DELETE, type Disposition, HAND_BACK, handBack, LEAVE } from "./disposition.ts";
 import { follow, isAlone, keptPlace, retryDue } from "./follow.ts";
 import { carriedPlace, keepPlace, returnTo } from "./held-place.ts";
 import { count, repeating } from "./join.ts";
@@ -665,7 +665,7 @@ function prepare(context: WorkerContext, job: Job, claimed: Claimed | undefined)
       stop.stop(new WorkerShutdown());
       // It waits again, and whoever looks is to see so.
       await free(await waitingMeta(context, job), died);
-      return { type: "handBack", visibility: 0 };
+      return HAND_BACK;
     },
   };
 }
