@@ -12,12 +12,12 @@ import type { Command } from "../results/record.ts";
 import { checkQueueName } from "../brokers/queue-name.ts";
 import type { Config } from "../config/config.ts";
 import { ImproperlyConfigured, OperationalError, QueueNotFound } from "../errors.ts";
-import { shareTurn } from "../turn.ts";
 import type { Unit } from "../unit.ts";
+import { createAcknowledgements } from "./acknowledge.ts";
 import { startHeartbeat } from "./heartbeat.ts";
 import { monotonic } from "./holding.ts";
 import { type Log, silent } from "./log.ts";
-import { LEAVE } from "./disposition.ts";
+import { HAND_BACK, LEAVE } from "./disposition.ts";
 import { reportFault, watchFaults } from "./faults.ts";
 import { watchBlocking } from "./blocked.ts";
 import { type BatchOptions, batchOf, largestBatch } from "../tasks/batch.ts";
@@ -143,13 +143,6 @@ export interface PollingWorker {
   readonly ended: Promise<"stopped" | "recycle" | "shutdown">;
 }
 
-const HAND_BACK: Disposition = { type: "handBack", visibility: 0 };
-
-/** A message that is done with waits so long, in milliseconds, for others to be deleted with … */
-const DELETE_MS = 50;
-/** … or until there are so many: SQS takes ten in a request. */
-const DELETE_BATCH = 10;
-
 /** A queue that has more than one request brings is asked by so many more at the same time, where there is room for what they bring. */
 const MOST_MORE = 10;
 
@@ -204,6 +197,7 @@ export async function startPoller(
 
   const worker = createWorker(app, { hostname, log, lease: () => clock.now() + visibility, pid: process.pid });
   const stopping = new AbortController();
+  const acks = createAcknowledgements({ broker, worker, clock, log, concurrency, stopping: stopping.signal });
   const running = new Map<number, RunInHand>();
   /** So many calls that are gathered for a batch take no place from what runs. */
   const mostGathered = largestBatch(app.tasks);
@@ -310,59 +304,6 @@ export async function startPoller(
     for (const resolve of ready) resolve();
   };
 
-  const removeNow = shareTurn<Delivery, undefined>(
-    (deliveries) => broker.delete(deliveries) as Promise<(undefined | Error)[]>,
-  );
-  /** Deletes that wait for others to share a request with; each resolves when it may go. */
-  let done: (() => void)[] = [];
-  const removeDone = (waiting = done) => {
-    // They have gone already, and others wait now.
-    if (waiting !== done) return;
-    done = [];
-    for (const go of waiting) go();
-  };
-  async function remove(delivery: Delivery): Promise<void> {
-    // On a FIFO queue the next of its group waits for it.
-    if (!stopping.signal.aborted && !isFifo(delivery.queue)) {
-      await new Promise<void>((go) => {
-        const waiting = done;
-        if (waiting.push(go) === Math.min(DELETE_BATCH, concurrency)) removeDone();
-        else if (waiting.length === 1) void clock.sleep(DELETE_MS, stopping.signal).then(() => removeDone(waiting));
-      });
-    }
-    await removeNow(delivery);
-  }
-  /** Acknowledgements under way. They hold up nothing but the end. */
-  const leaving = new Set<Promise<void>>();
-  /** Those that wait for one of them to be done. */
-  const crowded: (() => void)[] = [];
-  const hide = shareTurn<{ delivery: Delivery; visibility: number }, undefined>(
-    (entries) => broker.changeVisibility(entries) as Promise<(undefined | Error)[]>,
-  );
-
-  async function dispose(delivery: Delivery, given: Disposition): Promise<void> {
-    const disposition = await worker.handBack(delivery, given);
-    try {
-      switch (disposition.type) {
-        case "delete":
-          if (!disposition.done) await remove(delivery);
-          break;
-        case "handBack":
-          await hide({ delivery, visibility: clampVisibility(disposition.visibility) });
-          break;
-        case "leave":
-          break;
-        default:
-          disposition satisfies never;
-      }
-    } catch (error) {
-      // The message comes back by itself, and meets the row of what was done.
-      log("warning", `Message ${delivery.messageId} of ${delivery.queue} could not be acknowledged: ${String(error)}`);
-    }
-  }
-
-  const clampVisibility = (ms: number) => Math.min(ms, broker.limits.maxVisibilitySeconds * 1000);
-
   /** What was taken in a unit that is not over: it may yet turn out not to have been taken. */
   const units = new Map<Delivery, Unit>();
 
@@ -371,7 +312,7 @@ export async function startPoller(
     if (suspects.length > 0 || alone || (first !== undefined && paused.has(first.queue))) {
       // It came while a suspect waits, or runs, and others need not wait for that; or its queue was paused meanwhile.
       const giveBack = () => {
-        for (const delivery of deliveries) void dispose(delivery, HAND_BACK);
+        for (const delivery of deliveries) void acks.dispose(delivery, HAND_BACK);
       };
       if (unit === undefined) giveBack();
       else unit.committed.then(giveBack, () => {});
@@ -679,19 +620,14 @@ export async function startPoller(
 
   async function finish(delivery: Delivery, disposition: Disposition, group: string | undefined): Promise<void> {
     if (group === undefined && disposition.type === "delete" && disposition.done) return forget(delivery);
-    // What is being acknowledged is still out of its queue: as many as can run may be so, and no more.
-    while (group === undefined && leaving.size >= concurrency) await new Promise<void>((go) => crowded.push(go));
+    while (group === undefined && acks.isCrowded()) await acks.oneLess();
     forget(delivery);
     if (group === undefined) {
       // The outcome is durable: the next task need not wait until the message is gone.
-      const left = dispose(delivery, disposition).finally(() => {
-        leaving.delete(left);
-        crowded.shift()?.();
-      });
-      leaving.add(left);
+      acks.disposeBeside(delivery, disposition);
       return;
     }
-    await dispose(delivery, disposition);
+    await acks.dispose(delivery, disposition);
     groups.delete(group);
     if (disposition.type !== "delete") await handBackGroup(group);
   }
@@ -712,7 +648,7 @@ export async function startPoller(
     await Promise.all(
       back.map((delivery) => {
         forget(delivery);
-        return dispose(delivery, HAND_BACK);
+        return acks.dispose(delivery, HAND_BACK);
       }),
     );
   }
@@ -803,7 +739,7 @@ export async function startPoller(
       unblock();
       await Promise.race([ending(), gaveUp.promise]);
       over.abort("ended");
-      if (isCold) await Promise.all(leaving);
+      if (isCold) await acks.ended();
       clearInterval(noting);
       blocking?.stop();
       unprotect();
@@ -828,7 +764,7 @@ export async function startPoller(
       });
       await handBackRest();
     }
-    await Promise.all(leaving);
+    await acks.ended();
   }
 
   /** A fresh process is to take its place; nobody hurries it. */
@@ -886,7 +822,7 @@ export async function startPoller(
       Promise.race([Promise.allSettled(runningApart), clock.sleep(2 * COLD_MS, over.signal)]),
       ...[...running.values()].map(async (run) => {
         try {
-          await dispose(run.delivery, await run.release());
+          await acks.dispose(run.delivery, await run.release());
         } catch (error) {
           log("warning", `Task ${nameOf(run.message)} could not be handed back: ${String(error)}`);
         }
