@@ -5,7 +5,7 @@
 import { availableParallelism, hostname as machineName } from "node:os";
 import type { Lovage } from "../app.ts";
 import { clip } from "../brief.ts";
-import { type Broker, type Delivery, isFifo } from "../brokers/broker.ts";
+import type { Broker, Delivery } from "../brokers/broker.ts";
 import type { Orders, TaskInHand } from "../control/rows.ts";
 import { peekEnvelope } from "../protocol/envelope.ts";
 import type { Command } from "../results/record.ts";
@@ -15,7 +15,7 @@ import { ImproperlyConfigured, OperationalError, QueueNotFound } from "../errors
 import type { Unit } from "../unit.ts";
 import { createAcknowledgements } from "./acknowledge.ts";
 import { startHeartbeat } from "./heartbeat.ts";
-import { monotonic } from "./holding.ts";
+import { ABORTED_MS, createHand, type InHand, type RunInHand } from "./in-hand.ts";
 import { type Log, silent } from "./log.ts";
 import { HAND_BACK, LEAVE } from "./disposition.ts";
 import { reportFault, watchFaults } from "./faults.ts";
@@ -102,11 +102,6 @@ export interface PollWatch {
   ended(attempt: Postrun): void;
 }
 
-/** What the poller knows of a run, wherever it runs. */
-type RunInHand = Pick<Run, "delivery" | "claim" | "noteRunning" | "terminate" | "abort" | "release"> & {
-  readonly message: PlacedRun["message"];
-};
-
 /** Whether a worker takes what is to be done. */
 export interface Readiness {
   /** It fetches, or would where no queue were paused. */
@@ -146,9 +141,7 @@ export interface PollingWorker {
 /** A queue that has more than one request brings is asked by so many more at the same time, where there is room for what they bring. */
 const MOST_MORE = 10;
 
-/** After the grace, what runs has so long, in milliseconds, to end by itself once its `signal` aborts … */
-const ABORTED_MS = 5_000;
-/** … and so long where it was told to end at once. */
+/** After the grace, what runs has {@link ABORTED_MS} to end by itself, and so long, in milliseconds, where it was told to end at once. */
 const COLD_MS = 500;
 
 /** Others are shown so many tasks that run, and as many that wait: a row of all would be dear. */
@@ -198,7 +191,7 @@ export async function startPoller(
   const worker = createWorker(app, { hostname, log, lease: () => clock.now() + visibility, pid: process.pid });
   const stopping = new AbortController();
   const acks = createAcknowledgements({ broker, worker, clock, log, concurrency, stopping: stopping.signal });
-  const running = new Map<number, RunInHand>();
+  const over = new AbortController();
   /** So many calls that are gathered for a batch take no place from what runs. */
   const mostGathered = largestBatch(app.tasks);
   let gathered = 0;
@@ -229,35 +222,21 @@ export async function startPoller(
     capacity: prefetch + concurrency + mostGathered,
     broker: () => engine.broker(),
     backend: () => engine.backend(),
-    found: ({ id, finding }) => {
-      const run = running.get(id);
-      // It ended while the beat was under way.
-      if (run === undefined) return;
-      if (finding === "terminate") {
-        run.terminate();
-        if (pool !== undefined) void endTerminated(pool, id);
-      } else if (finding === "overrun") {
-        const what = pool === undefined ? "this process" : `its ${pool.kind}`;
-        const end = pool === undefined ? "and cannot be stopped" : "which is ended";
-        log("error", `${nameOf(run.message)} blocks ${what} beyond its time limit, ${end}`);
-        pool?.kill(id);
-      } else if (!lost.has(id)) {
-        lost.add(id);
-        log("warning", `Task ${nameOf(run.message)} was taken over by another worker`);
-      }
-    },
+    found: (finding) => hand.found(finding),
     failed: (error) => log("warning", `Messages in hand could not be kept for longer: ${String(error)}`),
   });
+
+  const hand = createHand({ heartbeat, clock, log, pool, over: over.signal });
 
   const unprotect = startProtection({
     env: engine.platform.env,
     clock,
     log,
-    oldest: () => began.values().next().value,
+    oldest: () => hand.runs.values().next().value?.began,
   });
 
   const noting = setInterval(() => {
-    for (const run of running.values()) void run.noteRunning();
+    for (const { run } of hand.runs.values()) void run.noteRunning();
     void worker.releaseLate();
   }, LONG_RUN_MS).unref();
 
@@ -267,23 +246,13 @@ export async function startPoller(
   let paused: ReadonlySet<string> = new Set();
   /** In places nothing else is blocked. */
   const blocking = pool === undefined && options.only === undefined ? watchBlocking(log) : undefined;
-  /** When each run began. */
-  const began = new Map<number, number>();
-
   /** Fetched, not begun. */
-  const waiting: Delivery[] = [];
-  /** Runs that another worker has taken over, by their id. */
-  const lost = new Set<number>();
-  /** Runs in places that were told to end, as they were revoked. */
-  const terminated = new Set<number>();
+  const waiting: InHand[] = [];
   /** Workers died of these, and there is no process of their own for them: each runs when nothing else does. */
-  const suspects: Delivery[] = [];
-  const ids = new Map<Delivery, number>();
+  const suspects: InHand[] = [];
   /** FIFO groups of which a message is being worked on, or was handed back since its queue was last empty here. */
   const groups = new Set<string>();
-  let nextId = 0;
   let active = 0;
-  let begun = 0;
   let recycle = false;
   /** Somebody has asked for its end. */
   let isOrdered = false;
@@ -295,7 +264,6 @@ export async function startPoller(
 
   /** What those of {@link fetchMore} may still bring. */
   let expected = 0;
-  const inHand = () => ids.size;
   /** Fetches that wait for room. */
   let blocked: (() => void)[] = [];
   const unblock = () => {
@@ -303,9 +271,6 @@ export async function startPoller(
     blocked = [];
     for (const resolve of ready) resolve();
   };
-
-  /** What was taken in a unit that is not over: it may yet turn out not to have been taken. */
-  const units = new Map<Delivery, Unit>();
 
   function take(deliveries: readonly Delivery[], unit?: Unit): void {
     const [first] = deliveries;
@@ -318,46 +283,33 @@ export async function startPoller(
       else unit.committed.then(giveBack, () => {});
       return;
     }
+    const taken = deliveries.map((delivery) => hand.take(delivery, unit));
+    waiting.push(...taken);
     if (unit !== undefined) {
-      for (const delivery of deliveries) units.set(delivery, unit);
       void unit.committed
         .catch(() => {
           // What has begun learns it by itself.
-          for (const delivery of waiting.filter((one) => units.get(one) === unit)) {
-            waiting.splice(waiting.indexOf(delivery), 1);
-            forget(delivery);
+          for (const held of waiting.filter((one) => one.unit === unit)) {
+            waiting.splice(waiting.indexOf(held), 1);
+            hand.forget(held);
           }
         })
         .then(() => {
-          for (const delivery of deliveries) units.delete(delivery);
+          for (const held of taken) held.unit = undefined;
         });
-    }
-    for (const delivery of deliveries) {
-      const id = nextId++;
-      ids.set(delivery, id);
-      waiting.push(delivery);
-      heartbeat.hold({ id, delivery: slim(delivery), claim: undefined, deadline: Number.POSITIVE_INFINITY });
     }
     pump();
   }
 
-  /** It is not in hand any more. */
-  function forget(delivery: Delivery): void {
-    const id = ids.get(delivery);
-    if (id === undefined) return;
-    heartbeat.drop(id);
-    ids.delete(delivery);
-  }
-
   /** Those whose end is being made durable, and that leave nothing else to do: others are taken in their places, in the same transaction. */
-  const settling = new Set<Delivery>();
+  const settling = new Set<InHand>();
   /** Where runs are counted, or one is to be alone, one ends before the next begins. */
   const mayOverlap = isOneStore && config.workerMaxTasksPerChild === undefined && options.only === undefined;
 
-  function giveRoom(delivery: Delivery): void {
-    if (!mayOverlap || alone || stopping.signal.aborted || isFifo(delivery.queue)) return;
-    settling.add(delivery);
-    forget(delivery);
+  function giveRoom(held: InHand): void {
+    if (!mayOverlap || alone || stopping.signal.aborted || held.group !== undefined) return;
+    settling.add(held);
+    hand.forget(held);
     unblock();
   }
 
@@ -370,39 +322,39 @@ export async function startPoller(
       return;
     }
     for (let index = 0; active - settling.size - gathered < concurrency && index < waiting.length; ) {
-      const delivery = waiting[index] as Delivery;
-      const group = groupOf(delivery);
+      const held = waiting[index] as InHand;
+      const { group } = held;
       if (group !== undefined && groups.has(group)) {
         index++;
         continue;
       }
       waiting.splice(index, 1);
       if (group !== undefined) groups.add(group);
-      void work(delivery, group);
+      void work(held);
     }
   }
 
-  async function work(delivery: Delivery, group: string | undefined): Promise<void> {
+  async function work(held: InHand): Promise<void> {
     active++;
-    const disposition = await admitAndRun(delivery);
-    settling.delete(delivery);
-    if (disposition !== undefined) await finish(delivery, disposition, group);
+    const disposition = await admitAndRun(held);
+    settling.delete(held);
+    if (disposition !== undefined) await finish(held, disposition);
     active--;
     settleDown();
   }
 
   /** What may happen to the message; `undefined`: it waits until it can be alone. */
-  async function admitAndRun(delivery: Delivery): Promise<Disposition | undefined> {
+  async function admitAndRun(held: InHand): Promise<Disposition | undefined> {
     const { apart, only } = options;
-    const unit = units.get(delivery);
+    const { delivery, unit } = held;
     // What workers may have died of before they could claim it is read where it can take nothing along.
     if (apart !== undefined && delivery.receiveCount > UNCOUNTED_RECEIVES) {
       const isTaken = unit === undefined || (await isCommitted(unit));
-      return isTaken ? runApart(apart, delivery) : LEAVE;
+      return isTaken ? runApart(apart, held) : LEAVE;
     }
     if (pool !== undefined) {
       const isTaken = unit === undefined || (await isCommitted(unit));
-      return isTaken ? runPlaced(pool, delivery) : LEAVE;
+      return isTaken ? runPlaced(pool, held) : LEAVE;
     }
     const admission = await worker.admit(delivery, unit);
     if (!("run" in admission)) return admission.disposition;
@@ -410,23 +362,23 @@ export async function startPoller(
     options.claimed?.(run);
     // Told to stop meanwhile: it has not begun.
     if (stopping.signal.aborted && only === undefined) return giveBack(run);
-    if (!run.suspect || run.decided || only !== undefined || alone) return execute(ids.get(delivery) as number, run);
+    if (!run.suspect || run.decided || only !== undefined || alone) return execute(held, run);
     // If this process dies, it did not die of this one.
-    return setApart(delivery, run, await giveBack(run));
+    return setApart(held, run, await giveBack(run));
   }
 
   /** What workers died of runs in a process of its own, or else waits until it can be alone: `undefined`. */
   async function setApart(
-    delivery: Delivery,
+    held: InHand,
     { message, deaths }: { readonly message: Named; readonly deaths: number },
     back: Disposition,
   ): Promise<Disposition | undefined> {
     const { apart } = options;
     const how = apart === undefined ? "alone, when nothing else runs here" : "in a process of its own";
     log("warning", `Task ${nameOf(message)} is to run ${how}: ${deaths} of its workers died while they ran it`);
-    if (apart !== undefined) return runApart(apart, delivery);
+    if (apart !== undefined) return runApart(apart, held);
     if (stopping.signal.aborted) return back;
-    suspects.push(delivery);
+    suspects.push(held);
     await handBackFrom(waiting);
     return undefined;
   }
@@ -444,8 +396,7 @@ export async function startPoller(
   const unread = new Map<string, number>();
   const runningApart = new Set<Promise<unknown>>();
 
-  async function runApart(apart: Apart, delivery: Delivery): Promise<Disposition> {
-    const id = ids.get(delivery) as number;
+  async function runApart(apart: Apart, { id, delivery }: InHand): Promise<Disposition> {
     const running = apart.run(delivery, () => heartbeat.drop(id));
     runningApart.add(running);
     const end = await running.finally(() => runningApart.delete(running));
@@ -474,10 +425,10 @@ export async function startPoller(
   }
 
   async function runSuspect(): Promise<void> {
-    const delivery = suspects.shift();
-    if (delivery === undefined) return;
+    const held = suspects.shift();
+    if (held === undefined) return;
     alone = true;
-    await work(delivery, groupOf(delivery));
+    await work(held);
     alone = false;
     settleDown();
   }
@@ -502,9 +453,9 @@ export async function startPoller(
   }
 
   /** `undefined`: it waits until it can be alone. */
-  async function runPlaced(pool: Pool, delivery: Delivery): Promise<Disposition | undefined> {
+  async function runPlaced(pool: Pool, held: InHand): Promise<Disposition | undefined> {
     if (stopping.signal.aborted) return HAND_BACK;
-    const id = ids.get(delivery) as number;
+    const { id, delivery } = held;
     const task = mostGathered === 0 ? undefined : peekEnvelope(delivery.body).task;
     const batch = batchIn(task);
     const ungather = gather(batch !== undefined);
@@ -530,98 +481,67 @@ export async function startPoller(
             return HAND_BACK;
           },
         };
-        running.set(id, run);
-        began.set(id, clock.now());
+        hand.begin(held, run);
         options.watch?.began(run);
-        hold(id, run, Number.POSITIVE_INFINITY);
+        hand.keep(held, claim, Number.POSITIVE_INFINITY);
       },
       held(deadline, overrun) {
-        const run = running.get(id);
-        if (run !== undefined) hold(id, run, deadline, overrun);
+        const running = hand.runs.get(id);
+        if (running !== undefined) hand.keep(held, running.run.claim, deadline, overrun);
       },
     };
     const end = await pool.run(id, delivery, watch, batch && { ...batch, task: task as string });
-    const run = running.get(id);
+    const running = hand.runs.get(id);
     ungather();
-    leaveHand(id);
+    hand.end(held);
     switch (end.type) {
       case "ended":
         unread.delete(delivery.messageId);
         return end.disposition;
       case "suspect":
-        return setApart(delivery, end, HAND_BACK);
+        return setApart(held, end, HAND_BACK);
       case "died":
         return afterDeath(delivery, end.claim);
       case "killed":
-        return run === undefined || isReleased ? LEAVE : run.release();
+        return running === undefined || isReleased ? LEAVE : running.run.release();
       default:
         return end satisfies never;
     }
   }
 
-  /** A task that its `signal` does not end is ended with its place. */
-  async function endTerminated(pool: Pool, id: number): Promise<void> {
-    if (terminated.has(id)) return;
-    terminated.add(id);
-    await clock.sleep(ABORTED_MS, over.signal);
-    const run = running.get(id);
-    if (run === undefined) return;
-    log("warning", `Task ${nameOf(run.message)} is revoked and does not end: its ${pool.kind} is ended`);
-    pool.kill(id);
-  }
-
-  function leaveHand(id: number): void {
-    blocking?.ended(id);
-    running.delete(id);
-    began.delete(id);
-    lost.delete(id);
-    terminated.delete(id);
-    begun++;
-  }
-
-  async function execute(id: number, run: Run): Promise<Disposition> {
+  async function execute(held: InHand, run: Run): Promise<Disposition> {
     const ungather = gather(batchIn(run.message.task) !== undefined);
-    running.set(id, run);
-    began.set(id, clock.now());
-    blocking?.began(id, run.message);
+    hand.begin(held, run);
+    blocking?.began(held.id, run.message);
     options.watch?.began(run);
-    const { timeLimit: limit } = run;
+    const { claim, timeLimit: limit } = run;
     const overrun = limit === null ? undefined : await run.overrun(limit);
     let end = Number.POSITIVE_INFINITY;
-    hold(id, run, end);
+    hand.keep(held, claim, end);
     const { disposition, abandoned } = await run.execute(
       (deadline) => {
         // Without a limit it is told the same each time.
-        if (deadline !== end) hold(id, run, deadline, overrun);
+        if (deadline !== end) hand.keep(held, claim, deadline, overrun);
         end = deadline;
       },
       () => {
         ungather();
-        giveRoom(run.delivery);
+        giveRoom(held);
       },
     );
     ungather();
-    leaveHand(id);
+    blocking?.ended(held.id);
+    hand.end(held);
     const { workerMaxTasksPerChild: mostTasks, workerMaxMemoryPerChild: mostMemory } = config;
-    if (abandoned || (mostTasks !== undefined && begun >= mostTasks) || isLarge(mostMemory)) makeRoom();
+    if (abandoned || (mostTasks !== undefined && hand.done >= mostTasks) || isLarge(mostMemory)) makeRoom();
     return disposition;
   }
 
-  function hold(
-    id: number,
-    run: Pick<Run, "delivery" | "claim">,
-    end: number,
-    overrun?: Awaited<ReturnType<Run["overrun"]>>,
-  ): void {
-    // A clock that is set must not end it.
-    const deadline = end === Number.POSITIVE_INFINITY ? end : monotonic() + end - clock.now();
-    heartbeat.hold({ id, delivery: slim(run.delivery), claim: run.claim, deadline, overrun });
-  }
-
-  async function finish(delivery: Delivery, disposition: Disposition, group: string | undefined): Promise<void> {
-    if (group === undefined && disposition.type === "delete" && disposition.done) return forget(delivery);
+  async function finish(held: InHand, disposition: Disposition): Promise<void> {
+    const { delivery, group } = held;
+    if (group === undefined && disposition.type === "delete" && disposition.done) return hand.forget(held);
     while (group === undefined && acks.isCrowded()) await acks.oneLess();
-    forget(delivery);
+    hand.forget(held);
     if (group === undefined) {
       // The outcome is durable: the next task need not wait until the message is gone.
       acks.disposeBeside(delivery, disposition);
@@ -634,7 +554,7 @@ export async function startPoller(
 
   /** The order of a FIFO group is kept: what was fetched behind a message that is handed back goes back too. */
   async function handBackGroup(group: string): Promise<void> {
-    await handBackFrom(waiting, (delivery) => groupOf(delivery) === group);
+    await handBackFrom(waiting, (held) => held.group === group);
   }
 
   /** What was fetched and is not begun goes back, for anybody to take at once. */
@@ -642,13 +562,13 @@ export async function startPoller(
     await Promise.all([handBackFrom(waiting), handBackFrom(suspects)]);
   }
 
-  async function handBackFrom(list: Delivery[], chosen: (delivery: Delivery) => boolean = () => true): Promise<void> {
+  async function handBackFrom(list: InHand[], chosen: (held: InHand) => boolean = () => true): Promise<void> {
     const back = list.filter(chosen);
-    list.splice(0, list.length, ...list.filter((delivery) => !back.includes(delivery)));
+    list.splice(0, list.length, ...list.filter((held) => !back.includes(held)));
     await Promise.all(
-      back.map((delivery) => {
-        forget(delivery);
-        return acks.dispose(delivery, HAND_BACK);
+      back.map((held) => {
+        hand.forget(held);
+        return acks.dispose(held.delivery, HAND_BACK);
       }),
     );
   }
@@ -661,8 +581,8 @@ export async function startPoller(
   }
 
   const hasRoom = () =>
-    suspects.length === 0 && !alone && inHand() - gathered + expected < Math.max(concurrency, prefetch / 2);
-  const room = () => Math.max(1, Math.floor((prefetch - inHand() + gathered - expected) / queues.length));
+    suspects.length === 0 && !alone && hand.size - gathered + expected < Math.max(concurrency, prefetch / 2);
+  const room = () => Math.max(1, Math.floor((prefetch - hand.size + gathered - expected) / queues.length));
 
   /** Takes from a queue once, and says whether there may be more than one request brings. */
   async function fetchOnce(queue: string, max: number, wait: number): Promise<boolean> {
@@ -724,7 +644,6 @@ export async function startPoller(
     }
   }
 
-  const over = new AbortController();
   /** Aborts where what runs is to have no more time. */
   const hurry = new AbortController();
   /** Resolves when what ran was given up. */
@@ -787,7 +706,7 @@ export async function startPoller(
     await clock.sleep(grace === 0 ? Number.POSITIVE_INFINITY : grace, AbortSignal.any([hurry.signal, over.signal]));
     if (over.signal.aborted) return;
     isCold = hurry.signal.aborted;
-    for (const run of running.values()) {
+    for (const { run } of hand.runs.values()) {
       log("warning", `Task ${nameOf(run.message)} is aborted: the worker stops`);
       run.abort();
     }
@@ -803,7 +722,7 @@ export async function startPoller(
 
   /** If it is killed before it is done, nobody has died of what runs. */
   async function excuse(): Promise<void> {
-    const claims = [...running.values()].flatMap(({ claim }) => claim ?? []);
+    const claims = [...hand.runs.values()].flatMap(({ run }) => run.claim ?? []);
     if (claims.length === 0) return;
     const now = clock.now();
     try {
@@ -820,7 +739,7 @@ export async function startPoller(
       handBackRest(),
       // They are told to stop too.
       Promise.race([Promise.allSettled(runningApart), clock.sleep(2 * COLD_MS, over.signal)]),
-      ...[...running.values()].map(async (run) => {
+      ...[...hand.runs.values()].map(async ({ run }) => {
         try {
           await acks.dispose(run.delivery, await run.release());
         } catch (error) {
@@ -841,7 +760,7 @@ export async function startPoller(
     paused = now;
     for (const queue of added) log("warning", `Queue ${queue} is paused: nothing of it is begun`, { queue });
     for (const queue of gone) log("info", `Queue ${queue} is resumed`, { queue });
-    if (added.length > 0) void handBackFrom(waiting, ({ queue }) => paused.has(queue));
+    if (added.length > 0) void handBackFrom(waiting, ({ delivery }) => paused.has(delivery.queue));
     if (gone.length > 0) unblock();
     if (order === undefined || stopping.signal.aborted) return;
     log("warning", `The worker stops, as ${order.by} has asked`);
@@ -851,27 +770,22 @@ export async function startPoller(
 
   /** What others are shown of this worker. */
   function present(): Presence {
-    const active = [...running].slice(0, MOST_SHOWN).map(
-      ([
-        id,
-        {
-          message,
-          delivery: { queue },
-        },
-      ]): TaskInHand => {
-        const started = began.get(id);
-        return { ...shown(message.id, message.task), queue, ...(started !== undefined && { started }) };
-      },
+    const active = [...hand.runs.values()].slice(0, MOST_SHOWN).map(
+      ({ run: { message, delivery }, began }): TaskInHand => ({
+        ...shown(message.id, message.task),
+        queue: delivery.queue,
+        started: began,
+      }),
     );
-    const reserved = waiting.slice(0, MOST_SHOWN).map(({ body, queue }): TaskInHand => {
+    const reserved = waiting.slice(0, MOST_SHOWN).map(({ delivery: { body, queue } }): TaskInHand => {
       const { id = "", task = "" } = body.length <= MOST_PEEKED ? peekEnvelope(body) : {};
       return { ...shown(id, task), queue };
     });
-    return { done: begun, active, reserved, running: running.size, waiting: waiting.length };
+    return { done: hand.done, active, reserved, running: hand.runs.size, waiting: waiting.length };
   }
 
   function readiness(): Readiness {
-    const counts = { running: running.size, waiting: waiting.length };
+    const counts = { running: hand.runs.size, waiting: waiting.length };
     if (stopping.signal.aborted) return { ...counts, ready: false, reason: "stops" };
     const errors = [...failing].map(([queue, error]) => `the queue ${queue} cannot be read: ${error}`);
     if (errors.length > 0) return { ...counts, ready: false, reason: errors.join("; ") };
@@ -894,10 +808,10 @@ export async function startPoller(
     ofProcess: abort,
     lastWords(scope) {
       const ended =
-        scope === undefined ? [] : [...running].filter(([, { message }]) => message.id === scope.message.id);
-      for (const [, { message }] of ended) log("error", `Task ${nameOf(message)} ended its process`);
-      if (ids.size > ended.length)
-        log("warning", `The process ends: ${ids.size - ended.length} messages in hand are handed back`);
+        scope === undefined ? [] : [...hand.runs].filter(([, { run }]) => run.message.id === scope.message.id);
+      for (const [, { run }] of ended) log("error", `Task ${nameOf(run.message)} ended its process`);
+      if (hand.size > ended.length)
+        log("warning", `The process ends: ${hand.size - ended.length} messages in hand are handed back`);
       heartbeat.lastWords(ended.map(([id]) => id));
     },
   });
@@ -919,20 +833,11 @@ export async function startPoller(
 
 const shown = (id: string, task: string) => ({ id: clip(id, MOST_NAME), task: clip(task, MOST_NAME) });
 
-const slim = ({ queue, receipt, messageId }: Delivery): Pick<Delivery, "queue" | "receipt" | "messageId"> => ({
-  queue,
-  receipt,
-  messageId,
-});
-
 const isCommitted = (unit: Unit): Promise<boolean> =>
   unit.committed.then(
     () => true,
     () => false,
   );
-
-const groupOf = (delivery: Delivery): string | undefined =>
-  isFifo(delivery.queue) ? `${delivery.queue}\n${delivery.groupId ?? ""}` : undefined;
 
 function chooseQueues(app: Lovage, wanted: readonly string[] | undefined): readonly string[] {
   const declared = Object.keys(app.config.taskQueues);

@@ -1,0 +1,155 @@
+/**
+ * What a long-lived worker has in hand: each message from when it is taken until it may be acknowledged, and meanwhile the run
+ * of its task, if it has begun. The heartbeat keeps all of it, and what that finds out about a run is acted on here.
+ */
+import { type Delivery, isFifo } from "../brokers/broker.ts";
+import type { Clock } from "../clock.ts";
+import type { Unit } from "../unit.ts";
+import type { Heartbeat } from "./heartbeat.ts";
+import { type Finding, monotonic } from "./holding.ts";
+import type { Log } from "./log.ts";
+import type { PlacedRun } from "./place.ts";
+import type { Pool } from "./poll.ts";
+import { nameOf } from "./report.ts";
+import type { Run } from "./worker.ts";
+
+/** What runs has so long, in milliseconds, to end by itself once its `signal` aborts. */
+export const ABORTED_MS = 5_000;
+
+/** A message in hand. */
+export interface InHand {
+  /** By which the heartbeat and a pool know it. */
+  readonly id: number;
+  readonly delivery: Delivery;
+  /** Its FIFO group, of which one message at a time is worked on; `undefined` on other queues. */
+  readonly group: string | undefined;
+  /** In which it is taken, until that is over: it may yet turn out not to have been taken. */
+  unit: Unit | undefined;
+}
+
+/** What the poller knows of a run, wherever it runs. */
+export type RunInHand = Pick<Run, "delivery" | "claim" | "noteRunning" | "terminate" | "abort" | "release"> & {
+  readonly message: PlacedRun["message"];
+};
+
+/** A run that goes on. */
+interface Running {
+  readonly run: RunInHand;
+  /** When it began, in milliseconds since the epoch. */
+  readonly began: number;
+  /** Another worker has taken it over. */
+  isLost: boolean;
+  /** It was told to end, as it was revoked. */
+  isTerminated: boolean;
+}
+
+export interface Hand {
+  /** How many messages are in it. */
+  readonly size: number;
+  /** How many runs have ended. */
+  readonly done: number;
+  /** The runs that go on by the ids of their messages, the oldest first. */
+  readonly runs: ReadonlyMap<number, Running>;
+  take(delivery: Delivery, unit: Unit | undefined): InHand;
+  /** The message is not in hand any more. What runs of it is, until {@link end}. */
+  forget(held: InHand): void;
+  /** Its run begins. */
+  begin(held: InHand, run: RunInHand): void;
+  /**
+   * Has the heartbeat keep its run as well.
+   *
+   * @param end When it must have ended, in milliseconds since the epoch.
+   * @param overrun Stores that it has not.
+   */
+  keep(held: InHand, claim: Run["claim"], end: number, overrun?: Awaited<ReturnType<Run["overrun"]>>): void;
+  /** Its run has ended. */
+  end(held: InHand): void;
+  /** What the heartbeat found out. */
+  found(finding: Finding): void;
+}
+
+export interface HandOptions {
+  readonly heartbeat: Pick<Heartbeat, "hold" | "drop">;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** Where the tasks run; `undefined`: in this process. */
+  readonly pool: Pool | undefined;
+  /** Aborts when the worker has ended. */
+  readonly over: AbortSignal;
+}
+
+/** Makes that of one worker, with nothing in it. */
+export function createHand({ heartbeat, clock, log, pool, over }: HandOptions): Hand {
+  const messages = new Set<InHand>();
+  const runs = new Map<number, Running>();
+  let nextId = 0;
+  let done = 0;
+
+  /** A task that its `signal` does not end is ended with its place. */
+  async function endTerminated(pool: Pool, id: number): Promise<void> {
+    await clock.sleep(ABORTED_MS, over);
+    const running = runs.get(id);
+    if (running === undefined) return;
+    log("warning", `Task ${nameOf(running.run.message)} is revoked and does not end: its ${pool.kind} is ended`);
+    pool.kill(id);
+  }
+
+  return {
+    get size() {
+      return messages.size;
+    },
+    get done() {
+      return done;
+    },
+    runs,
+    take(delivery, unit) {
+      const held: InHand = { id: nextId++, delivery, group: groupOf(delivery), unit };
+      messages.add(held);
+      heartbeat.hold({ id: held.id, delivery: slim(delivery), claim: undefined, deadline: Number.POSITIVE_INFINITY });
+      return held;
+    },
+    forget(held) {
+      if (messages.delete(held)) heartbeat.drop(held.id);
+    },
+    begin({ id }, run) {
+      runs.set(id, { run, began: clock.now(), isLost: false, isTerminated: false });
+    },
+    keep({ id, delivery }, claim, end, overrun) {
+      // A clock that is set must not end it.
+      const deadline = end === Number.POSITIVE_INFINITY ? end : monotonic() + end - clock.now();
+      heartbeat.hold({ id, delivery: slim(delivery), claim, deadline, overrun });
+    },
+    end({ id }) {
+      runs.delete(id);
+      done++;
+    },
+    found({ id, finding }) {
+      const running = runs.get(id);
+      // It ended while the beat was under way.
+      if (running === undefined) return;
+      const { run, isLost, isTerminated } = running;
+      if (finding === "terminate") {
+        run.terminate();
+        if (pool !== undefined && !isTerminated) void endTerminated(pool, id);
+        running.isTerminated = true;
+      } else if (finding === "overrun") {
+        const what = pool === undefined ? "this process" : `its ${pool.kind}`;
+        const end = pool === undefined ? "and cannot be stopped" : "which is ended";
+        log("error", `${nameOf(run.message)} blocks ${what} beyond its time limit, ${end}`);
+        pool?.kill(id);
+      } else if (!isLost) {
+        running.isLost = true;
+        log("warning", `Task ${nameOf(run.message)} was taken over by another worker`);
+      }
+    },
+  };
+}
+
+const groupOf = ({ queue, groupId = "" }: Delivery): string | undefined =>
+  isFifo(queue) ? `${queue}\n${groupId}` : undefined;
+
+const slim = ({ queue, receipt, messageId }: Delivery): Pick<Delivery, "queue" | "receipt" | "messageId"> => ({
+  queue,
+  receipt,
+  messageId,
+});
