@@ -2,7 +2,7 @@
 import { fork } from "node:child_process";
 import type { Delivery } from "../brokers/broker.ts";
 import type { Log } from "../workers/log.ts";
-import type { Apart, ApartEnd } from "../workers/poll.ts";
+import type { Apart, ApartEnd } from "../workers/pool.ts";
 import { killGroup, LAUNCHER, type Order, type Report } from "./supervise.ts";
 
 export interface ApartProcesses extends Apart {

@@ -6,7 +6,7 @@ import { LovageError } from "../errors.ts";
 import type { Log } from "../workers/log.ts";
 import type { PlacedRun, PlaceOrder, PlaceReport, Postrun } from "../workers/place.ts";
 import { nameOf } from "../workers/report.ts";
-import type { Batch, PlaceWatch, Pool, PoolEnd } from "../workers/poll.ts";
+import type { Batch, PlaceWatch, Pool, PoolEnd } from "../workers/pool.ts";
 import type { PlaceSetup } from "./place.ts";
 import { killGroup, LAUNCHER, pauseAfter } from "./supervise.ts";
 

@@ -9,7 +9,7 @@ import type { Heartbeat } from "./heartbeat.ts";
 import { type Finding, monotonic } from "./holding.ts";
 import type { Log } from "./log.ts";
 import type { PlacedRun } from "./place.ts";
-import type { Pool } from "./poll.ts";
+import type { Pool } from "./pool.ts";
 import { nameOf } from "./report.ts";
 import type { Run } from "./worker.ts";
 

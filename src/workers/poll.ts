@@ -8,7 +8,6 @@ import { clip } from "../brief.ts";
 import type { Broker, Delivery } from "../brokers/broker.ts";
 import type { Orders, TaskInHand } from "../control/rows.ts";
 import { peekEnvelope } from "../protocol/envelope.ts";
-import type { Command } from "../results/record.ts";
 import { checkQueueName } from "../brokers/queue-name.ts";
 import type { Config } from "../config/config.ts";
 import { ImproperlyConfigured, OperationalError, QueueNotFound } from "../errors.ts";
@@ -17,15 +16,17 @@ import { createAcknowledgements } from "./acknowledge.ts";
 import { startHeartbeat } from "./heartbeat.ts";
 import { ABORTED_MS, createHand, type InHand, type RunInHand } from "./in-hand.ts";
 import { type Log, silent } from "./log.ts";
-import { HAND_BACK, LEAVE } from "./disposition.ts";
+import { createDeaths } from "./deaths.ts";
+import { type Disposition, HAND_BACK, LEAVE } from "./disposition.ts";
 import { reportFault, watchFaults } from "./faults.ts";
 import { watchBlocking } from "./blocked.ts";
-import { type BatchOptions, batchOf, largestBatch } from "../tasks/batch.ts";
-import { isLarge, type PlacedEnd, type PlacedRun, type Postrun } from "./place.ts";
+import { batchOf, largestBatch } from "../tasks/batch.ts";
+import { isLarge, type Postrun } from "./place.ts";
+import { type Apart, type PlaceWatch, type Pool, type RunInPlace, runInPlace } from "./pool.ts";
 import { type Named, nameOf } from "./report.ts";
 import { type Presence, startPresence } from "./presence.ts";
 import { startProtection } from "./protection.ts";
-import { createWorker, type Disposition, LONG_RUN_MS, type Run, UNCOUNTED_RECEIVES } from "./worker.ts";
+import { createWorker, LONG_RUN_MS, type Run, UNCOUNTED_RECEIVES } from "./worker.ts";
 
 /** How a worker fetches, and what it says. */
 export interface PollOptions {
@@ -45,52 +46,6 @@ export interface PollOptions {
    */
   readonly ownsProcess?: boolean | undefined;
 }
-
-/** What a process that is kept for it does for the worker. */
-export interface Apart {
-  /** Runs a delivery in a process of its own. `taken` is called when that process has it in hand. */
-  run(delivery: Delivery, taken: () => void): Promise<ApartEnd>;
-}
-
-export type ApartEnd =
-  /** It has said itself what may happen to the message. */
-  | { readonly type: "ended" }
-  /** It was told to stop, or never began. */
-  | { readonly type: "stopped" }
-  /** `undefined`: before it had claimed the task, or after its outcome. */
-  | { readonly type: "died"; readonly claim: Run["claim"] };
-
-/** Where tasks are run in places of their own, so many as the worker's concurrency: processes or threads. */
-export interface Pool {
-  /** What each is called, in words: `process` or `thread`. */
-  readonly kind: string;
-  /**
-   * Runs a delivery in the next place that is free. Calls of one batch come to the same place.
-   *
-   * @param batch Its task gathers calls.
-   */
-  run(id: number, delivery: Delivery, watch: PlaceWatch, batch?: Batch): Promise<PoolEnd>;
-  /** Tells the place where it runs that its `signal` is to abort. */
-  tell(id: number, what: "terminate" | "abort"): void;
-  /** Ends the place where it runs, now. */
-  kill(id: number): void;
-}
-
-/** The calls of a task that come to one place. */
-export interface Batch extends BatchOptions {
-  readonly task: string;
-}
-
-/** Is told of a run in a place. */
-export interface PlaceWatch {
-  began(run: PlacedRun): void;
-  held(deadline: number, overrun: Awaited<ReturnType<Run["overrun"]>>): void;
-}
-
-export type PoolEnd =
-  | PlacedEnd
-  /** Its place died of it, or was killed by {@link Pool.kill}. */
-  | { readonly type: "died" | "killed"; readonly claim: Run["claim"] };
 
 /** Is told of what goes on in a worker. */
 export interface PollWatch {
@@ -191,6 +146,7 @@ export async function startPoller(
   const worker = createWorker(app, { hostname, log, lease: () => clock.now() + visibility, pid: process.pid });
   const stopping = new AbortController();
   const acks = createAcknowledgements({ broker, worker, clock, log, concurrency, stopping: stopping.signal });
+  const deaths = createDeaths({ engine, worker, log });
   const over = new AbortController();
   /** So many calls that are gathered for a batch take no place from what runs. */
   const mostGathered = largestBatch(app.tasks);
@@ -392,8 +348,6 @@ export async function startPoller(
     }
   }
 
-  /** Deaths in processes of their own, of messages that had not been claimed by then. */
-  const unread = new Map<string, number>();
   const runningApart = new Set<Promise<unknown>>();
 
   async function runApart(apart: Apart, { id, delivery }: InHand): Promise<Disposition> {
@@ -401,27 +355,10 @@ export async function startPoller(
     runningApart.add(running);
     const end = await running.finally(() => runningApart.delete(running));
     if (end.type === "ended") {
-      unread.delete(delivery.messageId);
+      deaths.survived(delivery);
       return LEAVE;
     }
-    return end.type === "stopped" ? HAND_BACK : afterDeath(delivery, end.claim);
-  }
-
-  /** Writes a death down, where the run had a claim that the process did not give up. */
-  async function afterDeath(delivery: Delivery, claim: Run["claim"]): Promise<Disposition> {
-    if (claim !== undefined) {
-      const { key, owner } = claim;
-      const died: Command = { type: "release", key, owner, now: clock.now(), died: true };
-      const [told] = await (await engine.backend()).apply([died]).catch((error: unknown) => [error as Error]);
-      // Without that the lease ends by itself, and is counted then.
-      if (told instanceof Error) log("warning", `A death could not be written down: ${told.message}`);
-      else if (told?.type === "written") return HAND_BACK;
-    }
-    const deaths = (unread.get(delivery.messageId) ?? 0) + 1;
-    unread.set(delivery.messageId, deaths);
-    if (deaths < config.maxDeliveries) return HAND_BACK;
-    unread.delete(delivery.messageId);
-    return worker.giveUp(delivery, deaths);
+    return end.type === "stopped" ? HAND_BACK : deaths.died(delivery, end.claim);
   }
 
   async function runSuspect(): Promise<void> {
@@ -459,51 +396,31 @@ export async function startPoller(
     const task = mostGathered === 0 ? undefined : peekEnvelope(delivery.body).task;
     const batch = batchIn(task);
     const ungather = gather(batch !== undefined);
-    let isReleased = false;
+    let run: RunInPlace | undefined;
     const watch: PlaceWatch = {
-      began({ claim, message, waiting }) {
-        const run: RunInHand = {
-          delivery,
-          claim,
-          message,
-          // Its place does so.
-          noteRunning: async () => {},
-          terminate: () => pool.tell(id, "terminate"),
-          abort: () => pool.tell(id, "abort"),
-          async release() {
-            isReleased = true;
-            pool.kill(id);
-            if (claim === undefined) return HAND_BACK;
-            const { key, owner } = claim;
-            const free: Command = { type: "release", key, owner, now: clock.now(), result: waiting };
-            for (const outcome of await (await engine.backend()).apply([free]))
-              if (outcome instanceof Error) throw outcome;
-            return HAND_BACK;
-          },
-        };
+      began(placed) {
+        run = runInPlace(engine, pool, held, placed);
         hand.begin(held, run);
         options.watch?.began(run);
-        hand.keep(held, claim, Number.POSITIVE_INFINITY);
+        hand.keep(held, run.claim, Number.POSITIVE_INFINITY);
       },
       held(deadline, overrun) {
-        const running = hand.runs.get(id);
-        if (running !== undefined) hand.keep(held, running.run.claim, deadline, overrun);
+        if (run !== undefined) hand.keep(held, run.claim, deadline, overrun);
       },
     };
     const end = await pool.run(id, delivery, watch, batch && { ...batch, task: task as string });
-    const running = hand.runs.get(id);
     ungather();
     hand.end(held);
     switch (end.type) {
       case "ended":
-        unread.delete(delivery.messageId);
+        deaths.survived(delivery);
         return end.disposition;
       case "suspect":
         return setApart(held, end, HAND_BACK);
       case "died":
-        return afterDeath(delivery, end.claim);
+        return deaths.died(delivery, end.claim);
       case "killed":
-        return running === undefined || isReleased ? LEAVE : running.run.release();
+        return run === undefined || run.isReleased ? LEAVE : run.release();
       default:
         return end satisfies never;
     }
