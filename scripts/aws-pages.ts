@@ -260,7 +260,7 @@ function alarmsPage(resources: Resources): string {
 ${MADE}
 
 What \`TaskQueues\` makes for each queue and for beat. They tell nobody until \`alarmActions\` says whom:
-[deploy](../how-to/deploy.md#alarms-that-tell-someone). The age of the oldest message is \`oldestMessageAge\` of a queue, and the share of failed tasks
+[deploy](../how-to/deploy.md#alarms). The age of the oldest message is \`oldestMessageAge\` of a queue, and the share of failed tasks
 has an alarm where a queue says \`failedPercent\` (here 20). A queue of containers has those that look at no function, and the one that speaks of containers.
 
 | it says | metric | goes off |
