@@ -518,7 +518,8 @@ export async function startPoller(
   /** Takes, beside {@link fetch}, what one request at a time would not bring fast enough: until the queue is empty or there is no room. */
   async function fetchMore(queue: string): Promise<void> {
     const { maxReceive = 1 } = broker.limits;
-    for (let hasMore = true; hasMore && hasRoom() && !stopping.signal.aborted; ) {
+    // What comes of a paused queue is handed back, and would come again at once.
+    for (let hasMore = true; hasMore && hasRoom() && !paused.has(queue) && !stopping.signal.aborted; ) {
       // Those that wait for messages may bring as many at any time.
       const max = Math.min(maxReceive, room() - maxReceive);
       if (max < 1) break;

@@ -1,5 +1,7 @@
 import { Lovage, QueueNotFound } from "lovage";
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
+import { systemClock } from "../../src/clock.ts";
+import { BEAT_MS } from "../../src/control/rows.ts";
 import { taskKey } from "../../src/results/backend.ts";
 import { startPoller, startWorker } from "../../src/workers/poll.ts";
 
@@ -158,4 +160,51 @@ test("without a process of its own a suspect runs alone, and nothing that was fe
   expect(row).toMatchObject({ runs: 2, done: true });
   // The other worker had them long before the suspect's turn came.
   expect(events.indexOf("behind 4 ends")).toBeLessThan(events.indexOf("suspect ends"));
+});
+
+/** A machine that has much else to do takes longer. */
+const PATIENT = { timeout: 30_000 };
+
+test("a queue that is paused while it is asked several times at once is asked no more", async () => {
+  const clock = {
+    now: Date.now,
+    // The worker hears of it at once.
+    sleep: (ms: number, signal?: AbortSignal) => systemClock.sleep(ms === BEAT_MS ? 5 : ms, signal),
+  };
+  const app = new Lovage("paused", { brokerUrl: `memory://paused-${crypto.randomUUID()}` }, { clock });
+  const task = app.task("nothing", () => {});
+  const broker = await app.engine.broker();
+  Object.assign(broker, { limits: { ...broker.limits, maxReceive: 10 }, store: undefined });
+  const { receive } = broker;
+  const isPaused = Promise.withResolvers<void>();
+  const asked = { before: 0, after: 0, answered: 0 };
+  let isHeard = false;
+  broker.receive = async (queue, options) => {
+    asked[isHeard ? "after" : "before"]++;
+    if (asked.before > 1) await isPaused.promise;
+    // The network's share.
+    await new Promise((resolve) => setTimeout(resolve, 2));
+    const deliveries = await receive(queue, { ...options, max: Math.min(options.max, 10) });
+    asked.answered++;
+    return deliveries;
+  };
+  await Promise.all(Array.from({ length: 200 }, () => task.delay()));
+  const worker = await startWorker(app, {
+    concurrency: 20,
+    log(_, line) {
+      if (!line.includes("is paused")) return;
+      isHeard = true;
+      isPaused.resolve();
+    },
+  });
+  // All requests but the first are under way.
+  await vi.waitFor(() => expect(asked.before).toBeGreaterThan(2), PATIENT);
+  await app.control.pause("celery");
+  await isPaused.promise;
+  await vi.waitFor(() => expect(asked.answered).toBeGreaterThanOrEqual(asked.before), PATIENT);
+  const left = { ready: 190, inFlight: 0 };
+  await vi.waitFor(async () => expect(await broker.size("celery")).toMatchObject(left), PATIENT);
+  expect(asked.after).toBe(0);
+  await worker.stop();
+  await app.close();
 });
