@@ -10,9 +10,10 @@ import type { Orders, TaskInHand } from "../control/rows.ts";
 import { peekEnvelope } from "../protocol/envelope.ts";
 import { checkQueueName } from "../brokers/queue-name.ts";
 import type { Config } from "../config/config.ts";
-import { ImproperlyConfigured, OperationalError, QueueNotFound } from "../errors.ts";
+import { ImproperlyConfigured, QueueNotFound } from "../errors.ts";
 import type { Unit } from "../unit.ts";
 import { createAcknowledgements } from "./acknowledge.ts";
+import { createFetches } from "./fetch.ts";
 import { startHeartbeat } from "./heartbeat.ts";
 import { ABORTED_MS, createHand, type InHand, type RunInHand } from "./in-hand.ts";
 import { type Log, silent } from "./log.ts";
@@ -93,9 +94,6 @@ export interface PollingWorker {
   readonly ended: Promise<"stopped" | "recycle" | "shutdown">;
 }
 
-/** A queue that has more than one request brings is asked by so many more at the same time, where there is room for what they bring. */
-const MOST_MORE = 10;
-
 /** After the grace, what runs has {@link ABORTED_MS} to end by itself, and so long, in milliseconds, where it was told to end at once. */
 const COLD_MS = 500;
 
@@ -105,10 +103,6 @@ const MOST_SHOWN = 25;
 const MOST_NAME = 200;
 /** A longer body is not looked into for that, in characters. */
 const MOST_PEEKED = 65_536;
-
-/** After a fetch that failed, the next comes after this, doubled each time up to a minute. */
-const FETCH_RETRY_MS = 500;
-const FETCH_RETRY_MAX_MS = 60_000;
 
 /**
  * Starts a worker in this process. Throws `ImproperlyConfigured` or `QueueNotFound` for queues and numbers that cannot be.
@@ -160,7 +154,6 @@ export async function startPoller(
   }
   const { promise: ended, resolve: end } = Promise.withResolvers<"stopped" | "recycle" | "shutdown">();
   // A heartbeat that dies at once stops a worker that has not begun.
-  let fetching: Promise<unknown> = Promise.resolve();
   let unwatch: () => void = () => {};
   const heartbeat = startHeartbeat({
     config: { ...config, ...engine.urls },
@@ -212,25 +205,33 @@ export async function startPoller(
   let recycle = false;
   /** Somebody has asked for its end. */
   let isOrdered = false;
-  /** Queues whose last fetch failed, and why. */
-  const failing = new Map<string, string>();
   /** A suspect runs. */
   let alone = false;
   let idle: (() => void) | undefined;
 
-  /** What those of {@link fetchMore} may still bring. */
-  let expected = 0;
-  /** Fetches that wait for room. */
-  let blocked: (() => void)[] = [];
-  const unblock = () => {
-    const ready = blocked;
-    blocked = [];
-    for (const resolve of ready) resolve();
-  };
+  /** Whether anything of a queue is to be begun now. */
+  const isWanted = (queue: string) => suspects.length === 0 && !alone && !paused.has(queue);
+
+  const fetches = createFetches({
+    broker,
+    queues,
+    wait: config.brokerTransportOptions.waitTimeSeconds * 1000,
+    visibility,
+    prefetch,
+    enough: Math.max(concurrency, prefetch / 2),
+    isOneStore,
+    clock,
+    log,
+    stopping: stopping.signal,
+    inHand: () => hand.size - gathered,
+    isWanted,
+    take,
+    received: options.watch?.received,
+  });
 
   function take(deliveries: readonly Delivery[], unit?: Unit): void {
     const [first] = deliveries;
-    if (suspects.length > 0 || alone || (first !== undefined && paused.has(first.queue))) {
+    if (first !== undefined && !isWanted(first.queue)) {
       // It came while a suspect waits, or runs, and others need not wait for that; or its queue was paused meanwhile.
       const giveBack = () => {
         for (const delivery of deliveries) void acks.dispose(delivery, HAND_BACK);
@@ -266,7 +267,7 @@ export async function startPoller(
     if (!mayOverlap || alone || stopping.signal.aborted || held.group !== undefined) return;
     settling.add(held);
     hand.forget(held);
-    unblock();
+    fetches.wake();
   }
 
   /** Begins as much as there is room for. */
@@ -381,7 +382,7 @@ export async function startPoller(
     if (isGathered) {
       gathered++;
       pump();
-      unblock();
+      fetches.wake();
     }
     return () => {
       if (isGathered) gathered--;
@@ -492,74 +493,9 @@ export async function startPoller(
 
   function settleDown(): void {
     pump();
-    unblock();
+    fetches.wake();
     if (active === 0) idle?.();
     if (active === 0 && options.only !== undefined) void shutDown();
-  }
-
-  const hasRoom = () =>
-    suspects.length === 0 && !alone && hand.size - gathered + expected < Math.max(concurrency, prefetch / 2);
-  const room = () => Math.max(1, Math.floor((prefetch - hand.size + gathered - expected) / queues.length));
-
-  /** Takes from a queue once, and says whether there may be more than one request brings. */
-  async function fetchOnce(queue: string, max: number, wait: number): Promise<boolean> {
-    let isTold = false;
-    const taken = (deliveries: readonly Delivery[], unit: Unit) => {
-      isTold = true;
-      take(deliveries, unit);
-    };
-    const asked = { max, wait, visibility, signal: stopping.signal };
-    const deliveries = await broker.receive(queue, isOneStore ? { ...asked, taken } : asked);
-    if (deliveries.length > 0) options.watch?.received(queue, deliveries.length);
-    if (!isTold) take(deliveries);
-    return deliveries.length === broker.limits.maxReceive;
-  }
-
-  /** Takes, beside {@link fetch}, what one request at a time would not bring fast enough: until the queue is empty or there is no room. */
-  async function fetchMore(queue: string): Promise<void> {
-    const { maxReceive = 1 } = broker.limits;
-    // What comes of a paused queue is handed back, and would come again at once.
-    for (let hasMore = true; hasMore && hasRoom() && !paused.has(queue) && !stopping.signal.aborted; ) {
-      // Those that wait for messages may bring as many at any time.
-      const max = Math.min(maxReceive, room() - maxReceive);
-      if (max < 1) break;
-      expected += max;
-      // Where it fails, the one that goes on fetching meets that too, and says so.
-      hasMore = await fetchOnce(queue, max, 0).catch(() => false);
-      expected -= max;
-    }
-    unblock();
-  }
-
-  /** Fetches beside those that wait for messages. */
-  const more = new Set<Promise<void>>();
-
-  /** Fetches from one queue until the worker stops. */
-  async function fetch(queue: string): Promise<void> {
-    let failures = 0;
-    while (!stopping.signal.aborted) {
-      // Many at a time, not one for each that ends: a fetch is a request, or a transaction.
-      if (!hasRoom() || paused.has(queue)) {
-        await new Promise<void>((resolve) => blocked.push(resolve));
-        continue;
-      }
-      try {
-        const wait = config.brokerTransportOptions.waitTimeSeconds * 1000;
-        const hasMore = await fetchOnce(queue, room(), wait);
-        failures = 0;
-        failing.delete(queue);
-        while (hasMore && more.size < MOST_MORE && hasRoom()) {
-          const fetching = fetchMore(queue).finally(() => more.delete(fetching));
-          more.add(fetching);
-        }
-      } catch (error) {
-        const delay = Math.min(FETCH_RETRY_MAX_MS, FETCH_RETRY_MS * 2 ** failures++);
-        failing.set(queue, String(error));
-        log("error", `Queue ${queue} could not be read: ${String(error)}; next try in ${delay / 1000} s`, { queue });
-        if (!(error instanceof OperationalError)) throw error;
-        await clock.sleep(delay, stopping.signal);
-      }
-    }
   }
 
   /** Aborts where what runs is to have no more time. */
@@ -573,7 +509,7 @@ export async function startPoller(
   function shutDown(): Promise<void> {
     shutdown ??= (async () => {
       stopping.abort();
-      unblock();
+      fetches.wake();
       await Promise.race([ending(), gaveUp.promise]);
       over.abort("ended");
       if (isCold) await acks.ended();
@@ -591,9 +527,7 @@ export async function startPoller(
   }
 
   async function ending(): Promise<void> {
-    // A queue that cannot be read was told of by then.
-    await fetching.catch(() => {});
-    await Promise.all(more);
+    await fetches.ended();
     await handBackRest();
     while (active > 0) {
       await new Promise<void>((resolve) => {
@@ -679,7 +613,7 @@ export async function startPoller(
     for (const queue of added) log("warning", `Queue ${queue} is paused: nothing of it is begun`, { queue });
     for (const queue of gone) log("info", `Queue ${queue} is resumed`, { queue });
     if (added.length > 0) void handBackFrom(waiting, ({ delivery }) => paused.has(delivery.queue));
-    if (gone.length > 0) unblock();
+    if (gone.length > 0) fetches.wake();
     if (order === undefined || stopping.signal.aborted) return;
     log("warning", `The worker stops, as ${order.by} has asked`);
     isOrdered = true;
@@ -705,7 +639,7 @@ export async function startPoller(
   function readiness(): Readiness {
     const counts = { running: hand.runs.size, waiting: waiting.length };
     if (stopping.signal.aborted) return { ...counts, ready: false, reason: "stops" };
-    const errors = [...failing].map(([queue, error]) => `the queue ${queue} cannot be read: ${error}`);
+    const errors = [...fetches.failing].map(([queue, error]) => `the queue ${queue} cannot be read: ${error}`);
     if (errors.length > 0) return { ...counts, ready: false, reason: errors.join("; ") };
     const reason = paused.size === 0 ? undefined : `ready; paused: ${[...paused].join(", ")}`;
     return { ...counts, ready: true, reason };
@@ -740,11 +674,11 @@ export async function startPoller(
     absent = await startPresence({ engine, log, worker: { name: hostname, queues, concurrency }, now: present, obey });
   options.taking?.();
   if (only !== undefined) take([only]);
-  if (only === undefined) fetching = Promise.all(queues.map(fetch));
-  fetching.catch((error: unknown) => {
-    log("error", `The worker stops: ${String(error)}`);
-    void stop();
-  });
+  else
+    fetches.start().catch((error: unknown) => {
+      log("error", `The worker stops: ${String(error)}`);
+      void stop();
+    });
   await engine.emitter.emit("workerReady", { hostname, queues });
   return { hostname, queues, concurrency, stop, abort, readiness, ended };
 }
