@@ -20,7 +20,7 @@ export interface Fetches {
   start(): Promise<unknown>;
   /** There may be room again, or a queue from which to fetch. */
   wake(): void;
-  /** Resolves when the worker has stopped and nothing more comes. */
+  /** To be asked when the worker stops. Resolves when nothing more comes. */
   ended(): Promise<void>;
   /** Queues whose last fetch failed, and why. */
   readonly failing: ReadonlyMap<string, string>;
@@ -139,6 +139,7 @@ export function createFetches(options: FetchesOptions): Fetches {
       return fetching;
     },
     async ended() {
+      wake();
       // A queue that cannot be read was told of by then.
       await fetching.catch(() => {});
       await Promise.all(more);

@@ -15,7 +15,7 @@ import type { Unit } from "../unit.ts";
 import { createAcknowledgements } from "./acknowledge.ts";
 import { createFetches } from "./fetch.ts";
 import { startHeartbeat } from "./heartbeat.ts";
-import { ABORTED_MS, createHand, type InHand, type RunInHand } from "./in-hand.ts";
+import { createHand, type InHand, type RunInHand } from "./in-hand.ts";
 import { type Log, silent } from "./log.ts";
 import { createDeaths } from "./deaths.ts";
 import { type Disposition, HAND_BACK, LEAVE } from "./disposition.ts";
@@ -27,6 +27,7 @@ import { type Apart, type PlaceWatch, type Pool, type RunInPlace, runInPlace } f
 import { type Named, nameOf } from "./report.ts";
 import { type Presence, startPresence } from "./presence.ts";
 import { startProtection } from "./protection.ts";
+import { COLD_MS, createShutdown } from "./shutdown.ts";
 import { createWorker, LONG_RUN_MS, type Run, UNCOUNTED_RECEIVES } from "./worker.ts";
 
 /** How a worker fetches, and what it says. */
@@ -93,9 +94,6 @@ export interface PollingWorker {
    */
   readonly ended: Promise<"stopped" | "recycle" | "shutdown">;
 }
-
-/** After the grace, what runs has {@link ABORTED_MS} to end by itself, and so long, in milliseconds, where it was told to end at once. */
-const COLD_MS = 500;
 
 /** Others are shown so many tasks that run, and as many that wait: a row of all would be dear. */
 const MOST_SHOWN = 25;
@@ -166,7 +164,7 @@ export async function startPoller(
         "error",
         `The heartbeat cannot be kept up, so the worker stops, and hands back what it has: ${String(error)}`,
       );
-      void abort();
+      void shutdown.abort();
     },
     capacity: prefetch + concurrency + mostGathered,
     broker: () => engine.broker(),
@@ -209,6 +207,9 @@ export async function startPoller(
   let alone = false;
   let idle: (() => void) | undefined;
 
+  /** Runs in processes of their own. */
+  const runningApart = new Set<Promise<unknown>>();
+
   /** Whether anything of a queue is to be begun now. */
   const isWanted = (queue: string) => suspects.length === 0 && !alone && !paused.has(queue);
 
@@ -227,6 +228,21 @@ export async function startPoller(
     isWanted,
     take,
     received: options.watch?.received,
+  });
+
+  const shutdown = createShutdown({
+    engine,
+    log,
+    hand,
+    acks,
+    apart: runningApart,
+    grace: (options.grace ?? config.workerSoftShutdownTimeout) * 1000,
+    visibility,
+    stopping,
+    over,
+    handBackRest,
+    ending,
+    close,
   });
 
   function take(deliveries: readonly Delivery[], unit?: Unit): void {
@@ -348,8 +364,6 @@ export async function startPoller(
       return HAND_BACK;
     }
   }
-
-  const runningApart = new Set<Promise<unknown>>();
 
   async function runApart(apart: Apart, { id, delivery }: InHand): Promise<Disposition> {
     const running = apart.run(delivery, () => heartbeat.drop(id));
@@ -495,37 +509,10 @@ export async function startPoller(
     pump();
     fetches.wake();
     if (active === 0) idle?.();
-    if (active === 0 && options.only !== undefined) void shutDown();
+    if (active === 0 && options.only !== undefined) void shutdown.begin();
   }
 
-  /** Aborts where what runs is to have no more time. */
-  const hurry = new AbortController();
-  /** Resolves when what ran was given up. */
-  const gaveUp = Promise.withResolvers<void>();
-  let isCold = false;
-
-  let shutdown: Promise<void> | undefined;
-  /** Takes nothing more, and waits until all has ended, or was given up. */
-  function shutDown(): Promise<void> {
-    shutdown ??= (async () => {
-      stopping.abort();
-      fetches.wake();
-      await Promise.race([ending(), gaveUp.promise]);
-      over.abort("ended");
-      if (isCold) await acks.ended();
-      clearInterval(noting);
-      blocking?.stop();
-      unprotect();
-      // Others take it for gone soon enough, where that takes long.
-      await Promise.race([Promise.all([absent(), worker.releaseLate()]), clock.sleep(COLD_MS)]);
-      await heartbeat.stop();
-      unwatch();
-      if (!isCold) await engine.emitter.emit("workerShutdown", { hostname });
-      end(recycle && !isCold ? "recycle" : isOrdered ? "shutdown" : "stopped");
-    })();
-    return shutdown;
-  }
-
+  /** Resolves when all has ended by itself. */
   async function ending(): Promise<void> {
     await fetches.ended();
     await handBackRest();
@@ -538,72 +525,22 @@ export async function startPoller(
     await acks.ended();
   }
 
+  async function close(isCold: boolean): Promise<void> {
+    clearInterval(noting);
+    blocking?.stop();
+    unprotect();
+    // Others take it for gone soon enough, where that takes long.
+    await Promise.race([Promise.all([absent(), worker.releaseLate()]), clock.sleep(COLD_MS)]);
+    await heartbeat.stop();
+    unwatch();
+    if (!isCold) await engine.emitter.emit("workerShutdown", { hostname });
+    end(recycle && !isCold ? "recycle" : isOrdered ? "shutdown" : "stopped");
+  }
+
   /** A fresh process is to take its place; nobody hurries it. */
   function makeRoom(): void {
     recycle = true;
-    void shutDown();
-  }
-
-  let isTold = false;
-  function stop(): Promise<void> {
-    if (!isTold) void limitTime();
-    isTold = true;
-    return shutDown();
-  }
-
-  /** Whoever told it to stop will kill it: what runs gets the grace, then its `signal` aborts, then it is handed back. */
-  async function limitTime(): Promise<void> {
-    const grace = (options.grace ?? config.workerSoftShutdownTimeout) * 1000;
-    void excuse();
-    await clock.sleep(grace === 0 ? Number.POSITIVE_INFINITY : grace, AbortSignal.any([hurry.signal, over.signal]));
-    if (over.signal.aborted) return;
-    isCold = hurry.signal.aborted;
-    for (const { run } of hand.runs.values()) {
-      log("warning", `Task ${nameOf(run.message)} is aborted: the worker stops`);
-      run.abort();
-    }
-    await clock.sleep(
-      isCold ? COLD_MS : ABORTED_MS,
-      isCold ? over.signal : AbortSignal.any([hurry.signal, over.signal]),
-    );
-    if (over.signal.aborted) return;
-    isCold = true;
-    await giveUp();
-    gaveUp.resolve();
-  }
-
-  /** If it is killed before it is done, nobody has died of what runs. */
-  async function excuse(): Promise<void> {
-    const claims = [...hand.runs.values()].flatMap(({ run }) => run.claim ?? []);
-    if (claims.length === 0) return;
-    const now = clock.now();
-    try {
-      await (await engine.backend()).apply(
-        claims.map((claim) => ({ type: "extend", ...claim, now, lease: now + visibility, excused: true })),
-      );
-    } catch (error) {
-      log("warning", `Rows could not be told that the worker stops: ${String(error)}`);
-    }
-  }
-
-  async function giveUp(): Promise<void> {
-    await Promise.all([
-      handBackRest(),
-      // They are told to stop too.
-      Promise.race([Promise.allSettled(runningApart), clock.sleep(2 * COLD_MS, over.signal)]),
-      ...[...hand.runs.values()].map(async ({ run }) => {
-        try {
-          await acks.dispose(run.delivery, await run.release());
-        } catch (error) {
-          log("warning", `Task ${nameOf(run.message)} could not be handed back: ${String(error)}`);
-        }
-      }),
-    ]);
-  }
-
-  async function abort(): Promise<void> {
-    hurry.abort();
-    await stop();
+    void shutdown.begin();
   }
 
   function obey({ paused: now, shutdown: order }: Orders): void {
@@ -617,7 +554,7 @@ export async function startPoller(
     if (order === undefined || stopping.signal.aborted) return;
     log("warning", `The worker stops, as ${order.by} has asked`);
     isOrdered = true;
-    void stop();
+    void shutdown.stop();
   }
 
   /** What others are shown of this worker. */
@@ -657,7 +594,7 @@ export async function startPoller(
       if (options.ownsProcess) makeRoom();
     },
     ownsProcess: options.ownsProcess ?? false,
-    ofProcess: abort,
+    ofProcess: shutdown.abort,
     lastWords(scope) {
       const ended =
         scope === undefined ? [] : [...hand.runs].filter(([, { run }]) => run.message.id === scope.message.id);
@@ -677,10 +614,10 @@ export async function startPoller(
   else
     fetches.start().catch((error: unknown) => {
       log("error", `The worker stops: ${String(error)}`);
-      void stop();
+      void shutdown.stop();
     });
   await engine.emitter.emit("workerReady", { hostname, queues });
-  return { hostname, queues, concurrency, stop, abort, readiness, ended };
+  return { hostname, queues, concurrency, stop: shutdown.stop, abort: shutdown.abort, readiness, ended };
 }
 
 const shown = (id: string, task: string) => ({ id: clip(id, MOST_NAME), task: clip(task, MOST_NAME) });
