@@ -163,26 +163,27 @@ const PRINCIPALS: readonly Principal[] = [
   },
   {
     title: "Beat",
-    text: "Made where the app has a `beatSchedule`, or `beatEntry` is given.",
+    text: "Made when the app has a `beatSchedule`, or when you give `beatEntry`.",
     role: ({ tasks }) => tasks.beat?.function.role,
   },
   {
     title: "The board",
-    text: "Made where `board` is given: what `grantOperate` gives, or with `readOnly` what `grantInspect` gives.",
+    text: "Made when you give `board`. It has the rights of `grantOperate`, or with `readOnly` those of `grantInspect`.",
     role: ({ tasks }) => tasks.board?.function.role,
   },
 ];
 
 /** What each grant is for. Each is given to a role that has nothing else. */
 const GRANTS = {
-  grantSend: "For who calls tasks: `delay()`, `applyAsync()`.",
-  grantSendChords: "For who sends chords, or groups that are kept: beside `grantSend`.",
-  grantReadResults: "For who reads results: `get()`, `state()`.",
-  grantRevoke: "For who revokes and forgets tasks.",
-  grantSchedule: "For who puts entries of beat at run time: `app.beat`.",
-  grantInspect: "For who looks: `lovage status`, `tasks`, `failures`, the board to read.",
-  grantOperate: "For who steers: all of `app.control`, the board.",
-  grantWork: "For a worker of your own, wherever it runs.",
+  grantSend: "For a caller of tasks: `delay()`, `applyAsync()`.",
+  grantSendChords: "For a caller that sends chords, or saves groups. It needs `grantSend` too.",
+  grantReadResults: "For a caller that reads results: `get()`, `state()`.",
+  grantRevoke: "For a caller that revokes and forgets tasks.",
+  grantSchedule: "For a program that puts entries of beat at run time: `app.beat`.",
+  grantInspect:
+    "For a person or program that only looks: `lovage status`, `tasks`, `failures`, the board with `readOnly`.",
+  grantOperate: "For an operator: everything in `app.control`, and the board.",
+  grantWork: "For your own worker, on whatever machine it runs.",
 } as const;
 
 function granted({ stack, tasks }: Everything, grant: keyof typeof GRANTS): iam.IRole {
@@ -214,12 +215,15 @@ function iamPage({ stack }: Everything, roles: ReturnType<typeof rolesOf>, resou
 
 ${MADE}
 
-What each role may do that \`TaskQueues\` makes, and what each of its grants adds to a role of yours. The stack that this page is made
-from has everything switched on: a role lacks the rows for what your app does not use (\`longDelays\`, \`payloadStore\`, limits, beat).
-With an \`encryptionKey\` each role also gets what it needs of the key: \`kms:Decrypt\` and \`GenerateDataKey\` to put a message or a text,
-\`Decrypt\` to take one, \`Decrypt\` and \`DescribeKey\` to read rows, and with these \`Encrypt\`, \`GenerateDataKey\`,
-\`GenerateDataKeyWithoutPlaintext\`, \`ReEncryptFrom\` and \`ReEncryptTo\` to write them. [Operate an app](../how-to/operate.md#rights-on-aws) says what each action of an operator is for, and
-[deploy](../how-to/deploy.md#what-a-role-may-do) what a role could do to others.
+This page says what each role of \`TaskQueues\` may do, and what each of its grants adds to a role of yours. It is made from a stack that
+uses every feature. If your app does not use one (\`longDelays\`, \`payloadStore\`, limits, beat), its roles lack the rights for it.
+
+With an \`encryptionKey\` each role also gets rights on the key: \`kms:Decrypt\` and \`GenerateDataKey\` to write a message or a text,
+\`Decrypt\` to read one, \`Decrypt\` and \`DescribeKey\` to read rows, and with these \`Encrypt\`, \`GenerateDataKey\`,
+\`GenerateDataKeyWithoutPlaintext\`, \`ReEncryptFrom\` and \`ReEncryptTo\` to write rows.
+
+[Operate an app](../how-to/operate.md#rights-on-aws) says what an operator needs each action for.
+[Deploy](../how-to/deploy.md#what-a-role-may-do) says what a role could do to others.
 
 ${sections.join("\n\n")}
 `;
@@ -259,11 +263,11 @@ function alarmsPage(resources: Resources): string {
 
 ${MADE}
 
-What \`TaskQueues\` makes for each queue and for beat. They tell nobody until \`alarmActions\` says whom:
-[deploy](../how-to/deploy.md#alarms). The age of the oldest message is \`oldestMessageAge\` of a queue, and the share of failed tasks
-has an alarm where a queue says \`failedPercent\` (here 20). A queue of containers has those that look at no function, and the one that speaks of containers.
+\`TaskQueues\` makes these alarms for each queue and for beat. They notify nobody until you give [\`alarmActions\`](../how-to/deploy.md#alarms).
+\`oldestMessageAge\` of a queue sets the age of its oldest message. The alarm on the share of failed tasks exists only when the queue has a
+\`failedPercent\` (here 20). A queue with containers has no alarms about a function, and it has the alarm about containers.
 
-| it says | metric | goes off |
+| text of the alarm | metric | goes off |
 |---|---|---|
 ${rows.join("\n")}
 `;

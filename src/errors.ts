@@ -129,7 +129,7 @@ export class SystemExit extends LovageError {
   }
 }
 
-/** The worker died while it ran the task, more often than `maxDeliveries` allows. */
+/** The worker died while it ran the task, as often as `maxDeliveries` says. */
 export class WorkerLostError extends LovageError {}
 
 /** A batch function gave no result for a call, or no list at all. */

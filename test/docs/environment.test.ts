@@ -44,13 +44,13 @@ function readBelow(...patterns: readonly string[]): readonly string[] {
 }
 
 const OWN = "Lovage's own";
-const OTHERS = "Others' that Lovage reads";
+const OTHERS = "Variables of others that Lovage reads";
 
 test("the page has every environment variable that the package reads, once, and no other", () => {
   const listed = [...namesIn(OWN), ...namesIn(OTHERS)];
   expect([...listed].sort()).toEqual(readBelow("src/**/*.ts", "bin/*.js"));
   expect(namesIn(OWN).filter((name) => !name.startsWith("LOVAGE_"))).toEqual([]);
-  const beneath = namesIn("Read by what is beneath");
+  const beneath = namesIn("Variables that the AWS SDK and Node read");
   expect(beneath.filter((name) => listed.includes(name))).toEqual([]);
 });
 
