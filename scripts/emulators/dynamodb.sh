@@ -33,7 +33,8 @@ run() {
   leash
   cd "$cache/dynamodb-local"
   # Each start unpacks a library where Java keeps what is temporary, and leaves it there.
-  exec "$java" -Djava.io.tmpdir="$(scratch)" -Djava.library.path=DynamoDBLocal_lib -jar DynamoDBLocal.jar -inMemory -sharedDb -disableTelemetry -port "$port"
+  # shellcheck disable=SC2086 # Two words.
+  exec "$java" $java_options -Djava.io.tmpdir="$(scratch)" -Djava.library.path=DynamoDBLocal_lib -jar DynamoDBLocal.jar -inMemory -sharedDb -disableTelemetry -port "$port"
 }
 
 "$1"

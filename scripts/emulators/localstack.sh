@@ -55,7 +55,7 @@ for arg do
   shift
   case \$arg in -javaagent:*) ;; *) set -- "\$@" "\$arg" ;; esac
 done
-exec '$java' "\$@"
+exec '$java' $java_options "\$@"
 END
   chmod +x "$lib/java/21/bin/java"
 }

@@ -50,6 +50,9 @@ python_env() {
 
 find_java() { command -v "${JAVA:-java}" || missing "needs Java 17 or later for DynamoDB Local; put it on the PATH or name it in JAVA"; }
 
+# DynamoDB Local lives for a minute: compiling it as for a server that runs for days takes longer than all that it is asked.
+java_options="-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+
 find_node() { "${NODE:-node}" -p process.execPath 2>/dev/null || missing "needs Node.js; put it on the PATH or name it in NODE"; }
 
 # Outside of the checkout, whose node_modules would lend functions packages that Lambda does not have. What kind of module
