@@ -103,10 +103,12 @@ export const isFailure = ({ kind, state }: JournalEntry): boolean =>
 
 /** Most characters of an error's message. */
 const LINE_LENGTH = 300;
+const LINE_END = /[\r\n\u2028\u2029]/;
 
 /** The first line of a text, with at most so many characters. */
 export function shortened(text: string, length = LINE_LENGTH): string {
-  const end = text.slice(0, length + 1).search(/[\r\n\u2028\u2029]/);
+  if (text.length <= length && !LINE_END.test(text)) return text;
+  const end = text.slice(0, length + 1).search(LINE_END);
   const line = end === -1 ? text : text.slice(0, end);
   return line.length <= length ? line : `${line.slice(0, length - 1).toWellFormed()}…`;
 }
@@ -118,23 +120,80 @@ interface StoredEntries {
   readonly same: Readonly<Record<string, unknown>>;
   /** The value of each for the fields in which they differ; `null`: it has none. */
   readonly each: Readonly<Record<string, readonly unknown[]>>;
+  /** Fields whose numbers are short integers in `each`: so many `parts` make 1, and are counted `from` there. */
+  readonly scales?: Readonly<Record<string, Scale>>;
 }
 
-/** Entries as they are stored. */
+interface Scale {
+  readonly from: number;
+  readonly parts: number;
+}
+
+/** Entries as they are stored. It is done for each task, so that it looks at each of them once. */
 export function writeEntries(entries: readonly JournalEntry[]): string {
   // Without a prototype: a later version's field may have any name.
   const same: Record<string, unknown> = Object.create(null);
   const each: Record<string, readonly unknown[]> = Object.create(null);
-  for (const entry of entries) {
-    for (const field in entry) {
-      if (field in same || field in each) continue;
-      const value = entry[field];
-      if (typeof value !== "object" && entries.every((other) => other[field] === value)) same[field] = value;
-      else each[field] = entries.map((other) => other[field] ?? null);
+  const scales: Record<string, Scale> = Object.create(null);
+  const { fields, rows } = tableOf(entries);
+  const first = rows[0] ?? [];
+  for (let place = 0; place < fields.length; place++) {
+    const field = fields[place] as string;
+    const value = first[place];
+    let isSame = typeof value !== "object";
+    for (let index = 1; isSame && index < rows.length; index++) isSame = rows[index]?.[place] === value;
+    if (isSame) {
+      same[field] = value;
+      continue;
     }
+    const values = rows.map((row) => row[place]);
+    const scale = typeof value === "number" ? scaleOf(values as readonly number[]) : undefined;
+    if (scale !== undefined) scales[field] = scale;
+    each[field] = scale === undefined ? values : (values as readonly number[]).map((one) => scaled(one, scale));
   }
-  return JSON.stringify({ count: entries.length, same, each } satisfies StoredEntries);
+  return JSON.stringify({ count: entries.length, same, each, scales } satisfies StoredEntries);
 }
+
+/** Of each entry the values of all fields that any of them has. Mostly they have the same ones, in the same order. */
+function tableOf(entries: readonly JournalEntry[]): {
+  readonly fields: readonly string[];
+  readonly rows: readonly (readonly unknown[])[];
+} {
+  const fields = Object.keys(entries[0] ?? {});
+  if (entries.every((entry) => areSame(Object.keys(entry), fields)))
+    return { fields, rows: entries.map((entry) => Object.values(entry)) };
+  const all = [...new Set(entries.flatMap((entry) => Object.keys(entry)))];
+  return { fields: all, rows: entries.map((entry) => all.map((field) => entry[field] ?? null)) };
+}
+
+function areSame(some: readonly string[], others: readonly string[]): boolean {
+  if (some.length !== others.length) return false;
+  for (let index = 0; index < some.length; index++) if (some[index] !== others[index]) return false;
+  return true;
+}
+
+/** Seconds are known to the millisecond or to the microsecond. An integer is written many times faster than a fraction. */
+const PARTS = [1, 1e3, 1e6];
+/** Beyond, an integer is no longer a short one. */
+const SHORT = 2 ** 30;
+
+/** The coarsest scale that keeps every one of them exactly. */
+function scaleOf(values: readonly unknown[]): Scale | undefined {
+  const from = Number.isInteger(values[0]) ? (values[0] as number) : 0;
+  const parts = PARTS.find((parts) => {
+    const scale = { from, parts };
+    for (const value of values) {
+      if (typeof value !== "number") return false;
+      const short = scaled(value, scale);
+      if (!(Math.abs(short) < SHORT) || unscaled(short, scale) !== value) return false;
+    }
+    return true;
+  });
+  return parts === undefined ? undefined : { from, parts };
+}
+
+const scaled = (value: number, { from, parts }: Scale): number => Math.round((value - from) * parts);
+const unscaled = (short: number, { from, parts }: Scale): number => from + short / parts;
 
 /** Entries as they were stored, by whatever version. What is none is left out. */
 export function readEntries(text: string): readonly JournalEntry[] {
@@ -151,11 +210,12 @@ export function readEntries(text: string): readonly JournalEntry[] {
   return Array.from({ length: stored.count }, (_, index) => entryAt(stored, index)).filter(isEntry);
 }
 
-function entryAt({ same, each }: StoredEntries, index: number): unknown {
+function entryAt({ same, each, scales = {} }: StoredEntries, index: number): unknown {
   const entry: Record<string, unknown> = { ...same };
   for (const field in each) {
     const value = each[field]?.[index] ?? null;
-    if (value !== null) entry[field] = value;
+    const scale = Object.hasOwn(scales, field) ? scales[field] : undefined;
+    if (value !== null) entry[field] = typeof value === "number" && scale ? unscaled(value, scale) : value;
   }
   return entry;
 }
@@ -168,12 +228,13 @@ const isStored = (value: unknown): value is StoredEntries =>
   "same" in value &&
   typeof value.same === "object" &&
   "each" in value &&
-  typeof value.each === "object";
+  typeof value.each === "object" &&
+  (!("scales" in value) || (typeof value.scales === "object" && value.scales !== null));
 
 const isEntry = (value: unknown): value is JournalEntry =>
   typeof value === "object" &&
   value !== null &&
   "time" in value &&
-  typeof value.time === "number" &&
+  Number.isFinite(value.time) &&
   "kind" in value &&
   typeof value.kind === "string";

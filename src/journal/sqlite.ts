@@ -15,7 +15,10 @@ const PAGE = 50;
 /** Two shelves: of what failed, and of all the rest. */
 const SHELVES = { rest: 0, failures: 1 } as const;
 
-/** `seq` counts entries, not rows: how many lie between two rows is seen without counting. */
+/**
+ * `seq` counts entries, not rows: how many lie between two rows is seen without counting. The table has a rowid, since without
+ * one a row is a node of its index, and whoever looks for the last one reads the entries of all that it is compared with.
+ */
 const TABLES = `
   CREATE TABLE IF NOT EXISTS journal (
     scope TEXT NOT NULL,
@@ -24,7 +27,7 @@ const TABLES = `
     time INTEGER NOT NULL,
     entries TEXT NOT NULL,
     PRIMARY KEY (scope, shelf, seq)
-  ) WITHOUT ROWID;
+  );
   CREATE INDEX IF NOT EXISTS journal_time ON journal (scope, shelf, time)`;
 const HAS_TABLE = "SELECT 1 FROM sqlite_schema WHERE type = 'index' AND name = 'journal_time'";
 const LAST = "SELECT coalesce(max(seq), 0) AS seq FROM journal WHERE scope = ? AND shelf = ?";

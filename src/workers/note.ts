@@ -33,7 +33,6 @@ interface Ended {
 
 /** The entry of an attempt that ended. */
 export function attemptEntry(context: WorkerContext, job: Job, ended: Ended): JournalEntry {
-  const { engine } = context;
   const { outcome, conclusion, began, runtime, runs, unkept } = ended;
   const state = conclusion.status ?? STATES[outcome.type] ?? outcome.type;
   const entry = draftOf(context, job, "task", state, began);
@@ -45,7 +44,6 @@ export function attemptEntry(context: WorkerContext, job: Job, ended: Ended): Jo
   // What a retry is for is told, and what a revoked task would have thrown says nothing more than its state.
   if (conclusion.error !== null && (isFailure(entry) || outcome.type === "retry"))
     entry.error = errorOf(conclusion.error);
-  entry.time = engine.clock.now();
   return entry;
 }
 
