@@ -11,7 +11,7 @@ import { createRouter, type Router } from "./brokers/routes.ts";
 import { type Clock, systemClock } from "./clock.ts";
 import { type Config, type ConfigInput, resolveConfig } from "./config/config.ts";
 import { projectFolder, unnamedWarning } from "./embedded.ts";
-import { ImproperlyConfigured, OperationalError, TimeoutError } from "./errors.ts";
+import { ImproperlyConfigured, OperationalError } from "./errors.ts";
 import type { JournalEntry } from "./journal/entry.ts";
 import type { JournalOptions, JournalStore } from "./journal/store.ts";
 import { type LimitStore, withPrefix } from "./limits/store.ts";
@@ -83,7 +83,10 @@ const MOMENT_MS = 2 ** -10;
 /** What an app has open; together, so that all of it is closed or set aside at once. */
 interface Opened {
   broker?: Promise<Broker> | undefined;
+  /** Once it is open. */
+  brokerAtOnce?: Broker;
   backend?: Promise<Backend> | undefined;
+  backendAtOnce?: Backend;
   beatStore?: Promise<BeatStore> | undefined;
   limits?: Promise<LimitStore> | undefined;
   payloads?: Promise<Payloads | undefined> | undefined;
@@ -274,17 +277,28 @@ export class Engine implements PublishHost {
     return opened.broker;
   }
 
+  /** The same, at once where it is open: each wait is paid for by every task. */
+  brokerAtOnce(): MaybePromise<Broker> {
+    return this.#opened.brokerAtOnce ?? this.broker();
+  }
+
   #openBroker(opened: Opened): Promise<Broker> {
     // How long a delay may be is decided here, see `pack`; a broker knows only what it is able to.
     const { maxDelay: _, ...options } = this.#config.brokerTransportOptions;
     const context = { now: this.clock.now, random: this.platform.random, options };
     const { taskQueues } = this.#config;
     const open = () => openBroker(this.urls.brokerUrl, context, taskQueues);
-    return this.#named(open).then(this.#wrapBroker, (error: unknown) => {
-      // A passing fault must not stick to the app for ever.
-      opened.broker = undefined;
-      throw error;
-    });
+    return this.#named(open).then(
+      (broker) => {
+        opened.brokerAtOnce = this.#wrapBroker(broker);
+        return opened.brokerAtOnce;
+      },
+      (error: unknown) => {
+        // A passing fault must not stick to the app for ever.
+        opened.broker = undefined;
+        throw error;
+      },
+    );
   }
 
   backend(): Promise<Backend> {
@@ -293,13 +307,21 @@ export class Engine implements PublishHost {
     return opened.backend;
   }
 
+  /** The same, at once where it is open. */
+  backendAtOnce(): MaybePromise<Backend> {
+    return this.#opened.backendAtOnce ?? this.backend();
+  }
+
   #openBackend(opened: Opened): Promise<Backend> {
     const wrap = this.#wrapBackend;
     const { globalKeyprefix, ...options } = this.#config.resultBackendTransportOptions;
     const { now } = this.clock;
     const context = { now, random: this.platform.random, options, journal: this.#journalOptions(globalKeyprefix) };
     return this.#named(() => openBackend(this.urls.resultBackend, context)).then(
-      (backend) => wrap(withKeyPrefix(backend, globalKeyprefix)),
+      (backend) => {
+        opened.backendAtOnce = wrap(withKeyPrefix(backend, globalKeyprefix));
+        return opened.backendAtOnce;
+      },
       (error: unknown) => {
         opened.backend = undefined;
         throw error;
@@ -353,12 +375,10 @@ export class Engine implements PublishHost {
    * Begins a unit, where broker and backend are one store that offers it: what is done within it on both becomes durable
    * together. `undefined`: each step is durable by itself.
    */
-  begin(): Promise<Unit | undefined> {
+  begin(): MaybePromise<Unit | undefined> {
     const { store } = this.#opened;
     // Most often that was looked at before.
-    return store === undefined
-      ? this.store().then((shared) => shared?.begin())
-      : (store.shared?.begin() ?? Promise.resolve(undefined));
+    return store === undefined ? this.store().then((shared) => shared?.begin()) : store.shared?.begin();
   }
 
   /** What broker and backend both are, where they are one and it offers units. */
@@ -465,21 +485,19 @@ export class Engine implements PublishHost {
       ttl: () => this.ttl(),
       expires: this.#config.resultExpires,
       withinRun,
+      // A condition of its own, so that what it leads to is left out of a function's bundle.
+      ...(typeof LOVAGE_BUNDLE === "undefined" && {
+        explained: async (error, ways) => {
+          const { explained } = await import("./control/late.ts");
+          return explained(this, error, ways?.());
+        },
+      }),
     });
     this.#opened.reader = {
       ...reader,
-      wait: async (id, options, ways) => {
+      wait(id, options, ways) {
         if (options.disableSyncSubtasks !== false) assertMayWait(id);
-        try {
-          return await reader.wait(id, options);
-        } catch (error) {
-          // A condition of its own, so that what it leads to is left out of a function's bundle.
-          if (typeof LOVAGE_BUNDLE === "undefined" && error instanceof TimeoutError) {
-            const { explained } = await import("./control/late.ts");
-            throw await explained(this, error, ways?.());
-          }
-          throw error;
-        }
+        return reader.wait(id, options, ways);
       },
     };
     return this.#opened.reader;

@@ -17,7 +17,7 @@ export interface Unit {
 /** Who can do steps together. */
 export interface Store {
   /** Begins a unit, or joins the one that this turn of the event loop has begun. What is not done in this very turn is not part of it. */
-  begin(): Promise<Unit>;
+  begin(): Unit | Promise<Unit>;
 }
 
 const inMemory = new Map<string, Store>();
@@ -27,7 +27,7 @@ export function memoryStore(name: string): Store {
   let store = inMemory.get(name);
   if (store === undefined) {
     const unit: Unit = { committed: Promise.resolve() };
-    store = { begin: async () => unit };
+    store = { begin: () => unit };
     inMemory.set(name, store);
   }
   return store;
@@ -46,9 +46,9 @@ export function shareJob<T, R>(
   run: (items: readonly T[], unit: Unit | undefined, begun: () => void) => Promise<readonly R[]>,
 ): (items: readonly T[], unit: Unit | undefined) => Promise<readonly R[]> {
   const gathered = new Map<Unit | undefined, Gathered<T, R>>();
-  return async (items, unit) => {
+  return (items, unit) => {
     // A job of nothing never begins, and all that is asked for later would wait in it.
-    if (items.length === 0) return [];
+    if (items.length === 0) return Promise.resolve([]);
     let job = gathered.get(unit);
     const from = job?.items.length ?? 0;
     if (job === undefined) {
@@ -59,7 +59,8 @@ export function shareJob<T, R>(
       gathered.set(unit, own);
       own.answers = run(all, unit, () => gathered.get(unit) === own && gathered.delete(unit));
     } else for (const item of items) job.items.push(item);
-    const answers = await job.answers;
-    return items.length === answers.length ? answers : answers.slice(from, from + items.length);
+    return job.answers.then((answers) =>
+      items.length === answers.length ? answers : answers.slice(from, from + items.length),
+    );
   };
 }

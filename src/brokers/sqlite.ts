@@ -111,16 +111,16 @@ export const SQL = {
   purge: "DELETE FROM message WHERE queue = ?",
 } as const;
 
-/** A row of {@link SQL.get}, as it is about to be handed out. */
-interface Taken {
-  readonly id: number;
-  readonly receive_count: number;
-  readonly sent_at: number;
-  readonly group_id: string | null;
-  readonly deduplication_id: string | null;
-  readonly attributes: string | null;
-  readonly body: string;
-}
+/** A message as it is about to be handed out: the columns of {@link TAKEN}. */
+type Taken = readonly [
+  id: number,
+  receiveCount: number,
+  sentAt: number,
+  groupId: string | null,
+  deduplicationId: string | null,
+  attributes: string | null,
+  body: string,
+];
 
 /** A receive that waits. */
 interface Receiver {
@@ -154,6 +154,8 @@ export async function open(url: string, context: BrokerContext): Promise<Broker>
 
 function createBroker(database: Database, now: () => number): Broker {
   const { prepare, read, write } = database;
+  const oldest = database.lists<Taken>(SQL.next);
+  const chosen = database.lists<Taken>(SQL.get);
   const closing = new AbortController();
   /** Queues whose row is committed; rows of `queue` are never deleted. */
   const known = new Set<string>();
@@ -193,12 +195,9 @@ function createBroker(database: Database, now: () => number): Broker {
 
   /** What a receive may have now, in the order in which it goes out. */
   function next(queue: string, max: number, time: number): readonly Taken[] {
-    // The columns are those of the statements, their types those of the table.
-    const rows = (statement: string, ...values: SQLInputValue[]) =>
-      prepare(statement).all(...values) as unknown as Taken[];
-    if (!isFifo(queue) && prepare(SQL.hasTenants).get(queue) === undefined) return rows(SQL.next, queue, max);
+    if (!isFifo(queue) && prepare(SQL.hasTenants).get(queue) === undefined) return oldest(queue, max);
     const ids = choose(queue, max, time);
-    return ids.length === 0 ? [] : rows(SQL.get, JSON.stringify(ids));
+    return ids.length === 0 ? [] : chosen(JSON.stringify(ids));
   }
 
   /** The ids of what a receive may have now, in no order, where there is more to consider than priority and age. */
@@ -292,9 +291,9 @@ function createBroker(database: Database, now: () => number): Broker {
     if (typeof at === "number" && at <= time) prepare(SQL.becomeReady).run(queue, time);
     const rows = next(queue, max, time);
     if (rows.length === 0) return [];
-    prepare(SQL.take).run(visibleAt(time, visibility), JSON.stringify(rows.map(({ id }) => id)));
-    const group = rows.at(-1)?.group_id;
-    if (isFifo(queue) && typeof group === "string") lastGroup.set(queue, group);
+    prepare(SQL.take).run(visibleAt(time, visibility), JSON.stringify(rows.map(([id]) => id)));
+    const [, , , group] = rows.at(-1) as Taken;
+    if (isFifo(queue) && group !== null) lastGroup.set(queue, group);
     const deliveries = rows.map((row) => delivery(queue, row));
     taken?.(deliveries, database.unit());
     return deliveries;
@@ -358,7 +357,7 @@ function createBroker(database: Database, now: () => number): Broker {
       take(most) {
         const gift = given;
         given = [];
-        return gift.length > 0 ? gift : write(() => takeNow(queue, { max: most, visibility, taken }), "messages");
+        return gift.length > 0 ? gift : write(() => takeNow(queue, { max: most, visibility, taken }));
       },
       async changed(awake) {
         const woken = new AbortController();
@@ -513,17 +512,20 @@ function parseReceipt(receipt: string): readonly [id: number, count: number] {
   return [Number(id ?? -1), Number(count ?? -1)];
 }
 
-function delivery(queue: string, row: Taken): Delivery {
-  return {
+function delivery(
+  queue: string,
+  [id, receiveCount, sentAt, groupId, deduplicationId, attributes, body]: Taken,
+): Delivery {
+  const plain: Delivery = {
     queue,
-    body: row.body,
-    messageId: String(row.id),
-    receipt: `${row.id}-${row.receive_count}`,
-    receiveCount: row.receive_count,
-    sentAt: row.sent_at,
-    ...(row.group_id !== null && { groupId: row.group_id }),
-    ...(row.deduplication_id !== null && { deduplicationId: row.deduplication_id }),
+    body,
+    messageId: String(id),
+    receipt: `${id}-${receiveCount}`,
+    receiveCount,
+    sentAt,
     // Written by `insert` from a record of texts.
-    attributes: row.attributes === null ? {} : (JSON.parse(row.attributes) as Record<string, string>),
+    attributes: attributes === null ? {} : (JSON.parse(attributes) as Record<string, string>),
   };
+  if (groupId === null && deduplicationId === null) return plain;
+  return { ...plain, ...(groupId !== null && { groupId }), ...(deduplicationId !== null && { deduplicationId }) };
 }

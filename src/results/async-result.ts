@@ -49,6 +49,9 @@ export interface RevokeOptions {
   readonly terminate?: boolean;
 }
 
+/** One object for all calls of `get` without options: there is nothing to check. */
+const NO_OPTIONS: GetOptions = {};
+
 /**
  * What `delay` gives, and `app.result(id)`: an id and questions about it. Every method that asks the store returns a
  * promise; an outcome, once seen, is kept. It has no `then`: awaiting it does not wait for the task.
@@ -162,8 +165,8 @@ export class AsyncResult<T = unknown> {
    * @throws TimeoutError when `timeout` passes; `TaskError`, or an error of Lovage's own, when the task failed;
    * `ImproperlyConfigured` for an option that does not exist or is out of its range.
    */
-  async get(given: GetOptions = {}): Promise<T> {
-    const options = checkGetOptions(given);
+  async get(given: GetOptions = NO_OPTIONS): Promise<T> {
+    const options = given === NO_OPTIONS ? given : checkGetOptions(given);
     if (this.#ignored) return null as T; // What `ignoreResult` leaves of any value.
     const meta = this.#outcome ?? this.#keep(await this.#wait(options));
     const value = this.#reader.value(meta);
@@ -205,10 +208,9 @@ export class AsyncResult<T = unknown> {
     }
   }
 
-  async #wait(options: GetOptions): Promise<Meta> {
+  #wait(options: GetOptions): Promise<Meta> {
     if (this.parent === null) return this.#reader.wait(this.id, options, () => [this.#way]);
-    const [meta] = await waitForAll(this.#reader, [this], options, this.parent);
-    return meta as Meta;
+    return waitForAll(this.#reader, [this], options, this.parent).then(([meta]) => meta as Meta);
   }
 
   /** @internal How it goes to its queue. */

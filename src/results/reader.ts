@@ -74,10 +74,10 @@ const TOGETHER_MS = 15;
 const SAFETY_INTERVAL_MS = 1000;
 /**
  * Tasks end in about the order in which they were sent: of many that are waited for, so many are looked at first, and others
- * only where half of those have ended, or a look at all is due. Where the backend cannot tell of changes, it is as many as
- * DynamoDB reads in one request, and twice as many each time, as looks take their time.
+ * only where half of those have ended, or a look at all is due. Where the backend tells of changes, it is from `least` to `told`
+ * of them; where it cannot, as many as DynamoDB reads in one request, and twice as many each time, as looks take their time.
  */
-const LOOK_AT = { told: 200, polled: 100 };
+const LOOK_AT = { least: 25, told: 200, polled: 100 };
 const MOST_AT_ONCE = 3200;
 
 /** Between two looks passes so many times what a look took. */
@@ -86,9 +86,15 @@ const REST = 4;
 /** Why a wait for changes ends. Without a reason of ours, each would make an error with a stack. */
 const LOOKED = "looked";
 
+/** One of perhaps tens of thousands: what it does not need it does not have. */
 interface Waiter {
   readonly id: string;
-  readonly settle: (meta: Meta | undefined, error?: unknown) => void;
+  readonly resolve: (meta: Meta) => void;
+  readonly reject: (error: unknown) => void;
+  readonly signal: AbortSignal | undefined;
+  /** Ends the wait when the signal says so. */
+  onAbort: (() => void) | undefined;
+  readonly ways: (() => readonly Way[]) | undefined;
   readonly fixed: number | undefined;
   /** Seconds, for the error. */
   readonly timeout: number;
@@ -98,6 +104,27 @@ interface Waiter {
   next: number;
   /** The state last seen, for the message of a time-out. */
   state: string;
+}
+
+/** Who is looked at. */
+interface Due {
+  /** Their own time has come. */
+  readonly urgent: readonly Waiter[];
+  readonly others: readonly Waiter[] | ReadonlySet<Waiter>;
+}
+
+/** When a waiter is to be looked at whatever else is: it gives up, or has an interval of its own. */
+const ownTime = ({ deadline, fixed, next }: Waiter): number =>
+  fixed === undefined ? deadline : Math.min(deadline, next);
+
+function take<T>(from: Iterator<T>, most: number): T[] {
+  const taken: T[] = [];
+  while (taken.length < most) {
+    const { done, value } = from.next();
+    if (done) break;
+    taken.push(value);
+  }
+  return taken;
 }
 
 export interface ReaderContext {
@@ -110,6 +137,12 @@ export interface ReaderContext {
   readonly ttl: () => number | undefined;
   /** Readers take rows older than so many seconds for absent: the setting `resultExpires`. */
   readonly expires: number | undefined;
+  /**
+   * The same error, with what else is known. Never rejects. Absent: nothing else is.
+   *
+   * @param ways See {@link ResultReader.wait}.
+   */
+  readonly explained?: (error: TimeoutError, ways: (() => readonly Way[]) | undefined) => Promise<TimeoutError>;
   /** What changes something is done by a task only while it runs. */
   readonly withinRun: <T>(call: string, work: () => Promise<T>) => Promise<T>;
 }
@@ -121,6 +154,10 @@ export function createReader(context: ReaderContext): ResultReader {
   let looking = false;
   /** Until the next look at those that were passed over, in milliseconds. Short while tasks end. */
   let pace = FIRST_INTERVAL_MS;
+  /** Where the backend tells of changes, so many are looked at first: twice as many as had ended at the last look. */
+  let told: number = LOOK_AT.told;
+  /** Nobody's own time comes before this, in milliseconds since the epoch. */
+  let soonest = Number.POSITIVE_INFINITY;
 
   function toMeta(id: string, row: Row | undefined): MaybePromise<Meta> {
     if (row === undefined || row.hidden === true) return pendingMeta(id);
@@ -134,33 +171,50 @@ export function createReader(context: ReaderContext): ResultReader {
     return toMeta(id, row);
   }
 
-  function wait(id: string, options: GetOptions): Promise<Meta> {
+  function wait(id: string, options: GetOptions, ways?: () => readonly Way[]): Promise<Meta> {
     return new Promise<Meta>((resolve, reject) => {
       const { timeout, interval, signal } = options;
+      if (signal?.aborted) return reject(signal.reason);
       const now = clock.now();
       const waiter: Waiter = {
         id,
+        resolve,
+        reject,
+        signal,
+        onAbort: undefined,
+        ways,
         fixed: interval === undefined ? undefined : Math.max(0, interval) * 1000,
         timeout: timeout ?? Number.POSITIVE_INFINITY,
         deadline: timeout === undefined ? Number.POSITIVE_INFINITY : now + timeout * 1000,
         interval: FIRST_INTERVAL_MS,
         next: now,
         state: PENDING,
-        settle(found, error) {
-          waiters.delete(waiter);
-          signal?.removeEventListener("abort", onAbort);
-          if (found === undefined) reject(error);
-          else resolve(found);
-        },
       };
-      const onAbort = () => waiter.settle(undefined, signal?.reason);
-      if (signal?.aborted) return reject(signal.reason);
-      signal?.addEventListener("abort", onAbort);
+      if (signal !== undefined) {
+        waiter.onAbort = () => give(waiter, undefined, signal.reason);
+        signal.addEventListener("abort", waiter.onAbort);
+      }
       waiters.add(waiter);
+      soonest = Math.min(soonest, ownTime(waiter));
       pace = FIRST_INTERVAL_MS;
       if (looking) wake?.abort(LOOKED);
       else void look();
     });
+  }
+
+  /** Ends a wait: with an outcome, or with an error. */
+  function give(waiter: Waiter, meta: Meta | undefined, error?: unknown): void {
+    waiters.delete(waiter);
+    if (waiter.onAbort !== undefined) waiter.signal?.removeEventListener("abort", waiter.onAbort);
+    if (meta === undefined) waiter.reject(error);
+    else waiter.resolve(meta);
+  }
+
+  function giveUp(waiter: Waiter): void {
+    const error = new TimeoutError(waiter.id, waiter.timeout, waiter.state);
+    if (context.explained === undefined) return give(waiter, undefined, error);
+    waiters.delete(waiter);
+    void context.explained(error, waiter.ways).then((explained) => give(waiter, undefined, explained));
   }
 
   /** The one loop that looks for all who wait. It ends with the last of them. */
@@ -180,9 +234,8 @@ export function createReader(context: ReaderContext): ResultReader {
         await lookAt(backend, due, isFull, changed !== undefined);
         const now = clock.now();
         // Nobody gives up what has not been looked for: who came while the rows were read, or was passed over.
-        for (const waiter of due.all.slice(0, due.urgent)) {
-          if (waiter.deadline <= began && waiters.has(waiter))
-            waiter.settle(undefined, new TimeoutError(waiter.id, waiter.timeout, waiter.state));
+        for (const waiter of due.urgent) {
+          if (waiter.deadline <= began && waiters.has(waiter)) giveUp(waiter);
         }
         if (waiters.size === 0) {
           wake.abort(LOOKED);
@@ -191,44 +244,51 @@ export function createReader(context: ReaderContext): ResultReader {
         await rest(changed, wake, now - began);
       }
     } catch (error) {
-      for (const waiter of [...waiters]) waiter.settle(undefined, error);
+      for (const waiter of [...waiters]) give(waiter, undefined, error);
     } finally {
       looking = false;
       wake = undefined;
     }
   }
 
-  /** Who is to be looked at: those with a time of their own first, and how many they are. */
-  function dueAt(now: number, isTold: boolean): { readonly all: readonly Waiter[]; readonly urgent: number } {
+  /** Who is to be looked at: those whose own time has come, and others. */
+  function dueAt(now: number, isTold: boolean): Due {
     const urgent: Waiter[] = [];
-    const others: Waiter[] = [];
-    for (const waiter of waiters) {
-      if (waiter.deadline <= now || (waiter.fixed !== undefined && waiter.next <= now)) urgent.push(waiter);
-      else if (isTold || waiter.next <= now + TOGETHER_MS) others.push(waiter);
+    if (soonest <= now) {
+      soonest = Number.POSITIVE_INFINITY;
+      for (const waiter of waiters) {
+        const own = ownTime(waiter);
+        if (own <= now) urgent.push(waiter);
+        else soonest = Math.min(soonest, own);
+      }
     }
-    return { all: [...urgent, ...others], urgent: urgent.length };
+    // Nearly always, and with tens of thousands that wait: no list is made of them.
+    if (isTold && urgent.length === 0) return { urgent, others: waiters };
+    const chosen = new Set(urgent);
+    const others = [...waiters].filter((waiter) => !chosen.has(waiter) && (isTold || waiter.next <= now + TOGETHER_MS));
+    return { urgent, others };
   }
 
   /** Reads from the front until few of those read have ended, or all where it `isFull`. */
-  async function lookAt(
-    backend: Backend,
-    { all, urgent }: ReturnType<typeof dueAt>,
-    isFull: boolean,
-    isTold: boolean,
-  ): Promise<void> {
-    const first = isTold ? LOOK_AT.told : LOOK_AT.polled;
+  async function lookAt(backend: Backend, { urgent, others }: Due, isFull: boolean, isTold: boolean): Promise<void> {
+    const rest = others[Symbol.iterator]();
     let ended = 0;
-    let from = 0;
-    for (let size = Math.max(first, urgent); from < all.length; ) {
-      const found = await read(backend, all.slice(from, from + size));
-      from += size;
+    // Who comes meanwhile has the next look.
+    let left = waiters.size;
+    let size = Math.max(isTold ? told : LOOK_AT.polled, urgent.length);
+    for (let some = [...urgent, ...take(rest, size - urgent.length)]; some.length > 0; ) {
+      const found = await read(backend, some);
       ended += found;
+      left -= some.length;
       if (found < size / 2 && !isFull) break;
-      if (!isTold) size = Math.min(MOST_AT_ONCE, Math.max(first, size * 2));
+      if (!isTold) size = Math.min(MOST_AT_ONCE, Math.max(LOOK_AT.polled, size * 2));
+      some = take(rest, Math.min(size, left));
     }
+    told = Math.min(LOOK_AT.told, Math.max(LOOK_AT.least, 2 * ended));
     pace = ended > 0 ? FIRST_INTERVAL_MS : Math.min(LAST_INTERVAL_MS, pace * INTERVAL_GROWTH);
+    if (isTold) return;
     const next = clock.now() + pace;
-    for (const waiter of all.slice(from)) if (waiter.fixed === undefined) waiter.next = next;
+    for (const waiter of rest) if (waiter.fixed === undefined) waiter.next = next;
   }
 
   /** Reads the rows of some who wait, and settles those that are done. How many there were. */
@@ -240,20 +300,21 @@ export function createReader(context: ReaderContext): ResultReader {
       waiter.state = meta.status;
       if (isReady(meta.status)) {
         found++;
-        return waiter.settle(meta);
+        return give(waiter, meta);
       }
       waiter.next = now + (waiter.fixed ?? waiter.interval);
+      soonest = Math.min(soonest, ownTime(waiter));
       waiter.interval = Math.min(LAST_INTERVAL_MS, waiter.interval * INTERVAL_GROWTH);
     };
     const reading: Promise<void>[] = [];
     due.forEach((waiter, index) => {
-      const fail = (error: unknown) => waiter.settle(undefined, error);
       try {
         const meta = toMeta(waiter.id, rows[index]);
-        if (meta instanceof Promise) reading.push(meta.then((read) => tell(waiter, read)).catch(fail));
+        if (meta instanceof Promise)
+          reading.push(meta.then((read) => tell(waiter, read)).catch((error) => give(waiter, undefined, error)));
         else tell(waiter, meta);
       } catch (error) {
-        fail(error);
+        give(waiter, undefined, error);
       }
     });
     await Promise.all(reading);
@@ -263,8 +324,8 @@ export function createReader(context: ReaderContext): ResultReader {
   /** Until the next look is due, or the backend tells of a change, or somebody else begins to wait. */
   async function rest(changed: Promise<void> | undefined, waking: AbortController, spent: number): Promise<void> {
     const now = clock.now();
-    let until = now + SAFETY_INTERVAL_MS;
-    for (const waiter of waiters) until = Math.min(until, waiter.deadline, changed === undefined ? waiter.next : until);
+    let until = Math.min(now + SAFETY_INTERVAL_MS, soonest);
+    if (changed === undefined) for (const waiter of waiters) until = Math.min(until, waiter.next);
     const timer = clock.sleep(Math.max(0, until - now), waking.signal);
     await (changed === undefined ? timer : Promise.race([changed, timer]));
     waking.abort(LOOKED);

@@ -1,5 +1,5 @@
 /** Results in a SQLite file, the embedded default: one table, keyed as Celery keys its rows, in the file that the broker uses too. */
-import type { SQLInputValue, SQLOutputValue } from "node:sqlite";
+import type { SQLInputValue } from "node:sqlite";
 import { OperationalError } from "../errors.ts";
 import type { JournalEntry } from "../journal/entry.ts";
 import { openSqliteJournal, type SqliteJournal } from "../journal/sqlite.ts";
@@ -115,8 +115,8 @@ export async function open(url: string, context: BackendContext): Promise<Backen
 }
 
 function create(database: Database, { now }: BackendContext, journal: SqliteJournal | undefined): Backend {
-  const get = database.prepare(GET);
-  const getMany = database.prepare(GET_MANY);
+  const get = database.lists<Stored>(GET);
+  const getMany = database.lists<Stored>(GET_MANY);
   const put = database.prepare(PUT);
   const claimNew = database.prepare(CLAIM_NEW);
   const settleOwn = database.prepare(SETTLE_OWN);
@@ -135,7 +135,7 @@ function create(database: Database, { now }: BackendContext, journal: SqliteJour
       if (command.entry !== undefined) told.push(command.entry);
       return usual;
     }
-    const stored = get.get(command.key);
+    const [stored] = get(command.key);
     const decision: Decision = decide(stored && toRow(stored), command);
     if (decision.write !== undefined) {
       put.run(...toValues(command.key, decision.write));
@@ -150,15 +150,37 @@ function create(database: Database, { now }: BackendContext, journal: SqliteJour
     const { key, now, ttl } = command;
     if (command.type === "claim") {
       const { attempt, owner, lease, hidden, redrive, next, result } = command;
-      const values = [hidden ? 1 : null, redrive ?? null, next ?? null, result] as const;
-      const { changes } = claimNew.run(key, now / 1000, ttl ?? null, attempt, owner, lease, ...values);
+      const { changes } = claimNew.run(
+        key,
+        now / 1000,
+        ttl ?? null,
+        attempt,
+        owner,
+        lease,
+        hidden ? 1 : null,
+        redrive ?? null,
+        next ?? null,
+        result,
+      );
       return changes === 0 ? undefined : { type: "claimed", runs: 1, revoked: undefined };
     }
     if (command.type === "final" && command.result !== undefined) {
       const { done, buried, hidden, redrive, next, kept, result, owner, attempt } = command;
-      const marks = [done ? 1 : null, buried ? 1 : null, hidden ? 1 : null] as const;
-      const rest = [redrive ?? null, next ?? null, kept ?? null, result] as const;
-      const { changes } = settleOwn.run(now / 1000, ttl ?? null, ...marks, ...rest, key, owner, attempt, now);
+      const { changes } = settleOwn.run(
+        now / 1000,
+        ttl ?? null,
+        done ? 1 : null,
+        buried ? 1 : null,
+        hidden ? 1 : null,
+        redrive ?? null,
+        next ?? null,
+        kept ?? null,
+        result,
+        key,
+        owner,
+        attempt,
+        now,
+      );
       return changes === 0 ? undefined : { type: "written", revoked: undefined };
     }
     return undefined;
@@ -187,7 +209,8 @@ function create(database: Database, { now }: BackendContext, journal: SqliteJour
           if (writesSinceSweep >= SWEEP_ROWS) sweep();
           return outcomes;
         },
-        "rows",
+        // More of them may come until it runs.
+        () => (commands.every(({ type }) => type === "claim") ? "starts" : "rows"),
         unit,
       );
     } catch (cause) {
@@ -212,9 +235,9 @@ function create(database: Database, { now }: BackendContext, journal: SqliteJour
       const rows = new Map<unknown, Row>();
       const time = now();
       try {
-        for (const stored of database.read(() => getMany.all(JSON.stringify(keys)))) {
+        for (const stored of database.read(() => getMany(JSON.stringify(keys)))) {
           const row = toRow(stored);
-          if (!isExpired(row, time)) rows.set(stored["id"], row);
+          if (!isExpired(row, time)) rows.set(stored[0], row);
         }
       } catch (cause) {
         throw toOperationalError(cause, database.path);
@@ -279,36 +302,58 @@ function toValues(key: string, row: Row): SQLInputValue[] {
   ];
 }
 
-/** A row as SQLite gives it: `null` for what it does not have. */
-type Stored = Pick<Row, "result" | "timestamp"> & {
-  [Column in keyof Omit<Row, "result" | "timestamp">]-?: Row[Column] | null;
-};
+/** A row as SQLite gives it, in the order of `COLUMNS`: `null` for what it does not have. It is so because `toValues` is the table's only writer. */
+type Stored = readonly [
+  id: string,
+  timestamp: number,
+  ttl: number | null,
+  attempt: number | null,
+  owner: string | null,
+  lease: number | null,
+  runs: number | null,
+  accounted: string | null,
+  settled: number | null,
+  done: number | null,
+  revoked: NonNullable<Row["revoked"]> | null,
+  hidden: number | null,
+  forgotten: number | null,
+  again: number | null,
+  buried: number | null,
+  redrive: number | null,
+  chordCount: number | null,
+  members: string | null,
+  size: number | null,
+  added: string | null,
+  next: string | null,
+  kept: string | null,
+  result: string | Uint8Array,
+];
 
-/** The cast holds because `toValues` is the table's only writer. */
-function toRow(stored: Record<string, SQLOutputValue>): Row {
-  const values = stored as unknown as Stored;
+function toRow(stored: Stored): Row {
+  const [, timestamp, ttl, attempt, owner, lease, runs, accounted, settled, done, revoked, hidden, ...rest] = stored;
+  const [forgotten, again, buried, redrive, chordCount, members, size, added, next, kept, result] = rest;
   return {
-    result: values.result,
-    timestamp: values.timestamp,
-    ttl: values.ttl ?? undefined,
-    attempt: values.attempt ?? undefined,
-    owner: values.owner ?? undefined,
-    lease: values.lease ?? undefined,
-    runs: values.runs ?? undefined,
-    accounted: values.accounted ?? undefined,
-    settled: values.settled ? true : undefined,
-    done: values.done ? true : undefined,
-    revoked: values.revoked ?? undefined,
-    next: values.next ?? undefined,
-    kept: values.kept ?? undefined,
-    hidden: values.hidden ? true : undefined,
-    forgotten: values.forgotten ?? undefined,
-    again: values.again ?? undefined,
-    buried: values.buried ? true : undefined,
-    redrive: values.redrive ?? undefined,
-    chord_count: values.chord_count ?? undefined,
-    members: values.members ?? undefined,
-    size: values.size ?? undefined,
-    added: values.added ?? undefined,
+    result,
+    timestamp,
+    ttl: ttl ?? undefined,
+    attempt: attempt ?? undefined,
+    owner: owner ?? undefined,
+    lease: lease ?? undefined,
+    runs: runs ?? undefined,
+    accounted: accounted ?? undefined,
+    settled: settled ? true : undefined,
+    done: done ? true : undefined,
+    revoked: revoked ?? undefined,
+    next: next ?? undefined,
+    kept: kept ?? undefined,
+    hidden: hidden ? true : undefined,
+    forgotten: forgotten ?? undefined,
+    again: again ?? undefined,
+    buried: buried ? true : undefined,
+    redrive: redrive ?? undefined,
+    chord_count: chordCount ?? undefined,
+    members: members ?? undefined,
+    size: size ?? undefined,
+    added: added ?? undefined,
   };
 }

@@ -15,7 +15,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { basename, dirname, resolve } from "node:path";
-import type { DatabaseSync, StatementSync } from "node:sqlite";
+import type { DatabaseSync, SQLInputValue, StatementSync } from "node:sqlite";
 import { maskUrl } from "../brief.ts";
 import { ImproperlyConfigured, LovageError, OperationalError } from "../errors.ts";
 import { DEFAULT_FILE } from "../file-url.ts";
@@ -37,15 +37,21 @@ const TRANSACTION_MS = 5;
 /** The log is brought into the file when it has so many pages: four times SQLite's own 1000. */
 const CHECKPOINT_PAGES = 4000;
 const PAGE_BYTES = 4096;
-/** A commit is visible this long after its write, at the latest; on a slower disk it is noticed by the poll. */
-const SYNC_MS = 128;
-/** Where the file system reports no changes, they are noticed this late. */
+const START_MS = 10;
+/** Where the file system reports no changes, or a process died between its commit and its word of it, they are noticed this late. */
 const POLL_MS = 250;
 
-const WRITE_AHEAD = "-wal";
-
-/** What a commit may be about, as far as anybody waits for it: a commit of this process wakes nobody else. Another's may be about anything. */
+/** What is waited for: a commit of this process wakes nobody else. Another's that is told of may be about anything. */
 export type Subject = "messages" | "rows" | "entries";
+
+/**
+ * What a commit is about. `starts`: rows say that their tasks have started, which is told {@link START_MS} later or with the next
+ * news: most tasks have ended by then, and none is to wait until that has been told.
+ */
+type News = Subject | "starts";
+
+/** A job may know only when it has run what it was about. */
+type About = News | (() => News | undefined) | undefined;
 
 /** A file that several parts of an app share. */
 export interface Database {
@@ -55,10 +61,11 @@ export interface Database {
    * share one transaction; one that throws is rolled back alone, and its error is thrown here as it is, unless it is one
    * of SQLite's, which becomes an `OperationalError`. A job is synchronous and is run once at most.
    *
-   * @param about Who of this process is woken. Default: nobody, as after an acknowledgement, which brings nothing to anyone.
+   * @param about Who of this process is woken; other processes then look for themselves. Default: nobody is, as after an
+   * acknowledgement, which brings nothing to anyone. A task waits for what this costs.
    * @param unit A unit that the job is part of, as long as that is not over: it resolves when it was run in its transaction.
    */
-  write<T>(job: (db: DatabaseSync) => T, about?: Subject, unit?: Unit): Promise<T>;
+  write<T>(job: (db: DatabaseSync) => T, about?: About, unit?: Unit): Promise<T>;
   /** The units of this file: steps that share a transaction, one after the other. The same object for all who have the file open. */
   readonly store: Store;
   /** For a job, while it runs: the unit of its transaction. */
@@ -69,6 +76,8 @@ export interface Database {
   read<T>(job: (db: DatabaseSync) => T): T;
   /** The prepared statement of a text, made once. Lists go in as JSON (`json_each(?)`), so that the texts are few. */
   prepare(sql: string): StatementSync;
+  /** Reads rows as lists, in the order of their columns, which cost half of what objects with names do. `T` is what the statement says. */
+  lists<T extends readonly unknown[]>(sql: string): (...values: readonly SQLInputValue[]) => readonly T[];
   /**
    * Resolves when a commit of another process, or one of this process about the same, may have changed the file since the
    * last turn of the event loop, or the signal aborts. Call it in the turn of the read that found nothing, and no commit is
@@ -193,18 +202,26 @@ async function connect(path: string, random: () => number): Promise<Database> {
     }
     return statement;
   };
+  const lists = <T extends readonly unknown[]>(sql: string) => {
+    const statement = read(() => db.prepare(sql));
+    statement.setReturnArrays(true);
+    // Its types know of rows with names only.
+    return (...values: readonly SQLInputValue[]) => statement.all(...values) as unknown as readonly T[];
+  };
   const commit = db.prepare("COMMIT");
   const rollback = db.prepare("ROLLBACK");
   const savepoint = db.prepare("SAVEPOINT job");
   const release = db.prepare("RELEASE job");
   const rollbackJob = db.prepare("ROLLBACK TO job");
   const totalChanges = () => Number(changes.get()?.["n"]);
+  /** What it was after the last transaction. Nothing is changed outside of one. */
+  let changesSeen = totalChanges();
 
   // ── writing ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
   interface Job {
     readonly run: (db: DatabaseSync) => unknown;
-    readonly about: Subject | undefined;
+    readonly about: About;
     readonly unit: Unit | undefined;
     readonly resolve: (value: never) => void;
     readonly reject: (error: unknown) => void;
@@ -235,8 +252,8 @@ async function connect(path: string, random: () => number): Promise<Database> {
     return shared;
   }
 
-  const begun = (): Promise<Unit> => {
-    if (isOpen && performance.now() - openedAt < TRANSACTION_MS) return Promise.resolve(unit());
+  const begun = (): Unit | Promise<Unit> => {
+    if (isOpen && performance.now() - openedAt < TRANSACTION_MS) return unit();
     return new Promise((resolve, reject) => {
       if (!db.isOpen) return reject(new OperationalError(`${path} is closed already`, { retryable: true }));
       beginnings.push({ begin: resolve, fail: reject });
@@ -251,7 +268,6 @@ async function connect(path: string, random: () => number): Promise<Database> {
    * once, and the transaction stays open as long as the next step follows in the same turn.
    */
   async function transact(): Promise<void> {
-    const before = totalChanges();
     const answers: (() => void)[] = [];
     const done: Job[] = [];
     let lost: { readonly error: unknown } | undefined;
@@ -327,18 +343,39 @@ async function connect(path: string, random: () => number): Promise<Database> {
     own?.end(lost?.error);
     // The promises of lost jobs are settled already; a second answer changes nothing.
     for (const answer of answers) answer();
-    if (totalChanges() !== before) {
-      tellOthers();
-      for (const { about } of done) if (about !== undefined) news.add(about);
-      if (news.size > 0) checkSoon();
+    const changesNow = totalChanges();
+    if (changesNow === changesSeen) return;
+    changesSeen = changesNow;
+    const subjects = new Set<News>();
+    for (const { about } of done) {
+      const subject = typeof about === "function" ? about() : about;
+      if (subject !== undefined) subjects.add(subject);
     }
+    if (subjects.size === 0) return;
+    if (subjects.size === 1 && subjects.has("starts")) late ??= setTimeout(tell, START_MS, subjects).unref();
+    else tell(subjects);
   }
 
-  /** Writing the log woke who watches it, before there was a commit to see. Touched now, it wakes them at the right time. */
+  /** Will tell of starts that nobody was told of yet. */
+  let late: NodeJS.Timeout | undefined;
+
+  function tell(subjects: Iterable<News>): void {
+    if (late !== undefined) news.add("rows");
+    clearTimeout(late);
+    late = undefined;
+    tellOthers();
+    for (const subject of subjects) news.add(subject === "starts" ? "rows" : subject);
+    checkSoon();
+  }
+
+  /**
+   * The file is watched, not its log: that is written to before there is a commit to see, a page at a time, and each write
+   * would wake all who watch it. The file is written to by checkpoints alone, and touched after each commit.
+   */
   function tellOthers(): void {
     const now = Date.now() / 1000;
     try {
-      utimesSync(path + WRITE_AHEAD, now, now);
+      utimesSync(path, now, now);
     } catch {
       // They look again by themselves, somewhat later.
     }
@@ -366,7 +403,7 @@ async function connect(path: string, random: () => number): Promise<Database> {
     draining = undefined;
   }
 
-  function write<T>(run: (db: DatabaseSync) => T, about?: Subject, unit?: Unit): Promise<T> {
+  function write<T>(run: (db: DatabaseSync) => T, about?: About, unit?: Unit): Promise<T> {
     return new Promise<T>((resolve, reject) => {
       if (!db.isOpen) return reject(new OperationalError(`${path} is closed already`, { retryable: true }));
       if (unit !== undefined && lostUnits.has(unit)) return reject(lostUnits.get(unit));
@@ -393,12 +430,9 @@ async function connect(path: string, random: () => number): Promise<Database> {
   const waiting = new Map<() => void, Subject>();
   let watcher: FSWatcher | undefined;
   let poll: NodeJS.Timeout | undefined;
-  let recheck: NodeJS.Timeout | undefined;
   let soon: NodeJS.Immediate | undefined;
   /** What this process has committed since it last looked. */
   const news = new Set<Subject>();
-  /** When the watcher last told of a write, of a commit that may still be under way. */
-  let writtenAt = Number.NEGATIVE_INFINITY;
   let seen = version();
 
   /**
@@ -406,6 +440,7 @@ async function connect(path: string, random: () => number): Promise<Database> {
    * in the same turn nobody else can have moved `seen`.
    */
   function check(): void {
+    if (waiting.size === 0) return;
     let now: ReturnType<typeof version>;
     try {
       now = version();
@@ -420,27 +455,16 @@ async function connect(path: string, random: () => number): Promise<Database> {
     news.clear();
   }
 
-  /** The event of a write comes before its commit, by as long as the disk takes to sync, and the touch after it may be missed: look again, ever later. */
-  function checkAgain(delay: number): void {
-    clearTimeout(recheck);
-    recheck = undefined;
-    if (waiting.size > 0) check();
-    if (waiting.size > 0 && performance.now() - writtenAt < SYNC_MS) recheck = setTimeout(checkAgain, delay, delay * 2);
-  }
-
   function checkSoon(): void {
     soon ??= setImmediate(() => {
       soon = undefined;
-      checkAgain(1);
+      check();
     });
   }
 
   function startWatching(): void {
     try {
-      watcher = watch(path + WRITE_AHEAD, { persistent: false }, () => {
-        writtenAt = performance.now();
-        checkAgain(1);
-      });
+      watcher = watch(path, { persistent: false }, check);
       watcher.on("error", () => watcher?.close());
     } catch {
       // No more watches to be had, or a file system without them: the poll below is what remains.
@@ -455,7 +479,6 @@ async function connect(path: string, random: () => number): Promise<Database> {
         signal.removeEventListener("abort", wake);
         if (waiting.size === 0) {
           clearInterval(poll);
-          clearTimeout(recheck);
           poll = undefined;
         }
         resolve();
@@ -471,12 +494,13 @@ async function connect(path: string, random: () => number): Promise<Database> {
   async function close(): Promise<void> {
     while (draining) await draining;
     clearImmediate(soon);
+    clearTimeout(late);
     for (const wake of [...waiting.keys()]) wake();
     watcher?.close();
     db.close();
   }
 
-  return { path, write, store, unit, atRest, read, prepare, changed, close };
+  return { path, write, store, unit, atRest, read, prepare, lists, changed, close };
 }
 
 /**
@@ -524,7 +548,7 @@ async function openFile(path: string, random: () => number) {
     const number = (pragma: string) => Number(Object.values(file.prepare(`PRAGMA ${pragma}`).get() ?? {})[0]);
     // Each of these reads the file, which is locked for a moment while another process makes it, or is the last to close it.
     await insist(
-      () => file.exec("PRAGMA synchronous = NORMAL; PRAGMA cache_size = -16000; PRAGMA temp_store = MEMORY"),
+      () => file.exec("PRAGMA synchronous = NORMAL; PRAGMA cache_size = -4000; PRAGMA temp_store = MEMORY"),
       path,
       random,
     );

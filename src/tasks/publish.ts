@@ -12,7 +12,7 @@ import { compressionType } from "../protocol/compression.ts";
 import { decodeEnvelope, encodeEnvelope, encodeLong } from "../protocol/envelope.ts";
 import type { LongText } from "../protocol/long-text.ts";
 import { attemptOf, createMessage, type Message, type SignatureData } from "../protocol/message.ts";
-import { contentTypeOf } from "../protocol/serializers.ts";
+import { contentTypeOf, type MaybePromise, whenReady } from "../protocol/serializers.ts";
 import { formatTime, parseTime } from "../protocol/time.ts";
 import type { Payloads } from "../payloads/store.ts";
 import { isPointer, MESSAGE_DAYS, readKey, readPointer, SIZE_ATTRIBUTE } from "../protocol/pointer.ts";
@@ -50,7 +50,8 @@ export interface PublishHost {
   readonly reportAround: (error: unknown) => void;
   readonly outbox: Outbox;
   readonly router: Router;
-  broker(): Promise<Broker>;
+  /** At once where it is open. */
+  brokerAtOnce(): MaybePromise<Broker>;
   /** What keeps texts that are too large for a message. */
   payloads(): Promise<Pick<Payloads, "put" | "renew"> | undefined>;
   /** What is declared of a task, whether its code is here or not. */
@@ -145,11 +146,12 @@ export async function createCall(
   });
   const body = encodeLong(message) ?? encodeEnvelope(message);
   if (task !== undefined) {
-    await checkInput(task, args, kwargs);
+    const checking = checkInput(task, args, kwargs);
+    if (checking !== undefined) await checking;
     if (declared.rateLimit !== undefined || declared.concurrency !== undefined)
       await checkLimited(task, declared, queue, { args, kwargs });
   }
-  return { message, queue, body: await body };
+  return { message, queue, body: body instanceof Promise ? await body : body };
 }
 
 /** Throws `LimitKeyError`, and `ImproperlyConfigured` for a queue on which nothing can wait. */
@@ -206,7 +208,8 @@ async function sendNow(
   const { deduplicationId } = options;
   const packed = await pack(host, sent);
   const entry = deduplicationId === undefined ? packed : { ...packed, deduplicationId };
-  const { limits } = await host.broker();
+  const opened = host.brokerAtOnce();
+  const { limits } = opened instanceof Promise ? await opened : opened;
   const retry = options.retry ?? (config.taskPublishRetry && !limits.retries);
   await host.outbox.send(
     entry,
@@ -220,7 +223,8 @@ async function sendNow(
 /** A message as the broker takes it: encoded, within its size, delayed until its `eta` or as long as the broker can. */
 export async function pack(host: PublishHost, addressed: Addressed): Promise<Outgoing> {
   const { message, queue, body, redrive } = addressed;
-  const broker = await host.broker();
+  const opened = host.brokerAtOnce();
+  const broker = opened instanceof Promise ? await opened : opened;
   const at = addressed.at ?? dueAt(message);
   // A FIFO queue takes no delay of one message: whoever receives it waits with it.
   const delay = isFifo(queue) ? 0 : Math.max(0, (at - host.clock.now()) / 1000);
@@ -228,7 +232,8 @@ export async function pack(host: PublishHost, addressed: Addressed): Promise<Out
   const { MessageGroupId, MessageDeduplicationId } = message.properties;
   const groupId = addressed.groupId ?? MessageGroupId;
   const whole = body ?? encodeLong(message) ?? (await encodeEnvelope(message));
-  const text = await fitted(host, queue, message, whole, at);
+  const fitting = fitted(host, queue, message, whole, at);
+  const text = fitting instanceof Promise ? await fitting : fitting;
   const attributes = {
     ...(redrive === undefined ? {} : { redrivenAt: String(redrive) }),
     ...(text === whole ? {} : sizeAttribute(text)),
@@ -251,14 +256,31 @@ export async function pack(host: PublishHost, addressed: Addressed): Promise<Out
  *
  * @param at When it may be acted upon, in milliseconds since the epoch.
  */
-export async function fitted(
+export function fitted(
   host: PublishHost,
   queue: string,
   message: Message,
   text: string | LongText,
   at = dueAt(message),
+): MaybePromise<string> {
+  return whenReady(host.brokerAtOnce(), (broker) => {
+    // A character has three bytes at most, so that most texts need not be measured.
+    const isSmall = typeof text === "string" && text.length * 3 <= leastOf(broker) && !isPointer(text);
+    return isSmall ? text : fittedTo(broker, host, queue, message, text, at);
+  });
+}
+
+/** What no queue of it refuses, in bytes. */
+const leastOf = (broker: Broker): number => (broker.maxBytes === undefined ? broker.limits.maxBytes : LEAST_MAX_BYTES);
+
+async function fittedTo(
+  broker: Broker,
+  host: PublishHost,
+  queue: string,
+  message: Message,
+  text: string | LongText,
+  at: number,
 ): Promise<string> {
-  const broker = await host.broker();
   const wait = Math.max(0, at - host.clock.now());
   const days = wait / DAY_MS + MESSAGE_DAYS;
   if (typeof text !== "string") {
@@ -270,9 +292,7 @@ export async function fitted(
   }
   // Without a store nobody here has put it.
   if (isPointer(text)) return (await host.payloads())?.renew(text, days) ?? text;
-  const least = broker.maxBytes === undefined ? broker.limits.maxBytes : LEAST_MAX_BYTES;
-  // A character has three bytes at most, so that most texts need not be measured.
-  if (text.length * 3 <= least) return text;
+  const least = leastOf(broker);
   // A character has a byte at least: what is far too large need not be measured, which takes as much memory again.
   const size = text.length > broker.limits.maxBytes * MOST_COMPRESSIBLE ? text.length : bytesOf(text);
   const maxBytes = size <= least ? least : ((await broker.maxBytes?.(queue)) ?? broker.limits.maxBytes);

@@ -19,8 +19,8 @@ export type SchemaOutput<S extends TaskSchema> =
   StandardSchemaV1.InferOutput<S> extends infer O ? (O extends readonly unknown[] ? O : [O]) : never;
 
 /** Checks what is about to be sent. Throws `ValidationError`. What travels is the input, not the schema's output. */
-export async function checkInput(task: Task, args: readonly unknown[], kwargs: Kwargs): Promise<void> {
-  if (task.options.schema !== undefined) await validate(task, placeArguments(task, args, kwargs));
+export function checkInput(task: Task, args: readonly unknown[], kwargs: Kwargs): Promise<unknown> | undefined {
+  return task.options.schema === undefined ? undefined : validate(task, placeArguments(task, args, kwargs));
 }
 
 /**

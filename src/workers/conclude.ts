@@ -7,6 +7,7 @@ import { EncodeError, TaskRevokedError, WorkerLostError } from "../errors.ts";
 import { exceptionToData } from "../protocol/exceptions.ts";
 import { attemptOf, type Message } from "../protocol/message.ts";
 import { encodeMeta, type Meta, type ResultTuple, type MetaCodec } from "../protocol/meta.ts";
+import { type MaybePromise, whenReady } from "../protocol/serializers.ts";
 import { formatTime } from "../protocol/time.ts";
 import { writeKept } from "../results/kept.ts";
 import type { Final } from "../results/record.ts";
@@ -71,21 +72,25 @@ export const ranTask = (outcome: Outcome, { status, error }: Conclusion): RanTas
  * The row of an outcome. A result that cannot be stored makes the outcome a failure that says so. `codec` is how the
  * result is written.
  */
-export async function conclude(
+export function conclude(
   engine: Engine,
   facts: Facts,
   outcome: Outcome,
   codec: MetaCodec = engine.codec,
-): Promise<Conclusion> {
-  try {
-    return await concludeAs(engine, facts, outcome, codec);
-  } catch (error) {
+): MaybePromise<Conclusion> {
+  const instead = (error: unknown): MaybePromise<Conclusion> => {
     if (!(error instanceof EncodeError) || outcome.type === "failure") throw error;
     return concludeAs(engine, facts, { type: "failure", error, expected: false, abandoned: false }, codec);
+  };
+  try {
+    const conclusion = concludeAs(engine, facts, outcome, codec);
+    return conclusion instanceof Promise ? conclusion.catch(instead) : conclusion;
+  } catch (error) {
+    return instead(error);
   }
 }
 
-async function concludeAs(engine: Engine, facts: Facts, outcome: Outcome, codec: MetaCodec): Promise<Conclusion> {
+function concludeAs(engine: Engine, facts: Facts, outcome: Outcome, codec: MetaCodec): MaybePromise<Conclusion> {
   const store = (status: string, value: unknown, error: unknown, ending: Ending) =>
     stored(engine, facts, codec, status, value, error, ending);
   switch (outcome.type) {
@@ -143,7 +148,7 @@ const base = (facts: Facts, { next, ...ending }: Ending): Conclusion["command"] 
 export const nextOf = ({ goesFor }: Source, next?: Next): string | undefined =>
   goesFor || next !== undefined ? writeNext({ ...next, ...(goesFor && { goesFor }) }) : undefined;
 
-async function stored(
+function stored(
   engine: Engine,
   facts: Facts,
   codec: MetaCodec,
@@ -151,19 +156,18 @@ async function stored(
   value: unknown,
   error: unknown,
   ending: Ending,
-): Promise<Conclusion> {
+): MaybePromise<Conclusion> {
   const failed = status !== SUCCESS;
   const { data, traceback } = failed ? exceptionToData(error) : { data: value, traceback: null };
   // A revoked task has no stack worth reading; Celery stores none.
   const shown = status === REVOKED ? null : traceback;
   const meta = describe(engine, facts, status, data, shown);
-  const result = await encodeMeta(meta, codec);
-  return {
+  return whenReady(encodeMeta(meta, codec), (result) => ({
     status,
     error,
     traceback: shown,
     command: { ...base(facts, ending), result, hidden: isHidden(facts, failed) },
-  };
+  }));
 }
 
 /** The meta of a task in a state. */

@@ -2,6 +2,7 @@
 import type { Lovage } from "../app.ts";
 import { type Delivery, isFifo } from "../brokers/broker.ts";
 import { attemptOf, type Message, sentAgain, sentOf } from "../protocol/message.ts";
+import { type MaybePromise, whenReady } from "../protocol/serializers.ts";
 import type { Claim, Command, Outcome as Recorded } from "../results/record.ts";
 import type { Request } from "../tasks/context.ts";
 import type { TaskOptions } from "../tasks/options.ts";
@@ -64,8 +65,8 @@ export function createContext(app: Lovage, options: WorkerOptions): WorkerContex
 }
 
 /** The same for steps that become durable together, where broker and backend are one store. */
-export const together = async (context: WorkerContext): Promise<WorkerContext> =>
-  context.within(await context.engine.begin());
+export const together = (context: WorkerContext): MaybePromise<WorkerContext> =>
+  whenReady(context.engine.begin(), context.within);
 
 /** A delivery that was read: its message, its task, and the options in force. */
 export interface Job {

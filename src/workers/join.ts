@@ -14,6 +14,7 @@ import type { JournalEntry } from "../journal/entry.ts";
 import { createMessage, lineOf, type Message, ownHeaders, type SignatureData } from "../protocol/message.ts";
 import { decodeGroupMeta, decodeMeta, type Meta, type ResultTuple } from "../protocol/meta.ts";
 import { groupKey, joinKey, type Row, taskKey } from "../results/backend.ts";
+import { whenReady } from "../protocol/serializers.ts";
 import { type Command, isFreshRedrive, type Joined, type Outcome as Recorded } from "../results/record.ts";
 import { stableId } from "../stable-id.ts";
 import { FAILURE, isReady, SUCCESS } from "../states.ts";
@@ -41,16 +42,17 @@ export interface Sender {
 export const senderOf = (engine: Engine, log: Log, unit?: Unit): Sender => ({
   engine,
   log,
-  async apply(command) {
-    const [outcome] = await (await engine.backend()).apply([command], unit);
-    if (outcome === undefined || outcome instanceof Error)
-      throw outcome ?? new LovageError("the backend gave no answer");
-    return outcome;
-  },
+  apply: async (command) =>
+    recordedOf(await whenReady(engine.backendAtOnce(), (backend) => backend.apply([command], unit))),
   read: async (keys) => (await engine.backend()).read(keys, { consistent: true, unit }),
   send: (message, call) => send(engine, message, call?.options, unit),
   note: (entry) => engine.note(entry),
 });
+
+function recordedOf([outcome]: readonly (Recorded | Error)[]): Recorded {
+  if (outcome === undefined || outcome instanceof Error) throw outcome ?? new LovageError("the backend gave no answer");
+  return outcome;
+}
 
 /**
  * The same for what may have been sent before. A message whose task has its outcome is left out: our own workers would

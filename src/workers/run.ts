@@ -4,7 +4,7 @@ import { isLasting, LovageError, PayloadTooLarge, TaskRevokedError, WorkerLostEr
 import type { Engine } from "../engine.ts";
 import { holdsLong } from "../protocol/long-text.ts";
 import { encodeMeta, type MetaCodec } from "../protocol/meta.ts";
-import type { MaybePromise } from "../protocol/serializers.ts";
+import { type MaybePromise, whenReady } from "../protocol/serializers.ts";
 import { attemptOf, isExpired, sentOf } from "../protocol/message.ts";
 import { type Row, taskKey } from "../results/backend.ts";
 import { isOutcomeOf, isRepeatable } from "../results/record.ts";
@@ -95,7 +95,8 @@ async function attemptJob(
 ): Promise<RunEnd> {
   const { engine } = context;
   const { message, request } = job;
-  await announce(context, job, "taskPrerun", { args: message.args }, watch);
+  const told = announce(context, job, "taskPrerun", { args: message.args }, watch);
+  if (told !== undefined) await told;
   // A claim or a handler that was slow has not used up the task's own time.
   const began = engine.clock.now();
   const until = (from: number) =>
@@ -156,12 +157,12 @@ const attemptAt = (
 });
 
 /** Sends what follows from a job's row, as the job's part where anybody asks whose it is. */
-export async function followJob(
+export function followJob(
   context: WorkerContext,
   job: Job,
   row: Settled,
   sender: Sender = context,
-): Promise<Kept | undefined> {
+): MaybePromise<Kept | undefined> {
   if (row.next === undefined && isAlone(job.message)) return undefined;
   const send = () => follow(sender, job.message, job.source, row);
   return asksWhose(context.engine) ? afterRun(attemptAt(context, job, undefined), send) : send();
@@ -234,7 +235,8 @@ async function settle(
   if (claimed !== undefined && claimed.runs > 1) await dropAdded(context, message, traced.added);
   const store = async (codec: MetaCodec, isKeeping = true) => {
     const facts = factsOf(context, job, traced.children);
-    const conclusion = await conclude(engine, isKeeping ? facts : { ...facts, keep: undefined }, outcome, codec);
+    const concluded = conclude(engine, isKeeping ? facts : { ...facts, keep: undefined }, outcome, codec);
+    const conclusion = concluded instanceof Promise ? await concluded : concluded;
     const unclaimed = claimed === undefined;
     const { config } = engine;
     const ended = {
@@ -246,7 +248,8 @@ async function settle(
       unkept: config.keepFailed && conclusion.status === FAILURE && !isRepeatable(conclusion.command),
     };
     const entry = isKept(engine) ? attemptEntry(context, job, ended) : undefined;
-    const steps = await together(context);
+    const begun = together(context);
+    const steps = begun instanceof Promise ? await begun : begun;
     return {
       steps,
       conclusion,
@@ -320,7 +323,12 @@ async function settle(
   let inTime = true;
   const hasAfter = hasEndSignals(engine) || (ran !== undefined && hasHooks(job.task));
   try {
-    kept = await followJob(steps, jobAgain(job, recorded.type === "written" ? recorded.again : undefined), settled);
+    const following = followJob(
+      steps,
+      jobAgain(job, recorded.type === "written" ? recorded.again : undefined),
+      settled,
+    );
+    kept = following instanceof Promise ? await following : following;
     isGone = kept === undefined && (await remove(steps, job, conclusion));
     if (isGone && !hasAfter) ran?.settling();
   } finally {
@@ -462,7 +470,7 @@ function afterEnd(context: WorkerContext, began: number, timeLimit: number | nul
 /** Deletes the message in the unit of its outcome. `false`: there is none, or more is to be done before it may go. */
 async function remove({ engine, unit }: WorkerContext, { delivery, source }: Job, { command }: Conclusion) {
   if (unit === undefined || command.buried || source.goesFor) return false;
-  const [failed] = await (await engine.broker()).delete([delivery], unit);
+  const [failed] = await whenReady(engine.brokerAtOnce(), (broker) => broker.delete([delivery], unit));
   return failed === undefined;
 }
 

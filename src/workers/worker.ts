@@ -31,8 +31,9 @@ import {
   type Message,
 } from "../protocol/message.ts";
 import { encodeMeta, type Meta } from "../protocol/meta.ts";
+import { type MaybePromise, whenReady } from "../protocol/serializers.ts";
 import { parseTime } from "../protocol/time.ts";
-import { type Claim, type Final, LEASE_MARGIN_MS } from "../results/record.ts";
+import { type Claim, type Final, LEASE_MARGIN_MS, type Outcome as Recorded } from "../results/record.ts";
 import { joinKey, type Payload, type Row, taskKey } from "../results/backend.ts";
 import { PENDING, STARTED } from "../states.ts";
 import { pack } from "../tasks/publish.ts";
@@ -186,7 +187,7 @@ export function createWorker(app: Lovage, options: WorkerOptions): Worker {
       const steps = context.within(unit);
       const admission = await guard(steps, delivery, async () => {
         const reading = await readOnce(steps, delivery);
-        return "claim" in reading ? reading.claim() : reading;
+        return "claim" in reading ? await reading.claim() : reading;
       });
       try {
         await unit?.committed;
@@ -296,7 +297,9 @@ async function read(context: WorkerContext, delivery: Delivery): Promise<Reading
   }
   let message: Message;
   try {
-    message = await decodeEnvelope(await engine.messageText(delivery.body), { accept: engine.config.acceptContent });
+    const { acceptContent: accept } = engine.config;
+    const decoded = whenReady(engine.messageText(delivery.body), (text) => decodeEnvelope(text, { accept }));
+    message = decoded instanceof Promise ? await decoded : decoded;
     if (checkpointOf(message)?.kept) message = await withCheckpoint(engine, message);
   } catch (error) {
     if (!(error instanceof DecodeError)) throw error;
@@ -308,14 +311,15 @@ async function read(context: WorkerContext, delivery: Delivery): Promise<Reading
   if (task === undefined) return { disposition: await refuseUnknown(context, delivery, message) };
   const job = createJob(context, delivery, message, task);
   for (const step of BEFORE_CLAIM) {
-    const disposition = await step(context, job);
+    const taken = step(context, job);
+    const disposition = taken instanceof Promise ? await taken : taken;
     if (disposition !== undefined) return { disposition };
   }
   return { claim: () => (isLimited(job.options) ? admitLimited(context, job) : claim(context, job)) };
 }
 
 /** A step between a message that was read and its claim: what becomes of the message, or `undefined` where it goes on to the next. */
-type Step = (context: WorkerContext, job: Job) => Promise<Disposition | undefined>;
+type Step = (context: WorkerContext, job: Job) => MaybePromise<Disposition | undefined>;
 
 /** In this order. */
 const BEFORE_CLAIM: readonly Step[] = [park];
@@ -445,14 +449,15 @@ async function admitLimited(taken: WorkerContext, job: Job): Promise<Admission> 
 }
 
 /** A message that came before its time goes back into the queue for the rest of it. `undefined`: it is due. */
-async function park(
-  { engine, log, unit }: WorkerContext,
-  { delivery, message }: Job,
-): Promise<Disposition | undefined> {
-  if (message.eta === null) return undefined;
-  const wait = parseTime(message.eta) - engine.clock.now();
+function park(context: WorkerContext, job: Job): MaybePromise<Disposition | undefined> {
+  const { eta } = job.message;
+  if (eta === null) return undefined;
+  const wait = parseTime(eta) - context.engine.clock.now();
   if (wait <= 0) return undefined;
-  if (isFifo(delivery.queue)) return { type: "handBack", visibility: wait };
+  return isFifo(job.delivery.queue) ? { type: "handBack", visibility: wait } : sendBack(context, job);
+}
+
+async function sendBack({ engine, log, unit }: WorkerContext, { delivery, message }: Job): Promise<Disposition> {
   // The body as it came: parking changes nothing that a Python worker or a retry would see. A pointer is renewed.
   const packed = await pack(engine, { message, queue: delivery.queue, body: delivery.body });
   await engine.outbox.send({ ...packed, attributes: delivery.attributes }, undefined, unit);
@@ -468,15 +473,19 @@ async function claim(context: WorkerContext, job: Job): Promise<Admission> {
     return { run: prepare(alone, job, undefined) };
   }
   const facts = factsOf(context, job, []);
+  const started = startedMeta(context, job, facts);
   const asked: Claim = {
     ...claimOf(context, job),
     // What is hidden stays so: an outcome that may yet be shown is claimed in the open, without a state to show.
     hidden: isHidden(facts, true),
-    result: await startedMeta(context, job, facts),
+    result: started instanceof Promise ? await started : started,
     next: nextOf(job.source),
   };
   const { key } = asked;
-  const recorded = await context.apply(asked).catch(async (error: unknown) => {
+  let recorded: Recorded;
+  try {
+    recorded = await context.apply(asked);
+  } catch (error) {
     // Where its unit failed, nothing was done.
     await context.unit?.committed;
     // It may have been applied, and its answer lost. Nothing began, so nobody is to count a death.
@@ -490,7 +499,7 @@ async function claim(context: WorkerContext, job: Job): Promise<Admission> {
       });
     });
     throw error;
-  });
+  }
   switch (recorded.type) {
     case "claimed":
       return {
@@ -623,7 +632,8 @@ function prepare(context: WorkerContext, job: Job, claimed: Claimed | undefined)
       began = context.engine.clock.now();
       reportReceived(context, job);
       if (runs > 1) reportDeaths(context, job, runs - 1);
-      await announce(context, job, "taskReceived", {}, watch);
+      const told = announce(context, job, "taskReceived", {}, watch);
+      if (told !== undefined) await told;
       const run = () => runJob(context, job, claimed, stop, watch, settling);
       const ended = await guard(context, delivery, run, async () => {
         // A system failed, and nobody died: whoever takes it next is not to count a death.
