@@ -1,5 +1,6 @@
 import { fork, spawnSync } from "node:child_process";
 import { once } from "node:events";
+import { statSync, utimesSync } from "node:fs";
 import { chmod, copyFile, mkdtemp, open as openHandle, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
@@ -198,6 +199,34 @@ test("closing waits for the writes under way", async () => {
 async function settle() {
   for (let n = 0; n < 5; n++) await new Promise((resolve) => setImmediate(resolve));
 }
+
+test("that tasks have started is told a little later, or with the next news", async () => {
+  const { path, database, insert } = await setUp();
+  const isTouched = () => statSync(path).mtimeMs > 1000;
+  for (const next of [undefined, "messages"] as const) {
+    utimesSync(path, 1, 1);
+    await settle();
+    const waiting = database.changed(new AbortController().signal, "rows");
+    await database.write(() => insert(1), "starts");
+    // Whoever runs those tasks has not waited until others know.
+    expect(isTouched()).toBe(false);
+    if (next !== undefined) {
+      await database.write(() => insert(2), next);
+      expect(isTouched()).toBe(true);
+    }
+    await waiting;
+    expect(isTouched()).toBe(true);
+  }
+});
+
+test("a commit that is no news to anybody does not wake other processes", async () => {
+  const { path, database, insert } = await setUp();
+  utimesSync(path, 1, 1);
+  await database.write(() => insert(1));
+  expect(statSync(path).mtimeMs).toBe(1000);
+  await database.write(() => insert(1), "rows");
+  expect(statSync(path).mtimeMs).toBeGreaterThan(1000);
+});
 
 test("a wait ends with a commit of its own process about the same, and not with a read or a transaction that changed nothing", async () => {
   const { database, insert, stored } = await setUp();
