@@ -23,10 +23,10 @@ export function beatSubcommands(beat: Command): void {
   beat
     .command("plan")
     .description(
-      "each entry with its next runs, its rule on AWS, the next change of the clock, and what looks like a slip",
+      "show each entry with its next runs, its rule on AWS, the next change of the clock, and warnings about likely mistakes",
     )
-    .option("--days <days>", "how far to look, 1 to 366", parseCount, 14)
-    .option("--around-dst", "the runs before and after the next change of the zone's clock", false)
+    .option("--days <days>", "how many days to look ahead, 1 to 366", parseCount, 14)
+    .option("--around-dst", "show the runs before and after the next change of the clock", false)
     .option("--json", "a list of objects, as JSON", false)
     .configureHelp({ showGlobalOptions: true })
     .addHelpText("after", EXIT_HELP)
@@ -46,7 +46,7 @@ export function beatSubcommands(beat: Command): void {
     });
   beat
     .command("list")
-    .description("the entries put at run time")
+    .description("list the entries put at run time")
     .option("--json", "a list of objects, as JSON", false)
     .configureHelp({ showGlobalOptions: true })
     .addHelpText("after", EXIT_HELP)
@@ -65,7 +65,7 @@ export function beatSubcommands(beat: Command): void {
     });
   beat
     .command("clear")
-    .description("remove all entries put at run time, as before a stack is destroyed")
+    .description("remove all entries put at run time; needed before you destroy a stack")
     .configureHelp({ showGlobalOptions: true })
     .addHelpText("after", EXIT_HELP)
     .action(async (_, command: Command) => {

@@ -16,7 +16,7 @@ export interface BeatCommandOptions {
 }
 
 export function beatCommand(program: Command): void {
-  const command = program.command("beat").description("send scheduled tasks until told to stop");
+  const command = program.command("beat").description("send scheduled tasks until a signal stops it");
   beatSubcommands(command);
   command.addOption(appOption());
   for (const option of logOptions()) command.addOption(option);
@@ -24,9 +24,9 @@ export function beatCommand(program: Command): void {
     .addHelpText(
       "after",
       `
-Any number of beats may run for one app: they give a slot the same id, so its task runs once.
+You may run several beats for one app. They send a task with the same id, so it runs once.
 
-Exit codes: 0 after SIGTERM, Ctrl-C, SIGHUP or SIGUSR2, 1 after a second one or a fault, 2 asked wrongly (option, module, setting or task).
+Exit codes: 0 after SIGTERM, Ctrl-C, SIGHUP or SIGUSR2, 1 after a second one or a fault, 2 wrong usage (option, module, setting or task).
 
 Examples:
   $ lovage beat -A ./tasks.ts

@@ -14,23 +14,26 @@ interface BoardCommandOptions extends Listening {
 export function boardCommand(program: Command): void {
   program
     .command("board")
-    .description("queues, tasks, failures and schedules in a browser, with what can be done about them")
+    .description("show queues, tasks, failures and schedules in a browser, and act on them")
     .addOption(appOption())
-    .addOption(new Option("--port <port>", "0: one that is free").argParser(parsePort).default(5555))
-    .addOption(new Option("--host <address>", "where it listens").default("127.0.0.1"))
+    .addOption(new Option("--port <port>", "port of the board; 0: a free one").argParser(parsePort).default(5555))
+    .addOption(new Option("--host <address>", "address on which it listens").default("127.0.0.1"))
     .addOption(
-      new Option("--auth <user:password>", "who may see it; needed where others can reach it").env("LOVAGE_BOARD_AUTH"),
+      new Option(
+        "--auth <user:password>",
+        "name and password for the board; required if other machines can reach it",
+      ).env("LOVAGE_BOARD_AUTH"),
     )
     .option("--read-only", "show everything, change nothing", false)
     .addOption(
-      new Option("--refresh <seconds>", "between two looks of a page that is open (default: 2, on AWS 60)").argParser(
+      new Option("--refresh <seconds>", "how often an open page asks for changes (default: 2, on AWS 60)").argParser(
         parseSeconds,
       ),
     )
     .addHelpText(
       "after",
       `
-Exit codes: 0 after SIGTERM or Ctrl-C, 1 after a fault, 2 asked wrongly (option, module or setting).
+Exit codes: 0 after SIGTERM or Ctrl-C, 1 after a fault, 2 wrong usage (option, module or setting).
 
 Examples:
   $ lovage board -A ./tasks.ts

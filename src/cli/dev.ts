@@ -45,29 +45,29 @@ const GRACE_S = 20;
 export function devCommand(program: Command): void {
   program
     .command("dev")
-    .description("worker, beat and board in one terminal; a saved file reloads the worker")
-    .argument("[command...]", "what runs beside them, after --: your web server")
+    .description("run worker, beat and board in one terminal; reload the worker when you save a file")
+    .argument("[command...]", "a command to run beside them, after --, such as your web server")
     .addOption(appOption())
     .addOption(logLevelOption())
     .addOption(listOption("-Q, --queues <names>", "queues to serve (default: all of taskQueues)"))
     .option("-c, --concurrency <n>", "tasks at a time", parseCount)
     .option(
       "--grace <seconds>",
-      "for what runs in the old worker when a new one takes over (default: 20)",
+      "time for tasks in the old worker to end when a new one takes over (default: 20)",
       parseSeconds,
     )
-    .option("--port <port>", "of the board (default: 5555, or one that is free)", parsePort)
+    .option("--port <port>", "port of the board (default: 5555, or a free one)", parsePort)
     .option("--no-beat", "without beat")
     .option("--no-board", "without the board")
     .addHelpText(
       "after",
       `
-A saved file:  a new worker loads the app. Once it is ready the old one takes nothing more, and what runs there ends there: after
-               the grace its signal aborts, and what does not end is handed back to the new worker. Nothing runs twice.
-A file that does not load (a syntax error, a module that throws): the old worker goes on, until the next change.
-Watched are the files that the app is made of, not those of packages.
+When you save a file, a new worker loads the app. When it is ready, the old worker takes no new messages. Tasks that run in the old
+worker end there. After the grace their signals abort, and tasks that do not end are handed back to the new worker.
+When a file does not load (a syntax error, a module that throws), the old worker goes on until the next change.
+It watches the files of the app, and not those of packages.
 
-Exit codes: 0 after Ctrl-C or SIGTERM, 1 after a second signal or a fault, 2 asked wrongly; the command's own where it ends.
+Exit codes: 0 after Ctrl-C or SIGTERM, 1 after a second signal or a fault, 2 wrong usage; if the command after -- ends, its exit code.
 
 Examples:
   $ lovage dev -A ./tasks.ts

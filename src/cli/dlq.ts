@@ -44,7 +44,7 @@ const isList = (value: unknown): value is readonly unknown[] => Array.isArray(va
 const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> =>
   typeof value === "object" && value !== null && !Array.isArray(value);
 
-const FROM = "queues that they came from (default: all that have any)";
+const FROM = "queues from which they came (default: all that have dead letters)";
 
 const choosing = (command: Command): Command =>
   command
@@ -54,17 +54,19 @@ const choosing = (command: Command): Command =>
     .option("--error <text>", "a part of the reason, or of the error's name")
     .addOption(fromOption())
     .addOption(toOption())
-    .addOption(listOption("--id <ids>", "ids of tasks, or of messages"))
+    .addOption(listOption("--id <ids>", "ids of tasks or of messages"))
     .addOption(limitOption());
 
 const changing = (command: Command): Command =>
-  choosing(command).option("--dry-run", "only say which they are", false).addOption(yesOption()).addOption(byOption());
+  choosing(command).option("--dry-run", "only list them", false).addOption(yesOption()).addOption(byOption());
 
 const filterOf = ({ queue, task, error, from, to, id, limit }: Chosen): LettersOf =>
   given({ queue, task, error, from, to, id, limit });
 
 export function dlqCommand(program: Command): void {
-  const dlq = program.command("dlq").description("dead letters: messages that were given up, with the reason");
+  const dlq = program
+    .command("dlq")
+    .description("look at dead letters (messages that no worker could take), send them back or delete them");
   listLetters(dlq);
   showLetter(dlq);
   redriveLetters(dlq);
@@ -72,7 +74,7 @@ export function dlqCommand(program: Command): void {
 }
 
 function listLetters(dlq: Command): void {
-  choosing(dlq.command("list").description("the dead letters, a line each"))
+  choosing(dlq.command("list").description("list the dead letters, one a line"))
     .addOption(jsonOption())
     .addHelpText(
       "after",
@@ -116,8 +118,8 @@ function summary({ queue, message, task, id, error, reason, deliveries, sentAt, 
 function showLetter(dlq: Command): void {
   dlq
     .command("show")
-    .description("all that is known of one dead letter, its body as it is")
-    .argument("<id>", "of the task, or of the message")
+    .description("show one dead letter: its attributes and its unchanged body")
+    .argument("<id>", "id of the task or of the message")
     .addOption(appOption())
     .addOption(queueOption(FROM))
     .addHelpText("after", EXIT_HELP)
@@ -137,17 +139,17 @@ function showLetter(dlq: Command): void {
 
 function redriveLetters(dlq: Command): void {
   changing(dlq.command("redrive").description("send dead letters back to their queues"))
+    .option("-a, --args <json>", "replace their arguments by this list in JSON", jsonParser("a list", isList))
     .option(
-      "-a, --args <json>",
-      "with these arguments in place of their own, a list in JSON",
-      jsonParser("a list", isList),
+      "-k, --kwargs <json>",
+      "replace their keyword arguments by this object in JSON",
+      jsonParser("an object", isRecord),
     )
-    .option("-k, --kwargs <json>", "with these keyword arguments, an object in JSON", jsonParser("an object", isRecord))
     .addHelpText(
       "after",
-      `${EXIT_HELP} One that could not be sent back stays, and makes it 1; so does an answer other than yes.
-What comes back while it runs stays, too. It can be interrupted at any point: what was not sent back yet stays a dead letter.
-After Ctrl-C (130) it is there at once, after a kill within a minute.
+      `${EXIT_HELP} If a letter cannot be sent back, it stays, and the code is 1. An answer other than yes is also 1.
+A letter that comes back while the command runs stays, too. You can interrupt the command at any point: letters that were not sent back
+yet stay. You see them again at once after Ctrl-C (130), and within a minute after a kill.
 
 Examples:
   $ lovage dlq redrive -A ./tasks.ts --dry-run
@@ -170,7 +172,7 @@ interface Redriving extends Changing {
 }
 
 function deleteLetters(dlq: Command): void {
-  changing(dlq.command("delete").description("delete dead letters, for ever"))
+  changing(dlq.command("delete").description("delete dead letters; this cannot be undone"))
     .addHelpText(
       "after",
       `${EXIT_HELP} An answer other than yes is 1.

@@ -18,12 +18,12 @@ type Outputs = Readonly<Record<string, string>>;
 export function envCommand(program: Command): void {
   program
     .command("env")
-    .description("the outputs of a deployment as the environment of a shell")
+    .description("print the outputs of a deployment as environment variables for a shell")
     .argument(
       "<file>",
-      "what `cdk deploy --outputs-file` wrote, or `aws cloudformation describe-stacks`; -: standard input",
+      "the file of `cdk deploy --outputs-file`, or the output of `aws cloudformation describe-stacks`; -: standard input",
     )
-    .option("--stack <name>", "where the file has several: whose outputs")
+    .option("--stack <name>", "the stack whose outputs to use, if the file has several")
     .option("--json", "an object, as JSON", false)
     .addHelpText(
       "after",

@@ -15,7 +15,7 @@ export const EXIT = {
 } as const;
 
 export const EXIT_HELP = `
-Exit codes: 0 done, 1 failed, 2 asked wrongly (option, module, setting, task or queue).`;
+Exit codes: 0 done, 1 failed, 2 wrong usage (option, module, setting, task or queue).`;
 
 const USAGE = [ImproperlyConfigured, NotRegistered, QueueNotFound, ValidationError];
 

@@ -18,17 +18,19 @@ export function initCommand(program: Command): void {
   program
     .command("init")
     .description("write a small project that runs: tasks, a test, scripts")
-    .argument("[folder]", "where; . is this folder. Its name becomes the project's")
-    .addOption(new Option("--web <framework>", "with a server that sends, reads and pushes progress").choices(WEBS))
-    .option("--aws", "with a stack for the CDK, and an AWS that runs on this machine")
-    .option("--no-aws", "without")
+    .argument("[folder]", "folder of the project; . is this folder. The project gets its name")
+    .addOption(
+      new Option("--web <framework>", "add a server that sends tasks, reads results and pushes progress").choices(WEBS),
+    )
+    .option("--aws", "add a stack for the CDK, and an emulator of AWS for this machine")
+    .option("--no-aws", "add no stack")
     .option("--no-install", "write the files only")
     .addHelpText(
       "after",
       `
-It asks for what it is not told; where there is no terminal, nothing is added that is not asked for. It overwrites nothing.
+It asks for options that you do not give. Without a terminal it does not ask, and adds only what you give. It overwrites no file.
 
-Exit codes: 0 done, 1 the files are written and could not be installed, 2 asked wrongly, 130 after Ctrl-C.
+Exit codes: 0 done, 1 the files are written and could not be installed, 2 wrong usage, 130 after Ctrl-C.
 
 Examples:
   $ npx lovage init shop

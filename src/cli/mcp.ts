@@ -6,15 +6,17 @@ import { appOption } from "./options.ts";
 export function mcpCommand(program: Command): void {
   program
     .command("mcp")
-    .description("the same for agents, in the Model Context Protocol over standard input and output")
+    .description(
+      "offer the same as the board to AI agents, by the Model Context Protocol over standard input and output",
+    )
     .addOption(appOption())
-    .option("--write", "offer what changes something too: retry, revoke, pause …", false)
+    .option("--write", "also offer operations that change something: retry, revoke, pause …", false)
     .addHelpText(
       "after",
       `
 It needs the package @modelcontextprotocol/sdk beside Lovage.
 
-Exit codes: 0 when its input ends, 1 after a fault, 2 asked wrongly (option, module or setting).
+Exit codes: 0 when its input ends, 1 after a fault, 2 wrong usage (option, module or setting).
 
 Examples:
   $ lovage mcp -A ./tasks.ts

@@ -54,7 +54,7 @@ function filters(command: Command, most?: number): Command {
     .addOption(taskOption())
     .addOption(queueOption())
     .addOption(listOption("--worker <names>", "workers"))
-    .addOption(listOption("--root <ids>", "ids of tasks that workflows began with"))
+    .addOption(listOption("--root <ids>", "ids of the first tasks of workflows"))
     .addOption(textOption())
     .addOption(fromOption())
     .addOption(toOption())
@@ -161,7 +161,7 @@ function showFunctions(functions: readonly FunctionState[] | Error): void {
 }
 
 function statusCommand(program: Command): void {
-  watched(program.command("status").description("workers, queues, and the last hour at a glance")).action(
+  watched(program.command("status").description("show workers, queues, and the last hour at a glance")).action(
     async (options: AppOptions) => {
       await using app = await loadSharedApp(options.app);
       await repeatedly(options, async () => {
@@ -200,17 +200,16 @@ function statusCommand(program: Command): void {
 
 function tasksCommand(program: Command): void {
   filters(
-    program.command("tasks").description("attempts that ended, and what runs or waits for a limit, the newest first"),
+    program
+      .command("tasks")
+      .description("list attempts that ended, and tasks that run or wait for a limit, the newest first"),
     50,
   )
     .addOption(listOption("--state <states>", "SUCCESS, FAILURE, RETRY, REVOKED …"))
     .addOption(
-      new Option("--sort <by>", "what ran, or waited, for longest first, of all that matches").choices([
-        "runtime",
-        "waited",
-      ]),
+      new Option("--sort <by>", "the longest runtime, or the longest wait, first").choices(["runtime", "waited"]),
     )
-    .option("-f, --follow", "go on with what happens, until Ctrl-C; with --json an object a line", false)
+    .option("-f, --follow", "go on with new entries until Ctrl-C; with --json one object a line", false)
     .addHelpText(
       "after",
       `${EXIT_HELP}
@@ -296,7 +295,7 @@ async function follow(app: Lovage, { limit: _, from, ...query }: JournalQuery, j
 }
 
 function eventsCommand(program: Command): void {
-  filters(program.command("events").description("all that happens, as it happens, until Ctrl-C"))
+  filters(program.command("events").description("print everything that happens, until Ctrl-C"))
     .addOption(listOption("--state <states>", "SUCCESS, FAILURE, RETRY, REVOKED …"))
     .addHelpText("after", EXIT_HELP)
     .action(async (options: AppOptions & FilterOptions) => {
@@ -306,7 +305,7 @@ function eventsCommand(program: Command): void {
 }
 
 function failuresCommand(program: Command): void {
-  filters(program.command("failures").description("what fails, by task and error, the most frequent first"), 50)
+  filters(program.command("failures").description("list failures by task and error, the most frequent first"), 50)
     .addOption(watchOption())
     .addHelpText(
       "after",
@@ -339,8 +338,8 @@ Examples:
 function workflowCommand(program: Command): void {
   const command = program
     .command("workflow")
-    .description("all below a task, or in a group, as a tree with states and times")
-    .argument("<id>", "of the task or the group");
+    .description("show all tasks below a task or in a group, as a tree with states and times")
+    .argument("<id>", "id of the task or the group");
   watched(command).action(async (id: string, options: AppOptions) => {
     await using app = await loadSharedApp(options.app);
     await repeatedly(options, async () => {
@@ -413,15 +412,15 @@ function showWaiting(app: Lovage, tasks: readonly WaitingTask[]): void {
 /** Below `lovage inspect`, beside `registered`. */
 export function inspectCommands(inspect: Command): void {
   const words = {
-    active: "what runs, by worker",
-    reserved: "what long-lived workers have fetched and not begun",
-    waiting: "the tasks that wait for a limit: for which, and until when",
-    scheduled: "how many messages wait in each queue for their time",
-    stats: "the long-lived workers, as they said last",
-    ping: "the long-lived workers that are there",
-    conf: "the settings of the app here, without passwords",
-    functions: "the functions of Lambda that run the tasks, and their last hour",
-    queues: "messages in each queue, how old they are, and whether it is paused",
+    active: "show running tasks, by worker",
+    reserved: "show tasks that long-lived workers have fetched and not begun",
+    waiting: "show tasks that wait for a limit: for which limit, and until when",
+    scheduled: "show how many messages in each queue wait for their time",
+    stats: "show the last report of each long-lived worker",
+    ping: "list the long-lived workers that run",
+    conf: "show the settings of the app on this machine, without passwords",
+    functions: "show the Lambda functions that run the tasks, and their last hour",
+    queues: "show how many messages are in each queue, how old they are, and whether it is paused",
   } as const;
   for (const [name, what] of Object.entries(words) as [keyof typeof words, string][]) {
     watched(inspect.command(name).description(what)).action(async (options: AppOptions) => {
@@ -448,8 +447,8 @@ function controlCommand(program: Command): void {
   const control = program.command("control").description("pause and resume queues, stop workers, change rates");
   rateLimitCommand(control);
   const words = {
-    pause: ["<queue>", "begin nothing more of a queue, until it is resumed; what runs goes on"],
-    resume: ["<queue>", "go on with a queue"],
+    pause: ["<queue>", "begin no more tasks of a queue until it is resumed; running tasks go on"],
+    resume: ["<queue>", "begin tasks of a paused queue again"],
     shutdown: ["<worker>", "stop a long-lived worker, as SIGTERM does"],
   } as const;
   for (const [name, [argument, what]] of Object.entries(words) as [keyof typeof words, readonly [string, string]][]) {
@@ -479,9 +478,9 @@ function rateLimitCommand(control: Command): void {
   control
     .command("rate-limit")
     .alias("rate_limit")
-    .description("change how often a task with a rateLimit may start, over all workers")
-    .argument("<task>", "its name")
-    .argument("<rate>", "10/s, 10/m, 10/h, a number a second, or none: as it is declared", parseRateText)
+    .description("change how often a task with a rateLimit may start, in all workers together")
+    .argument("<task>", "name of the task")
+    .argument("<rate>", "10/s, 10/m, 10/h, a number a second, or none: as declared", parseRateText)
     .addOption(appOption())
     .addOption(byOption())
     .addHelpText("after", EXIT_HELP)
@@ -498,7 +497,7 @@ function revokeCommand(program: Command): void {
     .description("keep tasks from starting")
     .argument("<id...>", "ids of tasks")
     .addOption(appOption())
-    .option("--terminate", "abort what runs, too", false)
+    .option("--terminate", "also abort tasks that run", false)
     .addOption(byOption())
     .addHelpText("after", EXIT_HELP)
     .action(async (ids: string[], { app: module, terminate, by }: AppOptions & { terminate: boolean; by?: string }) => {
@@ -511,7 +510,7 @@ function revokeCommand(program: Command): void {
 function forgetCommand(program: Command): void {
   program
     .command("forget")
-    .description("show nothing of tasks any more; they cannot be run again")
+    .description("hide the results of tasks; the tasks cannot be run again")
     .argument("<id...>", "ids of tasks")
     .addOption(appOption())
     .addOption(byOption())
@@ -531,7 +530,7 @@ function retryCommand(program: Command): void {
     .description("run failed tasks again, under their own ids")
     .argument("[id...]", "ids of tasks")
     .addOption(appOption())
-    .option("--failed", "all failures in the journal that match, in place of ids", false)
+    .option("--failed", "all failures in the journal that match, instead of ids", false)
     .addOption(taskOption())
     .addOption(queueOption())
     .option("--error <text>", "the name of the error's class, or a part of its message")
@@ -545,7 +544,7 @@ function retryCommand(program: Command): void {
     .addOption(jsonOption())
     .addHelpText(
       "after",
-      `${EXIT_HELP} One that cannot be run again makes it 1, and the reason is said.
+      `${EXIT_HELP} If a task cannot be run again, the reason is printed, and the code is 1.
 
 Examples:
   $ lovage retry -A ./tasks.ts 4cf4ab6d-05b4-4ad3-b6a8-ac1ee8f35101

@@ -7,19 +7,19 @@ import { LOG_FORMATS } from "./output.ts";
 export const appOption = (): Option =>
   new Option(
     "-A, --app <module[:export]>",
-    "the module that exports the app, as ./tasks.ts; without an export: app, default, or the only one",
+    "the module that exports the app, such as ./tasks.ts; without an export: app, default, or the only one",
   )
     .env("LOVAGE_APP")
     .makeOptionMandatory();
 
 export const logLevelOption = (): Option =>
-  new Option("-l, --loglevel <level>", "the least that is printed, in small letters or large")
+  new Option("-l, --loglevel <level>", "the lowest level that is printed, in small or capital letters")
     .argParser(parseLevel)
     .default("info");
 
 export const logOptions = (): readonly Option[] => [
   logLevelOption(),
-  new Option("--log-format <format>", "text in Celery's form, or one JSON object a line")
+  new Option("--log-format <format>", "text as Celery prints it, or one JSON object a line")
     .choices(LOG_FORMATS)
     .default("text"),
 ];
@@ -105,16 +105,14 @@ function parseInstant(value: string): number {
 // ── the same words, wherever they are asked for ─────────────────────────────────────────────────────────────────────
 
 export const jsonOption = () => new Option("--json", "as JSON").default(false);
-export const watchOption = () => new Option("--watch", "again every two seconds, until Ctrl-C").default(false);
-export const byOption = () => new Option("--by <name>", "who does it, for the journal (default: the caller)");
+export const watchOption = () => new Option("--watch", "repeat every two seconds, until Ctrl-C").default(false);
+export const byOption = () => new Option("--by <name>", "the user that the journal names (default: the caller)");
 export const yesOption = () => new Option("-y, --yes", "do not ask").default(false);
 export const fromOption = () =>
-  new Option("--from <time>", "from then on: so long ago as 30m, 2h, 7d, or a time in ISO 8601").argParser(
-    parseInstant,
-  );
-export const toOption = () => new Option("--to <time>", "before then").argParser(parseInstant);
+  new Option("--from <time>", "from this time on: 30m, 2h or 7d ago, or a time in ISO 8601").argParser(parseInstant);
+export const toOption = () => new Option("--to <time>", "before this time, in the same forms").argParser(parseInstant);
 export const limitOption = (most?: number) => {
-  const option = new Option("--limit <n>", "so many at most").argParser(parseCount);
+  const option = new Option("--limit <n>", "at most so many").argParser(parseCount);
   return most === undefined ? option : option.default(most);
 };
 export const taskOption = () => listOption("--task <names>", "tasks, or patterns such as media.*");

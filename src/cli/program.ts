@@ -20,11 +20,11 @@ export function createProgram(): Command {
     .description("Runs and inspects the tasks of a Lovage app.")
     .version(VERSION)
     .exitOverride()
-    .showHelpAfterError("(--help shows what there is)")
+    .showHelpAfterError("(--help shows commands and options)")
     .addHelpText(
       "after",
       `${EXIT_HELP}
-LOVAGE_APP stands in for -A. LOVAGE_DEBUG=1 shows the stack of an error.
+LOVAGE_APP replaces -A. LOVAGE_DEBUG=1 shows the stack of an error.
 
 Examples:
   $ lovage worker -A ./tasks.ts -l info

@@ -13,7 +13,7 @@ import { print, printTable, toJson, withProgress } from "./output.ts";
 export function queuesCommand(program: Command): void {
   program
     .command("queues")
-    .description("how many messages are in each queue, and in its dead letters")
+    .description("show how many messages and dead letters each queue has")
     .addOption(appOption())
     .option("--json", "a list of objects, as JSON", false)
     .addHelpText(
@@ -58,11 +58,11 @@ interface PurgeCommandOptions {
 export function purgeCommand(program: Command): void {
   program
     .command("purge")
-    .description("delete all messages of queues, for ever")
+    .description("delete all messages of queues; this cannot be undone")
     .addOption(appOption())
     .addOption(listOption("-Q, --queues <names>", "queues to purge (default: all of taskQueues)"))
     .addOption(yesOption())
-    .option("-f, --force", "the same, as Celery has it", false)
+    .option("-f, --force", "the same as --yes, as in Celery", false)
     .addHelpText(
       "after",
       `${EXIT_HELP} An answer other than yes is 1.

@@ -30,29 +30,28 @@ const isList = (value: unknown): value is readonly unknown[] => Array.isArray(va
 const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> =>
   typeof value === "object" && value !== null && !Array.isArray(value);
 
-const WAIT = "wait for the outcome, for so many seconds (default: without end)";
+const WAIT = "wait for the outcome, at most so many seconds (default: without end)";
 
 export function callCommand(program: Command): void {
   program
     .command("call")
     .description("send a task and print its id")
-    .argument("<task>", "name of the task, as tasks.add")
+    .argument("<task>", "name of the task, such as tasks.add")
     .addOption(appOption())
     .option("-a, --args <json>", "arguments, a list in JSON", jsonParser("a list", isList), [])
     .option("-k, --kwargs <json>", "keyword arguments, an object in JSON", jsonParser("an object", isRecord), {})
     .option("--countdown <seconds>", "seconds until it may start", parseSeconds)
     .option("--eta <time>", "when it may start, in ISO 8601")
+    .option("--expires <seconds|time>", "it does not start after so many seconds, or from this time on", parseExpires)
     .option(
-      "--expires <seconds|time>",
-      "after so many seconds, or from a time on, it must not start any more",
-      parseExpires,
+      "-q, --queue <name>",
+      "send to this queue, and not by the routes; needed for a task that only other workers know",
     )
-    .option("-q, --queue <name>", "queue, past the routes; so a task that only other workers know can be sent")
     .option("--id <id>", "id of the task (default: a new one)")
-    .option("--wait [seconds]", `${WAIT}, and print the result in place of the id`, parseSeconds)
+    .option("--wait [seconds]", `${WAIT}, and print the result instead of the id`, parseSeconds)
     .addHelpText(
       "after",
-      `${EXIT_HELP} With --wait a task that failed is 1.
+      `${EXIT_HELP} With --wait the code is 1 if the task failed.
 
 Examples:
   $ lovage call -A ./tasks.ts tasks.add --args '[1, 2]'
@@ -115,15 +114,15 @@ interface ResultCommandOptions {
 export function resultCommand(program: Command): void {
   program
     .command("result")
-    .description("print what is stored of a task: its state, and its value or error")
+    .description("print the state of a task, and its result or error")
     .argument("<id>", "id of the task")
     .addOption(appOption())
-    .option("--raw", "print the stored row's result exactly as it is, and nothing else", false)
+    .option("--raw", "print the stored JSON unchanged, and nothing else", false)
     .option("--wait [seconds]", WAIT, parseSeconds)
     .addHelpText(
       "after",
       `${EXIT_HELP}
-A task that failed or was revoked is 1, and so is one of which --raw finds nothing. An unknown id is PENDING.
+The code is 1 if the task failed or was revoked, or if --raw finds no row. An unknown id is PENDING.
 
 Examples:
   $ lovage result -A ./tasks.ts 4cf4ab6d-05b4-4ad3-b6a8-ac1ee8f35101
@@ -160,11 +159,11 @@ async function printRaw(app: Lovage, id: string): Promise<void> {
 }
 
 export function inspectCommand(program: Command): void {
-  const inspect = program.command("inspect").description("look at an app, its workers and queues");
+  const inspect = program.command("inspect").description("show an app, its workers and queues");
   inspectCommands(inspect);
   inspect
     .command("registered")
-    .description("the tasks that the app registers, with the options of each")
+    .description("list the tasks of the app, with the options of each")
     .addOption(appOption())
     .option("--json", "options by task, as JSON", false)
     .addHelpText(

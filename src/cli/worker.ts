@@ -46,7 +46,7 @@ interface PoolOptions extends WorkerCommandOptions {
 }
 
 export function workerCommand(program: Command): void {
-  const command = program.command("worker").description("run tasks until told to stop");
+  const command = program.command("worker").description("run tasks until a signal stops it");
   command.addOption(appOption());
   for (const option of logOptions()) command.addOption(option);
   command
@@ -65,12 +65,12 @@ export function workerCommand(program: Command): void {
     )
     .option(
       "-P, --pool <pool>",
-      "where tasks run: async, in one event loop; processes or threads, each in its own, for those that compute; solo, one at a time (default: workerPool, async)",
+      "where tasks run: async, all in one event loop; processes or threads, each task in its own, for tasks that compute; solo, one at a time (default: workerPool, async)",
       parsePool,
     )
     .option(
       "--grace <seconds>",
-      "for what runs when the worker is told to stop; 0: as long as it takes (default: workerSoftShutdownTimeout, 20)",
+      "time for running tasks to end when the worker stops; 0: without limit (default: workerSoftShutdownTimeout, 20)",
       parseSeconds,
     )
     .option(
@@ -80,7 +80,7 @@ export function workerCommand(program: Command): void {
     )
     .option(
       "--cloudwatch-metrics",
-      "write metrics as lines on standard output, for CloudWatch to read in the log: of each queue, as the setting metrics says",
+      "write metrics as lines on standard output, which CloudWatch reads from the log; the setting metrics says for what",
       false,
     )
     .option("-B, --beat", "run beat too, in a process beside the worker", false)
@@ -88,17 +88,18 @@ export function workerCommand(program: Command): void {
       "after",
       `
 Signals:
-  SIGTERM, Ctrl-C,  warm shutdown: takes nothing more, hands back what waits, and lets what runs end; after the grace the
-  SIGHUP, SIGUSR2   signals of tasks abort, and what does not end within 5 s is handed back: another worker takes it at once
-  a second one      cold shutdown: the same without the grace (Ctrl-C twice within half a second is one)
-  a third, SIGQUIT  ends at once; what ran is taken over when its lease ends
+  SIGTERM, Ctrl-C,  warm shutdown: takes no new messages, hands back those that it has not begun, and lets running tasks end.
+  SIGHUP, SIGUSR2   After the grace the tasks' signals abort. Tasks that do not end within 5 s are handed back, and another worker
+                    takes them at once
+  a second signal   cold shutdown: the same without the grace (Ctrl-C twice within half a second counts once)
+  a third, SIGQUIT  ends at once; other workers take the running tasks over when their leases end
 
 Health:
-  /healthz          200 as long as the process turns: a task that blocks it blocks this too
-  /readyz           200 while it fetches; 503 while it starts or stops, or a queue cannot be read
-  /metrics          in Prometheus' text form, with the package prom-client installed
+  /healthz          200 as long as the event loop goes on: a task that blocks it blocks this answer too
+  /readyz           200 while it fetches messages; 503 while it starts or stops, or cannot read a queue
+  /metrics          in Prometheus' text form; needs the package prom-client
 
-Exit codes: 0 after a warm shutdown, 1 after a second signal or a fault, 2 asked wrongly (option, module, setting or queue).
+Exit codes: 0 after a warm shutdown, 1 after a second signal or a fault, 2 wrong usage (option, module, setting or queue).
 
 Examples:
   $ lovage worker -A ./tasks.ts -l info
