@@ -14,7 +14,7 @@ import { queuesOf } from "./inspect.ts";
 /** What may stand in the place of a text that is too large. */
 const textsOf = (engine: Engine): Texts => ({
   whole: async (body) => engine.wholeText(body),
-  fit: async (queue, message, text) => fitted(engine, queue, message, text),
+  fit: (queue, message, text) => fitted(engine, queue, message, text),
   async renew(body) {
     if (!isPointer(body)) return body;
     try {

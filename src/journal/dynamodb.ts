@@ -11,7 +11,7 @@ import { isOverload } from "../aws/errors.ts";
 import { OperationalError } from "../errors.ts";
 import { compress, decompress } from "../protocol/compression.ts";
 import { BATCH_SPAN_MS, type Batch, entriesOf, lastOf, mergeBatches } from "./batches.ts";
-import { isFailure, type JournalEntry, readEntries, writeEntries } from "./entry.ts";
+import { isFailure, type JournalEntry, readEntries } from "./entry.ts";
 import type { JournalOptions, JournalRange, JournalStore } from "./store.ts";
 
 /**
@@ -124,7 +124,7 @@ export function openTableJournal(
   }
 
   async function itemOf({ bucket, at, entries }: Parcel): Promise<Record<string, AttributeValue>> {
-    const bytes = await compress(new TextEncoder().encode(writeEntries(entries)), COMPRESSION);
+    const bytes = await compress(new TextEncoder().encode(JSON.stringify(entries)), COMPRESSION);
     return {
       bucket: { S: bucket },
       at: { S: at },

@@ -108,8 +108,7 @@ const LINE_END = /[\r\n\u2028\u2029]/;
 /** The first line of a text, with at most so many characters. */
 export function shortened(text: string, length = LINE_LENGTH): string {
   if (text.length <= length && !LINE_END.test(text)) return text;
-  const end = text.slice(0, length + 1).search(LINE_END);
-  const line = end === -1 ? text : text.slice(0, end);
+  const [line = ""] = text.slice(0, length + 1).split(LINE_END, 1);
   return line.length <= length ? line : `${line.slice(0, length - 1).toWellFormed()}…`;
 }
 
@@ -135,42 +134,31 @@ export function writeEntries(entries: readonly JournalEntry[]): string {
   const same: Record<string, unknown> = Object.create(null);
   const each: Record<string, readonly unknown[]> = Object.create(null);
   const scales: Record<string, Scale> = Object.create(null);
-  const { fields, rows } = tableOf(entries);
-  const first = rows[0] ?? [];
-  for (let place = 0; place < fields.length; place++) {
-    const field = fields[place] as string;
-    const value = first[place];
-    let isSame = typeof value !== "object";
-    for (let index = 1; isSame && index < rows.length; index++) isSame = rows[index]?.[place] === value;
-    if (isSame) {
-      same[field] = value;
-      continue;
-    }
+  const [fields, rows] = tableOf(entries);
+  fields.forEach((field, place) => {
     const values = rows.map((row) => row[place]);
-    const scale = typeof value === "number" ? scaleOf(values as readonly number[]) : undefined;
+    const [first] = values;
+    if (typeof first !== "object" && values.every((value) => value === first)) {
+      same[field] = first;
+      return;
+    }
+    const scale = values.every((value) => typeof value === "number") ? scaleOf(values) : undefined;
     if (scale !== undefined) scales[field] = scale;
-    each[field] = scale === undefined ? values : (values as readonly number[]).map((one) => scaled(one, scale));
-  }
+    each[field] = scale === undefined ? values : values.map((value) => scaled(value as number, scale));
+  });
   return JSON.stringify({ count: entries.length, same, each, scales } satisfies StoredEntries);
 }
 
 /** Of each entry the values of all fields that any of them has. Mostly they have the same ones, in the same order. */
-function tableOf(entries: readonly JournalEntry[]): {
-  readonly fields: readonly string[];
-  readonly rows: readonly (readonly unknown[])[];
-} {
+function tableOf(entries: readonly JournalEntry[]): readonly [fields: readonly string[], rows: readonly unknown[][]] {
   const fields = Object.keys(entries[0] ?? {});
-  if (entries.every((entry) => areSame(Object.keys(entry), fields)))
-    return { fields, rows: entries.map((entry) => Object.values(entry)) };
-  const all = [...new Set(entries.flatMap((entry) => Object.keys(entry)))];
-  return { fields: all, rows: entries.map((entry) => all.map((field) => entry[field] ?? null)) };
+  if (entries.every((entry) => areSame(Object.keys(entry), fields))) return [fields, entries.map(Object.values)];
+  const all = [...new Set(entries.flatMap(Object.keys))];
+  return [all, entries.map((entry) => all.map((field) => entry[field] ?? null))];
 }
 
-function areSame(some: readonly string[], others: readonly string[]): boolean {
-  if (some.length !== others.length) return false;
-  for (let index = 0; index < some.length; index++) if (some[index] !== others[index]) return false;
-  return true;
-}
+const areSame = (some: readonly string[], others: readonly string[]): boolean =>
+  some.length === others.length && some.every((text, index) => text === others[index]);
 
 /** Seconds are known to the millisecond or to the microsecond. An integer is written many times faster than a fraction. */
 const PARTS = [1, 1e3, 1e6];
@@ -178,18 +166,14 @@ const PARTS = [1, 1e3, 1e6];
 const SHORT = 2 ** 30;
 
 /** The coarsest scale that keeps every one of them exactly. */
-function scaleOf(values: readonly unknown[]): Scale | undefined {
-  const from = Number.isInteger(values[0]) ? (values[0] as number) : 0;
-  const parts = PARTS.find((parts) => {
-    const scale = { from, parts };
-    for (const value of values) {
-      if (typeof value !== "number") return false;
+function scaleOf(values: readonly number[]): Scale | undefined {
+  const from = Number.isInteger(values[0]) ? Number(values[0]) : 0;
+  return PARTS.map((parts) => ({ from, parts })).find((scale) =>
+    values.every((value) => {
       const short = scaled(value, scale);
-      if (!(Math.abs(short) < SHORT) || unscaled(short, scale) !== value) return false;
-    }
-    return true;
-  });
-  return parts === undefined ? undefined : { from, parts };
+      return Math.abs(short) < SHORT && unscaled(short, scale) === value;
+    }),
+  );
 }
 
 const scaled = (value: number, { from, parts }: Scale): number => Math.round((value - from) * parts);

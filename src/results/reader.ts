@@ -117,16 +117,6 @@ interface Due {
 const ownTime = ({ deadline, fixed, next }: Waiter): number =>
   fixed === undefined ? deadline : Math.min(deadline, next);
 
-function take<T>(from: Iterator<T>, most: number): T[] {
-  const taken: T[] = [];
-  while (taken.length < most) {
-    const { done, value } = from.next();
-    if (done) break;
-    taken.push(value);
-  }
-  return taken;
-}
-
 export interface ReaderContext {
   readonly backend: () => Promise<Backend>;
   readonly clock: Clock;
@@ -271,18 +261,18 @@ export function createReader(context: ReaderContext): ResultReader {
 
   /** Reads from the front until few of those read have ended, or all where it `isFull`. */
   async function lookAt(backend: Backend, { urgent, others }: Due, isFull: boolean, isTold: boolean): Promise<void> {
-    const rest = others[Symbol.iterator]();
+    const rest = others.values();
     let ended = 0;
     // Who comes meanwhile has the next look.
     let left = waiters.size;
     let size = Math.max(isTold ? told : LOOK_AT.polled, urgent.length);
-    for (let some = [...urgent, ...take(rest, size - urgent.length)]; some.length > 0; ) {
+    for (let some = [...urgent, ...rest.take(size - urgent.length)]; some.length > 0; ) {
       const found = await read(backend, some);
       ended += found;
       left -= some.length;
       if (found < size / 2 && !isFull) break;
       if (!isTold) size = Math.min(MOST_AT_ONCE, Math.max(LOOK_AT.polled, size * 2));
-      some = take(rest, Math.min(size, left));
+      some = [...rest.take(Math.min(size, left))];
     }
     told = Math.min(LOOK_AT.told, Math.max(LOOK_AT.least, 2 * ended));
     pace = ended > 0 ? FIRST_INTERVAL_MS : Math.min(LAST_INTERVAL_MS, pace * INTERVAL_GROWTH);

@@ -12,7 +12,7 @@ import { compressionType } from "../protocol/compression.ts";
 import { decodeEnvelope, encodeEnvelope, encodeLong } from "../protocol/envelope.ts";
 import type { LongText } from "../protocol/long-text.ts";
 import { attemptOf, createMessage, type Message, type SignatureData } from "../protocol/message.ts";
-import { contentTypeOf, type MaybePromise, whenReady } from "../protocol/serializers.ts";
+import { contentTypeOf, type MaybePromise } from "../protocol/serializers.ts";
 import { formatTime, parseTime } from "../protocol/time.ts";
 import type { Payloads } from "../payloads/store.ts";
 import { isPointer, MESSAGE_DAYS, readKey, readPointer, SIZE_ATTRIBUTE } from "../protocol/pointer.ts";
@@ -232,8 +232,7 @@ export async function pack(host: PublishHost, addressed: Addressed): Promise<Out
   const { MessageGroupId, MessageDeduplicationId } = message.properties;
   const groupId = addressed.groupId ?? MessageGroupId;
   const whole = body ?? encodeLong(message) ?? (await encodeEnvelope(message));
-  const fitting = fitted(host, queue, message, whole, at);
-  const text = fitting instanceof Promise ? await fitting : fitting;
+  const text = isSmall(whole, leastOf(broker)) ? whole : await fitted(host, queue, message, whole, at);
   const attributes = {
     ...(redrive === undefined ? {} : { redrivenAt: String(redrive) }),
     ...(text === whole ? {} : sizeAttribute(text)),
@@ -256,31 +255,14 @@ export async function pack(host: PublishHost, addressed: Addressed): Promise<Out
  *
  * @param at When it may be acted upon, in milliseconds since the epoch.
  */
-export function fitted(
+export async function fitted(
   host: PublishHost,
   queue: string,
   message: Message,
   text: string | LongText,
   at = dueAt(message),
-): MaybePromise<string> {
-  return whenReady(host.brokerAtOnce(), (broker) => {
-    // A character has three bytes at most, so that most texts need not be measured.
-    const isSmall = typeof text === "string" && text.length * 3 <= leastOf(broker) && !isPointer(text);
-    return isSmall ? text : fittedTo(broker, host, queue, message, text, at);
-  });
-}
-
-/** What no queue of it refuses, in bytes. */
-const leastOf = (broker: Broker): number => (broker.maxBytes === undefined ? broker.limits.maxBytes : LEAST_MAX_BYTES);
-
-async function fittedTo(
-  broker: Broker,
-  host: PublishHost,
-  queue: string,
-  message: Message,
-  text: string | LongText,
-  at: number,
 ): Promise<string> {
+  const broker = await host.brokerAtOnce();
   const wait = Math.max(0, at - host.clock.now());
   const days = wait / DAY_MS + MESSAGE_DAYS;
   if (typeof text !== "string") {
@@ -308,6 +290,13 @@ async function fittedTo(
   if (payloads === undefined) return text;
   return payloads.put(text, message.id, days);
 }
+
+/** What no queue of it refuses, in bytes. */
+const leastOf = ({ maxBytes, limits }: Broker): number => (maxBytes === undefined ? limits.maxBytes : LEAST_MAX_BYTES);
+
+/** Whether it surely fits. A character has three bytes at most, so that most texts need not be measured. */
+const isSmall = (text: string | LongText, least: number): text is string =>
+  typeof text === "string" && text.length * 3 <= least && !isPointer(text);
 
 const dueAt = ({ eta }: Message): number => (eta === null ? 0 : parseTime(eta));
 

@@ -42,17 +42,16 @@ export interface Sender {
 export const senderOf = (engine: Engine, log: Log, unit?: Unit): Sender => ({
   engine,
   log,
-  apply: async (command) =>
-    recordedOf(await whenReady(engine.backendAtOnce(), (backend) => backend.apply([command], unit))),
+  async apply(command) {
+    const [outcome] = await whenReady(engine.backendAtOnce(), (backend) => backend.apply([command], unit));
+    if (outcome === undefined || outcome instanceof Error)
+      throw outcome ?? new LovageError("the backend gave no answer");
+    return outcome;
+  },
   read: async (keys) => (await engine.backend()).read(keys, { consistent: true, unit }),
   send: (message, call) => send(engine, message, call?.options, unit),
   note: (entry) => engine.note(entry),
 });
-
-function recordedOf([outcome]: readonly (Recorded | Error)[]): Recorded {
-  if (outcome === undefined || outcome instanceof Error) throw outcome ?? new LovageError("the backend gave no answer");
-  return outcome;
-}
 
 /**
  * The same for what may have been sent before. A message whose task has its outcome is left out: our own workers would

@@ -31,7 +31,7 @@ import {
   type Message,
 } from "../protocol/message.ts";
 import { encodeMeta, type Meta } from "../protocol/meta.ts";
-import { type MaybePromise, whenReady } from "../protocol/serializers.ts";
+import { whenReady } from "../protocol/serializers.ts";
 import { parseTime } from "../protocol/time.ts";
 import { type Claim, type Final, LEASE_MARGIN_MS, type Outcome as Recorded } from "../results/record.ts";
 import { joinKey, type Payload, type Row, taskKey } from "../results/backend.ts";
@@ -310,19 +310,12 @@ async function read(context: WorkerContext, delivery: Delivery): Promise<Reading
   const task = engine.task(message.task) ?? builtinTask(context.app, message.task);
   if (task === undefined) return { disposition: await refuseUnknown(context, delivery, message) };
   const job = createJob(context, delivery, message, task);
-  for (const step of BEFORE_CLAIM) {
-    const taken = step(context, job);
-    const disposition = taken instanceof Promise ? await taken : taken;
+  if (message.eta !== null) {
+    const disposition = await park(context, job, parseTime(message.eta));
     if (disposition !== undefined) return { disposition };
   }
   return { claim: () => (isLimited(job.options) ? admitLimited(context, job) : claim(context, job)) };
 }
-
-/** A step between a message that was read and its claim: what becomes of the message, or `undefined` where it goes on to the next. */
-type Step = (context: WorkerContext, job: Job) => MaybePromise<Disposition | undefined>;
-
-/** In this order. */
-const BEFORE_CLAIM: readonly Step[] = [park];
 
 /** The message with the state of its checkpoint, which is kept elsewhere. Throws as {@link Engine.wholeText} does. */
 async function withCheckpoint(engine: Engine, message: Message): Promise<Message> {
@@ -449,15 +442,14 @@ async function admitLimited(taken: WorkerContext, job: Job): Promise<Admission> 
 }
 
 /** A message that came before its time goes back into the queue for the rest of it. `undefined`: it is due. */
-function park(context: WorkerContext, job: Job): MaybePromise<Disposition | undefined> {
-  const { eta } = job.message;
-  if (eta === null) return undefined;
-  const wait = parseTime(eta) - context.engine.clock.now();
+async function park(
+  { engine, log, unit }: WorkerContext,
+  { delivery, message }: Job,
+  eta: number,
+): Promise<Disposition | undefined> {
+  const wait = eta - engine.clock.now();
   if (wait <= 0) return undefined;
-  return isFifo(job.delivery.queue) ? { type: "handBack", visibility: wait } : sendBack(context, job);
-}
-
-async function sendBack({ engine, log, unit }: WorkerContext, { delivery, message }: Job): Promise<Disposition> {
+  if (isFifo(delivery.queue)) return { type: "handBack", visibility: wait };
   // The body as it came: parking changes nothing that a Python worker or a retry would see. A pointer is renewed.
   const packed = await pack(engine, { message, queue: delivery.queue, body: delivery.body });
   await engine.outbox.send({ ...packed, attributes: delivery.attributes }, undefined, unit);

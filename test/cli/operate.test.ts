@@ -73,8 +73,9 @@ test("an incident, from the first look to the counts at the end", async () => {
 
 test("what happens is followed as it happens, with the same filters, an object a line, until Ctrl-C", async () => {
   const { app, start, worker } = place();
-  const tasks = start(["tasks", "-A", module, "--follow", "--json", "--state", "FAILURE"]);
-  const events = start(["-A", module, "events"]);
+  // The worker may be up before them.
+  const tasks = start(["tasks", "-A", module, "--follow", "--json", "--state", "FAILURE", "--from", "1h"]);
+  const events = start(["-A", module, "events", "--from", "1h"]);
   await worker(["-l", "INFO"]);
   const { id } = await app.sendTask("cli.fail");
   await (await app.sendTask("cli.add", [1, 2])).get({ timeout: 60 });

@@ -11,6 +11,8 @@ import type { Side } from "./matrix.ts";
 
 const PAGE = join(import.meta.dirname, "../../../docs/reference/canvases.md");
 const BEGIN = "<!-- a test writes what follows -->\n";
+const ABOUT_HEADERS = `The second table is about different headers. An empty header cannot fail, and its body runs with an empty list. In each other header one
+member fails.`;
 const END = "<!-- up to here -->";
 
 const [aws, python] = await Promise.all([emulator("ministack"), celeryPython("5.7")]);
@@ -47,7 +49,7 @@ test.skipIf(aws === undefined || python === undefined)("failing chords end as th
   };
   const byBody = tableOf(BY_BODY, "the body", "errback of", ({ body, errback }) => [body, errback]);
   const byHeader = tableOf(BY_HEADER, "the header", "the body, with an errback", ({ header, body }) => [header, body]);
-  const table = `${byBody}\nThe same by what the header is. An empty one cannot fail, and its body runs with an empty list. One member fails in each other one.\n\n${byHeader}`;
+  const table = `${byBody}\n${ABOUT_HEADERS}\n\n${byHeader}`;
   const page = await readFile(PAGE, "utf8");
   const [before = "", after = ""] = [page.split(BEGIN)[0], page.split(END)[1]];
   const written = `${before}${BEGIN}\n${table}\n${END}${after}`;
