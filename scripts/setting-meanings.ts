@@ -12,182 +12,183 @@ export interface Meaning {
 
 export const MEANINGS: { readonly [K in keyof typeof LIVE]: Meaning } = {
   brokerUrl: {
-    what: "The broker: `sqlite://` (in `.lovage/` of the project's folder), `sqlite:///path`, `memory://`, or `sqs://[region]?queue_name_prefix=…`. `LOVAGE_BROKER_URL` overrides it. All apps of a process that say `memory://` share one broker; `memory://name` is another one, shared by those that say the same name.",
-    why: "Celery's is RabbitMQ on this machine; the default here needs nothing installed.",
+    what: "The URL of the broker, which keeps the queues: `sqlite://` (a file in `.lovage/` of the project's folder), `sqlite:///path`, `memory://`, or `sqs://[region]?queue_name_prefix=…`; the page [URLs](urls.md) has all forms. `LOVAGE_BROKER_URL` overrides it. All apps of a process with the URL `memory://` share one broker. `memory://name` is another broker, shared by the apps with the same name.",
+    why: "Celery's default is RabbitMQ on the same machine. The default here needs nothing installed.",
   },
   brokerUrlRequired: {
-    what: "An app without a broker's URL is refused at its first use with `ImproperlyConfigured`. Without it such an app uses the embedded file, and says so once where `NODE_ENV` is `production`, or in a container that has no such file.",
+    what: "`true`: an app without a broker's URL throws `ImproperlyConfigured` when it first needs the broker or the results. `false`: such an app uses the embedded SQLite file. It warns once if `NODE_ENV` is `production`, or if it runs in a container that does not have the file yet.",
   },
   resultBackend: {
-    default: "the broker's URL, where that is SQLite or memory",
-    what: "Where results are kept: `sqlite://`, `sqlite:///path`, `memory://`, or `dynamodb://[region]/table?ttl_seconds=…`. Has to be given beside an SQS broker. `LOVAGE_RESULT_BACKEND` overrides it. Apps of a process that say the same `memory://name` share their results.",
-    why: "Celery keeps no results by default. Here the row of a result is also what keeps a task from running twice.",
+    default: "the broker's URL, if that is SQLite or memory",
+    what: "The URL of the result backend, which keeps the results: `sqlite://`, `sqlite:///path`, `memory://`, or `dynamodb://[region]/table?ttl_seconds=…`; the page [URLs](urls.md) has all forms. With an SQS broker it is required. `LOVAGE_RESULT_BACKEND` overrides it. Apps of a process with the same `memory://name` share their results.",
+    why: "Celery keeps no results by default. Here a task has a row in the result backend, which also keeps the task from running twice.",
   },
   payloadStore: {
     default: "a folder beside the file of a SQLite broker, else none",
-    what: '`s3://bucket/prefix?region=…`, `file:///folder`, `memory://name`, or `""` for none: where a message or a result goes that is too large for its place, compressed too. A pointer travels in its stead. `LOVAGE_PAYLOAD_STORE` overrides it.',
+    what: 'Where Lovage keeps a message or a result that is too large for its place even after compression: `s3://bucket/prefix?region=…`, `file:///folder`, `memory://name`, or `""` for none. The message or the row then has a pointer to it. Without a store such a call throws `PayloadTooLarge`, and such a result is FAILURE `PayloadTooLarge`. `LOVAGE_PAYLOAD_STORE` overrides it.',
   },
   brokerTransportOptions: {
-    what: "`visibilityTimeout`: seconds that a message stays hidden each time the poller takes or extends it, over 0 to 43,200. `maxDelay`: seconds of the longest single delay, over 0; a longer one is made of several. Default: the broker's own limit, which is 900 on SQS. `waitTimeSeconds`: 0 to 20. `region` and `queueNamePrefix`, which the broker's URL can name as well. `predefinedQueues`: URLs of SQS queues by their names there, prefix included, `{ \"prod-media\": { url } }`; what is named is not looked up (`sqs:GetQueueUrl`), what is not, is. `schedulerRoleArn`: the role by which EventBridge Scheduler sends to SQS what it has kept, `{queue}` in it standing for the queue's name there; without it long delays are made of several. `schedulerMinDelay`: whole seconds of the shortest delay that is given to Scheduler, from 75. `schedulerGroup`: the group of its entries, with `{queue}` as well. `schedulerKeyArn`: the key of KMS that they are encrypted with. These four can stand in the broker's URL as well, in Celery's spelling (`scheduler_role_arn`). `requestHandler`: what carries requests to SQS, EventBridge, Scheduler and S3, as the AWS SDK's clients take it; a worker that has one extends leases from its own event loop instead of a thread.",
-    why: "Celery's visibility timeout is 1800 s for SQS and has to be longer than any task; here it is extended while the task runs, so that a dead worker's tasks are soon taken over.",
+    default: "`{}`; the meaning has the default of each option",
+    what: "Options of the broker, all optional. `visibilityTimeout`: seconds for which a message is hidden from other workers each time the poller takes it or extends this time; over 0, at most 43,200, default 30. `maxDelay`: the longest single delay in seconds, over 0; Lovage makes a longer delay of several. Default: the broker's own limit, which is 900 on SQS and none elsewhere. `waitTimeSeconds`: seconds that one request waits for messages, 0 to 20, on SQS 1 to 20; default 10. `region` and `queueNamePrefix`: the AWS region, and a text that is put before the name of every queue; the broker's URL can have both, and then they override these. `predefinedQueues`: the URLs of SQS queues by their names on SQS with the prefix, `{ \"prod-media\": { url } }`. For a queue in it Lovage does not ask SQS for the URL (`sqs:GetQueueUrl`). `schedulerRoleArn`: the role with which EventBridge Scheduler sends messages with a long delay to SQS; `{queue}` in it stands for the queue's name there. Without it a long delay is made of several. `schedulerMinDelay`: Scheduler gets delays from so many seconds on, a whole number from 75, default 3600. `schedulerGroup`: the group of Scheduler's entries, which may have `{queue}` in it too; default `default`. `schedulerKeyArn`: the KMS key that encrypts the entries; default: a key of AWS's. The broker's URL can have these four too, in Celery's spelling (`scheduler_role_arn`). `requestHandler`: an object that sends the requests to SQS, EventBridge, Scheduler and S3, of the kind that the AWS SDK's clients take. A worker that has one extends leases from its own event loop, not from a thread.",
+    why: "Celery's visibility timeout for SQS is 1800 s, and it must be longer than any task. Here the worker extends it while the task runs, so a short one is enough, and other workers soon take over a dead worker's tasks.",
   },
   resultBackendTransportOptions: {
-    what: "`globalKeyprefix`: put before the key of every row; `_` is added unless it ends in `:`, `_`, `-` or `.`. `requestHandler`: what carries requests to DynamoDB.",
+    what: "Options of the result backend, all optional. `globalKeyprefix`: a text that is put before the key of every row. If it does not end in `:`, `_`, `-` or `.`, `_` is added. `requestHandler`: an object that sends the requests to DynamoDB; default: the client's own.",
   },
   timezone: {
-    what: "IANA name of the zone that schedules are in.",
-    why: "The same: Celery takes UTC where none is set.",
+    what: "IANA name of the time zone of schedules, such as `Europe/Berlin`.",
+    why: "The same in effect: Celery takes UTC if none is set.",
   },
   acceptContent: {
     default: "`json`, and `taskSerializer`",
-    what: "Serializers that a worker takes, by name or MIME type: `json`, `msgpack`, `yaml`. Others become dead letters.",
-    why: "What the app itself writes can be read without saying so. Pickle is refused: reading it runs code.",
+    what: "The serializers whose messages a worker takes, by name or MIME type, at least one: `json`, `msgpack`, `yaml`. A message of any other becomes a dead letter.",
+    why: "What the app itself writes it can read without this setting. `pickle` is refused, because reading it runs code.",
   },
   resultAcceptContent: {
     default: "`acceptContent`, and `resultSerializer`",
-    what: "The same for results. Must have `resultSerializer` in it.",
+    what: "The serializers whose results the app reads, in the same form. `resultSerializer` must be one of them.",
   },
   taskSerializer: {
-    what: "How messages are written: `json`, `msgpack` or `yaml`.",
+    what: "The serializer that writes messages: `json`, `msgpack` or `yaml`.",
   },
   resultSerializer: {
-    what: "How results are written: `json`, `msgpack` or `yaml`.",
+    what: "The serializer that writes results: `json`, `msgpack` or `yaml`.",
   },
   taskCompression: {
-    what: "How messages are compressed: `gzip` (or `zlib`), `brotli` or `zstd`.",
-    why: "bzip2 and lzma are refused, as JavaScript platforms cannot write them.",
+    what: "How messages are compressed: `gzip` (or `zlib`), `brotli` or `zstd`. Without it only a message over its queue's size limit is compressed, by `gzip`.",
+    why: "bzip2 and lzma are refused, because JavaScript platforms cannot write them.",
   },
   resultCompression: {
-    what: "How results are compressed. Celery's readers understand it from 5.7 on.",
-    why: "bzip2 and lzma are refused, as JavaScript platforms cannot write them.",
+    what: "How results are compressed: `gzip` (or `zlib`), `brotli` or `zstd`. Python's Celery reads such results from 5.7 on.",
+    why: "bzip2 and lzma are refused, because JavaScript platforms cannot write them.",
   },
   resultExpires: {
-    what: "How long results can be read, in seconds or parts (`{ days: 1 }`); 0: for ever.",
+    what: "How long results can be read, in seconds or in parts (`{ days: 1 }`), from 0. `0`: without end.",
   },
   journal: {
-    what: "Keeps what has happened beside the results, to be asked with `app.journal`: an entry for each attempt that ended, and for dead letters, revokes, slots of beat and chords that were joined. On AWS in a table of its own, `<prefix>journal`.",
+    what: "`true`: the result backend also keeps a journal, which `app.journal` reads. It has an entry for each attempt that ended, for dead letters and revokes, for what beat sent, and for chords whose body was sent. On AWS it has a table of its own, `<prefix>journal`.",
   },
   journalExpires: {
-    what: "How long that is kept, in seconds or parts (`{ days: 7 }`), from a minute to 366 days. In a SQLite file the newest 200,000 entries of failures, and as many of all the rest, at most; in memory 100,000.",
+    what: "How long the journal keeps an entry, in seconds or in parts (`{ days: 7 }`), from 60 seconds to 366 days. A SQLite file keeps at most the newest 200,000 entries of failures and the newest 200,000 of all others. Memory keeps at most 100,000.",
   },
   keepFailed: {
-    what: "Keeps the message of a task that failed in the row of its result, to run it again by: `app.control.retry`, `lovage retry`. It counts towards the row's limit (400 KB on DynamoDB), and is left out where it does not fit.",
+    what: "`true`: the row of a task that failed also keeps its message, so that `app.control.retry` and `lovage retry` can run the task again. The message counts towards the size limit of the row (400 KB on DynamoDB). If it does not fit, it is not kept.",
   },
   metrics: {
-    what: 'Of what functions on Lambda, and workers with `--cloudwatch-metrics` as the containers of `TaskQueues` are, write metrics for CloudWatch: `"queue"`, `"task"` (of each queue, and of each task of it), or `false`, none. The dashboard and alarms of `TaskQueues` go by it.',
-    why: "CloudWatch takes $0.30 a month for each name: [what metrics cost](../scaling.md#what-a-million-tasks-costs). Long-lived workers have `--health`.",
+    what: 'Which metrics for CloudWatch are written by functions on Lambda, and by workers with `--cloudwatch-metrics`, as the containers of `TaskQueues` have it. `"queue"`: those of each queue. `"task"`: also those of each task in each queue. `false`: none. The dashboard and the alarms of `TaskQueues` use these metrics.',
+    why: "CloudWatch costs $0.30 a month for each metric name: [what metrics cost](../scaling.md#what-a-million-tasks-costs). Long-lived workers have `--health` too.",
   },
   resultExtended: {
-    what: "Stores name, arguments, worker, queue and retries beside a result.",
+    what: "`true`: a result is stored with the task's name, arguments, worker, queue and number of retries.",
   },
   taskDefaultQueue: {
-    what: "Queue of tasks that no route and no option sends elsewhere.",
+    what: "The queue of each task that no route and no option sends to another one.",
   },
   taskDefaultExchange: {
-    what: "Exchange of the queues that name none.",
-    why: "Celery's is named like the default queue; its messages reach a queue by the anonymous exchange all the same.",
+    what: 'The exchange of each queue that does not name one. `""` is the anonymous exchange, which reaches a queue by its name.',
+    why: "Celery's has the name of the default queue. Its messages reach the queue all the same.",
   },
   taskDefaultRoutingKey: {
     default: "`taskDefaultQueue`",
-    what: "Routing key that binds the default queue, where its declaration names none.",
+    what: "The routing key of the default queue, if its declaration does not name one.",
   },
   taskDefaultPriority: {
-    what: "Priority of messages, 0 to 255, the higher the sooner. SQS carries it, and acts on it where the queue has `priorities`.",
+    what: "The priority of a message whose call, task and route give none, 0 to 255. A higher number goes first. SQLite and memory always use it. SQS uses it only for a queue that has `priorities`; elsewhere the message just carries it.",
   },
   taskQueues: {
     default: "the default queue alone",
-    what: "The queues that workers serve and the AWS construct makes: names, or `{ name: { exchange, routingKey, timeLimit, worker, memorySize, batchSize, maxBatchingWindow, maxConcurrency, reservedConcurrency, environment, priorities } }`. Where it is given, the default queue is served only if it is among them.",
-    why: 'Exchanges are direct. Names are those that SQS takes after kombu\'s translation, at most 76 characters with the prefix, and none ends in "-dlq".',
+    what: "The queues that workers serve and that the AWS construct makes, at least one: names, or `{ name: { exchange, routingKey, timeLimit, worker, memorySize, batchSize, maxBatchingWindow, maxConcurrency, reservedConcurrency, environment, priorities } }`. [`QueueInput`](api/app.md#queueinput) has the meaning and the range of each. If you set it, the default queue is served only if it is one of them.",
+    why: 'All exchanges are direct. A name must be one that SQS takes after kombu has translated it (kombu is the library with which Celery sends messages). It has at most 76 characters with the prefix, and does not end in "-dlq".',
   },
   taskRoutes: {
-    what: "Where tasks go: `{ pattern: route }`, a function, or a list of routers, of which the first that answers decides.",
-    why: "A router is given itself, not as a dotted path.",
+    what: "Where tasks go: `{ pattern: route }`, a function, or a list of these. The first of a list that gives a route decides. [`Route`](api/app.md#route) has what a route can say.",
+    why: "Give a router function itself. Celery also takes its dotted path as a text.",
   },
   taskCreateMissingQueues: {
-    what: "`false`: a call for a queue that `taskQueues` does not name throws `QueueNotFound`. `true`: it is sent. SQLite and memory then have the queue; on SQS the call throws `QueueNotFound` where none was deployed.",
-    why: "Celery makes the queue. On SQS nothing is made by sending: queues are deployed.",
+    what: "What a call does that names a queue which `taskQueues` does not have. `false`: it throws `QueueNotFound`. `true`: it is sent. SQLite and memory then have the queue. On SQS the call throws `QueueNotFound` if no such queue was deployed.",
+    why: "Celery makes the queue. On SQS a send makes nothing, because queues are deployed.",
   },
   taskIgnoreResult: {
-    what: "Default of the task option `ignoreResult`.",
+    what: "The default of the task option `ignoreResult`. `true`: results are not stored.",
   },
   taskStoreErrorsEvenIfIgnored: {
-    what: "Stores failures also where results are ignored.",
+    what: "`true`: a failure is stored even if the task's results are ignored.",
   },
   taskTrackStarted: {
-    what: "Shows STARTED while a task runs.",
+    what: "`true`: a running task has the state STARTED. `false`: it has the state PENDING.",
     why: "The worker writes the row at that point anyway.",
   },
   taskTimeLimit: {
-    what: "Seconds after which a run ends as FAILURE `TimeLimitExceeded`.",
+    what: "Seconds that a run may take, over 0. Then it ends as FAILURE `TimeLimitExceeded`. A limit of the call, of the task or of the queue goes before this one. On Lambda the function's own deadline is a limit too.",
   },
   taskSoftTimeLimit: {
-    what: "Seconds after which the task's `signal` aborts with `SoftTimeLimitExceeded`. Below `taskTimeLimit`.",
+    what: "Seconds after which the task's `signal` aborts with `SoftTimeLimitExceeded`, over 0 and below `taskTimeLimit`. A limit of the call or of the task goes before this one.",
   },
   taskAlwaysEager: {
-    what: "`applyAsync` runs the task in place.",
+    what: "`true`: a call such as `delay` or `applyAsync` runs the task at once, in the caller's own process, and sends no message. It is meant for tests.",
   },
   taskEagerPropagates: {
-    what: "A task that runs in place throws instead of returning a failed result.",
+    what: "`true`: if a task that runs in its caller's process fails, the call throws. `false`: the call gives a result that has failed.",
   },
   taskStoreEagerResult: {
-    what: "Stores the result of a task that ran in place.",
+    what: "`true`: the result of a task that runs in its caller's process is stored in the result backend.",
   },
   taskInheritParentPriority: {
-    what: "A call without a priority takes that of the task that makes it.",
+    what: "`true`: a call without a priority, made within a task, has the priority of that task.",
   },
   taskAllowErrorCbOnChordHeader: {
-    what: "Errbacks of a chord are given to its header's tasks too.",
+    what: "`true`: a callback for errors (`linkError`) that is given to a chord is given to each task of its header too, not only to its body.",
   },
   taskPublishRetry: {
-    what: "Tries a send again that met a passing error, where the broker does not do so itself (the AWS SDK does, for SQS).",
+    what: "`true`: a send that fails with a passing error is tried again, as `taskPublishRetryPolicy` says. It has no effect on SQS, where the AWS SDK repeats requests itself.",
   },
   taskPublishRetryPolicy: {
-    what: "`maxRetries` (`null`: without end), and the seconds of the waits: `intervalStart`, `intervalStep` more each time, at most `intervalMax`.",
+    what: "How a send is tried again. `maxRetries`: how often, from 0; `null`: without end. `intervalStart`: seconds before the first retry. `intervalStep`: seconds by which each further wait is longer. `intervalMax`: seconds of the longest wait. All seconds are from 0.",
   },
   taskAnnotations: {
-    what: 'Task options by task name, or by `"*"` for all tasks; they replace what the declaration says.',
-    why: "A key is a name or `*`, as in Celery, and any other glob is refused, since it would never be met. So are hooks and what else belongs to the function (`bind`, `base`, `params`, `schema`): Celery can replace any attribute of a task class.",
+    what: 'Options of tasks, by the name of a task or by `"*"` for all tasks. They replace the options of the declaration. Those of a name go before those of `"*"`.',
+    why: "A key is a name or `*`, as in Celery. Any other pattern is refused, because no task would have it as its name. Hooks and what else belongs to the function (`bind`, `base`, `params`, `schema`) are refused too. Celery can replace any attribute of a task class.",
   },
   maxDeliveries: {
-    what: "Workers that may die of one task before it is given up as FAILURE `WorkerLostError`, 1 to 100.",
-    why: "Celery loses such a task, or with `task_reject_on_worker_lost` runs it for ever.",
+    what: "How many times a task may be running when its worker dies, 1 to 100. At the last of them it is given up as FAILURE `WorkerLostError`.",
+    why: "Celery loses such a task, or with `task_reject_on_worker_lost` runs it again without end.",
   },
   beatSchedule: {
-    what: "What beat sends: `{ name: { task, schedule, args, kwargs, options, relative, enabled, catchUp, within } }`. `schedule` is a number of seconds, `every({ … })`, `crontab({ … })`, `solar(…)` or `at(…)`.",
-    why: "Intervals are counted from the epoch, not from the last run, which a restart would reset; `enabled`, `catchUp` and `within` are additions.",
+    what: "What beat, the scheduler, sends: `{ name: { task, schedule, args, kwargs, options, relative, enabled, catchUp, within } }`. `schedule` is a number of seconds, `every({ … })`, `crontab({ … })`, `solar(…)` or `at(…)`. [`BeatEntry`](api/schedules.md#beatentry) has the meaning of each.",
+    why: "Intervals are counted from 1 January 1970 (UTC), not from the last run, so a restart does not change them. Celery does not have `enabled`, `catchUp` and `within`.",
   },
   beatFunction: {
     default: "none",
-    what: "ARN of the beat function on AWS, which the rules of entries put at run time (`app.beat.put`) call. `environmentFor` of `TaskQueues` gives it; `LOVAGE_BEAT_FUNCTION` overrides it.",
-    why: "Celery has no entries that are put at run time without another scheduler.",
+    what: "ARN of the beat function on AWS. The rules of entries that are put at run time (`app.beat.put`) call it. `environmentFor` of `TaskQueues` sets it for a function. `LOVAGE_BEAT_FUNCTION` overrides it.",
+    why: "In Celery only another scheduler can have entries that are put at run time.",
+  },
+  workerPool: {
+    what: "Where `lovage worker` runs tasks; `--pool` overrides it. `async`: all in one event loop, many at a time. `processes`: each in a process of its own. `threads`: each in a thread of its own. The last two are for tasks that compute ([CPU-bound tasks](../how-to/cpu-bound-tasks.md)). `solo`: one at a time, whatever `workerConcurrency` is. Celery's names are taken too: `prefork` is `processes`, and `gevent` and `eventlet` are `async`. `startWorker` always runs tasks in the process that calls it.",
+    why: "Most tasks in JavaScript wait for something, and one event loop runs many of them.",
   },
   workerConcurrency: {
     default: "the number of CPUs",
-    what: "Tasks that one worker process runs at a time, 1 to 10,000, or `auto`. On AWS it is the queue's `maxConcurrency` that counts.",
-  },
-  workerPool: {
-    what: "Where `lovage worker` runs tasks; `--pool` overrides it. `async`: in one event loop, so many at a time. `processes`: each in a process of its own, and `threads`: each in a thread, for tasks that compute ([CPU-bound tasks](../how-to/cpu-bound-tasks.md)). `solo`: one at a time, whatever `workerConcurrency` says. Of Celery's names, `prefork` is `processes`, and `gevent` and `eventlet` are `async`. A worker that is started by `startWorker` is one of the process that it is in.",
-    why: "Most tasks in JavaScript wait for something, and one event loop runs many of them.",
+    what: 'How many tasks a worker runs at a time, 1 to 10,000. `"auto"` is the default. Functions on Lambda do not use it: there the `maxConcurrency` of the queue counts.',
   },
   workerPrefetchMultiplier: {
-    what: "Messages that a polling worker takes ahead, times its concurrency, 1 to 1,000. Where broker and backend are one SQLite file, or in memory, none is taken ahead: a message is claimed as it is taken.",
-    why: "0 (no limit, in Celery) is refused: a worker would hide the whole queue from the others.",
+    what: "How many messages a worker may hold, as a multiple of its concurrency, 1 to 1,000. If broker and backend are one SQLite file or both in memory, it has no effect: a worker takes a message only when it can run it.",
+    why: "Celery's 0 (no limit) is refused: one worker would hide the whole queue from the others.",
   },
   imports: {
-    what: "Modules that a worker loads, named as in `import`.",
+    what: "Modules that a worker loads after the app's own, named as in an `import` of the app's module. One text counts as a list of one.",
   },
   include: {
-    what: "The same; both are loaded.",
+    what: "The same as `imports`. The modules of both are loaded.",
   },
   workerMaxTasksPerChild: {
-    what: "Tasks after which a process that runs them makes room for a fresh one; in a pool of processes or threads each counts its own.",
+    what: "The number of tasks, from 1, after which a worker's process is replaced by a new one. In a pool of processes or threads each of them counts its own tasks and is replaced by itself.",
   },
   workerMaxMemoryPerChild: {
-    what: "KiB of memory beyond which a process that runs tasks makes room for a fresh one, when a task has ended. It is the resident memory; in a pool of threads, the heap of the thread.",
+    what: "KiB of memory, from 1. A process that has more of it when a task ends is replaced by a new one. It is the resident memory of the process; in a pool of threads, the heap of the thread and the memory that it keeps beside it.",
   },
   workerSoftShutdownTimeout: {
-    what: "Seconds that a worker which is told to stop gives to the tasks that run; `lovage worker --grace` overrides it. Then their `signal`s abort, and what has not ended five seconds later is handed back and runs again elsewhere. `0`: as long as they take.",
-    why: "Docker on ECS, Kubernetes and Heroku kill after 30 s. Celery waits without end by default, and is killed.",
+    what: "Seconds that running tasks have to end when their worker is told to stop, 0 to 86,400; `lovage worker --grace` overrides it. Then their `signal`s abort. A task that has not ended five seconds later is handed back to its queue, and another worker runs it again. `0`: the worker waits without end.",
+    why: "Docker on ECS, Kubernetes and Heroku kill a process after 30 s. Celery's default is to wait without end, and then it is killed.",
   },
 };
 

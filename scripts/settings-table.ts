@@ -40,16 +40,16 @@ export function settingsPage(): string {
 
 <!-- Made by scripts/settings-table.ts from src/config and scripts/setting-meanings.ts; edit those. -->
 
-Settings are given to \`new Lovage(name, settings)\`, in camelCase, or to \`app.configFromObject()\`, which also takes Celery's
-new names (\`task_routes\`), its old ones (\`CELERY_ROUTES\`) and, with \`{ namespace: "CELERY" }\`, Django's form
-(\`CELERY_TASK_ROUTES\`). Old names and new ones do not mix. \`undefined\` and \`null\` count as not given. A name that is no
-setting is an error that suggests the nearest.
+Give settings to \`new Lovage(name, settings)\`, in camelCase, or to \`app.configFromObject()\`. The latter also takes Celery's new
+names (\`task_routes\`), its old ones (\`CELERY_ROUTES\`) and, with \`{ namespace: "CELERY" }\`, Django's form
+(\`CELERY_TASK_ROUTES\`). Do not mix old names and new ones. \`undefined\` and \`null\` count as not given. A name that is not a
+setting, and a value outside the range that is given here, throw \`ImproperlyConfigured\`. For a name, the error suggests the nearest one.
 
-Spans of time are in seconds.
+Times are in seconds. The [glossary](glossary.md) explains words such as row, lease and dead letter.
 
 ## What can be set
 
-In italics: why a default or a value is not Celery's.
+Text in italics says why a default or a value differs from Celery's.
 
 | Setting | Celery's names | Celery's default | Default | Meaning |
 |---|---|---|---|---|
@@ -57,8 +57,8 @@ ${Object.entries(LIVE).map(live).join("\n")}
 
 ## What cannot
 
-The rest of Celery 5.7's settings. Each is refused with the reason given here; where a value stands under "Accepted",
-it says what happens anyway and may be written.
+These are the other settings of Celery 5.7. Each is refused with the reason given here. A value under "Accepted" may be given,
+because it says what Lovage does anyway.
 
 | Celery's names | Celery's default | Accepted | Reason, and what to do |
 |---|---|---|---|

@@ -28,20 +28,19 @@ const NO_SUCH_BACKEND =
   "there is no such result backend here; results are kept in DynamoDB, SQLite or memory (resultBackend)";
 const NO_EVENTS = "workers send no events; the journal has what happened (app.journal, lovage events)";
 const NO_REMOTE_CONTROL =
-  "SQS has no broadcast: app.control and lovage control steer by rows that workers read, without a setting";
+  "SQS has no broadcast; app.control and lovage control write rows that workers read, and need no setting";
 const NO_POOL =
-  "a pool has as many places as workerConcurrency says, which are started and replaced by themselves; set workerPool and workerConcurrency";
+  "the pool starts and replaces its processes or threads itself; set workerPool, and their number as workerConcurrency";
 const NO_CONNECTION =
-  "no connection is kept open: SQLite and memory are in the process itself, and AWS is reached over HTTPS by its SDK, which pools, times out and repeats requests (AWS_MAX_ATTEMPTS, AWS_RETRY_MODE)";
-const NO_BROKER_PARTS = "everything about the broker stands in brokerUrl";
+  "no connection is kept open: SQLite and memory are in the process itself, and the AWS SDK sends requests by HTTPS and repeats them (set AWS_MAX_ATTEMPTS, AWS_RETRY_MODE)";
+const NO_BROKER_PARTS = "give all of it in brokerUrl";
 const NO_LOGGING =
-  "the worker writes one line of log a step, on standard output, as its --loglevel and --log-format say, and leaves the console alone";
-const NO_AMQP = "it is RabbitMQ's; SQS and SQLite queues have one kind";
-const NO_SIGNING = "messages are not signed; access to the queues is what IAM gives";
+  "the worker writes its log to standard output, as its --loglevel and --log-format say, and does not change the console";
+const NO_AMQP = "it is a setting of RabbitMQ; on SQS and in SQLite all queues are of one kind";
+const NO_SIGNING = "messages are not signed; IAM decides who may use the queues";
 const NO_RESULT_EXCHANGE = "it belongs to the rpc backend; results are rows here (resultBackend)";
 const ACKS = "a message is acknowledged after the outcome is stored, whatever the outcome; throw Reject to refuse one";
-const SHUTDOWN =
-  "an idle worker that is told to stop has nothing to wait for; what is to come later waits in the queue";
+const SHUTDOWN = "an idle worker that is told to stop has nothing to wait for; delayed messages wait in the queue";
 
 export const FIXED = {
   enableUtc: {
@@ -52,7 +51,7 @@ export const FIXED = {
   taskAcksLate: {
     accepts: [true],
     instead:
-      "a message is acknowledged after the outcome is stored, or a crash would lose the task; a task that must not run twice checks that by itself",
+      "a message is acknowledged after the outcome is stored, because a crash would otherwise lose the task; a task that must not run twice has to check that itself",
   },
   taskAcksOnFailureOrTimeout: { accepts: [true], instead: ACKS },
   taskAcksOnFailure: { accepts: [true], instead: ACKS },
@@ -63,7 +62,7 @@ export const FIXED = {
   },
   taskRetryOnWorkerLost: {
     accepts: [],
-    instead: "a death is not counted as a retry; maxDeliveries says how many there may be",
+    instead: "a worker's death is not counted as a retry; maxDeliveries says how many there may be",
   },
   taskCreateMissingQueueType: { accepts: ["classic"], instead: NO_AMQP },
   taskCreateMissingQueueExchangeType: {
@@ -79,7 +78,7 @@ export const FIXED = {
   taskDefaultRateLimit: {
     accepts: [],
     instead:
-      'a rate is of a task: say rateLimit where it is declared, or of all tasks taskAnnotations: { "*": { rateLimit: "10/s" } }, which is a rate of each',
+      'a rate belongs to one task: give rateLimit where the task is declared, or taskAnnotations: { "*": { rateLimit: "10/s" } }, which gives each task this rate',
   },
   taskProtocol: {
     old: "CELERY_TASK_PROTOCOL",
@@ -89,7 +88,7 @@ export const FIXED = {
   taskQueueMaxPriority: {
     accepts: [],
     instead:
-      "queues need no preparation for priorities: SQLite and memory take 0 to 255, and on SQS priorities of taskQueues says where the steps are",
+      "SQLite and memory take priorities from 0 to 255 without a setting; on SQS give the queue priorities, such as taskQueues: { media: { priorities: [0, 5, 9] } }",
   },
   taskRemoteTracebacks: {
     accepts: [true],
@@ -119,11 +118,11 @@ export const FIXED = {
   },
   resultChordRetryInterval: {
     accepts: [],
-    instead: "a chord is counted in its row and its body sent by the last member; nobody polls",
+    instead: "the last member of a chord that ends sends its body; nothing polls",
   },
   resultChordJoinTimeout: {
     accepts: [],
-    instead: "a chord's body is sent when all results are stored; nothing is waited for",
+    instead: "a chord's body is sent when all results are stored, and does not wait for any",
   },
   resultBackendAlwaysRetry: {
     accepts: [],
@@ -144,7 +143,7 @@ export const FIXED = {
   beatCronStartingDeadline: {
     accepts: [],
     instead:
-      "runs that were missed are not made up for; to drop one that starts late, give its entry options: { expires: seconds }",
+      "give the entry catchUp and within, which say whether a missed run is sent, and how late; to drop one that starts late, give the entry options: { expires: seconds }",
   },
   beatEnableRemoteControl: { accepts: [false], instead: NO_REMOTE_CONTROL },
   beatRemoteControlMaxTickAge: { accepts: [], instead: NO_REMOTE_CONTROL },
@@ -167,10 +166,10 @@ export const FIXED = {
   brokerConnectionRetry: { accepts: [true], instead: NO_CONNECTION },
   brokerConnectionRetryOnStartup: { accepts: [true], instead: NO_CONNECTION },
   brokerChannelErrorRetry: { accepts: [], instead: NO_CONNECTION },
-  brokerLoginMethod: { accepts: [], instead: "credentials are found by the AWS SDK" },
+  brokerLoginMethod: { accepts: [], instead: "the AWS SDK finds the credentials" },
   brokerUseSsl: {
     accepts: [],
-    instead: "AWS is always reached over TLS; an emulator as AWS_ENDPOINT_URL says",
+    instead: "AWS is always reached over TLS; for an emulator give http:// or https:// in AWS_ENDPOINT_URL",
   },
   brokerNativeDelayedDeliveryQueueType: { accepts: [], instead: NO_AMQP },
 
@@ -186,14 +185,14 @@ export const FIXED = {
   workerDisableRateLimits: {
     old: "CELERY_DISABLE_RATE_LIMITS",
     accepts: [false],
-    instead: "a task that declares a rateLimit is not to run without it; leave rateLimit out of it",
+    instead: "a task that declares a rateLimit never runs without it; remove rateLimit from the task",
   },
   workerEnableRemoteControl: {
     old: "CELERY_ENABLE_REMOTE_CONTROL",
     accepts: [false],
     instead: NO_REMOTE_CONTROL,
   },
-  workerStateDb: { accepts: [], instead: "what is revoked stands in the tasks' rows, not in a worker" },
+  workerStateDb: { accepts: [], instead: "a revoke is stored in the task's row, not in a worker" },
   workerSendTaskEvents: { old: "CELERY_SEND_EVENTS", accepts: [false], instead: NO_EVENTS },
   workerHijackRootLogger: { accepts: [false], instead: NO_LOGGING },
   workerRedirectStdouts: { old: "CELERY_REDIRECT_STDOUTS", accepts: [false], instead: NO_LOGGING },
@@ -226,11 +225,11 @@ export const FIXED = {
   workerDisablePrefetch: { accepts: [], instead: "set workerPrefetchMultiplier: 1" },
   workerEnablePrefetchCountReduction: {
     accepts: [],
-    instead: "there is no connection that could be lost and take messages along",
+    instead: "there is no connection whose loss would give messages back to the queue",
   },
   workerCancelLongRunningTasksOnConnectionLoss: {
     accepts: [],
-    instead: "there is no connection that could be lost; a run whose lease went to another worker stores nothing",
+    instead: "there is no connection that could be lost; a run whose lease another worker has taken stores nothing",
   },
   workerEnableSoftShutdownOnIdle: { accepts: [false], instead: SHUTDOWN },
   workerDetectQuorumQueues: { accepts: [], instead: NO_AMQP },

@@ -71,7 +71,7 @@ describe("names", () => {
 
   it("refuse a setting without a meaning by the name it was given", () => {
     expect(failure({ CELERYD_POOL_RESTARTS: true })).toMatch(
-      /^CELERYD_POOL_RESTARTS: has no meaning here: a pool has as many places/,
+      /^CELERYD_POOL_RESTARTS: has no meaning here: the pool starts and replaces its processes/,
     );
     expect(failure({ task_acks_late: false })).toMatch(/^task_acks_late: is always true here/);
     expect(configFromObject({ CELERY_ACKS_LATE: true, CELERYD_POOL_RESTARTS: null })).toEqual({});

@@ -184,7 +184,7 @@ describe("names", () => {
       /^taskAcksLate: is always true here, and false was given: a message is acknowledged after/,
     );
     expect(() => refuse("workerPoolRestarts", true, "CELERYD_POOL_RESTARTS")).toThrow(
-      "CELERYD_POOL_RESTARTS: has no meaning here: a pool has as many places as workerConcurrency says",
+      "CELERYD_POOL_RESTARTS: has no meaning here: the pool starts and replaces its processes or threads itself",
     );
   });
 });
