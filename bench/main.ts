@@ -14,6 +14,7 @@ const BENCHES: Readonly<Record<string, () => Promise<() => Promise<void>>>> = {
   reload: async () => (await import("./reload.ts")).reload,
   pools: async () => (await import("./pools.ts")).pools,
   embedded: async () => (await import("./embedded.ts")).embedded,
+  journal: async () => (await import("./journal.ts")).journal,
   cores: async () => (await import("./embedded.ts")).cores,
   canvas: async () => (await import("./canvas.ts")).canvas,
   sqs: async () => (await import("./sqs.ts")).sqs,

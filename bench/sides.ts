@@ -10,7 +10,7 @@ import { type Server, startBunqueue, startPostgres, startRedis } from "./servers
 const PEERS = join(import.meta.dirname, "peers");
 const SOURCE = join(import.meta.dirname, "..", "scripts", "source.ts");
 
-export type Role = "submit" | "canvas";
+export type Role = "submit" | "canvas" | "turns";
 
 /** The processes of one round. */
 export interface Processes {
@@ -70,6 +70,9 @@ const scripted = (name: string, script: string, server?: Server, env: Readonly<R
   submitter: (cwd, role, args) => node(script, [role, ...args], { cwd, env }),
 });
 
+const LOVAGE = scripted("Lovage", "lovage.ts");
+const WITHOUT_JOURNAL = scripted("Lovage without its journal", "lovage.ts", undefined, { BENCH_JOURNAL: "off" });
+
 /** Under Bun. Without a server it is embedded: one process is both halves. */
 function bunqueue(command: string, server?: Server): Side {
   const run = (cwd: string, args: readonly string[]) =>
@@ -98,22 +101,34 @@ function celery(server: Server, python: string): Side {
   };
 }
 
-async function round(side: Side, role: Role, args: readonly string[], work: Work): Promise<Measures> {
+/** Starts a side's worker, or workers, and its submitter, in a folder of their own. */
+async function up(side: Side, role: Role, args: readonly string[]): Promise<Processes & { stop(): Promise<void> }> {
   const cwd = mkdtempSync(join(tmpdir(), "lovage-bench-"));
-  await side.server?.clear();
-  const workers = Array.from({ length: side.workers ?? 1 }, () => side.worker?.(cwd) ?? []).flat();
-  try {
-    if (side.tellsReady) await Promise.all(workers.map((worker) => worker.next("ready")));
-    const submitter = side.submitter(cwd, role, args);
-    try {
-      const pids = [...workers.map(({ pid }) => pid), submitter.pid, side.server?.pid ?? []].flat();
-      return await work({ submitter, pids });
-    } finally {
-      await submitter.stop();
-    }
-  } finally {
-    await Promise.all(workers.map((worker) => worker.stop()));
+  const children: Child[] = [];
+  const stop = async () => {
+    // The submitter first: a worker that ends before it is a worker that is missed.
+    for (const child of children.toReversed()) await child.stop();
     rmSync(cwd, { recursive: true, force: true, maxRetries: 3 });
+  };
+  try {
+    await side.server?.clear();
+    for (let left = side.workers ?? 1; left > 0; left--) children.push(...(side.worker ? [side.worker(cwd)] : []));
+    if (side.tellsReady) await Promise.all(children.map((worker) => worker.next("ready")));
+    const submitter = side.submitter(cwd, role, args);
+    children.push(submitter);
+    return { submitter, pids: [...children.map(({ pid }) => pid), side.server?.pid ?? []].flat(), stop };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+async function round(side: Side, role: Role, args: readonly string[], work: Work): Promise<Measures> {
+  const { stop, ...processes } = await up(side, role, args);
+  try {
+    return await work(processes);
+  } finally {
+    await stop();
   }
 }
 
@@ -131,7 +146,7 @@ export async function withSides(
   use: (contenders: readonly Contender[]) => Promise<void>,
 ): Promise<void> {
   const servers: Server[] = [];
-  const sides: Side[] = [scripted("Lovage", "lovage.ts")];
+  const sides: Side[] = [LOVAGE];
   const opened = async (starting: Promise<Server>) => {
     const server = await starting;
     servers.push(server);
@@ -143,7 +158,7 @@ export async function withSides(
       spread("4 workers", 4),
       ...(process.platform === "linux" ? [spread("1 worker, all on one core", 1, 0)] : []),
     ],
-    unjournaled: async () => [scripted("Lovage without its journal", "lovage.ts", undefined, { BENCH_JOURNAL: "off" })],
+    unjournaled: async () => [WITHOUT_JOURNAL],
     full: async () => [scripted("Lovage, synchronous=full", "lovage.ts", undefined, { BENCH_SYNCHRONOUS: "full" })],
     sqlite: async () => [scripted("plainjob", "plainjob.js"), scripted("liteque", "liteque.js")],
     async bunqueue() {
@@ -183,5 +198,20 @@ export async function withSides(
     await use(wanted.map((side) => ({ name: side.name, round: () => round(side, role, args, work) })));
   } finally {
     await Promise.all(servers.map((server) => server.stop()));
+  }
+}
+
+/** Runs `use` with the processes of Lovage and of Lovage without its journal, which live at the same time. */
+export async function withBoth(use: (journaled: Processes, without: Processes) => Promise<void>): Promise<void> {
+  const journaled = await up(LOVAGE, "turns", []);
+  try {
+    const without = await up(WITHOUT_JOURNAL, "turns", []);
+    try {
+      await use(journaled, without);
+    } finally {
+      await without.stop();
+    }
+  } finally {
+    await journaled.stop();
   }
 }

@@ -1,4 +1,5 @@
-/** The two processes of a contender of `embedded`: `worker` serves until it is ended, `submit` sends and reads. */
+/** The two processes of a contender of `embedded`, `canvas` or `journal`: `worker` serves until it is ended, `submit` sends and reads. */
+import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
 import { quantile } from "../compare.ts";
 
@@ -29,6 +30,10 @@ const tell = (event: string, more: object = {}) => console.log(JSON.stringify({ 
 /** What the body of a chord of {@link Submitter.chord} comes to. */
 const sumOf = (members: number): number => (members * (members + 1)) / 2;
 
+/** Whether the results are those of {@link Submitter.bulk}. */
+const isRight = (results: readonly unknown[], count: number): boolean =>
+  results.length === count && results.every((result, index) => result === index + 1);
+
 async function driveCanvas(submitter: Submitter, chords: readonly number[], chain: number): Promise<void> {
   await submitter.chord?.(10);
   await submitter.chain?.(2);
@@ -43,7 +48,20 @@ async function driveCanvas(submitter: Submitter, chords: readonly number[], chai
   await submitter.close();
 }
 
-/** `worker`, `submit <tasks in bulk> <tasks one by one>`, or `canvas <sizes of chords> <length of the chain>`. */
+/** So many tasks for each line that comes in, which has their number; ends with the input. */
+async function driveTurns(submitter: Submitter): Promise<void> {
+  tell("begin");
+  for await (const line of createInterface({ input: process.stdin })) {
+    const count = Number(line);
+    const from = performance.now();
+    const results = await submitter.bulk(count);
+    const ms = performance.now() - from;
+    tell("turn", { ms, right: isRight(results, count) });
+  }
+  await submitter.close();
+}
+
+/** `worker`, `turns`, `submit <tasks in bulk> <tasks one by one>`, or `canvas <sizes of chords> <length of the chain>`. */
 export async function drive({ worker, submit }: Sides): Promise<void> {
   const [role, bulk, light] = process.argv.slice(2);
   if (role === "worker") {
@@ -55,6 +73,7 @@ export async function drive({ worker, submit }: Sides): Promise<void> {
   const submitter = await submit();
   if (role === "canvas") return driveCanvas(submitter, (bulk ?? "").split(",").map(Number), Number(light));
   await submitter.bulk(WARM_UP);
+  if (role === "turns") return driveTurns(submitter);
   for (let index = 0; index < 20; index++) await submitter.one(index, 1);
 
   const count = Number(bulk);
@@ -62,8 +81,7 @@ export async function drive({ worker, submit }: Sides): Promise<void> {
   const from = performance.now();
   const results = await submitter.bulk(count);
   const seconds = (performance.now() - from) / 1000;
-  const right = results.length === count && results.every((result, index) => result === index + 1);
-  tell("bulk", { seconds, right });
+  tell("bulk", { seconds, right: isRight(results, count) });
 
   const latencies: number[] = [];
   const wrong: unknown[] = [];
