@@ -112,74 +112,97 @@ export function shortened(text: string, length = LINE_LENGTH): string {
   return line.length <= length ? line : `${line.slice(0, length - 1).toWellFormed()}…`;
 }
 
-/** How entries that are written together are stored: most fields of one are those of all, and are written once. */
+/** How entries that are written together are stored: what several have alike once, and the rest field by field. `null` is none. */
 interface StoredEntries {
-  readonly count: number;
-  /** What all of them have. */
-  readonly same: Readonly<Record<string, unknown>>;
-  /** The value of each for the fields in which they differ; `null`: it has none. */
-  readonly each: Readonly<Record<string, readonly unknown[]>>;
-  /** Fields whose numbers are short integers in `each`: so many `parts` make 1, and are counted `from` there. */
-  readonly scales?: Readonly<Record<string, Scale>>;
+  /** Kind, task, queue, state and worker of some of them, and a time that theirs is counted from. */
+  readonly same: readonly (Partial<JournalEntry> | null)[];
+  /** Which of `same` is that of each; empty: the first one. */
+  readonly place: readonly number[];
+  readonly time: readonly number[];
+  readonly id: readonly unknown[];
+  readonly args: readonly unknown[];
+  /** In microseconds. */
+  readonly waited: readonly (number | null)[];
+  readonly runtime: readonly (number | null)[];
+  /** By the number of an entry, its other fields, and seconds that are no whole number of microseconds. */
+  readonly rest: Readonly<Record<string, object>>;
 }
 
-interface Scale {
-  readonly from: number;
-  readonly parts: number;
-}
+/** Times are counted from the last multiple of this before them: a short integer is written many times faster than a long one. */
+const SPAN_MS = 2 ** 20;
 
-/** Entries as they are stored. It is done for each task, so that it looks at each of them once. */
+/** Entries as {@link readEntries} reads them. It is done for each task, so with little code and few objects. */
 export function writeEntries(entries: readonly JournalEntry[]): string {
-  // Without a prototype: a later version's field may have any name.
-  const same: Record<string, unknown> = Object.create(null);
-  const each: Record<string, readonly unknown[]> = Object.create(null);
-  const scales: Record<string, Scale> = Object.create(null);
-  const [fields, rows] = tableOf(entries);
-  fields.forEach((field, place) => {
-    const values = rows.map((row) => row[place]);
-    const [first] = values;
-    if (typeof first !== "object" && values.every((value) => value === first)) {
-      same[field] = first;
-      return;
+  const same: string[] = [];
+  const places: number[] = [];
+  const times: number[] = [];
+  const ids: unknown[] = [];
+  const allArgs: unknown[] = [];
+  const waits: (number | null)[] = [];
+  const runtimes: (number | null)[] = [];
+  const rest: Record<string, object> = {};
+  /** The last one that was not like the one before it. */
+  let like: JournalEntry | undefined;
+  let since = 0;
+  let place = -1;
+  for (const entry of entries) {
+    const { time, kind, id, task, queue, state, worker, args } = entry;
+    const from = Math.floor(time / SPAN_MS) * SPAN_MS;
+    const isLike =
+      like !== undefined &&
+      from === since &&
+      like.task === task &&
+      like.state === state &&
+      like.kind === kind &&
+      like.queue === queue &&
+      like.worker === worker;
+    if (!isLike) {
+      like = entry;
+      since = from;
+      const text = JSON.stringify({ time: since, kind, task, queue, state, worker });
+      place = same.indexOf(text);
+      if (place < 0) place = same.push(text) - 1;
     }
-    const scale = values.every((value) => typeof value === "number") ? scaleOf(values) : undefined;
-    if (scale !== undefined) scales[field] = scale;
-    each[field] = scale === undefined ? values : values.map((value) => scaled(value as number, scale));
-  });
-  return JSON.stringify({ count: entries.length, same, each, scales } satisfies StoredEntries);
+    const waited = microseconds(entry.waited);
+    const runtime = microseconds(entry.runtime);
+    const placed =
+      2 + one(id) + one(task) + one(queue) + one(state) + one(worker) + one(args) + one(waited) + one(runtime);
+    if (Object.keys(entry).length !== placed) rest[times.length] = restOf(entry, waited, runtime);
+    places.push(place);
+    times.push(time - since);
+    ids.push(id);
+    allArgs.push(args);
+    waits.push(waited);
+    runtimes.push(runtime);
+  }
+  const stored = {
+    place: same.length === 1 ? [] : places,
+    time: times,
+    id: ids,
+    args: allArgs,
+    waited: waits,
+    runtime: runtimes,
+    rest,
+  } satisfies Omit<StoredEntries, "same">;
+  return `{"same":[${same.join(",")}],${JSON.stringify(stored).slice(1)}`;
 }
 
-/** Of each entry the values of all fields that any of them has. Mostly they have the same ones, in the same order. */
-function tableOf(entries: readonly JournalEntry[]): readonly [fields: readonly string[], rows: readonly unknown[][]] {
-  const fields = Object.keys(entries[0] ?? {});
-  if (entries.every((entry) => areSame(Object.keys(entry), fields))) return [fields, entries.map(Object.values)];
-  const all = [...new Set(entries.flatMap(Object.keys))];
-  return [all, entries.map((entry) => all.map((field) => entry[field] ?? null))];
+const one = (value: unknown): number => (value === undefined || value === null ? 0 : 1);
+
+/** `null`: there are none, or they are no whole number of them. */
+function microseconds(seconds: unknown): number | null {
+  if (typeof seconds !== "number") return null;
+  const whole = Math.round(seconds * 1e6);
+  return whole / 1e6 === seconds ? whole : null;
 }
 
-const areSame = (some: readonly string[], others: readonly string[]): boolean =>
-  some.length === others.length && some.every((text, index) => text === others[index]);
-
-/** Seconds are known to the millisecond or to the microsecond. An integer is written many times faster than a fraction. */
-const PARTS = [1, 1e3, 1e6];
-/** Beyond, an integer is no longer a short one. */
-const SHORT = 2 ** 30;
-
-/** The coarsest scale that keeps every one of them exactly. */
-function scaleOf(values: readonly number[]): Scale | undefined {
-  const from = Number.isInteger(values[0]) ? Number(values[0]) : 0;
-  return PARTS.map((parts) => ({ from, parts })).find((scale) =>
-    values.every((value) => {
-      const short = scaled(value, scale);
-      return Math.abs(short) < SHORT && unscaled(short, scale) === value;
-    }),
-  );
+function restOf(entry: JournalEntry, ownWaited: number | null, ownRuntime: number | null): object {
+  const { time: _t, kind: _k, id: _i, task: _n, queue: _q, state: _s, worker: _w, args: _a, ...others } = entry;
+  const { waited, runtime, ...rest } = others;
+  return { ...rest, ...(ownWaited === null && { waited }), ...(ownRuntime === null && { runtime }) };
 }
 
-const scaled = (value: number, { from, parts }: Scale): number => Math.round((value - from) * parts);
-const unscaled = (short: number, { from, parts }: Scale): number => from + short / parts;
-
-/** Entries as they were stored, by whatever version. What is none is left out. */
+/** Entries as they were stored, by whatever version: together, or each by itself. What is none is left out. */
 export function readEntries(text: string): readonly JournalEntry[] {
   let stored: unknown;
   try {
@@ -187,33 +210,34 @@ export function readEntries(text: string): readonly JournalEntry[] {
   } catch {
     return [];
   }
-  // So they were stored at first.
   if (Array.isArray(stored)) return stored.filter(isEntry);
-  // No more than there are characters: a text that was damaged takes no memory.
-  if (!isStored(stored) || stored.count > text.length) return [];
-  return Array.from({ length: stored.count }, (_, index) => entryAt(stored, index)).filter(isEntry);
+  if (!areStored(stored)) return [];
+  const { same, place, time, id, args, waited, runtime, rest } = stored;
+  return time
+    .map((after, index): unknown => {
+      const [own, arg, wait, run] = [id[index] ?? null, args[index] ?? null, waited[index], runtime[index]];
+      const { time: since, ...alike } = same[place[index] ?? 0] ?? {};
+      return {
+        time: Number(since) + after,
+        ...alike,
+        ...(own !== null && { id: own }),
+        ...(arg !== null && { args: arg }),
+        ...(typeof wait === "number" && { waited: wait / 1e6 }),
+        ...(typeof run === "number" && { runtime: run / 1e6 }),
+        ...rest[index],
+      };
+    })
+    .filter(isEntry);
 }
 
-function entryAt({ same, each, scales = {} }: StoredEntries, index: number): unknown {
-  const entry: Record<string, unknown> = { ...same };
-  for (const field in each) {
-    const value = each[field]?.[index] ?? null;
-    const scale = Object.hasOwn(scales, field) ? scales[field] : undefined;
-    if (value !== null) entry[field] = typeof value === "number" && scale ? unscaled(value, scale) : value;
-  }
-  return entry;
-}
+const LISTS = ["same", "place", "time", "id", "args", "waited", "runtime"] as const;
 
-const isStored = (value: unknown): value is StoredEntries =>
-  typeof value === "object" &&
-  value !== null &&
-  "count" in value &&
-  Number.isSafeInteger(value.count) &&
-  "same" in value &&
-  typeof value.same === "object" &&
-  "each" in value &&
-  typeof value.each === "object" &&
-  (!("scales" in value) || (typeof value.scales === "object" && value.scales !== null));
+const areStored = (value: unknown): value is StoredEntries => {
+  const stored = Object(value) as Readonly<Record<string, unknown>>;
+  return (
+    LISTS.every((list) => Array.isArray(stored[list])) && typeof stored["rest"] === "object" && stored["rest"] !== null
+  );
+};
 
 const isEntry = (value: unknown): value is JournalEntry =>
   typeof value === "object" &&

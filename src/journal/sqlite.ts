@@ -1,5 +1,5 @@
 /** The journal in a SQLite file: what is written in one turn is one row, in the transaction of the outcomes it tells of. */
-import type { DatabaseSync } from "node:sqlite";
+import type { DatabaseSync, StatementSync } from "node:sqlite";
 import { addTables, type Database } from "../sqlite/database.ts";
 import { BATCH_SPAN_MS, type Batch, entriesOf, lastOf, mergeBatches } from "./batches.ts";
 import { isFailure, type JournalEntry, readEntries, writeEntries } from "./entry.ts";
@@ -13,32 +13,37 @@ const SWEEP_ROWS = 256;
 const PAGE = 50;
 
 /** Two shelves: of what failed, and of all the rest. */
-const SHELVES = { rest: 0, failures: 1 } as const;
+export const SHELVES = ["journal_failures", "journal_rest"] as const;
+type Shelf = (typeof SHELVES)[number];
 
 /**
- * `seq` counts entries, not rows: how many lie between two rows is seen without counting. The table has a rowid, since without
- * one a row is a node of its index, and whoever looks for the last one reads the entries of all that it is compared with.
+ * `seq` counts entries, not rows: how many lie between two rows is seen without counting. It is the place of a row in its table, so
+ * that a row which is written touches the end of that and of one index, and nothing else.
  */
-const TABLES = `
-  CREATE TABLE IF NOT EXISTS journal (
+const TABLES = SHELVES.map(
+  (shelf) => `
+  CREATE TABLE IF NOT EXISTS ${shelf} (
+    seq INTEGER PRIMARY KEY,
     scope TEXT NOT NULL,
-    shelf INTEGER NOT NULL,
-    seq INTEGER NOT NULL,
     time INTEGER NOT NULL,
-    entries TEXT NOT NULL,
-    PRIMARY KEY (scope, shelf, seq)
+    entries TEXT NOT NULL
   );
-  CREATE INDEX IF NOT EXISTS journal_time ON journal (scope, shelf, time)`;
-const HAS_TABLE = "SELECT 1 FROM sqlite_schema WHERE type = 'index' AND name = 'journal_time'";
-const LAST = "SELECT coalesce(max(seq), 0) AS seq FROM journal WHERE scope = ? AND shelf = ?";
-const INSERT = `
-  INSERT INTO journal (scope, shelf, seq, time, entries) VALUES
-  (?1, ?2, (SELECT coalesce(max(seq), 0) FROM journal WHERE scope = ?1 AND shelf = ?2) + ?3, ?4, ?5)`;
-const READ = `
-  SELECT seq, time, entries FROM journal
-  WHERE scope = ?1 AND shelf = ?2 AND time >= ?3 AND (time, seq) < (?4, ?5)
-  ORDER BY time DESC, seq DESC LIMIT ${PAGE}`;
-const SWEEP = "DELETE FROM journal WHERE scope = ? AND shelf = ? AND (time < ? OR seq <= ?)";
+  CREATE INDEX IF NOT EXISTS ${shelf}_time ON ${shelf} (scope, time);`,
+).join("");
+const HAS_TABLES = "SELECT 1 FROM sqlite_schema WHERE type = 'index' AND name = 'journal_rest_time'";
+
+/** The statements; exported for the test that looks at their query plans. */
+export const sqlOf = (shelf: Shelf) =>
+  ({
+    insert: `INSERT INTO ${shelf} (seq, scope, time, entries) VALUES
+      ((SELECT coalesce(max(seq), 0) FROM ${shelf}) + ?, ?, ?, ?)`,
+    read: `SELECT seq, time, entries FROM ${shelf}
+      WHERE scope = ?1 AND time >= ?2 AND (time, seq) < (?3, ?4) ORDER BY time DESC, seq DESC LIMIT ${PAGE}`,
+    dropOld: `DELETE FROM ${shelf} WHERE scope = ? AND time < ?`,
+    dropMany: `DELETE FROM ${shelf} WHERE seq <= (SELECT max(seq) FROM ${shelf}) - ${MOST_ENTRIES}`,
+  }) as const;
+
+type Statements = Readonly<Record<keyof ReturnType<typeof sqlOf>, StatementSync>>;
 
 export interface SqliteJournal extends JournalStore {
   /** Writes in the transaction that is open. What goes wrong with that alone is told to `failed`, and is nobody else's matter. */
@@ -50,42 +55,46 @@ export async function openSqliteJournal(
   { expires, scope, failed }: JournalOptions,
   now: () => number,
 ): Promise<SqliteJournal> {
-  await addTables(database, HAS_TABLE, TABLES);
-  const last = database.prepare(LAST);
-  const insert = database.prepare(INSERT);
-  const page = database.prepare(READ);
-  const sweepShelf = database.prepare(SWEEP);
+  await addTables(database, HAS_TABLES, TABLES);
+  const [failures, rest] = SHELVES.map((shelf) => {
+    const { insert, read, dropOld, dropMany } = sqlOf(shelf);
+    return {
+      insert: database.prepare(insert),
+      read: database.prepare(read),
+      dropOld: database.prepare(dropOld),
+      dropMany: database.prepare(dropMany),
+    };
+  }) as [Statements, Statements];
   let rowsSinceSweep = 0;
 
-  const lastSeq = (shelf: number) => Number(last.get(scope, shelf)?.["seq"] ?? 0);
-
-  function putOn(shelf: number, entries: readonly JournalEntry[]): void {
+  function putOn({ insert }: Statements, entries: readonly JournalEntry[]): void {
     if (entries.length === 0) return;
-    insert.run(scope, shelf, entries.length, lastOf(entries), writeEntries(entries));
+    insert.run(entries.length, scope, lastOf(entries), writeEntries(entries));
     rowsSinceSweep++;
   }
 
   function write(entries: readonly JournalEntry[]): void {
-    if (entries.some(isFailure)) {
-      putOn(SHELVES.failures, entries.filter(isFailure));
-      putOn(
-        SHELVES.rest,
-        entries.filter((entry) => !isFailure(entry)),
-      );
-    } else putOn(SHELVES.rest, entries);
+    const failed = entries.filter(isFailure);
+    putOn(failures, failed);
+    putOn(rest, failed.length === 0 ? entries : entries.filter((entry) => !isFailure(entry)));
     if (rowsSinceSweep >= SWEEP_ROWS) sweep();
   }
 
   function sweep(): void {
     rowsSinceSweep = 0;
-    for (const shelf of Object.values(SHELVES))
-      sweepShelf.run(scope, shelf, now() - expires * 1000, lastSeq(shelf) - MOST_ENTRIES);
+    for (const { dropOld, dropMany } of [failures, rest]) {
+      dropOld.run(scope, now() - expires * 1000);
+      dropMany.run();
+    }
   }
 
-  function* batches(shelf: number, { from, to }: Pick<JournalRange, "from" | "to">): Generator<Batch, void, undefined> {
+  function* batches(
+    { read }: Statements,
+    { from, to }: Pick<JournalRange, "from" | "to">,
+  ): Generator<Batch, void, undefined> {
     let before: readonly [time: number, seq: number] = [Math.min(to + BATCH_SPAN_MS, Number.MAX_SAFE_INTEGER), 0];
     for (;;) {
-      const rows = database.read(() => page.all(scope, shelf, Math.max(from, 0), ...before));
+      const rows = database.read(() => read.all(scope, Math.max(from, 0), ...before));
       for (const row of rows) yield { last: Number(row["time"]), entries: readEntries(String(row["entries"])) };
       const oldest = rows.at(-1);
       if (oldest === undefined || rows.length < PAGE) return;
@@ -104,9 +113,9 @@ export async function openSqliteJournal(
       }
     },
     append: (entries) => database.write(() => write(entries)),
-    read({ failures, from, to }) {
+    read({ failures: isOfFailures, from, to }) {
       const oldest = Math.max(from, now() - expires * 1000);
-      const shelves = failures ? [SHELVES.failures] : Object.values(SHELVES);
+      const shelves = isOfFailures ? [failures] : [failures, rest];
       const range = { from: oldest, to };
       return entriesOf(mergeBatches(shelves.map((shelf) => asAsync(() => batches(shelf, range)))), range);
     },

@@ -14,6 +14,9 @@ const ARGS_LENGTH = 100;
 /** Most characters of a name or an id, which a foreign message may have at any length. */
 const NAME_LENGTH = 200;
 
+const nameOf = (text: string): string =>
+  text.length <= NAME_LENGTH ? text : `${text.slice(0, NAME_LENGTH - 1).toWellFormed()}…`;
+
 type Draft = { -readonly [Field in keyof JournalEntry]: JournalEntry[Field] } & Pick<JournalEntry, "time" | "kind">;
 
 export const isKept = ({ config }: Engine): boolean => config.journal;
@@ -82,8 +85,8 @@ function draftOf(
   const entry = {
     time: now,
     kind,
-    id: shortened(message.id, NAME_LENGTH),
-    task: shortened(message.task, NAME_LENGTH),
+    id: nameOf(message.id),
+    task: nameOf(message.task),
     queue: delivery.queue,
     worker: hostname,
     state,
@@ -111,7 +114,7 @@ function withMessage(entry: Draft, message: Message): Draft {
 
 function errorOf(error: unknown): JournalError {
   const { exc_type: type } = exceptionToData(error).data;
-  return { type: shortened(type, NAME_LENGTH), message: shortened(errorMessage(error)) };
+  return { type: nameOf(type), message: shortened(errorMessage(error)) };
 }
 
 /** The entry of a message that becomes a dead letter without having run. */
@@ -124,8 +127,8 @@ export function deadLetterEntry(
   const time = engine.clock.now();
   const { id, task, message } = known;
   const entry: Draft = { time, kind: "deadLetter" };
-  if (id) entry.id = shortened(id, NAME_LENGTH);
-  if (task) entry.task = shortened(task, NAME_LENGTH);
+  if (id) entry.id = nameOf(id);
+  if (task) entry.task = nameOf(task);
   if (message !== undefined) withMessage(entry, message);
   entry.queue = queue;
   entry.worker = hostname;
@@ -152,7 +155,7 @@ export function joinEntry(
   const error = "error" in end ? end.error : undefined;
   const entry: Draft = { time: clock.now(), kind: "join", group, state: error === undefined ? "SUCCESS" : "FAILURE" };
   if (body.id !== undefined) entry.id = body.id;
-  if (body.task !== "") entry.task = shortened(body.task, NAME_LENGTH);
+  if (body.task !== "") entry.task = nameOf(body.task);
   entry.parent = id;
   if (rootId !== body.id) entry.root = rootId;
   if (error !== undefined) entry.error = errorOf(error);
@@ -168,7 +171,7 @@ export function unsentEntry(
   rootId: string | undefined,
   error: unknown,
 ): JournalEntry {
-  const entry: Draft = { time: clock.now(), kind: "unsent", task: shortened(task, NAME_LENGTH), state: "FAILURE" };
+  const entry: Draft = { time: clock.now(), kind: "unsent", task: nameOf(task), state: "FAILURE" };
   if (id !== undefined) entry.id = id;
   if (rootId !== undefined && rootId !== id) entry.root = rootId;
   entry.error = errorOf(error);
