@@ -130,7 +130,7 @@ const PAGES: readonly Page[] = [
     from: "lovage",
     intro:
       "[Write a broker](../../how-to/write-a-broker.md) and [write a backend](../../how-to/write-a-backend.md) show how.",
-    modules: /^(brokers\/.*|results\/.*|journal\/store|unit|open|protocol\/.*)$/,
+    modules: /^(brokers\/.*|results\/.*|journal\/store|unit|wait|open|protocol\/.*)$/,
   },
   {
     file: "testing.md",

@@ -23,6 +23,7 @@ const ground = [
   "clock.ts",
   "turn.ts",
   "unit.ts",
+  "wait.ts",
   "stable-id.ts",
   "glob.ts",
   "file-url.ts",

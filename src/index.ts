@@ -59,6 +59,7 @@ export type { JournalOptions, JournalRange, JournalStore } from "./journal/store
 export type { Percentiles, SummaryStep } from "./journal/summary.ts";
 export type { Workflow, WorkflowGroup, WorkflowTask } from "./journal/workflow.ts";
 export type { Store, Unit } from "./unit.ts";
+export type { Wait } from "./wait.ts";
 export type { Backend, BackendContext, OpenBackend, Payload, Row } from "./results/backend.ts";
 export { decide, isExpired } from "./results/record.ts";
 export type { Command, Decision, Outcome } from "./results/record.ts";

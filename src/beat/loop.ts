@@ -1,4 +1,5 @@
 import type { Clock } from "../clock.ts";
+import { overOrAborted, type Wait } from "../wait.ts";
 import type { ScheduleEntry } from "./schedule.ts";
 import { sentLine, slotId } from "./slot-id.ts";
 import { beatState, type Covered, type DueSlot, tick, wanted } from "./tick.ts";
@@ -22,8 +23,8 @@ export interface BeatLog {
 export interface ComingEntries {
   /** Those that there are now. */
   list(): Promise<readonly ScheduleEntry[]>;
-  /** Resolves when `list` may answer otherwise than at the time of this call, or the signal aborts. */
-  changed(signal: AbortSignal): Promise<void>;
+  /** Begins to wait until `list` may answer otherwise than at the time of this call. */
+  changed(): Wait;
 }
 
 /** What a beat loop needs. */
@@ -72,9 +73,8 @@ function follow({ coming, clock, log, signal }: BeatOptions) {
   let isStale = coming !== undefined;
   let nap = new AbortController();
   async function watch(source: ComingEntries): Promise<void> {
-    const over = signal ?? new AbortController().signal;
-    await source.changed(over);
-    await clock.sleep(SETTLE_MS, over);
+    await overOrAborted(source.changed(), signal);
+    await clock.sleep(SETTLE_MS, signal);
     isStale = true;
     nap.abort();
   }

@@ -1,9 +1,10 @@
 /** Entries put at run time, inside one process: `memory://name` is one store for all who open that name. */
+import { type WaitList, waitList } from "../wait.ts";
 import { type BeatStore, type BeatStoreContext, parseEntry, stringifyEntry } from "./store.ts";
 
 interface Store {
   readonly entries: Map<string, string>;
-  readonly waiting: Set<() => void>;
+  readonly waiting: WaitList;
   users: number;
 }
 
@@ -11,14 +12,10 @@ const stores = new Map<string, Store>();
 
 export function open(url: string, { app }: BeatStoreContext): BeatStore {
   const key = JSON.stringify([url, app]);
-  const store: Store = stores.get(key) ?? { entries: new Map(), waiting: new Set(), users: 0 };
+  const store: Store = stores.get(key) ?? { entries: new Map(), waiting: waitList(), users: 0 };
   stores.set(key, store);
   store.users++;
   let isOpen = true;
-  const own = new Set<() => void>();
-  const tell = () => {
-    for (const wake of [...store.waiting]) wake();
-  };
 
   return {
     async list() {
@@ -26,40 +23,32 @@ export function open(url: string, { app }: BeatStoreContext): BeatStore {
     },
     async put(entry) {
       store.entries.set(entry.name, stringifyEntry(entry));
-      tell();
+      store.waiting.endAll();
     },
     async remove(name) {
       const existed = store.entries.delete(name);
-      tell();
+      store.waiting.endAll();
       return existed;
     },
     async setEnabled(name, enabled, since) {
       const text = store.entries.get(name);
       if (text === undefined) return false;
       store.entries.set(name, stringifyEntry({ ...parseEntry(text), enabled, since }));
-      tell();
+      store.waiting.endAll();
       return true;
     },
-    changed(signal) {
-      return new Promise((resolve) => {
-        if (signal.aborted || !isOpen) return resolve();
-        const wake = () => {
-          store.waiting.delete(wake);
-          own.delete(wake);
-          signal.removeEventListener("abort", wake);
-          resolve();
-        };
-        store.waiting.add(wake);
-        own.add(wake);
-        signal.addEventListener("abort", wake);
-      });
+    changed() {
+      const wait = store.waiting.begin();
+      if (!isOpen) wait.end();
+      return wait;
     },
     async close() {
       if (!isOpen) return;
       isOpen = false;
       store.users--;
       if (store.users === 0) stores.delete(key);
-      for (const wake of [...own]) wake();
+      // Those of others look once more.
+      store.waiting.endAll();
     },
   };
 }

@@ -21,7 +21,6 @@ export const open = async (url: string, context: BeatStoreContext): Promise<Beat
 
 function create(database: Database, app: string): BeatStore {
   const [list, get, put, remove] = [LIST, GET, PUT, REMOVE].map((sql) => database.prepare(sql)) as Statements;
-  const closing = new AbortController();
   return {
     async list() {
       return database.read(() => list.all(app)).map(({ entry }) => parseEntry(String(entry)));
@@ -41,11 +40,8 @@ function create(database: Database, app: string): BeatStore {
         return true;
       }, "entries");
     },
-    changed: (signal) => database.changed(AbortSignal.any([signal, closing.signal]), "entries"),
-    async close() {
-      closing.abort();
-      await database.close();
-    },
+    changed: () => database.changed("entries"),
+    close: () => database.close(),
   };
 }
 

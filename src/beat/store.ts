@@ -4,6 +4,7 @@
  */
 import { ImproperlyConfigured } from "../errors.ts";
 import { parseValue, stringifyValue } from "../protocol/values.ts";
+import type { Wait } from "../wait.ts";
 import { type BeatEntry, RUNTIME_PREFIX, type ScheduleEntry, scheduleEntry } from "./schedule.ts";
 
 /** An entry put at run time, under the name it was put under. */
@@ -24,10 +25,10 @@ export interface BeatStore {
   /** Pauses or resumes: `since` is the time of it, so that slots of a pause are not made up for. Resolves to whether there is one. */
   setEnabled(name: string, enabled: boolean, since: number): Promise<boolean>;
   /**
-   * Resolves when entries may have changed since the call, or the signal aborts. Absent where the entries are nothing for
+   * Begins to wait until entries may have changed since the call, or the store closes. Absent where the entries are nothing for
    * a loop to follow: EventBridge's call the beat function.
    */
-  changed?(signal: AbortSignal): Promise<void>;
+  changed?(): Wait;
   /** Ends waits and closes what is open. */
   close(): Promise<void>;
 }

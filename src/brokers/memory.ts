@@ -14,6 +14,7 @@ import {
 } from "./broker.ts";
 import { memoryStore } from "../unit.ts";
 import { longPoll } from "./long-poll.ts";
+import { type WaitList, waitList } from "../wait.ts";
 
 interface Message {
   readonly id: number;
@@ -51,7 +52,7 @@ interface Queue {
   readonly blocked: Map<string, number>;
   /** Deduplication ids and when they are forgotten, the oldest first. */
   readonly ids: Map<string, number>;
-  readonly receivers: Set<() => void>;
+  readonly receivers: WaitList;
   /** The turn of what was handed out last, and the last turn of each tenant that has one to come. */
   turn: number;
   readonly turns: Map<string, number>;
@@ -81,7 +82,7 @@ export function open(url: string, context: BrokerContext): Broker {
   stores.set(name, store);
   store.users++;
   const { now } = context;
-  const closing = new AbortController();
+  let isClosed = false;
 
   function queueOf(name: string): Queue {
     let queue = store.queues.get(name);
@@ -92,7 +93,7 @@ export function open(url: string, context: BrokerContext): Broker {
         waiting: createHeap(byTime),
         blocked: new Map(),
         ids: new Map(),
-        receivers: new Set(),
+        receivers: waitList(),
         turn: 0,
         turns: new Map(),
       };
@@ -157,7 +158,7 @@ export function open(url: string, context: BrokerContext): Broker {
       const heap = state === "ready" ? queue.ready : queue.waiting;
       heap.push({ message, version: message.version, visibleAt }, queue.messages.size);
     }
-    if (isSooner) for (const wake of [...queue.receivers]) wake();
+    if (isSooner) queue.receivers.endAll();
   }
 
   /** Makes ready what has waited long enough. */
@@ -213,7 +214,7 @@ export function open(url: string, context: BrokerContext): Broker {
         wait,
         ...(signal && { signal }),
         now,
-        closing: closing.signal,
+        isClosed: () => isClosed,
         look(time) {
           ripen(queue, time);
           const [first] = choose(queue, 1, fifo);
@@ -231,17 +232,7 @@ export function open(url: string, context: BrokerContext): Broker {
           if (unit !== undefined && deliveries.length > 0) taken?.(deliveries, unit);
           return deliveries;
         },
-        changed: (signal) =>
-          new Promise((resolve) => {
-            const wake = () => {
-              queue.receivers.delete(wake);
-              signal.removeEventListener("abort", wake);
-              resolve();
-            };
-            if (signal.aborted) return resolve();
-            queue.receivers.add(wake);
-            signal.addEventListener("abort", wake);
-          }),
+        changed: () => queue.receivers.begin(),
       });
     },
 
@@ -295,8 +286,10 @@ export function open(url: string, context: BrokerContext): Broker {
     },
 
     async close() {
-      if (closing.signal.aborted) return;
-      closing.abort();
+      if (isClosed) return;
+      isClosed = true;
+      // Those of others look once more.
+      for (const { receivers } of store.queues.values()) receivers.endAll();
       store.users--;
       if (store.users === 0) stores.delete(name);
     },

@@ -21,9 +21,6 @@ import { longPoll } from "./long-poll.ts";
 /** The far end of a delay without end: what SQLite and JavaScript both hold exactly. */
 const NEVER = Number.MAX_SAFE_INTEGER;
 
-/** Why a wait ends. */
-const WOKEN = "woken";
-
 /**
  * A message is `ready` (1: to be had now) or waits for its `visible_at` (0: delayed, or handed out). Each kind has an
  * index of its own in the order it is looked for, so that neither 100,000 delayed nor 100,000 ready ones slow a receive.
@@ -70,6 +67,8 @@ const OLDEST = 200;
 /** What a message is taken with, see {@link Taken}. */
 const TAKEN = "id, receive_count + 1 AS receive_count, sent_at, group_id, deduplication_id, attributes, body";
 
+const TAKE = "UPDATE message SET ready = 0, visible_at = ?, receive_count = receive_count + 1";
+
 /** The statements; exported for the test that looks at their query plans. */
 export const SQL = {
   knowQueue: "INSERT OR IGNORE INTO queue (name) VALUES (?)",
@@ -84,7 +83,8 @@ export const SQL = {
     AND NOT EXISTS (${BLOCKING} m.group_id) LIMIT 1`,
   nextVisibleAfter: "SELECT min(visible_at) AS at FROM message WHERE queue = ? AND ready = 0 AND visible_at > ?",
   becomeReady: "UPDATE message SET ready = 1 WHERE queue = ? AND ready = 0 AND visible_at <= ?",
-  next: `SELECT ${TAKEN} FROM message WHERE queue = ? AND ready = 1 ORDER BY priority DESC, id LIMIT ?`,
+  next: `SELECT ${TAKEN}, (SELECT min(visible_at) FROM message WHERE queue = ?1 AND ready = 0) AS next_visible
+    FROM message WHERE queue = ?1 AND ready = 1 ORDER BY priority DESC, id LIMIT ?2`,
   chooseOldest: `SELECT id FROM (
       SELECT id, group_id FROM message WHERE queue = :queue AND ready = 1 ORDER BY priority DESC, id LIMIT ${OLDEST}
     ) m WHERE NOT EXISTS (${BLOCKING} m.group_id) ORDER BY id LIMIT :max`,
@@ -98,9 +98,10 @@ export const SQL = {
   chooseOfNone: `SELECT id FROM message
     WHERE queue = ? AND ready = 1 AND group_id IS NULL AND priority = ? ORDER BY id LIMIT 1 OFFSET ?`,
   get: `SELECT ${TAKEN} FROM message WHERE id IN (SELECT value FROM json_each(?)) ORDER BY priority DESC, id`,
-  take: `UPDATE message SET ready = 0, visible_at = ?, receive_count = receive_count + 1
-    WHERE id IN (SELECT value FROM json_each(?))`,
+  take: `${TAKE} WHERE id IN (SELECT value FROM json_each(?))`,
+  takeOne: `${TAKE} WHERE id = ?`,
   delete: "DELETE FROM message WHERE receive_count = ? AND id IN (SELECT value FROM json_each(?))",
+  deleteOne: "DELETE FROM message WHERE receive_count = ? AND id = ?",
   changeVisibility: "UPDATE message SET ready = ?, visible_at = ? WHERE id = ? AND receive_count = ?",
   size: `SELECT
       count(*) FILTER (WHERE ready = 1 OR visible_at <= :now) AS ready,
@@ -120,6 +121,8 @@ type Taken = readonly [
   deduplicationId: string | null,
   attributes: string | null,
   body: string,
+  // Of SQL.next alone: when the next message of the queue becomes ready.
+  nextVisible?: number | null,
 ];
 
 /** A receive that waits. */
@@ -156,7 +159,7 @@ function createBroker(database: Database, now: () => number): Broker {
   const { prepare, read, write } = database;
   const oldest = database.lists<Taken>(SQL.next);
   const chosen = database.lists<Taken>(SQL.get);
-  const closing = new AbortController();
+  let isClosed = false;
   /** Queues whose row is committed; rows of `queue` are never deleted. */
   const known = new Set<string>();
 
@@ -195,7 +198,21 @@ function createBroker(database: Database, now: () => number): Broker {
 
   /** What a receive may have now, in the order in which it goes out. */
   function next(queue: string, max: number, time: number): readonly Taken[] {
-    if (!isFifo(queue) && prepare(SQL.hasTenants).get(queue) === undefined) return oldest(queue, max);
+    const ripen = (at: unknown): boolean => {
+      if (typeof at !== "number" || at > time) return false;
+      prepare(SQL.becomeReady).run(queue, time);
+      return true;
+    };
+    const nextVisible = () => prepare(SQL.nextVisible).get(queue)?.["at"];
+    if (isFifo(queue)) ripen(nextVisible());
+    else {
+      // Mostly one statement does: it tells of what becomes ready, too.
+      let rows = oldest(queue, max);
+      const [first] = rows;
+      if (ripen(first === undefined ? nextVisible() : first[7])) rows = oldest(queue, max);
+      // Where all are had, there is nothing to choose.
+      if (rows.length < max || prepare(SQL.hasTenants).get(queue) === undefined) return rows;
+    }
     const ids = choose(queue, max, time);
     return ids.length === 0 ? [] : chosen(JSON.stringify(ids));
   }
@@ -287,12 +304,13 @@ function createBroker(database: Database, now: () => number): Broker {
     { max, visibility, taken }: Pick<Receiver, "max" | "visibility" | "taken">,
   ): readonly Delivery[] {
     const time = now();
-    const at = prepare(SQL.nextVisible).get(queue)?.["at"];
-    if (typeof at === "number" && at <= time) prepare(SQL.becomeReady).run(queue, time);
     const rows = next(queue, max, time);
-    if (rows.length === 0) return [];
-    prepare(SQL.take).run(visibleAt(time, visibility), JSON.stringify(rows.map(([id]) => id)));
-    const [, , , group] = rows.at(-1) as Taken;
+    const last = rows.at(-1);
+    if (last === undefined) return [];
+    const [id, , , group] = last;
+    // A list is read by a statement of its own, as it were.
+    if (rows.length === 1) prepare(SQL.takeOne).run(visibleAt(time, visibility), id);
+    else prepare(SQL.take).run(visibleAt(time, visibility), JSON.stringify(rows.map(([id]) => id)));
     if (isFifo(queue) && group !== null) lastGroup.set(queue, group);
     const deliveries = rows.map((row) => delivery(queue, row));
     taken?.(deliveries, database.unit());
@@ -352,32 +370,29 @@ function createBroker(database: Database, now: () => number): Broker {
       wait,
       ...(signal && { signal }),
       now,
-      closing: closing.signal,
+      isClosed: () => isClosed,
       look: (time) => (given.length > 0 ? "ready" : look(queue, time)),
       take(most) {
         const gift = given;
         given = [];
         return gift.length > 0 ? gift : write(() => takeNow(queue, { max: most, visibility, taken }));
       },
-      async changed(awake) {
-        const woken = new AbortController();
-        // With a reason, so that none is made up: an error with a stack for every wait.
-        const wake = () => woken.abort(WOKEN);
+      changed() {
+        const wait = database.changed("messages");
+        if (isFifo(queue)) return wait;
         const receiver: Receiver = {
           max: Math.max(1, Math.floor(max)),
           visibility,
           taken,
           give(deliveries) {
             given = deliveries;
-            wake();
+            wait.end();
           },
         };
-        awake.addEventListener("abort", wake, { once: true });
         const waiting = receivers.get(queue) ?? new Set();
-        if (!isFifo(queue)) receivers.set(queue, waiting.add(receiver));
-        await database.changed(woken.signal, "messages");
-        waiting.delete(receiver);
-        awake.removeEventListener("abort", wake);
+        receivers.set(queue, waiting.add(receiver));
+        void wait.over.then(() => waiting.delete(receiver));
+        return wait;
       },
     });
     // It was given something just when it was told to end.
@@ -423,7 +438,7 @@ function createBroker(database: Database, now: () => number): Broker {
     purge: (queue) => write(() => Number(prepare(SQL.purge).run(queue).changes), "messages"),
 
     async close() {
-      closing.abort();
+      isClosed = true;
       await database.close();
     },
   };
@@ -469,7 +484,11 @@ function createBroker(database: Database, now: () => number): Broker {
       if (ids === undefined) byCount.set(count, [id]);
       else ids.push(id);
     }
-    for (const [count, ids] of byCount) prepare(SQL.delete).run(count, JSON.stringify(ids));
+    for (const [count, ids] of byCount) {
+      const [id = -1] = ids;
+      if (ids.length === 1) prepare(SQL.deleteOne).run(count, id);
+      else prepare(SQL.delete).run(count, JSON.stringify(ids));
+    }
   }
 
   function hide(entries: Parameters<Broker["changeVisibility"]>[0]): Promise<Settled> {

@@ -6,6 +6,7 @@
 import type { JournalOptions, JournalStore } from "../journal/store.ts";
 import type { Payload } from "../protocol/meta.ts";
 import type { Store, Unit } from "../unit.ts";
+import type { Wait } from "../wait.ts";
 import type { Command, Outcome } from "./record.ts";
 
 export type { Payload };
@@ -82,8 +83,8 @@ export interface Backend {
   apply(commands: readonly Command[], unit?: Unit): Promise<readonly (Outcome | Error)[]>;
   /** Reads rows, `undefined` for those that do not exist or have expired. */
   read(keys: readonly string[], options?: ReadOptions): Promise<readonly (Row | undefined)[]>;
-  /** Resolves when rows may have changed since the call, or the signal aborts. Absent where the store cannot tell: readers poll. */
-  changed?(signal: AbortSignal): Promise<void>;
+  /** Begins to wait until rows may have changed since the call, or the backend closes. Absent where the store cannot tell: readers poll. */
+  changed?(): Wait;
   /** The journal that it keeps beside its rows, where it was given {@link BackendContext.journal}. Absent: it keeps none, and leaves `entry` of commands alone. */
   readonly journal?: JournalStore | undefined;
   /** Ends waits and closes what is open. The backend is not used afterwards. */

@@ -4,6 +4,7 @@ import { ImproperlyConfigured, OperationalError } from "../errors.ts";
 import { type JournalMemory, journalMemory, openMemoryJournal } from "../journal/memory.ts";
 import type { Backend, BackendContext, Row } from "./backend.ts";
 import { memoryStore } from "../unit.ts";
+import { type WaitList, waitList } from "../wait.ts";
 import { type Command, decide, isExpired, isNews, type Outcome } from "./record.ts";
 
 /** After so many writes, as many rows are looked at, and those that have expired are dropped. */
@@ -11,7 +12,7 @@ const SWEEP_ROWS = 256;
 
 interface Store {
   readonly rows: Map<string, Row>;
-  readonly waiting: Set<() => void>;
+  readonly waiting: WaitList;
   readonly journal: JournalMemory;
   users: number;
   /** Where the next sweep goes on. A Map's iterator lives through changes of the Map. */
@@ -53,7 +54,7 @@ export function open(url: string, context: BackendContext): Backend {
     async apply(commands) {
       mustBeOpen();
       const outcomes = commands.map(apply);
-      for (const wake of [...store.waiting]) wake();
+      store.waiting.endAll();
       if (store.writesSinceSweep >= SWEEP_ROWS) sweep(store, context.now());
       return outcomes;
     },
@@ -64,17 +65,10 @@ export function open(url: string, context: BackendContext): Backend {
         return row === undefined || isExpired(row, context.now()) ? undefined : row;
       });
     },
-    changed(signal) {
-      return new Promise((resolve) => {
-        if (signal.aborted || !isOpen) return resolve();
-        const wake = () => {
-          store.waiting.delete(wake);
-          signal.removeEventListener("abort", wake);
-          resolve();
-        };
-        store.waiting.add(wake);
-        signal.addEventListener("abort", wake);
-      });
+    changed() {
+      const wait = store.waiting.begin();
+      if (!isOpen) wait.end();
+      return wait;
     },
     journal,
     async close() {
@@ -82,14 +76,21 @@ export function open(url: string, context: BackendContext): Backend {
       isOpen = false;
       store.users--;
       if (store.users === 0) stores.delete(name);
-      for (const wake of [...store.waiting]) wake();
+      store.waiting.endAll();
     },
   };
 }
 
 function create(): Store {
   const rows = new Map<string, Row>();
-  return { rows, waiting: new Set(), journal: journalMemory(), users: 0, cursor: rows.entries(), writesSinceSweep: 0 };
+  return {
+    rows,
+    waiting: waitList(),
+    journal: journalMemory(),
+    users: 0,
+    cursor: rows.entries(),
+    writesSinceSweep: 0,
+  };
 }
 
 function sweep(store: Store, now: number): void {

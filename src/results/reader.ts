@@ -15,6 +15,7 @@ import {
 import type { MaybePromise } from "../protocol/serializers.ts";
 import { formatTime, parseTime } from "../protocol/time.ts";
 import { holdsException, isPropagated, isReady, PENDING, RETRY, REVOKED } from "../states.ts";
+import { type Wait, waitList } from "../wait.ts";
 import { AsyncResult, type GetOptions, type StreamOptions, type WatchOptions } from "./async-result.ts";
 import { type Backend, groupKey, type Row, taskKey } from "./backend.ts";
 import { GroupResult } from "./group-result.ts";
@@ -80,11 +81,11 @@ const SAFETY_INTERVAL_MS = 1000;
 const LOOK_AT = { least: 25, told: 200, polled: 100 };
 const MOST_AT_ONCE = 3200;
 
+/** Why an alarm is not waited for. Without a reason of ours, each would make an error with a stack. */
+const OVER = "over";
+
 /** Between two looks passes so many times what a look took. */
 const REST = 4;
-
-/** Why a wait for changes ends. Without a reason of ours, each would make an error with a stack. */
-const LOOKED = "looked";
 
 /** One of perhaps tens of thousands: what it does not need it does not have. */
 interface Waiter {
@@ -140,8 +141,11 @@ export interface ReaderContext {
 export function createReader(context: ReaderContext): ResultReader {
   const { clock, withinRun } = context;
   const waiters = new Set<Waiter>();
-  let wake: AbortController | undefined;
+  /** The loop's rest between two looks. */
+  let rest: Wait | undefined;
   let looking = false;
+  /** When the loop looks at the latest, in milliseconds since the epoch: one timer does for many looks. */
+  let alarm: { readonly at: number; readonly off: AbortController } | undefined;
   /** Until the next look at those that were passed over, in milliseconds. Short while tasks end. */
   let pace = FIRST_INTERVAL_MS;
   /** Where the backend tells of changes, so many are looked at first: twice as many as had ended at the last look. */
@@ -187,7 +191,7 @@ export function createReader(context: ReaderContext): ResultReader {
       waiters.add(waiter);
       soonest = Math.min(soonest, ownTime(waiter));
       pace = FIRST_INTERVAL_MS;
-      if (looking) wake?.abort(LOOKED);
+      if (looking) rest?.end();
       else void look();
     });
   }
@@ -212,32 +216,35 @@ export function createReader(context: ReaderContext): ResultReader {
     looking = true;
     try {
       const backend = await context.backend();
-      let all = clock.now() + (backend.changed === undefined ? SAFETY_INTERVAL_MS : 0);
+      const isTold = backend.changed !== undefined;
+      let all = clock.now() + (isTold ? 0 : SAFETY_INTERVAL_MS);
       while (waiters.size > 0) {
-        wake = new AbortController();
         // Asked for before the rows are read: a change in between is not missed.
-        const changed = backend.changed?.(wake.signal);
+        rest = backend.changed?.() ?? waitList().begin();
         const began = clock.now();
         const isFull = began >= all;
         if (isFull) all = began + SAFETY_INTERVAL_MS;
-        const due = dueAt(began, changed !== undefined);
-        await lookAt(backend, due, isFull, changed !== undefined);
+        const due = dueAt(began, isTold);
+        await lookAt(backend, due, isFull, isTold);
         const now = clock.now();
         // Nobody gives up what has not been looked for: who came while the rows were read, or was passed over.
         for (const waiter of due.urgent) {
           if (waiter.deadline <= began && waiters.has(waiter)) giveUp(waiter);
         }
-        if (waiters.size === 0) {
-          wake.abort(LOOKED);
-          break;
-        }
-        await rest(changed, wake, now - began);
+        if (waiters.size === 0) break;
+        wakeAt(now, isTold);
+        await rest.over;
+        // With many waiting, a look takes its time: no more than a fifth of it all is spent looking.
+        if (isTold && now - began > 1) await clock.sleep(REST * (now - began));
       }
     } catch (error) {
       for (const waiter of [...waiters]) give(waiter, undefined, error);
     } finally {
       looking = false;
-      wake = undefined;
+      rest?.end();
+      rest = undefined;
+      alarm?.off.abort(OVER);
+      alarm = undefined;
     }
   }
 
@@ -261,24 +268,24 @@ export function createReader(context: ReaderContext): ResultReader {
 
   /** Reads from the front until few of those read have ended, or all where it `isFull`. */
   async function lookAt(backend: Backend, { urgent, others }: Due, isFull: boolean, isTold: boolean): Promise<void> {
-    const rest = others.values();
+    const further = others.values();
     let ended = 0;
     // Who comes meanwhile has the next look.
     let left = waiters.size;
     let size = Math.max(isTold ? told : LOOK_AT.polled, urgent.length);
-    for (let some = [...urgent, ...rest.take(size - urgent.length)]; some.length > 0; ) {
+    for (let some = [...urgent, ...further.take(size - urgent.length)]; some.length > 0; ) {
       const found = await read(backend, some);
       ended += found;
       left -= some.length;
       if (found < size / 2 && !isFull) break;
       if (!isTold) size = Math.min(MOST_AT_ONCE, Math.max(LOOK_AT.polled, size * 2));
-      some = [...rest.take(Math.min(size, left))];
+      some = [...further.take(Math.min(size, left))];
     }
     told = Math.min(LOOK_AT.told, Math.max(LOOK_AT.least, 2 * ended));
     pace = ended > 0 ? FIRST_INTERVAL_MS : Math.min(LAST_INTERVAL_MS, pace * INTERVAL_GROWTH);
     if (isTold) return;
     const next = clock.now() + pace;
-    for (const waiter of rest) if (waiter.fixed === undefined) waiter.next = next;
+    for (const waiter of further) if (waiter.fixed === undefined) waiter.next = next;
   }
 
   /** Reads the rows of some who wait, and settles those that are done. How many there were. */
@@ -311,16 +318,19 @@ export function createReader(context: ReaderContext): ResultReader {
     return found;
   }
 
-  /** Until the next look is due, or the backend tells of a change, or somebody else begins to wait. */
-  async function rest(changed: Promise<void> | undefined, waking: AbortController, spent: number): Promise<void> {
-    const now = clock.now();
-    let until = Math.min(now + SAFETY_INTERVAL_MS, soonest);
-    if (changed === undefined) for (const waiter of waiters) until = Math.min(until, waiter.next);
-    const timer = clock.sleep(Math.max(0, until - now), waking.signal);
-    await (changed === undefined ? timer : Promise.race([changed, timer]));
-    waking.abort(LOOKED);
-    // With many waiting, a look takes its time: no more than a fifth of it all is spent looking.
-    if (changed !== undefined && spent > 1) await clock.sleep(REST * spent);
+  /** Has the rest end when the next look is due. An alarm of an earlier look that comes before that will do: then one is set anew. */
+  function wakeAt(now: number, isTold: boolean): void {
+    let at = Math.min(now + SAFETY_INTERVAL_MS, soonest);
+    if (!isTold) for (const waiter of waiters) at = Math.min(at, waiter.next);
+    if (alarm !== undefined && alarm.at <= at) return;
+    alarm?.off.abort(OVER);
+    const set = { at, off: new AbortController() };
+    alarm = set;
+    void clock.sleep(Math.max(0, at - now), set.off.signal).then(() => {
+      if (alarm !== set) return;
+      alarm = undefined;
+      rest?.end();
+    });
   }
 
   /** Looks again and again, as often as something may have changed, until `look` says that it was the last time. */
@@ -335,12 +345,16 @@ export function createReader(context: ReaderContext): ResultReader {
     const pace = createPace(clock);
     for (;;) {
       signal?.throwIfAborted();
-      const rest = pace.begin(backend);
-      const { found, isLast } = await look(backend);
-      yield;
-      if (isLast) return;
-      if (clock.now() >= deadline) throw new TimeoutError(id, timeout ?? 0, state());
-      await rest(found, signal);
+      pace.begin(backend);
+      try {
+        const { found, isLast } = await look(backend);
+        yield;
+        if (isLast) return;
+        if (clock.now() >= deadline) throw new TimeoutError(id, timeout ?? 0, state());
+        await pace.rest(found, signal);
+      } finally {
+        pace.end();
+      }
     }
   }
 

@@ -122,8 +122,6 @@ function create(database: Database, { now }: BackendContext, journal: SqliteJour
   const settleOwn = database.prepare(SETTLE_OWN);
   const lastOfSweep = database.prepare(LAST_OF_SWEEP);
   const deleteExpired = database.prepare(SWEEP);
-  const waits = new Set<() => void>();
-  let isClosed = false;
   let cursor = 0;
   let writesSinceSweep = 0;
 
@@ -235,7 +233,9 @@ function create(database: Database, { now }: BackendContext, journal: SqliteJour
       const rows = new Map<unknown, Row>();
       const time = now();
       try {
-        for (const stored of database.read(() => getMany(JSON.stringify(keys)))) {
+        const [key] = keys;
+        const found = () => (keys.length === 1 && key !== undefined ? get(key) : getMany(JSON.stringify(keys)));
+        for (const stored of database.read(found)) {
           const row = toRow(stored);
           if (!isExpired(row, time)) rows.set(stored[0], row);
         }
@@ -244,24 +244,9 @@ function create(database: Database, { now }: BackendContext, journal: SqliteJour
       }
       return keys.map((key) => rows.get(key));
     },
-    changed(signal) {
-      // The file may stay open for others, whose waits go on; close() must end those of this backend all the same.
-      const wait = new AbortController();
-      const stop = () => wait.abort("stopped");
-      if (signal.aborted || isClosed) stop();
-      signal.addEventListener("abort", stop);
-      waits.add(stop);
-      return database.changed(wait.signal, "rows").finally(() => {
-        signal.removeEventListener("abort", stop);
-        waits.delete(stop);
-      });
-    },
+    changed: () => database.changed("rows"),
     journal,
-    async close() {
-      isClosed = true;
-      for (const stop of [...waits]) stop();
-      await database.close();
-    },
+    close: () => database.close(),
   };
 }
 

@@ -6,6 +6,7 @@ import type { Clock } from "../clock.ts";
 import { PayloadTooLarge } from "../errors.ts";
 import { payloadText } from "../protocol/serializers.ts";
 import { parseValue, stringifyValue } from "../protocol/values.ts";
+import type { Wait } from "../wait.ts";
 import { type Backend, taskKey } from "./backend.ts";
 
 /** Within the keys that readers and writers of results have their rights on. */
@@ -187,23 +188,31 @@ const LAST_LOOK_MS = 2_000;
 /** Where the store does tell, a look that found nothing is repeated after this all the same. */
 const SAFETY_MS = 1_000;
 
-/** Waits until a look may find something new. */
-export function createPace(clock: Clock): {
+/** The time between two looks. */
+export interface Pace {
   /** To be called before a look: what changes after that is not missed. */
-  begin(backend: Backend): (found: boolean, signal: AbortSignal | undefined) => Promise<void>;
-} {
+  begin(backend: Backend): void;
+  /** Waits until the next look may find something new, or the signal aborts. */
+  rest(found: boolean, signal: AbortSignal | undefined): Promise<void>;
+  /** What has begun is waited for no longer. */
+  end(): void;
+}
+
+export function createPace(clock: Clock): Pace {
   let interval = FIRST_LOOK_MS;
+  let wait: Wait | undefined;
   return {
     begin(backend) {
-      const looked = new AbortController();
-      const changed = backend.changed?.(looked.signal);
-      return async (found, signal) => {
-        interval = found ? FIRST_LOOK_MS : Math.min(LAST_LOOK_MS, interval * LOOK_GROWTH);
-        const until = signal === undefined ? looked.signal : AbortSignal.any([looked.signal, signal]);
-        const timer = clock.sleep(changed === undefined ? interval : SAFETY_MS, until);
-        await (changed === undefined ? timer : Promise.race([changed, timer]));
-        looked.abort("looked");
-      };
+      wait = backend.changed?.();
     },
+    async rest(found, signal) {
+      interval = found ? FIRST_LOOK_MS : Math.min(LAST_LOOK_MS, interval * LOOK_GROWTH);
+      if (wait === undefined) return clock.sleep(interval, signal);
+      const told = new AbortController();
+      const until = signal === undefined ? told.signal : AbortSignal.any([told.signal, signal]);
+      await Promise.race([wait.over, clock.sleep(SAFETY_MS, until)]);
+      told.abort("told");
+    },
+    end: () => wait?.end(),
   };
 }

@@ -20,6 +20,7 @@ import { maskUrl } from "../brief.ts";
 import { ImproperlyConfigured, LovageError, OperationalError } from "../errors.ts";
 import { DEFAULT_FILE } from "../file-url.ts";
 import type { Store, Unit } from "../unit.ts";
+import type { Wait } from "../wait.ts";
 
 /** Written into the file (`PRAGMA user_version`). A file of a later version is refused. */
 export const SCHEMA_VERSION = 1;
@@ -79,12 +80,12 @@ export interface Database {
   /** Reads rows as lists, in the order of their columns, which cost half of what objects with names do. `T` is what the statement says. */
   lists<T extends readonly unknown[]>(sql: string): (...values: readonly SQLInputValue[]) => readonly T[];
   /**
-   * Resolves when a commit of another process, or one of this process about the same, may have changed the file since the
-   * last turn of the event loop, or the signal aborts. Call it in the turn of the read that found nothing, and no commit is
-   * missed. While it waits the process stays alive.
+   * Begins to wait until a commit of another process, or one of this process about the same, may have changed the file since the
+   * last turn of the event loop. Call it in the turn of the read that found nothing, and no commit is missed. While it waits the
+   * process stays alive.
    */
-  changed(signal: AbortSignal, about: Subject): Promise<void>;
-  /** Waits for the writes under way, ends waits, and closes the file with its last user. */
+  changed(about: Subject): Wait;
+  /** Waits for the writes under way, ends the waits of this user, and closes the file with its last one. */
   close(): Promise<void>;
 }
 
@@ -159,11 +160,20 @@ export async function openDatabase(url: string, context: { readonly random: () =
     throw error;
   }
   let open = true;
+  const waits = new Set<Wait>();
   return {
     ...database,
+    changed(about) {
+      const wait = database.changed(about);
+      waits.add(wait);
+      void wait.over.then(() => waits.delete(wait));
+      if (!open) wait.end();
+      return wait;
+    },
     async close() {
       if (!open) return;
       open = false;
+      for (const { end } of waits) end();
       if (leave() === 0) await database.close();
     },
   };
@@ -427,7 +437,11 @@ async function connect(path: string, random: () => number): Promise<Database> {
 
   const dataVersion = prepare("PRAGMA data_version");
   const version = () => read(() => dataVersion.get()?.["data_version"]);
-  const waiting = new Map<() => void, Subject>();
+  interface Waiting {
+    readonly about: Subject;
+    readonly end: () => void;
+  }
+  const waiting = new Set<Waiting>();
   let watcher: FSWatcher | undefined;
   let poll: NodeJS.Timeout | undefined;
   let soon: NodeJS.Immediate | undefined;
@@ -451,7 +465,7 @@ async function connect(path: string, random: () => number): Promise<Database> {
     const isOthers = now !== seen || now === undefined;
     if (!isOthers && news.size === 0) return;
     seen = now;
-    for (const [wake, about] of [...waiting]) if (isOthers || news.has(about)) wake();
+    for (const { about, end } of [...waiting]) if (isOthers || news.has(about)) end();
     news.clear();
   }
 
@@ -471,31 +485,39 @@ async function connect(path: string, random: () => number): Promise<Database> {
     }
   }
 
-  function changed(signal: AbortSignal, about: Subject): Promise<void> {
-    return new Promise((resolve) => {
-      if (signal.aborted || !db.isOpen) return resolve();
-      const wake = () => {
-        waiting.delete(wake);
-        signal.removeEventListener("abort", wake);
-        if (waiting.size === 0) {
-          clearInterval(poll);
-          poll = undefined;
-        }
+  function changed(about: Subject): Wait {
+    const { promise: over, resolve } = Promise.withResolvers<void>();
+    const one: Waiting = {
+      about,
+      end() {
+        // It is kept for the next wait, which mostly comes at once, and ends by itself where none does.
+        if (waiting.delete(one) && waiting.size === 0) poll?.unref();
         resolve();
-      };
-      waiting.set(wake, about);
-      signal.addEventListener("abort", wake, { once: true });
+      },
+    };
+    if (!db.isOpen) resolve();
+    else {
+      waiting.add(one);
       if (!watcher) startWatching();
-      poll ??= setInterval(check, POLL_MS);
+      poll = poll?.ref() ?? setInterval(look, POLL_MS);
       checkSoon();
-    });
+    }
+    return { over, end: one.end };
+  }
+
+  function look(): void {
+    check();
+    if (waiting.size > 0) return;
+    clearInterval(poll);
+    poll = undefined;
   }
 
   async function close(): Promise<void> {
     while (draining) await draining;
     clearImmediate(soon);
     clearTimeout(late);
-    for (const wake of [...waiting.keys()]) wake();
+    for (const { end } of [...waiting]) end();
+    clearInterval(poll);
     watcher?.close();
     db.close();
   }

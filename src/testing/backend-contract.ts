@@ -670,30 +670,28 @@ export function backendContract(
     });
 
     describe("waiting", () => {
-      const never = new AbortController().signal;
-
       test("a change ends the wait", async () => {
         if (!backend.changed) return;
-        const wait = backend.changed(never);
+        const { over } = backend.changed();
         await apply(claimOf(newKey(), "a"));
-        await wait;
+        await over;
       });
 
-      test("an abort ends the wait", async () => {
+      test("who waits ends the wait, once or twice", async () => {
         if (!backend.changed) return;
-        const abort = new AbortController();
-        const wait = backend.changed(abort.signal);
-        abort.abort();
-        await wait;
-        await backend.changed(abort.signal);
+        const { over, end } = backend.changed();
+        end();
+        end();
+        await over;
       });
 
-      test("close ends the wait", async () => {
+      test("close ends the wait, and those that are begun after it", async () => {
         if (!backend.changed) return;
         const other = await make();
-        const wait = other.backend.changed?.(never);
+        const wait = other.backend.changed?.();
         await other.backend.close();
-        await wait;
+        await wait?.over;
+        await other.backend.changed?.().over;
         await other.close();
       });
     });

@@ -5,6 +5,7 @@ import { type BeatEntry, every, scheduleEntries } from "../../src/beat/schedule.
 import { slotId } from "../../src/beat/slot-id.ts";
 import { beatState } from "../../src/beat/tick.ts";
 import { virtualClock } from "../../src/testing/clock.ts";
+import { waitList } from "../../src/wait.ts";
 
 const START = Date.parse("2026-05-01T09:00:00Z");
 
@@ -280,11 +281,11 @@ describe("entries that come and go", () => {
           if (failing) throw new Error("locked");
           return entries;
         },
-        changed: (signal) =>
-          new Promise((resolve) => {
-            tell = resolve;
-            signal.addEventListener("abort", () => resolve());
-          }),
+        changed() {
+          const wait = waitList().begin();
+          tell = wait.end;
+          return wait;
+        },
       },
       zone: "UTC",
       clock,

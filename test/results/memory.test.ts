@@ -7,7 +7,6 @@ import type { Store } from "../../src/results/record.ts";
 let time = Date.UTC(2026, 10, 24);
 const context = { now: () => time, random: Math.random, options: {} };
 const store = (key: string, ttl?: number): Store => ({ type: "store", key, now: time, ttl, result: "{}" });
-const never = new AbortController().signal;
 
 test("who opens the same name shares the rows, and is woken by each other's writes", async () => {
   const [one, two, stranger] = [
@@ -15,7 +14,7 @@ test("who opens the same name shares the rows, and is woken by each other's writ
     open("memory://shared", context),
     open("memory://else", context),
   ];
-  const wait = two.changed?.(never);
+  const wait = two.changed?.().over;
   await one.apply([store(taskKey("1"))]);
   await wait;
   expect(await two.read([taskKey("1")])).toEqual([{ result: "{}", timestamp: time / 1000 }]);
@@ -49,7 +48,7 @@ test("a closed backend says so", async () => {
   await backend.close();
   await expect(backend.apply([store("key")])).rejects.toThrow(OperationalError);
   await expect(backend.read(["key"])).rejects.toThrow("the result backend memory://closed is closed");
-  await backend.changed?.(never);
+  await backend.changed?.().over;
 });
 
 test.each(["memory:", "memory://a#b", "memory://a?b=c", "sqlite://"])("%s is refused", (url) => {

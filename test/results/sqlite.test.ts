@@ -86,19 +86,19 @@ test("rows that have expired are deleted as others are written, and no others, w
 
 test("close ends the waits of this backend, and of nobody else who has the file open", async () => {
   const [one, two] = [await open(url, context), await open(url, context)];
-  const abort = new AbortController();
   // What opening has committed is noticed in a turn of its own.
   await new Promise(setImmediate);
   let twoWaits = true;
-  const ofOne = one.changed?.(abort.signal);
-  const ofTwo = two.changed?.(abort.signal).then(() => {
+  const ofOne = one.changed?.();
+  const ofTwo = two.changed?.();
+  void ofTwo?.over.then(() => {
     twoWaits = false;
   });
   await one.close();
-  await ofOne;
+  await ofOne?.over;
   expect(twoWaits).toBe(true);
-  abort.abort();
-  await ofTwo;
+  ofTwo?.end();
+  await ofTwo?.over;
   await two.close();
 });
 

@@ -206,7 +206,7 @@ test("that tasks have started is told a little later, or with the next news", as
   for (const next of [undefined, "messages"] as const) {
     utimesSync(path, 1, 1);
     await settle();
-    const waiting = database.changed(new AbortController().signal, "rows");
+    const waiting = database.changed("rows").over;
     await database.write(() => insert(1), "starts");
     // Whoever runs those tasks has not waited until others know.
     expect(isTouched()).toBe(false);
@@ -232,7 +232,7 @@ test("a wait ends with a commit of its own process about the same, and not with 
   const { database, insert, stored } = await setUp();
   await settle();
   let woken = false;
-  const waiting = database.changed(new AbortController().signal, "rows").then(() => {
+  const waiting = database.changed("rows").over.then(() => {
     woken = true;
   });
   stored();
@@ -249,11 +249,11 @@ test("a wait ends with a commit of another connection, also of one made between 
   const { database, stranger } = await setUp();
   await settle();
   const other = stranger();
-  const before = database.changed(new AbortController().signal, "rows");
+  const before = database.changed("rows").over;
   other.exec("INSERT INTO t VALUES (1)");
   await before;
   other.exec("INSERT INTO t VALUES (2)");
-  await database.changed(new AbortController().signal, "rows");
+  await database.changed("rows").over;
 });
 
 test("a commit that shares a transaction with the read that missed it still ends the wait", async () => {
@@ -262,19 +262,17 @@ test("a commit that shares a transaction with the read that missed it still ends
   const looked = database.write(() => stored().length);
   const written = database.write(() => insert(1), "rows");
   expect(await looked).toBe(0);
-  await Promise.all([database.changed(new AbortController().signal, "rows"), written]);
+  await Promise.all([database.changed("rows").over, written]);
 });
 
-test("a wait ends when its signal aborts, and when the file is closed", async () => {
+test("a wait ends when who waits ends it, and when the file is closed", async () => {
   const { database } = await setUp();
   await settle();
-  const controller = new AbortController();
-  const waiting = database.changed(controller.signal, "rows");
-  controller.abort();
-  await waiting;
-  await database.changed(AbortSignal.abort(), "rows");
+  const waiting = database.changed("rows");
+  waiting.end();
+  await waiting.over;
   let ended = false;
-  void database.changed(new AbortController().signal, "rows").then(() => {
+  void database.changed("rows").over.then(() => {
     ended = true;
   });
   await database.close();

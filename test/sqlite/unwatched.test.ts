@@ -30,7 +30,7 @@ async function setUp() {
 test("where the file cannot be watched, a commit of this process ends a wait at once all the same", async () => {
   const { database } = await setUp();
   const least = await quickest(150, async () => {
-    const waiting = database.changed(new AbortController().signal, "rows");
+    const waiting = database.changed("rows").over;
     const from = performance.now();
     await database.write((db) => db.exec("INSERT INTO t VALUES (1)"), "rows");
     await waiting;
@@ -44,7 +44,7 @@ test("where the file cannot be watched, a commit of another process is noticed b
   const { path, database } = await setUp();
   const other = new DatabaseSync(path);
   onTestFinished(() => other.close());
-  const waiting = database.changed(new AbortController().signal, "rows");
+  const waiting = database.changed("rows").over;
   await new Promise((resolve) => setImmediate(resolve));
   other.exec("INSERT INTO t VALUES (1)");
   // Unnoticed, it would never end.
