@@ -18,6 +18,11 @@ export interface Unit {
 export interface Store {
   /** Begins a unit, or joins the one that this turn of the event loop has begun. What is not done in this very turn is not part of it. */
   begin(): Unit | Promise<Unit>;
+  /**
+   * Does what a commit has left to be done, and would have to do some time while somebody waits for it. It may wait for the disk, so it
+   * is for a thread that nobody waits for, now and then. Absent: nothing is left.
+   */
+  checkpoint?(): void;
 }
 
 const inMemory = new Map<string, Store>();

@@ -35,8 +35,11 @@ const RETRY_MS = 0.2;
 const BURST_MS = 3;
 /** One transaction takes no more jobs, but for the next steps of what has begun, once it is so old: others wait for the lock meanwhile. */
 const TRANSACTION_MS = 5;
-/** The log is brought into the file when it has so many pages: four times SQLite's own 1000. */
-const CHECKPOINT_PAGES = 4000;
+/**
+ * A log of so many pages is brought into the file by whoever has just committed, who waits for the disk meanwhile: eight times
+ * SQLite's own 1000, since a worker's thread does it long before (see {@link Store.checkpoint}).
+ */
+const CHECKPOINT_PAGES = 8000;
 const PAGE_BYTES = 4096;
 const START_MS = 10;
 /** Where the file system reports no changes, or a process died between its commit and its word of it, they are noticed this late. */
@@ -270,7 +273,7 @@ async function connect(path: string, random: () => number): Promise<Database> {
       draining ??= drain();
     });
   };
-  const store: Store = { begin: begun };
+  const store: Store = { begin: begun, checkpoint };
   const atRest = () => shared?.committed.catch(() => {});
 
   /**
@@ -510,6 +513,17 @@ async function connect(path: string, random: () => number): Promise<Database> {
     if (waiting.size > 0) return;
     clearInterval(poll);
     poll = undefined;
+  }
+
+  const passive = prepare("PRAGMA wal_checkpoint(PASSIVE)");
+  let brought = seen;
+
+  /** From the log into the file, if others have committed since the last time. It takes nobody's lock. */
+  function checkpoint(): void {
+    const now = version();
+    if (now === brought) return;
+    brought = now;
+    read(() => passive.get());
   }
 
   async function close(): Promise<void> {

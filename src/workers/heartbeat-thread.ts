@@ -20,6 +20,11 @@ import {
 const BLOCKED_MS = 1_000;
 /** … which is looked for so often. */
 const LOOK_MS = 250;
+/**
+ * What was committed is brought from the logs of SQLite files into the files so often. The disk takes some ten milliseconds for
+ * that, in which the worker's own thread would start no task.
+ */
+const CHECKPOINT_MS = 500;
 /** Before the process is ended, what else it has in hand is given back within this. */
 const LAST_WORDS_MS = 3_000;
 
@@ -64,6 +69,11 @@ function checkFiles(): void {
       files.delete(path);
     } else files.set(path, now);
   }
+}
+
+async function checkpoint(): Promise<void> {
+  const [broker, backend] = await Promise.all([engine.broker(), engine.backend()]);
+  for (const store of new Set([broker.store, backend.store])) store?.checkpoint?.();
 }
 
 /** Does something every so often, and never twice at a time. */
@@ -158,4 +168,5 @@ void beat().then(() => {
   report({ ready: true });
   every(setup.visibility / 3, beat);
   every(LOOK_MS, endBlocked);
+  if (files.size > 0) every(CHECKPOINT_MS, checkpoint);
 });

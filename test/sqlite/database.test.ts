@@ -280,6 +280,34 @@ test("a wait ends when who waits ends it, and when the file is closed", async ()
   expect(ended).toBe(true);
 });
 
+// ── checkpoints ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+test("a checkpoint brings into the file what others have committed, beside a transaction that is open", async () => {
+  const { path, database, insert, stored, stranger } = await setUp();
+  const inFile = () => statSync(path).size;
+  const before = inFile();
+  const other = stranger();
+  other.exec("INSERT INTO t VALUES (1)");
+  // The log alone has it.
+  expect(inFile()).toBe(before);
+  other.exec("BEGIN IMMEDIATE; INSERT INTO t VALUES (2)");
+  database.store.checkpoint?.();
+  expect(inFile()).toBeGreaterThan(before);
+  other.exec("COMMIT");
+  expect(stored()).toEqual([1, 2]);
+  await database.write(() => insert(3));
+  expect(stored()).toEqual([1, 2, 3]);
+});
+
+test("a checkpoint with nothing new does not touch the disk", async () => {
+  const { path, database, stranger } = await setUp();
+  stranger().exec("INSERT INTO t VALUES (1)");
+  database.store.checkpoint?.();
+  utimesSync(path, 1, 1);
+  database.store.checkpoint?.();
+  expect(statSync(path).mtimeMs).toBe(1000);
+});
+
 // ── errors ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 test("a file that stays locked is an error that says which, and may be tried again", async () => {

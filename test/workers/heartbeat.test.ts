@@ -1,6 +1,6 @@
 /** The thread that keeps what a worker has in hand: it is there before the worker is, and what becomes of it is noticed. */
 import { execFile } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
@@ -93,6 +93,21 @@ test("a file that is removed under a worker is noticed, and the worker stops", a
   rmSync(join(place, "jobs.db"));
   expect(await worker.ended).toBe("stopped");
   expect(lines.join("\n")).toMatch(/the worker stops, .*the file .*jobs\.db was removed or replaced/);
+});
+
+test("it brings into the file what was committed, so that no task waits for the disk", async () => {
+  const file = join(folder(), "jobs.db");
+  const app = new Lovage("logged", { brokerUrl: `sqlite:///${file}` });
+  const echo = app.task("echo", (text: string) => text);
+  const worker = await startWorker(app, { log: () => {} });
+  onTestFinished(async () => {
+    await worker.stop();
+    await app.close();
+  });
+  const text = "x".repeat(100_000);
+  expect(await (await echo.delay(text)).get()).toBe(text);
+  // Until then the log alone has the result, which is far from long enough to be brought in by who commits.
+  await vi.waitFor(() => expect(statSync(file).size).toBeGreaterThan(text.length), 60_000);
 });
 
 test("what a run has settled or handed back itself was taken over by nobody", async () => {
