@@ -530,7 +530,9 @@ export async function startPoller(
     blocking?.stop();
     unprotect();
     // Others take it for gone soon enough, where that takes long.
-    await Promise.race([Promise.all([absent(), worker.releaseLate()]), clock.sleep(COLD_MS)]);
+    const told = new AbortController();
+    await Promise.race([Promise.all([absent(), worker.releaseLate()]), clock.sleep(COLD_MS, told.signal)]);
+    told.abort();
     await heartbeat.stop();
     unwatch();
     if (!isCold) await engine.emitter.emit("workerShutdown", { hostname });

@@ -1,4 +1,4 @@
-/** How often the store is asked while results are waited for, where it cannot tell of changes itself. */
+/** How often the store is asked while results are waited for, where it cannot tell of changes itself, and what is left of it when they have come. */
 import { describe, expect, test } from "vitest";
 import { AsyncResult } from "../../src/results/async-result.ts";
 import type { Backend } from "../../src/results/backend.ts";
@@ -7,9 +7,10 @@ import { waitForAll } from "../../src/results/group-result.ts";
 import { open } from "../../src/results/memory.ts";
 import { createReader } from "../../src/results/reader.ts";
 import { virtualClock } from "../../src/testing/clock.ts";
+import type { Wait } from "../../src/wait.ts";
 
 /** A reader of a store that is asked by polls, each of which is kept: when, and how many keys. */
-function setUp() {
+function setUp({ tells = false } = {}) {
   const clock = virtualClock(0);
   const store = open(`memory://reader-${crypto.randomUUID()}`, {
     now: clock.now,
@@ -17,9 +18,18 @@ function setUp() {
     options: {},
   }) as Backend;
   const reads: { readonly at: number; readonly keys: number }[] = [];
-  const { changed: _, ...polled } = store;
+  const { changed, ...polled } = store;
+  /** Waits that have begun and are not over. */
+  const waits = new Set<Wait>();
+  const counted = () => {
+    const wait = (changed as NonNullable<typeof changed>)();
+    waits.add(wait);
+    void wait.over.then(() => waits.delete(wait));
+    return wait;
+  };
   const backend: Backend = {
     ...polled,
+    ...(tells && { changed: counted }),
     read(keys) {
       reads.push({ at: clock.now(), keys: keys.length });
       return store.read(keys);
@@ -57,9 +67,39 @@ function setUp() {
     clock.moveTo(until);
     await turns();
   }
-  return { clock, reader, reads, finish, pass };
+  return { clock, reader, reads, waits, finish, pass, turns };
 }
 const names = (count: number, from = 0) => Array.from({ length: count }, (_, index) => `task-${from + index}`);
+
+describe("where the store tells of changes, nothing waits for them, and no timer runs,", () => {
+  test.each(["wait", "watch", "stream"] as const)("when %s has come to its end", async (how) => {
+    const { clock, reader, waits, finish, turns } = setUp({ tells: true });
+    const all = async () => {
+      if (how === "wait") await reader.wait("task-0", {});
+      else for await (const _ of reader[how]("task-0", {}));
+    };
+    const ended = all();
+    await turns();
+    expect(waits.size).toBe(1);
+    await finish("task-0");
+    await ended;
+    await turns();
+    expect(waits.size).toBe(0);
+    expect(clock.next()).toBeUndefined();
+  });
+
+  test.each(["watch", "stream"] as const)("when %s is left, or has found its end at the first look", async (how) => {
+    const { clock, reader, waits, finish, turns } = setUp({ tells: true });
+    const states = reader.watch("task-0", {});
+    await states.next();
+    await states.return();
+    await finish("task-1");
+    for await (const _ of reader[how]("task-1", {}));
+    await turns();
+    expect(waits.size).toBe(0);
+    expect(clock.next()).toBeUndefined();
+  });
+});
 
 describe("one result", () => {
   test("is looked for at once, soon again, and less often as the task ages", async () => {
