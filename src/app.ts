@@ -247,7 +247,7 @@ export class Lovage implements SignatureApplier {
     if (this.engine.tasks.has(name) || Object.keys(this.engine.refs.get(name)?.options ?? {}).length > 0)
       throw new ImproperlyConfigured(
         "taskRef",
-        `the options of ${name} are said before this already: say them in one place, and there before all others`,
+        `the options of ${name} were given before; give them once, and before the task`,
       );
     this.engine.refs.set(name, task);
     return task;
@@ -395,14 +395,13 @@ export class Lovage implements SignatureApplier {
 
   /** The result of a task that was sent anywhere, by its id. An id that nobody knows is PENDING. */
   result<R = unknown>(id: string): AsyncResult<R> {
-    if (typeof id !== "string" || id === "")
-      throw new ImproperlyConfigured("id", "a result is asked for by a task's id");
+    if (typeof id !== "string" || id === "") throw new ImproperlyConfigured("id", "must be the id of a task");
     return new AsyncResult<R>(this.engine.reader, id);
   }
 
   /** A group that was saved, by `GroupResult.save()` here or in Python; `null` where there is none. */
   groupResult(id: string): Promise<GroupResult | null> {
-    if (typeof id !== "string" || id === "") throw new ImproperlyConfigured("id", "a group is asked for by its id");
+    if (typeof id !== "string" || id === "") throw new ImproperlyConfigured("id", "must be the id of a group");
     return this.engine.reader.group(id);
   }
 
@@ -465,7 +464,7 @@ async function eager(name: string): Promise<Eager> {
 function unread(): never {
   throw new ImproperlyConfigured(
     "journal",
-    "what reads it is left out of functions of TaskQueues; have it bundled with bundling: { journal: true }, and allow the function to read with grantInspect",
+    "what reads it is left out of functions of TaskQueues; set bundling: { journal: true }, and give the function grantInspect",
   );
 }
 

@@ -229,7 +229,7 @@ export class Engine implements PublishHost {
     if (this.#config.brokerUrlRequired)
       throw new ImproperlyConfigured(
         "brokerUrl",
-        "none is named, and brokerUrlRequired asks for one: set LOVAGE_BROKER_URL, or brokerUrl",
+        "is not given, and brokerUrlRequired is true: set LOVAGE_BROKER_URL, or brokerUrl",
       );
     if (typeof LOVAGE_BUNDLE !== "undefined" || this.#isToldOfFile) return;
     this.#isToldOfFile = true;
@@ -410,7 +410,7 @@ export class Engine implements PublishHost {
   /** Where what has happened is kept. Throws `ImproperlyConfigured` where it is not. */
   async journal(): Promise<JournalStore> {
     if (!this.#config.journal)
-      throw new ImproperlyConfigured("journal", "is off, so that nothing is kept of what has happened; set it to true");
+      throw new ImproperlyConfigured("journal", "is off, so there is nothing to read; set it to true");
     const { journal } = await this.backend();
     if (journal !== undefined) return journal;
     throw new ImproperlyConfigured(

@@ -104,7 +104,7 @@ export class RuntimeError extends LovageError {
   readonly taskId: string;
   constructor(taskId: string, awaited: string) {
     super(
-      `never call get() within a task: ${taskId} would keep its place in the worker while it waits for ${awaited}, and tasks that do so stop a worker for good; make a chain, a chord or a callback of it, or pass { disableSyncSubtasks: false } where other workers run what is waited for`,
+      `never call get() within a task: ${taskId} would keep its place in the worker while it waits for ${awaited}, and this can stop the worker for good; use a chain, a chord or a callback, or pass { disableSyncSubtasks: false } if other workers run that`,
     );
     this.taskId = taskId;
   }
@@ -123,7 +123,7 @@ export class SystemExit extends LovageError {
   readonly code: string | number | null | undefined;
   constructor(code?: string | number | null) {
     super(
-      `process.exit(${code ?? ""}) was called, which would end the worker and all that runs there; throw an error instead`,
+      `process.exit(${code ?? ""}) was called, which would end the worker and its other tasks; throw an error instead`,
     );
     this.code = code;
   }
@@ -231,7 +231,10 @@ export class PythonError extends TaskError {
     if (!PYTHON_MODULE.test(module)) throw new ImproperlyConfigured("module", "must be the name of a Python module");
     if (!PYTHON_NAME.test(type)) throw new ImproperlyConfigured("type", "must be the name of a Python class");
     if (module === "builtins" && !isSafeBuiltin(type))
-      throw new ImproperlyConfigured("type", `${type} of Python's builtins is no exception that a caller can be given`);
+      throw new ImproperlyConfigured(
+        "type",
+        `${type} of Python's builtins is not an exception that a task may throw; use another, such as ValueError`,
+      );
     super({
       taskId: "",
       excType: type,
@@ -299,7 +302,7 @@ export class LimitKeyError extends LovageError {
   constructor(task: string, option: string, cause: unknown, given?: unknown) {
     const why =
       cause === undefined
-        ? `gave ${given === null ? "null" : typeof given} (${String(given).slice(0, 100)}), which is no text; end it with String(…), say`
+        ? `gave ${given === null ? "null" : typeof given} (${String(given).slice(0, 100)}), which is not a text; make a text of it, as with String(…)`
         : `threw: ${cause instanceof Error ? cause.message : String(cause)}`;
     super(`the key of ${option} of the task ${task} ${why}`, cause === undefined ? undefined : { cause });
     this.task = task;
@@ -354,7 +357,7 @@ export class GroupInterrupted extends LovageError {
   constructor(groupId: string, sent: number, cause: unknown) {
     const why = cause instanceof Error ? `${cause.name}: ${cause.message}` : String(cause);
     super(
-      `the group ${groupId} ended after ${sent} members had been sent: ${why}; they run, and a chord's body does not`,
+      `the group ${groupId} stopped after ${sent} members were sent: ${why}; these members run, but a chord's body does not`,
       { cause },
     );
     this.groupId = groupId;
@@ -373,7 +376,7 @@ export class SendInterrupted extends LovageError {
   constructor({ taken, sent, failed }: Pick<SendInterrupted, "taken" | "sent" | "failed">, cause: unknown) {
     const why = cause instanceof Error ? `${cause.name}: ${cause.message}` : String(cause);
     super(
-      `the sending ended after ${taken} calls, of which ${sent} are sent: ${why}; those that are not can be sent again as they stand in failed`,
+      `sending stopped after ${taken} calls, of which ${sent} are sent: ${why}; the calls in failed can be sent again`,
       { cause },
     );
     this.taken = taken;
@@ -428,7 +431,7 @@ export class PayloadTooLarge extends LovageError {
   readonly limit: number;
   constructor(what: string, size: number, limit: number, options?: ErrorOptions) {
     super(
-      `${what} has ${size} bytes and the limit is ${limit}; have what is too large kept elsewhere (the setting payloadStore), or pass a reference (a key, a URL) instead of the data`,
+      `${what} has ${size} bytes and the limit is ${limit}; set payloadStore, which keeps such data elsewhere, or pass a reference (a key, a URL) instead`,
       options,
     );
     this.size = size;
@@ -444,7 +447,7 @@ export class PayloadLost extends DecodeError {
   readonly key: string;
   constructor(bucket: string, key: string) {
     super(
-      `the large text ${key} is not in ${bucket} any more: it was deleted, or its time was over; see the lifecycle of the bucket (payloadStore)`,
+      `the large text ${key} is not in ${bucket} any more: it was deleted, or it expired; check the bucket's lifecycle rules (payloadStore)`,
     );
     this.bucket = bucket;
     this.key = key;

@@ -179,8 +179,8 @@ export async function openLimitStore(url: string, context: LimitStoreContext): P
   throw new ImproperlyConfigured(
     "resultBackend",
     found === undefined
-      ? `${scheme}:// keeps no rows of limits; those of Lovage do (SQLite, DynamoDB, memory), and registerLimitStore makes one of yours`
-      : "limits are left out of this bundle, as no task of the app had any when it was deployed; deploy it again",
+      ? `${scheme}:// keeps no limits; use SQLite, DynamoDB or memory, or registerLimitStore`
+      : "limits are left out of this bundle, as no task had any when it was deployed; deploy it again",
   );
 }
 

@@ -87,7 +87,7 @@ test("who names it is told nothing, and nobody is elsewhere", async () => {
 
 test("brokerUrlRequired refuses an app whose broker nobody has named, at its first use", async () => {
   const { engine } = engineIn("", {}, { brokerUrlRequired: true });
-  await expect(engine.broker()).rejects.toThrow(/brokerUrl: none is named, and brokerUrlRequired asks for one/);
+  await expect(engine.broker()).rejects.toThrow(/brokerUrl: is not given, and brokerUrlRequired is true/);
   await expect(engine.backend()).rejects.toThrow(/set LOVAGE_BROKER_URL/);
   const named = engineIn("", { LOVAGE_BROKER_URL: "memory://" }, { brokerUrlRequired: true });
   await expect(named.engine.broker()).resolves.toBeDefined();

@@ -58,7 +58,7 @@ export function parseAwsUrl(
   if (parts === undefined) {
     throw new ImproperlyConfigured(
       setting,
-      "the URL has not the form scheme://[KEY:SECRET@][region]/[table]?option=value",
+      "the URL must have the form scheme://[KEY:SECRET@][region]/[table]?option=value",
     );
   }
   const given: Record<string, unknown> = {};
@@ -95,7 +95,7 @@ function decoded(setting: string, part: string): string {
     return decodeURIComponent(part);
   } catch {
     // Without the part, and without the cause that shows it: it may be a secret.
-    throw new ImproperlyConfigured(setting, "a percent sign in the URL is written %25");
+    throw new ImproperlyConfigured(setting, "write a percent sign in the URL as %25");
   }
 }
 

@@ -99,7 +99,7 @@ crontab.fromString = (line: string): CrontabSchedule => {
   if (parts.length !== 5) {
     throw new ImproperlyConfigured(
       "crontab.fromString",
-      `must be five fields parted by single spaces (minute, hour, day of month, month, day of week), and is ${JSON.stringify(line)}`,
+      `must be five fields with a single space between them (minute, hour, day of month, month, day of week), and is ${JSON.stringify(line)}`,
     );
   }
   const [minute, hour, dayOfMonth, monthOfYear, dayOfWeek] = parts as [string, string, string, string, string];

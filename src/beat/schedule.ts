@@ -231,7 +231,7 @@ export function scheduleEntries(beatSchedule: Readonly<Record<string, BeatEntry>
       if (name.startsWith(RUNTIME_PREFIX)) {
         throw new ImproperlyConfigured(
           where,
-          `names that begin with ${RUNTIME_PREFIX} are those of entries put at run time`,
+          `names that begin with ${RUNTIME_PREFIX} are those of entries put at run time; choose another name`,
         );
       }
       return scheduleEntry(name, entry, where);
@@ -265,7 +265,7 @@ export function scheduleEntry(name: string, entry: BeatEntry, where: string): Sc
   if (within !== undefined && catchUp === "skip") {
     throw new ImproperlyConfigured(
       `${where}.within`,
-      `bounds what is caught up, so it needs catchUp: "last" or "all" (given: ${show(within)})`,
+      `says how late a missed slot may be sent, so it needs catchUp: "last" or "all" (given: ${show(within)})`,
     );
   }
 
@@ -273,7 +273,7 @@ export function scheduleEntry(name: string, entry: BeatEntry, where: string): Sc
   if (relative && schedule.type !== "interval") {
     throw new ImproperlyConfigured(
       `${where}.relative`,
-      `rounds an interval, and the schedule is of type ${show(schedule.type)}`,
+      `is only for an interval, and the schedule is of type ${show(schedule.type)}`,
     );
   }
   return Object.freeze({

@@ -494,7 +494,7 @@ export function createData(app: Lovage, options: DataOptions = {}) {
       retry: (chosen: ChosenInWorkflow, doing: Doing): Promise<Done> =>
         changing(async () => {
           const ids = await idsOf(chosen, (state) => state === FAILURE);
-          if (ids === undefined) throw new ImproperlyConfigured("ids", "or a workflow is needed");
+          if (ids === undefined) throw new ImproperlyConfigured("ids", "must be given, or a workflow");
           if (chosen.dryRun === true) return { count: ids.length, failed: [] };
           return each(ids, (id) => control.retry(id, acting(doing.by)), doing);
         }),
@@ -610,7 +610,7 @@ export function createData(app: Lovage, options: DataOptions = {}) {
     if (Object.keys(given).length === 0 && state === undefined) {
       throw new ImproperlyConfigured(
         "ids",
-        "or a filter is needed that says which tasks are meant, such as a task's name",
+        "must be given, or a filter that says which tasks are meant, such as a task's name",
       );
     }
     const states = state === undefined ? undefined : new Set(typeof state === "string" ? [state] : state);
@@ -621,7 +621,7 @@ export function createData(app: Lovage, options: DataOptions = {}) {
       if (found.size > MOST_CHOSEN) {
         throw new ImproperlyConfigured(
           "from",
-          `or another filter has to leave fewer than ${MOST_CHOSEN} tasks at a time`,
+          `leaves more than ${MOST_CHOSEN} tasks: choose a later time, or narrow another filter, to do them in parts`,
         );
       }
     }
@@ -636,7 +636,10 @@ export function createData(app: Lovage, options: DataOptions = {}) {
   ): Promise<Done> {
     const { dryRun: _, ...which } = filter;
     if (ids === undefined && Object.keys(which).length === 0) {
-      throw new ImproperlyConfigured("ids", "or a filter is needed that says which letters are meant, such as a queue");
+      throw new ImproperlyConfigured(
+        "ids",
+        "must be given, or a filter that says which dead letters are meant, such as a queue",
+      );
     }
     const seen = new Set<string | undefined>();
     const asked = { ...filter, ...(ids !== undefined && { id: ids }), ...acting(by) };

@@ -14,7 +14,7 @@ export const appOf = (signatures: readonly Step[]): SignatureApplier | undefined
 export const unknownApp = ({ task }: SignatureData): ImproperlyConfigured =>
   new ImproperlyConfigured(
     task,
-    "holds no signature of an app's, so there is nothing to send it by; use app.signature(…)",
+    "has no signature that an app made, so no app can send it; make one with app.signature(…)",
   );
 
 export class Pending {
@@ -35,7 +35,7 @@ export class Pending {
     if (this.#isSpent)
       throw new ImproperlyConfigured(
         "group",
-        "its members came from a generator, which can be gone through once, and they were sent; make a list of them to send them again",
+        "its members came from a generator, which gives them once only, and they are sent; give a list to send them again",
       );
     this.#isSpent = !Array.isArray(this.#members);
     return this.#members;

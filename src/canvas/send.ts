@@ -226,7 +226,7 @@ export function openStream(engine: Engine, signature: SignatureData, given: Give
       if (foreign !== undefined)
         throw new ImproperlyConfigured(
           "chord",
-          `the header began with tasks of this app, and ${endOf(foreign)} is none: others do not count members as they come; make a list of the header`,
+          `the tasks of a header from a generator must be this app's, and ${endOf(foreign)} is not; give the header as a list`,
         );
       const placed = flat.map(place);
       await write(engine, (await Promise.all(placed.flatMap(({ commands }) => commands))).flat());

@@ -16,7 +16,7 @@ const SKEW_MS = 300_000;
 /** The graph of all below a task or a group. Throws `ImproperlyConfigured`, and `OperationalError` where it cannot be read. */
 export async function readWorkflow(engine: Engine, id: string): Promise<Workflow> {
   if (typeof id !== "string" || id === "")
-    throw new ImproperlyConfigured("id", "a workflow is asked for by the id of its first task");
+    throw new ImproperlyConfigured("id", "must be the id of the first task of a workflow: a text that is not empty");
   const own = await search(engine, id, (entry) => isAbout(id, entry));
   // Below a task that is not the first, or in a group: what follows is told under the root of all of it.
   const roots = new Set(own.map(rootOf).filter((root) => root !== id));

@@ -44,7 +44,10 @@ export function takeNames(scope: Construct, names: Readonly<Record<string, reado
       const other = all.get(key);
       // Of the app's own names none are twice the same: it is what was given here.
       if (other === path)
-        throw new ImproperlyConfigured("tableName", `two of ${path} would be called ${name}: give it another`);
+        throw new ImproperlyConfigured(
+          "tableName",
+          `two of ${path} would be called ${name}: give the table another name`,
+        );
       if (other !== undefined) {
         throw new ImproperlyConfigured(
           "prefix",

@@ -365,7 +365,7 @@ function settingsOf(props: TaskQueueProps) {
   if (worker === "function" && limit.seconds > longest) {
     throw new ImproperlyConfigured(
       limit.setting,
-      `must be at most ${longest} seconds on Lambda, whose functions end after ${MAX_FUNCTION_TIMEOUT_S} (${TIMEOUT_MARGIN_S} are kept for storing the outcome); given: ${limit.seconds}. Containers run tasks of up to ${MAX_TIME_LIMIT_S}: say worker: "container" in taskQueues.${queue.name}, and give its image (container) to TaskQueues`,
+      `must be at most ${longest} seconds on Lambda, whose functions end after ${MAX_FUNCTION_TIMEOUT_S} (${TIMEOUT_MARGIN_S} are kept for storing the outcome); given: ${limit.seconds}. Containers run tasks of up to ${MAX_TIME_LIMIT_S}: set worker: "container" in taskQueues.${queue.name}, and give its image (container) to TaskQueues`,
     );
   }
   const retention = (props.retentionPeriod ?? RETENTION).toSeconds();
@@ -408,7 +408,7 @@ function settingsOf(props: TaskQueueProps) {
   if (pollers !== undefined && bound !== undefined) {
     throw new ImproperlyConfigured(
       setting("provisionedPollers"),
-      `is instead of maxConcurrency, which is ${bound}: take one away; ${INVOCATIONS_OF_POLLER} invocations run at a time for each poller`,
+      `and maxConcurrency, which is ${bound}, cannot both be given: leave one out; ${INVOCATIONS_OF_POLLER} invocations run at a time for each poller`,
     );
   }
   checkRange(setting("provisionedPollers.minimum"), pollers?.minimum, LIMITS.minimumPollers);
@@ -440,7 +440,7 @@ function settingsOf(props: TaskQueueProps) {
   if (props.failedPercent !== undefined && props.app.config.metrics === false) {
     throw new ImproperlyConfigured(
       setting("failedPercent"),
-      `needs the metrics of the queue, which the app has switched off: metrics: "queue", or no failedPercent`,
+      `needs the metrics of the queue, which the app has turned off: set metrics: "queue", or leave failedPercent out`,
     );
   }
   checkRange(setting("retentionPeriod"), props.retentionPeriod?.toSeconds(), LIMITS.retentionPeriod);
@@ -511,7 +511,7 @@ function refuseFunctionsOwn(props: TaskQueueProps, worker: Exclude<QueueWorker, 
     if ((props[name] ?? declared[name]) === undefined) continue;
     throw new ImproperlyConfigured(
       `taskQueues.${props.queue.name}.${name}`,
-      `is of a function, and the worker of this queue is ${JSON.stringify(worker)}: ${worker === "container" ? "size and number of containers are said by container (cpu, memoryLimitMiB, maxTasks …)" : "leave it out"}`,
+      `is only for a function, and the worker of this queue is ${JSON.stringify(worker)}: ${worker === "container" ? "give the size and the number of containers in container (cpu, memoryLimitMiB, maxTasks …)" : "leave it out"}`,
     );
   }
 }
@@ -520,7 +520,7 @@ function containerOf({ container, queue }: TaskQueueProps): ContainerOptions {
   if (container !== undefined) return container;
   throw new ImproperlyConfigured(
     `queues.${queue.name}.container`,
-    'is needed, as its worker is "container": { image: ecs.ContainerImage.fromAsset(…) } there, or as container of TaskQueues for all such queues',
+    'is needed, because its worker is "container": give { image: ecs.ContainerImage.fromAsset(…) } there, or as container of TaskQueues for all such queues',
   );
 }
 

@@ -150,11 +150,11 @@ export class TaskQueues extends Construct {
     if (config.payloadStore?.startsWith("s3:") && props.payloadStore === undefined) {
       throw new ImproperlyConfigured(
         "payloadStore",
-        `is needed, as the app's own is ${JSON.stringify(config.payloadStore)} and the functions have rights on what is said here alone: a bucket of yours (s3.Bucket.fromBucketName(…)), true for a new one, or false for none`,
+        `is needed, because the app's own is ${JSON.stringify(config.payloadStore)} and the functions get rights only on the bucket that is given here: give a bucket of yours (s3.Bucket.fromBucketName(…)), true for a new one, or false for none`,
       );
     }
     if (props.table !== undefined && props.warmThroughput !== undefined) {
-      throw new ImproperlyConfigured("warmThroughput", "is for a new table: say it where the table given is made");
+      throw new ImproperlyConfigured("warmThroughput", "is for a new table: set it where the given table is made");
     }
 
     const tableName = props.tableName ?? backend.table ?? translateQueueName(prefix, "celery");

@@ -107,7 +107,7 @@ function environmentOf(stacks: ReadonlyMap<string, Outputs>, stack: string | und
     .find(({ length }) => length > 1);
   if (twice !== undefined) {
     const outputs = twice.map(([, , output]) => output).join(", ");
-    throw new ImproperlyConfigured("--stack", `has to say which is meant, as the file has ${outputs}`);
+    throw new ImproperlyConfigured("--stack", `must be given to say which is meant, because the file has ${outputs}`);
   }
   return Object.fromEntries(found);
 }

@@ -34,7 +34,7 @@ export async function loadSharedApp(given: string): Promise<Lovage> {
     if (!app.config[setting].startsWith("memory:")) continue;
     throw new ImproperlyConfigured(
       setting,
-      "memory:// is seen by the process that made it alone, and this command is another one; leave it out for SQLite",
+      "memory:// exists within one process only, and this command is another process; leave the setting out to use SQLite",
     );
   }
   return app;

@@ -224,7 +224,7 @@ Examples:
       if (options.follow && options.sort !== undefined)
         throw new ImproperlyConfigured(
           "--sort",
-          "needs all of it, and --follow shows what happens: give one of the two",
+          "needs the whole list, and with --follow the list does not end: give one of the two",
         );
       if (options.follow) return await follow(app, query, options.json ?? false);
       const entries = options.sort === undefined ? await all(app, query) : await longest(app, query, options.sort);
@@ -347,7 +347,7 @@ function workflowCommand(program: Command): void {
       if (options.json) return print(toJson({ ...rest, tasks }, 2));
       if (tasks.length === 0) throw new LovageError(`nothing is known of ${id}`);
       for (const line of treeOf(tasks)) print(harmlessLine(line));
-      if (rest.truncated) complain("lovage: there is more of it than is looked for");
+      if (rest.truncated) complain("lovage: there are more tasks than are shown here");
     });
   });
 }
@@ -554,7 +554,10 @@ Examples:
     .action(async (ids: string[], options: RetryCommandOptions) => {
       const { app: module, failed, task, queue, error, text, from, to, limit, dryRun, yes, by, json } = options;
       if (failed === ids.length > 0)
-        throw new ImproperlyConfigured("--failed", "or ids say which tasks are meant: give one of the two");
+        throw new ImproperlyConfigured(
+          "--failed",
+          "or ids must say which tasks are meant: give one of the two, not both",
+        );
       await using app = await loadSharedApp(module);
       if (!failed) return await retryEach(app, ids, by, json ?? false);
       const filter = given({ task, queue, error, text, from, to, limit });

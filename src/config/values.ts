@@ -345,7 +345,7 @@ const router: Parse<TaskRouter> = (value, at) => {
       if (!Array.isArray(pair) || pair.length !== 2 || !(typeof pair[0] === "string" || pair[0] instanceof RegExp)) {
         throw new ImproperlyConfigured(
           at,
-          `must be a router; pairs of a pattern and a route stand in a list of their own inside the list of routers: [[["media.*", "media"]]] (given: ${show(value)})`,
+          `must be a router; put pairs of a pattern and a route into a list of their own inside the list of routers: [[["media.*", "media"]]] (given: ${show(value)})`,
         );
       }
       return [pair[0], parseRoute(pair[1], `${at}[${i}]`)];
@@ -366,7 +366,7 @@ export const annotations: Parse<TaskAnnotations> = (value, at) => {
       if (task !== "*" && task.includes("*")) {
         throw new ImproperlyConfigured(
           `${here}[${JSON.stringify(task)}]`,
-          'is never met: a key is the name of a task, or "*" for all of them',
+          'matches no task: a key must be the name of a task, or "*" for all tasks',
         );
       }
       const place = `${here}[${JSON.stringify(task)}]`;

@@ -33,7 +33,10 @@ const originOf = (dead: string): string => dead.replace(/-dlq(\.fifo)?$/, "$1");
 async function queuesWithLetters(engine: Engine, given: readonly string[] | undefined): Promise<readonly string[]> {
   for (const queue of given ?? []) {
     if (isDeadLetterQueue(queue))
-      throw new ImproperlyConfigured("queue", `names the queue that they came from: ${originOf(queue)}, not ${queue}`);
+      throw new ImproperlyConfigured(
+        "queue",
+        `must be the queue that the dead letters came from: ${originOf(queue)}, not ${queue}`,
+      );
   }
   if (given !== undefined) return given;
   const existing = await (await engine.broker()).queues();

@@ -12,6 +12,6 @@ export const loadControl: () => Promise<typeof import("./operations.ts")> =
         Promise.reject(
           new ImproperlyConfigured(
             "control",
-            "is left out of functions of TaskQueues; steer from the command line, or from a service of yours",
+            "is left out of functions of TaskQueues; use the command line, or a service of yours",
           ),
         );

@@ -41,7 +41,7 @@ export function createOperations(engine: Engine, app: string): Control {
 
   async function mustBe(queue: string): Promise<void> {
     if (typeof queue !== "string" || queue === "")
-      throw new ImproperlyConfigured("queue", "is asked for by its name, as in taskQueues");
+      throw new ImproperlyConfigured("queue", "must be the name of a queue, as in taskQueues");
     if (queue in engine.config.taskQueues) return;
     const existing = await (await engine.broker()).queues();
     if (existing.includes(queue)) return;
@@ -107,7 +107,7 @@ export function createOperations(engine: Engine, app: string): Control {
       if (engine.optionsOf(known).rateLimit === undefined)
         throw new ImproperlyConfigured(
           "rateLimit",
-          `${task} declares none, so that no worker looks for one; declare it, as high as it may ever be`,
+          `${task} declares no rateLimit, so workers do not look for one; declare it, as the highest rate that the task may ever have`,
         );
       if (rate !== null) parseRate(rate, "rateLimit");
       await writeRateOrder(await engine.limits(), task, { rate, by, at: clock.now() });
@@ -144,5 +144,5 @@ export function createOperations(engine: Engine, app: string): Control {
 function idsOf(ids: string | readonly string[]): readonly string[] {
   const list = typeof ids === "string" ? [ids] : ids;
   if (Array.isArray(list) && list.every((id) => typeof id === "string" && id !== "")) return [...new Set(list)];
-  throw new ImproperlyConfigured("id", "a task is asked for by its id: a text that is not empty, or a list of these");
+  throw new ImproperlyConfigured("id", "must be the id of a task (a text that is not empty), or a list of ids");
 }

@@ -33,18 +33,18 @@ interface Asking extends Retryable {
 }
 
 const REASONS: Readonly<Record<RetryRefusal, string>> = {
-  succeeded: "it has ended, and not as a failure: nothing is left to be done; send it anew where it is to run twice",
+  succeeded: "it has succeeded; to run it a second time, send a new call",
   running: "it runs; wait for its end, or revoke it",
   waiting: "it has not ended: it waits in its queue, or for its next retry",
   asked:
-    "it was asked for already, and waits in its queue; where its message was purged meanwhile, ask again an hour after the first time",
-  revoked: "it was revoked, or has expired, and its message is gone; send it anew",
+    "it is to run again already, and waits in its queue; if its message was purged, try again an hour after the first time",
+  revoked: "it was revoked, or has expired, and its message is gone; send a new call",
   unknown:
-    "nothing is stored of it: it was never sent, waits in its queue and was not begun, or ended so long ago that its row has expired",
+    "nothing is stored of it: it was never sent, it still waits in its queue, or it ended so long ago that its row has expired",
   deadLetter:
     "its message is among the dead letters; send it back from there: `lovage dlq redrive --id`, app.control.deadLetters.redrive({ id })",
   notKept:
-    "it failed, and its message was not kept: keepFailed was off, there was no room for it, Python ran it, or it was forgotten; send it anew",
+    "it failed, and its message was not kept: keepFailed was off, there was no room for it, Python ran it, or the result was forgotten; send a new call",
 };
 
 /** Runs one again. Throws `CannotRetry`, and sends nothing then. */

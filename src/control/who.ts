@@ -14,7 +14,7 @@ export async function whoIs(engine: Engine, given: Acting | undefined): Promise<
   const { by } = given ?? {};
   if (by !== undefined) {
     if (typeof by === "string" && by !== "" && by.length <= LONGEST) return by;
-    throw new ImproperlyConfigured("by", `must be a name of 1 to ${LONGEST} characters, of who does it`);
+    throw new ImproperlyConfigured("by", `must be the name of who does it, with 1 to ${LONGEST} characters`);
   }
   const found = known.get(engine) ?? caller(engine);
   known.set(engine, found);

@@ -95,13 +95,12 @@ export function readRateLimit(value: unknown, at: string): { readonly rate: Rate
 export function readConcurrency(value: unknown, at: string): ConcurrencyLimit {
   if (!isRecord(value)) return { limit: integer(1, 1_000)(value, at) };
   const read = concurrencyShape(value, at);
-  if (read.limit === undefined) throw new ImproperlyConfigured(`${at}.limit`, "says how many may run at a time");
+  if (read.limit === undefined) throw new ImproperlyConfigured(`${at}.limit`, "is needed: how many may run at a time");
   return read;
 }
 
 const mustHave = <T extends object>(value: T, at: string, ...names: readonly (keyof T & string)[]): T => {
-  for (const name of names)
-    if (value[name] === undefined) throw new ImproperlyConfigured(`${at}.${name}`, "has to be said");
+  for (const name of names) if (value[name] === undefined) throw new ImproperlyConfigured(`${at}.${name}`, "is needed");
   return value;
 };
 
@@ -121,7 +120,7 @@ export function readUnique(value: unknown, at: string): Unique {
   if (unique.onConflict === "replace" && unique.for !== "waiting")
     throw new ImproperlyConfigured(
       `${at}.onConflict`,
-      'the arguments of a task can be replaced until it starts: say for: "waiting"',
+      '"replace" is only possible until the task starts: set for: "waiting"',
     );
   return unique;
 }

@@ -58,7 +58,7 @@ export function open(url: string, { now, random, options }: LimitStoreContext): 
       isSure = true;
       if (round === MAX_ROUNDS)
         throw new OperationalError(
-          `the row of the limit ${key} changed ${MAX_ROUNDS} times while it was being written: more is asked of it than one row can do, so give the limit a key`,
+          `the row of the limit ${key} changed ${MAX_ROUNDS} times while it was being written: too many workers change it at a time, so give the limit a key, which makes a row of its own for each value`,
           { retryable: true },
         );
       if (round > 0) {

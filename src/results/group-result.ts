@@ -260,5 +260,5 @@ async function inBatches(ids: readonly string[], act: (id: string) => Promise<vo
 }
 
 function unknownApp(): never {
-  throw new LovageError("a group without members was made by no app: there is nothing to ask, to save or to forget");
+  throw new LovageError("a group without members belongs to no app: it has nothing to read, to save or to forget");
 }

@@ -33,7 +33,7 @@ export function bindTask(task: Task, context: TaskContext): RunningTask {
 export function callInPlace(task: Task, args: readonly unknown[]): unknown {
   const message = createMessage({ id: "", task: task.name, args });
   const refuse = (call: string) =>
-    new LovageError(`${call} needs a message; ${task.name} was called in place, use delay() or apply()`);
+    new LovageError(`${call} needs a message; ${task.name} was called as a function, use delay() or apply()`);
   const context: TaskContext = {
     app: task.app,
     name: task.name,

@@ -339,7 +339,7 @@ const DELIVERY_CHECKS: Record<keyof DeliveryOptions, Check> = {
     value === "json" || value === "msgpack" || value === "yaml"
       ? undefined
       : value === "pickle"
-        ? "pickle runs code of whoever wrote the message, and only Python reads it; use json, msgpack or yaml"
+        ? "pickle runs code of whoever wrote the message; use json, msgpack or yaml"
         : "must be json, msgpack or yaml",
   compression: (value) =>
     typeof value === "string" && compressionName(value) !== undefined
@@ -425,14 +425,14 @@ function limitChecks(): Record<keyof LimitOptions, Check> {
 
 /** Options of Celery that mean nothing here: why, and what to do. */
 const REFUSED: Readonly<Record<string, string>> = {
-  rateLimit: "a rate is of a task, and not of one call: say it where the task is declared",
-  concurrency: "a limit is of a task, and not of one call: say it where the task is declared",
-  acksLate: "a message is always acknowledged after its outcome is stored; leave it out",
-  acksOnFailureOrTimeout: "a failed task is an outcome and its message is always acknowledged; throw Reject to keep it",
-  rejectOnWorkerLost: "a task whose worker died always runs again, up to the setting maxDeliveries; leave it out",
+  rateLimit: "a rate belongs to a task, not to a call: give it where the task is declared",
+  concurrency: "a limit belongs to a task, not to a call: give it where the task is declared",
+  acksLate: "a message is acknowledged after its outcome is stored; leave it out",
+  acksOnFailureOrTimeout: "the message of a failed task is acknowledged; throw Reject for a dead letter",
+  rejectOnWorkerLost: "a task whose worker died runs again, up to maxDeliveries; leave it out",
   typing: "types are checked by TypeScript, and by `schema`; leave it out",
   pydantic: "use `schema` with any Standard Schema library",
-  resultSerializer: "it is a setting of the app, since readers must know it: resultSerializer",
+  resultSerializer: "set resultSerializer of the app: readers must know it",
   sendEvents: "there are no events; listen with app.on()",
   producer: "connections are made and shared by the app; leave it out",
   connection: "connections are made and shared by the app; leave it out",
@@ -443,7 +443,7 @@ const REFUSED: Readonly<Record<string, string>> = {
   delay: "use countdown (seconds) or eta",
 };
 
-const HOOK = "is the declaration's; give the task a base class, or listen with app.on()";
+const HOOK = "belongs to the declaration; give the task a base class, or listen with app.on()";
 
 /** What a declaration alone can say: why an annotation cannot. */
 const DECLARED: Readonly<Record<Exclude<keyof TaskOptions, keyof AnnotationOptions>, string>> = {
@@ -452,16 +452,16 @@ const DECLARED: Readonly<Record<Exclude<keyof TaskOptions, keyof AnnotationOptio
   onRetry: HOOK,
   onFailure: HOOK,
   afterReturn: HOOK,
-  bind: "belongs to the function; say it where the task is declared",
-  base: "belongs to the function; say it where the task is declared",
-  params: "belongs to the function; say it where the task is declared",
-  errback: "belongs to the function; say it where the task is declared",
-  schema: "belongs to the function; say it where the task is declared",
+  bind: "belongs to the function; give it where the task is declared",
+  base: "belongs to the function; give it where the task is declared",
+  params: "belongs to the function; give it where the task is declared",
+  errback: "belongs to the function; give it where the task is declared",
+  schema: "belongs to the function; give it where the task is declared",
 };
 
 /** What beat says of each message itself. */
 const OF_BEAT: Readonly<Record<string, string>> = {
-  kwargs: "stands in the entry itself, beside args",
+  kwargs: "give it in the entry itself, beside args",
   taskId: "each run has an id of its own, made of its slot; leave it out",
 };
 
@@ -552,7 +552,7 @@ export function withRefOptions<T extends object>(task: string, ref: TaskRefOptio
     if (said === undefined || value === undefined || Object.is(said, value)) continue;
     throw new ImproperlyConfigured(
       name,
-      `task ${task}: its taskRef says ${show(said)}, and its declaration ${show(value)}; say it in one of the two`,
+      `task ${task}: its taskRef has ${show(said)}, and its declaration ${show(value)}; give it in one of the two`,
     );
   }
   return { ...ref, ...options };
@@ -564,14 +564,11 @@ function checkWaiting(task: string, options: TaskOptions): void {
   const uniques = (["unique", "debounce", "throttle"] as const).filter((name) => options[name] !== undefined);
   const [first, second] = uniques;
   if (second !== undefined)
-    throw new ImproperlyConfigured(
-      second,
-      `task ${task}: says with ${first} which call is the one; leave one of the two out`,
-    );
+    throw new ImproperlyConfigured(second, `task ${task}: cannot have it and ${first}; leave one of the two out`);
   if (first !== undefined && claim === false)
     throw new ImproperlyConfigured(
       first,
-      `task ${task}: of two copies of a message the claim lets one run, and with claim: false there is none; leave one of the two out`,
+      `task ${task}: needs the claim, and claim: false turns it off; leave one of the two out`,
     );
   if (first === "debounce" && queue !== undefined && isFifo(queue))
     throw new ImproperlyConfigured(
@@ -588,7 +585,7 @@ function checkWaiting(task: string, options: TaskOptions): void {
   if (concurrency !== undefined && claim === false)
     throw new ImproperlyConfigured(
       "concurrency",
-      `task ${task}: a place is held as long as the task's claim, and with claim: false there is none; leave one of the two out`,
+      `task ${task}: needs the claim, and claim: false turns it off; leave one of the two out`,
     );
 }
 

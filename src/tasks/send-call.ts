@@ -30,7 +30,7 @@ export async function sendCall(
     if (sendUnique === undefined)
       throw new ImproperlyConfigured(
         "unique",
-        `limits are left out of this bundle, as no task of the app had any when it was deployed, and ${name} must not be sent without its own; deploy it again by a stack that loads the task, or its taskRef with the limits`,
+        `limits are left out of this bundle, as no task had any when it was deployed, and ${name} must not be sent without its own; deploy it again with the task, or its taskRef with the limits`,
       );
     return sendUnique(engine, task, declared, args, options);
   }

@@ -535,7 +535,9 @@ function contextOf(scope: Scope, attempt: Attempt, limits: ScopeLimits): TaskCon
       scope.assertOpen("checkpoint()");
       const { count = 0 } = checkpointOf(message) ?? {};
       if (count >= MAX_CHECKPOINTS)
-        throw new LovageError(`checkpoint() can be called ${MAX_CHECKPOINTS} times; send the rest as another task`);
+        throw new LovageError(
+          `a task can call checkpoint() at most ${MAX_CHECKPOINTS} times; send the rest as another task`,
+        );
       throw new Checkpointed({ count: count + 1, text: stringifyValue(state ?? null) });
     },
     rateLimited(options) {
@@ -544,7 +546,7 @@ function contextOf(scope: Scope, attempt: Attempt, limits: ScopeLimits): TaskCon
       if (attempt.options.rateLimit === undefined)
         throw new ImproperlyConfigured(
           "rateLimit",
-          `rateLimited() holds the key of a rate, and ${task.name} declares none; declare rateLimit, or use self.retry({ countdown })`,
+          `rateLimited() pauses the task's rateLimit, and ${task.name} declares none; declare one, or use self.retry({ countdown })`,
         );
       if (request.isEager)
         throw new LovageError(

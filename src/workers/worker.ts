@@ -178,7 +178,7 @@ export function createWorker(app: Lovage, options: WorkerOptions): Worker {
   if (!(app.engine instanceof Engine)) {
     throw new ImproperlyConfigured(
       "app",
-      "was made by another copy of lovage than its worker; `npm ls lovage` or `pnpm why lovage` shows who brings them: install one version, with the same peers (aws-cdk-lib, constructs) in all workspaces that share the app",
+      "was made by another copy of lovage than its worker; `npm ls lovage` or `pnpm why lovage` shows who brings them: install one version, with the same peers (aws-cdk-lib, constructs) in all workspaces of the app",
     );
   }
   const context = createContext(app, options);
@@ -430,7 +430,7 @@ async function admitLimited(taken: WorkerContext, job: Job): Promise<Admission> 
   if (admitByLimits === undefined)
     throw new ImproperlyConfigured(
       "rateLimit",
-      `no task of the app had limits when this bundle was deployed, and ${message.task} must not run without its own; deploy again by a stack that loads the task, or its taskRef with limits`,
+      `no task had limits when this bundle was deployed, and ${message.task} must not run without its own; deploy it again with the task, or its taskRef with the limits`,
     );
   try {
     return await admitByLimits(context, job, (admitted) => claim(context, admitted));

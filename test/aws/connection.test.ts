@@ -42,7 +42,7 @@ describe("a URL of AWS", () => {
     ["sqs://key@eu-west-1", /both KEY:SECRET/],
     ["sqs://:secret@eu-west-1", /both KEY:SECRET/],
     ["sqs://?is_secure=perhaps", /is_secure must be true or false, not "perhaps"/],
-    ["nonsense", /has not the form/],
+    ["nonsense", /must have the form/],
   ])("%s is refused", (url, message) => {
     expect(() => parse(url)).toThrow(ImproperlyConfigured);
     expect(() => parse(url)).toThrow(message);

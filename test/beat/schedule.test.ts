@@ -136,11 +136,11 @@ describe("an entry of beatSchedule", () => {
     [{ relative: 1 }, /\.relative: must be true or false, and is 1/],
     [
       { relative: true, schedule: crontab({}) },
-      /\.relative: rounds an interval, and the schedule is of type "crontab"/,
+      /\.relative: is only for an interval, and the schedule is of type "crontab"/,
     ],
     [{ enabled: "no" }, /\.enabled: must be true or false, and is "no"/],
     [{ catchUp: "some" }, /\.catchUp: must be "skip" or "last" or "all", and is "some"/],
-    [{ within: 60 }, /\.within: bounds what is caught up, so it needs catchUp/],
+    [{ within: 60 }, /\.within: says how late a missed slot may be sent, so it needs catchUp/],
     [{ catchUp: "all", within: 0 }, /\.within: must be from 0\.001 to 31536000 seconds/],
     [{ catchUp: "all", within: { hour: 6 } }, /\.within\.hour: is no unit of time; did you mean "hours"\?/],
     [{ kwarg: {} }, /beatSchedule\["nightly"\]\.kwarg: is not part of an entry; did you mean "kwargs"\?/],

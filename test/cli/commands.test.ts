@@ -95,7 +95,7 @@ test.each([
   [["call", "-A", module, "cli.add", "--kwargs", "[]"], /must be an object in JSON/],
   [["call", "-A", module, "cli.add", "--countdown", "-1"], /0 or more/],
   [["call", "-A", module, "cli.add", "--countdown", "1", "--eta", "2030-01-01T00:00:00Z"], /not both/],
-  [["purge", "-A", module], /--yes: is needed where nobody can be asked/],
+  [["purge", "-A", module], /--yes: is needed, because nobody can be asked/],
   [["purge", "-A", module, "-f", "-Q", "meda"], /there is no queue "meda"/],
 ])("%j ends with 2", async (args, wanted) => {
   const { code, stdout, stderr } = await run(args);

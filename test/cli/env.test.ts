@@ -42,7 +42,9 @@ test("of two stacks one is meant", async () => {
   expect(stdout).toBe("export LOVAGE_BROKER_URL='sqs://us-east-1'\nexport LOVAGE_BEAT_FUNCTION='arn'\n");
   expect(await env(both)).toMatchObject({
     code: 2,
-    stderr: expect.stringContaining("--stack: has to say which is meant, as the file has Shop.LovageBrokerUrl, Live."),
+    stderr: expect.stringContaining(
+      "--stack: must be given to say which is meant, because the file has Shop.LovageBrokerUrl, Live.",
+    ),
   });
   expect(await env(both, "--stack", "Shp")).toMatchObject({
     code: 2,

@@ -228,7 +228,7 @@ describe("values", () => {
     ],
     [
       { brokerTransportOptions: { predefinedQueues: { media: { url: "https://x/1/media", access_key_id: "k" } } } },
-      'brokerTransportOptions.predefinedQueues["media"].access_key_id: has no meaning here: all queues are spoken to with the same credentials',
+      'brokerTransportOptions.predefinedQueues["media"].access_key_id: has no meaning here: all queues are used with the same credentials',
     ],
     [{ brokerTransportOptions: { waitTime: 1 } }, "brokerTransportOptions.waitTime: is not known"],
     [{ brokerTransportOptions: new Map() }, "brokerTransportOptions: must be an object (given: {})"],
@@ -236,7 +236,7 @@ describe("values", () => {
       { taskPublishRetryPolicy: { maxRetries: -1 } },
       "taskPublishRetryPolicy.maxRetries: must be a whole number from 0 (given: -1)",
     ],
-    [{ taskAnnotations: { "tasks.*": {} } }, 'taskAnnotations["tasks.*"]: is never met'],
+    [{ taskAnnotations: { "tasks.*": {} } }, 'taskAnnotations["tasks.*"]: matches no task'],
     [{ beatSchedule: { tick: { task: "tick", schedule: 0 } } }, 'beatSchedule["tick"].schedule: must be from 0.001'],
     [{ taskRoutes: { "a.*": { queu: "x" } } }, 'taskRoutes["a.*"].queu: is not known; did you mean "queue"?'],
     [{ taskRoutes: { "a.*": { routing_key: "x" } } }, 'taskRoutes["a.*"].routing_key: is called routingKey here'],
@@ -246,7 +246,7 @@ describe("values", () => {
     ],
     [
       { taskRoutes: [["a.*", { queue: "x" }]] },
-      "taskRoutes[0]: must be a router; pairs of a pattern and a route stand in a list of their own",
+      "taskRoutes[0]: must be a router; put pairs of a pattern and a route into a list of their own",
     ],
     [{ taskRoutes: ["proj.routers.route"] }, "taskRoutes[0]: a router is not found by its name here"],
   ])("refuses %j", (input, message) => {

@@ -579,7 +579,7 @@ describe("members of a generator", () => {
   test("are gone when they were sent", async () => {
     const once = group(numbers(2));
     await once.delay();
-    await expect(once.delay()).rejects.toThrow(/came from a generator, which can be gone through once/);
+    await expect(once.delay()).rejects.toThrow(/came from a generator, which gives them once only/);
   });
 });
 

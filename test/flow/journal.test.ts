@@ -242,7 +242,7 @@ describe.each(stores)("the journal on %s", (_, start) => {
       await expect(app.journal.failures({ from: now, to: yesterday })).rejects.toThrow("journal.failures.from");
       await expect(app.journal.summary({ from: now, to: yesterday })).rejects.toThrow("journal.summary.from");
       await expect(app.journal.summary({ from: yesterday, step: 0.001 })).rejects.toThrow("10000 are the most");
-      await expect(app.workflow("")).rejects.toThrow("id: a workflow is asked for");
+      await expect(app.workflow("")).rejects.toThrow("id: must be the id of the first task of a workflow");
     });
 
     test("failures are counted by task and error, whatever differs in their messages", async () => {

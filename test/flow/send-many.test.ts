@@ -149,7 +149,7 @@ describe("a call that cannot be sent", () => {
     const error = await app.sendMany(source).catch((thrown: unknown) => thrown as SendInterrupted);
     if (!(error instanceof SendInterrupted)) throw new Error("it was not interrupted");
     expect(error.cause).toBeInstanceOf(EncodeError);
-    expect(error.message).toMatch(/^the sending ended after \d+ calls, of which \d+ are sent: EncodeError/);
+    expect(error.message).toMatch(/^sending stopped after \d+ calls, of which \d+ are sent: EncodeError/);
     expect(error.failed).toMatchObject([{ index: 42, error: { name: "EncodeError" } }]);
     expect([error.taken, error.sent]).toEqual([taken, taken - 1]);
     expect(taken).toBeLessThanOrEqual(500);

@@ -97,19 +97,19 @@ test("options of a reference are said once, before the task, and are none of its
   const app = new Lovage("shop");
   app.taskRef("shop.add", { timeLimit: 60, size: 10, wait: 1 });
   expect(() => app.task("shop.add", { timeLimit: 600 }, () => 0)).toThrow(
-    "timeLimit: task shop.add: its taskRef says 60, and its declaration 600; say it in one of the two",
+    "timeLimit: task shop.add: its taskRef has 60, and its declaration 600; give it in one of the two",
   );
   // A schedule of a rate that a first-in-first-out queue cannot have is found whoever says which half.
   app.taskRef("shop.fifo", { queue: "orders.fifo" });
   expect(() => app.task("shop.fifo", { rateLimit: "1/s" }, () => 0)).toThrow(/FIFO queue orders\.fifo/);
   expect(() => app.taskRef("shop.add", { timeLimit: 5 })).toThrow(
-    "taskRef: the options of shop.add are said before this already: say them in one place, and there before all others",
+    "taskRef: the options of shop.add were given before; give them once, and before the task",
   );
   const code = declare().app;
-  expect(() => code.taskRef("shop.add", { timeLimit: 5 })).toThrow(/said before this already/);
+  expect(() => code.taskRef("shop.add", { timeLimit: 5 })).toThrow(/were given before/);
   expect(() => app.taskRef("shop.add")).not.toThrow();
   const wrong = (options: object) => () => new Lovage("shop").taskRef("shop.add", options);
-  expect(wrong({ bind: true })).toThrow(/bind: belongs to the function; say it where the task is declared/);
+  expect(wrong({ bind: true })).toThrow(/bind: belongs to the function; give it where the task is declared/);
   expect(wrong({ timeLimti: 5 })).toThrow(/the taskRef of shop\.add has no such option; .*timeLimit/);
   expect(wrong({ size: 0, wait: 1 })).toThrow(/size: .*1 to 10,?000/);
   expect(wrong({ size: 5 })).toThrow(/wait/);

@@ -237,7 +237,7 @@ describe.each(stores)("unique calls, on %s", (_, start) => {
 
 test.each<[object, RegExp]>([
   [{ unique: { key: "id", for: "waiting" } }, /unique\.key.*function/],
-  [{ unique: { key } }, /unique\.for.*has to be said/],
+  [{ unique: { key } }, /unique\.for.*is needed/],
   [{ unique: { key, for: "ever" } }, /unique\.for/],
   [{ unique: { key, for: 0 } }, /unique\.for/],
   [{ unique: { key, for: "running", onConflict: "replace" } }, /unique\.onConflict.*waiting/],

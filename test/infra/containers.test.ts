@@ -315,7 +315,7 @@ test.each<[string, ConfigInput["taskQueues"], Partial<TaskQueuesProps>, RegExp]>
     "a time beyond a function's",
     { celery: { timeLimit: 3600 } },
     {},
-    /taskQueues\.celery\.timeLimit: must be at most 890 seconds on Lambda.*given: 3600\. Containers run tasks of up to 1209600: say worker: "container"/,
+    /taskQueues\.celery\.timeLimit: must be at most 890 seconds on Lambda.*given: 3600\. Containers run tasks of up to 1209600: set worker: "container"/,
   ],
   [
     "a time beyond what a FIFO queue keeps a message",
@@ -334,15 +334,20 @@ test.each<[string, ConfigInput["taskQueues"], Partial<TaskQueuesProps>, RegExp]>
     "what is a function's",
     { celery: { worker: "container", memorySize: 512 } },
     { container: { image } },
-    /taskQueues\.celery\.memorySize: is of a function.*memoryLimitMiB/,
+    /taskQueues\.celery\.memorySize: is only for a function.*memoryLimitMiB/,
   ],
   [
     "an alarm on metrics that nobody writes",
     { celery: { worker: "none" } },
     { queues: { celery: { failedPercent: 20 } } },
-    /failedPercent: is of .*"none": leave it out/,
+    /failedPercent: is only for a function.*"none": leave it out/,
   ],
-  ["it, where nobody works", { celery: { worker: "none", maxConcurrency: 5 } }, {}, /maxConcurrency: is of a function/],
+  [
+    "it, where nobody works",
+    { celery: { worker: "none", maxConcurrency: 5 } },
+    {},
+    /maxConcurrency: is only for a function/,
+  ],
   [
     "a stop that Fargate does not grant",
     { celery: { worker: "container" } },

@@ -109,7 +109,7 @@ test("two that would meet are refused, each naming the other", () => {
 
 test("a table that would be called as the journal is told of its own name", () => {
   expect(() => deploy(shop(), { prefix: "shop-", tableName: "shop-journal" })).toThrow(
-    /tableName: two of Test\/Tasks would be called shop-journal: give it another/,
+    /tableName: two of Test\/Tasks would be called shop-journal: give the table another name/,
   );
 });
 

@@ -84,7 +84,7 @@ test("a bucket of one's own is used as it is", () => {
 
 test("a bucket that the app names itself is one that the deployment has to be told", () => {
   const app = shop({ payloadStore: "s3://my-payloads" });
-  expect(() => deploy(app)).toThrow(/payloadStore: is needed, as the app's own is "s3:\/\/my-payloads"/);
+  expect(() => deploy(app)).toThrow(/payloadStore: is needed, because the app's own is "s3:\/\/my-payloads"/);
   expect(deploy(app, { payloadStore: false }).tasks.payloads).toBeUndefined();
   // That of a laptop is no matter of the deployment's.
   deploy(shop({ payloadStore: "file:///tmp/payloads" }));

@@ -73,7 +73,7 @@ const refused: readonly (readonly [
     "provisioned pollers beside a bound on what runs at a time",
     { taskQueues: { celery: { maxConcurrency: 10 } } },
     { queues: { celery: { provisionedPollers: { minimum: 2, maximum: 10 } } } },
-    /provisionedPollers: is instead of maxConcurrency, which is 10/,
+    /provisionedPollers: and maxConcurrency, which is 10, cannot both be given/,
   ],
   [
     "a single provisioned poller",

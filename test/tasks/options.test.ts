@@ -176,7 +176,10 @@ describe("taskAnnotations", () => {
     [{ rateLimit: "10/d" }, `${at}.rateLimit: an annotation: must be a whole number of starts`],
     [{ maxRetries: -1 }, `${at}.maxRetries: an annotation: must be a whole number from 0`],
     [{ retryKwargs: { countdown: -1 } }, `${at}.retryKwargs.countdown: an annotation: must be a number of seconds`],
-    [{ onFailure: () => {} }, `${at}.onFailure: is the declaration's; give the task a base class, or listen with`],
+    [
+      { onFailure: () => {} },
+      `${at}.onFailure: belongs to the declaration; give the task a base class, or listen with`,
+    ],
     [{ bind: true }, `${at}.bind: belongs to the function`],
     [{ timeLimit: 1, softTimeLimit: 2 }, `${at}.softTimeLimit: an annotation: must be below timeLimit`],
   ])("with %j are refused when the app is made", async (options, message) => {
@@ -203,7 +206,7 @@ describe("the options of a beat entry", () => {
     [{ quue: "media" }, "quue: a call of tasks.add has no such option; did you mean queue?"],
     [{ countdown: 1, eta: new Date() }, "countdown: a call of tasks.add can have countdown or eta, not both"],
     [{ headers: "abc" }, "headers: a call of tasks.add: must be an object"],
-    [{ kwargs: { x: 1 } }, "kwargs: stands in the entry itself"],
+    [{ kwargs: { x: 1 } }, "kwargs: give it in the entry itself"],
     [{ taskId: "one" }, "taskId: each run has an id of its own"],
     [{ link: {} }, "link: a call of tasks.add: must be a signature"],
   ])("are checked where it is declared or put: %j", async (options, message) => {
