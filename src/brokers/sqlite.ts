@@ -260,21 +260,23 @@ function createBroker(database: Database, now: () => number): Broker {
       lower = priority;
       for (let round = 0; chosen.length < max; round++) {
         const before = chosen.length;
-        const first = lastGroup.get(queue) ?? "";
         let wrapped = false;
+        // The tenant of the last turn may be gone: the round ends with whoever has had a turn in it.
+        const passed = new Set<string>();
         // The place of those without a tenant is before all names.
-        for (let group = first; chosen.length < max; ) {
+        for (let group = lastGroup.get(queue) ?? ""; chosen.length < max; ) {
           const next = groupAfter(group);
           if (next === undefined && wrapped) break;
           wrapped ||= next === undefined;
           group = next ?? "";
+          if (passed.has(group)) break;
+          passed.add(group);
           const found =
             next === undefined
               ? ids(SQL.chooseOfNone, queue, priority, round)
               : ids(SQL.chooseOfTenant, queue, group, priority, round);
           chosen.push(...found);
           if (found.length > 0) lastGroup.set(queue, group);
-          if (wrapped && group >= first) break;
         }
         if (chosen.length === before) break;
       }

@@ -132,6 +132,24 @@ test("no group of a FIFO queue is passed over for those before it in the alphabe
   expect(seen).toEqual(["y", "z", "a", "b", "y", "z", "a", "b"]);
 });
 
+test("tenants that take turns fill a receive, also where the last one to have had a turn is gone", async () => {
+  const { broker } = await setUp();
+  const send = (...groups: string[]) =>
+    broker.send(groups.map((groupId, index) => ({ queue: "q", body: `${groupId}${index}`, groupId })));
+  // Each follows that which is gone, in SQLite's order, and one of them not in JavaScript's.
+  for (const [gone, next] of [
+    ["x", "z"],
+    ["\uff5e", "\u{1f600}"],
+  ] as const) {
+    await send(gone);
+    await broker.delete(await broker.receive("q", { max: 1, wait: 0 }));
+    await send("a", "a", next);
+    const taken = await broker.receive("q", { max: 3, wait: 0 });
+    expect(taken.map(({ groupId }) => groupId)).toEqual(["a", "a", next]);
+    await broker.delete(taken);
+  }
+});
+
 test("what was taken for a receive that is told to end at that moment is not kept from others", async () => {
   const { broker } = await setUp();
   const abort = new AbortController();
