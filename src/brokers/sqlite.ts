@@ -397,6 +397,8 @@ function createBroker(database: Database, now: () => number): Broker {
         return wait;
       },
     });
+    // What has been taken for it within a unit is given when that is committed.
+    if (received.length === 0) await database.atRest();
     // It was given something just when it was told to end.
     if (given.length === 0) return received;
     if (taken !== undefined) return [...received, ...given];

@@ -165,6 +165,21 @@ test("what was taken for a receive that is told to end at that moment is not kep
   else expect(taken[0]?.body).toBe("x");
 });
 
+test("what was taken within a unit for a receive that is told to end before the commit is not kept from others", async () => {
+  const { broker } = await setUp();
+  const abort = new AbortController();
+  const waiting = broker.receive("q", { max: 1, wait: 60_000, signal: abort.signal });
+  // The receive has begun to wait.
+  await new Promise((resolve) => setImmediate(resolve));
+  await new Promise((resolve) => setImmediate(resolve));
+  const unit = await broker.store?.begin();
+  // A step of a unit is answered before the commit.
+  await broker.send([{ queue: "q", body: "x" }], unit);
+  abort.abort();
+  const taken = [...(await waiting), ...(await broker.receive("q", { max: 1, wait: 0 }))];
+  expect(taken.map(({ body }) => body)).toEqual(["x"]);
+});
+
 test("the memory of deduplication ids does not grow beyond five minutes", async () => {
   const { broker, database, advance } = await setUp();
   const ids = () => database.read((db) => db.prepare("SELECT count(*) AS n FROM deduplication").get()?.["n"]);
