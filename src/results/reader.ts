@@ -1,5 +1,5 @@
 /** How results are read: one look at the backend serves everybody in the process who waits for one. */
-import type { Clock } from "../clock.ts";
+import { type Clock, elapsedOf } from "../clock.ts";
 import { TaskRevokedError, TimeoutError } from "../errors.ts";
 import { dataToError, exceptionToData } from "../protocol/exceptions.ts";
 import {
@@ -86,6 +86,8 @@ const OVER = "over";
 
 /** Between two looks passes so many times what a look took. */
 const REST = 4;
+/** … where it took longer than this. */
+const LONG_LOOK_MS = 1.5;
 
 /** One of perhaps tens of thousands: what it does not need it does not have. */
 interface Waiter {
@@ -99,9 +101,10 @@ interface Waiter {
   readonly fixed: number | undefined;
   /** Seconds, for the error. */
   readonly timeout: number;
-  /** When to give up, in milliseconds since the epoch. */
+  /** When to give up, as {@link elapsedOf} the clock counts it. */
   readonly deadline: number;
   interval: number;
+  /** When to be looked at, counted in the same way. */
   next: number;
   /** The state last seen, for the message of a time-out. */
   state: string;
@@ -141,16 +144,18 @@ export interface ReaderContext {
 export function createReader(context: ReaderContext): ResultReader {
   const { clock, withinRun } = context;
   const waiters = new Set<Waiter>();
+  /** What is waited for is counted by this: a clock that is set must neither end a wait nor keep it from looking. */
+  const elapsed = () => elapsedOf(clock);
   /** The loop's rest between two looks. */
   let rest: Wait | undefined;
   let looking = false;
-  /** When the loop looks at the latest, in milliseconds since the epoch: one timer does for many looks. */
+  /** When the loop looks at the latest, as {@link elapsed} counts: one timer does for many looks. */
   let alarm: { readonly at: number; readonly off: AbortController } | undefined;
   /** Until the next look at those that were passed over, in milliseconds. Short while tasks end. */
   let pace = FIRST_INTERVAL_MS;
   /** Where the backend tells of changes, so many are looked at first: twice as many as had ended at the last look. */
   let told: number = LOOK_AT.told;
-  /** Nobody's own time comes before this, in milliseconds since the epoch. */
+  /** Nobody's own time comes before this, as {@link elapsed} counts. */
   let soonest = Number.POSITIVE_INFINITY;
 
   function toMeta(id: string, row: Row | undefined): MaybePromise<Meta> {
@@ -169,7 +174,7 @@ export function createReader(context: ReaderContext): ResultReader {
     return new Promise<Meta>((resolve, reject) => {
       const { timeout, interval, signal } = options;
       if (signal?.aborted) return reject(signal.reason);
-      const now = clock.now();
+      const now = elapsed();
       const waiter: Waiter = {
         id,
         resolve,
@@ -217,16 +222,16 @@ export function createReader(context: ReaderContext): ResultReader {
     try {
       const backend = await context.backend();
       const isTold = backend.changed !== undefined;
-      let all = clock.now() + (isTold ? 0 : SAFETY_INTERVAL_MS);
+      let all = elapsed() + (isTold ? 0 : SAFETY_INTERVAL_MS);
       while (waiters.size > 0) {
         // Asked for before the rows are read: a change in between is not missed.
         rest = backend.changed?.() ?? waitList().begin();
-        const began = clock.now();
+        const began = elapsed();
         const isFull = began >= all;
         if (isFull) all = began + SAFETY_INTERVAL_MS;
         const due = dueAt(began, isTold);
         await lookAt(backend, due, isFull, isTold);
-        const now = clock.now();
+        const now = elapsed();
         // Nobody gives up what has not been looked for: who came while the rows were read, or was passed over.
         for (const waiter of due.urgent) {
           if (waiter.deadline <= began && waiters.has(waiter)) giveUp(waiter);
@@ -235,7 +240,7 @@ export function createReader(context: ReaderContext): ResultReader {
         wakeAt(now, isTold);
         await rest.over;
         // With many waiting, a look takes its time: no more than a fifth of it all is spent looking.
-        if (isTold && now - began > 1) await clock.sleep(REST * (now - began));
+        if (isTold && now - began > LONG_LOOK_MS) await clock.sleep(REST * (now - began));
       }
     } catch (error) {
       for (const waiter of [...waiters]) give(waiter, undefined, error);
@@ -284,7 +289,7 @@ export function createReader(context: ReaderContext): ResultReader {
     told = Math.min(LOOK_AT.told, Math.max(LOOK_AT.least, 2 * ended));
     pace = ended > 0 ? FIRST_INTERVAL_MS : Math.min(LAST_INTERVAL_MS, pace * INTERVAL_GROWTH);
     if (isTold) return;
-    const next = clock.now() + pace;
+    const next = elapsed() + pace;
     for (const waiter of further) if (waiter.fixed === undefined) waiter.next = next;
   }
 
@@ -292,7 +297,7 @@ export function createReader(context: ReaderContext): ResultReader {
   async function read(backend: Backend, due: readonly Waiter[]): Promise<number> {
     let found = 0;
     const rows = await backend.read(due.map((waiter) => taskKey(waiter.id)));
-    const now = clock.now();
+    const now = elapsed();
     const tell = (waiter: Waiter, meta: Meta) => {
       waiter.state = meta.status;
       if (isReady(meta.status)) {
@@ -341,7 +346,7 @@ export function createReader(context: ReaderContext): ResultReader {
     look: (backend: Backend) => Promise<{ readonly found: boolean; readonly isLast: boolean }>,
   ): AsyncGenerator<void, void> {
     const backend = await context.backend();
-    const deadline = timeout === undefined ? Number.POSITIVE_INFINITY : clock.now() + timeout * 1000;
+    const deadline = timeout === undefined ? Number.POSITIVE_INFINITY : elapsed() + timeout * 1000;
     const pace = createPace(clock);
     for (;;) {
       signal?.throwIfAborted();
@@ -350,7 +355,7 @@ export function createReader(context: ReaderContext): ResultReader {
         const { found, isLast } = await look(backend);
         yield;
         if (isLast) return;
-        if (clock.now() >= deadline) throw new TimeoutError(id, timeout ?? 0, state());
+        if (elapsed() >= deadline) throw new TimeoutError(id, timeout ?? 0, state());
         await pace.rest(found, signal);
       } finally {
         pace.end();

@@ -11,7 +11,12 @@ import type { Wait } from "../../src/wait.ts";
 
 /** A reader of a store that is asked by polls, each of which is kept: when, and how many keys. */
 function setUp({ tells = false } = {}) {
-  const clock = virtualClock(0);
+  const machine = virtualClock(0);
+  let off = 0;
+  const clock = { ...machine, now: () => machine.now() + off, elapsed: machine.now };
+  const set = (ms: number) => {
+    off += ms;
+  };
   const store = open(`memory://reader-${crypto.randomUUID()}`, {
     now: clock.now,
     random: () => 0,
@@ -31,7 +36,7 @@ function setUp({ tells = false } = {}) {
     ...polled,
     ...(tells && { changed: counted }),
     read(keys) {
-      reads.push({ at: clock.now(), keys: keys.length });
+      reads.push({ at: machine.now(), keys: keys.length });
       return store.read(keys);
     },
   };
@@ -59,15 +64,15 @@ function setUp({ tells = false } = {}) {
   };
   /** Lets so many milliseconds pass; `each` is called whenever the clock has moved. */
   async function pass(ms: number, each: () => unknown = () => {}) {
-    const until = clock.now() + ms;
-    for (await turns(); (clock.next() ?? until + 1) <= until; await turns()) {
-      clock.moveTo(clock.next() as number);
+    const until = machine.now() + ms;
+    for (await turns(); (machine.next() ?? until + 1) <= until; await turns()) {
+      machine.moveTo(machine.next() as number);
       await each();
     }
-    clock.moveTo(until);
+    machine.moveTo(until);
     await turns();
   }
-  return { clock, reader, reads, waits, finish, pass, turns };
+  return { clock, set, backend, reader, reads, waits, finish, pass, turns };
 }
 const names = (count: number, from = 0) => Array.from({ length: count }, (_, index) => `task-${from + index}`);
 
@@ -209,5 +214,57 @@ describe("many results", () => {
     const fixed = reader.wait("task-501", { interval: 0.1 });
     await pass(1);
     expect((await fixed).status).toBe("SUCCESS");
+  });
+});
+
+describe("a clock that is set by an hour", () => {
+  const HOUR_MS = 3_600_000;
+  const endOf = async (waiting: Promise<unknown>) => {
+    const ended = waiting.catch((error: Error) => error.name);
+    return () => Promise.race([ended, Promise.resolve("waits")]);
+  };
+
+  test.each([-HOUR_MS, HOUR_MS])("by %i ms: a result is found as soon as ever", async (ms) => {
+    const { reader, set, finish, pass } = setUp();
+    const end = await endOf(reader.wait("task-0", {}).then(({ status }) => status));
+    await pass(100);
+    set(ms);
+    await pass(100);
+    await finish("task-0");
+    await pass(200);
+    expect(await end()).toBe("SUCCESS");
+  });
+
+  test.each(["wait", "watch"] as const)("%s gives up neither sooner nor later", async (how) => {
+    for (const ms of [-HOUR_MS, HOUR_MS]) {
+      const { reader, set, pass } = setUp({ tells: true });
+      const all = async () => {
+        if (how === "wait") await reader.wait("task-0", { timeout: 5 });
+        else for await (const _ of reader.watch("task-0", { timeout: 5 }));
+      };
+      const end = await endOf(all());
+      await pass(100);
+      set(ms);
+      await pass(4_800);
+      expect(await end()).toBe("waits");
+      await pass(1_200);
+      expect(await end()).toBe("TimeoutError");
+    }
+  });
+
+  test("while rows are read, the next look comes in time all the same", async () => {
+    const { backend, reader, set, finish, pass } = setUp({ tells: true });
+    const { read } = backend;
+    let isSet = false;
+    backend.read = (keys) => {
+      if (!isSet) set(HOUR_MS);
+      isSet = true;
+      return read(keys);
+    };
+    const end = await endOf(reader.wait("task-0", {}).then(({ status }) => status));
+    await pass(100);
+    await finish("task-0");
+    await pass(100);
+    expect(await end()).toBe("SUCCESS");
   });
 });
