@@ -518,12 +518,15 @@ async function connect(path: string, random: () => number): Promise<Database> {
   const passive = prepare("PRAGMA wal_checkpoint(PASSIVE)");
   let brought = seen;
 
-  /** From the log into the file, if others have committed since the last time. It takes nobody's lock. */
+  /** From the log into the file, until all is there that others had committed by then. It takes nobody's lock. */
   function checkpoint(): void {
+    // SQLite refuses it within a transaction of this connection.
+    if (db.isTransaction) return;
     const now = version();
     if (now === brought) return;
-    brought = now;
-    read(() => passive.get());
+    const { busy, log, checkpointed } = read(() => passive.get()) ?? {};
+    // What somebody who still reads an earlier state keeps in the log is brought later.
+    if (busy === 0 && log === checkpointed) brought = now;
   }
 
   async function close(): Promise<void> {

@@ -71,9 +71,20 @@ function checkFiles(): void {
   }
 }
 
+/** Why the last one failed. That is told once, not with each try. */
+let failure: string | undefined;
+
+/** Nothing is lost where it fails: the log has it. */
 async function checkpoint(): Promise<void> {
-  const [broker, backend] = await Promise.all([engine.broker(), engine.backend()]);
-  for (const store of new Set([broker.store, backend.store])) store?.checkpoint?.();
+  const before = failure;
+  failure = undefined;
+  try {
+    const [broker, backend] = await Promise.all([engine.broker(), engine.backend()]);
+    for (const store of new Set([broker.store, backend.store])) store?.checkpoint?.();
+  } catch (error) {
+    failure = String(error);
+    if (failure !== before) report({ logged: failure });
+  }
 }
 
 /** Does something every so often, and never twice at a time. */

@@ -44,6 +44,8 @@ interface HeartbeatOptions {
   readonly backend: () => Promise<Backend>;
   readonly found: (finding: Finding) => void;
   readonly failed: (error: unknown) => void;
+  /** What was committed could not be brought from the log of a SQLite file into the file. */
+  readonly logged: (why: string) => void;
   /** {@link PollOptions.ownsProcess} */
   readonly ownsProcess: boolean;
   /** {@link HeartbeatSetup.leadsGroup} */
@@ -113,7 +115,7 @@ const LAST_WORDS_MS = 3_000;
 const MOST_STARTS = 3;
 
 function startThread(options: HeartbeatOptions): Heartbeat {
-  const { config, visibility, capacity, ownsProcess, leadsGroup, found, failed, dead } = options;
+  const { config, visibility, capacity, ownsProcess, leadsGroup, found, failed, logged, dead } = options;
   const { brokerUrl, resultBackend, brokerTransportOptions, resultBackendTransportOptions } = config;
   const { journal, journalExpires } = config;
   const board = boardMemory(Math.min(capacity, MOST_PLACES));
@@ -154,6 +156,7 @@ function startThread(options: HeartbeatOptions): Heartbeat {
         started.unref();
       } else if ("gone" in message) dead(new LovageError(message.gone));
       else if ("error" in message) failed(new Error(message.error));
+      else if ("logged" in message) logged(message.logged);
       else found(message);
     });
     started.on("error", (error) => {

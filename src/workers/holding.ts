@@ -129,5 +129,7 @@ export interface HeartbeatSetup {
 export type HeartbeatReport =
   | Finding
   | { readonly error: string }
+  /** Committed changes stay in the log of a SQLite file: why. */
+  | { readonly logged: string }
   | { readonly gone: string }
   | { readonly ready: true };

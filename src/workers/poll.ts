@@ -171,6 +171,11 @@ export async function startPoller(
     backend: () => engine.backend(),
     found: (finding) => hand.found(finding),
     failed: (error) => log("warning", `Messages in hand could not be kept for longer: ${String(error)}`),
+    logged: (why) =>
+      log(
+        "warning",
+        `Changes stay in the log of the SQLite file, which grows meanwhile, until it can be written: ${why}`,
+      ),
   });
 
   const hand = createHand({ heartbeat, clock, log, pool, over: over.signal });

@@ -299,6 +299,23 @@ test("a checkpoint brings into the file what others have committed, beside a tra
   expect(stored()).toEqual([1, 2, 3]);
 });
 
+test("what a checkpoint must leave in the log, for a reader or as a transaction is open, the next one brings", async () => {
+  const { path, database, stranger } = await setUp();
+  const inFile = () => statSync(path).size;
+  const before = inFile();
+  const reader = stranger();
+  reader.exec("BEGIN; SELECT count(*) FROM t");
+  stranger().exec("INSERT INTO t VALUES (1)");
+  database.store.checkpoint?.();
+  const unit = await database.store.begin();
+  database.store.checkpoint?.();
+  await unit.committed;
+  expect(inFile()).toBe(before);
+  reader.exec("COMMIT");
+  database.store.checkpoint?.();
+  expect(inFile()).toBeGreaterThan(before);
+});
+
 test("a checkpoint with nothing new does not touch the disk", async () => {
   const { path, database, stranger } = await setUp();
   stranger().exec("INSERT INTO t VALUES (1)");

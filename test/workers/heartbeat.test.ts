@@ -11,6 +11,7 @@ import { describe, expect, onTestFinished, test, vi } from "vitest";
 import { startAhead } from "../../src/cli/heartbeat-ahead.ts";
 import { anchorUrl } from "../../src/file-url.ts";
 import { open } from "../../src/results/memory.ts";
+import { openDatabase } from "../../src/sqlite/database.ts";
 import { prepareHeartbeat } from "../../src/workers/heartbeat.ts";
 import { beatOnce, type Holding } from "../../src/workers/holding.ts";
 
@@ -109,6 +110,42 @@ test("it brings into the file what was committed, so that no task waits for the 
   // Until then the log alone has the result, which is far from long enough to be brought in by who commits.
   await vi.waitFor(() => expect(statSync(file).size).toBeGreaterThan(text.length), 60_000);
 });
+
+test.skipIf(process.platform === "win32")(
+  "where that fails, it is said once, and tasks go on",
+  async () => {
+    const file = join(folder(), "jobs.db");
+    const database = await openDatabase(`sqlite:///${file}`, { random: Math.random });
+    await database.write((db) =>
+      db.exec("CREATE TABLE filler (x); INSERT INTO filler VALUES (zeroblob(5000000)), (zeroblob(5000000))"),
+    );
+    await database.close();
+    const program = `
+      import { Lovage } from "lovage";
+      import { startWorker } from "lovage/worker";
+      const app = new Lovage("logged", { brokerUrl: ${JSON.stringify(`sqlite:///${file}`)} });
+      const echo = app.task("echo", (text) => text);
+      const worker = await startWorker(app, { log: (level, line) => level !== "info" && console.log(line) });
+      for (let n = 0; n < 3; n++) {
+        console.log(await (await echo.delay("done")).get({ timeout: 60 }));
+        await new Promise((resolve) => setTimeout(resolve, 700));
+      }
+      await worker.stop();
+      await app.close();`;
+    // The process may write the first 2 MB of a file at most: its log, but not the end of the file that was there before.
+    const source = new URL("../../scripts/source.ts", import.meta.url).href;
+    const { stdout } = await run("sh", [
+      "-c",
+      'ulimit -f 4000; exec "$@"',
+      "sh",
+      process.execPath,
+      ...["--import", source, "--input-type=module", "--eval", program],
+    ]);
+    const lines = stdout.trim().split("\n").sort();
+    expect(lines).toEqual([expect.stringMatching(/^Changes stay in the log .*jobs\.db/), "done", "done", "done"]);
+  },
+  60_000,
+);
 
 test("what a run has settled or handed back itself was taken over by nobody", async () => {
   const backend = open("memory://beats", { now: Date.now, random: Math.random, options: {} });
