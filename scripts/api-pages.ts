@@ -57,7 +57,7 @@ const PAGES: readonly Page[] = [
     file: "app.md",
     title: "The app and its settings",
     from: "lovage",
-    intro: "What each setting means stands in [settings](../settings.md).",
+    intro: "The meaning of each setting is in [settings](../settings.md).",
     modules: /^(app|engine|clock|config\/.*|brokers\/routes|request-handler)$/,
   },
   {
@@ -65,28 +65,28 @@ const PAGES: readonly Page[] = [
     title: "Within a task: `self`, `currentTask()`, loggers",
     from: "lovage",
     intro:
-      "What a task that runs can see and do. [The tutorial](../../tutorial.md#bound-tasks-and-retries) shows it at work.",
+      "What a task that runs can see and do. [The tutorial](../../tutorial.md#bound-tasks-and-retries) shows how to use it.",
     modules: /^tasks\/(context|logger)$/,
   },
   {
     file: "schedules.md",
     title: "Schedules and beat",
     from: "lovage",
-    intro: "[Run tasks on a schedule](../../how-to/schedules.md) shows them at work.",
+    intro: "[Run tasks on a schedule](../../how-to/schedules.md) shows how to use them.",
     modules: /^(tasks\/beat|beat\/.*)$/,
   },
   {
     file: "tasks.md",
     title: "Tasks and calls",
     from: "lovage",
-    intro: "How a task is declared and called. [The tutorial](../../tutorial.md) shows it at work.",
+    intro: "How a task is declared and called. [The tutorial](../../tutorial.md) shows how to use it.",
     modules: /^(tasks|limits)\/.*$/,
   },
   {
     file: "canvas.md",
     title: "Signatures, chains, groups, chords",
     from: "lovage",
-    intro: "[Build workflows](../../how-to/workflows.md) shows them at work.",
+    intro: "[Build workflows](../../how-to/workflows.md) shows how to use them.",
     modules: /^canvas\/.*$/,
   },
   {
@@ -100,7 +100,7 @@ const PAGES: readonly Page[] = [
     file: "operating.md",
     title: "Operating: `app.control`, `app.journal`, `app.workflow`",
     from: "lovage",
-    intro: "[Operate an app](../../how-to/operate.md) shows them at work.",
+    intro: "[Operate an app](../../how-to/operate.md) shows how to use them.",
     modules: /^(control\/.*|journal\/(?!store).*|brokers\/operator)$/,
   },
   {
@@ -114,7 +114,7 @@ const PAGES: readonly Page[] = [
     file: "errors.md",
     title: "Errors",
     from: "lovage",
-    intro: "What each means to whoever meets it stands in [errors](../errors.md).",
+    intro: "When each is thrown, and what to do then, is in [errors](../errors.md).",
     modules: /^(errors|python-builtins|protocol\/exceptions?)$/,
   },
   {
@@ -136,7 +136,7 @@ const PAGES: readonly Page[] = [
     file: "testing.md",
     title: "`lovage/testing`",
     from: "testing",
-    intro: "[Test your tasks](../../how-to/test-your-tasks.md) shows it at work.",
+    intro: "[Test your tasks](../../how-to/test-your-tasks.md) shows how to use it.",
   },
   {
     file: "worker.md",
@@ -155,25 +155,25 @@ const PAGES: readonly Page[] = [
     title: "`lovage/cdk`",
     from: "cdk",
     intro:
-      "Constructs of the AWS CDK. [Deploy](../../how-to/deploy.md) shows them at work; the rights of each role stand in [IAM permissions](../iam-permissions.md).",
+      "Constructs of the AWS CDK. [Deploy](../../how-to/deploy.md) shows how to use them; the rights of each role are in [IAM permissions](../iam-permissions.md).",
   },
   {
     file: "board.md",
     title: "`lovage/board`",
     from: "board",
-    intro: "[See and steer your tasks in a browser](../../how-to/board.md) shows it at work.",
+    intro: "[See and steer your tasks in a browser](../../how-to/board.md) shows how to use it.",
   },
   {
     file: "web.md",
     title: "`lovage/web`",
     from: "web",
-    intro: "[Stream results](../../how-to/stream-results.md) shows it at work.",
+    intro: "[Stream results](../../how-to/stream-results.md) shows how to use it.",
   },
   {
     file: "otel.md",
     title: "`lovage/otel`",
     from: "otel",
-    intro: "[Monitoring](../../how-to/monitor.md#traces) shows it at work.",
+    intro: "[Monitoring](../../how-to/monitor.md#traces) shows how to use it.",
   },
 ];
 
@@ -472,7 +472,8 @@ function section(name: string, group: readonly Item[], all: readonly Item[], lin
       continue;
     }
     const members = visible(item);
-    if (!isExported(item)) parts.push("It has no name to import; it stands in the types of what has.");
+    if (!isExported(item))
+      parts.push("You cannot import this type by its name. It is part of the types of other exports.");
     const base = item.bases ?? [joined(rangeOf(item, item.extendsTokenRange)).trim()].filter(Boolean);
     if (item.kind === "Interface" || item.kind === "Class") {
       const bases = base.map((one) => link(one.replace(/<.*$/s, ""), code(one)));
@@ -542,7 +543,7 @@ export function apiPages(api: ReadonlyMap<string, readonly Item[]>): ReadonlyMap
     `${paragraphs([
       "# API",
       MADE,
-      "What the package exports, made from the comments in its source. Where a page of prose shows the same at work, it is named at the top.",
+      "What the package exports, made from the comments in its source. If a guide shows how to use them, its link is at the top of the page.",
       PAGES.map((page) => {
         const names = [...new Set((exportsOf.get(page) ?? []).map(nameOf))].sort((a, b) =>
           a.toLowerCase() < b.toLowerCase() ? -1 : 1,

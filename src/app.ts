@@ -75,7 +75,7 @@ type TaskOf<F> = F extends (...args: infer P extends readonly unknown[]) => infe
 export class Lovage implements SignatureApplier {
   /** The app's name, as `new Lovage(name)` gave it. */
   readonly name: string;
-  /** What the app runs on. For workers, beat and tools; its shape is no promise. */
+  /** What the app runs on. For workers, beat and tools; it may change in any version. */
   readonly engine: Engine;
 
   /** Entries put at run time, beside those of `beatSchedule`. */
@@ -219,7 +219,7 @@ export class Lovage implements SignatureApplier {
     options: TaskRefOptions & { readonly schema: S },
   ): TaskRef<Task<SchemaInput<S>, unknown>>;
   /**
-   * A task by its name, for who must not load the module which declares it: only its type is imported.
+   * A task by its name, for code that must not load the module that declares the task. Only the task's type is imported.
    *
    * ```ts
    * import type { add } from "./tasks.ts";
@@ -228,7 +228,7 @@ export class Lovage implements SignatureApplier {
    * That the name belongs to the type is not checked. What the declaration says (`queue`, `schema`, `timeLimit`, `rateLimit` …)
    * stays where it is: say it here instead, and callers, entries of beat and a deployment know it without the task's code. A
    * task that is declared later, with this app, has the options too.
-   * @throws ImproperlyConfigured for options that are wrong, and where they are said twice.
+   * @throws ImproperlyConfigured for options that are wrong, and if they are given twice.
    */
   taskRef<T extends Task = Task>(name: string, options?: TaskRefOptions): TaskRef<T>;
   taskRef(name: string, options?: TaskRefOptions): unknown {
@@ -283,7 +283,7 @@ export class Lovage implements SignatureApplier {
    * ```ts
    * const { sent } = await app.sendMany(users().map((user) => greet.s(user.id)));
    * ```
-   * Ends at the first call that cannot be sent, or goes on where `onFailed` is told of those.
+   * It ends at the first call that cannot be sent. With `onFailed` it goes on, and calls that with each of them.
    * @throws SendInterrupted which says of every call that was taken whether it is sent; `ImproperlyConfigured`.
    */
   sendMany<S extends Step>(
@@ -337,7 +337,7 @@ export class Lovage implements SignatureApplier {
     return new Signature(this, { task, args, kwargs, options: toWireOptions(rest), subtask_type: null, immutable });
   }
 
-  /** Sends what a signature says: given arguments before its own, given options over its own. */
+  /** Sends a signature. Arguments given here come before its own, and options given here replace its own. */
   applySignature(signature: SignatureData, args: readonly unknown[], options: CallOptions): Promise<Applied> {
     return tracked(this.#sendCanvas(signature, args, options ?? {}));
   }
@@ -354,7 +354,7 @@ export class Lovage implements SignatureApplier {
     return toResult(this.engine.reader, node);
   }
 
-  /** Runs what a signature says here and now. */
+  /** Runs a signature at once, in this process. */
   async applySignatureEagerly(
     signature: SignatureData,
     args: readonly unknown[],
@@ -399,15 +399,15 @@ export class Lovage implements SignatureApplier {
     return new AsyncResult<R>(this.engine.reader, id);
   }
 
-  /** A group that was saved, by `GroupResult.save()` here or in Python; `null` where there is none. */
+  /** A group that was saved, by `GroupResult.save()` here or in Python; `null` if there is none. */
   groupResult(id: string): Promise<GroupResult | null> {
     if (typeof id !== "string" || id === "") throw new ImproperlyConfigured("id", "must be the id of a group");
     return this.engine.reader.group(id);
   }
 
   /**
-   * All below a task, by its id, or in a group: what each comes after, its state and times. It is put together from the
-   * journal and the rows that are still there. Throws `ImproperlyConfigured` where no journal is kept.
+   * All tasks below a task, by its id, or all in a group: for each the task that it follows, its state and its times. It is made from
+   * the journal and the rows that are still there. Throws `ImproperlyConfigured` if no journal is kept.
    */
   async workflow(id: string): Promise<Workflow> {
     return typeof LOVAGE_JOURNAL === "undefined" || LOVAGE_JOURNAL ? readWorkflow(this.engine, id) : unread();
@@ -419,15 +419,15 @@ export class Lovage implements SignatureApplier {
   }
 
   /**
-   * Lays steps around the sending of messages and the running of tasks: for tracing and the like. Those added first are
-   * outermost. Returns the function that takes them away again.
+   * Puts steps around the sending of messages and the running of tasks, for example for tracing. Steps that were added first are
+   * the outermost. Returns a function that removes them.
    */
   around(steps: Around): () => void {
     this.engine.arounds.add(steps);
     return () => this.engine.arounds.delete(steps);
   }
 
-  /** Closes what is open. The app can be used again afterwards: it opens anew. */
+  /** Closes the connections that are open. The app can be used again afterwards: it opens them again. */
   close(): Promise<void> {
     return this.engine.close();
   }

@@ -98,7 +98,7 @@ export class TaskRevokedError extends LovageError {
   }
 }
 
-/** `get()` in a task, which would hold its place in the worker while it waits for another: where all do, nobody runs what they wait for. */
+/** Thrown by `get()` within a task. The task would keep its place in the worker while it waits for another task. If all tasks did so, no worker could run the tasks that they wait for. */
 export class RuntimeError extends LovageError {
   /** The task that waits. */
   readonly taskId: string;
@@ -110,14 +110,14 @@ export class RuntimeError extends LovageError {
   }
 }
 
-/** The worker stops: the reason with which the `signal` of a running task aborts then. Whatever a task throws after it, another worker runs the task again. */
+/** The reason with which the `signal` of a running task aborts when its worker stops. If the task throws anything after that, another worker runs it again. */
 export class WorkerShutdown extends LovageError {
   constructor() {
     super("the worker stops; the task is handed back, and runs again on another one");
   }
 }
 
-/** `process.exit()` in a task: in a worker's own process it ends the task, as a throw does, and not all that runs beside it. Python's name. */
+/** A task called `process.exit()`. In a worker's own process this ends the task, as a throw does, and not the other tasks. The name is Python's. */
 export class SystemExit extends LovageError {
   /** What it was called with. */
   readonly code: string | number | null | undefined;
@@ -140,7 +140,7 @@ export class ChordError extends LovageError {}
 
 // ── what a caller meets ──────────────────────────────────────────────────────────────────────────────────────────────
 
-/** Where a task was sent, as far as it is known to who waits for it. */
+/** Where a task was sent, as far as this process knows. */
 export interface Whereabouts {
   /** The broker's URL, with the password masked and the file named. */
   readonly broker: string;
@@ -157,7 +157,7 @@ export interface Whereabouts {
   readonly unserved: readonly string[] | undefined;
 }
 
-/** `get({ timeout })` gave up waiting. The task is not touched by it. */
+/** `get({ timeout })` stopped waiting. The task itself goes on. */
 export class TimeoutError extends LovageError {
   /** The task whose result was waited for. */
   readonly taskId: string;
@@ -182,7 +182,7 @@ export class TimeoutError extends LovageError {
   }
 }
 
-/** What a task threw, as its reader gets it. `name` is the type it had where it ran, `stack` ends with the stack it had there. */
+/** What a task threw, as `get()` throws it again. `name` is the type that the error had in the worker, and `stack` ends with its stack there. */
 export class TaskError extends LovageError {
   /** The name of the error's type where it was thrown, such as `ValueError`. */
   override readonly name: string;
@@ -218,8 +218,8 @@ export class TaskError extends LovageError {
 /**
  * What a task throws to fail with an exception of Python's, which `except ValueError` of a Python caller catches:
  * `throw new PythonError("builtins", "ValueError", ["no such order"])`. The caller must have imported the module; otherwise it
- * gets a plain exception of that name. Making one throws `ImproperlyConfigured` for what is no name, and for what in
- * `builtins` is no ordinary exception, such as `SystemExit`.
+ * gets a plain exception of that name. The constructor throws `ImproperlyConfigured` if module or type is not a Python name, and if
+ * the type in `builtins` is not an ordinary exception, such as `SystemExit`.
  */
 export class PythonError extends TaskError {
   /**
@@ -280,7 +280,7 @@ export class AlreadyRegistered extends LovageError {
   }
 }
 
-/** A setting, an option or a URL is not what it must be. The message says what was given and what is allowed. */
+/** A setting, an option or a URL has a value that is not allowed. The message says what was given and what is allowed. */
 export class ImproperlyConfigured extends LovageError {
   /** The setting or option at fault, such as `taskRoutes` or `countdown`. */
   readonly setting: string;
@@ -291,8 +291,8 @@ export class ImproperlyConfigured extends LovageError {
 }
 
 /**
- * A key of a limit cannot be told: its function threw (`cause`), or gave no text. A call is then not sent; what came from
- * elsewhere becomes a dead letter, as it must not run without its limit.
+ * The function of a limit's key threw (`cause`), or gave something that is not a text. A call is then not sent. A message that
+ * came from elsewhere becomes a dead letter, because it must not run without its limit.
  */
 export class LimitKeyError extends LovageError {
   /** The task whose limit it is. */
@@ -348,7 +348,7 @@ export class ContextSettledError extends LovageError {
   }
 }
 
-/** The generator of a group's members threw, or sending one of them failed: those before it are under way. `cause` is what was thrown. */
+/** The generator of a group's members threw, or sending one of them failed. The members before it are sent already. `cause` is what was thrown. */
 export class GroupInterrupted extends LovageError {
   /** The id of the group, of which a part is sent. */
   readonly groupId: string;
@@ -365,13 +365,13 @@ export class GroupInterrupted extends LovageError {
   }
 }
 
-/** `app.sendMany` ended early: what yields the calls threw, a call could not be sent, or `onSent` threw. `cause` is what was thrown. */
+/** `app.sendMany` ended early: the list or generator of the calls threw, a call could not be sent, or `onSent` threw. `cause` is what was thrown. */
 export class SendInterrupted extends LovageError {
-  /** How many calls had been taken. Each of them is sent or in `failed`; those from this place on were never asked for. */
+  /** How many calls were taken from the list or generator. Each of them is sent or in `failed`; the calls after them were never taken. */
   readonly taken: number;
   /** How many calls the broker has accepted. */
   readonly sent: number;
-  /** The calls that were not sent, in order, each with its id and the reason. Empty with `onFailed`, which was told. */
+  /** The calls that were not sent, in order, each with its id and the reason. Empty if `onFailed` was given, which was called for each of them. */
   readonly failed: readonly { readonly index: number; readonly call: unknown; readonly error: unknown }[];
   constructor({ taken, sent, failed }: Pick<SendInterrupted, "taken" | "sent" | "failed">, cause: unknown) {
     const why = cause instanceof Error ? `${cause.name}: ${cause.message}` : String(cause);
@@ -423,7 +423,7 @@ export class ContentDisallowed extends DecodeError {
   }
 }
 
-/** What is to be sent or stored is larger than its carrier takes. Nothing was sent or stored. */
+/** A message or a result is larger than its queue or its row takes. Nothing was sent or stored. */
 export class PayloadTooLarge extends LovageError {
   /** In bytes. */
   readonly size: number;
@@ -439,7 +439,7 @@ export class PayloadTooLarge extends LovageError {
   }
 }
 
-/** A message or a result was too large for its place and kept elsewhere, and is not there any more: its pointer leads to nothing. */
+/** A message or a result that was kept in the payload store, because it was too large for its place, is not there any more. */
 export class PayloadLost extends DecodeError {
   /** The bucket, or the folder, that it was kept in. */
   readonly bucket: string;
@@ -459,8 +459,8 @@ export class PayloadLost extends DecodeError {
 /** A broker or backend could not do what it was asked: locked, full, throttled, denied, not reachable. `cause` has the driver's own error. */
 export class OperationalError extends LovageError {
   /**
-   * Whether another try can help, later or once somebody has mended what is wrong: a network, a right, a key, a clock. `false`
-   * only where what was asked itself is refused. A worker hands the message back on `true`.
+   * Whether another try can help, later or once somebody has put right a network, a right, a key or a clock. `false` only if the
+   * request itself is refused. On `true` a worker hands the message back.
    */
   readonly retryable: boolean;
   constructor(message: string, options: ErrorOptions & { readonly retryable: boolean }) {

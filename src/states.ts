@@ -11,7 +11,7 @@ export const FAILURE = "FAILURE";
 /** The task was revoked, or had expired before it could start. */
 export const REVOKED = "REVOKED";
 
-/** Celery's own states. PENDING is what a reader is told of an id that nothing is known of; it is never an outcome. */
+/** Celery's own states. An id of which nothing is stored has the state PENDING; it is never an outcome. */
 export type State =
   | typeof PENDING
   | typeof STARTED

@@ -137,7 +137,7 @@ export function at(date: Date): AtSchedule {
   return Object.freeze({ type: "at", instant });
 }
 
-/** What is done about slots that passed while no beat was running. See {@link BeatEntry.catchUp}. */
+/** What happens to slots that passed while no beat was running. See {@link BeatEntry.catchUp}. */
 export type CatchUp = "skip" | "last" | "all";
 
 /** One value of `beatSchedule`, as it is written in the config. */

@@ -27,7 +27,7 @@ import { createWorks } from "./work.ts";
 
 /** Whom a request comes from, and what they may. */
 export interface BoardUser {
-  /** Their name, as the journal is told of what they do. Default: the caller's ARN on AWS, else the user of the operating system. */
+  /** Their name, which the journal keeps for each of their actions. Default: the caller's ARN on AWS, else the user of the operating system. */
   readonly by?: string;
   /** They may look and change nothing. Default: as the board. */
   readonly readOnly?: boolean;
@@ -40,8 +40,7 @@ export interface BoardOptions {
   /** The path below which it is mounted, such as `/board`. Default: none. */
   readonly basePath?: string;
   /**
-   * Says who may see the board, at every request: `true`, or who it is, for whoever may; `false` (403), or an answer such as
-   * a redirect to your login, for whoever may not. Default: everybody who reaches it. Without it, mount it only below a login
+   * Called for every request, to decide who may see the board. It gives `true`, or who it is, to allow the request. It gives `false` (403), or a response such as a redirect to your login, to refuse it. Default: everybody who reaches it. Without it, mount it only below a login
    * of yours.
    */
   readonly authorize?: (request: Request) => Authorized | Promise<Authorized>;
@@ -92,7 +91,7 @@ interface Variables {
 type Env = { readonly Variables: Variables };
 
 /**
- * The board of an app: its pages, and beside them its API below `/api`.
+ * The board of an app: its pages, and its API below `/api`.
  *
  * ```ts
  * const board = createBoard(app, { basePath: "/board", authorize: (request) => isOperator(request) });

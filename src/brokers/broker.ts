@@ -15,7 +15,7 @@ export interface Outgoing {
   readonly body: string;
   /** Seconds, 0 to {@link BrokerLimits.maxDelaySeconds}; may have a fraction where the broker can. Refused on a FIFO queue. */
   readonly delaySeconds?: number;
-  /** Set where `delaySeconds` ends before the text is due: whoever gets it early sends it again for the rest. */
+  /** Set where `delaySeconds` ends before the text is due: a worker that gets it early sends it again for the rest of the time. */
   readonly due?: Due;
   /** 0 to 255, the higher the sooner, where {@link BrokerLimits.priority} says so; elsewhere it is only carried in the body. */
   readonly priority?: number;

@@ -30,9 +30,9 @@ export interface QueueInput {
   /** Seconds that a task of this queue may run, over 0 to 1,209,600 (14 days); on AWS the function's timeout follows from it. */
   readonly timeLimit?: number;
   /**
-   * Where the queue is worked on, once it is deployed: by a Lambda `function`, by a `container` on Fargate (tasks of more
-   * than 15 minutes, programs such as ffmpeg, steady load), or by `none` that the stack makes: workers of yours elsewhere.
-   * What follows here is a function's. Default: `function`.
+   * What runs the queue's tasks, once it is deployed: a Lambda `function`, a `container` on Fargate (for tasks of more than 15
+   * minutes, programs such as ffmpeg, or steady load), or `none`: nothing in the stack, but workers of yours elsewhere. The
+   * options below are those of a function. Default: `function`.
    */
   readonly worker?: QueueWorker;
   /** Memory of the function in MB, 128 to 10,240. */
@@ -48,15 +48,15 @@ export interface QueueInput {
   /** Environment variables of the function. */
   readonly environment?: Readonly<Record<string, string>>;
   /**
-   * Has priority acted upon on SQS: `[0, 5, 9]` makes three queues of it, bands, for priorities below 5, from 5 and from 9 on,
-   * 0 to 255, the higher the sooner. Of `maxConcurrency` each band has twice the share of the next lower one; an object says
-   * other weights, whole numbers from 1 to 1,000: `{ 0: 1, 5: 2, 9: 7 }`. Two to ten bands; not on a FIFO queue. SQLite and
-   * memory act upon each priority by itself, with bands and without. Default: none; then SQS only carries a priority.
+   * Makes SQS use priorities, which are 0 to 255; a higher number goes first. `[0, 5, 9]` makes three SQS queues of the queue, its
+   * bands: for priorities below 5, from 5 on, and from 9 on. Each band gets twice as much of `maxConcurrency` as the next lower
+   * one. An object gives other weights, whole numbers from 1 to 1,000: `{ 0: 1, 5: 2, 9: 7 }`. Two to ten bands; not on a FIFO
+   * queue. SQLite and memory use each priority by itself, with bands and without. Default: none; then SQS only carries a priority.
    */
   readonly priorities?: readonly number[] | Readonly<Record<number, number>>;
 }
 
-/** Of what functions write metrics: of each queue, of each task of it too, or of nothing. */
+/** Which metrics functions write: those of each queue, those of each task in it too, or none. */
 export type MetricsChoice = "queue" | "task" | false;
 
 /** Where a worker runs tasks. */
@@ -77,7 +77,7 @@ export interface QueueConfig extends Omit<QueueInput, "exchange" | "routingKey" 
   readonly routingKey: string;
 }
 
-/** One router, or a list of which the first that answers decides. Pairs stand in a list of their own inside the outer one: `[[["media.*", "media"]]]`. */
+/** One router, or a list of routers, of which the first that gives a route decides. Put pairs into a list of their own inside the outer one: `[[["media.*", "media"]]]`. */
 export type TaskRoutes = Readonly<Record<string, RouteValue>> | RouterFunction | readonly TaskRouter[];
 
 /** Options of tasks, by task name, or `"*"` for all of them; the name's own come before those of `"*"`. They replace what the task's declaration says. */
@@ -126,7 +126,7 @@ export type ResultBackendTransportOptions = {
   readonly requestHandler: RequestHandler | undefined;
 };
 
-/** How a send that met a passing error is tried again. */
+/** How a send that fails with a passing error is tried again. */
 export interface PublishRetryPolicy {
   /** Tries after the first; `null`: without end. */
   readonly maxRetries: number | null;
@@ -145,9 +145,9 @@ export interface PublishRetryPolicy {
 export interface ConfigInput extends AcceptedInput {
   /** `sqlite://` (default, in `.lovage/` of the project's folder), `sqlite:///path`, `memory://`, or `sqs://[region]?queue_name_prefix=…`. `LOVAGE_BROKER_URL` overrides it. */
   readonly brokerUrl?: string;
-  /** An app without a broker's URL is refused at its first use, instead of using the embedded file. Default false. */
+  /** `true`: an app without a broker's URL throws at its first use, instead of using the embedded file. Default `false`. */
   readonly brokerUrlRequired?: boolean;
-  /** `sqlite://`, `sqlite:///path`, `memory://`, or `dynamodb://[region]/table`. Default: the broker's URL where that is SQLite or memory; has to be given beside SQS. `LOVAGE_RESULT_BACKEND` overrides it. */
+  /** `sqlite://`, `sqlite:///path`, `memory://`, or `dynamodb://[region]/table`. Default: the broker's URL, if that is SQLite or memory; required with SQS. `LOVAGE_RESULT_BACKEND` overrides it. */
   readonly resultBackend?: string;
   /**
    * Where a message or a result goes that is too large for its place, compressed too: `s3://bucket/prefix`, `file:///folder`,
@@ -159,7 +159,7 @@ export interface ConfigInput extends AcceptedInput {
   readonly brokerTransportOptions?: Partial<BrokerTransportOptions>;
   /** Options of the result backend: see `ResultBackendTransportOptions`. */
   readonly resultBackendTransportOptions?: Partial<ResultBackendTransportOptions>;
-  /** IANA name of the zone that schedules and `date_done` are in. Default `"UTC"`. */
+  /** IANA name of the time zone of schedules. Default `"UTC"`. */
   readonly timezone?: string;
   /** Serializers, by name or MIME type, that a worker takes. Default: JSON and `taskSerializer`. Pickle is never taken: it runs code. */
   readonly acceptContent?: readonly string[];
@@ -175,15 +175,15 @@ export interface ConfigInput extends AcceptedInput {
   readonly resultCompression?: string;
   /** How long results can be read, in seconds or parts (`{ days: 1 }`); 0: for ever. Default: a day. */
   readonly resultExpires?: number | Duration;
-  /** Keeps what has happened, to be asked with `app.journal`. Default `true`. */
+  /** Whether a journal of what has happened is kept, which `app.journal` reads. Default `true`. */
   readonly journal?: boolean;
   /** How long that is kept, in seconds or parts (`{ days: 7 }`): a minute to 366 days. Default: 7 days. */
   readonly journalExpires?: number | Duration;
   /** Whether the message of a task that failed is kept with its result, so that `app.control.retry` can run it again. Default true. */
   readonly keepFailed?: boolean;
-  /** Of what functions on Lambda, and workers with `--cloudwatch-metrics`, write metrics for CloudWatch: of each queue, or of each task too. Default `"queue"`. */
+  /** Which metrics for CloudWatch functions on Lambda write, and workers with `--cloudwatch-metrics`: those of each queue (`"queue"`), those of each task too (`"task"`), or none (`false`). Default `"queue"`. */
   readonly metrics?: MetricsChoice;
-  /** Stores name, arguments, worker, queue and retries beside a result. Default `false`. */
+  /** Whether name, arguments, worker, queue and retries are stored with a result. Default `false`. */
   readonly resultExtended?: boolean;
   /** Queue of tasks that no route and no option sends elsewhere. Default `"celery"`. */
   readonly taskDefaultQueue?: string;
@@ -191,7 +191,7 @@ export interface ConfigInput extends AcceptedInput {
   readonly taskDefaultExchange?: string;
   /** Routing key that binds the default queue where its declaration names none. Default: the queue's name. */
   readonly taskDefaultRoutingKey?: string;
-  /** 0 to 255, the higher the sooner. SQLite and memory act on it, SQS where the queue has `priorities`; elsewhere it is carried. Default: none. */
+  /** 0 to 255, the higher the sooner. SQLite and memory use it, and SQS if the queue has `priorities`; otherwise the message only carries it. Default: none. */
   readonly taskDefaultPriority?: number;
   /** The queues that workers serve and the AWS construct makes. Default: the default queue alone. */
   readonly taskQueues?:
@@ -211,23 +211,23 @@ export interface ConfigInput extends AcceptedInput {
   readonly taskTimeLimit?: number;
   /** Seconds after which a task's `signal` aborts. Below `taskTimeLimit`. Default: none. */
   readonly taskSoftTimeLimit?: number;
-  /** `applyAsync` runs the task in place. For tests. Default `false`. */
+  /** Whether a call runs the task at once, in the caller's process. For tests. Default `false`. */
   readonly taskAlwaysEager?: boolean;
-  /** A task that runs in place throws instead of returning a failed result. Default `false`. */
+  /** Whether a call throws if a task that runs in the caller's process fails. Default `false`: it gives a failed result. */
   readonly taskEagerPropagates?: boolean;
-  /** Stores the result of a task that ran in place. Default `false`. */
+  /** Whether the result of a task that runs in the caller's process is stored. Default `false`. */
   readonly taskStoreEagerResult?: boolean;
   /** A call without a priority takes that of the task that makes it. Default `false`. */
   readonly taskInheritParentPriority?: boolean;
-  /** `onError` of a chord is given to its header's tasks too. Default `false`. */
+  /** Whether `linkError` of a chord is given to the tasks of its header too. Default `false`. */
   readonly taskAllowErrorCbOnChordHeader?: boolean;
-  /** Tries a send again that met a passing error. Default `true`. */
+  /** Whether a send that fails with a passing error is tried again. Default `true`. */
   readonly taskPublishRetry?: boolean;
   /** Default: 3 retries, at once, after 0.2 s and after 0.4 s. */
   readonly taskPublishRetryPolicy?: Partial<PublishRetryPolicy>;
   /** Task options by the task's name, or by `"*"` for all tasks. They replace what the declaration says. Default: none. */
   readonly taskAnnotations?: TaskAnnotations | readonly TaskAnnotations[];
-  /** Workers that may die of one task before it is given up as FAILURE `WorkerLostError`, 1 to 100. Default 3. */
+  /** How many times a task's worker may die until the task is given up as FAILURE `WorkerLostError`, 1 to 100. Default 3. */
   readonly maxDeliveries?: number;
   /** What beat sends, by a name of its own. */
   readonly beatSchedule?: Readonly<Record<string, BeatEntry>>;
@@ -240,17 +240,17 @@ export interface ConfigInput extends AcceptedInput {
   readonly workerPool?: WorkerPool | "prefork" | "gevent" | "eventlet";
   /** Tasks that a worker runs at a time: in one process, or in so many processes or threads. Default, also `"auto"`: the number of CPUs. */
   readonly workerConcurrency?: number | "auto";
-  /** Messages that a worker takes ahead, times its concurrency; 1 to 1,000. Default 4. */
+  /** How many messages a worker may hold, as a multiple of its concurrency; 1 to 1,000. Default 4. */
   readonly workerPrefetchMultiplier?: number;
   /** Modules that the worker loads, as it would `import` them. */
   readonly imports?: readonly string[] | string;
   /** The same; both are loaded. */
   readonly include?: readonly string[] | string;
-  /** Tasks after which a worker's process makes room for a fresh one. Default: no limit. */
+  /** Number of tasks after which a worker's process is replaced by a new one, from 1. Default: no limit. */
   readonly workerMaxTasksPerChild?: number;
-  /** KiB of memory, beyond which a process that runs tasks makes room for a fresh one, once no task runs in it. Default: no limit. */
+  /** KiB of memory, from 1. A process that runs tasks and has more of it is replaced by a new one, once no task runs in it. Default: no limit. */
   readonly workerMaxMemoryPerChild?: number;
-  /** Seconds that a worker which is told to stop gives to what runs, before `signal`s abort and it is handed back. 0: without end. Default 20. */
+  /** Seconds that running tasks have to end when their worker is told to stop, 0 to 86,400. Then their `signal`s abort, and tasks that do not end are handed back. 0: without end. Default 20. */
   readonly workerSoftShutdownTimeout?: number;
 }
 

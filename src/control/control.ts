@@ -4,7 +4,7 @@ import type { JournalSpan } from "../journal/query.ts";
 import type { Inspect } from "./inspect.ts";
 import { loadControl } from "./load.ts";
 
-/** Who does it, as the journal is told. */
+/** Who does it: the journal keeps the name. */
 export interface Acting {
   /** A name. Default: the caller's ARN on AWS, else the user of the operating system. */
   readonly by?: string;
@@ -97,9 +97,9 @@ export interface LettersOf extends JournalSpan {
 export interface ChangeLetters extends LettersOf, Acting {
   /** Only count. Default false. */
   readonly dryRun?: boolean;
-  /** Is told of each letter that it was done to. */
+  /** Called with each dead letter that was handled. */
   readonly each?: (letter: ShownLetter) => void;
-  /** Ends it behind the letter in hand. What was done by then is returned. */
+  /** Stops after the current dead letter. Returns what was done until then. */
   readonly signal?: AbortSignal;
 }
 
@@ -159,9 +159,9 @@ export interface Control {
    * the event source mapping of its function is disabled (`lambda:UpdateEventSourceMapping`), which takes up to a minute.
    */
   pause(queue: string, options?: Acting): Promise<void>;
-  /** Lets workers fetch from a paused queue again. Does nothing to a queue that is not paused. */
+  /** Lets workers fetch from a paused queue again. A queue that is not paused stays as it is. */
   resume(queue: string, options?: Acting): Promise<void>;
-  /** Stops a long-lived worker as SIGTERM does. Whatever keeps its process may start another. Throws where there is none of that name. */
+  /** Stops a long-lived worker as SIGTERM does. A supervisor that keeps its process running may start another one. Throws if there is no worker of that name. */
   shutdown(worker: string, options?: Acting): Promise<void>;
   /** What there is, in Celery's words. */
   inspect(): Inspect;

@@ -24,7 +24,7 @@ const askedKey = (id: string): string => controlKey(`retry-${id}`);
 const rosterKey = (day: number): string => controlKey(`workers-${day}`);
 const dayOf = (now: number): number => Math.floor(now / DAY_MS);
 
-/** Of a task that a worker has in hand. */
+/** A task that a worker runs or has fetched. */
 export interface TaskInHand {
   /** The task's id. */
   readonly id: string;

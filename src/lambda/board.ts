@@ -20,11 +20,11 @@ export interface HttpEvent {
 export interface HttpAnswer {
   /** The status, such as 200. */
   readonly statusCode: number;
-  /** The headers, for who takes them by one name each. */
+  /** The headers, for services that take one value for each name. */
   readonly headers?: Readonly<Record<string, string | string[]>>;
-  /** The headers, for who takes several. */
+  /** The headers, for services that take several values for a name. */
   readonly multiValueHeaders?: Readonly<Record<string, readonly string[]>>;
-  /** Cookies that are set, for who takes them apart from the headers. */
+  /** Cookies that are set, for services that take them apart from the headers. */
   readonly cookies?: readonly string[];
   /** The body. */
   readonly body: string;
@@ -41,7 +41,7 @@ interface Signed {
  * Makes the handler of a function URL: `export const handler = createBoardHandler(app);`
  *
  * Who may call it, IAM says: deploy it with `board: { entry }` of `TaskQueues`, or with a function URL of your own whose
- * `authType` is `AWS_IAM`. The journal is told of what is done under the caller's ARN. Where `LOVAGE_BOARD_READ_ONLY` is
+ * `authType` is `AWS_IAM`. The journal keeps each action with the caller's ARN. Where `LOVAGE_BOARD_READ_ONLY` is
  * `1`, as `board: { readOnly: true }` deploys it, nothing can be changed.
  */
 export function createBoardHandler(app: Lovage, options: BoardOptions = {}): (event: HttpEvent) => Promise<HttpAnswer> {

@@ -92,7 +92,7 @@ interface Invocation {
  * that a function died of before runs first and alone; the rest of its batch is handed back at once.
  *
  * An event of a plugin that keeps functions warm, or of a schedule, does nothing. Rejects with `ImproperlyConfigured` for
- * an event that is none of SQS.
+ * an event that does not come from SQS.
  */
 export function createWorkerHandler(
   app: Lovage,

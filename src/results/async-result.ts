@@ -29,7 +29,7 @@ export interface StreamOptions {
   readonly timeout?: number;
   /** Ends the wait with the signal's reason. */
   readonly signal?: AbortSignal;
-  /** Is told that the task has begun anew, after a retry or a death: what comes next is its stream from the beginning. */
+  /** Called when the task has begun again, after a retry or a death. The next chunk is then the first of the new run. */
   readonly onRestart?: () => void;
 }
 
@@ -53,8 +53,8 @@ export interface RevokeOptions {
 const NO_OPTIONS: GetOptions = {};
 
 /**
- * What `delay` gives, and `app.result(id)`: an id and questions about it. Every method that asks the store returns a
- * promise; an outcome, once seen, is kept. It has no `then`: awaiting it does not wait for the task.
+ * What `delay` and `app.result(id)` give: the id of a task, and methods that read its result. Every method that reads the result
+ * backend returns a promise. An outcome that was read is kept. It has no `then`: awaiting it does not wait for the task.
  */
 export class AsyncResult<T = unknown> {
   /** The task's id. */
@@ -161,7 +161,7 @@ export class AsyncResult<T = unknown> {
   }
 
   /**
-   * Waits for the outcome and returns the value; `null` at once of a task that was sent with `ignoreResult`, as in Celery.
+   * Waits for the outcome and returns the value. If the task was sent with `ignoreResult`, it returns `null` at once, as in Celery.
    * @throws TimeoutError when `timeout` passes; `TaskError`, or an error of Lovage's own, when the task failed;
    * `ImproperlyConfigured` for an option that does not exist or is out of its range.
    */
@@ -192,7 +192,7 @@ export class AsyncResult<T = unknown> {
     }
   }
 
-  /** For those who pass a stream on, and have to say where in it they are: see `lovage/web`. */
+  /** The same as `stream()`, with the offset and the run of each chunk: for programs that pass a stream on, as `lovage/web` does. */
   chunks(
     options: Pick<StreamOptions, "from" | "timeout" | "signal"> & { readonly run?: string } = {},
   ): AsyncGenerator<Chunk, void> {
@@ -219,8 +219,8 @@ export class AsyncResult<T = unknown> {
   }
 
   /**
-   * Makes readers see nothing any more, of the steps before it neither. A task that is still to run runs. Its id is free: what
-   * is sent under it later, with `taskId`, is another task.
+   * Removes the result for all readers, and those of the steps before it. A task that has not run yet still runs. Its id is free
+   * then: a task that is sent later with this `taskId` is another task.
    */
   async forget(): Promise<void> {
     this.#outcome = undefined;

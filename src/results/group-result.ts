@@ -158,7 +158,7 @@ export class GroupResult<T extends readonly unknown[] = readonly unknown[]> {
     return this;
   }
 
-  /** Makes readers see nothing of its tasks any more, of the group, if it was saved, and of the steps before it. */
+  /** Removes for all readers the results of its tasks, the group itself, if it was saved, and the results of the steps before it. */
   async forget(): Promise<void> {
     await this.parent?.forget();
     const reader = this.#reader;

@@ -25,7 +25,7 @@ interface Addressed {
   readonly now: number;
   /** `ttl` of the row when the command writes it, in whole seconds since the epoch. */
   readonly ttl?: number | undefined;
-  /** What the journal is told where the command is written, if the backend keeps one ({@link isNews}). */
+  /** The entry that is written to the journal together with the command, if the backend keeps a journal ({@link isNews}). */
   readonly entry?: JournalEntry | undefined;
 }
 

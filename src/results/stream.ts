@@ -113,7 +113,7 @@ export interface Chunk {
   readonly value: unknown;
   /** How many came before it in its run. */
   readonly offset: number;
-  /** Another one than that of the chunk before: the task has begun anew, from its offset 0. */
+  /** If it differs from that of the chunk before, the task has begun again, from offset 0. */
   readonly run: string;
 }
 

@@ -106,7 +106,7 @@ export class RuntimeSchedule {
     return (await this.#store()).list();
   }
 
-  /** Keeps the entry and sends nothing until `resume`; slots of the pause are not made up for. Resolves to whether there is one. */
+  /** Keeps the entry and sends nothing until `resume`; slots of the pause are not sent later. Resolves to whether there is one. */
   async pause(name: string): Promise<boolean> {
     return this.#setEnabled(name, false);
   }

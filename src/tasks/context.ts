@@ -78,15 +78,15 @@ export interface Request {
   readonly stamps: Readonly<Record<string, unknown>>;
   /** The queue it came from. */
   readonly queue: string;
-  /** Whether it runs in its caller, by `apply` or `taskAlwaysEager`. */
+  /** Whether it runs in its caller's process, by `apply` or `taskAlwaysEager`. */
   readonly isEager: boolean;
-  /** Whether it was called in place, by `add.run(…)`: then there is no message, and a retry throws. */
+  /** Whether it was called as a plain function, by `add.run(…)`. Then there is no message, and a retry throws. */
   readonly calledDirectly: boolean;
   /** Times in the message are in UTC, always. */
   readonly utc: true;
   /** How often the broker handed the message out: 1 at first. */
   readonly deliveries: number;
-  /** What the task gave to `self.checkpoint()` last, in this attempt or one before; `undefined`: it begins at its beginning. */
+  /** What the task gave to `self.checkpoint()` last, in this attempt or one before; `undefined`: there was none, and it starts from its beginning. */
   readonly checkpoint: unknown;
 }
 
@@ -144,7 +144,7 @@ export interface TaskContext {
   checkpoint(state: unknown): never;
   /** Ends this run by sending another task under the same id; its result becomes this one's. Throws. */
   replace(signature: SignatureLike): never;
-  /** Adds a task, or a canvas, to the chord that this task is a member of: its result comes after those of the header. Throws where there is none. */
+  /** Adds a task, or a canvas, to the chord that this task is a member of. Its result comes after those of the header. Throws if the task is in no chord. */
   addToChord(signature: SignatureLike): Promise<AsyncResult>;
 }
 

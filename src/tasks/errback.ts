@@ -4,7 +4,7 @@ import type { SignatureData } from "../protocol/message.ts";
 import type { Request } from "./context.ts";
 import type { Task } from "./task.ts";
 
-/** What an errback is told of the task that failed. */
+/** What an errback gets of the request of the task that failed. */
 export type FailedRequest = Pick<
   Request,
   "id" | "task" | "args" | "kwargs" | "retries" | "rootId" | "parentId" | "group" | "headers"

@@ -9,7 +9,7 @@ export type LogExtra = Readonly<Record<string, unknown>>;
 
 /**
  * Writes lines into the log of the worker, from its `--loglevel` on; on Lambda from the function's log level on. An error in
- * the place of a message is told with its stack. What is long is shortened, and control characters are escaped. Never throws.
+ * place of a message is written with its stack. Long lines are shortened, and control characters are escaped. Never throws.
  */
 export interface TaskLogger {
   /** Writes a line at level `debug`. */
@@ -56,7 +56,7 @@ export const consoleLog: Log = (level, line) =>
 const toConsole = sayer(consoleLog, "", {});
 
 /**
- * A logger for modules that tasks use, made once and for all: `const log = getTaskLogger("shop.mail")`. Each line carries the
+ * A logger for modules that tasks use, made once in a module: `const log = getTaskLogger("shop.mail")`. Each line carries the
  * id of the task that writes it; outside of a task it goes to the console.
  *
  * @param name In JSON it is the line's `logger`.

@@ -39,7 +39,7 @@ export type TaskClass<T extends Task = Task> = new (...args: ConstructorParamete
 
 /** What may stand both in a declaration and in a call; the call's wins. */
 export interface DeliveryOptions {
-  /** The queue to send to, past the routes. */
+  /** The queue to send to, whatever the routes say. */
   readonly queue?: string;
   /** With `routingKey`: the direct exchange whose binding names the queue. */
   readonly exchange?: string;
@@ -51,9 +51,9 @@ export interface DeliveryOptions {
   readonly serializer?: SerializerName;
   /** Default: the setting `taskCompression`. */
   readonly compression?: string;
-  /** From when on the task must not start any more: seconds from the call, or an instant. It then ends as REVOKED. */
+  /** When the task expires: seconds from the call, or an instant. If it has not started by then, it ends as REVOKED. */
   readonly expires?: number | Date | string;
-  /** The result is of no interest: nothing can be read of it later. Default: the setting `taskIgnoreResult`. */
+  /** `true`: the result is not stored, so it cannot be read later. Default: the setting `taskIgnoreResult`. */
   readonly ignoreResult?: boolean;
   /** Seconds after which the run is given up: FAILURE `TimeLimitExceeded`. Default: the queue's, then `taskTimeLimit`. */
   readonly timeLimit?: number;
@@ -93,7 +93,7 @@ export interface CallOptions extends DeliveryOptions {
   readonly MessageGroupId?: string;
   /** FIFO queues: of two messages with the same id within five minutes the second is dropped. */
   readonly MessageDeduplicationId?: string;
-  /** Standard queues: whose message it is. Tenants share a queue fairly, on SQS, SQLite and memory: one with thousands of messages does not hold up one with a single one. */
+  /** Standard queues: whose message it is. Tenants take turns, on SQS, on SQLite and in memory: a tenant with thousands of messages does not delay a tenant with one. */
   readonly tenant?: string;
 }
 
@@ -103,13 +103,13 @@ export interface RetryPolicy {
   readonly maxRetries?: number | null;
   /** Wait before the second try. Default 0. */
   readonly intervalStart?: number;
-  /** By so much each further wait is longer. Default 0.2. */
+  /** Seconds by which each further wait is longer. Default 0.2. */
   readonly intervalStep?: number;
   /** The longest wait. Default 1. */
   readonly intervalMax?: number;
 }
 
-/** What automatic retries have of their own. */
+/** Options of automatic retries. */
 export interface RetryKwargs {
   /** Seconds. */
   readonly countdown?: number;
@@ -190,7 +190,7 @@ export interface TaskOptions extends DeliveryOptions, LimitOptions, Hooks {
   readonly trackStarted?: boolean;
   /** Seconds until a retry without a countdown of its own. Default 180, as in Celery. */
   readonly defaultRetryDelay?: number;
-  /** Errors upon which the task is run again by itself. */
+  /** Errors after which the task is retried automatically. */
   readonly autoretryFor?: readonly ErrorClass[];
   /** Exceptions to `autoretryFor`. */
   readonly dontAutoretryFor?: readonly ErrorClass[];

@@ -59,18 +59,18 @@ export class Task<P extends readonly unknown[] = readonly unknown[], R = unknown
     return this.app.sendTask<R>(this.name, args, options);
   }
 
-  /** Runs the task here and now, retries and hooks included, without broker or backend. Its result has the same face. */
+  /** Runs the task at once in this process, with its retries and hooks, without broker or backend. The result has the same methods. */
   apply(args: SendableArgs<P> | readonly [] = [], options: CallOptions = {}): Promise<AsyncResult<R>> {
     return this.app.applyEagerly<R>(this.name, args, options);
   }
 
-  /** Calls the function in place, as if it were no task. */
+  /** Calls the function directly, as a plain function. */
   run(...args: P): unknown {
     // With which types is nobody's matter there.
     return callInPlace(this as unknown as Task, args);
   }
 
-  /** A signature with some or all of its arguments, the last ones; a result that it is called with comes before them. */
+  /** A signature with some or all of its arguments. If it is called with a result, as a step of a chain, the result comes before them. */
   s<K extends Keepable<SendableArgs<P>>>(...args: K): Signature<Missing<SendableArgs<P>, K>, R> {
     return this.signature(args);
   }

@@ -7,7 +7,7 @@ import { stringifyValue } from "../protocol/values.ts";
 export interface ResultEventsOptions {
   /** Seconds between two comments that keep proxies from closing a quiet connection, over 0. Default 15. */
   readonly keepAlive?: number;
-  /** Headers of the answer, beside those that an event stream has, such as those of CORS. Default: none. */
+  /** Headers of the answer, in addition to those of an event stream, such as those of CORS. Default: none. */
   readonly headers?: Readonly<Record<string, string>>;
   /** What is shown of the error of a task that failed. Default: its name and message, without a stack. */
   readonly showError?: (error: unknown) => unknown;
@@ -17,11 +17,11 @@ const KEEP_ALIVE_S = 15;
 
 /**
  * Answers a request with the stream of a task, for a browser's `EventSource`: an event `chunk` for each `self.write`, with its
- * value as JSON; `restart` where the task begins anew, and what was shown is to be dropped; at the end `result` with the value,
+ * value as JSON; `restart` if the task begins again, so that what was shown must be removed; at the end `result` with the value,
  * or `failure` with the error. A browser whose connection broke asks again with `Last-Event-ID`, and goes on from there.
- * Close the source at `result` and `failure`, or it asks once more and is told the same.
+ * Close the source at `result` and `failure`, or it asks again and gets the same event.
  *
- * Who may ask for which task is yours to say, before this is called.
+ * Check before you call this who may read which task.
  *
  * ```ts
  * app.get("/tasks/:id/events", (c) => resultEvents(c.req.raw, tasks.result(c.req.param("id"))));

@@ -1,7 +1,7 @@
 /** What is to happen to a message, and when it is to come back. */
 import type { Delivery } from "../brokers/broker.ts";
 
-/** Somebody shall take it again, hidden for so many milliseconds until then. */
+/** Return it to its queue, hidden for so many milliseconds. */
 interface HandBack {
   readonly type: "handBack";
   readonly visibility: number;
@@ -16,7 +16,7 @@ export type Disposition =
       readonly done?: true;
     }
   | HandBack
-  /** It belongs to somebody else by now: do nothing. */
+  /** Another worker has it by now: do nothing. */
   | { readonly type: "leave" };
 
 export const DELETE: Disposition = { type: "delete" };

@@ -2,7 +2,7 @@
 import { clip, MAX_LINE_LENGTH, toJson } from "../brief.ts";
 
 export const LOG_LEVELS = ["debug", "info", "warning", "error"] as const;
-/** The levels of a worker's log, the most talkative first. */
+/** The levels of a worker's log. The first writes the most lines. */
 export type LogLevel = (typeof LOG_LEVELS)[number];
 
 /**

@@ -40,11 +40,10 @@ export interface PollOptions {
   readonly hostname?: string | undefined;
   /** Where its lines go. Default: nowhere. */
   readonly log?: Log | undefined;
-  /** Seconds that what runs has to end when the worker is told to stop; 0: without end. Default: `workerSoftShutdownTimeout`. */
+  /** Seconds that running tasks have to end when the worker is told to stop; 0: without end. Default: `workerSoftShutdownTimeout`. */
   readonly grace?: number | undefined;
   /**
-   * The process is the worker's own, as that of `lovage worker` is: it may be ended where a task blocks it beyond its time
-   * limit. Default false: in a web server, say, such a task is told of, and its outcome is stored, and that is all.
+   * `true`: the process belongs to the worker alone, as that of `lovage worker` does, so it may be ended if a task blocks it beyond its time limit. Default false, as for a web server: then such a task is only named in the log, and its outcome is stored.
    */
   readonly ownsProcess?: boolean | undefined;
 }
@@ -59,7 +58,7 @@ export interface PollWatch {
   ended(attempt: Postrun): void;
 }
 
-/** Whether a worker takes what is to be done. */
+/** Whether a worker takes messages. */
 export interface Readiness {
   /** It fetches, or would where no queue were paused. */
   readonly ready: boolean;

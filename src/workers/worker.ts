@@ -109,14 +109,13 @@ export interface Run {
   readonly claim: { readonly key: string; readonly owner: string } | undefined;
   /** Seconds that it may take; `null`: no limit. */
   readonly timeLimit: number | null;
-  /** So many workers died while they ran it. */
+  /** How many workers died while they ran it. */
   readonly deaths: number;
   /**
-   * It is to run where it can take no other along: two workers died of it, which is no bad luck any more, or one more death
-   * would be its last.
+   * It must run alone, so that no other task dies with it: two workers died while they ran it, or one more death would be its last.
    */
   readonly suspect: boolean;
-  /** How it ends is known without running it: it was revoked, has expired, or too many workers died of it. */
+  /** Its outcome is known without a run: it was revoked, has expired, or too many workers died while they ran it. */
   readonly decided: boolean;
   /** What stores that it did not end within so many seconds; `undefined` where that cannot be said as JSON, or it does not claim. */
   overrun(seconds: number): Promise<Omit<Final, "now" | "ttl"> | undefined>;
@@ -145,7 +144,7 @@ export interface Run {
 /** What becomes of a delivery: it is settled as it stands, or it is to run. */
 export type Admission = { readonly disposition: Disposition } | { readonly run: Run };
 
-/** The way of a delivery, for whoever fetches. */
+/** The steps that handle a delivery, for code that fetches messages. */
 export interface Worker {
   /**
    * Reads a message and claims its task. Never throws.
@@ -172,7 +171,7 @@ export interface Worker {
   releaseLate(): Promise<void>;
 }
 
-/** Makes the way of a delivery for one app, without anything that fetches: `startWorker` puts a poller around it, a Lambda handler an invocation. */
+/** Makes the steps that handle a delivery, for one app. It fetches nothing: `startWorker` puts a poller around it, and a Lambda handler an invocation. */
 export function createWorker(app: Lovage, options: WorkerOptions): Worker {
   // Each copy of the package has errors and a task's context of its own: one would not know what the other's tasks throw.
   if (!(app.engine instanceof Engine)) {
