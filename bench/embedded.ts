@@ -43,6 +43,7 @@ const bench = (name: string, kinds: readonly PeerKind[]) => () =>
 
 export const embedded = bench("embedded", [
   "unjournaled",
+  "bounded",
   "full",
   "bullmq",
   "celery",

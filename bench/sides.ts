@@ -132,7 +132,16 @@ async function round(side: Side, role: Role, args: readonly string[], work: Work
   }
 }
 
-export type PeerKind = "cores" | "unjournaled" | "full" | "bullmq" | "celery" | "postgres" | "sqlite" | "bunqueue";
+export type PeerKind =
+  | "cores"
+  | "unjournaled"
+  | "bounded"
+  | "full"
+  | "bullmq"
+  | "celery"
+  | "postgres"
+  | "sqlite"
+  | "bunqueue";
 
 /**
  * Starts the servers of those peers that this machine can have, and runs `use` with all contenders, ours first. What is
@@ -159,6 +168,9 @@ export async function withSides(
       ...(process.platform === "linux" ? [spread("1 worker, all on one core", 1, 0)] : []),
     ],
     unjournaled: async () => [WITHOUT_JOURNAL],
+    bounded: async () => [
+      scripted("Lovage, young heap bounded", "lovage.ts", undefined, { NODE_OPTIONS: "--max-semi-space-size=16" }),
+    ],
     full: async () => [scripted("Lovage, synchronous=full", "lovage.ts", undefined, { BENCH_SYNCHRONOUS: "full" })],
     sqlite: async () => [scripted("plainjob", "plainjob.js"), scripted("liteque", "liteque.js")],
     async bunqueue() {
