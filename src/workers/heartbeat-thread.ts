@@ -21,10 +21,10 @@ const BLOCKED_MS = 1_000;
 /** … which is looked for so often. */
 const LOOK_MS = 250;
 /**
- * What was committed is brought from the logs of SQLite files into the files so often. The disk takes some ten milliseconds for
- * that, in which the worker's own thread would start no task.
+ * At every second look, what was committed is brought from the logs of SQLite files into the files. The disk takes some ten
+ * milliseconds for that, in which the worker's own thread would start no task.
  */
-const CHECKPOINT_MS = 500;
+const CHECKPOINT_LOOKS = 2;
 /** Before the process is ended, what else it has in hand is given back within this. */
 const LAST_WORDS_MS = 3_000;
 
@@ -85,6 +85,15 @@ async function checkpoint(): Promise<void> {
     failure = String(error);
     if (failure !== before) report({ logged: failure });
   }
+}
+
+let looks = 0;
+
+/** One timer for both: what an idle worker costs is how often it wakes. */
+async function look(): Promise<void> {
+  await endBlocked();
+  looks++;
+  if (files.size > 0 && looks % CHECKPOINT_LOOKS === 0) await checkpoint();
 }
 
 /** Does something every so often, and never twice at a time. */
@@ -178,6 +187,5 @@ function endProcess(): void {
 void beat().then(() => {
   report({ ready: true });
   every(setup.visibility / 3, beat);
-  every(LOOK_MS, endBlocked);
-  if (files.size > 0) every(CHECKPOINT_MS, checkpoint);
+  every(LOOK_MS, look);
 });
