@@ -310,7 +310,7 @@ function createBroker(database: Database, now: () => number): Broker {
     const last = rows.at(-1);
     if (last === undefined) return [];
     const [id, , , group] = last;
-    // A list is read by a statement of its own, as it were.
+    // To read a list costs more than to change one row.
     if (rows.length === 1) prepare(SQL.takeOne).run(visibleAt(time, visibility), id);
     else prepare(SQL.take).run(visibleAt(time, visibility), JSON.stringify(rows.map(([id]) => id)));
     if (isFifo(queue) && group !== null) lastGroup.set(queue, group);

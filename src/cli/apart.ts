@@ -3,7 +3,7 @@ import { fork } from "node:child_process";
 import type { Delivery } from "../brokers/broker.ts";
 import type { Log } from "../workers/log.ts";
 import type { Apart, ApartEnd } from "../workers/pool.ts";
-import { killGroup, LAUNCHER, type Order, type Report } from "./supervise.ts";
+import { childArgv, killGroup, LAUNCHER, type Order, type Report } from "./supervise.ts";
 
 export interface ApartProcesses extends Apart {
   /** Tells those that run what this process was told. */
@@ -19,6 +19,7 @@ export function apartBy(options: object, log: Log): ApartProcesses {
     // In a group of its own: what it has started ends with it, and nothing else.
     const child = fork(LAUNCHER, ["child", "suspect", JSON.stringify(options)], {
       detached: true,
+      execArgv: childArgv(),
       stdio: ["ignore", "inherit", "inherit", "ipc"],
     });
     let claim: (ApartEnd & { readonly type: "died" })["claim"];

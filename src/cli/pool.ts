@@ -8,7 +8,7 @@ import type { PlacedRun, PlaceOrder, PlaceReport, Postrun } from "../workers/pla
 import { nameOf } from "../workers/report.ts";
 import type { Batch, PlaceWatch, Pool, PoolEnd } from "../workers/pool.ts";
 import type { PlaceSetup } from "./place.ts";
-import { killGroup, LAUNCHER, pauseAfter } from "./supervise.ts";
+import { childArgv, killGroup, LAUNCHER, pauseAfter } from "./supervise.ts";
 
 /** What is told to end, and has nothing in hand, has so long for it, in milliseconds. */
 const LEAVE_MS = 2_000;
@@ -270,6 +270,7 @@ function startProcess(setup: PlaceSetup, { heard, ended, group }: LifeEvents): L
   // In a group of its own: what its tasks have started ends with it, and nothing else.
   const child: ChildProcess = fork(LAUNCHER, ["child", "place", JSON.stringify(setup)], {
     detached: true,
+    execArgv: childArgv(),
     stdio: ["ignore", "inherit", "inherit", "ipc"],
     serialization: "advanced",
   });

@@ -25,6 +25,7 @@ app.task("cli.note", async (word: unknown) => {
   process.stdout.write(`printed ${word}\n`);
   await sleep(20);
 });
+app.task("cli.node", () => process.execArgv);
 app.task("cli.fail", () => {
   throw new RangeError("too far");
 });

@@ -36,6 +36,17 @@ test("a worker shows a banner, then lines in Celery's form", async () => {
   expect(lines).toContain("worker: Warm shutdown (MainProcess)");
 });
 
+test.each([
+  ["of a worker", [], {}, ["--max-semi-space-size=16"]],
+  ["of a process of its pool", ["--pool", "processes", "-c", "1"], {}, ["--max-semi-space-size=16"]],
+  ["that NODE_OPTIONS gives a bound", [], { NODE_OPTIONS: "--max-semi-space-size=4" }, []],
+] as const)("the young heap %s: it has one bound", async (_, args, env, expected) => {
+  const { worker, app } = place();
+  await worker(args, env);
+  const flags = await (await app.sendTask("cli.node")).get({ timeout });
+  expect((flags as string[]).filter((flag) => flag.includes("semi"))).toEqual(expected);
+});
+
 test("with --log-format json every line is one object, and so is what a task prints and what beat says", async () => {
   const { worker, app } = place();
   const { stdout, says, process: main, exited } = await worker(["--log-format", "json", "-B"]);
