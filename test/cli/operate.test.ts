@@ -57,10 +57,10 @@ test("an incident, from the first look to the counts at the end", async () => {
     "cli.fetch",
   ]);
   await vi.waitUntil(async () => (await states()).every((state) => state === "SUCCESS"), { timeout: 60_000 });
-  expect(await lovage("retry", ids[0] as string)).toContain("it has ended, and not as a failure");
+  expect(await lovage("retry", ids[0] as string)).toContain("it has succeeded");
   expect(process.exitCode).toBe(1);
   expect(JSON.parse(await lovage("retry", ids[0] as string, "nobody", "--json"))).toEqual([
-    { id: ids[0], sent: false, reason: expect.stringContaining("it has ended") },
+    { id: ids[0], sent: false, reason: expect.stringContaining("it has succeeded") },
     { id: "nobody", sent: false, reason: expect.stringContaining("nothing is stored of it") },
   ]);
   expect(Object.keys(JSON.parse(await lovage("inspect", "ping", "--json")))).toEqual(["one@here"]);
@@ -68,7 +68,7 @@ test("an incident, from the first look to the counts at the end", async () => {
   expect(await lovage("control", "rate-limit", "cli.rated", "10/m")).toBe("cli.rated has the rate 10/m.");
   expect(await lovage("control", "rate-limit", "cli.rated", "none")).toBe("cli.rated has its declared rate again.");
   await expect(lovage("control", "rate-limit", "cli.rated", "often")).rejects.toThrow("rateLimit");
-  await expect(lovage("control", "rate-limit", "cli.add", "1")).rejects.toThrow("declares none");
+  await expect(lovage("control", "rate-limit", "cli.add", "1")).rejects.toThrow("declares no rateLimit");
 });
 
 test("what happens is followed as it happens, with the same filters, an object a line, until Ctrl-C", async () => {

@@ -167,8 +167,8 @@ test("in place, a bound task sees that it was called directly, and cannot store,
   });
   expect(look.run("look")).toBe(true);
   expect(() => look.run("retry")).toThrow(reason);
-  await expect(look.run("update")).rejects.toThrow(/was called in place/);
-  expect(() => look.run("replace")).toThrow(/was called in place/);
+  await expect(look.run("update")).rejects.toThrow(/was called as a function/);
+  expect(() => look.run("replace")).toThrow(/was called as a function/);
 });
 
 test("a base class gives its members to the task and to the bound task, and keeps what they store from run to run", async () => {
