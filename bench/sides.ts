@@ -106,13 +106,14 @@ async function up(side: Side, role: Role, args: readonly string[]): Promise<Proc
   const cwd = mkdtempSync(join(tmpdir(), "lovage-bench-"));
   const children: Child[] = [];
   const stop = async () => {
-    // The submitter first: a worker that ends before it is a worker that is missed.
+    // The last one first: the submitter before those that it sends to.
     for (const child of children.toReversed()) await child.stop();
     rmSync(cwd, { recursive: true, force: true, maxRetries: 3 });
   };
   try {
     await side.server?.clear();
-    for (let left = side.workers ?? 1; left > 0; left--) children.push(...(side.worker ? [side.worker(cwd)] : []));
+    const { worker, workers = 1 } = side;
+    if (worker) for (let started = 0; started < workers; started++) children.push(worker(cwd));
     if (side.tellsReady) await Promise.all(children.map((worker) => worker.next("ready")));
     const submitter = side.submitter(cwd, role, args);
     children.push(submitter);

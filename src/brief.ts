@@ -6,9 +6,9 @@
 /** A longer line of a log is cut: it would keep the event loop from all else. */
 export const MAX_LINE_LENGTH = 100_000;
 
-/** Cuts a text that is longer, and says so by its last character. */
+/** Cuts a text that is longer, and says so by its last character. Half a character that is left at the cut is U+FFFD. */
 export const clip = (text: string, length: number): string =>
-  text.length > length ? `${text.slice(0, Math.max(0, length - 1))}…` : text;
+  text.length > length ? `${text.slice(0, Math.max(0, length - 1)).toWellFormed()}…` : text;
 
 /** `TypeError: x is not a function`, whatever was thrown. */
 export function oneLine(error: unknown): string {

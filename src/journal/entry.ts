@@ -2,6 +2,7 @@
  * One thing that has happened, as the journal keeps it. An entry is a plain object of JSON: what a later version adds to
  * it is kept by an earlier one, and shown.
  */
+import { clip } from "../brief.ts";
 import { FAILURE } from "../states.ts";
 
 /**
@@ -109,7 +110,7 @@ const LINE_END = /[\r\n\u2028\u2029]/;
 export function shortened(text: string, length = LINE_LENGTH): string {
   if (text.length <= length && !LINE_END.test(text)) return text;
   const [line = ""] = text.slice(0, length + 1).split(LINE_END, 1);
-  return line.length <= length ? line : `${line.slice(0, length - 1).toWellFormed()}…`;
+  return clip(line, length);
 }
 
 /** How entries that are written together are stored: what several have alike once, and the rest field by field. `null` is none. */

@@ -1,4 +1,5 @@
 /** Values as a person reads them, in a given room: what is beyond it is not even looked at. */
+import { clip } from "../brief.ts";
 
 /**
  * A value in about the form of JSON, with at most `length` characters. It looks at no more of the value than it shows, so
@@ -68,6 +69,5 @@ function anyRepr(value: unknown, length: number): string {
     // A getter, a proxy or a `toString` of the user's that throws.
     parts.push("…");
   }
-  const text = parts.join("");
-  return text.length <= length ? text : `${text.slice(0, length - 1).toWellFormed()}…`;
+  return clip(parts.join(""), length);
 }

@@ -1,4 +1,5 @@
 /** What the journal is told: of a delivery's end, and of what happens beside the rows. */
+import { clip } from "../brief.ts";
 import type { Engine } from "../engine.ts";
 import { isFailure, type JournalEntry, type JournalError, shortened } from "../journal/entry.ts";
 import { shortRepr } from "../journal/repr.ts";
@@ -14,8 +15,7 @@ const ARGS_LENGTH = 100;
 /** Most characters of a name or an id, which a foreign message may have at any length. */
 const NAME_LENGTH = 200;
 
-const nameOf = (text: string): string =>
-  text.length <= NAME_LENGTH ? text : `${text.slice(0, NAME_LENGTH - 1).toWellFormed()}…`;
+const nameOf = (text: string): string => clip(text, NAME_LENGTH);
 
 type Draft = { -readonly [Field in keyof JournalEntry]: JournalEntry[Field] } & Pick<JournalEntry, "time" | "kind">;
 

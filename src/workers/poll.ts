@@ -43,7 +43,8 @@ export interface PollOptions {
   /** Seconds that running tasks have to end when the worker is told to stop; 0: without end. Default: `workerSoftShutdownTimeout`. */
   readonly grace?: number | undefined;
   /**
-   * `true`: the process belongs to the worker alone, as that of `lovage worker` does, so it may be ended if a task blocks it beyond its time limit. Default false, as for a web server: then such a task is only named in the log, and its outcome is stored.
+   * `true`: the process belongs to the worker alone, as that of `lovage worker` does, so it may be ended if a task blocks it beyond
+   * its time limit. Default false, as for a web server: then such a task is only named in the log, and its outcome is stored.
    */
   readonly ownsProcess?: boolean | undefined;
 }

@@ -2,6 +2,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
+import type { Broker } from "../../src/brokers/broker.ts";
 import { open, SQL } from "../../src/brokers/sqlite.ts";
 import { openDatabase } from "../../src/sqlite/database.ts";
 import { computing } from "../measured.ts";
@@ -150,13 +151,18 @@ test("tenants that take turns fill a receive, also where the last one to have ha
   }
 });
 
-test("what was taken for a receive that is told to end at that moment is not kept from others", async () => {
-  const { broker } = await setUp();
+/** A receive that has begun to wait. The promise is in an object, since one that is returned would be awaited. */
+async function receiving(broker: Broker) {
   const abort = new AbortController();
   const waiting = broker.receive("q", { max: 1, wait: 60_000, signal: abort.signal });
-  // The receive has begun to wait.
   await new Promise((resolve) => setImmediate(resolve));
   await new Promise((resolve) => setImmediate(resolve));
+  return { abort, waiting };
+}
+
+test("what was taken for a receive that is told to end at that moment is not kept from others", async () => {
+  const { broker } = await setUp();
+  const { abort, waiting } = await receiving(broker);
   const sent = broker.send([{ queue: "q", body: "x" }]);
   abort.abort();
   await sent;
@@ -167,11 +173,7 @@ test("what was taken for a receive that is told to end at that moment is not kep
 
 test("what was taken within a unit for a receive that is told to end before the commit is not kept from others", async () => {
   const { broker } = await setUp();
-  const abort = new AbortController();
-  const waiting = broker.receive("q", { max: 1, wait: 60_000, signal: abort.signal });
-  // The receive has begun to wait.
-  await new Promise((resolve) => setImmediate(resolve));
-  await new Promise((resolve) => setImmediate(resolve));
+  const { abort, waiting } = await receiving(broker);
   const unit = await broker.store?.begin();
   // A step of a unit is answered before the commit.
   await broker.send([{ queue: "q", body: "x" }], unit);
