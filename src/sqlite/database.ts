@@ -43,7 +43,7 @@ const CHECKPOINT_PAGES = 8000;
 const PAGE_BYTES = 4096;
 const START_MS = 10;
 /** Where the file system reports no changes, or a process died between its commit and its word of it, they are noticed this late. */
-const POLL_MS = 250;
+const POLL_MS = 500;
 
 /** What is waited for: a commit of this process wakes nobody else. Another's that is told of may be about anything. */
 export type Subject = "messages" | "rows" | "entries";

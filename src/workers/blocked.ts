@@ -18,12 +18,12 @@ const REMEDY =
 export interface Blocking {
   began(id: number, task: Named): void;
   ended(id: number): void;
-  /** Looks whether the loop has turned. To be called every {@link LOOK_MS}. */
-  look(): void;
+  /** Looks whether the loop has turned. To be called every {@link LOOK_MS} from when a run began until it answers `false`: none runs. */
+  look(): boolean;
 }
 
 export function createBlocking(log: Log, now: () => number): Blocking {
-  let last = now();
+  let last = 0;
   /** Those that run, and since the last look those that began and ended. */
   const running = new Map<number, Named>();
   const turned = new Map<number, Named>();
@@ -36,13 +36,17 @@ export function createBlocking(log: Log, now: () => number): Blocking {
     return [...(turned.size > 0 ? turned : all).values()];
   }
 
-  function look(): void {
+  function look(): boolean {
     const time = now();
     const blocked = time - last - LOOK_MS;
     last = time;
     const found = blocked >= BLOCKED_MS ? suspects().filter(({ task }) => !told.has(task)) : [];
     turned.clear();
-    if (found.length === 0) return;
+    if (found.length > 0) tell(found, blocked);
+    return running.size > 0;
+  }
+
+  function tell(found: readonly Named[], blocked: number): void {
     for (const { task } of found) told.add(task);
     const names = found.slice(0, MOST_NAMED).map(nameOf);
     const who = found.length === 1 ? `Task ${names[0]}` : `One of ${found.length} tasks (${names.join(", ")})`;
@@ -53,6 +57,7 @@ export function createBlocking(log: Log, now: () => number): Blocking {
     look,
     // The names alone: the arguments would be held until the next look.
     began(id, { id: taskId, task, shadow }) {
+      if (running.size + turned.size === 0) last = now();
       const named = { id: taskId, task, shadow };
       running.set(id, named);
       turned.set(id, named);
@@ -65,9 +70,20 @@ export function createBlocking(log: Log, now: () => number): Blocking {
   };
 }
 
-/** Looks until `stop` is called. */
-export function watchBlocking(log: Log): Blocking & { stop(): void } {
+/** Looks while something runs, until `stop` is called: an idle worker is not woken for it. */
+export function watchBlocking(log: Log): Omit<Blocking, "look"> & { stop(): void } {
   const blocking = createBlocking(log, () => performance.now());
-  const timer = setInterval(blocking.look, LOOK_MS).unref();
-  return { ...blocking, stop: () => clearInterval(timer) };
+  let timer: NodeJS.Timeout | undefined;
+  const stop = () => {
+    clearInterval(timer);
+    timer = undefined;
+  };
+  return {
+    began(id, task) {
+      blocking.began(id, task);
+      timer ??= setInterval(() => blocking.look() || stop(), LOOK_MS).unref();
+    },
+    ended: blocking.ended,
+    stop,
+  };
 }

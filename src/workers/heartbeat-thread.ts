@@ -18,13 +18,11 @@ import {
 
 /** A process that is so far past the limit of a task does not enforce it: its event loop is blocked … */
 const BLOCKED_MS = 1_000;
-/** … which is looked for so often. */
-const LOOK_MS = 250;
 /**
- * At every second look, what was committed is brought from the logs of SQLite files into the files. The disk takes some ten
- * milliseconds for that, in which the worker's own thread would start no task.
+ * … which is looked for so often. Each time, what was committed is also brought from the logs of SQLite files into the files: the
+ * disk takes some ten milliseconds for that, in which the worker's own thread would start no task.
  */
-const CHECKPOINT_LOOKS = 2;
+const LOOK_MS = 500;
 /** Before the process is ended, what else it has in hand is given back within this. */
 const LAST_WORDS_MS = 3_000;
 
@@ -87,13 +85,10 @@ async function checkpoint(): Promise<void> {
   }
 }
 
-let looks = 0;
-
 /** One timer for both: what an idle worker costs is how often it wakes. */
 async function look(): Promise<void> {
   await endBlocked();
-  looks++;
-  if (files.size > 0 && looks % CHECKPOINT_LOOKS === 0) await checkpoint();
+  if (files.size > 0) await checkpoint();
 }
 
 /** Does something every so often, and never twice at a time. */

@@ -121,7 +121,7 @@ test("a receive in another process wakes when a text is committed, long before i
     await broker.delete(pong ? [pong] : []);
   }
   times.sort((a, b) => a - b);
-  // There and back; two slow looks would take 250 ms on average, and one in fifty times less than 50. The quickest quarter is
+  // There and back; two slow looks would take 500 ms on average, and one in two hundred times less than 50. The quickest quarter is
   // what it takes where no other process of a busy machine comes between.
   expect(times[5]).toBeLessThan(50);
 });

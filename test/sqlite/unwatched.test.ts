@@ -36,7 +36,7 @@ test("where the file cannot be watched, a commit of this process ends a wait at 
     await waiting;
     return performance.now() - from;
   });
-  // The slow look comes after 250 ms.
+  // The slow look comes after 500 ms.
   expect(least).toBeLessThan(150);
 });
 

@@ -15,9 +15,12 @@ function scene() {
   );
   const look = (ms = 500) => {
     time += ms;
-    blocking.look();
+    return blocking.look();
   };
-  return { ...blocking, lines, look, said: () => lines.map((line) => /^(.*?) blocked/.exec(line)?.[1]) };
+  const pass = (ms: number) => {
+    time += ms;
+  };
+  return { ...blocking, lines, look, pass, said: () => lines.map((line) => /^(.*?) blocked/.exec(line)?.[1]) };
 }
 
 test("a loop that turns is nobody's fault, and an idle one that stood neither", () => {
@@ -28,6 +31,22 @@ test("a loop that turns is nobody's fault, and an idle one that stood neither", 
   look();
   look(1_400);
   expect(lines).toEqual([]);
+});
+
+test("nobody needs to look while nothing runs, and that time counts for nobody", () => {
+  const { look, pass, began, ended, lines, said } = scene();
+  began(1, message("tasks.short"));
+  expect(look()).toBe(true);
+  ended(1);
+  expect(look()).toBe(false);
+  pass(60_000);
+  began(2, message("tasks.later"));
+  look();
+  expect(lines).toEqual([]);
+  pass(1_000);
+  began(3, message("tasks.beside"));
+  look(2_000);
+  expect(said()).toEqual(["Task tasks.beside[1]"]);
 });
 
 test("what blocks is named once, with how long and what to do", () => {
