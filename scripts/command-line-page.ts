@@ -22,8 +22,8 @@ function helpOf(command: Command): string {
   return parts.join("").trim();
 }
 
-export function commandLinePage(): string {
-  const sections = visible(createProgram(), "lovage").map(
+export async function commandLinePage(): Promise<string> {
+  const sections = visible(await createProgram(), "lovage").map(
     ([path, command]) => `## ${path}\n\n\`\`\`text\n${helpOf(command)}\n\`\`\``,
   );
   return `# Command line
@@ -34,4 +34,4 @@ ${sections.join("\n\n")}
 `;
 }
 
-if (import.meta.main) await writeFile(COMMAND_LINE_PAGE, commandLinePage());
+if (import.meta.main) await writeFile(COMMAND_LINE_PAGE, await commandLinePage());

@@ -5,7 +5,9 @@ import { appLast } from "./options.ts";
 import { createProgram } from "./program.ts";
 
 try {
-  await createProgram().parseAsync(appLast(process.argv));
+  const argv = appLast(process.argv);
+  const program = await createProgram(argv[2]);
+  await program.parseAsync(argv);
 } catch (error) {
   // Commander has said what is wrong.
   if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? EXIT.ok : EXIT.usage;

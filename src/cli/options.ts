@@ -69,6 +69,26 @@ export function parseCount(value: string): number {
   return count;
 }
 
+export interface HealthAddress {
+  readonly host: string;
+  readonly port: number;
+}
+
+/** Where it listens where nothing is said: nobody else's port on most machines, and reached from this one alone. */
+export const DEFAULT_ADDRESS: HealthAddress = { host: "127.0.0.1", port: 9808 };
+
+/** `9808`, `0.0.0.0:9808` or `[::]:9808`; nothing: {@link DEFAULT_ADDRESS}. */
+export function parseAddress(value: string): HealthAddress {
+  const {
+    host = DEFAULT_ADDRESS.host,
+    v6,
+    port,
+  } = /^(?:(?:\[(?<v6>[^\]]+)\]|(?<host>[^:[\]]+)):)?(?<port>\d{1,5})$/.exec(value)?.groups ?? {};
+  if (port === undefined || Number(port) > 65_535)
+    throw new InvalidArgumentError("It must be a port, or host:port, as 9808, 0.0.0.0:9808 or [::]:9808.");
+  return { host: v6 ?? host, port: Number(port) };
+}
+
 export const jsonParser =
   <T>(what: string, isRight: (value: unknown) => value is T) =>
   (text: string): T => {

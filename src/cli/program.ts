@@ -1,21 +1,41 @@
 /** The commands of `lovage`. */
 import { Command } from "commander";
-import { beatCommand } from "./beat.ts";
-import { boardCommand } from "./board.ts";
-import { devCommand } from "./dev.ts";
-import { dlqCommand } from "./dlq.ts";
-import { envCommand } from "./env.ts";
 import { EXIT_HELP } from "./exit.ts";
-import { initCommand } from "./init.ts";
-import { mcpCommand } from "./mcp.ts";
-import { operateCommands } from "./operate.ts";
-import { purgeCommand, queuesCommand } from "./queues.ts";
-import { callCommand, inspectCommand, resultCommand } from "./tasks.ts";
 import { VERSION } from "./version.ts";
-import { childCommand, workerCommand } from "./worker.ts";
 
-/** Parsing it throws `CommanderError` for what it does not know, having said so. */
-export function createProgram(): Command {
+type Declare = (program: Command) => void;
+
+/**
+ * What declares commands, behind their names, in the order of the help. A process loads what its own command needs: of all of it
+ * together it would need half a second on a small machine.
+ */
+const COMMANDS: readonly (readonly [names: readonly string[], load: () => Promise<Declare>])[] = [
+  [["init"], async () => (await import("./init.ts")).initCommand],
+  [["dev"], async () => (await import("./dev.ts")).devCommand],
+  [["worker"], async () => (await import("./worker.ts")).workerCommand],
+  [["beat"], async () => (await import("./beat.ts")).beatCommand],
+  [["call"], async () => (await import("./tasks.ts")).callCommand],
+  [["result"], async () => (await import("./tasks.ts")).resultCommand],
+  [["queues"], async () => (await import("./queues.ts")).queuesCommand],
+  [["purge"], async () => (await import("./queues.ts")).purgeCommand],
+  [["dlq"], async () => (await import("./dlq.ts")).dlqCommand],
+  [["env"], async () => (await import("./env.ts")).envCommand],
+  [["inspect"], async () => (await import("./tasks.ts")).inspectCommand],
+  [
+    ["status", "tasks", "failures", "workflow", "events", "control", "revoke", "retry", "forget"],
+    async () => (await import("./operate.ts")).operateCommands,
+  ],
+  [["board"], async () => (await import("./board.ts")).boardCommand],
+  [["mcp"], async () => (await import("./mcp.ts")).mcpCommand],
+  [["child"], async () => (await import("./child.ts")).childCommand],
+];
+
+/**
+ * Parsing it throws `CommanderError` for what it does not know, having said so.
+ *
+ * @param name The command that it is for. Default, and where there is none of that name: all.
+ */
+export async function createProgram(name?: string): Promise<Command> {
   const program = new Command("lovage")
     .description("Runs and inspects the tasks of a Lovage app.")
     .version(VERSION)
@@ -30,20 +50,8 @@ Examples:
   $ lovage worker -A ./tasks.ts -l info
   $ lovage call -A ./tasks.ts tasks.add --args '[1, 2]' --wait 10`,
     );
-  initCommand(program);
-  devCommand(program);
-  workerCommand(program);
-  beatCommand(program);
-  callCommand(program);
-  resultCommand(program);
-  queuesCommand(program);
-  purgeCommand(program);
-  dlqCommand(program);
-  envCommand(program);
-  inspectCommand(program);
-  operateCommands(program);
-  boardCommand(program);
-  mcpCommand(program);
-  childCommand(program);
+  const own = COMMANDS.filter(([names]) => name !== undefined && names.includes(name));
+  const isVersion = name === "-V" || name === "--version";
+  for (const [, load] of own.length > 0 || isVersion ? own : COMMANDS) (await load())(program);
   return program;
 }

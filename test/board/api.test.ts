@@ -217,7 +217,7 @@ describe("the API's own description", () => {
     for (const { name, changes } of OPERATIONS) expect(operations).toContainEqual([name, changes ? "post" : "get"]);
     const lines = (command: Command): readonly string[] =>
       command.commands.flatMap((one) => [one.name(), ...lines(one).map((name) => `${one.name()}_${name}`)]);
-    const commands = new Set(lines(createProgram()).map((name) => name.replaceAll("-", "_")));
+    const commands = new Set(lines(await createProgram()).map((name) => name.replaceAll("-", "_")));
     // What the command line does by an option, or has no word for.
     const others = ["retry_failed", "beat_run", "beat_put", "beat_pause", "beat_resume", "beat_remove"];
     for (const { name } of OPERATIONS) if (!others.includes(name)) expect([...commands]).toContain(name);

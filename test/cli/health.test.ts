@@ -3,7 +3,8 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { ImproperlyConfigured, Lovage } from "lovage";
 import { expect, onTestFinished, test, vi } from "vitest";
-import { parseAddress, startHealth } from "../../src/cli/health.ts";
+import { startHealth } from "../../src/cli/health.ts";
+import { parseAddress } from "../../src/cli/options.ts";
 import { startPoller } from "../../src/workers/poll.ts";
 import { place } from "./run.ts";
 

@@ -143,7 +143,7 @@ export async function lovage(...args: string[]): Promise<string> {
     vi.spyOn(console, "error").mockImplementation((line: string) => void lines.push(line)),
   ];
   try {
-    await createProgram().parseAsync(["node", "lovage", ...args, "-A", module]);
+    await (await createProgram(args[0])).parseAsync(["node", "lovage", ...args, "-A", module]);
   } finally {
     for (const spy of spies) spy.mockRestore();
   }

@@ -6,7 +6,7 @@ import { describe, expect, onTestFinished, test, vi } from "vitest";
 import { open as openMemory } from "../../src/brokers/memory.ts";
 import { report } from "../../src/cli/exit.ts";
 import { createProgram } from "../../src/cli/program.ts";
-import { showUrl } from "../../src/cli/worker.ts";
+import { showUrl } from "../../src/cli/serve-worker.ts";
 import { parseAwsUrl } from "../../src/aws/connection.ts";
 import { ImproperlyConfigured } from "../../src/errors.ts";
 import { open as openMemoryResults } from "../../src/results/memory.ts";
@@ -133,7 +133,9 @@ test("what any command shows of workers, runs, failures, entries and queues is h
       return one.commands.length > 0 ? leaves(one, name) : [name.join(" ")];
     });
   const begins = (words: readonly string[], leaf: string) => `${words.join(" ")} `.startsWith(`${leaf} `);
-  expect(leaves(createProgram()).filter((leaf) => !ASKED.some((words) => begins(words, leaf)))).toEqual(ELSEWHERE);
+  expect(leaves(await createProgram()).filter((leaf) => !ASKED.some((words) => begins(words, leaf)))).toEqual(
+    ELSEWHERE,
+  );
 
   const { app, start: command, worker: start } = await withHarm();
   const following = [[], ["--json"]].map((form) => command(["events", "--from", "1h", ...form, "-A", module]));

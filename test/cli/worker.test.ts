@@ -3,7 +3,7 @@ import { hostname } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { expect, test, vi } from "vitest";
-import { nodeName, showUrl } from "../../src/cli/worker.ts";
+import { nodeName, showUrl } from "../../src/cli/serve-worker.ts";
 import { isAlive, place } from "./run.ts";
 
 const timeout = 60;

@@ -6,5 +6,5 @@ test("the page of the command line is what the commands say of themselves", asyn
   expect(
     await readFile(COMMAND_LINE_PAGE, "utf8"),
     "run `node --import ./scripts/source.ts scripts/command-line-page.ts`",
-  ).toBe(commandLinePage());
+  ).toBe(await commandLinePage());
 });

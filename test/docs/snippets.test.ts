@@ -89,7 +89,7 @@ async function refusedCommands(code: string): Promise<readonly string[]> {
   const said: string[] = [];
   for (const [, rest = ""] of code.replaceAll("\\\n", " ").matchAll(/^(?:\$ )?(?:npx )?lovage\b([^#|&;>\n]*)/gm)) {
     const words = [...rest.matchAll(/'([^']*)'|"([^"]*)"|(\S+)/g)].map(([, ...parts]) => parts.find(Boolean) ?? "");
-    const program = createProgram();
+    const program = await createProgram();
     disarm(program, (text) => said.push(text.trim()));
     await program.parseAsync(words, { from: "user" }).catch((error: unknown) => {
       if (!(error instanceof CommanderError)) throw error;

@@ -1,0 +1,47 @@
+/** What a process of the command loads. */
+import { execFile } from "node:child_process";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import { expect, test } from "vitest";
+import { createProgram } from "../../src/cli/program.ts";
+
+const LAUNCHER = fileURLToPath(new URL("../../bin/lovage.js", import.meta.url));
+const SOURCES = new URL("../../src/", import.meta.url).href;
+
+/** Prints each module that is loaded. */
+const NOTE = `data:text/javascript,${encodeURIComponent(`
+import { registerHooks } from "node:module";
+registerHooks({ load(url, context, next) { console.error(url); return next(url, context); } });
+`)}`;
+
+/** The product's own modules that `lovage <args>` loads. */
+async function loadedBy(...args: string[]): Promise<readonly string[]> {
+  const { stderr } = await promisify(execFile)(process.execPath, ["--import", NOTE, LAUNCHER, ...args]);
+  return stderr.split("\n").flatMap((url) => (url.startsWith(SOURCES) ? [url.slice(SOURCES.length)] : []));
+}
+
+test("each command is there where it alone is asked for", async () => {
+  const { commands } = await createProgram();
+  expect(commands.length).toBeGreaterThan(20);
+  for (const command of commands) {
+    const own = await createProgram(command.name());
+    expect(own.commands.map((one) => one.name())).toContain(command.name());
+    expect(own.commands.length).toBeLessThan(commands.length);
+  }
+});
+
+test("a name that is no command's gives all of them, so that a near one can be proposed", async () => {
+  expect((await createProgram("wroker")).commands).toHaveLength((await createProgram()).commands.length);
+});
+
+test("the process that keeps a worker loads neither worker nor app, and no command the code of another", async () => {
+  const worker = await loadedBy("worker", "--help");
+  expect(worker).toContain("cli/supervise.ts");
+  const of = (folder: string) => worker.filter((module) => module.startsWith(folder));
+  expect(of("workers/")).toEqual(["workers/log.ts"]);
+  expect(worker).not.toContain("app.ts");
+  const call = await loadedBy("call", "--help");
+  expect(call).toContain("cli/tasks.ts");
+  expect(await loadedBy("--version")).not.toContain("cli/tasks.ts");
+  expect(call.filter((module) => /^cli\/(supervise|worker|dlq|dev)\.ts|^beat\/tick/.test(module))).toEqual([]);
+});
