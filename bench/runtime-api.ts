@@ -1,4 +1,7 @@
-/** Lambda's side of the runtime API, for one function at a time: `aws-lambda-ric`, the runtime client of Lambda itself, asks it for work. */
+/**
+ * Lambda's side of the runtime API, for one function at a time. `aws-lambda-ric`, the runtime client of Lambda itself, asks it for work, with
+ * an HTTP client of ours in place of its native module (`scripts/emulators/localstack/rapid-client.cjs`).
+ */
 import { once } from "node:events";
 import { existsSync } from "node:fs";
 import { createServer, type ServerResponse } from "node:http";
@@ -28,7 +31,7 @@ export async function coldStart(
   env: Readonly<Record<string, string>>,
 ): Promise<ColdStart> {
   if (!existsSync(CLIENT)) {
-    throw new PeerMissing("there is no runtime client of Lambda's; npm run localstack installs and builds one");
+    throw new PeerMissing("there is no runtime client of Lambda's; npm run localstack installs one");
   }
   const asked = Promise.withResolvers<ServerResponse>();
   const answered = Promise.withResolvers<unknown>();

@@ -2,11 +2,10 @@
 # LocalStack 4.14.0, the last release that asks for no token, without containers:
 # SQS, Lambda (Node.js), DynamoDB, EventBridge rules, CloudFormation, S3, IAM, SSM, Logs.
 #
-#   localstack.sh install    fetch everything into the cache (once, about a minute and 600 MB)
+#   localstack.sh install    fetch everything into the cache (once, about a minute and 350 MB)
 #   localstack.sh run        serve in the foreground until interrupted; state is in memory
 #
-# Needs Python 3.13 (3.12 fails: no warnings.deprecated), Node.js 20, Java 17,
-# and for the native part of the Lambda runtime client cmake, make and g++.
+# Needs Python 3.13 (3.12 fails: no warnings.deprecated), Node.js 20 and Java 17.
 . "$(dirname "${BASH_SOURCE[0]}")/place.sh"
 
 LOCALSTACK=localstack-core==4.14.0
@@ -14,25 +13,28 @@ RUNTIME_CLIENT=aws-lambda-ric@4.0.2
 home=$cache/localstack
 
 # Changes whenever something does that would change the installation.
-fingerprint() { cat "$emulators/localstack.sh" "$emulators/localstack/constraints.txt" "$emulators"/localstack/executor/pyproject.toml "$emulators"/localstack/executor/lovage_localstack/*.py | cksum; }
+fingerprint() { cat "$emulators/localstack.sh" "$emulators/localstack/constraints.txt" "$emulators/localstack/rapid-client.cjs" "$emulators"/localstack/executor/pyproject.toml "$emulators"/localstack/executor/lovage_localstack/*.py | cksum; }
 
 install() {
-  local python tool work
+  local python work client
   python=$(find_python 3.13) || missing "needs Python 3.13; put it on the PATH or name it in PYTHON"
-  for tool in cmake make g++; do command -v $tool >/dev/null || missing "needs $tool to build $RUNTIME_CLIENT"; done
   "$emulators/dynamodb.sh" install
   lock localstack
   if [ "$(cat "$home/installed" 2>/dev/null)" != "$(fingerprint)" ]; then
     mkdir -p "$home"
     work=$(mktemp -d "$home/install.XXXXXX")
     echo "installing $LOCALSTACK" >&2
-    "$python" -m venv --clear "$home/venv"
     cp -r "$emulators/localstack/executor" "$work/executor" # pip would build in the source tree
-    "$home/venv/bin/pip" install --quiet --disable-pip-version-check \
-      --constraint "$emulators/localstack/constraints.txt" "${LOCALSTACK/==/[runtime]==}" "$work/executor" >&2
-    echo "building $RUNTIME_CLIENT" >&2
-    npm install --silent --no-audit --no-fund --prefix "$home/node" "$RUNTIME_CLIENT" >&2
-    [ -f "$home/node/node_modules/aws-lambda-ric/rapid-client.node" ] || die "$RUNTIME_CLIENT did not build"
+    make_venv "$python" "$home/venv" \
+      --constraint "$emulators/localstack/constraints.txt" "${LOCALSTACK/==/[runtime]==}" "$work/executor"
+    echo "installing $RUNTIME_CLIENT" >&2
+    npm install --silent --no-audit --no-fund --ignore-scripts --prefix "$home/node" "$RUNTIME_CLIENT" >&2
+    # Its scripts build a native module, and this is in its place: `require` takes a folder of the name, too.
+    client=$home/node/node_modules/aws-lambda-ric/rapid-client.node
+    rm -rf "$client"
+    mkdir "$client"
+    cp "$emulators/localstack/rapid-client.cjs" "$client/index.cjs"
+    echo '{ "main": "index.cjs" }' >"$client/package.json"
     rm -rf "$work"
     fingerprint >"$home/installed"
   fi

@@ -30,6 +30,22 @@ find_python() {
   return 1
 }
 
+# make_venv python folder what...: an environment with what pip is told to install. Most of the work of it would be to install
+# a pip that is used once, where the interpreter has one, and to compile modules of which few are ever imported.
+make_venv() {
+  local python=$1 folder=$2 pip
+  shift 2
+  # From 22.3 on it installs into another environment.
+  if "$python" -c 'import pip, sys; sys.exit([int(n) for n in pip.__version__.split(".")[:2]] < [22, 3])' 2>/dev/null; then
+    "$python" -m venv --clear --without-pip "$folder"
+    pip=("$python" -m pip --python "$folder/bin/python")
+  else
+    "$python" -m venv --clear "$folder"
+    pip=("$folder/bin/python" -m pip)
+  fi
+  "${pip[@]}" install --quiet --disable-pip-version-check --no-compile "$@" >&2
+}
+
 # python_env ministack pins.txt 3.13 3.12: sets venv to an environment of what is pinned, made once. The folder is named after
 # the pins and the interpreter: changed pins make a fresh environment, an aborted install is never used.
 python_env() {
@@ -40,9 +56,7 @@ python_env() {
   venv=$cache/$name-$({ cat "$pins"; "$python" -VV; } | cksum | cut -d' ' -f1)
   if [ ! -e "$venv/ready" ]; then
     echo "installing $name into $venv" >&2
-    rm -rf "$venv"
-    "$python" -m venv "$venv"
-    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --requirement "$pins" >&2
+    make_venv "$python" "$venv" --requirement "$pins"
     touch "$venv/ready"
   fi
   unlock
