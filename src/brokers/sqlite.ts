@@ -229,16 +229,13 @@ function createBroker(database: Database, now: () => number): Broker {
     if (oldest.length > 0) return oldest;
     const first = lastGroup.get(queue) ?? "";
     const groupAfter = (group: string) => prepare(SQL.nextGroup).get(queue, group)?.["group_id"] as string | undefined;
-    let wrapped = first === "";
-    for (let group = groupAfter(first); ; group = groupAfter(group)) {
-      if (group === undefined && !wrapped) {
-        wrapped = true;
-        group = groupAfter("");
-      }
-      if (group === undefined) return [];
+    // Names are not compared here: JavaScript has another order than SQLite.
+    const passed = new Set<string>();
+    for (let group = groupAfter(first) ?? groupAfter(""); ; group = groupAfter(group) ?? groupAfter("")) {
+      if (group === undefined || passed.has(group)) return [];
+      passed.add(group);
       if (prepare(SQL.isBlocked).get({ queue, now: time, group }) === undefined)
         return ids(SQL.chooseOfGroup, queue, group, max);
-      if (wrapped && first !== "" && group >= first) return [];
     }
   }
 

@@ -173,6 +173,31 @@ test("memory and SQLite give the same answers to the same calls", async () => {
 
 const real = { now: Date.now, random: Math.random, options: {} };
 
+// JavaScript puts the second of these before the first and the third, UTF-8 behind both.
+test.each([
+  ["memory", () => memory.open(`memory://names-${++stores}`, real)],
+  ["SQLite", () => sqlite.open(`sqlite:///${join(folder, `names-${++stores}.db`)}`, real)],
+])(
+  "%s: behind hundreds of texts of blocked groups the next group is found, whatever their names are",
+  async (_, open) => {
+    const broker = await open();
+    onTestFinished(() => broker.close());
+    const [one, two, three] = ["\uFF01", "\u{1F600}", "\uFF02"];
+    const send = (groupId: string, count: number) =>
+      broker.send(
+        Array.from({ length: count }, (_, index) => ({ queue: "q.fifo", body: `${groupId} ${index}`, groupId })),
+      );
+    const take = async () => (await broker.receive("q.fifo", { max: 1, wait: 0 })).map(({ groupId }) => groupId);
+    await send(one, 2);
+    expect(await take()).toEqual([one]);
+    await send(two, 300);
+    expect(await take()).toEqual([two]);
+    await send(three, 1);
+    expect(await take()).toEqual([three]);
+    expect(await take()).toEqual([]);
+  },
+);
+
 test.each([
   ["memory", () => memory.open(`memory://real-${++stores}`, real)],
   ["SQLite", () => sqlite.open(`sqlite:///${join(folder, `real-${++stores}.db`)}`, real)],
