@@ -3,12 +3,18 @@ import { defineConfig } from "vitest/config";
 import { sources } from "./scripts/source.ts";
 import { LongestFirst } from "./test/longest-first.ts";
 
+const STACKS = "test/infra/*.test.ts";
+
 export default defineConfig({
   resolve: {
     alias: [...sources].map(([name, url]) => ({ find: new RegExp(`^${name}$`), replacement: fileURLToPath(url) })),
   },
   test: {
-    include: ["test/**/*.test.ts"],
+    projects: [
+      { extends: true, test: { name: "tests", include: ["test/**/*.test.ts"], exclude: [STACKS] } },
+      // To load the CDK takes seconds, and what these tests do with it leaves nothing behind: they share a process.
+      { extends: true, test: { name: "stacks", include: [STACKS], isolate: false } },
+    ],
     globalSetup: "./test/temporary.ts",
     pool: "forks",
     // Threads that a test starts are not Vitest's: they find the sources as scripts do.
