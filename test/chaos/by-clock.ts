@@ -10,8 +10,13 @@ const LONG_MS = 43_200_000;
 /** The attribute that says until when a message is delayed. */
 const DUE = "dueAt";
 
+interface ByClock extends Broker {
+  /** When the next message of these queues that is hidden or delayed comes back, in milliseconds since the epoch. */
+  nextDue(queues: readonly string[]): number | undefined;
+}
+
 /** All workers of one set of queues share one. */
-export function byClock(broker: Broker, clock: VirtualClock): Broker {
+export function byClock(broker: Broker, clock: VirtualClock): ByClock {
   const held = new Map<string, { readonly delivery: Delivery; due: number }>();
   /** How often a message was only handed out to be told that it is not due. */
   const vain = new Map<string, number>();
@@ -27,6 +32,10 @@ export function byClock(broker: Broker, clock: VirtualClock): Broker {
 
   return {
     ...broker,
+    nextDue(queues) {
+      const dues = [...held.values()].flatMap(({ delivery, due }) => (queues.includes(delivery.queue) ? [due] : []));
+      return dues.length === 0 ? undefined : Math.min(...dues);
+    },
     send: (entries) =>
       broker.send(
         entries.map(({ delaySeconds = 0, ...entry }) =>

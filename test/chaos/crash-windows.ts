@@ -65,12 +65,12 @@ async function live(ground: Ground, scenario: Scenario, death: Death | undefined
   addTasks(living.app, second, ledger);
   await scenario.send(living.app, run);
   const has = await Promise.race([
-    serve(dying.app, ground.clock, queues).then(() => "ended" as const),
+    serve(dying.app, ground, queues).then(() => "ended" as const),
     first.died.then(() => "died" as const),
   ]);
   // What it had asked for may still be done. Its heart no longer beats.
   await first.atRest();
-  await serve(living.app, ground.clock, queues);
+  await serve(living.app, ground, queues);
 
   const { app } = living;
   const broker = await app.engine.broker();
@@ -152,7 +152,7 @@ async function redriveTwice(ground: Ground, death: Death | undefined): Promise<L
   });
   const ids = Array.from({ length: LETTERS }, (_, n) => `${run}-${n}`);
   for (const id of ids) await app.sendTask("refuse", [id], { taskId: id });
-  await serve(app, ground.clock, ["celery"]);
+  await serve(app, ground, ["celery"]);
   broken = false;
 
   const sendBack = async ({ app }: typeof dying) => {
@@ -169,7 +169,7 @@ async function redriveTwice(ground: Ground, death: Death | undefined): Promise<L
   expect([where, has]).toEqual([where, death === undefined ? "ended" : "died"]);
   ground.clock.moveTo(ground.clock.now() + HIDDEN_MS);
   await sendBack(living);
-  await serve(app, ground.clock, ["celery"]);
+  await serve(app, ground, ["celery"]);
 
   expect([where, ran.toSorted()]).toEqual([where, ids]);
   for (const id of ids) expect([where, await app.result(id).state()]).toEqual([where, "SUCCESS"]);

@@ -33,11 +33,12 @@ describe.skipIf(ministack === undefined || dynamodbLocal === undefined)("SQS and
     const context = { now: clock.now, random, options: {} };
     // One connection for all lives: what is lost with a life are its answers.
     const service = sqs.open(queues, context);
-    const broker: typeof service = { ...byClock(service, clock), close: async () => {} };
+    const broker = { ...byClock(service, clock), close: async () => {} };
     const backend = dynamodb.open(table, context);
     closers.push(service.close, backend.close);
     return {
       clock,
+      nextDue: broker.nextDue,
       openBroker: async () => broker,
       openBackend: async () => ({ ...backend, close: async () => {} }),
     };
