@@ -104,14 +104,18 @@ test("the image of examples/containers is a worker that gives back what SIGTERM 
   expect(await second.ended).toEqual([0, null]);
 });
 
-/** Whoever deploys brings these: the package does without them until then, as the tests above have shown. */
-function linkPeers(): void {
-  for (const name of Object.keys(manifest.peerDependencies)) {
-    const link = join(user, "node_modules", name);
+/** Has a `node_modules` have these packages of the checkout. */
+function linkPackages(modules: string, names: readonly string[]): void {
+  for (const name of names) {
+    const link = join(modules, name);
     mkdirSync(dirname(link), { recursive: true });
     if (!existsSync(link)) symlinkSync(join(root, "node_modules", name), link);
   }
 }
+
+const PEERS = Object.keys(manifest.peerDependencies);
+/** Whoever deploys brings these: the package does without them until then, as the tests above have shown. */
+const linkPeers = () => linkPackages(join(user, "node_modules"), PEERS);
 
 test("every export of the installed package loads", async () => {
   linkPeers();
@@ -194,27 +198,47 @@ test.each(["import", "require"])(
   },
 );
 
-const compilers = { "ts-5.4": "5.4.5", "ts-5.9": "5.9.3" };
-let compilersInstalled: Promise<unknown> | undefined;
-/** Once, by whichever test is first. */
-const installCompilers = () => {
-  const aliases = Object.entries(compilers).map(([alias, version]) => `${alias}@npm:typescript@${version}`);
-  const install = ["install", "--no-audit", "--no-fund", "--prefer-offline", ...aliases];
-  compilersInstalled ??= exec("npm", install, { cwd: user, env });
-  return compilersInstalled;
+/** Older compilers, with the ways to resolve a module that each knows: `module` and `moduleResolution`. */
+const COMPILERS: Readonly<Record<string, readonly (readonly [module: string, resolution: string])[]>> = {
+  "5.4.5": [
+    ["commonjs", "node10"],
+    ["node16", "node16"],
+  ],
+  "5.9.3": [
+    ["nodenext", "nodenext"],
+    ["preserve", "bundler"],
+  ],
 };
+const COMMON = { strict: true, target: "es2022", lib: ["es2023", "esnext.disposable"], types: ["node"] };
+const DECLARING = { ...COMMON, composite: true, emitDeclarationOnly: true, skipLibCheck: true, module: "nodenext" };
 
-test("CommonJS requires it, by each of TypeScript's ways to resolve a module, and Node runs what that makes", {
-  timeout: 240_000,
-}, async () => {
-  await installCompilers();
-  const folder = join(user, "required");
-  mkdirSync(join(folder, "node_modules"), { recursive: true });
-  symlinkSync(join(root, "node_modules/@types"), join(folder, "node_modules/@types"));
-  writeFileSync(join(folder, "package.json"), "{}");
-  writeFileSync(
-    join(folder, "main.ts"),
-    `import { type AsyncResult, Lovage } from "lovage";
+/** Makes a folder that finds these packages of the checkout. */
+function layProject(folder: string, packages: readonly string[], manifest: object): void {
+  linkPackages(join(folder, "node_modules"), packages);
+  writeFileSync(join(folder, "package.json"), JSON.stringify(manifest));
+}
+
+/** What a compiler says, by `-p` of one project or `-b` of several. */
+const compile = (tsc: string, ...args: readonly string[]) =>
+  exec(process.execPath, [tsc, ...args], { cwd: user, env }).then(
+    () => "",
+    (error: { readonly stdout: string }) => error.stdout,
+  );
+
+let compiled: Promise<Readonly<Record<string, string>>> | undefined;
+/**
+ * Gives what each of the compilers says of all that is compiled by it, in one build: most of the time is theirs for the types
+ * of Node, which they read once. The first of the two tests that ask has it made.
+ */
+const compileAll = () => {
+  compiled ??= (async () => {
+    const versions = Object.keys(COMPILERS).map((version) => `ts-${version}@npm:typescript@${version}`);
+    await exec("npm", ["install", "--no-audit", "--no-fund", ...versions], { cwd: user, env });
+    const [required, declared] = [join(user, "required"), join(user, "declared")];
+    layProject(required, ["@types"], {});
+    writeFileSync(
+      join(required, "main.ts"),
+      `import { type AsyncResult, Lovage } from "lovage";
 import { testApp } from "lovage/testing";
 const app = new Lovage("shop");
 const add = app.task("shop.add", (x: number, y: number) => x + y);
@@ -224,23 +248,40 @@ export const send = async (): Promise<number> => {
 };
 console.log(typeof send, typeof testApp, app instanceof Lovage);
 `,
-  );
-  const common = ["--strict", "--target", "es2022", "--lib", "es2023,esnext.disposable", "--types", "node"];
-  for (const [compiler, module, resolution] of [
-    ["ts-5.4", "commonjs", "node10"],
-    ["ts-5.4", "node16", "node16"],
-    ["ts-5.9", "nodenext", "nodenext"],
-    ["ts-5.9", "preserve", "bundler"],
-  ] as const) {
-    const args = [...common, "--module", module, "--moduleResolution", resolution, "--outDir", resolution, "main.ts"];
-    const tsc = join(user, "node_modules", compiler, "bin/tsc");
-    const said = await exec(process.execPath, [tsc, ...args], { cwd: folder, env }).then(
-      () => "",
-      (error: { readonly stdout: string }) => error.stdout,
     );
-    expect(said, `${compiler} ${resolution}`).toBe("");
-    const { stdout } = await exec(process.execPath, [join(resolution, "main.js")], { cwd: folder, env });
-    expect(stdout).toBe("function function true\n");
+    // This one has the peers, which the other does without.
+    layProject(declared, ["zod", "@types", ...PEERS], { private: true, type: "module" });
+    cpSync(join(user, "node_modules/lovage"), join(declared, "node_modules/lovage"), { recursive: true });
+    cpSync(join(root, "test/types/exported.test-d.ts"), join(declared, "tasks.ts"));
+    const said: Record<string, string> = {};
+    for (const [version, resolutions] of Object.entries(COMPILERS)) {
+      const write = (folder: string, file: string, outDir: string, compilerOptions: object) => {
+        const name = join(folder, `${outDir}.json`);
+        writeFileSync(name, JSON.stringify({ compilerOptions: { ...compilerOptions, outDir }, files: [file] }));
+        return name;
+      };
+      const projects = resolutions.map(([module, moduleResolution]) =>
+        write(required, "main.ts", moduleResolution, { ...COMMON, module, moduleResolution }),
+      );
+      // Without the CDK's own types, which take these compilers longer than all the rest.
+      projects.push(write(declared, "tasks.ts", version, DECLARING));
+      said[version] = await compile(join(user, `node_modules/ts-${version}/bin/tsc`), "-b", ...projects);
+    }
+    return said;
+  })();
+  return compiled;
+};
+
+test("CommonJS requires it, by each of TypeScript's ways to resolve a module, and Node runs what that makes", {
+  timeout: 240_000,
+}, async () => {
+  const said = await compileAll();
+  for (const [version, resolutions] of Object.entries(COMPILERS)) {
+    expect(said[version], version).toBe("");
+    for (const [, resolution] of resolutions) {
+      const main = join(user, "required", resolution, "main.js");
+      expect((await exec(process.execPath, [main], { cwd: user, env })).stdout).toBe("function function true\n");
+    }
   }
 });
 
@@ -258,39 +299,18 @@ test("stacks lead to the source: maps have it with them", () => {
 });
 
 test("what users export can be declared, by TypeScript 5.4 to 7", { timeout: 240_000 }, async () => {
-  await installCompilers();
+  const said = await compileAll();
   const folder = join(user, "declared");
-  mkdirSync(join(folder, "node_modules"), { recursive: true });
-  for (const name of ["zod", "@types"]) {
-    symlinkSync(join(root, "node_modules", name), join(folder, "node_modules", name));
+  for (const version of Object.keys(COMPILERS)) {
+    expect(said[version], version).toBe("");
+    expect(existsSync(join(folder, version, "tasks.d.ts")), version).toBe(true);
   }
-  // After npm, which takes away what it has not installed.
-  linkPeers();
-  cpSync(join(root, "test/types/exported.test-d.ts"), join(folder, "tasks.ts"));
   cpSync(join(root, "test/types/exported-stack.test-d.ts"), join(folder, "stack.ts"));
-  const compilerOptions = {
-    strict: true,
-    composite: true,
-    emitDeclarationOnly: true,
-    skipLibCheck: true,
-    target: "es2022",
-    lib: ["es2023", "esnext.disposable"],
-    module: "nodenext",
-    types: ["node"],
-  };
-  writeFileSync(join(folder, "package.json"), JSON.stringify({ private: true, type: "module" }));
-  const own = join(root, "node_modules/typescript/bin/tsc");
-  const old = Object.keys(compilers).map((alias) => join(user, "node_modules", alias, "bin/tsc"));
-  for (const [index, tsc] of [...old, own].entries()) {
-    const settings = { ...compilerOptions, outDir: `out${index}`, tsBuildInfoFile: `out${index}/info` };
-    // The CDK's own types take the old ones longer than all the rest.
-    const files = tsc === own ? ["tasks.ts", "stack.ts"] : ["tasks.ts"];
-    writeFileSync(join(folder, "tsconfig.json"), JSON.stringify({ compilerOptions: settings, files }));
-    const said = await exec(process.execPath, [tsc, "-p", "."], { cwd: folder, env }).then(
-      () => "",
-      (error: { readonly stdout: string }) => error.stdout,
-    );
-    expect(said, tsc).toBe("");
-    expect(existsSync(join(folder, `out${index}`, "tasks.d.ts")), tsc).toBe(true);
-  }
+  const files = ["tasks.ts", "stack.ts"];
+  writeFileSync(
+    join(folder, "tsconfig.json"),
+    JSON.stringify({ compilerOptions: { ...DECLARING, outDir: "own" }, files }),
+  );
+  expect(await compile(join(root, "node_modules/typescript/bin/tsc"), "-p", folder)).toBe("");
+  expect(existsSync(join(folder, "own/tasks.d.ts"))).toBe(true);
 });

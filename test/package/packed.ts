@@ -2,21 +2,23 @@
 import { execFile } from "node:child_process";
 import { createHash } from "node:crypto";
 import {
-  constants,
+  copyFileSync,
   cpSync,
   existsSync,
+  linkSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
+  readlinkSync,
   renameSync,
   rmSync,
   symlinkSync,
   writeFileSync,
 } from "node:fs";
-import { cp, rm } from "node:fs/promises";
+import { rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
+import { dirname, join, relative, resolve } from "node:path";
 import { promisify } from "node:util";
 
 export const exec = promisify(execFile);
@@ -32,6 +34,18 @@ export const manifest = JSON.parse(readFileSync(join(root, "package.json"), "utf
 export const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("npm_")));
 // The Node of this run first: its folder is where `node` is found by npm, by npx and by the launcher's first line.
 env["PATH"] = `${resolve(process.execPath, "..")}:${env["PATH"]}`;
+/**
+ * What costs time and proves nothing is left out: questions whether a package that npm has is still the newest, reports to the
+ * makers of tools, and the collection of garbage in compilers, which are of Go and soon end.
+ */
+Object.assign(env, {
+  npm_config_prefer_offline: "true",
+  npm_config_update_notifier: "false",
+  NEXT_TELEMETRY_DISABLED: "1",
+  CDK_DISABLE_CLI_TELEMETRY: "true",
+  GOGC: "off",
+  GOMEMLIMIT: "1GiB",
+});
 
 /**
  * A folder that is made at the first call for it. It is made beside its place and renamed: tests in two processes may want the
@@ -75,6 +89,23 @@ export const packedTarball = async (): Promise<string> => tarballIn(await packOn
 const tarballIn = (folder: string): string =>
   join(folder, readdirSync(folder).find((name) => name.endsWith(".tgz")) ?? "");
 
+/**
+ * Copies a project that npm has installed. The files of its packages are hard links, which cost a tenth of copies: npm
+ * replaces such files, and nobody writes into them.
+ */
+export function copyInstalled(from: string, to: string): void {
+  mkdirSync(to, { recursive: true });
+  for (const entry of readdirSync(from, { recursive: true, withFileTypes: true })) {
+    const source = join(entry.parentPath, entry.name);
+    const copy = join(to, relative(from, source));
+    if (entry.isDirectory()) mkdirSync(copy);
+    // The links in `.bin` are relative, and stay so.
+    else if (entry.isSymbolicLink()) symlinkSync(readlinkSync(source), copy);
+    else if (/node_modules[\\/]./.test(relative(dirname(from), entry.parentPath))) linkSync(source, copy);
+    else copyFileSync(source, copy);
+  }
+}
+
 /** Gives a folder where nothing but the packed package is installed, a copy of the run's. */
 export async function installPacked(): Promise<{
   readonly user: string;
@@ -84,10 +115,18 @@ export async function installPacked(): Promise<{
 }> {
   const packed = await packOnce();
   const folder = mkdtempSync(join(tmpdir(), "lovage-install-"));
-  // The links in `.bin` are relative, and stay so.
-  await cp(packed, folder, { recursive: true, verbatimSymlinks: true, mode: constants.COPYFILE_FICLONE });
+  copyInstalled(packed, folder);
   const remove = () => rm(folder, { recursive: true, force: true, maxRetries: 5 });
   return { user: join(folder, "user"), tarball: tarballIn(folder), remove };
+}
+
+/** Gives a project of `lovage init --web next` as the command has installed it, made once for all tests of a run. */
+export async function initNext(): Promise<string> {
+  const command = join(await packOnce(), "user/node_modules/.bin/lovage");
+  const folder = await once(join(tmpdir(), "lovage-next"), async (parent) => {
+    await exec(command, ["init", "my-next", "--web", "next"], { cwd: parent, env });
+  });
+  return join(folder, "my-next");
 }
 
 /** Where {@link installOnce} puts these packages. */
