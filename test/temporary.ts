@@ -21,6 +21,9 @@ export default function setup(): () => Promise<void> {
   // The sources are stripped of their types once, not by each of the processes and threads that the tests start. That is quicker,
   // and the WebAssembly that does it can crash a process of Node 24 whose threads do it at once (nodejs/node#64500).
   process.env["NODE_COMPILE_CACHE"] ??= join(folders[0], "compiled");
+  // The CDK looks for faults in each template that it makes, for seconds, and no more than warns of them: test/infra/architect.test.ts
+  // has it do so, and reads what it finds.
+  process.env["CDK_VALIDATION"] = "false";
   const all = { recursive: true, force: true, maxRetries: 3 };
   // A run that is interrupted has no end of its own.
   process.once("exit", () => {

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import { App, Validations } from "aws-cdk-lib";
 import { AwsSolutionsChecks, NIST80053R5Checks, ServerlessChecks } from "cdk-nag";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { RequirementMissing } from "../../scripts/emulator.ts";
 import { allStacks } from "./stacks.ts";
 
@@ -16,6 +16,8 @@ afterAll(() => rmSync(outdir, { recursive: true }));
 /** A rule with what it found, as `rule construct`. */
 let findings: readonly string[] = [];
 beforeAll(() => {
+  // Which test/temporary.ts has set for all others.
+  vi.stubEnv("CDK_VALIDATION", undefined);
   const app = new App({ outdir, context: { "aws:cdk:bundling-stacks": [] } });
   allStacks(app);
   const packs = [AwsSolutionsChecks, ServerlessChecks, NIST80053R5Checks].map((Pack) => new Pack(app));
@@ -25,6 +27,8 @@ beforeAll(() => {
     app.synth();
   } catch (error) {
     if (!/ERROR/.test(String(error))) throw error;
+  } finally {
+    vi.unstubAllEnvs();
   }
   const report = JSON.parse(readFileSync(join(outdir, "validation-report.json"), "utf8")) as {
     readonly pluginReports: readonly {
