@@ -2,7 +2,7 @@
  * `npm run deploy:local`: the stack of `cdk deploy` on the local AWS, bootstrapped first. What follows `--` goes to the CDK:
  * `npm run deploy:local -- -c prefix=shop-`.
  */
-import { mkdirSync, writeFileSync } from "node:fs";
+import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { cdk, enforcesIam, localAws, main } from "./local-aws.ts";
 
@@ -13,10 +13,10 @@ await main(async () => {
   if (enforcesIam()) args.push("-c", "enforceSSL=false", "-c", "cliCredentials=true");
   console.error(`deploying to ${endpoint}`);
   mkdirSync(home, { recursive: true });
-  // What is to be destroyed later is what was deployed, so the options are kept.
-  writeFileSync(join(home, "args.json"), JSON.stringify(args));
-  // Elsewhere than beside cdk.json, whose app a bootstrap has no need of.
-  await cdk(["bootstrap", `aws://000000000000/${env["AWS_REGION"]}`], env, 120_000, { cwd: home });
+  if (!(await isBootstrapped(endpoint))) {
+    // Elsewhere than beside cdk.json, whose app a bootstrap has no need of.
+    await cdk(["bootstrap", `aws://000000000000/${env["AWS_REGION"]}`], env, 120_000, { cwd: home });
+  }
   const outputs = join(home, "outputs.json");
   await cdk(
     [
@@ -35,3 +35,14 @@ await main(async () => {
   );
   console.error(`deployed; the outputs are in ${outputs}. Next: npm run smoke`);
 });
+
+/** The CDK takes seconds to find it out. Emulators look at no signature, and only at the service that is named there. */
+async function isBootstrapped(endpoint: string): Promise<boolean> {
+  const scope = "test/20260101/us-east-1/cloudformation/aws4_request";
+  const response = await fetch(endpoint, {
+    method: "POST",
+    headers: { authorization: `AWS4-HMAC-SHA256 Credential=${scope}, SignedHeaders=host, Signature=0` },
+    body: new URLSearchParams({ Action: "DescribeStacks", Version: "2010-05-15", StackName: "CDKToolkit" }),
+  });
+  return response.ok && /<StackStatus>(CREATE|UPDATE)_COMPLETE</.test(await response.text());
+}

@@ -2,7 +2,7 @@
  * `npm run destroy:local`: takes the stack off the local AWS, then the data that the stack leaves behind by design, and
  * looks whether anything is left. Ends with 1 when there is.
  */
-import { readFileSync, rmSync } from "node:fs";
+import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { DeleteTableCommand, DynamoDBClient } from "@aws-sdk/client-dynamodb";
 import { DeleteQueueCommand, SQSClient } from "@aws-sdk/client-sqs";
@@ -11,10 +11,10 @@ import { cdk, localAws, main } from "./local-aws.ts";
 
 await main(async () => {
   const aws = await localAws();
-  const args = JSON.parse(readFileSync(join(aws.home, "args.json"), "utf8")) as string[];
   const output = join(aws.home, "cdk.out");
   const resources = expectedResources(output);
-  await cdk(["destroy", "--all", "--force", "--output", output, ...args], aws.env, 120_000);
+  // What was deployed stands there, and need not be made once more.
+  await cdk(["destroy", "--all", "--force", "--app", output], aws.env, 120_000);
 
   Object.assign(process.env, aws.env);
   const sqs = new SQSClient({ useQueueUrlAsEndpoint: false });

@@ -46,7 +46,8 @@ describe.skipIf(ministack === undefined)("a project of one's own", () => {
   });
 
   test("cdk synth gives a stack of its queues, table, functions and rule", async () => {
-    await inProject("npx", ["cdk", "synth", "--quiet", "--no-notices"]);
+    // With all that the CDK does where nobody spares it.
+    await inProject("npx", ["cdk", "synth", "--quiet", "--no-notices"], { CDK_VALIDATION: "true" });
     const { Resources } = JSON.parse(readFileSync(join(project, "cdk.out/Shop.template.json"), "utf8")) as {
       readonly Resources: Readonly<Record<string, { readonly Type: string }>>;
     };
