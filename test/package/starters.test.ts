@@ -30,11 +30,17 @@ beforeAll(async () => {
   const isThere = (name: string) => name in devDependencies || existsSync(join(user, "node_modules", name));
   const packages = [...wanted].filter(([name]) => !isThere(name)).map(([name, range]) => `${name}@${range}`);
   await npm(user, "install", "--no-audit", "--no-fund", ...packages);
-  for (const name of [...wanted.keys()].filter((name) => name in devDependencies)) {
+  const linked = [...wanted].filter(([name]) => name in devDependencies);
+  for (const [name] of linked) {
     const link = join(user, "node_modules", name);
     mkdirSync(dirname(link), { recursive: true });
     if (!existsSync(link)) symlinkSync(join(root, "node_modules", name), link);
   }
+  // It stands for what npm would fetch as long as a starter asks for the same.
+  const bare = (range = "") => range.replace(/^\^/, "");
+  expect(linked.map(([name, range]) => [name, bare(range)])).toEqual(
+    linked.map(([name]) => [name, bare(devDependencies[name])]),
+  );
   for (const [name, file] of [
     ["cdk", "aws-cdk/bin/cdk"],
     ["tsc", "typescript/bin/tsc"],
