@@ -4,8 +4,20 @@ import { EXIT, report } from "./exit.ts";
 import { appLast } from "./options.ts";
 import { createProgram } from "./program.ts";
 
+/** These do more than print, and go on where nobody reads that any more. */
+const SERVING: readonly (string | undefined)[] = ["worker", "beat", "board", "dev", "child"];
+
+const argv = appLast(process.argv);
+
+for (const stream of [process.stdout, process.stderr]) {
+  stream.on("error", (error: NodeJS.ErrnoException) => {
+    if (error.code !== "EPIPE") throw error;
+    // Who reads has enough, as `head` in `lovage events | head`.
+    if (!SERVING.includes(argv[2])) process.exit();
+  });
+}
+
 try {
-  const argv = appLast(process.argv);
   const program = await createProgram(argv[2]);
   await program.parseAsync(argv);
 } catch (error) {

@@ -1,9 +1,10 @@
-/** What a process of the command loads. */
+/** What a process of the command loads, and what it does where nobody reads what it prints. */
 import { execFile } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { expect, test } from "vitest";
 import { createProgram } from "../../src/cli/program.ts";
+import { module, place } from "./run.ts";
 
 const LAUNCHER = fileURLToPath(new URL("../../bin/lovage.js", import.meta.url));
 const SOURCES = new URL("../../src/", import.meta.url).href;
@@ -44,4 +45,23 @@ test("the process that keeps a worker loads neither worker nor app, and no comma
   expect(call).toContain("cli/tasks.ts");
   expect(await loadedBy("--version")).not.toContain("cli/tasks.ts");
   expect(call.filter((module) => /^cli\/(supervise|worker|dlq|dev)\.ts|^beat\/tick/.test(module))).toEqual([]);
+});
+
+test("where nobody reads any more, a command that prints ends well, and a worker works on", async () => {
+  const { app, start, worker } = place();
+  const help = start(["--help"]);
+  help.process.stdout?.destroy();
+  expect(await help.exited).toMatchObject({ code: 0, stderr: "" });
+
+  const serving = await worker();
+  serving.process.stdout?.destroy();
+  const events = start(["events", "-A", module]);
+  events.process.stdout?.destroy();
+  let ended: Awaited<typeof events.exited> | undefined;
+  void events.exited.then((how) => {
+    ended = how;
+  });
+  while (ended === undefined) await app.sendTask("cli.add", [1, 2]).then((result) => result.get());
+  expect(ended).toMatchObject({ code: 0, stderr: "" });
+  expect(serving.stderr()).toBe("");
 });
