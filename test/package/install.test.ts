@@ -13,7 +13,7 @@ import {
 } from "node:fs";
 import { dirname, join } from "node:path";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
-import { env, exec, installPacked, manifest, root } from "./packed.ts";
+import { env, exec, installPacked, linkPackages, manifest, root } from "./packed.ts";
 
 let user: string;
 let lovage: string;
@@ -103,15 +103,6 @@ test("the image of examples/containers is a worker that gives back what SIGTERM 
   second.worker.kill("SIGTERM");
   expect(await second.ended).toEqual([0, null]);
 });
-
-/** Has a `node_modules` have these packages of the checkout. */
-function linkPackages(modules: string, names: readonly string[]): void {
-  for (const name of names) {
-    const link = join(modules, name);
-    mkdirSync(dirname(link), { recursive: true });
-    if (!existsSync(link)) symlinkSync(join(root, "node_modules", name), link);
-  }
-}
 
 const PEERS = Object.keys(manifest.peerDependencies);
 /** Whoever deploys brings these: the package does without them until then, as the tests above have shown. */

@@ -106,6 +106,15 @@ export function copyInstalled(from: string, to: string): void {
   }
 }
 
+/** Has a `node_modules` have these packages of the checkout. */
+export function linkPackages(modules: string, names: readonly string[]): void {
+  for (const name of names) {
+    const link = join(modules, name);
+    mkdirSync(dirname(link), { recursive: true });
+    if (!existsSync(link)) symlinkSync(join(root, "node_modules", name), link);
+  }
+}
+
 /** Gives a folder where nothing but the packed package is installed, a copy of the run's. */
 export async function installPacked(): Promise<{
   readonly user: string;

@@ -2,10 +2,10 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { freePort } from "../../scripts/emulator.ts";
-import { copyInstalled, env, exec, initNext, installPacked, root } from "./packed.ts";
+import { copyInstalled, env, exec, initNext, installPacked, linkPackages, root } from "./packed.ts";
 
 const LIGHT = ["none", "hono", "express", "fastify", "nest"];
 
@@ -31,11 +31,10 @@ beforeAll(async () => {
   const packages = [...wanted].filter(([name]) => !isThere(name)).map(([name, range]) => `${name}@${range}`);
   await npm(user, "install", "--no-audit", "--no-fund", ...packages);
   const linked = [...wanted].filter(([name]) => name in devDependencies);
-  for (const [name] of linked) {
-    const link = join(user, "node_modules", name);
-    mkdirSync(dirname(link), { recursive: true });
-    if (!existsSync(link)) symlinkSync(join(root, "node_modules", name), link);
-  }
+  linkPackages(
+    join(user, "node_modules"),
+    linked.map(([name]) => name),
+  );
   // It stands for what npm would fetch as long as a starter asks for the same.
   const bare = (range = "") => range.replace(/^\^/, "");
   expect(linked.map(([name, range]) => [name, bare(range)])).toEqual(
