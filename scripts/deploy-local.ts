@@ -13,7 +13,7 @@ await main(async () => {
   if (enforcesIam()) args.push("-c", "enforceSSL=false", "-c", "cliCredentials=true");
   console.error(`deploying to ${endpoint}`);
   mkdirSync(home, { recursive: true });
-  if (!(await isBootstrapped(endpoint))) {
+  if (!(await isBootstrapped(endpoint, env))) {
     // Elsewhere than beside cdk.json, whose app a bootstrap has no need of.
     await cdk(["bootstrap", `aws://000000000000/${env["AWS_REGION"]}`], env, 120_000, { cwd: home });
   }
@@ -36,9 +36,9 @@ await main(async () => {
   console.error(`deployed; the outputs are in ${outputs}. Next: npm run smoke`);
 });
 
-/** The CDK takes seconds to find it out. Emulators look at no signature, and only at the service that is named there. */
-async function isBootstrapped(endpoint: string): Promise<boolean> {
-  const scope = "test/20260101/us-east-1/cloudformation/aws4_request";
+/** The CDK takes seconds to find it out. Emulators look at no signature, and only at the key, the region and the service that are named there. */
+async function isBootstrapped(endpoint: string, env: NodeJS.ProcessEnv): Promise<boolean> {
+  const scope = `${env["AWS_ACCESS_KEY_ID"]}/20260101/${env["AWS_REGION"]}/cloudformation/aws4_request`;
   const response = await fetch(endpoint, {
     method: "POST",
     headers: { authorization: `AWS4-HMAC-SHA256 Credential=${scope}, SignedHeaders=host, Signature=0` },
