@@ -69,7 +69,10 @@ const TAKEN = "id, receive_count + 1 AS receive_count, sent_at, group_id, dedupl
 
 const TAKE = "UPDATE message SET ready = 0, visible_at = ?, receive_count = receive_count + 1";
 
-/** The statements; exported for the test that looks at their query plans. */
+/**
+ * The statements; exported for the test that looks at their query plans. `LIMIT +?` and not `LIMIT ?`: SQLite plans by a limit that is
+ * a parameter alone, and so parses the statement anew whenever it is given one.
+ */
 export const SQL = {
   knowQueue: "INSERT OR IGNORE INTO queue (name) VALUES (?)",
   queues: "SELECT name FROM queue ORDER BY name",
@@ -84,13 +87,13 @@ export const SQL = {
   nextVisibleAfter: "SELECT min(visible_at) AS at FROM message WHERE queue = ? AND ready = 0 AND visible_at > ?",
   becomeReady: "UPDATE message SET ready = 1 WHERE queue = ? AND ready = 0 AND visible_at <= ?",
   next: `SELECT ${TAKEN}, (SELECT min(visible_at) FROM message WHERE queue = ?1 AND ready = 0) AS next_visible
-    FROM message WHERE queue = ?1 AND ready = 1 ORDER BY priority DESC, id LIMIT ?2`,
+    FROM message WHERE queue = ?1 AND ready = 1 ORDER BY priority DESC, id LIMIT +?2`,
   chooseOldest: `SELECT id FROM (
       SELECT id, group_id FROM message WHERE queue = :queue AND ready = 1 ORDER BY priority DESC, id LIMIT ${OLDEST}
-    ) m WHERE NOT EXISTS (${BLOCKING} m.group_id) ORDER BY id LIMIT :max`,
+    ) m WHERE NOT EXISTS (${BLOCKING} m.group_id) ORDER BY id LIMIT +:max`,
   nextGroup: `SELECT group_id FROM message WHERE queue = ? AND ready = 1 AND group_id > ? ORDER BY group_id LIMIT 1`,
   isBlocked: `${BLOCKING} :group LIMIT 1`,
-  chooseOfGroup: "SELECT id FROM message WHERE queue = ? AND ready = 1 AND group_id = ? ORDER BY id LIMIT ?",
+  chooseOfGroup: "SELECT id FROM message WHERE queue = ? AND ready = 1 AND group_id = ? ORDER BY id LIMIT +?",
   hasTenants: "SELECT 1 FROM message WHERE queue = ? AND ready = 1 AND group_id IS NOT NULL LIMIT 1",
   highest: "SELECT priority FROM message WHERE queue = ? AND ready = 1 AND priority < ? ORDER BY priority DESC LIMIT 1",
   chooseOfTenant: `SELECT id FROM message
