@@ -353,7 +353,7 @@ function toMessage(
     retries: count(facts.retries, "retries", MAX_RETRIES),
     timelimit: timelimit(facts.timelimit),
     ignoreResult: typeof facts.ignore_result === "boolean" ? facts.ignore_result : null,
-    ...present("rootId", text(facts.root_id)),
+    rootId: text(facts.root_id) ?? null,
     parentId: text(facts.parent_id) ?? null,
     group: textOrNull(facts.group, "group"),
     groupIndex:
@@ -369,7 +369,7 @@ function toMessage(
     argsrepr: text(facts.argsrepr) ?? null,
     kwargsrepr: text(facts.kwargsrepr) ?? null,
     headers: without(headers, HEADERS),
-    ...present("correlationId", text(properties.correlation_id)),
+    correlationId: text(properties.correlation_id) ?? null,
     replyTo: text(properties.reply_to) || null,
     priority: priority(properties.priority),
     deliveryInfo: deliveryInfo(properties.delivery_info),
@@ -377,7 +377,8 @@ function toMessage(
       properties.delivery_mode === DELIVERY_MODE ? { ...properties, delivery_mode: undefined } : properties,
       PROPERTIES,
     ),
-    ...carried,
+    contentType: carried.contentType,
+    compression: carried.compression,
   });
 }
 
@@ -629,7 +630,7 @@ export async function salvageMessage(source: string): Promise<Message | undefine
       retries: wholeNumber(facts.retries, MAX_RETRIES),
       replacedTaskNesting: wholeNumber(facts.replaced_task_nesting, MAX_NESTED_REPLACEMENTS),
       parentId: text(facts.parent_id) ?? null,
-      ...present("rootId", text(facts.root_id)),
+      rootId: text(facts.root_id) ?? null,
     });
   } catch {
     return undefined;
