@@ -123,13 +123,15 @@ function create(database: Database, { now }: BackendContext, journal: SqliteJour
   const lastOfSweep = database.prepare(LAST_OF_SWEEP);
   const deleteExpired = database.prepare(SWEEP);
   let cursor = 0;
-  let writesSinceSweep = 0;
+  /** Rows that were written, and how many they were at the last sweep. */
+  let writes = 0;
+  let swept = 0;
 
   /** @param told What the journal is told of is added to these. */
   function applyOne(command: Command, told: JournalEntry[]): Outcome {
     const usual = applyUsual(command);
     if (usual !== undefined) {
-      writesSinceSweep++;
+      writes++;
       if (command.entry !== undefined) told.push(command.entry);
       return usual;
     }
@@ -137,7 +139,7 @@ function create(database: Database, { now }: BackendContext, journal: SqliteJour
     const decision: Decision = decide(stored && toRow(stored), command);
     if (decision.write !== undefined) {
       put.run(...toValues(command.key, decision.write));
-      writesSinceSweep++;
+      writes++;
     }
     if (command.entry !== undefined && isNews(command, decision)) told.push(command.entry);
     return decision.outcome;
@@ -185,7 +187,7 @@ function create(database: Database, { now }: BackendContext, journal: SqliteJour
   }
 
   function sweep(): void {
-    writesSinceSweep = 0;
+    swept = writes;
     const last = lastOfSweep.get(cursor)?.["last"];
     if (typeof last === "number") deleteExpired.run(cursor, last, now() / 1000);
     cursor = typeof last === "number" ? last : 0;
@@ -197,18 +199,20 @@ function create(database: Database, { now }: BackendContext, journal: SqliteJour
     unit: Unit | undefined,
     closed?: () => void,
   ): Promise<readonly (Outcome | Error)[]> {
+    let about: "starts" | "rows" | undefined;
     try {
       return await database.write(
         (db) => {
           closed?.();
+          const before = writes;
           const told: JournalEntry[] = [];
           const outcomes = commands.map((command) => applyOne(command, told));
+          if (writes > before) about = commands.every(({ type }) => type === "claim") ? "starts" : "rows";
           if (told.length > 0) journal?.put(db, told);
-          if (writesSinceSweep >= SWEEP_ROWS) sweep();
+          if (writes - swept >= SWEEP_ROWS) sweep();
           return outcomes;
         },
-        // More of them may come until it runs.
-        () => (commands.every(({ type }) => type === "claim") ? "starts" : "rows"),
+        () => about,
         unit,
       );
     } catch (cause) {

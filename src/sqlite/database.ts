@@ -66,7 +66,8 @@ export interface Database {
    * of SQLite's, which becomes an `OperationalError`. A job is synchronous and is run once at most.
    *
    * @param about Who of this process is woken; other processes then look for themselves. Default: nobody is, as after an
-   * acknowledgement, which brings nothing to anyone. A task waits for what this costs.
+   * acknowledgement, which brings nothing to anyone. A task waits for what this costs, so a job that may change nothing says afterwards
+   * whether it has.
    * @param unit A unit that the job is part of, as long as that is not over: it resolves when it was run in its transaction.
    */
   write<T>(job: (db: DatabaseSync) => T, about?: About, unit?: Unit): Promise<T>;
@@ -205,7 +206,7 @@ export async function openTables(
 }
 
 async function connect(path: string, random: () => number): Promise<Database> {
-  const { db, changes, begin } = await openFile(path, random);
+  const { db, begin } = await openFile(path, random);
   const statements = new Map<string, StatementSync>();
   const prepare = (sql: string) => {
     let statement = statements.get(sql);
@@ -226,9 +227,6 @@ async function connect(path: string, random: () => number): Promise<Database> {
   const savepoint = db.prepare("SAVEPOINT job");
   const release = db.prepare("RELEASE job");
   const rollbackJob = db.prepare("ROLLBACK TO job");
-  const totalChanges = () => Number(changes.get()?.["n"]);
-  /** What it was after the last transaction. Nothing is changed outside of one. */
-  let changesSeen = totalChanges();
 
   // ── writing ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -283,6 +281,7 @@ async function connect(path: string, random: () => number): Promise<Database> {
   async function transact(): Promise<void> {
     const answers: (() => void)[] = [];
     const done: Job[] = [];
+    const subjects = new Set<News>();
     let lost: { readonly error: unknown } | undefined;
     const isYoung = () => performance.now() - openedAt < TRANSACTION_MS;
     isOpen = true;
@@ -312,6 +311,8 @@ async function connect(path: string, random: () => number): Promise<Database> {
           if (!alone) savepoint.run();
           const value = job.run(db);
           if (!alone) release.run();
+          const subject = typeof job.about === "function" ? job.about() : job.about;
+          if (subject !== undefined) subjects.add(subject);
           if (isStep) job.resolve(value as never);
           else answers.push(() => job.resolve(value as never));
         } catch (error) {
@@ -356,15 +357,7 @@ async function connect(path: string, random: () => number): Promise<Database> {
     own?.end(lost?.error);
     // The promises of lost jobs are settled already; a second answer changes nothing.
     for (const answer of answers) answer();
-    const changesNow = totalChanges();
-    if (changesNow === changesSeen) return;
-    changesSeen = changesNow;
-    const subjects = new Set<News>();
-    for (const { about } of done) {
-      const subject = typeof about === "function" ? about() : about;
-      if (subject !== undefined) subjects.add(subject);
-    }
-    if (subjects.size === 0) return;
+    if (lost || subjects.size === 0) return;
     if (subjects.size === 1 && subjects.has("starts")) late ??= setTimeout(tell, START_MS, subjects).unref();
     else tell(subjects);
   }
@@ -632,7 +625,7 @@ async function openFile(path: string, random: () => number) {
     // that is given back to the disk.
     const settings = `PRAGMA wal_autocheckpoint = ${CHECKPOINT_PAGES}; PRAGMA journal_size_limit = ${CHECKPOINT_PAGES * PAGE_BYTES}`;
     await insist(() => file.exec(settings), path, random);
-    return { db: file, begin: () => begin.run(), changes: file.prepare("SELECT total_changes() AS n") };
+    return { db: file, begin: () => begin.run() };
   } catch (error) {
     if (db?.isOpen) db.close();
     throw explain(error, path);

@@ -1,13 +1,13 @@
 import { fork } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { OperationalError } from "../../src/errors.ts";
 import { taskKey } from "../../src/results/backend.ts";
-import type { Store } from "../../src/results/record.ts";
+import type { Final, Store } from "../../src/results/record.ts";
 import { open } from "../../src/results/sqlite.ts";
 
 let folder: string;
@@ -81,6 +81,20 @@ test("rows that have expired are deleted as others are written, and no others, w
   time += 1000;
   for (let round = 0; round < 3; round++) await write(256, (index) => store(`keeps ${index}`));
   expect(query("SELECT count(*) AS n FROM results WHERE id LIKE 'old %'")).toEqual([{ n: 0 }]);
+  await backend.close();
+});
+
+test("a command that changed no row wakes no other process", async () => {
+  const backend = await open(url, context);
+  const row = { key: "key", now: time, attempt: 0, result: "{}", hidden: false };
+  const end = (owner: string): Final => ({ type: "final", owner, done: true, ...row });
+  await backend.apply([{ type: "claim", owner: "first", lease: time + 60_000, ...row }]);
+  await backend.apply([end("first")]);
+  expect(statSync(file).mtimeMs).toBeGreaterThan(1000);
+  utimesSync(file, 1, 1);
+  const [refused] = await backend.apply([end("second")]);
+  expect(refused).not.toMatchObject({ type: "written" });
+  expect(statSync(file).mtimeMs).toBe(1000);
   await backend.close();
 });
 

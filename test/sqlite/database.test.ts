@@ -126,18 +126,26 @@ test("the default's folder and its files are their owner's alone, also where the
 
 test("jobs of one turn share a transaction, and each gets its own answer", async () => {
   const { database, insert, stored, stranger } = await setUp();
-  const other = stranger();
-  const version = () => other.prepare("PRAGMA data_version").get()?.["data_version"];
+  const others = stranger().prepare("SELECT count(*) AS n FROM t");
   const seen: unknown[] = [];
-  version();
-  const answers = [1, 2, 3].map((n) =>
-    database.write(() => {
-      insert(n);
-      seen.push(other.prepare("SELECT count(*) AS n FROM t").get()?.["n"]);
-      return n * 10;
-    }),
-  );
-  expect(await Promise.all(answers)).toEqual([10, 20, 30]);
+  const trial = () =>
+    Promise.all(
+      [1, 2, 3].map((n) =>
+        database.write(() => {
+          insert(n);
+          seen.push(others.get()?.["n"]);
+          return n * 10;
+        }),
+      ),
+    );
+  // A transaction that is 5 ms old takes no more jobs: on a machine that stops meanwhile the next trial tells.
+  for (let ms = Number.POSITIVE_INFINITY; ms > 4; ) {
+    await database.write((db) => db.exec("DELETE FROM t"));
+    seen.length = 0;
+    const from = performance.now();
+    expect(await trial()).toEqual([10, 20, 30]);
+    ms = performance.now() - from;
+  }
   expect(stored()).toEqual([1, 2, 3]);
   // Nobody else saw the first before the last was done.
   expect(seen).toEqual([0, 0, 0]);
@@ -228,7 +236,7 @@ test("a commit that is no news to anybody does not wake other processes", async 
   expect(statSync(path).mtimeMs).toBeGreaterThan(1000);
 });
 
-test("a wait ends with a commit of its own process about the same, and not with a read or a transaction that changed nothing", async () => {
+test("a wait ends with a commit of its own process about the same, and not with a read or a job that says it changed nothing", async () => {
   const { database, insert, stored } = await setUp();
   await settle();
   let woken = false;
@@ -236,7 +244,10 @@ test("a wait ends with a commit of its own process about the same, and not with 
     woken = true;
   });
   stored();
-  await database.write((db) => db.exec("DELETE FROM t WHERE n = 5"), "rows");
+  await database.write(
+    (db) => db.exec("DELETE FROM t WHERE n = 5"),
+    () => undefined,
+  );
   await database.write(() => insert(2), "messages");
   await database.write(() => insert(3));
   await settle();
