@@ -207,8 +207,10 @@ function create(database: Database, { now }: BackendContext, journal: SqliteJour
           const before = writes;
           const told: JournalEntry[] = [];
           const outcomes = commands.map((command) => applyOne(command, told));
-          if (writes > before) about = commands.every(({ type }) => type === "claim") ? "starts" : "rows";
           if (told.length > 0) journal?.put(db, told);
+          // The end of a task that has no row is in the journal alone.
+          if (writes > before || told.length > 0)
+            about = commands.every(({ type }) => type === "claim") ? "starts" : "rows";
           if (writes - swept >= SWEEP_ROWS) sweep();
           return outcomes;
         },

@@ -98,6 +98,18 @@ test("a command that changed no row wakes no other process", async () => {
   await backend.close();
 });
 
+test("an end that is in the journal alone wakes other processes", async () => {
+  const journal = { expires: 60, table: "", scope: "app", failed: () => {} };
+  const backend = await open(url, { ...context, journal });
+  utimesSync(file, 1, 1);
+  const entry = { time, kind: "task", id: "1", state: "IGNORED" } as const;
+  const row = { key: taskKey("1"), now: time, attempt: 0, owner: "first", done: true, hidden: true };
+  await backend.apply([{ type: "final", unclaimed: true, entry, ...row }]);
+  expect(query("SELECT * FROM results")).toEqual([]);
+  expect(statSync(file).mtimeMs).toBeGreaterThan(1000);
+  await backend.close();
+});
+
 test("close ends the waits of this backend, and of nobody else who has the file open", async () => {
   const [one, two] = [await open(url, context), await open(url, context)];
   // What opening has committed is noticed in a turn of its own.
