@@ -6,7 +6,7 @@ import { DecodeError, PayloadTooLarge } from "../errors.ts";
 import { matchGlob } from "../glob.ts";
 import { compressionType } from "../protocol/compression.ts";
 import { decodeEnvelope, encodeEnvelope, peekEnvelope } from "../protocol/envelope.ts";
-import { createMessage, type Message } from "../protocol/message.ts";
+import { createMessage, type Message, UNIQUE_HEADER } from "../protocol/message.ts";
 import { parseTime } from "../protocol/time.ts";
 import { type Broker, type Delivery, deadLetterQueue, type Outgoing } from "./broker.ts";
 
@@ -275,8 +275,11 @@ async function bodyOf(
 ): Promise<string> {
   if (args === undefined && kwargs === undefined) return texts.renew(body);
   const message = await decodeEnvelope(await texts.whole(body), { accept: READABLE });
+  // Nor do the arguments of a later call take their place any more.
+  const { [UNIQUE_HEADER]: _, ...headers } = message.headers;
   const changed = createMessage({
     ...message,
+    headers,
     args: args ?? message.args,
     kwargs: kwargs ?? message.kwargs,
     // What they said of the arguments is no longer true.

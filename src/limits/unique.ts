@@ -3,6 +3,7 @@
  * that is done. Who meets one whose message is not told of looks again for a while, and then sends it under the same id: so
  * nothing stays locked by a crash between the two, and the claim lets one of two copies run.
  */
+import { CLOCK_SKEW_MS } from "./rate.ts";
 import type { Decided } from "./store.ts";
 
 interface UniqueState {
@@ -18,6 +19,10 @@ interface UniqueState {
   readonly call?: string;
   /** How many calls there were. */
   readonly calls: number;
+  /** When its message expires, in milliseconds since the epoch: it must have started by then. Absent: never, or nobody has told. */
+  readonly ends?: number;
+  /** It has started, and so it has a result: when that is gone, it is over. */
+  readonly begun?: true;
 }
 
 const read = (stored: string | undefined): UniqueState | undefined =>
@@ -49,6 +54,8 @@ export interface UniqueAnswer {
   readonly send: boolean;
   /** It is this call's. */
   readonly isNew: boolean;
+  /** Without a result it is over: it has expired in its queue, or its result was there and is gone. */
+  readonly needsResult: boolean;
 }
 
 /** Asks whether a call is the one of its key. */
@@ -58,9 +65,10 @@ export function askUnique(stored: string | undefined, ask: UniqueAsk): Decided<U
   if (there === undefined || there.id === over) {
     const due = debounce === undefined ? 0 : now + debounce.wait;
     const state = { id, sent: false, until: now + ms, first: now, due, calls: 1 };
-    return written(state, { id, send: true, isNew: true });
+    return written(state, { id, send: true, isNew: true, needsResult: false });
   }
-  const answer: UniqueAnswer = { id: there.id, send: !there.sent, isNew: false };
+  const needsResult = there.begun === true || (there.ends !== undefined && there.ends + CLOCK_SKEW_MS < now);
+  const answer: UniqueAnswer = { id: there.id, send: !there.sent, isNew: false, needsResult };
   if (call === undefined) return { answer };
   const due = debounce === undefined ? there.due : Math.min(now + debounce.wait, there.first + debounce.max);
   const until = Math.max(there.until, now + ms);
@@ -73,11 +81,18 @@ export function seeSent(stored: string | undefined, id: string): Decided<boolean
   return { answer: there?.id === id ? there.sent : undefined };
 }
 
-/** Its message is in the queue. */
-export function tellSent(stored: string | undefined, id: string): Decided<undefined> {
+/** Its message is in the queue, until it expires. */
+export function tellSent(stored: string | undefined, id: string, ends: number | undefined): Decided<undefined> {
   const there = read(stored);
   if (there === undefined || there.id !== id || there.sent) return { answer: undefined };
-  return written({ ...there, sent: true }, undefined);
+  return written({ ...there, sent: true, ...(ends !== undefined && { ends }) }, undefined);
+}
+
+/** It has started, and goes on in other messages. */
+export function tellBegun(stored: string | undefined, id: string): Decided<undefined> {
+  const there = read(stored);
+  if (there === undefined || there.id !== id || there.begun) return { answer: undefined };
+  return written({ ...there, begun: true }, undefined);
 }
 
 /** Its task is not unique any more: it has started, has ended, or could not be sent. */

@@ -4,8 +4,9 @@ import { ImproperlyConfigured } from "../errors.ts";
 import { type LimitKey, MOST_UNIQUE_S } from "../limits/declare.ts";
 import { limitRow } from "../limits/rows.ts";
 import type { LimitStore } from "../limits/store.ts";
-import { askUnique, endUnique, seeSent, tellSent, type UniqueAsk } from "../limits/unique.ts";
+import { askUnique, endUnique, seeSent, tellSent, type UniqueAnswer, type UniqueAsk } from "../limits/unique.ts";
 import { UNIQUE_HEADER } from "../protocol/message.ts";
+import { parseTime } from "../protocol/time.ts";
 import { stringifyValue } from "../protocol/values.ts";
 import { taskKey } from "../results/backend.ts";
 import { isEnded } from "../results/record.ts";
@@ -40,7 +41,7 @@ export async function sendUnique(
       askUnique(state, { now: engine.clock.now(), id: own, ms: ms ?? MOST_UNIQUE_S * 1000, call, debounce, ...more }),
     );
   let answer = await ask({});
-  if (!answer.isNew && isHeld && (await isOver(engine, answer.id))) answer = await ask({ over: answer.id });
+  if (!answer.isNew && isHeld && (await isOver(engine, answer))) answer = await ask({ over: answer.id });
   const { id, isNew } = answer;
   if (!answer.send || (!isNew && (await wasSent(engine, store, row, id)))) return { id, sent: undefined };
   try {
@@ -51,7 +52,8 @@ export async function sendUnique(
       ...(isHeld && { headers: { ...options.headers, [UNIQUE_HEADER]: row } }),
     });
     await send(engine, sent, options);
-    await store.decide(row, (state) => tellSent(state, id));
+    const { expires } = sent.message;
+    await store.decide(row, (state) => tellSent(state, id, expires === null ? undefined : parseTime(expires)));
     return { id, sent };
   } catch (error) {
     if (isNew) await store.decide(row, (state) => endUnique(state, id)).catch(() => {});
@@ -78,10 +80,10 @@ async function wasSent(engine: Engine, store: LimitStore, row: string, id: strin
   return false;
 }
 
-/** It was revoked before it came to its start, say: nobody else can have told its row. */
-async function isOver(engine: Engine, id: string): Promise<boolean> {
+/** It was revoked before it came to its start, say, or waits in its queue beyond its time: nobody else can have told its row. */
+async function isOver(engine: Engine, { id, needsResult }: UniqueAnswer): Promise<boolean> {
   const row = await resultRow(engine, id);
-  return row !== undefined && isEnded(row);
+  return row === undefined ? needsResult : isEnded(row);
 }
 
 async function resultRow(engine: Engine, id: string) {

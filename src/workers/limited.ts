@@ -9,7 +9,7 @@ import type { ConcurrencyLimit, LimitKey } from "../limits/declare.ts";
 import { askRate, holdRate, type Rate, type RateAnswer, type RateAsk, rateText } from "../limits/rate.ts";
 import { limitRow, rateInForce, type RateOrder, readRateOrder } from "../limits/rows.ts";
 import type { LimitStore } from "../limits/store.ts";
-import { beginUnique, endUnique, seeUnique } from "../limits/unique.ts";
+import { beginUnique, endUnique, seeUnique, tellBegun } from "../limits/unique.ts";
 import { createMessage, isExpired, UNIQUE_HEADER } from "../protocol/message.ts";
 import { formatTime, parseTime } from "../protocol/time.ts";
 import { parseValue } from "../protocol/values.ts";
@@ -39,6 +39,8 @@ const PARKED_MS = 15_000;
 const CALLED = "called";
 /** Arguments that were replaced are kept for so long, in milliseconds: longer than a queue keeps a message. */
 const CALL_MS = 15 * 86_400_000;
+/** The state of who is told that a run has ended and stored none. */
+const IGNORED = "IGNORED";
 /** A place that cannot be given back is tried again after so long, and twice as long each time … */
 const LEAVE_RETRY_MS = 200;
 /** … so often. Then its lease ends it. */
@@ -113,13 +115,49 @@ export async function admitByLimits(
   const unique: UniqueJob = { row, store: await context.engine.limits(), ...uniquenessOf(job.options) };
   const early = await waitForCalls(context, job, unique);
   if (early !== undefined) return { disposition: early };
-  const claim = async () => claimJob(unique.until === "start" ? await beginAs(context, job, unique) : job);
-  const admission = await admitOne(context, job, claim);
-  if ("run" in admission)
-    // One that is unique until it starts has begun.
-    return unique.until === "end" ? { run: ending(context, admission.run, job, unique) } : admission;
+  // One that is unique until it starts has begun.
+  if (unique.until === "start") return admitAsCalled(context, job, unique, claimJob);
+  const admission = await admitOne(context, job, () => claimJob(job));
+  if ("run" in admission) return { run: ending(context, admission.run, job, unique) };
   if (admission.disposition.type === "delete" && (await hasEnded(context, job))) await free(context, job, unique);
   return admission;
+}
+
+/** Says that a job is to ask its limits anew. */
+const ANEW: Admission = { disposition: DELETE };
+
+/**
+ * It runs with the arguments of the last call, and so it is the limits of these that admit it. Where a call that comes while it
+ * asks has another key, it asks once more, as the one that it begins as then.
+ */
+async function admitAsCalled(
+  context: WorkerContext,
+  job: Job,
+  unique: UniqueJob,
+  claimJob: (job: Job) => Promise<Admission>,
+): Promise<Admission> {
+  const { rate, concurrency } = limitsOf(job.options);
+  const isKeyed = rate?.key !== undefined || concurrency?.key !== undefined;
+  if (!unique.replaces || !isKeyed)
+    return admitOne(context, job, async () => claimJob(await beginAs(context, job, unique)));
+  const asked = await lastCall(job, unique);
+  let begun = asked;
+  const admission = await admitOne(context, asked, async () => {
+    begun = await beginAs(context, job, unique);
+    return (await hasSameKeys(asked, begun)) ? claimJob(begun) : ANEW;
+  });
+  // Once it has begun no call changes it any more.
+  return admission === ANEW ? admitOne(context, begun, () => claimJob(begun)) : admission;
+}
+
+async function hasSameKeys(one: Job, other: Job): Promise<boolean> {
+  const { rate, concurrency } = limitsOf(one.options);
+  const keysOf = async (job: Job) => [
+    await keyOfCall(job.task, "rateLimit", rate?.key, callOf(job)),
+    await keyOfCall(job.task, "concurrency", concurrency?.key, callOf(job)),
+  ];
+  const [ofOther, ofOne] = [await keysOf(other), await keysOf(one)];
+  return ofOne.every((key, at) => key === ofOther[at]);
 }
 
 async function admitOne(context: WorkerContext, job: Job, claim: () => Promise<Admission>): Promise<Admission> {
@@ -219,6 +257,17 @@ async function waitForCalls(context: WorkerContext, job: Job, { row, store, debo
 /** Where the arguments of the last call are kept, from when the row is gone until the task has ended. */
 const callRow = (job: Job): string => `call-${job.message.id}`;
 
+/** The job with the arguments of the last call so far. */
+async function lastCall(job: Job, { row, store }: UniqueJob): Promise<Job> {
+  const seen = await store.decide(row, (state) => seeUnique(state, job.message.id));
+  const call = seen === undefined ? await keptCall(job, store) : seen.call;
+  return call === undefined ? job : withCall(job, call);
+}
+
+/** What a message that had begun before was to run with. A later attempt has arguments of its own. */
+const keptCall = async (job: Job, store: LimitStore): Promise<string | undefined> =>
+  job.message.retries > 0 ? undefined : store.decide(callRow(job), (state) => ({ answer: state }));
+
 /** The job as it starts: with the arguments of the last call, and unique no more. */
 async function beginAs({ engine }: WorkerContext, job: Job, { row, store, replaces }: UniqueJob): Promise<Job> {
   const { id } = job.message;
@@ -235,7 +284,7 @@ async function beginAs({ engine }: WorkerContext, job: Job, { row, store, replac
     if (!(await store.decide(row, (state) => beginUnique(state, id, calls)))) continue;
     return call === undefined ? job : withCall(job, call);
   }
-  const call = replaces ? await store.decide(callRow(job), (state) => ({ answer: state })) : undefined;
+  const call = replaces ? await keptCall(job, store) : undefined;
   return call === undefined ? job : withCall(job, call);
 }
 
@@ -250,7 +299,10 @@ const ending = (context: WorkerContext, run: Run, job: Job, unique: UniqueJob): 
   async execute(...given) {
     const ended = await run.execute(...given);
     const state = ended.ran?.state;
-    if (state !== undefined && state !== RETRY) await free(context, job, unique);
+    if (state === undefined || state === RETRY) return ended;
+    // Without a state it ignores its outcome, goes on from a checkpoint, or something else took its place.
+    const goesOn = state === IGNORED && !(await hasEnded(context, job).catch(() => false));
+    await (goesOn ? goOn(context, job, unique) : free(context, job, unique));
     return ended;
   },
 });
@@ -266,6 +318,15 @@ async function free({ log }: WorkerContext, job: Job, { row, store }: UniqueJob)
     .decide(row, (state) => endUnique(state, job.message.id))
     .catch((error: unknown) =>
       log("warning", `The key of ${nameOf(job.message)} could not be given back: ${stackOf(error)}`),
+    );
+}
+
+/** What takes its place does not know of the key: a caller sees by the result that all is over. Never throws. */
+async function goOn({ log }: WorkerContext, job: Job, { row, store }: UniqueJob): Promise<void> {
+  await store
+    .decide(row, (state) => tellBegun(state, job.message.id))
+    .catch((error: unknown) =>
+      log("warning", `It could not be noted that ${nameOf(job.message)} goes on: ${stackOf(error)}`),
     );
 }
 

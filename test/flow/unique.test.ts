@@ -1,5 +1,6 @@
 /** Uniqueness: one call for each key, debounced and throttled ones too. */
-import { ImproperlyConfigured, LimitKeyError, Lovage } from "lovage";
+import fc from "fast-check";
+import { Ignore, ImproperlyConfigured, LimitKeyError, Lovage, Reject } from "lovage";
 import { describe, expect, test } from "vitest";
 import type { Broker } from "../../src/brokers/broker.ts";
 import { OperationalError } from "../../src/errors.ts";
@@ -228,10 +229,213 @@ describe.each(stores)("unique calls, on %s", (_, start) => {
     expect(ran.map((run) => run.slice(0, 2))).toEqual([["a", 3]]);
   });
 
+  test("one that has expired in its queue, where no worker came, is no twin", async () => {
+    const { sync, t } = makeApp({ unique: { key, for: "waiting", onConflict: "replace" } });
+    const first = await sync.applyAsync(["a", 1], { expires: 30 });
+    t.clock.moveTo(t.clock.now() + 31_000);
+    // A worker whose clock is behind may start it still.
+    expect((await sync.delay("a", 2)).id).toBe(first.id);
+    t.clock.moveTo(t.clock.now() + 2_000);
+    const second = await sync.delay("a", 3);
+    expect(second.id).not.toBe(first.id);
+    await t.drain();
+    expect([await first.status(), await second.get()]).toEqual(["REVOKED", 3]);
+  });
+
+  test("one that runs beyond the time at which it would have expired is a twin", async () => {
+    const app = new Lovage("tasks");
+    let sleep = async (_: number): Promise<void> => {};
+    const long = app.task("tasks.long", { unique: { key, for: "running" } }, async (_: string) => sleep(60_000));
+    const t = start(app);
+    sleep = (ms) => t.clock.sleep(ms);
+    const first = await long.applyAsync(["a"], { expires: 30 });
+    await t.advance(50_000);
+    expect((await long.delay("a")).id).toBe(first.id);
+  });
+
+  test("the arguments of a retry of its own go before those of the last call", async () => {
+    const app = new Lovage("tasks");
+    const options = { unique: { key, for: "waiting", onConflict: "replace" }, bind: true } as const;
+    const half = app.task("tasks.half", options, (self, id: string, value: number) => {
+      if (self.request.retries === 0) self.retry({ args: [id, value / 2], countdown: 1 });
+      return value;
+    });
+    const t = start(app);
+    const first = await half.delay("a", 10);
+    await half.delay("a", 20);
+    await t.advance(5_000);
+    expect(await first.get()).toBe(10);
+  });
+
+  test("so do those with which its dead letter is sent back", async () => {
+    const app = new Lovage("tasks");
+    const options = { unique: { key, for: "waiting", onConflict: "replace" } } as const;
+    const odd = app.task("tasks.odd", options, (_: string, value: number) => {
+      if (value % 2 === 0) throw new Reject("even");
+      return value;
+    });
+    const t = start(app);
+    const first = await odd.delay("a", 2);
+    await odd.delay("a", 4);
+    await t.drain();
+    await app.control.deadLetters.redrive({ id: first.id, args: ["a", 5] });
+    await t.drain();
+    expect(await first.get()).toBe(5);
+  });
+
   test("a key that cannot be told is an error of the call", async () => {
     const { sync, t } = makeApp({ unique: { key: () => 1 as never, for: "waiting" } });
     await expect(sync.delay("a")).rejects.toThrow(LimitKeyError);
     expect(await t.drain()).toEqual([]);
+  });
+});
+
+/** How a run ends, by the argument of its call. */
+const ENDS = [
+  "return",
+  "throw",
+  "retry",
+  "checkpoint",
+  "replace",
+  "ignore",
+  "reject",
+  "rateLimited",
+  "expire",
+] as const;
+
+interface Plan {
+  readonly time: "waiting" | "running";
+  /** The calls: of which key, whose place they take, how they end, and how long after the one before they come, in seconds. */
+  readonly calls: readonly (readonly [id: string, owner: string, end: (typeof ENDS)[number], after: number])[];
+}
+
+const plans: fc.Arbitrary<Plan> = fc.record({
+  time: fc.constantFrom("waiting" as const, "running" as const),
+  calls: fc.array(
+    fc.tuple(
+      fc.constantFrom("a", "b"),
+      fc.constantFrom("x", "y"),
+      fc.constantFrom(...ENDS),
+      fc.integer({ min: 0, max: 9 }),
+    ),
+    { minLength: 2, maxLength: 14 },
+  ),
+});
+
+const known: readonly Plan[] = [
+  // It holds its key from one run to the next, and so does what takes its place.
+  {
+    time: "running",
+    calls: [
+      ["a", "x", "checkpoint", 0],
+      ["a", "x", "return", 3],
+    ],
+  },
+  {
+    time: "running",
+    calls: [
+      ["a", "x", "replace", 0],
+      ["a", "x", "return", 3],
+    ],
+  },
+  // Its last call is another's than the one that it waits for.
+  {
+    time: "waiting",
+    calls: [
+      ["b", "x", "return", 0],
+      ["a", "x", "return", 1],
+      ["b", "y", "return", 0],
+      ["a", "y", "return", 0],
+    ],
+  },
+];
+
+describe.each(stores)("whatever calls come and however they end, on %s", (_, start) => {
+  async function simulate({ time, calls }: Plan) {
+    const app = new Lovage("tasks");
+    let sleep = async (_: number): Promise<void> => {};
+    const ran = new Map<string, string>();
+    /** Who is at work for an owner, and which ids of a key have begun and are not over. */
+    const working = new Map<string, number>();
+    const live = new Map<string, Set<string>>();
+    let mostWorking = 0;
+    let mostLive = 0;
+    const begin = (id: string, task: string, owner: string) => {
+      live.set(id, (live.get(id) ?? new Set()).add(task));
+      mostLive = Math.max(mostLive, live.get(id)?.size ?? 0);
+      working.set(owner, (working.get(owner) ?? 0) + 1);
+      mostWorking = Math.max(mostWorking, working.get(owner) ?? 0);
+    };
+    const substitute = app.task("tasks.substitute", { bind: true }, async (self, id: string) => {
+      await sleep(5_000);
+      live.get(id)?.delete(self.request.id);
+    });
+    const work = app.task(
+      "tasks.work",
+      {
+        bind: true,
+        maxRetries: 1,
+        rateLimit: { limit: "60/m", burst: 30 },
+        unique: { key, for: time, ...(time === "waiting" && { onConflict: "replace" as const }) },
+        concurrency: { limit: 1, key: (_: string, owner: string) => owner },
+      },
+      async (self, id: string, owner: string, end: string, call: number) => {
+        const { request } = self;
+        begin(id, request.id, owner);
+        ran.set(request.id, `${id} ${call}`);
+        let goesOn = false;
+        try {
+          await sleep(2_000);
+          const isFirst = request.retries === 0 && request.checkpoint === undefined;
+          goesOn = isFirst && ["retry", "checkpoint", "replace"].includes(end);
+          if (isFirst && end === "retry") self.retry({ countdown: 4 });
+          if (isFirst && end === "checkpoint") self.checkpoint(1);
+          if (end === "replace") self.replace(substitute.s(id));
+          if (end === "rateLimited" && !ended.has(request.id)) {
+            ended.add(request.id);
+            goesOn = true;
+            self.rateLimited({ retryAfter: 1 });
+          }
+          if (end === "throw") throw new Error("no");
+          if (end === "ignore") throw new Ignore();
+          if (end === "reject") throw new Reject("no");
+        } finally {
+          working.set(owner, (working.get(owner) ?? 0) - 1);
+          if (!goesOn) live.get(id)?.delete(request.id);
+        }
+      },
+    );
+    const ended = new Set<string>();
+    const t = start(app, { concurrency: 8 });
+    sleep = (ms) => t.clock.sleep(ms);
+    /** The last call that each id was given for. */
+    const last = new Map<string, string>();
+    for (const [call, [id, owner, end, after]] of calls.entries()) {
+      await t.advance(after * 1000);
+      const given = await work.applyAsync([id, owner, end, call], end === "expire" ? { expires: 3 } : {});
+      if (time === "waiting" || !last.has(given.id)) last.set(given.id, `${id} ${call}`);
+    }
+    await t.advance(3_600_000);
+    const during = { mostWorking, mostLive };
+    // Results are gone, and keys are not held for that.
+    await t.advance({ days: 2 });
+    const ids = new Set(last.keys());
+    const free = [];
+    for (const id of ["a", "b"]) free.push(ids.has((await work.delay(id, "z", "return", -1)).id));
+    const lost = [...ran].filter(([id, call]) => last.get(id) !== undefined && last.get(id) !== call);
+    return { ...during, free, lost };
+  }
+
+  test("no key is held by two or for ever, no place is taken twice, and the last call's arguments run", async () => {
+    await fc.assert(
+      fc.asyncProperty(plans, async (plan) => {
+        const { mostWorking, mostLive, free, lost } = await simulate(plan);
+        expect({ free, lost }).toEqual({ free: [false, false], lost: [] });
+        expect(mostWorking).toBeLessThanOrEqual(1);
+        if (plan.time === "running") expect(mostLive).toBeLessThanOrEqual(1);
+      }),
+      { numRuns: Number(process.env["LOVAGE_SIMULATIONS"] ?? 10), examples: known.map((plan) => [plan]) },
+    );
   });
 });
 
