@@ -304,7 +304,7 @@ export class Lovage implements SignatureApplier {
       if (this.config.taskAlwaysEager) return this.applySignatureEagerly(call.toJSON(), [], {});
       return toResult(
         this.engine.reader,
-        await sendCanvas(this.engine, datedCanvas(call.toJSON(), this.engine.moment), {}),
+        await sendCanvas(this.engine, datedCanvas(call.toJSON(), this.engine.moment), {}, sendCall),
       );
     };
     return sendMany(calls, options, send, this.engine.uuid);
@@ -349,7 +349,7 @@ export class Lovage implements SignatureApplier {
     scope?.assertOpen(`sending ${signature.task}`);
     const { kwargs = {}, ...given } = options;
     const whole = datedCanvas(withOptions(signature, toWireOptions(given)), this.engine.moment);
-    const node = await sendCanvas(this.engine, whole, { args, kwargs });
+    const node = await sendCanvas(this.engine, whole, { args, kwargs }, sendCall);
     scope?.children.push(childOf(node));
     return toResult(this.engine.reader, node);
   }

@@ -8,7 +8,8 @@ import { joinKey } from "../results/backend.ts";
 import { GroupResult } from "../results/group-result.ts";
 import type { ResultReader, Way } from "../results/reader.ts";
 import type { Command, Joined } from "../results/record.ts";
-import { checkLimits, createCall, send } from "../tasks/publish.ts";
+import { isUnique } from "../tasks/limits.ts";
+import { checkLimits, createCall, type PublishOptions, send } from "../tasks/publish.ts";
 import {
   argumentsOf,
   bodyToSend,
@@ -36,6 +37,9 @@ import {
 } from "./shape.ts";
 import type { Applied, OpenStream } from "./signature.ts";
 
+/** Whether a task of the app that is bundled has limits. */
+declare const LOVAGE_LIMITS: boolean;
+
 /** Messages of one canvas that are under way at a time. */
 const AT_A_TIME = 500;
 
@@ -51,11 +55,45 @@ export const rulesOf = ({ config, uuid }: Engine, newId: () => string = uuid): R
   errbacksOnHeader: config.taskAllowErrorCbOnChordHeader,
 });
 
-/** Sends a canvas with given arguments. Nothing is sent where any message of it would be refused for what it holds. */
-export async function sendCanvas(engine: Engine, signature: SignatureData, given: Given): Promise<ResultNode> {
+/** Sends one call, that of a task which is unique too: `tasks/send-call.ts`. */
+type SendOne = (
+  engine: Engine,
+  task: string,
+  args: readonly unknown[],
+  options: PublishOptions,
+) => Promise<{ readonly id: string }>;
+
+/**
+ * Sends a canvas with given arguments. Nothing is sent where any message of it would be refused for what it holds.
+ *
+ * @param sendOne Sends a task that is unique and no part of a workflow.
+ */
+export async function sendCanvas(
+  engine: Engine,
+  signature: SignatureData,
+  given: Given,
+  sendOne?: SendOne,
+): Promise<ResultNode> {
   const { node, ...plan } = expand(signature, given, {}, rulesOf(engine), countingOf(engine));
+  if (typeof LOVAGE_LIMITS === "undefined" || LOVAGE_LIMITS) {
+    const call = uniqueCall(engine, plan);
+    if (call !== undefined && sendOne !== undefined) {
+      checkLimits(engine, call.task, call.options);
+      const { id } = await sendOne(engine, call.task, call.args, call.options);
+      return { ...node, id };
+    }
+  }
   await sendPlan(engine, plan);
   return node;
+}
+
+/** A task that is unique, and no part of a workflow: it is called as by `delay`. */
+function uniqueCall(engine: Engine, { calls: [call, ...more], joins }: Plan): Call | undefined {
+  if (call === undefined || more.length > 0 || joins.length > 0) return undefined;
+  const { groupId, chord, chain = [] } = call.options;
+  const declared = engine.declared(call.task);
+  const isAlone = groupId === undefined && chord === undefined && chain.length === 0;
+  return isAlone && declared !== undefined && isUnique(engine.optionsOf(declared)) ? call : undefined;
 }
 
 async function sendPlan(engine: Engine, { calls, joins }: Plan): Promise<void> {

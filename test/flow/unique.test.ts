@@ -1,6 +1,6 @@
 /** Uniqueness: one call for each key, debounced and throttled ones too. */
 import fc from "fast-check";
-import { Ignore, ImproperlyConfigured, LimitKeyError, Lovage, Reject } from "lovage";
+import { chain, group, Ignore, ImproperlyConfigured, LimitKeyError, Lovage, Reject } from "lovage";
 import { describe, expect, test } from "vitest";
 import type { Broker } from "../../src/brokers/broker.ts";
 import { OperationalError } from "../../src/errors.ts";
@@ -251,6 +251,20 @@ describe.each(stores)("unique calls, on %s", (_, start) => {
     const first = await long.applyAsync(["a"], { expires: 30 });
     await t.advance(50_000);
     expect((await long.delay("a")).id).toBe(first.id);
+  });
+
+  test("a signature of one task is a call, alone and among many; in a workflow each is sent", async () => {
+    const { app, sync, ran, t } = makeApp({ unique: { key, for: "waiting" } });
+    const first = await sync.delay("a", 1);
+    const ids: string[] = [];
+    const onSent = ({ id }: { readonly id: string }) => void ids.push(id);
+    expect(await app.sendMany([sync.s("a", 2), sync.s("b", 3), sync.s("b", 4)], { onSent })).toMatchObject({ sent: 3 });
+    expect([(await sync.s("a", 5).delay()).id, (await sync.s("a", 6).applyAsync()).id]).toEqual([first.id, first.id]);
+    expect([ids.filter((id) => id === first.id).length, new Set(ids).size]).toEqual([1, 2]);
+    await chain(sync.s("a", 7), app.task("tasks.next", () => {}).si()).applyAsync();
+    await group([sync.s("a", 8)]).applyAsync();
+    await t.drain();
+    expect(ran.map(([id, value]) => `${id} ${value}`).toSorted()).toEqual(["a 1", "a 7", "a 8", "b 3"]);
   });
 
   test("the arguments of a retry of its own go before those of the last call", async () => {
