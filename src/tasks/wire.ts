@@ -34,6 +34,16 @@ type Lost =
 type IsAny<T> = 0 extends 1 & T ? true : false;
 type IsUnknown<T> = IsAny<T> extends true ? false : unknown extends T ? true : false;
 
+/** What arrives as the type that was sent. Asked before a list is mapped: that would not end where a tuple is among its own members. */
+type Unchanged = Carried | Unchanged[] | { [key: string]: Unchanged };
+
+/**
+ * A list that is no tuple. Its element is written out (`X<T[number]>[]`) where it is mapped, since TypeScript looks into that
+ * when it is asked for. It looks into a mapped list at once, and finds no end where a list is a member of its own union, as
+ * in the type of all JSON.
+ */
+type PlainArray<T> = T extends readonly unknown[] ? (T[number][] extends T ? readonly unknown[] : never) : never;
+
 /** Keys of an object that JSON writes. */
 type CarriedKeys<T> = { [K in keyof T]-?: K extends symbol ? never : T[K] extends Uncarried ? never : K }[keyof T];
 
@@ -56,15 +66,25 @@ export type Wire<T> =
               ? never
               : T extends { toJSON(...args: never[]): infer J }
                 ? Wire<J>
-                : T extends readonly unknown[]
-                  ? { -readonly [I in keyof T]: Wire<T[I]> }
-                  : T extends object
-                    ? {
-                        [K in CarriedKeys<T>]: undefined extends T[K]
-                          ? Wire<Exclude<T[K], undefined>> | undefined
-                          : Wire<T[K]>;
-                      }
-                    : T;
+                : T extends Unchanged[]
+                  ? T
+                  : T extends PlainArray<T>
+                    ? Wire<T[number]>[]
+                    : T extends readonly unknown[]
+                      ? { -readonly [I in keyof T]: Wire<T[I]> }
+                      : T extends object
+                        ? {
+                            // A key that may be missing stays one: under exactOptionalPropertyTypes a value of undefined is another type.
+                            -readonly [K in keyof T as K extends CarriedKeys<T> ? K : never]: T extends Record<
+                              K,
+                              unknown
+                            >
+                              ? undefined extends T[K]
+                                ? Wire<Exclude<T[K], undefined>> | undefined
+                                : Wire<T[K]>
+                              : Wire<Exclude<T[K], undefined>>;
+                          }
+                        : T;
 
 /**
  * A parameter's type where JSON can carry its values, and `never` in the places where it cannot: a function, a symbol,
@@ -89,9 +109,15 @@ type SendableOf<T> =
           ? never
           : T extends { toJSON(...args: never[]): unknown }
             ? never
-            : T extends readonly unknown[] | object
-              ? { [K in keyof T]: Sendable<T[K]> }
-              : T;
+            : T extends readonly Unchanged[]
+              ? T
+              : T extends PlainArray<T>
+                ? T extends unknown[]
+                  ? Sendable<T[number]>[]
+                  : readonly Sendable<T[number]>[]
+                : T extends readonly unknown[] | object
+                  ? { [K in keyof T]: Sendable<T[K]> }
+                  : T;
 
 /** The parameters of a task as its callers may give them. */
 export type SendableArgs<P extends readonly unknown[]> = { [K in keyof P]: Sendable<P[K]> };

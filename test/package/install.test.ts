@@ -305,3 +305,19 @@ test("what users export can be declared, by TypeScript 5.4 to 7", { timeout: 240
   expect(await compile(join(root, "node_modules/typescript/bin/tsc"), "-p", folder)).toBe("");
   expect(existsSync(join(folder, "own/tasks.d.ts"))).toBe(true);
 });
+
+test("calls have the same types in a project with exactOptionalPropertyTypes", async () => {
+  const folder = join(user, "exact");
+  layProject(folder, ["zod", "@types", ...PEERS], { private: true, type: "module" });
+  cpSync(join(user, "node_modules/lovage"), join(folder, "node_modules/lovage"), { recursive: true });
+  cpSync(join(root, "test/types/tasks.test-d.ts"), join(folder, "tasks.ts"));
+  const compilerOptions = {
+    ...COMMON,
+    module: "nodenext",
+    skipLibCheck: true,
+    noEmit: true,
+    exactOptionalPropertyTypes: true,
+  };
+  writeFileSync(join(folder, "tsconfig.json"), JSON.stringify({ compilerOptions, files: ["tasks.ts"] }));
+  expect(await compile(join(root, "node_modules/typescript/bin/tsc"), "-p", folder)).toBe("");
+});

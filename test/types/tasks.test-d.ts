@@ -1,5 +1,14 @@
 /** What compiles and what must not. Read by `tsc`; nothing here runs. */
-import { type AsyncResult, type currentTask, Lovage, type Request, Task, type Wire } from "lovage";
+import {
+  type AsyncResult,
+  chain,
+  type currentTask,
+  Lovage,
+  type Request,
+  type Sendable,
+  Task,
+  type Wire,
+} from "lovage";
 import { z } from "zod";
 
 /** Fails to compile unless both types are the same. */
@@ -35,7 +44,7 @@ void greet.delay("ann", "hi");
 // A default's type is the parameter's, with and without options.
 const scale = app.task("scale", (x: number, by = 2) => x * by);
 const late = app.task("late", { queue: "late" }, (x: number, by = 2) => x * by);
-same<typeof scale, Task<[x: number, by?: number], number>>(true);
+same<typeof scale, Task<[x: number, by?: number | undefined], number>>(true);
 void late.delay(1);
 void late.delay(1, 3);
 // @ts-expect-error of another type than the default
@@ -90,7 +99,15 @@ const fetches = app.task("fetches", (response: Response) => response.status);
 void fetches.delay(new Response());
 same<Wire<Point>, { x: number }>(true);
 same<Wire<Money>, { cents: number }>(true);
-same<Wire<{ a: Date; b?: number; f(): void }>, { a: Date; b: number | undefined }>(true);
+same<Wire<{ a: Date; f(): void }>, { a: Date }>(true);
+// What may be missing stays so. test/package reads this file under exactOptionalPropertyTypes too, where it matters.
+same<Wire<{ b?: bigint; c?: Date | null }>, { b?: number | bigint; c?: Date | null }>(true);
+const lookUp = app.task("lookUp", (id: string): { id: string; note?: string | null } => ({ id }));
+const note = app.task("note", (user: { id: string; note?: string | null }) => user.note ?? "");
+void chain(lookUp.s("a"), note.s());
+same<Wire<{ b: number | undefined }>, { b: number | undefined }>(true);
+same<Wire<{ readonly a: readonly bigint[] }>, { a: (number | bigint)[] }>(true);
+same<Wire<readonly [string, ...bigint[]]>, [string, ...(number | bigint)[]]>(true);
 same<Wire<[Point, undefined]>, [{ x: number }, null]>(true);
 same<Wire<unknown>, unknown>(true);
 same<Wire<() => void>, never>(true);
@@ -128,8 +145,53 @@ const measure = app.task("measure", (point: Point) => point.x);
 void measure.delay(new Point(1));
 const plain = app.task("plain", (order: { id: string; lines?: readonly { n: number }[]; at: Date }) => order.id);
 void plain.delay({ id: "a", lines: [{ n: 1 }], at: new Date() });
+same<Sendable<readonly number[]>, readonly number[]>(true);
+same<Sendable<readonly (bigint | number)[]>, readonly (bigint | number)[]>(true);
+same<Sendable<[a: string, ...b: bigint[]]>, [a: string, ...b: never[]]>(true);
 const any = app.task("any", (value: unknown) => value);
 void any.delay({ whatever: true });
+
+// ── types that name themselves ───────────────────────────────────────────────────────────────────────────────────────
+
+type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
+type Frozen = null | number | string | readonly Frozen[] | { readonly [key: string]: Frozen };
+// As libraries write it, such as Prisma.
+interface List extends Array<Listed> {}
+type Listed = null | string | List | { [K in string]?: Listed };
+type Expression = number | ["add" | "multiply", Expression, Expression];
+type Dated = Date | undefined | Dated[];
+interface Tree {
+  value: number;
+  label?: string;
+  below: readonly Tree[];
+}
+const json = app.task("json", (value: Json) => value);
+const frozen = app.task("frozen", (value: Frozen) => value);
+const listed = app.task("listed", (value: Listed) => value);
+const evaluate = app.task("evaluate", (expression: Expression) => expression);
+const dated = app.task("dated", (value: Dated) => value);
+const grow = app.task("grow", (tree: Tree) => tree);
+void json.delay({ a: [1, { b: null }] });
+// @ts-expect-error a function, deep within
+void json.delay({ a: [1, { b: () => 1 }] });
+void frozen.delay([1, { b: ["c"] }]);
+void listed.delay({ a: ["b", { c: null }] });
+void evaluate.delay(["add", 1, ["multiply", 2, 3]]);
+// @ts-expect-error no such word, deep within
+void evaluate.delay(["add", 1, ["divide", 2, 3]]);
+void dated.delay([new Date(), [undefined]]);
+void grow.delay({ value: 1, below: [{ value: 2, below: [] }] });
+void chain(json.s({}), json.s());
+void chain(listed.s([]), listed.s());
+void chain(grow.s({ value: 1, below: [] }), grow.s());
+async function readThem() {
+  const value: Json = await (await json.delay(1)).get();
+  const list: Listed = await (await listed.delay([])).get();
+  const sum: Expression = await (await evaluate.delay(1)).get();
+  const tree: Omit<Tree, "below"> = await (await grow.delay({ value: 1, below: [] })).get();
+  return [value, list, sum, tree];
+}
+void readThem;
 
 // ── bind ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
