@@ -46,7 +46,13 @@ function write(folder: string, pages: readonly Page[]): void {
   }
   const config = {
     extends: join(root, "tsconfig.json"),
-    compilerOptions: { moduleDetection: "force", noUnusedLocals: false, noUnusedParameters: false },
+    compilerOptions: {
+      moduleDetection: "force",
+      noUnusedLocals: false,
+      noUnusedParameters: false,
+      // Users have it, and it finds a task that gives `undefined` too because of a `self.retry()` without `return`.
+      noImplicitReturns: true,
+    },
     include: ["**/*.ts"],
   };
   writeFileSync(join(folder, "tsconfig.json"), JSON.stringify(config));
