@@ -86,8 +86,8 @@ export const SQL = {
     AND NOT EXISTS (${BLOCKING} m.group_id) LIMIT 1`,
   nextVisibleAfter: "SELECT min(visible_at) AS at FROM message WHERE queue = ? AND ready = 0 AND visible_at > ?",
   becomeReady: "UPDATE message SET ready = 1 WHERE queue = ? AND ready = 0 AND visible_at <= ?",
-  next: `SELECT ${TAKEN}, (SELECT min(visible_at) FROM message WHERE queue = ?1 AND ready = 0) AS next_visible
-    FROM message WHERE queue = ?1 AND ready = 1 ORDER BY priority DESC, id LIMIT +?2`,
+  next: `SELECT ${TAKEN}, (SELECT min(visible_at) FROM message WHERE queue = ? AND ready = 0) AS next_visible
+    FROM message WHERE queue = ? AND ready = 1 ORDER BY priority DESC, id LIMIT +?`,
   chooseOldest: `SELECT id FROM (
       SELECT id, group_id FROM message WHERE queue = :queue AND ready = 1 ORDER BY priority DESC, id LIMIT ${OLDEST}
     ) m WHERE NOT EXISTS (${BLOCKING} m.group_id) ORDER BY id LIMIT +:max`,
@@ -210,9 +210,9 @@ function createBroker(database: Database, now: () => number): Broker {
     if (isFifo(queue)) ripen(nextVisible());
     else {
       // Mostly one statement does: it tells of what becomes ready, too.
-      let rows = oldest(queue, max);
+      let rows = oldest(queue, queue, max);
       const [first] = rows;
-      if (ripen(first === undefined ? nextVisible() : first[7])) rows = oldest(queue, max);
+      if (ripen(first === undefined ? nextVisible() : first[7])) rows = oldest(queue, queue, max);
       // Where all are had, there is nothing to choose.
       if (rows.length < max || prepare(SQL.hasTenants).get(queue) === undefined) return rows;
     }

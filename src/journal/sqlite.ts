@@ -38,7 +38,7 @@ export const sqlOf = (shelf: Shelf) =>
     insert: `INSERT INTO ${shelf} (seq, scope, time, entries) VALUES
       ((SELECT coalesce(max(seq), 0) FROM ${shelf}) + ?, ?, ?, ?)`,
     read: `SELECT seq, time, entries FROM ${shelf}
-      WHERE scope = ?1 AND time >= ?2 AND (time, seq) < (?3, ?4) ORDER BY time DESC, seq DESC LIMIT ${PAGE}`,
+      WHERE scope = ? AND time >= ? AND (time, seq) < (?, ?) ORDER BY time DESC, seq DESC LIMIT ${PAGE}`,
     dropOld: `DELETE FROM ${shelf} WHERE scope = ? AND time < ?`,
     dropMany: `DELETE FROM ${shelf} WHERE seq <= (SELECT max(seq) FROM ${shelf}) - ${MOST_ENTRIES}`,
   }) as const;

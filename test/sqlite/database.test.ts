@@ -502,3 +502,14 @@ test("a file of a later version is refused", async () => {
   expect(error).toBeInstanceOf(ImproperlyConfigured);
   expect(error.message).toContain("upgrade Lovage");
 });
+
+test("no statement numbers its parameters: the oldest Node that we support has no place for what is given to them", async () => {
+  const root = join(import.meta.dirname, "../../src");
+  const numbered: string[] = [];
+  for (const file of await readdir(root, { recursive: true })) {
+    if (!file.endsWith("sqlite.ts") && !file.startsWith("sqlite")) continue;
+    const text = await readFile(join(root, file), "utf8").catch(() => "");
+    numbered.push(...(text.match(/^.*[ (,=]\?\d.*$/gm) ?? []).map((line) => `${file}: ${line.trim()}`));
+  }
+  expect(numbered).toEqual([]);
+});
