@@ -249,7 +249,7 @@ async function emptied(home: string): Promise<void> {
     // Nothing was deployed, so that nothing was put.
   }
   if (url === undefined) return;
-  const Bucket = url.slice("s3://".length);
+  const Bucket = new URL(url).hostname;
   const s3 = new S3Client({ forcePathStyle: true });
   for (let more = true; more; ) {
     const { Contents = [], IsTruncated = false } = await s3.send(new ListObjectsV2Command({ Bucket }));

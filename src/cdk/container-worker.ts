@@ -76,6 +76,21 @@ const STOP_TIMEOUT = Duration.seconds(120);
 const HAND_BACK_S = 10;
 /** Application Auto Scaling's, of one policy. */
 const MAX_STEPS = 20;
+/** Of an alarm on what is computed: https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/alarm-limits.html */
+const MAX_METRICS = 10;
+/**
+ * Fargate's sizes: of each CPU the memory in MiB, from the least to the most by steps.
+ * https://docs.aws.amazon.com/AmazonECS/latest/developerguide/fargate-tasks-services.html
+ */
+const SIZES: ReadonlyMap<number, { readonly min: number; readonly max: number; readonly step: number }> = new Map([
+  [256, { min: 512, max: 2048, step: 1024 }],
+  [512, { min: 1024, max: 4096, step: 1024 }],
+  [1024, { min: 2048, max: 8192, step: 1024 }],
+  [2048, { min: 4096, max: 16_384, step: 1024 }],
+  [4096, { min: 8192, max: 30_720, step: 1024 }],
+  [8192, { min: 16_384, max: 61_440, step: 4096 }],
+  [16_384, { min: 32_768, max: 122_880, step: 8192 }],
+]);
 /** SQS counts its messages for CloudWatch once a minute. */
 const MINUTE = Duration.minutes(1);
 
@@ -87,14 +102,15 @@ export class ContainerWorker extends Construct implements iam.IGrantable {
 
   constructor(scope: Construct, id: string, props: ContainerWorkerProps) {
     super(scope, id);
-    const { queues, queueName, cpu, memoryLimitMiB, ephemeralStorageGiB } = props;
+    const { queues, queueName, ephemeralStorageGiB } = props;
     const settings = settingsOf(props);
+    const { cpu, memoryLimitMiB } = sizeOf(props);
     const logGroup = workerLog(this, props);
     const cluster = props.cluster ?? sharedCluster(this, props.vpc);
     const architecture = props.architecture ?? lambda.Architecture.ARM_64;
     const definition = new ecs.FargateTaskDefinition(this, "Task", {
-      cpu: cpu ?? 1024,
-      memoryLimitMiB: memoryLimitMiB ?? 2048,
+      cpu,
+      memoryLimitMiB,
       ...(ephemeralStorageGiB === undefined ? {} : { ephemeralStorageGiB }),
       runtimePlatform: {
         operatingSystemFamily: ecs.OperatingSystemFamily.LINUX,
@@ -195,8 +211,37 @@ function settingsOf(props: ContainerWorkerProps): Settings {
       `must not be below minTasks, which is ${minTasks}; given: ${maxTasks}`,
     );
   }
+  // To scale takes two metrics of each band; to see that nothing runs one, and that of the containers.
+  const most = minTasks < maxTasks ? MAX_METRICS / 2 : MAX_METRICS - 1;
+  if (props.queues.length > most) {
+    throw new ImproperlyConfigured(
+      `taskQueues.${props.queueName}.priorities`,
+      `must be at most ${most} where containers work on the queue${minTasks < maxTasks ? " and their number goes by what waits" : ""}, as an alarm of CloudWatch takes ${MAX_METRICS} metrics; given: ${props.queues.length}`,
+    );
+  }
   return { concurrency, minTasks, maxTasks, backlogPerTask, stopTimeout };
 }
+
+function sizeOf(props: ContainerWorkerProps): { readonly cpu: number; readonly memoryLimitMiB: number } {
+  const at = (name: string) => `queues.${props.queueName}.container.${name}`;
+  const { cpu = 1024, memoryLimitMiB = 2048 } = props;
+  const size = SIZES.get(cpu);
+  if (size === undefined) {
+    throw new ImproperlyConfigured(at("cpu"), `must be one of ${[...SIZES.keys()].join(", ")}; given: ${shown(cpu)}`);
+  }
+  const { min, max, step } = size;
+  // The smallest CPU has half a step of memory as well.
+  if (memoryLimitMiB < min || memoryLimitMiB > max || (memoryLimitMiB !== min && memoryLimitMiB % step !== 0)) {
+    throw new ImproperlyConfigured(
+      at("memoryLimitMiB"),
+      `must be ${min} to ${max} MiB by steps of ${step} where cpu is ${cpu}, as Fargate has no others; given: ${shown(memoryLimitMiB)}`,
+    );
+  }
+  return { cpu, memoryLimitMiB };
+}
+
+const shown = (value: number): number | string =>
+  Token.isUnresolved(value) ? "a value that is known at deployment only" : value;
 
 function commandOf(queueName: string, { concurrency, stopTimeout }: Settings, hasMetrics: boolean): readonly string[] {
   const grace = Math.max(1, stopTimeout.toSeconds() - HAND_BACK_S);

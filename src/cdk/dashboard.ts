@@ -17,6 +17,11 @@ interface TaskDashboardProps {
 }
 
 const WIDTH = 8;
+/**
+ * Of one widget:
+ * https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/CloudWatch-Dashboard-Body-Structure.html#CloudWatch-Dashboard-Properties-Alarm-Widget-Object
+ */
+const MAX_ALARMS = 100;
 
 /** A row for each queue: what waits, what became of it, how long it took. */
 export function taskDashboard(
@@ -25,9 +30,15 @@ export function taskDashboard(
   { queues: taskQueues, alarms, metrics }: TaskDashboardProps,
 ): cloudwatch.Dashboard {
   const dashboard = new cloudwatch.Dashboard(scope, id, { defaultInterval: Duration.hours(3) });
-  dashboard.addWidgets(
-    new cloudwatch.AlarmStatusWidget({ title: "Alarms", alarms: [...alarms], width: 3 * WIDTH, height: 3 }),
-  );
+  for (let at = 0; at < alarms.length; at += MAX_ALARMS)
+    dashboard.addWidgets(
+      new cloudwatch.AlarmStatusWidget({
+        title: at === 0 ? "Alarms" : `Alarms, from the ${at + 1}st on`,
+        alarms: alarms.slice(at, at + MAX_ALARMS),
+        width: 3 * WIDTH,
+        height: 3,
+      }),
+    );
   for (const [name, taskQueue] of taskQueues) {
     const { queue, queues, bandNames, deadLetterQueue } = taskQueue;
     const whose = (rank: number) => (queues.length === 1 ? "" : `, ${bandNames[rank]}`);

@@ -166,10 +166,11 @@ export function workerLog(
 }
 
 function letLogs(scope: Construct, key: kms.IKey): void {
-  const { partition, region, account } = Stack.of(scope);
+  const { partition, region, account, urlSuffix } = Stack.of(scope);
   letService(
     key,
-    `logs.${region}.amazonaws.com`,
+    // The one service here whose name is another one in China.
+    `logs.${region}.${urlSuffix}`,
     "Logs",
     ["Decrypt", "Encrypt", "ReEncryptFrom", "ReEncryptTo", "GenerateDataKey", "DescribeKey"],
     { ArnLike: { "kms:EncryptionContext:aws:logs:arn": `arn:${partition}:logs:${region}:${account}:*` } },

@@ -28,7 +28,8 @@ export class PayloadBucket extends Construct {
   constructor(scope: Construct, id: string, { bucket, encryptionKey, removalPolicy }: PayloadBucketProps) {
     super(scope, id);
     this.bucket = bucket ?? this.#make(encryptionKey, removalPolicy);
-    this.url = `s3://${this.bucket.bucketName}`;
+    // With its region, as the URLs of queues and table have theirs: who sends may be in another.
+    this.url = `s3://${this.bucket.bucketName}?region=${this.bucket.env.region}`;
   }
 
   #make(encryptionKey: kms.IKey | undefined, removalPolicy: RemovalPolicy): s3.IBucket {

@@ -26,7 +26,7 @@ import { grantKey, grantOn, grantRows, type RowKind, type RowsOf } from "./grant
 import { grantInspect, grantOperate, type Operated } from "./operator-grants.ts";
 import { MAX_RESOURCES, MOST_STARTS_OF_ROW } from "./limits.ts";
 import { LongDelays } from "./long-delays.ts";
-import { checkLiteral, defaultPrefix, takeNames } from "./names.ts";
+import { checkLiteral, checkPlace, defaultPrefix, takeNames } from "./names.ts";
 import { PayloadBucket } from "./payload-bucket.ts";
 import { watchSizes } from "./policy-sizes.ts";
 import { JournalTable, ResultTable } from "./result-table.ts";
@@ -54,7 +54,7 @@ export interface TaskQueuesProps extends SharedFunctionOptions {
    * before it. @default - to none but their own
    */
   readonly sendsTo?: readonly string[] | "all";
-  /** A table of results that exists already, such as Python's. @default - a new one */
+  /** A table of results that exists already, such as Python's, in the stack's account and region. @default - a new one */
   readonly table?: dynamodb.ITable;
   /** The name of the new table. @default - the table of the app's `resultBackend` where that is DynamoDB, or `celery` with the prefix, in the spelling of queue names */
   readonly tableName?: string;
@@ -62,7 +62,7 @@ export interface TaskQueuesProps extends SharedFunctionOptions {
   readonly warmThroughput?: dynamodb.WarmThroughput;
   /**
    * Encrypts queues, dead letters, tables, logs, the bucket of `payloadStore: true` and what `longDelays` keeps. A key that is made by another app needs
-   * statements in its policy for `logs.<region>.amazonaws.com` and, with beat, for `events.amazonaws.com`.
+   * statements in its policy for `logs.<region>.amazonaws.com` (in China `.com.cn`) and, with beat, for `events.amazonaws.com`.
    * @default - keys of SQS's, DynamoDB's, S3's and CloudWatch's own
    */
   readonly encryptionKey?: kms.IKey;
@@ -156,6 +156,15 @@ export class TaskQueues extends Construct {
     if (props.table !== undefined && props.warmThroughput !== undefined) {
       throw new ImproperlyConfigured("warmThroughput", "is for a new table: set it where the given table is made");
     }
+
+    // Its URL has its name and the stack's region, and the journal is read and written where it is.
+    if (props.table !== undefined)
+      checkPlace(this, "table", { env: props.table.env, arn: props.table.tableArn }, ["region", "account"]);
+    const keys = Object.entries(props.queues ?? {}).map(
+      ([name, { encryptionKey }]) => [`queues.${name}.`, encryptionKey] as const,
+    );
+    for (const [at, key] of [["", props.encryptionKey] as const, ...keys])
+      if (key !== undefined) checkPlace(this, `${at}encryptionKey`, { env: key.env, arn: key.keyArn }, ["region"]);
 
     const tableName = props.tableName ?? backend.table ?? translateQueueName(prefix, "celery");
     const journalName = translateQueueName(prefix, "journal");
@@ -492,7 +501,7 @@ export class TaskQueues extends Construct {
     const { region } = stack;
     output(
       "LovageDashboardUrl",
-      `https://${region}.console.aws.amazon.com/cloudwatch/home?region=${region}#dashboards/dashboard/${this.dashboard.dashboardName}`,
+      `https://${region}.${consoleOf(region)}/cloudwatch/home?region=${region}#dashboards/dashboard/${this.dashboard.dashboardName}`,
       "Queues, tasks and alarms at a glance",
     );
     if (this.board !== undefined) output("LovageBoardUrl", this.board.url.url, "The board");
@@ -500,6 +509,12 @@ export class TaskQueues extends Construct {
     for (const [variable, value] of Object.entries(variables))
       output(outputOf(variable as keyof typeof ENVIRONMENT), value, variable);
   }
+}
+
+/** The host of the console, which each partition has its own of. Where a stack does not say its region, it is taken to be AWS's largest. */
+function consoleOf(region: string): string {
+  if (region.startsWith("cn-")) return "console.amazonaws.cn";
+  return region.startsWith("us-gov-") ? "console.amazonaws-us-gov.com" : "console.aws.amazon.com";
 }
 
 /** Stacks that have outputs of one of these. */

@@ -360,8 +360,60 @@ test.each<[string, ConfigInput["taskQueues"], Partial<TaskQueuesProps>, RegExp]>
     { container: { image, minTasks: 5, maxTasks: 2 } },
     /maxTasks: must not be below minTasks, which is 5; given: 2/,
   ],
+  [
+    "a CPU that Fargate has not",
+    { celery: { worker: "container" } },
+    { container: { image, cpu: 1500 } },
+    /queues\.celery\.container\.cpu: must be one of 256, 512, .*, 16384; given: 1500/,
+  ],
+  [
+    "more memory than its CPU has",
+    { celery: { worker: "container" } },
+    { container: { image, cpu: 256, memoryLimitMiB: 8192 } },
+    /memoryLimitMiB: must be 512 to 2048 MiB by steps of 1024 where cpu is 256.*given: 8192/,
+  ],
+  [
+    "memory between two steps",
+    { celery: { worker: "container" } },
+    { queues: { celery: { container: { image, cpu: 8192, memoryLimitMiB: 18_432 } } } },
+    /memoryLimitMiB: must be 16384 to 61440 MiB by steps of 4096 where cpu is 8192.*given: 18432/,
+  ],
+  [
+    "more bands than an alarm has metrics for",
+    { celery: { worker: "container", priorities: [0, 1, 2, 3, 4, 5] } },
+    { container: { image } },
+    /taskQueues\.celery\.priorities: must be at most 5 where containers .*10 metrics; given: 6/,
+  ],
+  [
+    "as many, where their number stays as it is",
+    { celery: { worker: "container", priorities: [0, 1, 2, 3, 4, 5, 6, 7, 8, 9] } },
+    { container: { image, minTasks: 2, maxTasks: 2 } },
+    /taskQueues\.celery\.priorities: must be at most 9 where containers work on the queue, .*given: 10/,
+  ],
 ])("%s is refused at synth", (_, taskQueues, props, message) => {
   expect(() => deploy(shop({ ...(taskQueues && { taskQueues }) }), props)).toThrow(message);
+});
+
+test.each([
+  [{ priorities: [0, 1, 2, 3, 4] }, {}],
+  [{ priorities: [0, 1, 2, 3, 4, 5, 6, 7, 8] }, { minTasks: 2, maxTasks: 2 }],
+])("no alarm has more metrics than AWS takes: %j", (queue, container) => {
+  const deployment = deploy(shop({ taskQueues: { celery: { ...queue, worker: "container" } } }), {
+    container: { image, ...container },
+  });
+  for (const { Properties } of Object.values(resources(deployment.template(), "AWS::CloudWatch::Alarm")))
+    expect(JSON.stringify(Properties).match(/"MetricStat"/g)?.length ?? 0).toBeLessThanOrEqual(10);
+});
+
+test.each([
+  [256, 512],
+  [256, 1024],
+  [512, 4096],
+  [4096, 30_720],
+  [16_384, 122_880],
+])("%d of CPU and %d MiB are a size of Fargate's", (cpu, memoryLimitMiB) => {
+  const { template } = deployVideo({ cpu, memoryLimitMiB });
+  template().hasResourceProperties("AWS::ECS::TaskDefinition", { Cpu: `${cpu}`, Memory: `${memoryLimitMiB}` });
 });
 
 test.each(["lambda", 5, null])("a worker of %j is refused where it is declared", (worker) => {

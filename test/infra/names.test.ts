@@ -2,7 +2,10 @@
 import { join } from "node:path";
 import { App, CfnParameter, Lazy, NestedStack, RemovalPolicy, Stack } from "aws-cdk-lib";
 import { Template } from "aws-cdk-lib/assertions";
+import * as dynamodb from "aws-cdk-lib/aws-dynamodb";
+import * as kms from "aws-cdk-lib/aws-kms";
 import type * as lambda from "aws-cdk-lib/aws-lambda";
+import * as s3 from "aws-cdk-lib/aws-s3";
 import { Lovage } from "lovage";
 import { bundlingFor, TaskQueues, type TaskQueuesProps } from "lovage/cdk";
 import { expect, test } from "vitest";
@@ -97,6 +100,70 @@ test("a number that is known at deployment only is called so", () => {
   expect(() => deploy(shop(), { queues: { celery: { memorySize: Lazy.number({ produce: () => 512 }) } } })).toThrow(
     /memorySize: .*given: a value that is known at deployment only/,
   );
+});
+
+const IRELAND = { account: "111111111111", region: "eu-west-1" };
+const stackIn = (env: { readonly account: string; readonly region: string }) => new Stack(unbundled(), "Shop", { env });
+
+test.each<[string, (stack: Stack) => Partial<TaskQueuesProps>, string]>([
+  [
+    "a table of another region",
+    (stack) => ({ table: dynamodb.Table.fromTableArn(stack, "T", "arn:aws:dynamodb:us-east-1:111111111111:table/t") }),
+    "table: must be of the region of its stack, which is eu-west-1; given: one of us-east-1",
+  ],
+  [
+    "a table of another account, which has one of that name or none",
+    (stack) => ({ table: dynamodb.Table.fromTableArn(stack, "T", "arn:aws:dynamodb:eu-west-1:222222222222:table/t") }),
+    "table: must be of the account of its stack, which is 111111111111; given: one of 222222222222",
+  ],
+  [
+    "a key of another region",
+    (stack) => ({ encryptionKey: kms.Key.fromKeyArn(stack, "K", "arn:aws:kms:us-east-1:111111111111:key/k") }),
+    "encryptionKey: must be of the region",
+  ],
+  [
+    "a queue's key of another region",
+    (stack) => ({
+      queues: {
+        celery: { encryptionKey: kms.Key.fromKeyArn(stack, "K", "arn:aws:kms:us-east-1:111111111111:key/k") },
+      },
+    }),
+    "queues.celery.encryptionKey: must be of the region",
+  ],
+])("%s is refused", (_, props, message) => {
+  expect(() => deploy(shop(), props, stackIn(IRELAND))).toThrow(message);
+});
+
+test("what is of the same place, or may be, is taken", () => {
+  const own = (stack: Stack) => ({
+    table: dynamodb.Table.fromTableArn(stack, "T", "arn:aws:dynamodb:eu-west-1:111111111111:table/t"),
+    encryptionKey: kms.Key.fromKeyArn(stack, "K", "arn:aws:kms:eu-west-1:222222222222:key/k"),
+  });
+  deploy(shop(), own, stackIn(IRELAND));
+  deploy(shop(), own);
+});
+
+test("a bucket is told with its region: who sends may be in another, and so may the bucket", () => {
+  const urlOf = (payloadStore: (stack: Stack) => boolean | s3.IBucket, stack = stackIn(IRELAND)) => {
+    const { tasks } = deploy(shop(), (stack) => ({ payloadStore: payloadStore(stack) }), stack);
+    return stack.resolve(tasks.payloads?.url) as unknown;
+  };
+  expect(JSON.stringify(urlOf(() => true))).toMatch(/\?region=eu-west-1"/);
+  expect(JSON.stringify(urlOf(() => true, new Stack(unbundled(), "Shop")))).toMatch(
+    /\?region=",\{"Ref":"AWS::Region"\}/,
+  );
+  const away = { bucketName: "away", region: "us-east-1" };
+  expect(urlOf((stack) => s3.Bucket.fromBucketAttributes(stack, "B", away))).toBe("s3://away?region=us-east-1");
+});
+
+test.each([
+  ["eu-west-1", "eu-west-1.console.aws.amazon.com"],
+  ["cn-north-1", "cn-north-1.console.amazonaws.cn"],
+  ["us-gov-west-1", "us-gov-west-1.console.amazonaws-us-gov.com"],
+])("the dashboard's address in %s is of that partition's console", (region, host) => {
+  const { template } = deploy(shop(), {}, stackIn({ account: "111111111111", region }));
+  const [{ Value } = { Value: "" }] = Object.values(template().findOutputs("LovageDashboardUrl"));
+  expect(JSON.stringify(Value)).toContain(`https://${host}/cloudwatch/home?region=${region}#`);
 });
 
 test("two that would meet are refused, each naming the other", () => {

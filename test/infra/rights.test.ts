@@ -318,7 +318,7 @@ test("a key of one's own encrypts all that is kept, for those who have to use it
     ),
   );
   expect(services).toEqual([
-    { "Fn::Join": ["", ["logs.", { Ref: "AWS::Region" }, ".amazonaws.com"]] },
+    { "Fn::Join": ["", ["logs.", { Ref: "AWS::Region" }, ".", { Ref: "AWS::URLSuffix" }]] },
     "events.amazonaws.com",
   ]);
   const { beat } = deployment.tasks;

@@ -371,6 +371,22 @@ test("there is one dashboard, with the metrics that the workers write", () => {
     expect(body).toContain(`\\"Lovage\\",\\"${metric}\\"`);
 });
 
+test("no widget of the dashboard has more alarms than CloudWatch takes, and each alarm is on one", () => {
+  const taskQueues = Object.fromEntries(
+    ["celery", ...Array.from({ length: 29 }, (_, i) => `q${i}`)].map((q) => [q, {}]),
+  );
+  const { template } = deploy(shop({ taskQueues }));
+  const [board] = Object.values(resources(template(), "AWS::CloudWatch::Dashboard"));
+  const { DashboardBody } = (board?.Properties ?? {}) as { DashboardBody?: { "Fn::Join": [string, unknown[]] } };
+  const [, parts = []] = DashboardBody?.["Fn::Join"] ?? [];
+  const body = parts.map((part) => (typeof part === "string" ? part : Object.values(part as object).join())).join("");
+  const { widgets } = JSON.parse(body) as { widgets: { properties: { alarms?: string[] } }[] };
+  const alarms = widgets.flatMap(({ properties }) => (properties.alarms === undefined ? [] : [properties.alarms]));
+  for (const each of alarms) expect(each.length).toBeLessThanOrEqual(100);
+  expect(new Set(alarms.flat()).size).toBe(Object.keys(resources(template(), "AWS::CloudWatch::Alarm")).length);
+  expect(alarms).toHaveLength(2);
+});
+
 test.each<[MetricsChoice, readonly string[], readonly string[]]>([
   ["queue", ["celery: tasks", "celery: times (ms)"], ["by task", "celery: invocations"]],
   ["task", ["celery: tasks", "celery: failed, by task", "{Lovage,QueueName,TaskName}"], ["celery: invocations"]],

@@ -286,9 +286,7 @@ describe.skipIf(aws === undefined)("rights", () => {
     await dynamodb.createTable(plain.env["LOVAGE_RESULT_BACKEND"] as string);
     await dynamodb.createJournalTable(plain.env["LOVAGE_RESULT_BACKEND"] as string, `${PREFIX}journal`);
     const s3 = new S3Client({ forcePathStyle: true });
-    await s3.send(
-      new CreateBucketCommand({ Bucket: (plain.env["LOVAGE_PAYLOAD_STORE"] as string).slice("s3://".length) }),
-    );
+    await s3.send(new CreateBucketCommand({ Bucket: new URL(plain.env["LOVAGE_PAYLOAD_STORE"] as string).hostname }));
     s3.destroy();
     const scheduler = new SchedulerClient({});
     for (const [, { Name }] of plain.rights.all("AWS::Scheduler::ScheduleGroup"))
