@@ -121,7 +121,12 @@ function concludeAs(engine: Engine, facts: Facts, outcome: Outcome, codec: MetaC
         command: base(facts, { done: false, next: { retry: outcome.change } }),
       };
     case "ignore":
-      return { status: undefined, error: null, traceback: null, command: base(facts, { done: true }) };
+      return {
+        status: undefined,
+        error: null,
+        traceback: null,
+        command: base(facts, { done: true, next: { ignored: true } }),
+      };
     case "replace":
       return {
         status: undefined,

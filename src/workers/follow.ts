@@ -8,7 +8,7 @@ import { datedAt } from "../canvas/dated.ts";
 import { freeze, type Place } from "../canvas/freeze.ts";
 import { childOf } from "../canvas/send.ts";
 import { ACCUMULATE, chordData, formOf, withOptions } from "../canvas/shape.ts";
-import { isLasting } from "../errors.ts";
+import { ChordError, isLasting } from "../errors.ts";
 import {
   CHECKPOINT_HEADER,
   createMessage,
@@ -44,6 +44,8 @@ import type { RetryChange } from "./trace.ts";
 export interface Next {
   readonly retry?: RetryChange;
   readonly replace?: SignatureData;
+  /** It has no outcome, whatever state the task itself has stored. */
+  readonly ignored?: true;
   /** The attempt is of a message that goes for another, which keeps its place on a FIFO queue. */
   readonly goesFor?: true;
 }
@@ -85,17 +87,17 @@ export async function follow(
   source: Source,
   row: Settled,
 ): Promise<Kept | undefined> {
-  const { retry, replace } = row.next === undefined ? {} : readNext(row.next);
+  const { retry, replace, ignored } = row.next === undefined ? {} : readNext(row.next);
   const onward = redriving(sender, source.redrive);
   if (retry !== undefined) return sendRetry(onward, message, source, retry);
   if (replace !== undefined) await sendReplacement(onward, message, replace);
-  else if (!isAlone(message)) await endWaiting(sender, onward, message, row);
+  else if (!isAlone(message)) await endWaiting(sender, onward, message, ignored ? "" : row.result);
   return undefined;
 }
 
 /** Sends what follows from an outcome, and counts it in its chord. */
-async function endWaiting(sender: Sender, onward: Sender, message: Message, row: Settled): Promise<void> {
-  const meta = row.result.length === 0 ? undefined : await decodeMeta(row.result, sender.engine.codec);
+async function endWaiting(sender: Sender, onward: Sender, message: Message, result: Row["result"]): Promise<void> {
+  const meta = result.length === 0 ? undefined : await decodeMeta(result, sender.engine.codec);
   const line = lineOf(message);
   const origin: Origin = { id: message.id, rootId: message.rootId ?? message.id };
   switch (meta?.status) {
@@ -112,8 +114,15 @@ async function endWaiting(sender: Sender, onward: Sender, message: Message, row:
       ]);
       break;
     }
-    default:
-    // `Ignore` has no outcome, and yet its chord must not wait for one.
+    default: {
+      // `Ignore` has no outcome, and neither have the steps after it; and yet no chord must wait for one.
+      const ignored = failedMeta(
+        sender.engine,
+        message.id,
+        new ChordError(`${message.id}, which comes before it, was ignored`),
+      );
+      await Promise.all(message.chain.map((step, index) => markStep(sender, step, ignored, [message.id, index], true)));
+    }
   }
   const { group, groupIndex: index, chord: body } = message;
   if (body === null || group === null) return;

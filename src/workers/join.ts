@@ -207,18 +207,35 @@ export async function fail(sender: Sender, signature: SignatureData, meta: Meta,
   }
 }
 
-/** A frozen canvas will not run, because of what came before it: its tasks share that outcome, and count in their chords. */
-async function mark(sender: Sender, signature: SignatureData, meta: Meta, entry?: JournalEntry): Promise<void> {
+/**
+ * A frozen canvas will not run, because of what came before it: its tasks share that outcome, and count in their chords.
+ * `counted`: only of those that a chord counts an outcome is stored.
+ */
+async function mark(
+  sender: Sender,
+  signature: SignatureData,
+  meta: Meta,
+  entry?: JournalEntry,
+  counted = false,
+): Promise<void> {
   const form = formOf(signature);
   switch (form) {
     case "chain":
     case "group":
-      return all(tasksOf(signature).map((task, index) => mark(sender, task, meta, index === 0 ? entry : undefined)));
+      return all(
+        tasksOf(signature).map((task, index) => mark(sender, task, meta, index === 0 ? entry : undefined, counted)),
+      );
     case "chord":
-      return all([mark(sender, bodyOf(signature), meta, entry), mark(sender, headerOf(signature), meta)]);
+      return all(
+        [bodyOf(signature), headerOf(signature)].map((part, index) =>
+          mark(sender, part, meta, index === 0 ? entry : undefined, counted),
+        ),
+      );
     case "task": {
       const { chain, chord, group_id: group, group_index: index } = signature.options;
-      const rest = signatures(chain).map((step, at) => markStep(sender, step, meta, [idOf(signature) ?? "", at]));
+      const rest = signatures(chain).map((step, at) =>
+        markStep(sender, step, meta, [idOf(signature) ?? "", at], counted),
+      );
       const id = idOf(signature);
       if (id === undefined) {
         if (entry !== undefined) await sender.note(entry);
@@ -226,16 +243,16 @@ async function mark(sender: Sender, signature: SignatureData, meta: Meta, entry?
       }
       const groupId = typeof group === "string" ? group : undefined;
       const fate = { ...meta, taskId: id, children: [], parentId: undefined, groupId, extended: undefined };
-      await storeFate(sender, id, fate, entry);
-      if (chord !== undefined && chord !== null && groupId !== undefined) {
-        const [body] = signatures(chord);
+      const [body] = groupId === undefined ? [] : signatures(chord);
+      if (!counted || body !== undefined) await storeFate(sender, id, fate, entry);
+      if (body !== undefined && groupId !== undefined) {
         const member = {
           id,
           rootId: rootOf(signature) ?? id,
           group: groupId,
           index: typeof index === "number" ? index : null,
         };
-        if (body !== undefined) await joinChord(sender, { ...member, body });
+        await joinChord(sender, { ...member, body });
       }
       return all(rest);
     }
@@ -245,8 +262,13 @@ async function mark(sender: Sender, signature: SignatureData, meta: Meta, entry?
 }
 
 /** A step that a message brings will not run. */
-export const markStep = (sender: Sender, step: SignatureData, meta: Meta, parts: IdParts): Promise<void> =>
-  mark(sender, normalized(sender, step, {}, ["unrun", ...parts]), meta);
+export const markStep = (
+  sender: Sender,
+  step: SignatureData,
+  meta: Meta,
+  parts: IdParts,
+  counted?: boolean,
+): Promise<void> => mark(sender, normalized(sender, step, {}, ["unrun", ...parts]), meta, undefined, counted);
 
 /**
  * Calls errbacks: with the failed id, or where a task is known here that takes more, with (request, exception, traceback). It

@@ -224,6 +224,21 @@ describe("a failing member fails the body with ChordError once", () => {
     ["expired", () => chord([add.s(1, 1).set({ expires: new Date(0) }), add.s(1, 1)], bodies()), "was revoked"],
     ["that ends in Ignore", () => chord([ignored.s(1), add.s(1, 1)], bodies()), "was ignored"],
     [
+      "of a chain whose step ends in Ignore",
+      () => chord([chain(ignored.s(1), add.s(1), add.s(2))], bodies()),
+      "raised",
+    ],
+    [
+      "of a chain whose step before a group ends in Ignore",
+      () => chord([chain(ignored.s(1), group(add.s(1), add.s(2)))], list.s().linkError(tell.s())),
+      "raised",
+    ],
+    [
+      "of a chain whose step before a chord ends in Ignore",
+      () => chord([chain(add.s(1, 1), ignored.s(), chord([add.s(1)], sum.s()), add.s(1))], bodies()),
+      "raised",
+    ],
+    [
       "of one in a hundred",
       () =>
         chord(

@@ -1,5 +1,6 @@
 import { Ignore, Lovage, Reject } from "lovage";
 import { describe, expect, test } from "vitest";
+import { envelope, signature } from "./envelopes.ts";
 import { stores } from "./stores.ts";
 
 describe.each(stores)("on %s", (_, start) => {
@@ -14,6 +15,29 @@ describe.each(stores)("on %s", (_, start) => {
     expect((await t.drain()).map(({ state }) => state)).toEqual(["IGNORED", "IGNORED"]);
     expect([await plain.state(), await own.state(), await own.info()]).toEqual(["STARTED", "HALFWAY", { done: 50 }]);
     expect(await t.advance({ hours: 1 })).toEqual([]);
+  });
+
+  test("nothing follows from Ignore, whatever state the task has stored, and if its message comes again", async () => {
+    const app = new Lovage("tasks");
+    const ran: string[] = [];
+    app.task("tasks.quit", { bind: true }, async (self, state: string) => {
+      const meta = state === "FAILURE" ? { exc_type: "Own", exc_message: ["no"], exc_module: null } : 1;
+      await self.updateState({ state, meta });
+      throw new Ignore();
+    });
+    app.task("tasks.note", (what: string) => void ran.push(what));
+    const t = start(app);
+    for (const state of ["SUCCESS", "FAILURE"]) {
+      const note = (what: string) => [signature("tasks.note", [what], {}, true)];
+      const embed = { callbacks: note("callback"), errbacks: note("errback"), chain: note("step") };
+      const message = envelope({ task: "tasks.quit", id: state, args: [state], embed });
+      for (let copy = 0; copy < 2; copy++) {
+        await t.put(message);
+        await t.drain();
+      }
+      expect(await app.result(state).state()).toBe(state);
+    }
+    expect(ran).toEqual([]);
   });
 
   test("Reject makes the message a dead letter, unchanged and with the reason, and the task FAILURE", async () => {
