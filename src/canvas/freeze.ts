@@ -112,13 +112,18 @@ function freezeChain(chain: SignatureData, rules: Rules, place: Place): Frozen {
 }
 
 function freezeGroup(group: SignatureData, rules: Rules, place: Place): Frozen {
-  if (group.options["link"] !== undefined) {
+  const { link, ...own } = group.options;
+  // What counts as one has a single result, which its callbacks get.
+  if (place.joined) {
+    const header = { ...group, options: own };
+    return freezeChord(chordData(header, withOptions(ACCUMULATE, { link })), rules, place);
+  }
+  if (link !== undefined) {
     throw new ImproperlyConfigured(
       "link",
       "Cannot add link to group: use a chord, whose body gets all results; a group has no single one",
     );
   }
-  if (place.joined) return freezeChord(chordData(group, ACCUMULATE), rules, place);
   const { chord, group_id } = group.options;
   // A group that Python put at the end of a chain in a header: its members are members of that chord.
   const isInHeader = chord !== undefined && chord !== null;

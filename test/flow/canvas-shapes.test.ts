@@ -90,6 +90,31 @@ test("what a list can do, a generator can", async () => {
   expect(stamps).toEqual([{ tenant: "a" }, { tenant: "a" }]);
 });
 
+test("a task that has a callback can be replaced by a chain that ends in a group", async () => {
+  const ends = [chain(add.s(1, 1), group(add.s(1), add.s(2))), chain(add.s(1, 1), group([add.s(5)]).pipe(list.s()))];
+  for (const [at, end] of ends.entries()) {
+    const result = await become.applyAsync([end as never], {
+      link: [list.s().set({ taskId: `callback-${at}` }), size.s().set({ taskId: `other-${at}` })],
+    });
+    expect(await outcome(result)).toEqual([[3, 4], [7]][at]);
+    expect(await outcome(app.result(`callback-${at}`))).toEqual([[3, 4], [7]][at]);
+    expect(await outcome(app.result(`other-${at}`))).toBe([2, 1][at]);
+  }
+  const chunked = await become.applyAsync(
+    [
+      add.chunks(
+        [
+          [1, 1],
+          [2, 2],
+        ],
+        1,
+      ) as never,
+    ],
+    { link: size.s().set({ taskId: "size" }) },
+  );
+  expect([await outcome(chunked), await outcome(app.result("size"))]).toEqual([[[2], [4]], 2]);
+});
+
 test("members of a generator are gone when they were sent, whoever holds the group", async () => {
   const once = group(numbers(2));
   const same = once.set({ priority: 3 });
