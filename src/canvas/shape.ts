@@ -199,6 +199,30 @@ export const inherited = (options: SignatureData["options"]): SignatureData["opt
 
 // ── changing them ────────────────────────────────────────────────────────────────────────────────────────────────────
 
+/** Where a signature holds others, among its options … */
+export const LINKED = ["link", "link_error", "chain"] as const;
+
+/** … and where a canvas does, among its arguments. */
+export const placesOf = (signature: SignatureData): readonly string[] =>
+  ({ task: [], chain: ["tasks"], group: ["tasks"], chord: ["header", "body"] })[formOf(signature)];
+
+/** The same with each signature in it, and each that is linked to it, changed. What is none stays as it is. */
+export function changed(signature: SignatureData, change: (part: SignatureData) => SignatureData): SignatureData {
+  const inner = (part: unknown): unknown => {
+    if (Array.isArray(part)) return part.map(inner);
+    return isSignature(part) ? change(readSignature(part)) : part;
+  };
+  const parts = (holder: Readonly<Record<string, unknown>>, places: readonly string[]) =>
+    Object.fromEntries(
+      Object.entries(holder).map(([name, part]) => [name, places.includes(name) ? inner(part) : part]),
+    );
+  return {
+    ...signature,
+    kwargs: parts(signature.kwargs, placesOf(signature)),
+    options: parts(signature.options, LINKED),
+  };
+}
+
 export const signatures = (value: unknown): readonly SignatureData[] =>
   value === undefined || value === null ? [] : (Array.isArray(value) ? value : [value]).map(readSignature);
 
@@ -374,6 +398,9 @@ function endsInGroup(signature: SignatureData): boolean {
 
 const isObject = (value: unknown): value is Record<string, unknown> =>
   typeof value === "object" && value !== null && !Array.isArray(value);
+
+/** Whether a value names a task, as each signature does. */
+export const isSignature = (value: unknown): boolean => isObject(value) && typeof value["task"] === "string";
 
 const wrong = (what: string, why: string) => new ImproperlyConfigured(what, why);
 

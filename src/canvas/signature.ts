@@ -8,7 +8,7 @@ import { tracked } from "../tasks/context.ts";
 import { type CallOptions, checkCall, checkCallOptions } from "../tasks/options.ts";
 import type { ChainOf, IsLinked, ResultOf, Step } from "./fit.ts";
 import { type Pending, unknownApp } from "./pending.ts";
-import { type Form, formOf, linkedTo, membersOf, pipe, tasksOf, withArguments, withMembers } from "./shape.ts";
+import { changed, type Form, formOf, linkedTo, membersOf, pipe, tasksOf, withArguments, withMembers } from "./shape.ts";
 import { sendStream } from "./stream.ts";
 import { signatureData, signatureList, toWireOptions } from "./wire-options.ts";
 
@@ -121,7 +121,7 @@ export class Signature<
     return this.#with(linkedTo(this.#data, { link_error: signatureList(errbacks) }, onHeader));
   }
 
-  /** Marks every message of it: the tasks find them in `request.stamps`. */
+  /** Marks every message of it, and of what is linked to it: the tasks find them in `request.stamps`. */
   stamp(stamps: Readonly<Record<string, unknown>>): Signature<A, R, H, F> {
     return this.#with(
       stamped(this.#data, stamps),
@@ -192,28 +192,9 @@ export interface Misfit<R> {
 }
 
 function stamped(signature: SignatureData, stamps: Readonly<Record<string, unknown>>): SignatureData {
-  switch (formOf(signature)) {
-    case "chain":
-      return { ...signature, kwargs: { tasks: tasksOf(signature).map((task) => stamped(task, stamps)) } };
-    case "group":
-      return withMembers(
-        signature,
-        tasksOf(signature).map((task) => stamped(task, stamps)),
-      );
-    case "chord": {
-      const { header, body } = signature.kwargs as {
-        readonly header: SignatureData | readonly SignatureData[];
-        readonly body: SignatureData;
-      };
-      const all = Array.isArray(header)
-        ? header.map((task: SignatureData) => stamped(task, stamps))
-        : stamped(header as SignatureData, stamps);
-      return { ...signature, kwargs: { ...signature.kwargs, header: all, body: stamped(body, stamps) } };
-    }
-    default: {
-      const before = signature.options["stamped_headers"];
-      const names = new Set([...(Array.isArray(before) ? (before as string[]) : []), ...Object.keys(stamps)]);
-      return { ...signature, options: { ...signature.options, ...stamps, stamped_headers: [...names] } };
-    }
-  }
+  const { options, ...rest } = changed(signature, (part) => stamped(part, stamps));
+  if (formOf(signature) !== "task") return { ...rest, options };
+  const { stamped_headers: before } = options;
+  const names = new Set([...(Array.isArray(before) ? (before as string[]) : []), ...Object.keys(stamps)]);
+  return { ...rest, options: { ...options, ...stamps, stamped_headers: [...names] } };
 }

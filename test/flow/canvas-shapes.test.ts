@@ -115,6 +115,43 @@ test("a task that has a callback can be replaced by a chain that ends in a group
   expect([await outcome(chunked), await outcome(app.result("size"))]).toEqual([[[2], [4]], 2]);
 });
 
+test("stamps are those of all that is linked, too, before the stamp", async () => {
+  const stamped: [string, unknown, unknown][] = [];
+  const off = app.on(
+    "beforeTaskPublish",
+    ({ message: { task, stamps } }) => void stamped.push([task, stamps["tenant"], stamps["own"]]),
+  );
+  function* failing() {
+    yield fail.s();
+  }
+  const called = list.si([]);
+  const canvases = [
+    add.s(1, 1).link(called, group(called, called)),
+    chain(add.s(1, 1), add.s(1)).link(called),
+    chord([add.s(1, 1)], list.s()).link(called.link(called)),
+    fail.s().linkError(told.s()),
+    chain(add.s(1, 1), fail.si()).linkError(told.s().stamp({ own: 1 })),
+    group([fail.s(), fail.s()]).linkError(chain(told.s(), called)),
+    group(failing()).linkError(told.s()),
+    app.signature({
+      task: "add",
+      args: [1, 1],
+      options: { link: { task: "list", args: [[]], immutable: true } },
+    } as never),
+  ] as unknown as Signature[];
+  const counts: number[] = [];
+  for (const canvas of canvases) {
+    const before = stamped.length;
+    await canvas.stamp({ tenant: "a" }).delay();
+    await t.drain();
+    counts.push(stamped.length - before);
+  }
+  off();
+  expect(counts).toEqual([4, 3, 4, 2, 3, 6, 2, 2]);
+  expect(stamped.filter(([, tenant]) => tenant !== "a")).toEqual([]);
+  expect(stamped.filter(([, , own]) => own === 1)).toEqual([["told", "a", 1]]);
+});
+
 test("members of a generator are gone when they were sent, whoever holds the group", async () => {
   const once = group(numbers(2));
   const same = once.set({ priority: 3 });
