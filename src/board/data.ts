@@ -605,19 +605,19 @@ export function createData(app: Lovage, options: DataOptions = {}) {
   }
 
   /** The tasks whose latest entry matches. Throws `ImproperlyConfigured` where nothing is asked for: that would be all. */
-  async function choose({ ids: _, workflow: __, dryRun: ___, state, ...filter }: Chosen): Promise<readonly string[]> {
+  async function choose({ ids: _, workflow: __, dryRun: ___, ...filter }: Chosen): Promise<readonly string[]> {
     const given = Object.fromEntries(Object.entries(filter).filter(([, value]) => value !== undefined));
-    if (Object.keys(given).length === 0 && state === undefined) {
+    if (Object.keys(given).length === 0) {
       throw new ImproperlyConfigured(
         "ids",
         "must be given, or a filter that says which tasks are meant, such as a task's name",
       );
     }
-    const states = state === undefined ? undefined : new Set(typeof state === "string" ? [state] : state);
-    const found = new Map<string, boolean>();
-    for await (const { id, state: last } of journal.find({ ...given, kind: "task" })) {
+    const found = new Map<string, JournalEntry>();
+    for await (const entry of journal.find({ ...given, kind: "task" })) {
+      const { id } = entry;
       if (id === undefined || found.has(id)) continue;
-      found.set(id, states === undefined || states.has(last ?? ""));
+      found.set(id, entry);
       if (found.size > MOST_CHOSEN) {
         throw new ImproperlyConfigured(
           "from",
@@ -625,7 +625,20 @@ export function createData(app: Lovage, options: DataOptions = {}) {
         );
       }
     }
-    return [...found].filter(([, isMeant]) => isMeant).map(([id]) => id);
+    // What came of a task later may match none of the filter: another state, error, worker or queue, or after its `to`.
+    const from = [...found.values()].at(-1)?.time;
+    if (from === undefined) return [];
+    const looked = new Set<string>();
+    const meant: string[] = [];
+    for await (const entry of journal.find({ from, kind: "task" })) {
+      const { id = "" } = entry;
+      const matching = found.get(id);
+      if (matching === undefined || looked.has(id)) continue;
+      looked.add(id);
+      if (JSON.stringify(entry) === JSON.stringify(matching)) meant.push(id);
+      if (looked.size === found.size) break;
+    }
+    return meant;
   }
 
   /** Throws `ImproperlyConfigured` where nothing is asked for: that would be all. */

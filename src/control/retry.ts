@@ -211,9 +211,12 @@ export async function retryMany(
   let batch = new Map<string, string>();
   for await (const page of store.read({ failures: true, from, to })) {
     for (const entry of page) {
-      const { id, task = "" } = entry;
-      if (id === undefined || seen.has(id) || !matches(entry)) continue;
-      seen.add(id);
+      const { id, task = "", kind } = entry;
+      if (id === undefined || seen.has(id)) continue;
+      const isMatch = matches(entry);
+      // How it failed before the last time is no longer asked for.
+      if (isMatch || kind === "task") seen.add(id);
+      if (!isMatch) continue;
       batch.set(id, task);
       if (batch.size < BATCH) continue;
       await take(batch);

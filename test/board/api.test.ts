@@ -128,6 +128,32 @@ describe.each(stores)("what is asked and done on %s", (_, start) => {
     expect(await all.text()).toContain("must be given, or a filter");
   });
 
+  test.each([
+    ["the state alone", {}],
+    ["a text of the error that it had", { text: "was not charged" }],
+    ["the queue that it failed in", { queue: "celery" }],
+    ["a time before it succeeded", { to: 1 }],
+    ["the worker that it failed in", { worker: "" }],
+  ])("what has succeeded since is not among what failed, by %s", async (_, filter) => {
+    const mended = await send("shop.charge", 1);
+    const failed = await send("shop.charge", 2);
+    await t.drain();
+    const [entry] = (await read(ask(board, "/api/tasks?state=FAILURE"))).entries;
+    await t.advance(60_000);
+    isUp = true;
+    await app.control.retry(mended.id);
+    await t.drain();
+    const given = {
+      ...filter,
+      ...("to" in filter && { to: entry.time + 30_000 }),
+      ...("worker" in filter && { worker: entry.worker }),
+    };
+    const chosen = { state: "FAILURE", ...given };
+    expect(await read(post(board, "/api/tasks/forget", { ...chosen, dryRun: true }))).toEqual({ count: 1, failed: [] });
+    expect(await read(post(board, "/api/tasks/forget", chosen))).toEqual({ count: 1, failed: [] });
+    expect([await mended.state(), await failed.state()]).toEqual(["SUCCESS", "PENDING"]);
+  });
+
   test("a queue is paused by whoever is named, and resumed", async () => {
     const annas = createBoard(app, { refresh: 0, authorize: () => ({ by: "anna" }) });
     expect(await read(post(annas, "/api/queues/mail/pause"))).toEqual({ ok: true });

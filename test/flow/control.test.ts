@@ -107,6 +107,26 @@ describe.each(everywhere)("running a failed task again on %s", (_, start) => {
     expect(runs.slice(3).sort()).toEqual(["a", "b", "c"]);
   });
 
+  test("what is sought in the error is sought in the last one alone", async () => {
+    let why = "no route to host";
+    const fetch = app.task("ops.fetch", (_: string) => {
+      throw new Down(why);
+    });
+    const t = start(app);
+    const { id } = await fetch.delay("a");
+    await t.drain();
+    const [first] = await app.journal.failures();
+    why = "no such file";
+    await t.advance({ seconds: 5 });
+    await app.control.retry(id);
+    await t.drain();
+    const none = { count: 0, tasks: {}, skipped: {} };
+    expect(await app.control.retryFailed({ text: "no route", dryRun: true })).toEqual(none);
+    expect(await app.control.retryFailed({ error: "no route", dryRun: true })).toEqual(none);
+    expect(await app.control.retryFailed({ to: (first?.last ?? 0) + 1, dryRun: true })).toEqual(none);
+    expect(await app.control.retryFailed({ text: "no such file", dryRun: true })).toMatchObject({ count: 1 });
+  });
+
   test("a chord that has failed for it goes on, and so does a chain", async () => {
     const fetch = fetchTask();
     const bodies: unknown[] = [];
