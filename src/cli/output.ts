@@ -2,6 +2,7 @@
 import { createInterface } from "node:readline";
 import type { Readable } from "node:stream";
 import { styleText } from "node:util";
+import type { Order } from "../control/rows.ts";
 import { clip, harmless, harmlessLine, MAX_LINE_LENGTH } from "../brief.ts";
 import { jsonLine, LOG_LEVELS, type Log, type LogLevel } from "../workers/log.ts";
 
@@ -205,6 +206,10 @@ export function timeIn({ config: { timezone: timeZone } }: Zoned, time: number):
   const isToday = date.format(time) === date.format(Date.now());
   return isToday && terminalWidth() < ROOM_FOR_DATES ? clock : `${date.format(time)} ${clock}`;
 }
+
+/** Loud, as nothing of the queue is begun; of one that is not paused, nothing. */
+export const pausedText = (app: Zoned, paused: Order | undefined): string =>
+  paused === undefined ? "" : `PAUSED by ${paused.by}, ${when(app, paused.at)}`;
 
 /** A line on a terminal that says how far a wait has come, and is gone afterwards. Where there is no terminal, nothing. */
 export async function withProgress<T>(

@@ -3,17 +3,18 @@ import type { Command } from "commander";
 import { harmlessLine } from "../brief.ts";
 import type { Lovage } from "../app.ts";
 import { deadLetterQueue, isDeadLetterQueue, type QueueSize } from "../brokers/broker.ts";
+import { type Order, readPaused } from "../control/rows.ts";
 import { QueueNotFound } from "../errors.ts";
 import { ask, declined } from "./ask.ts";
 import { EXIT_HELP } from "./exit.ts";
 import { loadSharedApp } from "./load.ts";
 import { appOption, listOption, yesOption } from "./options.ts";
-import { print, printTable, toJson, withProgress } from "./output.ts";
+import { complain, pausedText, print, printTable, toJson, withProgress } from "./output.ts";
 
 export function queuesCommand(program: Command): void {
   program
     .command("queues")
-    .description("show how many messages and dead letters each queue has")
+    .description("show how many messages and dead letters each queue has, and whether it is paused")
     .addOption(appOption())
     .option("--json", "a list of objects, as JSON", false)
     .addHelpText(
@@ -31,16 +32,37 @@ Examples:
       const none: QueueSize = { ready: 0, delayed: 0, inFlight: 0 };
       // A queue that was declared and not used yet is not there, which is no reason to fail.
       const sizeOf = async (queue: string) => (existing.includes(queue) ? broker.size(queue) : none);
+      const queues = allQueues(app, existing);
+      const pauses = await pausesOf(app, queues);
       const rows = await Promise.all(
-        allQueues(app, existing).map(async (queue) => {
+        queues.map(async (queue) => {
           const [size, dead] = await Promise.all([sizeOf(queue), sizeOf(deadLetterQueue(queue))]);
-          return { queue, ...size, deadLetters: dead.ready + dead.delayed + dead.inFlight };
+          const paused = pauses.get(queue);
+          const deadLetters = dead.ready + dead.delayed + dead.inFlight;
+          return { queue, ...size, deadLetters, ...(paused !== undefined && { paused }) };
         }),
       );
       if (options.json) return print(toJson(rows, 2));
-      const cells = rows.map((row) => [row.queue, row.ready, row.delayed, row.inFlight, row.deadLetters]);
-      printTable([["queue", "ready", "delayed", "in flight", "dead letters"], ...cells]);
+      const cells = rows.map((row) => [
+        row.queue,
+        row.ready,
+        row.delayed,
+        row.inFlight,
+        row.deadLetters,
+        pausedText(app, row.paused),
+      ]);
+      printTable([["queue", "ready", "delayed", "in flight", "dead letters", ""], ...cells]);
     });
+}
+
+/** Pauses are rows of the result backend: who may see the queues alone still sees them. */
+async function pausesOf(app: Lovage, queues: readonly string[]): Promise<ReadonlyMap<string, Order>> {
+  try {
+    return await readPaused(await app.engine.backend(), queues);
+  } catch (error) {
+    complain(`lovage: which queues are paused is not known: ${error instanceof Error ? error.message : String(error)}`);
+    return new Map();
+  }
 }
 
 /** The declared ones first, then the others that exist. */
