@@ -28,7 +28,7 @@ import {
   watchOption,
   yesOption,
 } from "./options.ts";
-import { ago, complain, print, printTable, timeIn, toJson, when } from "./output.ts";
+import { ago, complain, pausedText, print, printTable, timeIn, toJson, when } from "./output.ts";
 
 interface AppOptions {
   readonly app: string;
@@ -123,9 +123,6 @@ export function operateCommands(program: Command): void {
   forgetCommand(program);
 }
 
-const pausedText = (app: Lovage, { paused }: QueueState): string =>
-  paused === undefined ? "" : `PAUSED by ${paused.by}, ${when(app, paused.at)}`;
-
 function showQueues(app: Lovage, queues: readonly QueueState[]): void {
   const rows = queues.map((state) => [
     state.queue,
@@ -134,7 +131,7 @@ function showQueues(app: Lovage, queues: readonly QueueState[]): void {
     state.inFlight,
     state.deadLetters,
     state.oldest === undefined ? "" : ago(state.oldest * 1000),
-    pausedText(app, state),
+    pausedText(app, state.paused),
   ]);
   printTable([["queue", "ready", "delayed", "in flight", "dead letters", "oldest", ""], ...rows]);
 }
@@ -218,7 +215,7 @@ Examples:
   $ lovage tasks -A ./tasks.ts --state FAILURE --from 2h --task 'media.*'
   $ lovage tasks -A ./tasks.ts --follow --json`,
     )
-    .action(async (options: TasksOptions) => {
+    .action(async (options: TasksOptions, command: Command) => {
       await using app = await loadSharedApp(options.app);
       const query: JournalQuery = { ...queryOf(options), kind: ["task", "deadLetter", "unsent", "running", "waiting"] };
       if (options.follow && options.sort !== undefined)
@@ -226,7 +223,12 @@ Examples:
           "--sort",
           "needs the whole list, and with --follow the list does not end: give one of the two",
         );
-      if (options.follow) return await follow(app, query, options.json ?? false);
+      if (options.follow) {
+        // As long as a list is by itself: what is followed has no end of its own.
+        const { limit: _, ...endless } = query;
+        const isGiven = command.getOptionValueSource("limit") !== "default";
+        return await follow(app, isGiven ? query : endless, options.json ?? false);
+      }
       const entries = options.sort === undefined ? await all(app, query) : await longest(app, query, options.sort);
       if (options.json) return print(toJson(entries, 2));
       if (entries.length === 0) return print("Nothing that matches is in the journal.");
@@ -268,7 +270,11 @@ async function longest(
 /** Entries may come late: each look goes back so far, in milliseconds. */
 const OVERLAP_MS = 10_000;
 
-async function follow(app: Lovage, { limit: _, from, ...query }: JournalQuery, json: boolean): Promise<void> {
+/** Ends by itself after `limit` entries, and when all from before `to` must be there. */
+async function follow(app: Lovage, given: JournalQuery, json: boolean): Promise<void> {
+  const { limit = Number.POSITIVE_INFINITY, from, ...query } = given;
+  const end = query.to === undefined ? Number.POSITIVE_INFINITY : Number(query.to) + OVERLAP_MS;
+  let left = limit;
   let last = from === undefined ? Date.now() : Number(from);
   let seen = new Set<string>();
   for (;;) {
@@ -280,7 +286,8 @@ async function follow(app: Lovage, { limit: _, from, ...query }: JournalQuery, j
       if (!seen.has(key)) fresh.push(entry);
     }
     seen = now;
-    for (const entry of fresh.reverse())
+    for (const entry of fresh.reverse()) {
+      if (left-- <= 0) return;
       print(
         json
           ? toJson(entry)
@@ -289,6 +296,8 @@ async function follow(app: Lovage, { limit: _, from, ...query }: JournalQuery, j
               .filter(Boolean)
               .join("  "),
       );
+    }
+    if (left <= 0 || Date.now() >= end) return;
     last = Math.max(last, Date.now() - OVERLAP_MS);
     await sleep(1000);
   }

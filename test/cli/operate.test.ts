@@ -45,7 +45,10 @@ test("an incident, from the first look to the counts at the end", async () => {
 
   await lovage("control", "pause", "celery", "--by", "anna");
   expect(await lovage("inspect", "queues")).toContain("PAUSED by anna");
+  expect(await lovage("queues")).toMatch(/^celery +0 +0 +0 +0 +PAUSED by anna, .* ago\)$/m);
+  expect(JSON.parse(await lovage("queues", "--json"))[0]).toMatchObject({ queue: "celery", paused: { by: "anna" } });
   await lovage("control", "resume", "celery", "--by", "anna");
+  expect(await lovage("queues")).not.toContain("PAUSED");
   isUp = true;
   expect(await lovage("retry", "--failed", "--error", "rangeerror", "--dry-run")).toContain(
     "Would run again: 3 tasks.",
@@ -90,6 +93,28 @@ test("what happens is followed as it happens, with the same filters, an object a
   expect(events.stdout().match(/FAILURE/g)).toHaveLength(1);
   for (const one of [tasks, events]) one.process.kill("SIGINT");
   await Promise.all([tasks.exited, events.exited]);
+});
+
+test("what is followed ends by itself after so many entries, and when its time is over", async () => {
+  const { app } = place();
+  vi.stubEnv("LOVAGE_BROKER_URL", app.config.brokerUrl);
+  vi.stubEnv("RUNS", "/dev/null");
+  const now = Date.now();
+  app.task("cli.none", () => null);
+  const { id } = await app.sendTask("cli.none");
+  for (const by of ["anna", "ben", "cleo"]) await app.control.pause("celery", { by });
+  await app.control.revoke(id, { by: "dora" });
+  const lines = async (...args: string[]) => (await lovage(...args)).split("\n");
+  expect(await lines("events", "--from", "1h", "--limit", "2")).toEqual([
+    expect.stringContaining("by anna"),
+    expect.stringContaining("by ben"),
+  ]);
+  expect(await lines("events", "--from", "1h", "--limit", "0")).toEqual([""]);
+  expect(await lines("tasks", "--follow", "--from", "2h", "--to", "1h")).toEqual([""]);
+  // Entries may be told late: it is looked for them a little longer.
+  const to = new Date(now - 9_000).toISOString();
+  await app.engine.note({ time: now - 9_500, kind: "control", action: "pause", by: "erik" });
+  expect(await lines("events", "--from", "1h", "--to", to)).toEqual([expect.stringContaining("by erik")]);
 });
 
 test("with --watch it is looked again and again, and --follow refuses to sort", async () => {
