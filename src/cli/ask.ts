@@ -11,8 +11,21 @@ export async function ask(question: string, yes: boolean): Promise<boolean> {
   if (!process.stdin.isTTY)
     throw new ImproperlyConfigured("--yes", "is needed, because nobody can be asked: the input is not a terminal");
   const terminal = createInterface({ input: process.stdin, output: process.stderr });
+  const gone = new AbortController();
+  terminal.on("SIGINT", () => {
+    process.exitCode = EXIT.interrupted;
+    gone.abort();
+  });
+  // By Ctrl-D: without this the question waits for ever in some versions of Node.
+  terminal.on("close", () => gone.abort());
   try {
-    return /^y(es)?$/i.test((await terminal.question(harmlessLine(`${question} Are you sure? (yes/NO) `))).trim());
+    const asked = harmlessLine(`${question} Are you sure? (yes/NO) `);
+    return /^y(es)?$/i.test((await terminal.question(asked, { signal: gone.signal })).trim());
+  } catch (error) {
+    if (!gone.signal.aborted) throw error;
+    // The cursor stands behind the question.
+    process.stderr.write("\n");
+    return false;
   } finally {
     terminal.close();
   }
@@ -21,5 +34,5 @@ export async function ask(question: string, yes: boolean): Promise<boolean> {
 /** Nobody wanted it. */
 export function declined(): void {
   print("Nothing was done.");
-  process.exitCode = EXIT.failure;
+  process.exitCode ??= EXIT.failure;
 }
