@@ -235,7 +235,8 @@ export function createBoard(app: Lovage, given: BoardOptions = {}): Board {
   async function answer(c: Context<Env>, operation: Operation, read: () => Promise<unknown>): Promise<Response> {
     try {
       const body = await read();
-      const { background, ...rest } = isObject(body) ? body : { body };
+      if (!isObject(body)) return refuse(c, 400, "ImproperlyConfigured", "body: must be an object of JSON");
+      const { background, ...rest } = body;
       const own = Object.fromEntries(inPath(operation.path).map((name) => [name, c.req.param(name)]));
       const fields: Fields = operation.long
         ? { ...operation.input, background: { type: "boolean", is: "Answer at once" } }
@@ -257,6 +258,17 @@ export function createBoard(app: Lovage, given: BoardOptions = {}): Board {
   }
 
   server.notFound(async (c) => {
+    const methods = methodsOf(c.req.path);
+    if (methods.length > 0) {
+      const answer = refuse(
+        c,
+        405,
+        "MethodNotAllowed",
+        `${c.req.method} does nothing here: use ${methods.join(" or ")}`,
+      );
+      answer.headers.set("allow", methods.join(", "));
+      return answer;
+    }
     if (c.req.path.startsWith("/api/") || c.req.method !== "GET")
       return refuse(c, 404, "NotFound", "there is nothing here");
     const asked = requestOf(c, giveToken(c.req.raw, base).token);
@@ -274,6 +286,14 @@ export function createBoard(app: Lovage, given: BoardOptions = {}): Board {
 export type { BoardData };
 
 const routeOf = (given: string): string => given.replace(/\{(\w+)\}/g, ":$1");
+
+/** The methods of the operations of a path; none where there are no operations. */
+function methodsOf(path: string): readonly string[] {
+  const isAt = (given: string) => new RegExp(`^/api${given.replace(/\{\w+\}/g, "[^/]+")}$`).test(path);
+  return [
+    ...new Set(OPERATIONS.filter((one) => isAt(one.path)).map(({ changes }) => (changes ? "POST" : "GET"))),
+  ].sort();
+}
 
 const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
   typeof value === "object" && value !== null && !Array.isArray(value);

@@ -230,6 +230,27 @@ describe.each(stores)("what is asked and done on %s", (_, start) => {
   });
 });
 
+test.each([
+  ["GET", "/api/queues/celery/pause", 405, "POST"],
+  ["HEAD", "/api/queues/celery/pause", 405, "POST"],
+  ["POST", "/api/status", 405, "GET"],
+  ["PUT", "/api/tasks", 405, "GET, POST"],
+  ["DELETE", "/api/tasks/an%2Fid", 405, "GET"],
+  ["DELETE", "/api/nothing", 404, null],
+  ["DELETE", "/tasks", 404, null],
+])("%s %s is %d, and says what may be done there", async (method, path, status, allow) => {
+  const board = createBoard(new Lovage("shop", { brokerUrl: "memory://" }));
+  const answer = await board(new Request(ORIGIN + path, { method }));
+  expect([answer.status, answer.headers.get("allow")]).toEqual([status, allow]);
+});
+
+test.each(["[]", "5", "null", '"celery"'])("a body of %s is refused by what it has to be", async (body) => {
+  const board = createBoard(new Lovage("shop", { brokerUrl: "memory://" }));
+  const answer = await post(board, "/api/queues/celery/pause", body);
+  expect(answer.status).toBe(400);
+  expect(await answer.text()).toContain("body: must be an object");
+});
+
 describe("the API's own description", () => {
   const app = new Lovage("shop");
 

@@ -53,7 +53,7 @@ test.each<[string, number, Record<string, string>]>([
 });
 
 test("nothing is changed by GET", async () => {
-  expect((await boardOf()(new Request(`${ORIGIN}/api/queues/celery/pause`))).status).toBe(404);
+  expect((await boardOf()(new Request(`${ORIGIN}/api/queues/celery/pause`))).status).toBe(405);
 });
 
 test.each(["/", "/tasks", "/nothing", "/api", "/api/nothing", "/assets/nothing.js"])(
