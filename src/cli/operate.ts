@@ -109,6 +109,9 @@ async function repeatedly({ watch }: AppOptions, look: () => Promise<void>): Pro
   } while (watch);
 }
 
+/** For people one thing after the other; what comes again and again is a line each time, for a reader of lines. */
+const printJson = (value: unknown, { watch }: AppOptions): void => print(toJson(value, watch ? undefined : 2));
+
 // ── the commands ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 export function operateCommands(program: Command): void {
@@ -167,7 +170,7 @@ function statusCommand(program: Command): void {
         const functions = await inspect.functions().catch((error: unknown) => error as Error);
         const hour = app.config.journal ? (await app.journal.summary({ step: 3600 }))[0] : undefined;
         if (options.json)
-          return print(toJson({ workers, functions: listed(functions), queues, lastHour: hour ?? null }, 2));
+          return printJson({ workers, functions: listed(functions), queues, lastHour: hour ?? null }, options);
         print(
           workers.length === 0
             ? "No long-lived worker says that it is there."
@@ -327,7 +330,7 @@ Examples:
       await using app = await loadSharedApp(options.app);
       await repeatedly(options, async () => {
         const groups = await app.journal.failures(queryOf(options));
-        if (options.json) return print(toJson(groups, 2));
+        if (options.json) return printJson(groups, options);
         if (groups.length === 0) return print("No failures.");
         printTable([
           ["task", "count", "first", "last", "example", "error"],
@@ -353,7 +356,7 @@ function workflowCommand(program: Command): void {
     await using app = await loadSharedApp(options.app);
     await repeatedly(options, async () => {
       const { tasks, ...rest } = await app.workflow(id);
-      if (options.json) return print(toJson({ ...rest, tasks }, 2));
+      if (options.json) return printJson({ ...rest, tasks }, options);
       if (tasks.length === 0) throw new LovageError(`nothing is known of ${id}`);
       for (const line of treeOf(tasks)) print(harmlessLine(line));
       if (rest.truncated) complain("lovage: there are more tasks than are shown here");
@@ -436,7 +439,7 @@ export function inspectCommands(inspect: Command): void {
       await using app = await loadSharedApp(options.app);
       await repeatedly(options, async () => {
         const found: unknown = await app.control.inspect()[name]();
-        if (options.json) return print(toJson(found, 2));
+        if (options.json) return printJson(found, options);
         if (name === "queues") return showQueues(app, found as readonly QueueState[]);
         if (name === "functions") {
           const functions = found as readonly FunctionState[];

@@ -123,8 +123,13 @@ test("with --watch it is looked again and again, and --follow refuses to sort", 
   await watching.says(/celery +0 +0 +0 +0/);
   await app.sendTask("cli.add", [1, 2]);
   await watching.says(/celery +1 +0 +0 +0 +\d+ s ago/);
-  watching.process.kill("SIGINT");
-  await watching.exited;
+  const lines = start(["status", "-A", module, "--watch", "--json"]);
+  await lines.says(/\n.*\n/);
+  // What stands behind the last end of a line is still being written.
+  for (const line of lines.stdout().split("\n").slice(0, -1))
+    expect(JSON.parse(line)).toMatchObject({ workers: [], queues: [{ queue: "celery", ready: 1 }, {}] });
+  for (const one of [watching, lines]) one.process.kill("SIGINT");
+  await Promise.all([watching.exited, lines.exited]);
   const { code, stderr } = await start(["tasks", "-A", module, "--follow", "--sort", "runtime"]).exited;
   expect(code).toBe(2);
   expect(stderr).toContain("--sort");
