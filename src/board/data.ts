@@ -599,7 +599,9 @@ export function createData(app: Lovage, options: DataOptions = {}) {
     { ids, workflow }: ChosenInWorkflow,
     isMeant: (state: string) => boolean,
   ): Promise<readonly string[] | undefined> {
-    if (ids !== undefined || workflow === undefined) return ids;
+    // Who names a task twice means it once.
+    if (ids !== undefined) return [...new Set(ids)];
+    if (workflow === undefined) return undefined;
     const { tasks } = await app.workflow(workflow);
     return tasks.filter(({ id, state }) => isMeant(state) && id !== "").map(({ id }) => id);
   }

@@ -503,6 +503,9 @@ function rateLimitCommand(control: Command): void {
     });
 }
 
+/** Who names a task twice means it once, and wants it counted once. */
+const once = (ids: readonly string[]): readonly string[] => [...new Set(ids)];
+
 function revokeCommand(program: Command): void {
   program
     .command("revoke")
@@ -512,11 +515,14 @@ function revokeCommand(program: Command): void {
     .option("--terminate", "also abort tasks that run", false)
     .addOption(byOption())
     .addHelpText("after", EXIT_HELP)
-    .action(async (ids: string[], { app: module, terminate, by }: AppOptions & { terminate: boolean; by?: string }) => {
-      await using app = await loadSharedApp(module);
-      await app.control.revoke(ids, given({ terminate, by }));
-      print(`Revoked ${ids.length} ${ids.length === 1 ? "task" : "tasks"}.`);
-    });
+    .action(
+      async (named: string[], { app: module, terminate, by }: AppOptions & { terminate: boolean; by?: string }) => {
+        const ids = once(named);
+        await using app = await loadSharedApp(module);
+        await app.control.revoke(ids, given({ terminate, by }));
+        print(`Revoked ${ids.length} ${ids.length === 1 ? "task" : "tasks"}.`);
+      },
+    );
 }
 
 function forgetCommand(program: Command): void {
@@ -528,7 +534,8 @@ function forgetCommand(program: Command): void {
     .addOption(byOption())
     .addOption(yesOption())
     .addHelpText("after", EXIT_HELP)
-    .action(async (ids: string[], { app: module, by, yes }: AppOptions & { by?: string; yes: boolean }) => {
+    .action(async (named: string[], { app: module, by, yes }: AppOptions & { by?: string; yes: boolean }) => {
+      const ids = once(named);
       await using app = await loadSharedApp(module);
       if (ids.length > 1 && !(await ask(`${ids.length} tasks will be forgotten.`, yes))) return declined();
       await app.control.forget(ids, given({ by }));
@@ -571,7 +578,7 @@ Examples:
           "or ids must say which tasks are meant: give one of the two, not both",
         );
       await using app = await loadSharedApp(module);
-      if (!failed) return await retryEach(app, ids, by, json ?? false);
+      if (!failed) return await retryEach(app, once(ids), by, json ?? false);
       const filter = given({ task, queue, error, text, from, to, limit });
       const counted = await app.control.retryFailed({ ...filter, dryRun: true } as never);
       if (dryRun || counted.count === 0) return sayRetried(counted, json ?? false, "Would run");

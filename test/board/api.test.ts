@@ -87,6 +87,15 @@ describe.each(stores)("what is asked and done on %s", (_, start) => {
     });
   });
 
+  test("a task that is named twice is counted once", async () => {
+    const { id } = await send("shop.charge", 1);
+    await t.drain();
+    const ids = [id, id];
+    expect(await read(post(board, "/api/tasks/retry", { ids }))).toEqual({ count: 1, failed: [] });
+    expect(await read(post(board, "/api/tasks/revoke", { ids }))).toEqual({ count: 1, failed: [] });
+    expect(await read(post(board, "/api/tasks/forget", { ids, dryRun: true }))).toEqual({ count: 1, failed: [] });
+  });
+
   test("what is for many goes on in the background, and says how far it is", async () => {
     const ids = await Promise.all(
       Array.from({ length: 120 }, async (_, order) => (await send("shop.charge", order)).id),

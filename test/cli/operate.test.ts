@@ -96,25 +96,43 @@ test("what happens is followed as it happens, with the same filters, an object a
 });
 
 test("what is followed ends by itself after so many entries, and when its time is over", async () => {
-  const { app } = place();
-  vi.stubEnv("LOVAGE_BROKER_URL", app.config.brokerUrl);
-  vi.stubEnv("RUNS", "/dev/null");
+  const { app, start } = place();
   const now = Date.now();
   app.task("cli.none", () => null);
   const { id } = await app.sendTask("cli.none");
   for (const by of ["anna", "ben", "cleo"]) await app.control.pause("celery", { by });
   await app.control.revoke(id, { by: "dora" });
-  const lines = async (...args: string[]) => (await lovage(...args)).split("\n");
+  const lines = async (...args: string[]) => {
+    const { code, stdout, stderr } = await start([...args, "-A", module]).exited;
+    expect([code, stderr]).toEqual([0, ""]);
+    return stdout.split("\n").slice(0, -1);
+  };
   expect(await lines("events", "--from", "1h", "--limit", "2")).toEqual([
     expect.stringContaining("by anna"),
     expect.stringContaining("by ben"),
   ]);
-  expect(await lines("events", "--from", "1h", "--limit", "0")).toEqual([""]);
-  expect(await lines("tasks", "--follow", "--from", "2h", "--to", "1h")).toEqual([""]);
+  expect(await lines("events", "--from", "1h", "--limit", "0")).toEqual([]);
+  expect(await lines("tasks", "--follow", "--from", "2h", "--to", "1h")).toEqual([]);
   // Entries may be told late: it is looked for them a little longer.
   const to = new Date(now - 9_000).toISOString();
   await app.engine.note({ time: now - 9_500, kind: "control", action: "pause", by: "erik" });
   expect(await lines("events", "--from", "1h", "--to", to)).toEqual([expect.stringContaining("by erik")]);
+});
+
+test("a task that is named twice is counted once", async () => {
+  const { app, start } = place();
+  app.task("cli.fail", () => {
+    throw new RangeError("too far");
+  });
+  const result = await app.sendTask("cli.fail");
+  const worker = await startWorker(app);
+  onTestFinished(() => worker.stop());
+  await result.get({ propagate: false, timeout: 60 });
+  await app.control.pause("celery");
+  const said = async (...args: string[]) => (await start([...args, "-A", module]).exited).stdout;
+  expect(await said("retry", result.id, result.id)).toBe(`${result.id} was sent again.\n`);
+  expect(await said("revoke", "a", "b", "a")).toBe("Revoked 2 tasks.\n");
+  expect(await said("forget", "a", "a")).toBe("Forgot 1 task.\n");
 });
 
 test("with --watch it is looked again and again, and --follow refuses to sort", async () => {
