@@ -389,7 +389,7 @@ export class SendInterrupted extends LovageError {
 export class CannotRetry extends LovageError {
   /** The task that was to be run again. */
   readonly taskId: string;
-  /** `succeeded`, `running`, `waiting` (for its turn, or its next attempt), `asked` (it is to run again already, and waits), `revoked`, `unknown`, `deadLetter`, or `notKept`. */
+  /** `succeeded`, `running`, `waiting` (for its turn, or its next attempt), `asked` (it is to run again already, and waits), `revoked`, `unknown`, `deadLetter` (or a task before it failed, and it has not run), or `notKept`. */
   readonly reason: string;
   constructor(taskId: string, reason: string, why: string) {
     super(`the task ${taskId} cannot be run again: ${why}`);

@@ -42,7 +42,7 @@ const REASONS: Readonly<Record<RetryRefusal, string>> = {
   unknown:
     "nothing is stored of it: it was never sent, it still waits in its queue, or it ended so long ago that its row has expired",
   deadLetter:
-    "its message is among the dead letters; send it back from there: `lovage dlq redrive --id`, app.control.deadLetters.redrive({ id })",
+    "its message is not with its result: if a task before it in its chain or chord failed, retry that one, and this one goes on; else the message is among the dead letters, and you can send it back from there: `lovage dlq redrive --id`, app.control.deadLetters.redrive({ id })",
   notKept:
     "it failed, and its message was not kept: keepFailed was off, there was no room for it, Python ran it, or the result was forgotten; send a new call",
 };
@@ -212,7 +212,8 @@ export async function retryMany(
   for await (const page of store.read({ failures: true, from, to })) {
     for (const entry of page) {
       const { id, task = "", kind } = entry;
-      if (id === undefined || seen.has(id)) continue;
+      // The body of a chord that has failed: it runs when the member does that failed.
+      if (id === undefined || seen.has(id) || kind === "join") continue;
       const isMatch = matches(entry);
       // How it failed before the last time is no longer asked for.
       if (isMatch || kind === "task") seen.add(id);

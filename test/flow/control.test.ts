@@ -142,10 +142,12 @@ describe.each(everywhere)("running a failed task again on %s", (_, start) => {
     await t.drain();
     expect([await joined.state(), await chained.state()]).toEqual(["FAILURE", "FAILURE"]);
     isUp = true;
-    expect(await app.control.retryFailed({ task: "ops.fetch" })).toMatchObject({
-      count: 3,
-      tasks: { "ops.fetch": 3 },
-    });
+    // These are the ids that whoever sent them has.
+    for (const { id } of [joined, chained])
+      await expect(app.control.retry(id)).rejects.toThrow(
+        "if a task before it in its chain or chord failed, retry that one",
+      );
+    expect(await app.control.retryFailed()).toEqual({ count: 3, tasks: { "ops.fetch": 3 }, skipped: {} });
     await t.drain();
     expect(await app.result(joined.id).get()).toBe("a is there,ok,b is there");
     expect(await app.result(chained.id).get()).toBe("C IS THERE");
