@@ -164,7 +164,7 @@ export class BeatRules extends Construct {
     if (props.encryptionKey !== undefined) {
       // Events that could not be delivered are put there by EventBridge, and those that could not be handled by Lambda, as
       // the function.
-      letService(props.encryptionKey, "events.amazonaws.com", "BeatRules", ["Decrypt", "GenerateDataKey"], {
+      letService(props.encryptionKey, "events.amazonaws.com", ["Decrypt", "GenerateDataKey"], {
         ArnLike: { "aws:SourceArn": [sourceArn, this.runtimeRules] },
       });
       grantKey(props.encryptionKey, "put", this.function);

@@ -34,7 +34,8 @@ export interface ContainerOptions {
   readonly ephemeralStorageGiB?: number;
   /**
    * Whether containers run on Fargate's spare capacity, at about a third of the price. AWS takes it back with a warning of
-   * two minutes, and what does not end in that time is handed back to the queue. @default false
+   * two minutes, and what does not end in that time is handed back to the queue. A cluster that was looked up has to have the
+   * capacity provider `FARGATE_SPOT` already. @default false
    */
   readonly spot?: boolean;
   /** The cluster, whose VPC is taken too. @default - one of the deployment's own, in the `vpc` of the queue or of `TaskQueues` */
@@ -136,6 +137,8 @@ export class ContainerWorker extends Construct implements iam.IGrantable {
       "The variables are names of queues and tables, and what the app's own declaration says: no secrets.",
     );
     const isOurs = props.cluster === undefined && props.vpc === undefined;
+    // Of a cluster that was given it is not known whether Fargate's capacity providers go with it, and none are needed but for Spot.
+    const hasProviders = props.cluster === undefined || props.spot === true;
     this.service = new ecs.FargateService(this, "Service", {
       cluster,
       taskDefinition: definition,
@@ -143,12 +146,19 @@ export class ContainerWorker extends Construct implements iam.IGrantable {
       ...(isOurs ? { assignPublicIp: true } : {}),
       ...(props.vpcSubnets === undefined ? {} : { vpcSubnets: props.vpcSubnets }),
       ...(props.securityGroups === undefined ? {} : { securityGroups: props.securityGroups }),
-      capacityProviderStrategies: [{ capacityProvider: props.spot === true ? "FARGATE_SPOT" : "FARGATE", weight: 1 }],
+      ...(hasProviders && {
+        capacityProviderStrategies: [{ capacityProvider: props.spot === true ? "FARGATE_SPOT" : "FARGATE", weight: 1 }],
+      }),
       // Of the new ones one may come before an old one goes: two workers of a queue do no harm.
       minHealthyPercent: 100,
       maxHealthyPercent: 200,
       circuitBreaker: { rollback: true },
     });
+    if (hasProviders && cluster instanceof ecs.Cluster) {
+      cluster.enableFargateCapacityProviders();
+      // ECS takes no service whose provider is not yet with the cluster.
+      this.service.node.addDependency(cluster);
+    }
     this.grantPrincipal = definition.taskRole;
     // A worker keeps a container that has work from being taken away when there is less to do.
     definition.addToTaskRolePolicy(protection(this, cluster));

@@ -1,11 +1,11 @@
 /** Rights: no wider than they have to be, for whoever is to have them, and never granted to nobody in silence. */
-import { RemovalPolicy, Stack, Token, TokenComparison } from "aws-cdk-lib";
+import { Annotations, RemovalPolicy, Stack, Token, TokenComparison } from "aws-cdk-lib";
 import type * as dynamodb from "aws-cdk-lib/aws-dynamodb";
 import * as iam from "aws-cdk-lib/aws-iam";
 import type * as kms from "aws-cdk-lib/aws-kms";
 import * as logs from "aws-cdk-lib/aws-logs";
 import * as sqs from "aws-cdk-lib/aws-sqs";
-import type { Construct, IConstruct } from "constructs";
+import { Construct, type IConstruct } from "constructs";
 import { controlKey } from "../control/rows.ts";
 import { ImproperlyConfigured } from "../errors.ts";
 import { limitKey } from "../limits/store.ts";
@@ -143,8 +143,30 @@ const KEY_USES = {
   ],
 } as const;
 
+/**
+ * Throws `ImproperlyConfigured` for an alias that was looked up, on which the CDK gives rights to nobody; warns of who has no
+ * policy here, where the key's own is not this app's to change either.
+ */
 export function grantKey(key: kms.IKey | undefined, use: keyof typeof KEY_USES, grantee: iam.IGrantable): void {
-  key?.grant(grantee, ...keyRights(KEY_USES[use]));
+  if (key === undefined) return;
+  const actions = keyRights(KEY_USES[use]);
+  if (!key.grant(grantee, ...actions).success) {
+    throw new ImproperlyConfigured(
+      "encryptionKey",
+      `must be the key, and ${key.node.path} is an alias that was looked up, on which the CDK gives rights to nobody: use kms.Key.fromLookup or kms.Key.fromKeyArn`,
+    );
+  }
+  // What the CDK says of a grant on a key that was looked up is not what it has done.
+  const { grantPrincipal } = grantee;
+  const { principalAccount: account = Stack.of(key).account } = grantPrincipal;
+  const hasPolicy =
+    Construct.isConstruct(grantPrincipal) &&
+    Token.compareStrings(Stack.of(key).account, account) !== TokenComparison.DIFFERENT;
+  if (key.node.defaultChild !== undefined || hasPolicy) return;
+  Annotations.of(key).addWarningV2(
+    "lovage:encryptionKey.grant",
+    `${String(grantPrincipal)} gets no right on the key ${key.node.path}, as it has no policy in this account, and that of the key is not this app's to change: allow it ${actions.join(", ")} where the key is made`,
+  );
 }
 
 const keyRights = (actions: readonly string[]): readonly string[] => actions.map((action) => `kms:${action}`);
@@ -171,7 +193,6 @@ function letLogs(scope: Construct, key: kms.IKey): void {
     key,
     // The one service here whose name is another one in China.
     `logs.${region}.${urlSuffix}`,
-    "Logs",
     ["Decrypt", "Encrypt", "ReEncryptFrom", "ReEncryptTo", "GenerateDataKey", "DescribeKey"],
     { ArnLike: { "kms:EncryptionContext:aws:logs:arn": `arn:${partition}:logs:${region}:${account}:*` } },
   );
@@ -179,18 +200,16 @@ function letLogs(scope: Construct, key: kms.IKey): void {
 
 /**
  * Lets a service of AWS use a key in its own name. A key that is not made by this app keeps its policy, which then has to
- * say so already.
+ * say so already. Its statements have no `Sid`: KMS takes each but once, and a key may serve several deployments.
  */
 export function letService(
   key: kms.IKey,
   service: string,
-  sid: string,
   actions: readonly string[],
   conditions: Record<string, Record<string, unknown>>,
 ): void {
   key.addToResourcePolicy(
     new iam.PolicyStatement({
-      sid,
       principals: [new iam.ServicePrincipal(service)],
       actions: [...keyRights(actions)],
       resources: ["*"],

@@ -55,8 +55,18 @@ export class LongDelays extends Construct {
       resource: "role",
       resourceName: `${rolePrefix}{queue}`,
     });
+    /** By their names as IAM compares those of roles. */
+    const named = new Map<string, string>();
     for (const [queueName, { queues: bands, bandNames, deadLetterQueue }] of queues) {
       if (isFifo(queueName)) continue;
+      const other = named.get(queueName.toLowerCase());
+      if (other !== undefined) {
+        throw new ImproperlyConfigured(
+          `taskQueues.${queueName}`,
+          `must differ from ${other} in more than capitals, where longDelays makes a role of each: IAM takes their names for one`,
+        );
+      }
+      named.set(queueName.toLowerCase(), queueName);
       this.#bands.set(queueName, bandNames);
       for (const [rank, queue] of bands.entries()) {
         const band = bandNames[rank] as string;

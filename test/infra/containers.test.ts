@@ -5,6 +5,7 @@ import * as ecs from "aws-cdk-lib/aws-ecs";
 import * as iam from "aws-cdk-lib/aws-iam";
 import * as kms from "aws-cdk-lib/aws-kms";
 import * as lambda from "aws-cdk-lib/aws-lambda";
+import { Match } from "aws-cdk-lib/assertions";
 import { AwsSolutionsChecks } from "cdk-nag";
 import type { ConfigInput } from "lovage";
 import { type ContainerOptions, TaskQueues, type TaskQueuesProps } from "lovage/cdk";
@@ -308,6 +309,43 @@ test("two queues of containers share a cluster", () => {
   deployment.template().resourceCountIs("AWS::ECS::Cluster", 1);
   deployment.template().resourceCountIs("AWS::ECS::Service", 2);
   deployment.template().resourceCountIs("AWS::EC2::NatGateway", 0);
+});
+
+describe("a cluster of one's own", () => {
+  const inCluster = (cluster: (stack: Stack) => ecs.ICluster, spot = false) =>
+    deploy(shop(VIDEO), (stack) => ({ container: { image, spot, cluster: cluster(stack) } }));
+  const made = (stack: Stack) => new ecs.Cluster(stack, "Mine", { vpc: new ec2.Vpc(stack, "Vpc") });
+  const lookedUp = (stack: Stack) =>
+    ecs.Cluster.fromClusterAttributes(stack, "Mine", { clusterName: "mine", vpc: new ec2.Vpc(stack, "Vpc") });
+
+  test.each([made, lookedUp])("need not have Fargate's capacity providers", (cluster) => {
+    inCluster(cluster)
+      .template()
+      .hasResourceProperties("AWS::ECS::Service", { LaunchType: "FARGATE", CapacityProviderStrategy: Match.absent() });
+  });
+
+  test("gets them for Spot, before its service is made", () => {
+    const { template } = inCluster(made, true);
+    const [association] = Object.keys(resources(template(), "AWS::ECS::ClusterCapacityProviderAssociations"));
+    template().hasResource("AWS::ECS::Service", {
+      Properties: { CapacityProviderStrategy: [{ CapacityProvider: "FARGATE_SPOT", Weight: 1 }] },
+      DependsOn: Match.arrayWith([association]),
+    });
+  });
+
+  test("is left as it is where it was looked up", () => {
+    const { template } = inCluster(lookedUp, true);
+    template().resourceCountIs("AWS::ECS::ClusterCapacityProviderAssociations", 0);
+    template().hasResourceProperties("AWS::ECS::Service", {
+      CapacityProviderStrategy: [{ CapacityProvider: "FARGATE_SPOT", Weight: 1 }],
+    });
+  });
+});
+
+test("the service of a cluster that the deployment makes waits for its capacity providers", () => {
+  const { template } = deployVideo();
+  const [association] = Object.keys(resources(template(), "AWS::ECS::ClusterCapacityProviderAssociations"));
+  template().hasResource("AWS::ECS::Service", { DependsOn: Match.arrayWith([association]) });
 });
 
 test.each<[string, ConfigInput["taskQueues"], Partial<TaskQueuesProps>, RegExp]>([

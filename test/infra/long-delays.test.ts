@@ -218,3 +218,11 @@ test.each<[string, (stack: Stack) => iam.IGrantable]>([
   const policies = Object.values(resources(template(), "AWS::IAM::Policy"));
   expect(policies.filter(({ Properties }) => JSON.stringify(Properties["Roles"]).includes("web"))).toEqual([]);
 });
+
+test("two queues of which IAM would take the roles for one are refused, where roles are made of them", () => {
+  const app = shop({ taskQueues: { celery: {}, media: {}, Media: {} } });
+  expect(() => deploy(app, { longDelays: true })).toThrow(
+    /taskQueues\.Media: must differ from media in more than capitals/,
+  );
+  deploy(app);
+});

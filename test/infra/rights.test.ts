@@ -1,7 +1,7 @@
 /** Who may do what: workers, beat, and whoever is granted something. */
 import { readFileSync } from "node:fs";
 import { App, Stack } from "aws-cdk-lib";
-import { Match, Template } from "aws-cdk-lib/assertions";
+import { Annotations, Match, Template } from "aws-cdk-lib/assertions";
 import * as dynamodb from "aws-cdk-lib/aws-dynamodb";
 import * as iam from "aws-cdk-lib/aws-iam";
 import * as kms from "aws-cdk-lib/aws-kms";
@@ -300,6 +300,52 @@ test("a grant that nobody would get is refused", () => {
   expect(() => tasks.grantReadResults(new iam.AccountPrincipal("222222222222"))).toThrow(
     /grantee: can be given no right on the table of results.*Add the statement where it is made/,
   );
+});
+
+test("one key may serve several deployments: no two of its statements have one Sid", () => {
+  const app = unbundled();
+  const keys = new Stack(app, "Keys");
+  const encryptionKey = new kms.Key(keys, "Key");
+  for (const prefix of ["a-", "b-"])
+    deploy(shop({ beatSchedule: { often } }), { prefix, encryptionKey }, new Stack(app, `Shop-${prefix}`));
+  const [key] = Object.values(resources(Template.fromStack(keys), "AWS::KMS::Key"));
+  const { Statement = [] } = (key?.Properties["KeyPolicy"] ?? {}) as {
+    readonly Statement?: { readonly Sid?: string }[];
+  };
+  const ids = Statement.flatMap(({ Sid }) => Sid ?? []);
+  expect(new Set(ids).size).toBe(ids.length);
+  // The owner's, that of the logs, which is one for both, and one for the rules of each.
+  expect(Statement).toHaveLength(4);
+});
+
+test("an alias that was looked up is refused as a key: nobody would be given a right on it", () => {
+  const ofAlias = (make: (stack: Stack) => kms.IKey) => deploy(shop(), (stack) => ({ encryptionKey: make(stack) }));
+  expect(() => ofAlias((stack) => kms.Alias.fromAliasName(stack, "Key", "alias/shop"))).toThrow(
+    "encryptionKey: must be the key, and Test/Key is an alias that was looked up",
+  );
+  const made = ofAlias((stack) => new kms.Key(stack, "Key").addAlias("alias/shop"));
+  const rights = allowed(made, roleOf(made.tasks.queue("celery").function));
+  expect(rights.join()).toContain("kms:GenerateDataKey");
+});
+
+test.each([
+  ["an account", () => new iam.AccountPrincipal("222222222222"), 1],
+  ["a service", () => new iam.ServicePrincipal("events.amazonaws.com"), 1],
+  [
+    "a role of another account",
+    (stack: Stack) => iam.Role.fromRoleArn(stack, "R", "arn:aws:iam::222222222222:role/r"),
+    1,
+  ],
+  ["a role of this account", (stack: Stack) => iam.Role.fromRoleArn(stack, "R", "arn:aws:iam::111111111111:role/r"), 0],
+  ["a role of the app", (stack: Stack) => new iam.Role(stack, "R", { assumedBy: new iam.AccountRootPrincipal() }), 0],
+])("of a key that was looked up %s is granted all that can be, and what cannot is said", (_, who, warnings) => {
+  const stack = new Stack(unbundled(), "Test", { env: { account: "111111111111", region: "eu-west-1" } });
+  const encryptionKey = kms.Key.fromKeyArn(stack, "Key", "arn:aws:kms:eu-west-1:333333333333:key/k");
+  const { tasks } = deploy(shop(), { encryptionKey }, stack);
+  tasks.grantSend(who(stack));
+  expect(
+    Annotations.fromStack(stack).findWarning("*", Match.stringLikeRegexp("no right on the key Test/Key.*kms:Decrypt")),
+  ).toHaveLength(warnings);
 });
 
 test("a key of one's own encrypts all that is kept, for those who have to use it", () => {
