@@ -21,6 +21,9 @@ export default function setup(): () => Promise<void> {
   // The sources are stripped of their types once, not by each of the processes and threads that the tests start. That is quicker,
   // and the WebAssembly that does it can crash a process of Node 24 whose threads do it at once (nodejs/node#64500).
   process.env["NODE_COMPILE_CACHE"] ??= join(folders[0], "compiled");
+  // So are the modules of Python, which takes seconds to compile those of Celery and of LocalStack for each process.
+  process.env["PYTHONPYCACHEPREFIX"] = join(folders[0], "compiled-python");
+  delete process.env["PYTHONDONTWRITEBYTECODE"];
   // The CDK looks for faults in each template that it makes, for seconds, and no more than warns of them: test/infra/architect.test.ts
   // has it do so, and reads what it finds.
   process.env["CDK_VALIDATION"] = "false";

@@ -24,7 +24,7 @@ install() {
     mkdir -p "$home"
     work=$(mktemp -d "$home/install.XXXXXX")
     echo "installing $LOCALSTACK" >&2
-    cp -r "$emulators/localstack/executor" "$work/executor" # pip would build in the source tree
+    cp -r "$emulators/localstack/executor" "$work/executor" # a build writes into the source tree
     make_venv "$python" "$home/venv" \
       --constraint "$emulators/localstack/constraints.txt" "${LOCALSTACK/==/[runtime]==}" "$work/executor"
     echo "installing $RUNTIME_CLIENT" >&2

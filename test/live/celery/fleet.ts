@@ -63,7 +63,6 @@ export async function startFleet(aws: Emulator, python: string, keys: Keys): Pro
     FLEET_PREFIX: prefix,
     FLEET_KEYS: keys,
     PYTHONUNBUFFERED: "1",
-    PYTHONDONTWRITEBYTECODE: "1",
   };
   const folder = mkdtempSync(join(tmpdir(), "lovage-fleet-"));
   const worker = spawn(
