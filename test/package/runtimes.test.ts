@@ -54,6 +54,8 @@ describe.concurrent.each<[string, readonly string[]]>([
   test("runs a worker, whose task dies, and a caller, who hears of both", async () => {
     const cwd = join(user, name);
     writeCode("bun-and-deno", cwd);
+    // A project of its own has a file of its own: in one that all share, another runtime's worker would do the work.
+    writeFileSync(join(cwd, "package.json"), '{"type":"module"}');
     const [file = "", ...args] = runtime;
     const command = [...args, join(user, "node_modules/lovage/bin/lovage.js"), "worker", "-A", "./tasks.ts"];
     const worker = spawn(file, command, { cwd, env, stdio: "ignore" });
