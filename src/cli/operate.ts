@@ -191,8 +191,12 @@ function statusCommand(program: Command): void {
         showFunctions(functions);
         print("");
         showQueues(app, queues);
-        if (hour !== undefined)
-          print(`\nLast hour: ${hour.ended} attempts ended, ${hour.failed} failed, ${hour.retried} were retried.`);
+        if (hour !== undefined) {
+          const { ended, failed, retried } = hour;
+          print(
+            `\nLast hour: ${ended} ${ended === 1 ? "attempt" : "attempts"} ended, ${failed} failed, ${retried} retried.`,
+          );
+        }
       });
     },
   );
