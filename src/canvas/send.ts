@@ -75,9 +75,9 @@ export async function sendCanvas(
   sendOne?: SendOne,
 ): Promise<ResultNode> {
   const { node, ...plan } = expand(signature, given, {}, rulesOf(engine), countingOf(engine));
-  if (typeof LOVAGE_LIMITS === "undefined" || LOVAGE_LIMITS) {
+  if ((typeof LOVAGE_LIMITS === "undefined" || LOVAGE_LIMITS) && sendOne !== undefined) {
     const call = uniqueCall(engine, plan);
-    if (call !== undefined && sendOne !== undefined) {
+    if (call !== undefined) {
       checkLimits(engine, call.task, call.options);
       const { id } = await sendOne(engine, call.task, call.args, call.options);
       return { ...node, id };
@@ -88,8 +88,9 @@ export async function sendCanvas(
 }
 
 /** A task that is unique, and no part of a workflow: it is called as by `delay`. */
-function uniqueCall(engine: Engine, { calls: [call, ...more], joins }: Plan): Call | undefined {
-  if (call === undefined || more.length > 0 || joins.length > 0) return undefined;
+function uniqueCall(engine: Engine, { calls, joins }: Plan): Call | undefined {
+  const [call] = calls;
+  if (call === undefined || calls.length > 1 || joins.length > 0) return undefined;
   const { groupId, chord, chain = [] } = call.options;
   const declared = engine.declared(call.task);
   const isAlone = groupId === undefined && chord === undefined && chain.length === 0;
