@@ -44,6 +44,8 @@ const PAGE_BYTES = 4096;
 const START_MS = 10;
 /** Where the file system reports no changes, or a process died between its commit and its word of it, they are noticed this late. */
 const POLL_MS = 500;
+/** So often at most it is looked whether the file is still where it was. */
+const PLACE_MS = 100;
 
 /** What is waited for: a commit of this process wakes nobody else. Another's that is told of may be about anything. */
 export type Subject = "messages" | "rows" | "entries";
@@ -207,6 +209,31 @@ export async function openTables(
 
 async function connect(path: string, random: () => number): Promise<Database> {
   const { db, begin } = await openFile(path, random);
+  const opened = identityOf(path);
+  let placedAt = performance.now();
+
+  /**
+   * Throws where the file was moved, removed or replaced: SQLite goes on with the one that it has open, and nobody else would ever see
+   * what is written there.
+   */
+  function mustBeInPlace(): void {
+    const now = performance.now();
+    if (now < placedAt + PLACE_MS) return;
+    const found = identityOf(path);
+    if (found === undefined)
+      throw new OperationalError(
+        `the file ${path} was moved or removed while this process had it open; put it back, or end the process and start it again`,
+        { retryable: true },
+      );
+    // Not closed and opened anew: with its last connection SQLite removes what belongs to the file's name.
+    if (found !== opened)
+      throw new OperationalError(
+        `another file is in the place of ${path}, and this process has the one before open; end the process and start it again`,
+        { retryable: true },
+      );
+    placedAt = now;
+  }
+
   const statements = new Map<string, StatementSync>();
   const prepare = (sql: string) => {
     let statement = statements.get(sql);
@@ -392,6 +419,7 @@ async function connect(path: string, random: () => number): Promise<Database> {
     await (turned ? endOfTurn() : turn());
     while (queue.length > 0 || beginnings.length > 0) {
       try {
+        mustBeInPlace();
         await insist(begin, path, random);
       } catch (error) {
         for (const job of queue.splice(0)) job.reject(error);
@@ -419,6 +447,7 @@ async function connect(path: string, random: () => number): Promise<Database> {
   }
 
   function read<T>(job: (db: DatabaseSync) => T): T {
+    mustBeInPlace();
     // A reader meets a lock only while another process recovers the file after a crash, or is the last to close it.
     for (const until = performance.now() + LOCK_TIMEOUT_MS; ; sleep(RETRY_MS)) {
       try {
@@ -533,6 +562,12 @@ async function connect(path: string, random: () => number): Promise<Database> {
   }
 
   return { path, write, store, unit, atRest, read, prepare, lists, changed, close };
+}
+
+/** Which file is at a path; `undefined`: none. */
+function identityOf(path: string): string | undefined {
+  const { dev, ino } = statSync(path, { throwIfNoEntry: false }) ?? {};
+  return ino === undefined ? undefined : `${dev}:${ino}`;
 }
 
 /**

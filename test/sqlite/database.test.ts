@@ -1,7 +1,18 @@
 import { fork, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { statSync, utimesSync } from "node:fs";
-import { chmod, copyFile, mkdtemp, open as openHandle, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
+import {
+  chmod,
+  copyFile,
+  mkdtemp,
+  open as openHandle,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  stat,
+  writeFile,
+} from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { DatabaseSync } from "node:sqlite";
@@ -433,6 +444,21 @@ test("a damaged file is an error that names it and the way out", async () => {
   const error = await failure(damaged.write(() => damaged.prepare("SELECT sum(n) FROM t").get()));
   expect(error).toBeInstanceOf(OperationalError);
   expect(error).toMatchObject({ retryable: true, message: expect.stringContaining(".recover") });
+});
+
+test("a file that was moved or replaced takes nothing more and says so, and goes on when it is back", async () => {
+  const { path, database, insert, stored } = await setUp();
+  const write = () => database.write(() => insert(1));
+  await write();
+  await rename(path, `${path}.away`);
+  await vi.waitFor(() => expect(write()).rejects.toThrow(OperationalError));
+  await expect(write()).rejects.toThrow(`the file ${path} was moved or removed`);
+  expect(stored).toThrow("was moved or removed");
+  await writeFile(path, "");
+  await expect(write()).rejects.toThrow(`another file is in the place of ${path}`);
+  await rename(`${path}.away`, path);
+  await write();
+  expect(stored().length).toBeGreaterThanOrEqual(2);
 });
 
 test("a folder that is not there is an error that says so", async () => {
