@@ -64,17 +64,19 @@ export const SETTLE_MS = 250;
 /** A clock that is kept right by NTP goes back by milliseconds, and nobody needs to hear of it. */
 const SLEW_MS = 1_000;
 
-/** How soon a send that failed is tried again. */
+/** How soon a send that failed, or a list that could not be had, is tried again. */
 const RETRY_MS = 5_000;
 
 /** Keeps a list of coming entries up to date. */
 function follow({ coming, clock, log, signal }: BeatOptions) {
   let current: readonly ScheduleEntry[] = [];
   let isStale = coming !== undefined;
+  /** The last list could not be had, which was said. */
+  let isLost = false;
   let nap = new AbortController();
-  async function watch(source: ComingEntries): Promise<void> {
-    await overOrAborted(source.changed(), signal);
-    await clock.sleep(SETTLE_MS, signal);
+  async function lookAgain(after: number, change?: Wait): Promise<void> {
+    if (change !== undefined) await overOrAborted(change, signal);
+    await clock.sleep(after, signal);
     isStale = true;
     nap.abort();
   }
@@ -84,16 +86,21 @@ function follow({ coming, clock, log, signal }: BeatOptions) {
       if (coming === undefined || !isStale) return false;
       isStale = false;
       // Before the list is read, so that what changes while it is read is not missed.
-      void watch(coming).catch((error: unknown) =>
-        log?.error("beat cannot see entries put at run time any more", error),
-      );
+      const change = coming.changed();
       try {
         const found = await coming.list();
+        isLost = false;
+        void lookAgain(SETTLE_MS, change);
         if (asText(found) === asText(current)) return false;
         current = found;
         return true;
       } catch (error) {
-        log?.error("beat could not read the entries put at run time, and goes on with those it knows", error);
+        // Where the store cannot be read there is no waiting for its news either.
+        change.end();
+        void lookAgain(RETRY_MS);
+        if (!isLost)
+          log?.error("beat could not read the entries put at run time, and goes on with those it knows", error);
+        isLost = true;
         return false;
       }
     },
@@ -122,6 +129,8 @@ export async function runBeat(options: BeatOptions): Promise<void> {
   let entries = options.entries;
   let state = beatState(entries, zone, loaded ?? { covered: clock.now() });
   let unsent: readonly DueSlot[] = [];
+  /** When they are tried again. */
+  let retryAt = Number.NEGATIVE_INFINITY;
   /** The clock is behind, which was said. */
   let isBehind = false;
 
@@ -159,13 +168,16 @@ export async function runBeat(options: BeatOptions): Promise<void> {
         `${entry.name}: slots from ${new Date(slot).toISOString()} on were missed and are not sent (catchUp: "${entry.catchUp}")`,
       );
     }
-    const sending = [...stillWanted(unsent, now, log), ...step.due];
-    unsent = await sendAll(sending, options);
+    const isRetry = now >= retryAt || step.restarted;
+    const sending = [...(isRetry ? stillWanted(unsent, now, log) : []), ...step.due];
+    const failed = await sendAll(sending, options);
+    if (isRetry && failed.length > 0) retryAt = now + RETRY_MS;
+    unsent = isRetry ? failed : [...unsent, ...failed];
     if (sending.length > 0 || step.missed.length > 0 || step.restarted) await remember();
 
     const next = Math.min(
       step.next ?? Number.POSITIVE_INFINITY,
-      unsent.length > 0 ? now + RETRY_MS : Number.POSITIVE_INFINITY,
+      unsent.length > 0 ? retryAt : Number.POSITIVE_INFINITY,
     );
     // At least a millisecond, since a timer may end a little before the slot.
     const wait = Math.min(Math.max(next - clock.now(), 1), MAX_SLEEP_MS);

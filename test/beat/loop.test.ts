@@ -171,6 +171,19 @@ describe("a send that fails", () => {
     expect(tries).toEqual([`a ${a} at 60`, `b ${b} at 60`, `a ${a} at 65`, `a ${a} at 70`]);
   });
 
+  test("is not tried more often because other slots come, or fail too", async () => {
+    const tries: number[] = [];
+    const run = beat({ a: { schedule: every({ hours: 1 }) }, b: { schedule: 1 } }, 3_612, {
+      async send(entry, _slot, id) {
+        if (entry.name === "b" && run.now() < START + 3_603_000) return id;
+        if (entry.name === "a") tries.push(run.seconds(run.now()));
+        throw new Error("down");
+      },
+    });
+    await run.done;
+    expect(tries).toEqual([3600, 3605, 3610]);
+  });
+
   test("is given up when the slot is too old for its catchUp, and says so", async () => {
     const tries: number[] = [];
     const run = beat({ a: { schedule: every({ hours: 1 }) } }, 3_700, {
@@ -310,6 +323,11 @@ describe("entries that come and go", () => {
         if (!(given instanceof Error)) entries = entriesOf(given);
         tell();
       },
+      /** The list can be had again, and nobody says so. */
+      heal(given: Record<string, Partial<BeatEntry>>) {
+        failing = false;
+        entries = entriesOf(given);
+      },
       /** Stands still at each instant at which somebody wakes. */
       async until(seconds: number) {
         const target = START + seconds * 1000;
@@ -358,6 +376,29 @@ describe("entries that come and go", () => {
     run.change({ b: { schedule: 5 } });
     await run.until(31);
     expect(run.sent).toEqual(["a 20", "b 30"]);
+  });
+
+  test("a list that cannot be had is asked for again every five seconds, and told of once, where each wait ends at once too", async () => {
+    const run = following({ a: { schedule: 20 } });
+    await run.until(1);
+    run.change(new Error("damaged"));
+    const before = run.lists();
+    for (let second = 1; second < 16; second += 0.5) {
+      run.change(new Error("damaged"));
+      await run.until(second);
+    }
+    expect(run.lists() - before).toBeLessThanOrEqual(4);
+    expect(run.lines).toHaveLength(1);
+  });
+
+  test("what changed while the list could not be had is found without another word of it", async () => {
+    const run = following({ a: { schedule: 20 } });
+    await run.until(1);
+    run.change(new Error("locked"));
+    await run.until(2);
+    run.heal({ b: { schedule: 5 } });
+    await run.until(11);
+    expect(run.sent).toEqual(["b 5", "b 10"]);
   });
 
   test("a change of something else sends nothing twice, and lists at most once in a while", async () => {
