@@ -264,7 +264,7 @@ const isPublic = ({ releaseTag, docComment = "" }: Item) =>
 const isExported = ({ canonicalReference }: Item) => !canonicalReference.includes("!~");
 
 /** Helpers of types that a reader is shown nowhere: they say of a signature what the compiler checks. */
-const MACHINERY = /^(canvas\/fit|tasks\/wire|tasks\/schema|engine)$/;
+const MACHINERY = /^(canvas\/fit|tasks\/wire|tasks\/schema|engine|parse)$/;
 
 /** What is exported; and, where it is first found, what that is made of without a name of its own to import. */
 function told(all: readonly Item[], first: boolean): readonly Item[] {
@@ -318,6 +318,24 @@ const visible = ({ members = [] }: Item) => members.filter((member) => isPublic(
 /** What says enough by what it is, or whose comment the declarations do not carry: `crontab.fromString` is told with `crontab`. */
 const needsNoWord = ({ kind, name = "" }: Item) =>
   kind === "Constructor" || kind === "CallSignature" || kind === "Namespace" || /^\[/.test(name);
+
+/** What Lovage gives, or hands from one of its parts to another: what is not there is left out of it. */
+const GIVEN_BY_LOVAGE =
+  /^(Again|BrokerLimits|CarriedRequest|Delivery|Final|FunctionState|HttpAnswer|HttpEvent|IntervalSchedule|JournalEntry|Outgoing|QueueConfig|QueueState|ReadOptions|ReceiveOptions|RetryRequest|Row|RunEnd|ScheduleEntry|SignatureData|TaskInHand|Way|WorkerInfo|WorkerOptions)$/;
+
+/** Each option that may be left out, and yet not be `undefined` in a project with `exactOptionalPropertyTypes`. */
+export function exactOptions(api: ReadonlyMap<string, readonly Item[]>): readonly string[] {
+  const found = new Set<string>();
+  for (const item of [...api.values()].flat()) {
+    if (item.kind !== "Interface" || GIVEN_BY_LOVAGE.test(nameOf(item))) continue;
+    for (const member of item.members ?? []) {
+      const isExact = member.kind === "PropertySignature" && member.isOptional === true;
+      if (isExact && !/\bundefined$/.test(joined(rangeOf(member, member.propertyTypeTokenRange)).trim()))
+        found.add(`${nameOf(item)}.${nameOf(member)}`);
+    }
+  }
+  return [...found].sort();
+}
 
 /** Each export and member that has no comment. A member of a mapped or resolved form (`Config`) has that of its source. */
 export function gapsOf(api: ReadonlyMap<string, readonly Item[]>): readonly string[] {
@@ -400,6 +418,20 @@ type Link = (to: string, shown: string) => string;
 const joined = (tokens: readonly Token[]) => plain(tokens.map(({ text }) => text).join(""));
 const rangeOf = ({ excerptTokens = [] }: Item, range: TokenRange | undefined) =>
   range === undefined ? [] : excerptTokens.slice(range.startIndex, range.endIndex);
+/** The type of a property. That it may be undefined is said by the `?` of its name. */
+function typeOf(item: Item): readonly Token[] {
+  const tokens = rangeOf(item, item.propertyTypeTokenRange);
+  if (item.isOptional !== true) return tokens;
+  // A function has brackets around it only for what is left out here.
+  const isFunction = /^\(\(.*=>.*\) \| undefined$/s.test(joined(tokens));
+  return tokens.flatMap((token, at) => {
+    let { text } = token;
+    if (isFunction && at === 0) text = text.slice(1);
+    if (at === tokens.length - 1) text = text.replace(isFunction ? /\) \| undefined$/ : / \| undefined$/, "");
+    return text === "" ? [] : [{ ...token, text }];
+  });
+}
+
 const declarationOf = (item: Item) =>
   joined(item.excerptTokens ?? [])
     .replace(/^export (declare )?/, "")
@@ -436,7 +468,7 @@ const fence = (text: string) => `\`\`\`typescript\n${text}\n\`\`\``;
 function table(items: readonly Item[], owner: Item, all: readonly Item[], link: Link): string {
   const rows = items.map((item) => {
     const told = tell(words(item.docComment) === "" ? inherited(all, owner, item) : item.docComment, link);
-    const type = rangeOf(item, item.propertyTypeTokenRange);
+    const type = typeOf(item);
     const [only] = type;
     const name = code(`${nameOf(item)}${item.isOptional === true ? "?" : ""}`);
     const shown = code(joined(type));

@@ -116,7 +116,7 @@ export class Lovage implements SignatureApplier {
    * Takes settings from an object or module: our names, Celery's new ones (`beat_schedule`) or its old ones
    * (`CELERYBEAT_SCHEDULE`). They come over those given before. Throws `ImproperlyConfigured`.
    */
-  configFromObject(source: object, options?: { readonly namespace?: string }): this {
+  configFromObject(source: object, options?: { readonly namespace?: string | undefined }): this {
     if (this.engine.isOpen)
       throw new ImproperlyConfigured(
         "configFromObject",
@@ -139,23 +139,27 @@ export class Lovage implements SignatureApplier {
   /** A task with a schema: its input is what callers give, its output what the function gets. */
   task<S extends TaskSchema, R, B extends TaskClass = typeof Task>(
     name: string,
-    options: TaskOptions & { readonly schema: S; readonly bind: true; readonly base?: B },
+    options: TaskOptions & { readonly schema: S; readonly bind: true; readonly base?: B | undefined },
     fn: (self: RunningTask<InstanceType<B>>, ...args: SchemaOutput<S>) => R,
   ): Task<SchemaInput<S>, Wire<Awaited<R>>> & MembersOf<B>;
   task<S extends TaskSchema, R, B extends TaskClass = typeof Task>(
     name: string,
-    options: TaskOptions & { readonly schema: S; readonly bind?: false; readonly base?: B },
+    options: TaskOptions & { readonly schema: S; readonly bind?: false | undefined; readonly base?: B | undefined },
     fn: (...args: SchemaOutput<S>) => R,
   ): Task<SchemaInput<S>, Wire<Awaited<R>>> & MembersOf<B>;
   /** A bound task: the running task is the first argument. */
   task<P extends readonly unknown[], R, B extends TaskClass = typeof Task>(
     name: string,
-    options: TaskOptions & { readonly bind: true; readonly base?: B; readonly schema?: undefined },
+    options: TaskOptions & { readonly bind: true; readonly base?: B | undefined; readonly schema?: undefined },
     fn: (self: RunningTask<InstanceType<B>>, ...args: P) => R,
   ): Task<P, Wire<Awaited<R>>> & MembersOf<B>;
   task<F extends CallableFunction, B extends TaskClass = typeof Task>(
     name: string,
-    options: TaskOptions & { readonly bind?: false; readonly base?: B; readonly schema?: undefined },
+    options: TaskOptions & {
+      readonly bind?: false | undefined;
+      readonly base?: B | undefined;
+      readonly schema?: undefined;
+    },
     fn: F,
   ): TaskOf<F> & MembersOf<B>;
   task(name: string, optionsOrFn: TaskOptions | TaskFunction | null | undefined, given?: TaskFunction): Task {
@@ -328,7 +332,7 @@ export class Lovage implements SignatureApplier {
   signature(
     task: string | SignatureData,
     args: readonly unknown[] = [],
-    options: CallOptions & { readonly immutable?: boolean } = {},
+    options: CallOptions & { readonly immutable?: boolean | undefined } = {},
   ): Signature {
     if (typeof task !== "string") return new Signature(this, checkCanvas(task));
     const given = options ?? {};

@@ -19,12 +19,14 @@ export interface RanTask {
  */
 export interface Around {
   /** Around the sending of a message. What is put into `headers` before `next` travels with it. */
-  readonly send?: (
-    facts: { readonly message: Message; readonly queue: string; readonly headers: Record<string, unknown> },
-    next: () => Promise<void>,
-  ) => Promise<void>;
+  readonly send?:
+    | ((
+        facts: { readonly message: Message; readonly queue: string; readonly headers: Record<string, unknown> },
+        next: () => Promise<void>,
+      ) => Promise<void>)
+    | undefined;
   /** Around a run: its code, its outcome's storing, and the sending of what follows from it. Eager runs too. */
-  readonly run?: (facts: { readonly request: Request }, next: () => Promise<RanTask>) => Promise<void>;
+  readonly run?: ((facts: { readonly request: Request }, next: () => Promise<RanTask>) => Promise<void>) | undefined;
 }
 
 type Step<E> = (next: () => Promise<E>) => Promise<void>;

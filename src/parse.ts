@@ -61,6 +61,9 @@ export function seconds(range: {
       : fail(at, `a number of seconds ${low}${high}`, value);
 }
 
+/** All of `T` may be left out, or be `undefined`, also for a compiler that tells the two apart (`exactOptionalPropertyTypes`). */
+export type Given<T> = { readonly [K in keyof T]?: T[K] | undefined };
+
 /** A plain object, not an array or an instance of a class. */
 export function isPlain(value: unknown): value is Record<string, unknown> {
   if (typeof value !== "object" || value === null) return false;

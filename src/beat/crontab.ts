@@ -11,15 +11,15 @@ export type CronField = number | string | Iterable<number>;
 /** The fields of a {@link crontab}; each is `"*"` by default. */
 export interface CrontabFields {
   /** 0 to 59. */
-  readonly minute?: CronField;
+  readonly minute?: CronField | undefined;
   /** 0 to 23. */
-  readonly hour?: CronField;
+  readonly hour?: CronField | undefined;
   /** 0 (Sunday) to 6, or names. */
-  readonly dayOfWeek?: CronField;
+  readonly dayOfWeek?: CronField | undefined;
   /** 1 to 31. */
-  readonly dayOfMonth?: CronField;
+  readonly dayOfMonth?: CronField | undefined;
   /** 1 to 12, or names. */
-  readonly monthOfYear?: CronField;
+  readonly monthOfYear?: CronField | undefined;
 }
 
 const RANGES = {

@@ -82,7 +82,7 @@ export type Schedule = IntervalSchedule | CrontabSchedule | SolarSchedule | AtSc
 const UNITS = { seconds: 1, minutes: 60, hours: 3_600, days: 86_400, weeks: 604_800 } as const;
 
 /** A length of time; its parts add up. */
-export type Duration = { readonly [unit in keyof typeof UNITS]?: number };
+export type Duration = { readonly [unit in keyof typeof UNITS]?: number | undefined };
 
 const YEAR_SECONDS = 365 * 86_400;
 
@@ -147,28 +147,28 @@ export interface BeatEntry {
   /** A number is seconds. */
   readonly schedule: number | Schedule;
   /** Arguments of the call. Default: none. */
-  readonly args?: readonly unknown[];
+  readonly args?: readonly unknown[] | undefined;
   /** Keyword arguments of the call. Default: none. */
-  readonly kwargs?: Readonly<Record<string, unknown>>;
+  readonly kwargs?: Readonly<Record<string, unknown>> | undefined;
   /** Options of `applyAsync`, such as `queue` or `expires`. */
-  readonly options?: Readonly<Record<string, unknown>>;
+  readonly options?: Readonly<Record<string, unknown>> | undefined;
   /**
    * Celery's: rounds the slots of an interval, see {@link IntervalSchedule.relative}. Refused for any other schedule.
    */
-  readonly relative?: boolean;
+  readonly relative?: boolean | undefined;
   /** `false` keeps the entry and sends nothing. Default true. */
-  readonly enabled?: boolean;
+  readonly enabled?: boolean | undefined;
   /**
    * What is done about late slots: `"skip"` (default) sends none of them, `"last"` the latest one, `"all"` each. Late is
    * for a beat loop what it finds after more than a minute, as after a sleep or a restart, and for the beat function what
    * an event brings that is more than five minutes old, as after an outage.
    */
-  readonly catchUp?: CatchUp;
+  readonly catchUp?: CatchUp | undefined;
   /**
    * How late a slot may still be sent by `catchUp: "last"` or `"all"`; a number is seconds. Default one day, at most
    * 365 days.
    */
-  readonly within?: number | Duration;
+  readonly within?: number | Duration | undefined;
 }
 
 /** A {@link BeatEntry} that has been checked: every default filled in, frozen. */

@@ -28,27 +28,27 @@ import { createWorks } from "./work.ts";
 /** Whom a request comes from, and what they may. */
 export interface BoardUser {
   /** Their name, which the journal keeps for each of their actions. Default: the caller's ARN on AWS, else the user of the operating system. */
-  readonly by?: string;
+  readonly by?: string | undefined;
   /** They may look and change nothing. Default: as the board. */
-  readonly readOnly?: boolean;
+  readonly readOnly?: boolean | undefined;
 }
 
 /** How a board is mounted. */
 export interface BoardOptions {
   /** Show everything, change nothing: the pages have no buttons, and the API answers 403. Default false. */
-  readonly readOnly?: boolean;
+  readonly readOnly?: boolean | undefined;
   /** The path below which it is mounted, such as `/board`. Default: none. */
-  readonly basePath?: string;
+  readonly basePath?: string | undefined;
   /**
    * Called for every request, to decide who may see the board. It gives `true`, or who it is, to allow the request. It gives `false` (403), or a response such as a redirect to your login, to refuse it. Default: everybody who reaches it. Without it, mount it only below a login
    * of yours.
    */
-  readonly authorize?: (request: Request) => Authorized | Promise<Authorized>;
+  readonly authorize?: ((request: Request) => Authorized | Promise<Authorized>) | undefined;
   /**
    * Seconds between two looks of a page that is open, however many look. Each costs requests where the app is on AWS.
    * Default: 2 on SQLite and emulators, 60 on AWS, which is less than a cent a day.
    */
-  readonly refresh?: number;
+  readonly refresh?: number | undefined;
 }
 
 /** What `authorize` answers. */

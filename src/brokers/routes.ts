@@ -7,25 +7,25 @@ import { checkQueueName } from "./queue-name.ts";
 /** Where a task's messages go, and what they are like. Options of the call itself come first. */
 export interface Route {
   /** The queue. Default: that of `exchange` and `routingKey`, else `taskDefaultQueue`. */
-  readonly queue?: string;
+  readonly queue?: string | undefined;
   /** Together with `routingKey`, in place of `queue`: reaches the queue of `taskQueues` that is bound by both. */
-  readonly exchange?: string;
+  readonly exchange?: string | undefined;
   /** With `exchange`: the key by which the queue is found. */
-  readonly routingKey?: string;
+  readonly routingKey?: string | undefined;
   /** 0 to 255. */
-  readonly priority?: number;
+  readonly priority?: number | undefined;
   /** How the message is written. Default: the setting `taskSerializer`. */
-  readonly serializer?: SerializerName;
+  readonly serializer?: SerializerName | undefined;
   /** How the message is compressed. Default: the setting `taskCompression`. */
-  readonly compression?: string;
+  readonly compression?: string | undefined;
   /** Seconds from the call after which the task must not start any more. */
-  readonly expires?: number;
+  readonly expires?: number | undefined;
   /** Whether the result is of no interest. Default: what the task says. */
-  readonly ignoreResult?: boolean;
+  readonly ignoreResult?: boolean | undefined;
   /** FIFO queues: the group whose order is kept. */
-  readonly MessageGroupId?: string;
+  readonly MessageGroupId?: string | undefined;
   /** Standard queues: whose message it is, for SQS's fair queues. */
-  readonly tenant?: string;
+  readonly tenant?: string | undefined;
 }
 
 /** A route, or the name of a queue for short. */

@@ -84,6 +84,9 @@ type Suffixes<P extends readonly unknown[]> = number extends P["length"]
       ? P | Suffixes<Rest>
       : P;
 
+/** The first arguments of a task, of which keyword arguments may give the others. */
+export type FirstArgs<P extends readonly unknown[]> = readonly unknown[] & Readonly<Prefixes<P>>;
+
 /** Arguments that can be kept in a signature: the last ones of a task. */
 export type Keepable<P extends readonly unknown[]> = Suffixes<P>;
 

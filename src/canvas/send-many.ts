@@ -8,9 +8,9 @@ import { type Applied, Signature } from "./signature.ts";
 /** How the calls of `app.sendMany` are sent. */
 export interface SendManyOptions<S = Step> {
   /** Told of each call that was sent, in no promised order. A promise is awaited, and slows the sending down. What it throws ends it. */
-  readonly onSent?: (result: HandleOf<S>, index: number) => unknown;
+  readonly onSent?: ((result: HandleOf<S>, index: number) => unknown) | undefined;
   /** Told of each call that could not be sent, and then the others go on. Without it the first such call ends the sending. */
-  readonly onFailed?: (failure: UnsentCall<S>) => unknown;
+  readonly onFailed?: ((failure: UnsentCall<S>) => unknown) | undefined;
 }
 
 /** A call that was not sent, as far as is known: where a reply was lost, it may have been. */

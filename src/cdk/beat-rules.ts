@@ -40,7 +40,7 @@ export interface BeatRulesProps extends SharedFunctionOptions {
   /** Bundling of the function, over Lovage's own (`bundlingFor`). */
   readonly bundling?: TaskBundling | undefined;
   /** Whether the deployment has EventBridge Scheduler: its client is bundled then. */
-  readonly longDelays?: boolean;
+  readonly longDelays?: boolean | undefined;
 }
 
 const TIMEOUT = Duration.seconds(30);

@@ -13,7 +13,7 @@ export interface BoardFunctionOptions extends FunctionOptions {
   /** The module of the board: exports `handler`, made by `createBoardHandler(app)`. */
   readonly entry: string;
   /** Its function may look at everything and change nothing (`grantInspect`), else it may steer all queues (`grantOperate`). @default false */
-  readonly readOnly?: boolean;
+  readonly readOnly?: boolean | undefined;
 }
 
 interface BoardProps extends BoardFunctionOptions {

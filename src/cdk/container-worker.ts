@@ -23,33 +23,33 @@ export interface ContainerOptions {
    */
   readonly image: ecs.ContainerImage;
   /** What is put after the image's `ENTRYPOINT`. @default - `--queues <queue> --concurrency <concurrency> --grace <a little less than stopTimeout>`, and `--cloudwatch-metrics` unless the app says `metrics: false` */
-  readonly command?: readonly string[];
+  readonly command?: readonly string[] | undefined;
   /** Tasks at a time in one container, 1 to 10,000. @default 4 */
-  readonly concurrency?: number;
+  readonly concurrency?: number | undefined;
   /** CPU units of a container, 1,024 for a whole one, 256 to 16,384. Fargate takes certain pairs with memory alone. @default 1024 */
-  readonly cpu?: number;
+  readonly cpu?: number | undefined;
   /** Memory of a container in MiB, 512 to 122,880. @default 2048 */
-  readonly memoryLimitMiB?: number;
+  readonly memoryLimitMiB?: number | undefined;
   /** Room on a container's disk in GiB, 21 to 200. @default - Fargate's 20 */
-  readonly ephemeralStorageGiB?: number;
+  readonly ephemeralStorageGiB?: number | undefined;
   /**
    * Whether containers run on Fargate's spare capacity, at about a third of the price. AWS takes it back with a warning of
    * two minutes, and what does not end in that time is handed back to the queue. A cluster that was looked up has to have the
    * capacity provider `FARGATE_SPOT` already. @default false
    */
-  readonly spot?: boolean;
+  readonly spot?: boolean | undefined;
   /** The cluster, whose VPC is taken too. @default - one of the deployment's own, in the `vpc` of the queue or of `TaskQueues` */
-  readonly cluster?: ecs.ICluster;
+  readonly cluster?: ecs.ICluster | undefined;
   /** Containers while nothing is to be done. @default 0 */
-  readonly minTasks?: number;
+  readonly minTasks?: number | undefined;
   /** Containers at most, 1 to 5,000. @default 10 */
-  readonly maxTasks?: number;
+  readonly maxTasks?: number | undefined;
   /** So many messages, waiting or in hand, are worth a container. @default - `concurrency` */
-  readonly backlogPerTask?: number;
+  readonly backlogPerTask?: number | undefined;
   /** From SIGTERM to SIGKILL: what runs may end in it. Up to 120 seconds, which is what Fargate grants. @default Duration.seconds(120) */
-  readonly stopTimeout?: Duration;
+  readonly stopTimeout?: Duration | undefined;
   /** Asks a container whether it is well. @default - none: a worker that cannot go on ends by itself */
-  readonly healthCheck?: ecs.HealthCheck;
+  readonly healthCheck?: ecs.HealthCheck | undefined;
 }
 
 export interface ContainerWorkerProps extends ContainerOptions {

@@ -15,7 +15,7 @@ export interface ResultTableProps {
   /** Reads and writes a second that the table can take from its first second on. @default - DynamoDB's own */
   readonly warmThroughput?: dynamodb.WarmThroughput | undefined;
   /** @default RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE */
-  readonly removalPolicy?: RemovalPolicy;
+  readonly removalPolicy?: RemovalPolicy | undefined;
 }
 
 /** Pays per request, forgets rows past their `ttl`, and can be restored to any second of the last 35 days. */

@@ -17,32 +17,32 @@ import { checkRange, LIMITS } from "./limits.ts";
 /** What a user may say of a function beyond its code. */
 export interface FunctionOptions {
   /** Memory in MB, 128 to 10,240; CPU comes with it, one whole at 1,769. @default - `memorySize` of the queue, or 512 */
-  readonly memorySize?: number;
+  readonly memorySize?: number | undefined;
   /** Environment variables, over those of the queue's declaration. @default - none */
-  readonly environment?: Readonly<Record<string, string>>;
+  readonly environment?: Readonly<Record<string, string>> | undefined;
   /** Lines below it are not written; at INFO a task writes about 600 bytes. Metrics are written at any level. @default lambda.ApplicationLogLevel.INFO */
-  readonly logLevel?: lambda.ApplicationLogLevel;
+  readonly logLevel?: lambda.ApplicationLogLevel | undefined;
   /** What native modules have to be built for. @default lambda.Architecture.ARM_64 */
-  readonly architecture?: lambda.Architecture;
+  readonly architecture?: lambda.Architecture | undefined;
   /** Room in `/tmp`, 512 MB to 10,240 MB. @default Size.mebibytes(512) */
-  readonly ephemeralStorageSize?: Size;
+  readonly ephemeralStorageSize?: Size | undefined;
   /** Traces of AWS X-Ray. @default lambda.Tracing.DISABLED */
-  readonly tracing?: lambda.Tracing;
+  readonly tracing?: lambda.Tracing | undefined;
   /** @default - the function runs outside of any VPC */
-  readonly vpc?: ec2.IVpc;
+  readonly vpc?: ec2.IVpc | undefined;
   /** @default - the private subnets of `vpc` */
-  readonly vpcSubnets?: ec2.SubnetSelection;
+  readonly vpcSubnets?: ec2.SubnetSelection | undefined;
   /** @default - a security group of its own */
-  readonly securityGroups?: ec2.ISecurityGroup[];
+  readonly securityGroups?: ec2.ISecurityGroup[] | undefined;
   /** @default - none */
-  readonly layers?: lambda.ILayerVersion[];
+  readonly layers?: lambda.ILayerVersion[] | undefined;
   /**
    * The lock file by which `nodeModules` are installed; its name says by which package manager, which also runs esbuild.
    * @default - the one that is found upwards from the folder in which `cdk` runs
    */
-  readonly depsLockFilePath?: string;
+  readonly depsLockFilePath?: string | undefined;
   /** The folder in which esbuild runs: the entry and the lock file have to be in it or below. @default - the folder of the lock file */
-  readonly projectRoot?: string;
+  readonly projectRoot?: string | undefined;
 }
 
 const SHARED = [
@@ -164,12 +164,12 @@ export interface TaskBundling extends BundlingOptions {
    * place has 10 KB, and the credentials of the function's environment. @default - `forceDockerBundling`: a container, which
    * sees the project alone, has the SDK's in any case
    */
-  readonly awsSdk?: boolean;
+  readonly awsSdk?: boolean | undefined;
   /**
    * Whether what reads the journal is bundled too: `app.journal` and `app.workflow`, 9 KB. Workers write it in any case; one that
    * reads it needs `grantInspect` as well. @default false in functions of `TaskQueues`, else true
    */
-  readonly journal?: boolean;
+  readonly journal?: boolean | undefined;
 }
 
 /** How one function is bundled. */
@@ -178,9 +178,9 @@ export interface FunctionBundling extends TaskBundling {
    * Whether EventBridge Scheduler is bundled too. Without it long delays begin as short ones, and the worker that gets the
    * message has it kept. @default false
    */
-  readonly longDelays?: boolean;
+  readonly longDelays?: boolean | undefined;
   /** Whether what keeps large texts in S3 is bundled too. @default - where `payloadStore` of the app names a bucket */
-  readonly payloads?: boolean;
+  readonly payloads?: boolean | undefined;
 }
 
 /** Dependencies that are CommonJS, the SDK among them, require Node's modules, which an ES module has to be given a way to. */

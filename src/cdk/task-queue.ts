@@ -28,40 +28,40 @@ import { type FunctionOptions, taskFunction, type TaskBundling } from "./task-fu
 /** What the deployment of a queue may be told beyond its declaration in `taskQueues`; what both name, this decides. */
 export interface TaskQueueOptions extends FunctionOptions {
   /** Messages that one invocation gets at most: 1 to 10,000, on a FIFO queue to 10; above 10 with a batching window. @default - `batchSize` of the queue, or 10 */
-  readonly batchSize?: number;
+  readonly batchSize?: number | undefined;
   /** How long to wait until a batch is full, 0 to 300 seconds; not on a FIFO queue. @default - `maxBatchingWindow` of the queue, or no wait */
-  readonly maxBatchingWindow?: Duration;
+  readonly maxBatchingWindow?: Duration | undefined;
   /** Invocations at a time at most, 2 to 1,000. @default - `maxConcurrency` of the queue, or 5: a new AWS account has 10 in all */
-  readonly maxConcurrency?: number;
+  readonly maxConcurrency?: number | undefined;
   /**
    * Event pollers that are kept for the queue (Lambda's provisioned mode), instead of `maxConcurrency`: they cost by the
    * hour, add 1,000 invocations a minute where the others add 300, and each runs ten at a time. At least 2, the minimum
    * up to 200, the maximum up to 2,000. @default - none: Lambda polls as much as it sees fit, up to `maxConcurrency`
    */
-  readonly provisionedPollers?: { readonly minimum: number; readonly maximum: number };
+  readonly provisionedPollers?: { readonly minimum: number; readonly maximum: number } | undefined;
   /**
    * A FIFO queue's limits count for each message group instead of for the whole queue (SQS's high throughput mode), and a
    * deduplication id within its group alone. @default false
    */
-  readonly highThroughput?: boolean;
+  readonly highThroughput?: boolean | undefined;
   /** Concurrency of the account that is kept for this function, not below what `maxConcurrency` or the pollers may use. @default - `reservedConcurrency` of the queue, or none */
-  readonly reservedConcurrency?: number;
+  readonly reservedConcurrency?: number | undefined;
   /** How long SQS keeps a message that nobody handles, a minute to 14 days; dead letters are kept for 14 days always. @default Duration.days(7) */
-  readonly retentionPeriod?: Duration;
+  readonly retentionPeriod?: Duration | undefined;
   /** Queues that its tasks may send to beside their own, by their names in the app; `"all"`: every one. @default - `sendsTo` of `TaskQueues` */
-  readonly sendsTo?: readonly string[] | "all";
+  readonly sendsTo?: readonly string[] | "all" | undefined;
   /** @default - a key of SQS's own */
-  readonly encryptionKey?: kms.IKey;
+  readonly encryptionKey?: kms.IKey | undefined;
   /** From this age of its oldest message on a queue raises its alarm. @default Duration.minutes(15) */
-  readonly oldestMessageAge?: Duration;
+  readonly oldestMessageAge?: Duration | undefined;
   /** From this share of failures on, in percent of the tasks that ended within five minutes, ten at least, a queue raises its alarm: 1 to 100. @default - no such alarm */
-  readonly failedPercent?: number;
+  readonly failedPercent?: number | undefined;
   /** The module of this queue's worker, so that a bundle has the code of its own tasks alone. @default - `entry` of `TaskQueues` */
-  readonly entry?: string;
+  readonly entry?: string | undefined;
   /** Where the declaration says `worker: "container"`: its image, size and number. @default - `container` of `TaskQueues` */
-  readonly container?: ContainerOptions;
+  readonly container?: ContainerOptions | undefined;
   /** Bundling of this queue's function. @default - `bundling` of `TaskQueues` */
-  readonly bundling?: TaskBundling;
+  readonly bundling?: TaskBundling | undefined;
 }
 
 /** What one queue is made of. */
@@ -83,9 +83,9 @@ export interface TaskQueueProps extends TaskQueueOptions {
   /** Bundling of its function, over Lovage's own (`bundlingFor`). */
   readonly bundling?: TaskBundling | undefined;
   /** Whether the deployment has EventBridge Scheduler: its client is bundled then. */
-  readonly longDelays?: boolean;
+  readonly longDelays?: boolean | undefined;
   /** Whether the deployment keeps large texts: what does so is bundled then. */
-  readonly payloads?: boolean;
+  readonly payloads?: boolean | undefined;
 }
 
 /** Seconds that a task may run where nothing says more. */

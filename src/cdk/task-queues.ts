@@ -40,65 +40,65 @@ export interface TaskQueuesProps extends SharedFunctionOptions {
   /** The module of the worker: exports `handler`, made by `createWorkerHandler(app)`. */
   readonly entry: string;
   /** The module of beat: exports `handler`, made by `createBeatHandler(app)`. @default - none; needed where the app has a `beatSchedule`, or puts entries at run time */
-  readonly beatEntry?: string;
+  readonly beatEntry?: string | undefined;
   /**
    * Put before the names of queues, table and rules, so that two deployments can be side by side. `""`: nothing, as Python's
    * Celery has it. @default - `queue_name_prefix` of the app's broker, or the name of the stack and a `-`
    */
-  readonly prefix?: string;
+  readonly prefix?: string | undefined;
   /** What a queue's deployment is told beyond its declaration, by the queue's name. @default - none */
-  readonly queues?: Readonly<Record<string, TaskQueueOptions>>;
+  readonly queues?: Readonly<Record<string, TaskQueueOptions>> | undefined;
   /**
    * To which queues the tasks of each queue may send: retries and what follows them go to their own in any case. `"all"`: to
    * every queue, so that whoever has taken over one worker may give work to all. A queue's own `sendsTo` in `queues` comes
    * before it. @default - to none but their own
    */
-  readonly sendsTo?: readonly string[] | "all";
+  readonly sendsTo?: readonly string[] | "all" | undefined;
   /** A table of results that exists already, such as Python's, in the stack's account and region. @default - a new one */
-  readonly table?: dynamodb.ITable;
+  readonly table?: dynamodb.ITable | undefined;
   /** The name of the new table. @default - the table of the app's `resultBackend` where that is DynamoDB, or `celery` with the prefix, in the spelling of queue names */
-  readonly tableName?: string;
+  readonly tableName?: string | undefined;
   /** What the new table can take from its first second on; to be raised before a rise of load that is known. Each unit above DynamoDB's own is paid once. @default - DynamoDB's own: 4,000 writes and 12,000 reads a second, then twice the highest load so far */
-  readonly warmThroughput?: dynamodb.WarmThroughput;
+  readonly warmThroughput?: dynamodb.WarmThroughput | undefined;
   /**
    * Encrypts queues, dead letters, tables, logs, the bucket of `payloadStore: true` and what `longDelays` keeps. A key that is made by another app needs
    * statements in its policy for `logs.<region>.amazonaws.com` (in China `.com.cn`) and, with beat, for `events.amazonaws.com`.
    * @default - keys of SQS's, DynamoDB's, S3's and CloudWatch's own
    */
-  readonly encryptionKey?: kms.IKey;
+  readonly encryptionKey?: kms.IKey | undefined;
   /** @default RetentionDays.ONE_MONTH */
-  readonly logRetention?: RetentionDays;
+  readonly logRetention?: RetentionDays | undefined;
   /**
    * Have EventBridge Scheduler keep messages that are due in an hour or later (`schedulerMinDelay` of the app), each as an
    * entry that fires once. Without it they go from delay to delay, of 15 minutes at most: a message and a call of the
    * function each time. @default false
    */
-  readonly longDelays?: boolean;
+  readonly longDelays?: boolean | undefined;
   /**
    * What becomes of the tables, the dead letters, the bucket of `payloadStore: true` and the entries of `longDelays` when the
    * stack is destroyed. With `RETAIN`
    * they stay after a first deployment that failed, too, and the next one finds their names taken.
    * @default RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE
    */
-  readonly removalPolicy?: RemovalPolicy;
+  readonly removalPolicy?: RemovalPolicy | undefined;
   /** Queues refuse requests without TLS. @default true */
-  readonly enforceSSL?: boolean;
+  readonly enforceSSL?: boolean | undefined;
   /** Told when an alarm goes off. @default - nobody; the alarms are there to be seen */
-  readonly alarmActions?: readonly cloudwatch.IAlarmAction[];
+  readonly alarmActions?: readonly cloudwatch.IAlarmAction[] | undefined;
   /** Told when it is over. @default - nobody */
-  readonly okActions?: readonly cloudwatch.IAlarmAction[];
+  readonly okActions?: readonly cloudwatch.IAlarmAction[] | undefined;
   /**
    * Keep messages and results that are too large for their place (1 MiB, 400 KB) in a bucket: `true` makes one, whose objects
    * go by themselves when nobody can need them any more; one of yours needs rules for the beginnings of its keys: `60d/`, `120d/`,
    * `400d/`, `3700d/`. @default false: what is too large is refused. Needed where the app's own `payloadStore` is a bucket
    */
-  readonly payloadStore?: boolean | s3.IBucket;
+  readonly payloadStore?: boolean | s3.IBucket | undefined;
   /** The containers of queues whose declaration says `worker: "container"`; a queue's own in `queues` comes before it, as a whole. @default - none; needed for such a queue */
-  readonly container?: ContainerOptions;
+  readonly container?: ContainerOptions | undefined;
   /** Deploys the board, for whoever may sign requests to its URL. @default - none */
-  readonly board?: BoardFunctionOptions;
+  readonly board?: BoardFunctionOptions | undefined;
   /** Bundling of the functions, over Lovage's own (`bundlingFor`). @default - one minified ES module with source maps, without the AWS SDK */
-  readonly bundling?: TaskBundling;
+  readonly bundling?: TaskBundling | undefined;
 }
 
 /**

@@ -10,7 +10,7 @@ import type { RouterFunction, RouteValue, TaskRouter } from "../brokers/routes.t
 import { ImproperlyConfigured } from "../errors.ts";
 import { didYouMean } from "../nearest.ts";
 import { isBackendScheme } from "../open.ts";
-import { camelCase, show } from "../parse.ts";
+import { camelCase, type Given, show } from "../parse.ts";
 import type { SerializerName } from "../protocol/serializers.ts";
 import type { AcceptedInput } from "./refused.ts";
 import { LIVE } from "./live.ts";
@@ -24,36 +24,36 @@ export type Compression = "gzip" | "brotli" | "zstd";
 /** A queue of `taskQueues`: how messages get there, and what the AWS construct makes of it. */
 export interface QueueInput {
   /** The direct exchange that the queue is bound to. Default: `taskDefaultExchange`. */
-  readonly exchange?: string;
+  readonly exchange?: string | undefined;
   /** The routing key that the queue is bound by. Default: the queue's name. */
-  readonly routingKey?: string;
+  readonly routingKey?: string | undefined;
   /** Seconds that a task of this queue may run, over 0 to 1,209,600 (14 days); on AWS the function's timeout follows from it. */
-  readonly timeLimit?: number;
+  readonly timeLimit?: number | undefined;
   /**
    * What runs the queue's tasks, once it is deployed: a Lambda `function`, a `container` on Fargate (for tasks of more than 15
    * minutes, programs such as ffmpeg, or steady load), or `none`: nothing in the stack, but workers of yours elsewhere. The
    * options below are those of a function. Default: `function`.
    */
-  readonly worker?: QueueWorker;
+  readonly worker?: QueueWorker | undefined;
   /** Memory of the function in MB, 128 to 10,240. */
-  readonly memorySize?: number;
+  readonly memorySize?: number | undefined;
   /** Messages that one invocation gets at most, 1 to 10,000; 1 to 10 on a FIFO queue. */
-  readonly batchSize?: number;
+  readonly batchSize?: number | undefined;
   /** Seconds to wait until a batch is full, 0 to 300; not on a FIFO queue. */
-  readonly maxBatchingWindow?: number;
+  readonly maxBatchingWindow?: number | undefined;
   /** Invocations that run at a time at most, 2 to 1,000. */
-  readonly maxConcurrency?: number;
+  readonly maxConcurrency?: number | undefined;
   /** Concurrency of the account that is kept for the function. */
-  readonly reservedConcurrency?: number;
+  readonly reservedConcurrency?: number | undefined;
   /** Environment variables of the function. */
-  readonly environment?: Readonly<Record<string, string>>;
+  readonly environment?: Readonly<Record<string, string>> | undefined;
   /**
    * Makes SQS use priorities, which are 0 to 255; a higher number goes first. `[0, 5, 9]` makes three SQS queues of the queue, its
    * bands: for priorities below 5, from 5 on, and from 9 on. Each band gets twice as much of `maxConcurrency` as the next lower
    * one. An object gives other weights, whole numbers from 1 to 1,000: `{ 0: 1, 5: 2, 9: 7 }`. Two to ten bands; not on a FIFO
    * queue. SQLite and memory use each priority by itself, with bands and without. Default: none; then SQS only carries a priority.
    */
-  readonly priorities?: readonly number[] | Readonly<Record<number, number>>;
+  readonly priorities?: readonly number[] | Readonly<Record<number, number>> | undefined;
 }
 
 /** Which metrics functions write: those of each queue, those of each task in it too, or none. */
@@ -144,114 +144,115 @@ export interface PublishRetryPolicy {
  */
 export interface ConfigInput extends AcceptedInput {
   /** `sqlite://` (default, in `.lovage/` of the project's folder), `sqlite:///path`, `memory://`, or `sqs://[region]?queue_name_prefix=…`. `LOVAGE_BROKER_URL` overrides it. */
-  readonly brokerUrl?: string;
+  readonly brokerUrl?: string | undefined;
   /** `true`: an app without a broker's URL throws at its first use, instead of using the embedded file. Default `false`. */
-  readonly brokerUrlRequired?: boolean;
+  readonly brokerUrlRequired?: boolean | undefined;
   /** `sqlite://`, `sqlite:///path`, `memory://`, or `dynamodb://[region]/table`. Default: the broker's URL, if that is SQLite or memory; required with SQS. `LOVAGE_RESULT_BACKEND` overrides it. */
-  readonly resultBackend?: string;
+  readonly resultBackend?: string | undefined;
   /**
    * Where a message or a result goes that is too large for its place, compressed too: `s3://bucket/prefix`, `file:///folder`,
    * `memory://name`; `""`: nowhere, so that it is refused. Default: a folder beside the file of a SQLite broker, else
    * nowhere. `LOVAGE_PAYLOAD_STORE` overrides it.
    */
-  readonly payloadStore?: string;
+  readonly payloadStore?: string | undefined;
   /** Options of the broker: see `BrokerTransportOptions`. */
-  readonly brokerTransportOptions?: Partial<BrokerTransportOptions>;
+  readonly brokerTransportOptions?: Given<BrokerTransportOptions> | undefined;
   /** Options of the result backend: see `ResultBackendTransportOptions`. */
-  readonly resultBackendTransportOptions?: Partial<ResultBackendTransportOptions>;
+  readonly resultBackendTransportOptions?: Given<ResultBackendTransportOptions> | undefined;
   /** IANA name of the time zone of schedules. Default `"UTC"`. */
-  readonly timezone?: string;
+  readonly timezone?: string | undefined;
   /** Serializers, by name or MIME type, that a worker takes. Default: JSON and `taskSerializer`. Pickle is never taken: it runs code. */
-  readonly acceptContent?: readonly string[];
+  readonly acceptContent?: readonly string[] | undefined;
   /** The same for results; `resultSerializer` must be among them. Default: `acceptContent` and `resultSerializer`. */
-  readonly resultAcceptContent?: readonly string[];
+  readonly resultAcceptContent?: readonly string[] | undefined;
   /** Default `"json"`. */
-  readonly taskSerializer?: string;
+  readonly taskSerializer?: string | undefined;
   /** Default `"json"`. */
-  readonly resultSerializer?: string;
+  readonly resultSerializer?: string | undefined;
   /** `gzip` (or `zlib`), `brotli`, or `zstd`. Default: none. */
-  readonly taskCompression?: string;
+  readonly taskCompression?: string | undefined;
   /** The same for results. Celery reads it from 5.7 on. */
-  readonly resultCompression?: string;
+  readonly resultCompression?: string | undefined;
   /** How long results can be read, in seconds or parts (`{ days: 1 }`); 0: for ever. Default: a day. */
-  readonly resultExpires?: number | Duration;
+  readonly resultExpires?: number | Duration | undefined;
   /** Whether a journal of what has happened is kept, which `app.journal` reads. Default `true`. */
-  readonly journal?: boolean;
+  readonly journal?: boolean | undefined;
   /** How long that is kept, in seconds or parts (`{ days: 7 }`): a minute to 366 days. Default: 7 days. */
-  readonly journalExpires?: number | Duration;
+  readonly journalExpires?: number | Duration | undefined;
   /** Whether the message of a task that failed is kept with its result, so that `app.control.retry` can run it again. Default true. */
-  readonly keepFailed?: boolean;
+  readonly keepFailed?: boolean | undefined;
   /** Which metrics for CloudWatch functions on Lambda write, and workers with `--cloudwatch-metrics`: those of each queue (`"queue"`), those of each task too (`"task"`), or none (`false`). Default `"queue"`. */
-  readonly metrics?: MetricsChoice;
+  readonly metrics?: MetricsChoice | undefined;
   /** Whether name, arguments, worker, queue and retries are stored with a result. Default `false`. */
-  readonly resultExtended?: boolean;
+  readonly resultExtended?: boolean | undefined;
   /** Queue of tasks that no route and no option sends elsewhere. Default `"celery"`. */
-  readonly taskDefaultQueue?: string;
+  readonly taskDefaultQueue?: string | undefined;
   /** Exchange of queues that name none. Default `""`, the anonymous one. */
-  readonly taskDefaultExchange?: string;
+  readonly taskDefaultExchange?: string | undefined;
   /** Routing key that binds the default queue where its declaration names none. Default: the queue's name. */
-  readonly taskDefaultRoutingKey?: string;
+  readonly taskDefaultRoutingKey?: string | undefined;
   /** 0 to 255, the higher the sooner. SQLite and memory use it, and SQS if the queue has `priorities`; otherwise the message only carries it. Default: none. */
-  readonly taskDefaultPriority?: number;
+  readonly taskDefaultPriority?: number | undefined;
   /** The queues that workers serve and the AWS construct makes. Default: the default queue alone. */
   readonly taskQueues?:
     | Readonly<Record<string, QueueInput>>
-    | readonly (string | (QueueInput & { readonly name: string }))[];
+    | readonly (string | (QueueInput & { readonly name: string }))[]
+    | undefined;
   /** Where tasks go: `{ pattern: route }`, a function, or a list of both. Default: every task goes to `taskDefaultQueue`. */
-  readonly taskRoutes?: TaskRoutes;
+  readonly taskRoutes?: TaskRoutes | undefined;
   /** `false`: a call for a queue that `taskQueues` does not name throws `QueueNotFound`. Default `true`. */
-  readonly taskCreateMissingQueues?: boolean;
+  readonly taskCreateMissingQueues?: boolean | undefined;
   /** Default of the task option `ignoreResult`. Default `false`. */
-  readonly taskIgnoreResult?: boolean;
+  readonly taskIgnoreResult?: boolean | undefined;
   /** Stores failures also where results are ignored. Default `false`. */
-  readonly taskStoreErrorsEvenIfIgnored?: boolean;
+  readonly taskStoreErrorsEvenIfIgnored?: boolean | undefined;
   /** Shows STARTED while a task runs. Default `true`, as the worker writes the row at that point anyway. */
-  readonly taskTrackStarted?: boolean;
+  readonly taskTrackStarted?: boolean | undefined;
   /** Seconds after which a run ends as FAILURE `TimeLimitExceeded`. Default: none; on AWS, the function's deadline. */
-  readonly taskTimeLimit?: number;
+  readonly taskTimeLimit?: number | undefined;
   /** Seconds after which a task's `signal` aborts. Below `taskTimeLimit`. Default: none. */
-  readonly taskSoftTimeLimit?: number;
+  readonly taskSoftTimeLimit?: number | undefined;
   /** Whether a call runs the task at once, in the caller's process. For tests. Default `false`. */
-  readonly taskAlwaysEager?: boolean;
+  readonly taskAlwaysEager?: boolean | undefined;
   /** Whether a call throws if a task that runs in the caller's process fails. Default `false`: it gives a failed result. */
-  readonly taskEagerPropagates?: boolean;
+  readonly taskEagerPropagates?: boolean | undefined;
   /** Whether the result of a task that runs in the caller's process is stored. Default `false`. */
-  readonly taskStoreEagerResult?: boolean;
+  readonly taskStoreEagerResult?: boolean | undefined;
   /** A call without a priority takes that of the task that makes it. Default `false`. */
-  readonly taskInheritParentPriority?: boolean;
+  readonly taskInheritParentPriority?: boolean | undefined;
   /** Whether `linkError` of a chord is given to the tasks of its header too. Default `false`. */
-  readonly taskAllowErrorCbOnChordHeader?: boolean;
+  readonly taskAllowErrorCbOnChordHeader?: boolean | undefined;
   /** Whether a send that fails with a passing error is tried again. Default `true`. */
-  readonly taskPublishRetry?: boolean;
+  readonly taskPublishRetry?: boolean | undefined;
   /** Default: 3 retries, at once, after 0.2 s and after 0.4 s. */
-  readonly taskPublishRetryPolicy?: Partial<PublishRetryPolicy>;
+  readonly taskPublishRetryPolicy?: Given<PublishRetryPolicy> | undefined;
   /** Task options by the task's name, or by `"*"` for all tasks. They replace what the declaration says. Default: none. */
-  readonly taskAnnotations?: TaskAnnotations | readonly TaskAnnotations[];
+  readonly taskAnnotations?: TaskAnnotations | readonly TaskAnnotations[] | undefined;
   /** How many times a task's worker may die until the task is given up as FAILURE `WorkerLostError`, 1 to 100. Default 3. */
-  readonly maxDeliveries?: number;
+  readonly maxDeliveries?: number | undefined;
   /** What beat sends, by a name of its own. */
-  readonly beatSchedule?: Readonly<Record<string, BeatEntry>>;
+  readonly beatSchedule?: Readonly<Record<string, BeatEntry>> | undefined;
   /** ARN of the beat function, for entries put at run time on AWS. `LOVAGE_BEAT_FUNCTION` overrides it. */
-  readonly beatFunction?: string;
+  readonly beatFunction?: string | undefined;
   /**
    * Where `lovage worker` runs tasks: `"async"`, in one event loop; `"processes"` (also Celery's `"prefork"`) or `"threads"`, each in one
    * of its own; `"solo"`, one at a time. `"gevent"` and `"eventlet"` are `"async"`. Default `"async"`.
    */
-  readonly workerPool?: WorkerPool | "prefork" | "gevent" | "eventlet";
+  readonly workerPool?: WorkerPool | "prefork" | "gevent" | "eventlet" | undefined;
   /** Tasks that a worker runs at a time: in one process, or in so many processes or threads. Default, also `"auto"`: the number of CPUs. */
-  readonly workerConcurrency?: number | "auto";
+  readonly workerConcurrency?: number | "auto" | undefined;
   /** How many messages a worker may hold, as a multiple of its concurrency; 1 to 1,000. Default 4. */
-  readonly workerPrefetchMultiplier?: number;
+  readonly workerPrefetchMultiplier?: number | undefined;
   /** Modules that the worker loads, as it would `import` them. */
-  readonly imports?: readonly string[] | string;
+  readonly imports?: readonly string[] | string | undefined;
   /** The same; both are loaded. */
-  readonly include?: readonly string[] | string;
+  readonly include?: readonly string[] | string | undefined;
   /** Number of tasks after which a worker's process is replaced by a new one, from 1. Default: no limit. */
-  readonly workerMaxTasksPerChild?: number;
+  readonly workerMaxTasksPerChild?: number | undefined;
   /** KiB of memory, from 1. A process that runs tasks and has more of it is replaced by a new one, once no task runs in it. Default: no limit. */
-  readonly workerMaxMemoryPerChild?: number;
+  readonly workerMaxMemoryPerChild?: number | undefined;
   /** Seconds that running tasks have to end when their worker is told to stop, 0 to 86,400. Then their `signal`s abort, and tasks that do not end are handed back. 0: without end. Default 20. */
-  readonly workerSoftShutdownTimeout?: number;
+  readonly workerSoftShutdownTimeout?: number | undefined;
 }
 
 /** The settings in force: everything checked, everything filled in. Made by {@link resolveConfig}. */

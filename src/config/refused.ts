@@ -324,7 +324,7 @@ export const FIXED = {
 
 /** Settings of Celery's that may be written down with the one value that is true here anyway. */
 export type AcceptedInput = {
-  readonly [K in keyof typeof FIXED as (typeof FIXED)[K]["accepts"] extends readonly []
-    ? never
-    : K]?: (typeof FIXED)[K]["accepts"][number];
+  readonly [K in keyof typeof FIXED as (typeof FIXED)[K]["accepts"] extends readonly [] ? never : K]?:
+    | (typeof FIXED)[K]["accepts"][number]
+    | undefined;
 };

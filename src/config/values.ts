@@ -136,7 +136,7 @@ const UNITS: Readonly<Record<string, number>> = { weeks: 604_800, days: 86_400, 
 /** Seconds of a number or of `{ days: 1, hours: 2 }`. */
 export const duration: Parse<number> = (value, at) => {
   if (!isPlain(value)) return seconds({ min: 0 })(value, at);
-  const parts = Object.entries(value);
+  const parts = Object.entries(value).filter(([, amount]) => amount !== undefined);
   if (parts.length === 0) return fail(at, `a number of seconds, or parts (${Object.keys(UNITS).join(", ")})`, value);
   return parts.reduce((sum, [unit, amount]) => {
     const factor = Object.hasOwn(UNITS, unit) ? UNITS[unit] : undefined;

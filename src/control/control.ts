@@ -7,31 +7,31 @@ import { loadControl } from "./load.ts";
 /** Who does it: the journal keeps the name. */
 export interface Acting {
   /** A name. Default: the caller's ARN on AWS, else the user of the operating system. */
-  readonly by?: string;
+  readonly by?: string | undefined;
 }
 
 /** How tasks are revoked, and who does it. */
 export interface RevokeTasks extends Acting {
   /** Abort the `signal` of a run that is under way, too. Default false. */
-  readonly terminate?: boolean;
+  readonly terminate?: boolean | undefined;
 }
 
 /** Which failed tasks are meant: those that match all that is given. A list means one of these. */
 export interface RetryFailed extends JournalSpan, Acting {
   /** A task's name, or a pattern such as `media.*`. */
-  readonly task?: string | readonly string[];
+  readonly task?: string | readonly string[] | undefined;
   /** The name of the error's class, or a part of its message, in upper or lower case. */
-  readonly error?: string;
+  readonly error?: string | undefined;
   /** A part of the id, the task's name, the arguments or the error as the journal shows them, in upper or lower case. */
-  readonly text?: string;
+  readonly text?: string | undefined;
   /** Only those of these queues. Default: all. */
-  readonly queue?: string | readonly string[];
+  readonly queue?: string | readonly string[] | undefined;
   /** So many at most, the latest first. Default: all. */
-  readonly limit?: number;
+  readonly limit?: number | undefined;
   /** Only count. Default false. */
-  readonly dryRun?: boolean;
+  readonly dryRun?: boolean | undefined;
   /** Is told how many were sent so far. */
-  readonly progress?: (count: number) => void;
+  readonly progress?: ((count: number) => void) | undefined;
 }
 
 /** Why a task cannot be run again by its id. */
@@ -82,33 +82,33 @@ export interface ShownLetter {
 /** Which dead letters are meant: those that match all that is given, by when they became dead letters. A list means one of these. */
 export interface LettersOf extends JournalSpan {
   /** Queues that they came from. Default: all that have any. */
-  readonly queue?: string | readonly string[];
+  readonly queue?: string | readonly string[] | undefined;
   /** A task's name, or a pattern such as `media.*`. */
-  readonly task?: string | readonly string[];
+  readonly task?: string | readonly string[] | undefined;
   /** A part of the reason or of the error's name, in upper or lower case. */
-  readonly error?: string;
+  readonly error?: string | undefined;
   /** The id of the task, or the broker's of the message. */
-  readonly id?: string | readonly string[];
+  readonly id?: string | readonly string[] | undefined;
   /** So many at most. Default: all. */
-  readonly limit?: number;
+  readonly limit?: number | undefined;
 }
 
 /** Which dead letters are changed, and who does it. */
 export interface ChangeLetters extends LettersOf, Acting {
   /** Only count. Default false. */
-  readonly dryRun?: boolean;
+  readonly dryRun?: boolean | undefined;
   /** Called with each dead letter that was handled. */
-  readonly each?: (letter: ShownLetter) => void;
+  readonly each?: ((letter: ShownLetter) => void) | undefined;
   /** Stops after the current dead letter. Returns what was done until then. */
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** Which dead letters are sent back, and with what changed. */
 export interface RedriveLetters extends ChangeLetters {
   /** In place of the arguments that the messages have. */
-  readonly args?: readonly unknown[];
+  readonly args?: readonly unknown[] | undefined;
   /** Keyword arguments in place of those of the letter. Default: its own. */
-  readonly kwargs?: Readonly<Record<string, unknown>>;
+  readonly kwargs?: Readonly<Record<string, unknown>> | undefined;
 }
 
 /** What became of the dead letters that were meant. */

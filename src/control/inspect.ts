@@ -59,7 +59,7 @@ export interface WaitingTask {
 /** What may be asked that costs money. */
 export interface InspectNumbers {
   /** Whether CloudWatch may be asked on AWS, for the age of the oldest message or a function's last hour, at $0.01 for a thousand numbers. Default true. */
-  readonly cloudWatch?: boolean;
+  readonly cloudWatch?: boolean | undefined;
 }
 
 /** Questions about workers and queues, in the words of Celery's `app.control.inspect()`. */

@@ -8,49 +8,49 @@ import type { JournalEntry, JournalKind } from "./entry.ts";
 /** A span of time: an instant is a `Date`, or milliseconds since the epoch. */
 export interface JournalSpan {
   /** From this instant on. Default: all that is kept. */
-  readonly from?: Date | number;
+  readonly from?: Date | number | undefined;
   /** Before this instant. Default: up to now. */
-  readonly to?: Date | number;
+  readonly to?: Date | number | undefined;
 }
 
 /** What an entry must be for. A list means one of these. All that is given has to hold. */
 export interface JournalFilter {
   /** `SUCCESS`, `FAILURE`, `RETRY`, `REVOKED` … */
-  readonly state?: string | readonly string[];
+  readonly state?: string | readonly string[] | undefined;
   /** Only entries of these kinds. Default: all. */
-  readonly kind?: JournalKind | readonly JournalKind[];
+  readonly kind?: JournalKind | readonly JournalKind[] | undefined;
   /** A task's name, or a pattern such as `media.*`. */
-  readonly task?: string | readonly string[];
+  readonly task?: string | readonly string[] | undefined;
   /** Only what came from these queues. Default: all. */
-  readonly queue?: string | readonly string[];
+  readonly queue?: string | readonly string[] | undefined;
   /** The worker's name. */
-  readonly worker?: string | readonly string[];
+  readonly worker?: string | readonly string[] | undefined;
   /** The id of a task. */
-  readonly id?: string | readonly string[];
+  readonly id?: string | readonly string[] | undefined;
   /** The id of the task that a workflow began with. */
-  readonly root?: string | readonly string[];
+  readonly root?: string | readonly string[] | undefined;
   /** A part of the id, the task's name, the arguments or the error, in upper or lower case. */
-  readonly text?: string;
+  readonly text?: string | undefined;
 }
 
 /** Which entries are meant, and how many. */
 export interface JournalQuery extends JournalSpan, JournalFilter {
   /** So many at most. Default: all there are, read as they are asked for. */
-  readonly limit?: number;
+  readonly limit?: number | undefined;
   /** Ends the search with the signal's reason. */
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** Which failures are grouped. */
 export interface FailuresQuery extends JournalSpan, Omit<JournalFilter, "state" | "kind"> {
   /** So many groups at most, the largest. Default: all. */
-  readonly limit?: number;
+  readonly limit?: number | undefined;
 }
 
 /** Which span is summed up, in what steps. */
 export interface SummaryQuery extends JournalSpan, Pick<JournalFilter, "task" | "queue" | "worker"> {
   /** Seconds. Default: a sixtieth of the span. */
-  readonly step?: number;
+  readonly step?: number | undefined;
 }
 
 export const instant: Parse<number> = (value, at) => {

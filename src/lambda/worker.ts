@@ -60,7 +60,7 @@ export interface BatchResponse {
 /** How a function works on its messages. */
 export interface HandlerOptions {
   /** Takes log lines and metrics. Default: standard output, which Lambda takes to CloudWatch. */
-  readonly write?: (line: string) => void;
+  readonly write?: ((line: string) => void) | undefined;
 }
 
 /** Tasks that run at a time in one invocation, unless `workerConcurrency` says: SQS's batch where nothing else was asked for. */

@@ -12,9 +12,9 @@ export interface RateLimit {
   /** So many in a second, or in the span that is named: `"100/m"`. 1 or more. */
   readonly limit: number | string;
   /** Starts that may come together, 1 or more. In no period start more than limit and burst together. Default 1. */
-  readonly burst?: number;
+  readonly burst?: number | undefined;
   /** Default: one limit for all calls of the task. */
-  readonly key?: LimitKey;
+  readonly key?: LimitKey | undefined;
 }
 
 /** How many runs of a task there may be at a time, over all workers together. */
@@ -22,7 +22,7 @@ export interface ConcurrencyLimit {
   /** 1 to 1,000. */
   readonly limit: number;
   /** Default: one limit for all calls of the task. */
-  readonly key?: LimitKey;
+  readonly key?: LimitKey | undefined;
 }
 
 /** One call for each key: another is not sent, and gives the `AsyncResult` of the one that is there. */
@@ -32,7 +32,7 @@ export interface Unique {
   /** Until it starts (`"waiting"`), until it ends (`"running"`), or for so many seconds from the call. */
   readonly for: "waiting" | "running" | number;
   /** `"replace"`: the one that waits runs with the arguments of the last call. Only with `for: "waiting"`. Default `"keep"`. */
-  readonly onConflict?: "keep" | "replace";
+  readonly onConflict?: "keep" | "replace" | undefined;
 }
 
 /** Of calls that come shortly after each other the last one's arguments count: the task starts when none has come for a while. */
@@ -42,7 +42,7 @@ export interface Debounce {
   /** Seconds without a further call until it starts. */
   readonly wait: number;
   /** It starts so many seconds after the first call at the latest. Default: ten times {@link wait}. */
-  readonly max?: number;
+  readonly max?: number | undefined;
 }
 
 /** One call in so many seconds; those that come before give the `AsyncResult` of the first. */
@@ -56,15 +56,15 @@ export interface Throttle {
 /** Options of a declaration that say who may run now. */
 export interface LimitOptions {
   /** How many may start in a span of time, over all workers together: `"100/m"`, or `{ limit, burst, key }`. Default: no limit. */
-  readonly rateLimit?: number | string | RateLimit;
+  readonly rateLimit?: number | string | RateLimit | undefined;
   /** How many may run at a time, over all workers together: a number, or `{ limit, key }`. Default: no limit. */
-  readonly concurrency?: number | ConcurrencyLimit;
+  readonly concurrency?: number | ConcurrencyLimit | undefined;
   /** Of calls with the same key one is sent. One of `unique`, `debounce` and `throttle`. */
-  readonly unique?: Unique;
+  readonly unique?: Unique | undefined;
   /** Of a burst of calls with the same key the last one runs. Default: each call runs. */
-  readonly debounce?: Debounce;
+  readonly debounce?: Debounce | undefined;
   /** Of the calls with the same key one runs in each span of time. Default: each call runs. */
-  readonly throttle?: Throttle;
+  readonly throttle?: Throttle | undefined;
 }
 
 /** A call counts as one that waits, or runs, for so many seconds at most: a week, SQS's usual retention. */

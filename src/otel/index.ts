@@ -21,11 +21,11 @@ import { errorMessage } from "../protocol/exceptions.ts";
 /** What is instrumented, and with what. */
 export interface InstrumentOptions {
   /** Default: the one that the SDK has registered. */
-  readonly tracerProvider?: TracerProvider;
+  readonly tracerProvider?: TracerProvider | undefined;
   /** Default: the one that the SDK has registered. */
-  readonly meterProvider?: MeterProvider;
+  readonly meterProvider?: MeterProvider | undefined;
   /** How a trace travels in a message's headers. Default: the SDK's, which is W3C's: `traceparent`, `tracestate`, `baggage`. */
-  readonly propagator?: TextMapPropagator;
+  readonly propagator?: TextMapPropagator | undefined;
 }
 
 const NAME = "lovage";

@@ -10,27 +10,27 @@ import type { Chunk } from "./stream.ts";
 /** How `get()` waits for a result. */
 export interface GetOptions {
   /** Seconds to wait; then `TimeoutError` is thrown. Default: without end. */
-  readonly timeout?: number;
+  readonly timeout?: number | undefined;
   /** Seconds between two looks at the backend. Default: short at first, longer as the task ages, up to 1 s. */
-  readonly interval?: number;
+  readonly interval?: number | undefined;
   /** Throw what the task threw. Default true; with `false` the error is returned. */
-  readonly propagate?: boolean;
+  readonly propagate?: boolean | undefined;
   /** Ends the wait with the signal's reason. */
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
   /** `false` lets a task wait for another one, whose queue other workers serve. Default true: within a task `RuntimeError` is thrown, as in Celery. */
-  readonly disableSyncSubtasks?: boolean;
+  readonly disableSyncSubtasks?: boolean | undefined;
 }
 
 /** From where, and for how long, `stream()` reads. */
 export interface StreamOptions {
   /** How many chunks to leave out: those that were seen before. Default 0. */
-  readonly from?: number;
+  readonly from?: number | undefined;
   /** Seconds until the task has ended; then `TimeoutError` is thrown. Default: without end. */
-  readonly timeout?: number;
+  readonly timeout?: number | undefined;
   /** Ends the wait with the signal's reason. */
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
   /** Called when the task has begun again, after a retry or a death. The next chunk is then the first of the new run. */
-  readonly onRestart?: () => void;
+  readonly onRestart?: (() => void) | undefined;
 }
 
 /** For how long `watch()` looks. */
@@ -46,7 +46,7 @@ export interface WatchedState {
 
 export interface RevokeOptions {
   /** Abort the `signal` of a task that runs already. Default false. */
-  readonly terminate?: boolean;
+  readonly terminate?: boolean | undefined;
 }
 
 /** One object for all calls of `get` without options: there is nothing to check. */

@@ -12,13 +12,13 @@ import type { SendableArgs } from "./wire.ts";
 
 /** What an entry says beside its task; arguments are needed where the task has parameters that are. */
 export type BeatEntryOf<P extends readonly unknown[]> = Omit<BeatEntry, "task" | "args" | "kwargs" | "options"> & {
-  readonly options?: Omit<CallOptions, "kwargs" | "taskId">;
+  readonly options?: Omit<CallOptions, "kwargs" | "taskId"> | undefined;
 } & ([] extends P
-    ? { readonly args?: SendableArgs<P>; readonly kwargs?: BeatEntry["kwargs"] }
+    ? { readonly args?: Readonly<SendableArgs<P>> | undefined; readonly kwargs?: BeatEntry["kwargs"] }
     :
-        | { readonly args: SendableArgs<P>; readonly kwargs?: never }
+        | { readonly args: Readonly<SendableArgs<P>>; readonly kwargs?: undefined }
         // What keywords stand for is known to `params` or the schema alone, which check them at the start.
-        | { readonly args?: readonly unknown[]; readonly kwargs: Readonly<Record<string, unknown>> });
+        | { readonly args?: readonly unknown[] | undefined; readonly kwargs: Readonly<Record<string, unknown>> });
 
 /** An entry of `beatSchedule` or `app.beat.put` whose arguments are those of the task: others do not compile. */
 export function beatEntry<P extends readonly unknown[], R>(task: Task<P, R>, entry: BeatEntryOf<P>): BeatEntry {

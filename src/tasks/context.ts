@@ -94,13 +94,13 @@ export interface Request {
 export interface RetryOptions
   extends Pick<CallOptions, "countdown" | "eta" | "kwargs" | "queue" | "priority" | "headers"> {
   /** Arguments of the next attempt. Default: the present ones. */
-  readonly args?: readonly unknown[];
+  readonly args?: readonly unknown[] | undefined;
   /** Why. Thrown in the end, when no retry is left. */
-  readonly exc?: unknown;
+  readonly exc?: unknown | undefined;
   /** Retries allowed, for this decision. `null`: without end. */
-  readonly maxRetries?: number | null;
+  readonly maxRetries?: number | null | undefined;
   /** Seconds from now, or an instant, in place of the message's own. */
-  readonly expires?: number | Date | string;
+  readonly expires?: number | Date | string | undefined;
 }
 
 /** What a bound task can do while it runs. */

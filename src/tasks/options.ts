@@ -17,6 +17,7 @@ import {
 import { nearest } from "../nearest.ts";
 import {
   camelCase,
+  type Given,
   integer as parseInteger,
   type Parse,
   reasonOf,
@@ -40,80 +41,80 @@ export type TaskClass<T extends Task = Task> = new (...args: ConstructorParamete
 /** What may stand both in a declaration and in a call; the call's wins. */
 export interface DeliveryOptions {
   /** The queue to send to, whatever the routes say. */
-  readonly queue?: string;
+  readonly queue?: string | undefined;
   /** With `routingKey`: the direct exchange whose binding names the queue. */
-  readonly exchange?: string;
+  readonly exchange?: string | undefined;
   /** With `exchange`: the key by which the queue is found. Default: that of the queue's declaration. */
-  readonly routingKey?: string;
+  readonly routingKey?: string | undefined;
   /** 0 to 255. SQLite and memory deliver the higher first, SQS where the queue has `priorities`; else SQS only carries it. */
-  readonly priority?: number;
+  readonly priority?: number | undefined;
   /** Default: the setting `taskSerializer`. */
-  readonly serializer?: SerializerName;
+  readonly serializer?: SerializerName | undefined;
   /** Default: the setting `taskCompression`. */
-  readonly compression?: string;
+  readonly compression?: string | undefined;
   /** When the task expires: seconds from the call, or an instant. If it has not started by then, it ends as REVOKED. */
-  readonly expires?: number | Date | string;
+  readonly expires?: number | Date | string | undefined;
   /** `true`: the result is not stored, so it cannot be read later. Default: the setting `taskIgnoreResult`. */
-  readonly ignoreResult?: boolean;
+  readonly ignoreResult?: boolean | undefined;
   /** Seconds after which the run is given up: FAILURE `TimeLimitExceeded`. Default: the queue's, then `taskTimeLimit`. */
-  readonly timeLimit?: number;
+  readonly timeLimit?: number | undefined;
   /** Seconds after which the task's `signal` aborts with `SoftTimeLimitExceeded`. Default: `taskSoftTimeLimit`. */
-  readonly softTimeLimit?: number;
+  readonly softTimeLimit?: number | undefined;
   /** Retries allowed after the first attempt; `null`: without end. Default 3, as in Celery. */
-  readonly maxRetries?: number | null;
+  readonly maxRetries?: number | null | undefined;
 }
 
 /** Options of one call: `add.applyAsync([1, 2], { countdown: 20 })`. */
 export interface CallOptions extends DeliveryOptions {
   /** Keyword arguments, for a task that names its parameters (Python's do). */
-  readonly kwargs?: Readonly<Record<string, unknown>>;
+  readonly kwargs?: Readonly<Record<string, unknown>> | undefined;
   /** Seconds from now until the task may start; 0 or more. Not together with `eta`. */
-  readonly countdown?: number;
+  readonly countdown?: number | undefined;
   /** When the task may start: an instant, or text in ISO 8601 (without an offset: UTC). */
-  readonly eta?: Date | string;
+  readonly eta?: Date | string | undefined;
   /** The task's id: any text, 1 to 255 characters. A second task of the same id does not run. Default: a new UUID. */
-  readonly taskId?: string;
+  readonly taskId?: string | undefined;
   /** Headers of your own: the task finds them in `request.headers`. */
-  readonly headers?: Readonly<Record<string, unknown>>;
+  readonly headers?: Readonly<Record<string, unknown>> | undefined;
   /** A name to log in place of the task's own. */
-  readonly shadow?: string;
+  readonly shadow?: string | undefined;
   /** What logs and tools show in place of the arguments, such as `"<secret>"`. Default: the arguments, shortened. */
-  readonly argsrepr?: string;
+  readonly argsrepr?: string | undefined;
   /** The same of the keyword arguments. */
-  readonly kwargsrepr?: string;
+  readonly kwargsrepr?: string | undefined;
   /** Called with the result when the task succeeds. */
-  readonly link?: SignatureLike | readonly SignatureLike[];
+  readonly link?: SignatureLike | readonly SignatureLike[] | undefined;
   /** Called when the task fails: with its id, or with (request, exception, traceback), see `errback` of a declaration. */
-  readonly linkError?: SignatureLike | readonly SignatureLike[];
+  readonly linkError?: SignatureLike | readonly SignatureLike[] | undefined;
   /** Whether a send that fails for a passing reason is tried again. Default: the setting `taskPublishRetry`. */
-  readonly retry?: boolean;
+  readonly retry?: boolean | undefined;
   /** How it is tried again. Default: the setting `taskPublishRetryPolicy`. */
-  readonly retryPolicy?: RetryPolicy;
+  readonly retryPolicy?: RetryPolicy | undefined;
   /** FIFO queues: the group whose order is kept. */
-  readonly MessageGroupId?: string;
+  readonly MessageGroupId?: string | undefined;
   /** FIFO queues: of two messages with the same id within five minutes the second is dropped. */
-  readonly MessageDeduplicationId?: string;
+  readonly MessageDeduplicationId?: string | undefined;
   /** Standard queues: whose message it is. Tenants take turns, on SQS, on SQLite and in memory: a tenant with thousands of messages does not delay a tenant with one. */
-  readonly tenant?: string;
+  readonly tenant?: string | undefined;
 }
 
 /** Celery's publish retry policy, in seconds. */
 export interface RetryPolicy {
   /** Tries after the first; `null`: without end. Default 3. */
-  readonly maxRetries?: number | null;
+  readonly maxRetries?: number | null | undefined;
   /** Wait before the second try. Default 0. */
-  readonly intervalStart?: number;
+  readonly intervalStart?: number | undefined;
   /** Seconds by which each further wait is longer. Default 0.2. */
-  readonly intervalStep?: number;
+  readonly intervalStep?: number | undefined;
   /** The longest wait. Default 1. */
-  readonly intervalMax?: number;
+  readonly intervalMax?: number | undefined;
 }
 
 /** Options of automatic retries. */
 export interface RetryKwargs {
   /** Seconds. */
-  readonly countdown?: number;
-  readonly maxRetries?: number | null;
+  readonly countdown?: number | undefined;
+  readonly maxRetries?: number | null | undefined;
 }
 
 /** A schema of any Standard Schema library: of the argument list where it is a tuple, else of the one argument. */
@@ -164,9 +165,9 @@ export interface Hooks {
 /** Options of a declaration: `app.task("tasks.add", { maxRetries: 5 }, fn)`. */
 export interface TaskOptions extends DeliveryOptions, LimitOptions, Hooks {
   /** Gives the running task as the first argument, typed. Must be the literal `true`. */
-  readonly bind?: boolean;
+  readonly bind?: boolean | undefined;
   /** A class that extends {@link Task}: its hooks are the task's, its members are on the bound task. */
-  readonly base?: TaskClass;
+  readonly base?: TaskClass | undefined;
   /**
    * The parameters by name and in their order, as Python's signature has them: keyword arguments find their place, and too
    * few or too many are a `TypeError`. What has a default in the function, or is written `"y?"`, may be left out;
@@ -175,44 +176,44 @@ export interface TaskOptions extends DeliveryOptions, LimitOptions, Hooks {
    * the last, takes all further keyword arguments as an object. Those after `"*"` or `"...args"` are given by keyword alone,
    * those before `"/"` by position alone. Default: any number of arguments, and no keywords.
    */
-  readonly params?: readonly string[];
+  readonly params?: readonly string[] | undefined;
   /**
    * What the task gets as a `linkError`: with `true` (request, exception, traceback), with `false` the failed task's id alone.
    * Default, as in Celery: the three where its function takes more than one argument beside the signature's own; the id
    * alone where it is bound.
    */
-  readonly errback?: boolean;
+  readonly errback?: boolean | undefined;
   /** Checked before the task is sent, and again before it runs; its output is what the function gets. */
-  readonly schema?: TaskSchema;
+  readonly schema?: TaskSchema | undefined;
   /** Store FAILURE although results are ignored. Default: `taskStoreErrorsEvenIfIgnored`. */
-  readonly storeErrorsEvenIfIgnored?: boolean;
+  readonly storeErrorsEvenIfIgnored?: boolean | undefined;
   /** Show STARTED while the task runs. Default: `taskTrackStarted`. */
-  readonly trackStarted?: boolean;
+  readonly trackStarted?: boolean | undefined;
   /** Seconds until a retry without a countdown of its own. Default 180, as in Celery. */
-  readonly defaultRetryDelay?: number;
+  readonly defaultRetryDelay?: number | undefined;
   /** Errors after which the task is retried automatically. */
-  readonly autoretryFor?: readonly ErrorClass[];
+  readonly autoretryFor?: readonly ErrorClass[] | undefined;
   /** Exceptions to `autoretryFor`. */
-  readonly dontAutoretryFor?: readonly ErrorClass[];
+  readonly dontAutoretryFor?: readonly ErrorClass[] | undefined;
   /** Countdown (seconds) and `maxRetries` of automatic retries. */
-  readonly retryKwargs?: RetryKwargs;
+  readonly retryKwargs?: RetryKwargs | undefined;
   /** Exponential backoff of automatic retries: `true` starts at 1 s, a number at so many. Default: none. */
-  readonly retryBackoff?: boolean | number;
+  readonly retryBackoff?: boolean | number | undefined;
   /** The longest backoff in seconds. Default 600. */
-  readonly retryBackoffMax?: number;
+  readonly retryBackoffMax?: number | undefined;
   /** Draw the backoff from 0 to its value, so that tasks do not come back together. Default true. */
-  readonly retryJitter?: boolean;
+  readonly retryJitter?: boolean | undefined;
   /** Errors that are expected: logged without a stack. */
-  readonly throws?: readonly ErrorClass[];
+  readonly throws?: readonly ErrorClass[] | undefined;
   /** Claim the task in the result backend before it runs, so that a duplicate does not run. Default true. */
-  readonly claim?: boolean;
+  readonly claim?: boolean | undefined;
 }
 
 /**
  * What `taskRef` can say of a task whose code is not there: all but what belongs to its function. `size` and `wait`, both or
  * neither, are those of a `batchTask`.
  */
-export type TaskRefOptions = Omit<TaskOptions, keyof Hooks | "bind" | "base" | "errback"> & Partial<BatchOptions>;
+export type TaskRefOptions = Omit<TaskOptions, keyof Hooks | "bind" | "base" | "errback"> & Given<BatchOptions>;
 
 /** What `taskAnnotations` can say of a task. What a declaration says of its function and hooks is read there alone. */
 export type AnnotationOptions = Omit<TaskOptions, keyof Hooks | "bind" | "base" | "params" | "errback" | "schema">;
@@ -611,7 +612,7 @@ export function checkCall(name: string, args: unknown, options: CallOptions): vo
 export function checkSignature(
   name: string,
   args: unknown,
-  options: CallOptions & { readonly immutable?: boolean },
+  options: CallOptions & { readonly immutable?: boolean | undefined },
 ): void {
   if (typeof options !== "object") return checkCall(name, args, options);
   const { immutable, ...call } = options;

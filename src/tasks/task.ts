@@ -1,6 +1,6 @@
 /** A task: a function with a name, and the ways to call it. */
 import type { Lovage } from "../app.ts";
-import type { GroupOf, Keepable, Missing } from "../canvas/fit.ts";
+import type { FirstArgs, GroupOf, Keepable, Missing } from "../canvas/fit.ts";
 import { chunksOf } from "../canvas/shape.ts";
 import { Signature } from "../canvas/signature.ts";
 import { toWireOptions } from "../canvas/wire-options.ts";
@@ -47,10 +47,19 @@ export class Task<P extends readonly unknown[] = readonly unknown[], R = unknown
   }
 
   /**
+   * Sends the task with arguments of both kinds: `add.applyAsync([1], { kwargs: { y: 2 } })`, where it declares `params`.
+   * Rejects with `TypeError` if they do not fit these.
+   */
+  applyAsync(
+    args: FirstArgs<SendableArgs<P>>,
+    options: CallOptions & { readonly kwargs: Kwargs },
+  ): Promise<AsyncResult<R>>;
+  /**
    * Sends the task with options: `add.applyAsync([1, 2], { countdown: 20 })`. Without arguments, `kwargs` carries them.
    * Rejects with `TypeError` where the task declares `params` and these arguments do not fit them.
    */
-  applyAsync(args: SendableArgs<P> | readonly [] = [], options: CallOptions = {}): Promise<AsyncResult<R>> {
+  applyAsync(args?: Readonly<SendableArgs<P>> | readonly [], options?: CallOptions): Promise<AsyncResult<R>>;
+  applyAsync(args: readonly unknown[] = [], options: CallOptions = {}): Promise<AsyncResult<R>> {
     try {
       checkByParams(this as unknown as Task, args, options?.kwargs);
     } catch (error) {
@@ -59,8 +68,11 @@ export class Task<P extends readonly unknown[] = readonly unknown[], R = unknown
     return this.app.sendTask<R>(this.name, args, options);
   }
 
+  /** The same as `applyAsync` with `kwargs`, at once in this process. */
+  apply(args: FirstArgs<SendableArgs<P>>, options: CallOptions & { readonly kwargs: Kwargs }): Promise<AsyncResult<R>>;
   /** Runs the task at once in this process, with its retries and hooks, without broker or backend. The result has the same methods. */
-  apply(args: SendableArgs<P> | readonly [] = [], options: CallOptions = {}): Promise<AsyncResult<R>> {
+  apply(args?: Readonly<SendableArgs<P>> | readonly [], options?: CallOptions): Promise<AsyncResult<R>>;
+  apply(args: readonly unknown[] = [], options: CallOptions = {}): Promise<AsyncResult<R>> {
     return this.app.applyEagerly<R>(this.name, args, options);
   }
 
@@ -86,7 +98,7 @@ export class Task<P extends readonly unknown[] = readonly unknown[], R = unknown
   }
 
   /** The same for lists of arguments. */
-  starmap(items: Iterable<SendableArgs<P>>): Signature<readonly unknown[], R[]> {
+  starmap(items: Iterable<Readonly<SendableArgs<P>>>): Signature<readonly unknown[], R[]> {
     return this.#items("celery.starmap", { it: [...items] });
   }
 
@@ -94,7 +106,7 @@ export class Task<P extends readonly unknown[] = readonly unknown[], R = unknown
    * A group of tasks that call this one for up to `size` lists of arguments each; every one gives a list of results.
    * Throws `ImproperlyConfigured` for a size that is not a whole number of 1 or more.
    */
-  chunks(items: Iterable<SendableArgs<P>>, size: number): GroupOf<readonly unknown[], R[][]> {
+  chunks(items: Iterable<Readonly<SendableArgs<P>>>, size: number): GroupOf<readonly unknown[], R[][]> {
     const { task, kwargs } = this.#items("celery.chunks", { it: [...items], n: size }).toJSON();
     return new Signature(
       this.app,
@@ -117,7 +129,7 @@ export class Task<P extends readonly unknown[] = readonly unknown[], R = unknown
   /** A signature from a list of arguments, with options. */
   signature<A extends readonly unknown[] = readonly unknown[]>(
     args: readonly unknown[] = [],
-    options: CallOptions & { readonly immutable?: boolean } = {},
+    options: CallOptions & { readonly immutable?: boolean | undefined } = {},
   ): Signature<A, R> {
     const given = options ?? {};
     checkSignature(this.name, args, given);

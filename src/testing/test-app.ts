@@ -20,19 +20,19 @@ import { seededRandom } from "./random.ts";
 /** How an app is put under test. */
 export interface TestOptions {
   /** Settings for the test, over the app's own. Broker and backend are in memory unless they are said here. */
-  readonly config?: ConfigInput;
+  readonly config?: ConfigInput | undefined;
   /** Where the clock stands at first. Default: 2026-01-01T00:00:00Z. */
-  readonly now?: Date;
+  readonly now?: Date | undefined;
   /** Seed of all that is drawn, such as the jitter of a backoff. Ids begin with it: two apps on one store need two seeds. Default 1. */
-  readonly seed?: number;
+  readonly seed?: number | undefined;
   /** Tasks at a time, 1 or more. Default 1, so that they run in the order of the queue. */
-  readonly concurrency?: number;
+  readonly concurrency?: number | undefined;
   /** The queues that are worked on. Default: all that there are. */
-  readonly queues?: readonly string[];
+  readonly queues?: readonly string[] | undefined;
   /** Send the slots of `beatSchedule`, and of entries put at run time, as `advance` passes them. Default false. */
-  readonly beat?: boolean;
+  readonly beat?: boolean | undefined;
   /** Lays something around the broker, such as `hostileBroker`. */
-  readonly broker?: (broker: Broker) => Broker;
+  readonly broker?: ((broker: Broker) => Broker) | undefined;
 }
 
 /** A run of a task that has ended. */

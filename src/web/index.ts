@@ -6,11 +6,11 @@ import { stringifyValue } from "../protocol/values.ts";
 /** How events are sent. */
 export interface ResultEventsOptions {
   /** Seconds between two comments that keep proxies from closing a quiet connection, over 0. Default 15. */
-  readonly keepAlive?: number;
+  readonly keepAlive?: number | undefined;
   /** Headers of the answer, in addition to those of an event stream, such as those of CORS. Default: none. */
-  readonly headers?: Readonly<Record<string, string>>;
+  readonly headers?: Readonly<Record<string, string>> | undefined;
   /** What is shown of the error of a task that failed. Default: its name and message, without a stack. */
-  readonly showError?: (error: unknown) => unknown;
+  readonly showError?: ((error: unknown) => unknown) | undefined;
 }
 
 const KEEP_ALIVE_S = 15;

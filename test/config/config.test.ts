@@ -287,6 +287,7 @@ describe("values", () => {
   it("keeps results for seconds, parts that add up, or for ever", () => {
     expect(resolveConfig({ resultExpires: 90 }).resultExpires).toBe(90);
     expect(resolveConfig({ resultExpires: { days: 1, minutes: 2 } }).resultExpires).toBe(86_520);
+    expect(resolveConfig({ resultExpires: { days: 1, hours: undefined } }).resultExpires).toBe(86_400);
     expect(resolveConfig({ resultExpires: 0 }).resultExpires).toBe(Infinity);
   });
 

@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { API_FOLDER, apiPages, gapsOf, readApi } from "../../scripts/api-pages.ts";
+import { API_FOLDER, apiPages, exactOptions, gapsOf, readApi } from "../../scripts/api-pages.ts";
 
 const api = readApi();
 
@@ -13,6 +13,10 @@ test("a member without a comment is named", () => {
   const [[entry, items] = ["", []]] = api;
   const bare = items.map((item) => (item.name === "Signature" ? { ...item, docComment: "/** */" } : item));
   expect(gapsOf(new Map([[entry, bare]]))).toEqual(["Signature"]);
+});
+
+test("an option that may be left out may be undefined, also with exactOptionalPropertyTypes", () => {
+  expect(exactOptions(api)).toEqual([]);
 });
 
 test("the pages of the API are what the comments say", () => {

@@ -1,6 +1,7 @@
 /** What compiles and what must not. Read by `tsc`; nothing here runs. */
 import {
   type AsyncResult,
+  beatEntry,
   chain,
   type currentTask,
   Lovage,
@@ -30,10 +31,32 @@ void add.delay(1, 2, 3);
 void add.delay(1, "2");
 void add.applyAsync([1, 2], { countdown: 1 });
 void add.applyAsync([], { kwargs: { x: 1, y: 2 } });
+void add.applyAsync([1], { kwargs: { y: 2 } });
+void add.apply([1], { kwargs: { y: 2 }, countdown: 1 });
+// @ts-expect-error of another type
+void add.applyAsync(["1"], { kwargs: { y: 2 } });
+// @ts-expect-error too many
+void add.applyAsync([1, 2, 3], { kwargs: { y: 2 } });
+// @ts-expect-error too few, without keyword arguments
+void add.applyAsync([1], { countdown: 1 });
+// Lists that nobody may change.
+const fixed = [1, 2] as const;
+void add.applyAsync(fixed);
+void add.applyAsync(fixed, { kwargs: {} });
+add.starmap([fixed]);
+add.chunks([fixed], 1);
+beatEntry(add, { schedule: 30, args: fixed });
 // @ts-expect-error of another type
 void add.applyAsync([1, "2"]);
 // @ts-expect-error no such option
 void add.applyAsync([1, 2], { countDown: 1 });
+// What may be left out may be undefined, with `exactOptionalPropertyTypes` too.
+const none = [1].find((x) => x > 1);
+const absent = undefined;
+void add.applyAsync([1, 2], { countdown: none, queue: absent, kwargs: absent, link: absent, maxRetries: none });
+void new Lovage("none", { brokerUrl: absent, taskQueues: { a: { timeLimit: none } }, resultExpires: { days: none } });
+void new Lovage("none", { brokerTransportOptions: { maxDelay: none }, taskPublishRetryPolicy: { maxRetries: none } });
+app.task("none", { bind: absent, base: absent, schema: absent, rateLimit: absent }, (x: number) => x);
 // @ts-expect-error a task is an object, not a function
 add(1, 2);
 
