@@ -39,6 +39,7 @@ export function memoryStore(name: string): Store {
 }
 
 interface Gathered<T, R> {
+  readonly unit: Unit | undefined;
   readonly items: T[];
   answers: Promise<readonly R[]>;
 }
@@ -50,19 +51,24 @@ interface Gathered<T, R> {
 export function shareJob<T, R>(
   run: (items: readonly T[], unit: Unit | undefined, begun: () => void) => Promise<readonly R[]>,
 ): (items: readonly T[], unit: Unit | undefined) => Promise<readonly R[]> {
-  const gathered = new Map<Unit | undefined, Gathered<T, R>>();
+  // A list, as they come and go with each transaction (see `runs` in workers/in-hand.ts). It is short.
+  const gathered: Gathered<T, R>[] = [];
+  const begin = (job: Gathered<T, R>) => {
+    const at = gathered.indexOf(job);
+    if (at >= 0) gathered.splice(at, 1);
+  };
   return (items, unit) => {
     // A job of nothing never begins, and all that is asked for later would wait in it.
     if (items.length === 0) return Promise.resolve([]);
-    let job = gathered.get(unit);
+    let job = gathered.find((one) => one.unit === unit);
     const from = job?.items.length ?? 0;
     if (job === undefined) {
       const all = [...items];
-      const own: Gathered<T, R> = { items: all, answers: Promise.resolve([]) };
+      const own: Gathered<T, R> = { unit, items: all, answers: Promise.resolve([]) };
       job = own;
       // Before it runs: it may begin at once, and then takes nothing more.
-      gathered.set(unit, own);
-      own.answers = run(all, unit, () => gathered.get(unit) === own && gathered.delete(unit));
+      gathered.push(own);
+      own.answers = run(all, unit, () => begin(own));
     } else for (const item of items) job.items.push(item);
     return job.answers.then((answers) =>
       items.length === answers.length ? answers : answers.slice(from, from + items.length),

@@ -15,35 +15,40 @@ const MOST_NAMED = 5;
 const REMEDY =
   "so no other task, and nothing else, went on. Run tasks that compute by `lovage worker --pool processes`, where each has a process of its own, or have them await now and then";
 
+/** A run that the loop turns for. */
+interface Turning extends Named {
+  /** How often it had been looked when it began. */
+  readonly looks: number;
+}
+
 export interface Blocking {
-  began(id: number, task: Named): void;
-  ended(id: number): void;
+  began(task: Named): Turning;
+  ended(run: Turning): void;
   /** Looks whether the loop has turned. To be called every {@link LOOK_MS} from when a run began until it answers `false`: none runs. */
   look(): boolean;
 }
 
 export function createBlocking(log: Log, now: () => number): Blocking {
   let last = 0;
-  /** Those that run, and since the last look those that began and ended. */
-  const running = new Map<number, Named>();
-  const turned = new Map<number, Named>();
+  let looks = 0;
+  /** Those that run, the oldest first, and those that began or ended since the last look. */
+  const running: Turning[] = [];
+  let turned: Turning[] = [];
   /** Tasks, by name, that were told of. */
   const told = new Set<string>();
-
-  function suspects(): readonly Named[] {
-    const all = new Map([...running, ...turned]);
-    // What began or ended while nothing turned is more likely than what waited through it.
-    return [...(turned.size > 0 ? turned : all).values()];
-  }
 
   function look(): boolean {
     const time = now();
     const blocked = time - last - LOOK_MS;
     last = time;
-    const found = blocked >= BLOCKED_MS ? suspects().filter(({ task }) => !told.has(task)) : [];
-    turned.clear();
-    if (found.length > 0) tell(found, blocked);
-    return running.size > 0;
+    if (blocked >= BLOCKED_MS) {
+      // What began or ended while nothing turned is more likely than what waited through it.
+      const found = (turned.length > 0 ? turned : running).filter(({ task }) => !told.has(task));
+      if (found.length > 0) tell(found, blocked);
+    }
+    looks++;
+    turned = [];
+    return running.length > 0;
   }
 
   function tell(found: readonly Named[], blocked: number): void {
@@ -56,16 +61,16 @@ export function createBlocking(log: Log, now: () => number): Blocking {
   return {
     look,
     // The names alone: the arguments would be held until the next look.
-    began(id, { id: taskId, task, shadow }) {
-      if (running.size + turned.size === 0) last = now();
-      const named = { id: taskId, task, shadow };
-      running.set(id, named);
-      turned.set(id, named);
+    began({ id, task, shadow }) {
+      if (running.length + turned.length === 0) last = now();
+      const run = { id, task, shadow, looks };
+      running.push(run);
+      turned.push(run);
+      return run;
     },
-    ended(id) {
-      const named = running.get(id);
-      running.delete(id);
-      if (named !== undefined) turned.set(id, named);
+    ended(run) {
+      running.splice(running.indexOf(run), 1);
+      if (run.looks < looks) turned.push(run);
     },
   };
 }
@@ -79,9 +84,9 @@ export function watchBlocking(log: Log): Omit<Blocking, "look"> & { stop(): void
     timer = undefined;
   };
   return {
-    began(id, task) {
-      blocking.began(id, task);
+    began(task) {
       timer ??= setInterval(() => blocking.look() || stop(), LOOK_MS).unref();
+      return blocking.began(task);
     },
     ended: blocking.ended,
     stop,

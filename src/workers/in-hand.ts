@@ -25,6 +25,12 @@ export interface InHand {
   readonly group: string | undefined;
   /** In which it is taken, until that is over: it may yet turn out not to have been taken. */
   unit: Unit | undefined;
+  /** It has been forgotten. */
+  isForgotten: boolean;
+  /** Its end is being made durable, and leaves nothing else to do. */
+  isSettling: boolean;
+  /** Its run, while that goes on. */
+  running: Running | undefined;
 }
 
 /** What the poller knows of a run, wherever it runs. */
@@ -34,6 +40,8 @@ export type RunInHand = Pick<Run, "delivery" | "claim" | "noteRunning" | "termin
 
 /** A run that goes on. */
 interface Running {
+  /** Of its message. */
+  readonly id: number;
   readonly run: RunInHand;
   /** When it began, in milliseconds since the epoch. */
   readonly began: number;
@@ -48,8 +56,8 @@ export interface Hand {
   readonly size: number;
   /** How many runs have ended. */
   readonly done: number;
-  /** The runs that go on by the ids of their messages, the oldest first. */
-  readonly runs: ReadonlyMap<number, Running>;
+  /** The runs that go on, the oldest first. */
+  readonly runs: readonly Running[];
   take(delivery: Delivery, unit: Unit | undefined): InHand;
   /** The message is not in hand any more. What runs of it is, until {@link end}. */
   forget(held: InHand): void;
@@ -80,15 +88,20 @@ export interface HandOptions {
 
 /** Makes that of one worker, with nothing in it. */
 export function createHand({ heartbeat, clock, log, pool, over }: HandOptions): Hand {
-  const messages = new Set<InHand>();
-  const runs = new Map<number, Running>();
+  /**
+   * A list, and no `Map`. Where much comes and goes, V8 copies a `Map` or a `Set` to a new table again and again, and each old table
+   * points to the next. Once a garbage collection has moved a table to the old generation, all later ones are kept until that is
+   * collected as a whole, and all that was in them: some 4 KB of each task.
+   */
+  const runs: Running[] = [];
+  let size = 0;
   let nextId = 0;
   let done = 0;
 
   /** A task that its `signal` does not end is ended with its place. */
   async function endTerminated(pool: Pool, id: number): Promise<void> {
     await clock.sleep(ABORTED_MS, over);
-    const running = runs.get(id);
+    const running = runs.find((one) => one.id === id);
     if (running === undefined) return;
     log("warning", `Task ${nameOf(running.run.message)} is revoked and does not end: its ${pool.kind} is ended`);
     pool.kill(id);
@@ -96,35 +109,49 @@ export function createHand({ heartbeat, clock, log, pool, over }: HandOptions): 
 
   return {
     get size() {
-      return messages.size;
+      return size;
     },
     get done() {
       return done;
     },
     runs,
     take(delivery, unit) {
-      const held: InHand = { id: nextId++, delivery, group: groupOf(delivery), unit };
-      messages.add(held);
+      const held: InHand = {
+        id: nextId++,
+        delivery,
+        group: groupOf(delivery),
+        unit,
+        isForgotten: false,
+        isSettling: false,
+        running: undefined,
+      };
+      size++;
       heartbeat.hold({ id: held.id, delivery: slim(delivery), claim: undefined, deadline: Number.POSITIVE_INFINITY });
       return held;
     },
     forget(held) {
-      if (messages.delete(held)) heartbeat.drop(held.id);
+      if (held.isForgotten) return;
+      held.isForgotten = true;
+      size--;
+      heartbeat.drop(held.id);
     },
-    begin({ id }, run) {
-      runs.set(id, { run, began: clock.now(), isLost: false, isTerminated: false });
+    begin(held, run) {
+      held.running = { id: held.id, run, began: clock.now(), isLost: false, isTerminated: false };
+      runs.push(held.running);
     },
     keep({ id, delivery }, claim, end, overrun) {
       // A clock that is set must not end it.
       const deadline = end === Number.POSITIVE_INFINITY ? end : monotonic() + end - clock.now();
       heartbeat.hold({ id, delivery: slim(delivery), claim, deadline, overrun });
     },
-    end({ id }) {
-      runs.delete(id);
+    end(held) {
       done++;
+      if (held.running === undefined) return;
+      runs.splice(runs.indexOf(held.running), 1);
+      held.running = undefined;
     },
     found({ id, finding }) {
-      const running = runs.get(id);
+      const running = runs.find((one) => one.id === id);
       // It ended while the beat was under way.
       if (running === undefined) return;
       const { run, isLost, isTerminated } = running;

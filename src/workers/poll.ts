@@ -184,11 +184,11 @@ export async function startPoller(
     env: engine.platform.env,
     clock,
     log,
-    oldest: () => hand.runs.values().next().value?.began,
+    oldest: () => hand.runs[0]?.began,
   });
 
   const noting = setInterval(() => {
-    for (const { run } of hand.runs.values()) void run.noteRunning();
+    for (const { run } of hand.runs) void run.noteRunning();
     void worker.releaseLate();
   }, LONG_RUN_MS).unref();
 
@@ -279,14 +279,15 @@ export async function startPoller(
     pump();
   }
 
-  /** Those whose end is being made durable, and that leave nothing else to do: others are taken in their places, in the same transaction. */
-  const settling = new Set<InHand>();
+  /** How many are settling: others are taken in their places, in the same transaction. */
+  let settling = 0;
   /** Where runs are counted, or one is to be alone, one ends before the next begins. */
   const mayOverlap = isOneStore && config.workerMaxTasksPerChild === undefined && options.only === undefined;
 
   function giveRoom(held: InHand): void {
     if (!mayOverlap || alone || stopping.signal.aborted || held.group !== undefined) return;
-    settling.add(held);
+    held.isSettling = true;
+    settling++;
     hand.forget(held);
     fetches.wake();
   }
@@ -299,7 +300,7 @@ export async function startPoller(
       if (active === 0) void runSuspect();
       return;
     }
-    for (let index = 0; active - settling.size - gathered < concurrency && index < waiting.length; ) {
+    for (let index = 0; active - settling - gathered < concurrency && index < waiting.length; ) {
       const held = waiting[index] as InHand;
       const { group } = held;
       if (group !== undefined && groups.has(group)) {
@@ -315,7 +316,8 @@ export async function startPoller(
   async function work(held: InHand): Promise<void> {
     active++;
     const disposition = await admitAndRun(held);
-    settling.delete(held);
+    if (held.isSettling) settling--;
+    held.isSettling = false;
     if (disposition !== undefined) await finish(held, disposition);
     active--;
     settleDown();
@@ -449,7 +451,7 @@ export async function startPoller(
   async function execute(held: InHand, run: Run): Promise<Disposition> {
     const ungather = gather(batchIn(run.message.task) !== undefined);
     hand.begin(held, run);
-    blocking?.began(held.id, run.message);
+    const turning = blocking?.began(run.message);
     options.watch?.began(run);
     const { claim, timeLimit: limit } = run;
     const overrun = limit === null ? undefined : await run.overrun(limit);
@@ -467,7 +469,7 @@ export async function startPoller(
       },
     );
     ungather();
-    blocking?.ended(held.id);
+    if (turning !== undefined) blocking?.ended(turning);
     hand.end(held);
     const { workerMaxTasksPerChild: mostTasks, workerMaxMemoryPerChild: mostMemory } = config;
     if (abandoned || (mostTasks !== undefined && hand.done >= mostTasks) || isLarge(mostMemory)) makeRoom();
@@ -566,7 +568,7 @@ export async function startPoller(
 
   /** What others are shown of this worker. */
   function present(): Presence {
-    const active = [...hand.runs.values()].slice(0, MOST_SHOWN).map(
+    const active = hand.runs.slice(0, MOST_SHOWN).map(
       ({ run: { message, delivery }, began }): TaskInHand => ({
         ...shown(message.id, message.task),
         queue: delivery.queue,
@@ -577,11 +579,11 @@ export async function startPoller(
       const { id = "", task = "" } = body.length <= MOST_PEEKED ? peekEnvelope(body) : {};
       return { ...shown(id, task), queue };
     });
-    return { done: hand.done, active, reserved, running: hand.runs.size, waiting: waiting.length };
+    return { done: hand.done, active, reserved, running: hand.runs.length, waiting: waiting.length };
   }
 
   function readiness(): Readiness {
-    const counts = { running: hand.runs.size, waiting: waiting.length };
+    const counts = { running: hand.runs.length, waiting: waiting.length };
     if (stopping.signal.aborted) return { ...counts, ready: false, reason: "stops" };
     const errors = [...fetches.failing].map(([queue, error]) => `the queue ${queue} cannot be read: ${error}`);
     if (errors.length > 0) return { ...counts, ready: false, reason: errors.join("; ") };
@@ -603,12 +605,11 @@ export async function startPoller(
     ownsProcess: options.ownsProcess ?? false,
     ofProcess: shutdown.abort,
     lastWords(scope) {
-      const ended =
-        scope === undefined ? [] : [...hand.runs].filter(([, { run }]) => run.message.id === scope.message.id);
-      for (const [, { run }] of ended) log("error", `Task ${nameOf(run.message)} ended its process`);
+      const ended = scope === undefined ? [] : hand.runs.filter(({ run }) => run.message.id === scope.message.id);
+      for (const { run } of ended) log("error", `Task ${nameOf(run.message)} ended its process`);
       if (hand.size > ended.length)
         log("warning", `The process ends: ${hand.size - ended.length} messages in hand are handed back`);
-      heartbeat.lastWords(ended.map(([id]) => id));
+      heartbeat.lastWords(ended.map(({ id }) => id));
     },
   });
 

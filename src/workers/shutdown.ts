@@ -78,7 +78,7 @@ export function createShutdown(options: ShutdownOptions): Shutdown {
     await clock.sleep(grace === 0 ? Number.POSITIVE_INFINITY : grace, AbortSignal.any([hurry.signal, over.signal]));
     if (over.signal.aborted) return;
     isCold = hurry.signal.aborted;
-    for (const { run } of hand.runs.values()) {
+    for (const { run } of hand.runs) {
       log("warning", `Task ${nameOf(run.message)} is aborted: the worker stops`);
       run.abort();
     }
@@ -94,7 +94,7 @@ export function createShutdown(options: ShutdownOptions): Shutdown {
 
   /** If the worker is killed before it is done, nobody has died of what runs. */
   async function excuse(): Promise<void> {
-    const claims = [...hand.runs.values()].flatMap(({ run }) => run.claim ?? []);
+    const claims = hand.runs.flatMap(({ run }) => run.claim ?? []);
     if (claims.length === 0) return;
     const now = clock.now();
     try {
@@ -110,7 +110,7 @@ export function createShutdown(options: ShutdownOptions): Shutdown {
     await Promise.all([
       handBackRest(),
       Promise.race([Promise.allSettled(apart), clock.sleep(2 * COLD_MS, over.signal)]),
-      ...[...hand.runs.values()].map(async ({ run }) => {
+      ...hand.runs.map(async ({ run }) => {
         try {
           await acks.dispose(run.delivery, await run.release());
         } catch (error) {

@@ -27,7 +27,7 @@ test("a loop that turns is nobody's fault, and an idle one that stood neither", 
   const { look, began, lines } = scene();
   look();
   look(9_000);
-  began(1, message("tasks.slow"));
+  began(message("tasks.slow"));
   look();
   look(1_400);
   expect(lines).toEqual([]);
@@ -35,26 +35,26 @@ test("a loop that turns is nobody's fault, and an idle one that stood neither", 
 
 test("nobody needs to look while nothing runs, and that time counts for nobody", () => {
   const { look, pass, began, ended, lines, said } = scene();
-  began(1, message("tasks.short"));
+  const first = began(message("tasks.short"));
   expect(look()).toBe(true);
-  ended(1);
+  ended(first);
   expect(look()).toBe(false);
   pass(60_000);
-  began(2, message("tasks.later"));
+  began(message("tasks.later"));
   look();
   expect(lines).toEqual([]);
   pass(1_000);
-  began(3, message("tasks.beside"));
+  began(message("tasks.beside"));
   look(2_000);
   expect(said()).toEqual(["Task tasks.beside[1]"]);
 });
 
 test("what blocks is named once, with how long and what to do", () => {
   const { look, began, ended, lines } = scene();
-  began(1, message("tasks.crunch"));
+  const first = began(message("tasks.crunch"));
   look(3_500);
-  began(2, message("tasks.crunch", "2"));
-  ended(1);
+  began(message("tasks.crunch", "2"));
+  ended(first);
   look(3_500);
   expect(lines).toEqual([
     expect.stringMatching(/^Task tasks\.crunch\[1] blocked the event loop for 3\.0 s, .*--pool processes/),
@@ -63,23 +63,23 @@ test("what blocks is named once, with how long and what to do", () => {
 
 test("what began or ended while nothing turned is named before what waited", () => {
   const { look, began, ended, said } = scene();
-  began(1, message("tasks.waits"));
+  began(message("tasks.waits"));
   look();
-  began(2, message("tasks.crunch"));
+  const second = began(message("tasks.crunch"));
   look(2_500);
-  ended(2);
+  ended(second);
   look();
-  began(3, message("tasks.late"));
+  const third = began(message("tasks.late"));
   look();
-  ended(3);
+  ended(third);
   look(2_500);
   expect(said()).toEqual(["Task tasks.crunch[1]", "Task tasks.late[1]"]);
 });
 
 test("where it may have been several, they are all named", () => {
   const { look, began, said } = scene();
-  began(1, message("tasks.one"));
-  began(2, message("tasks.other"));
+  began(message("tasks.one"));
+  began(message("tasks.other"));
   look();
   look(2_000);
   expect(said()).toEqual(["One of 2 tasks (tasks.one[1], tasks.other[1])"]);
