@@ -163,12 +163,12 @@ export const MEANINGS: { readonly [K in keyof typeof LIVE]: Meaning } = {
     why: "In Celery only another scheduler can have entries that are put at run time.",
   },
   workerPool: {
-    what: "Where `lovage worker` runs tasks; `--pool` overrides it. `async`: all in one event loop, many at a time. `processes`: each in a process of its own. `threads`: each in a thread of its own. The last two are for tasks that compute ([CPU-bound tasks](../how-to/cpu-bound-tasks.md)). `solo`: one at a time, whatever `workerConcurrency` is. Celery's names are taken too: `prefork` is `processes`, and `gevent` and `eventlet` are `async`. `startWorker` always runs tasks in the process that calls it.",
+    what: "Where `lovage worker` runs tasks; `--pool` overrides it. `async`: all in one event loop, many at a time. `processes`: each in a process of its own. `threads`: each in a thread of its own. The last two are for tasks that compute ([CPU-bound tasks](../how-to/cpu-bound-tasks.md)). `solo`: one at a time, whatever `workerConcurrency` is; on Lambda too, where no other pool makes a difference. Celery's names are taken too: `prefork` is `processes`, and `gevent` and `eventlet` are `async`. `startWorker` always runs tasks in the process that calls it.",
     why: "Most tasks in JavaScript wait for something, and one event loop runs many of them.",
   },
   workerConcurrency: {
     default: "the number of CPUs",
-    what: 'How many tasks a worker runs at a time, 1 to 10,000. `"auto"` is the default. Functions on Lambda do not use it: there the `maxConcurrency` of the queue counts.',
+    what: 'How many tasks a worker runs at a time, 1 to 10,000. `"auto"` is the default. On Lambda it is how many messages of its batch an invocation works on at a time, by default 10; the `maxConcurrency` of the queue says how many invocations run at a time.',
   },
   workerPrefetchMultiplier: {
     what: "How many messages a worker may hold, as a multiple of its concurrency, 1 to 1,000. If broker and backend are one SQLite file or both in memory, it has no effect: a worker takes a message only when it can run it.",

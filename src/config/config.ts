@@ -27,7 +27,7 @@ export interface QueueInput {
   readonly exchange?: string | undefined;
   /** The routing key that the queue is bound by. Default: the queue's name. */
   readonly routingKey?: string | undefined;
-  /** Seconds that a task of this queue may run, over 0 to 1,209,600 (14 days); on AWS the function's timeout follows from it. */
+  /** Seconds that a task of this queue may run, over 0 to 1,209,600 (14 days); on AWS the function's timeout follows from it. Default: `taskTimeLimit`, or if there is none, on Lambda 60. */
   readonly timeLimit?: number | undefined;
   /**
    * What runs the queue's tasks, once it is deployed: a Lambda `function`, a `container` on Fargate (for tasks of more than 15
@@ -35,17 +35,17 @@ export interface QueueInput {
    * options below are those of a function. Default: `function`.
    */
   readonly worker?: QueueWorker | undefined;
-  /** Memory of the function in MB, 128 to 10,240. */
+  /** Memory of the function in MB, 128 to 10,240. Default 512. */
   readonly memorySize?: number | undefined;
-  /** Messages that one invocation gets at most, 1 to 10,000; 1 to 10 on a FIFO queue. */
+  /** Messages that one invocation gets at most, 1 to 10,000; 1 to 10 on a FIFO queue. Default 10, or the `size` of the queue's batch tasks. */
   readonly batchSize?: number | undefined;
-  /** Seconds to wait until a batch is full, 0 to 300; not on a FIFO queue. */
+  /** Seconds to wait until a batch is full, 0 to 300; not on a FIFO queue. Default 0, or what the `wait` of the queue's batch tasks is in whole seconds. */
   readonly maxBatchingWindow?: number | undefined;
-  /** Invocations that run at a time at most, 2 to 1,000. */
+  /** Invocations that run at a time at most, 2 to 1,000. Default 5. */
   readonly maxConcurrency?: number | undefined;
-  /** Concurrency of the account that is kept for the function. */
+  /** Concurrency of the account that is kept for the function. Default: none. */
   readonly reservedConcurrency?: number | undefined;
-  /** Environment variables of the function. */
+  /** Environment variables of the function. Default: none of your own. */
   readonly environment?: Readonly<Record<string, string>> | undefined;
   /**
    * Makes SQS use priorities, which are 0 to 255; a higher number goes first. `[0, 5, 9]` makes three SQS queues of the queue, its
@@ -171,7 +171,7 @@ export interface ConfigInput extends AcceptedInput {
   readonly resultSerializer?: string | undefined;
   /** `gzip` (or `zlib`), `brotli`, or `zstd`. Default: none. */
   readonly taskCompression?: string | undefined;
-  /** The same for results. Celery reads it from 5.7 on. */
+  /** The same for results. Celery reads it from 5.7 on. Default: none. */
   readonly resultCompression?: string | undefined;
   /** How long results can be read, in seconds or parts (`{ days: 1 }`); 0: for ever. Default: a day. */
   readonly resultExpires?: number | Duration | undefined;
@@ -230,7 +230,7 @@ export interface ConfigInput extends AcceptedInput {
   readonly taskAnnotations?: TaskAnnotations | readonly TaskAnnotations[] | undefined;
   /** How many times a task's worker may die until the task is given up as FAILURE `WorkerLostError`, 1 to 100. Default 3. */
   readonly maxDeliveries?: number | undefined;
-  /** What beat sends, by a name of its own. */
+  /** What beat sends, by a name of its own. Default: nothing. */
   readonly beatSchedule?: Readonly<Record<string, BeatEntry>> | undefined;
   /** ARN of the beat function, for entries put at run time on AWS. `LOVAGE_BEAT_FUNCTION` overrides it. */
   readonly beatFunction?: string | undefined;
@@ -239,11 +239,11 @@ export interface ConfigInput extends AcceptedInput {
    * of its own; `"solo"`, one at a time. `"gevent"` and `"eventlet"` are `"async"`. Default `"async"`.
    */
   readonly workerPool?: WorkerPool | "prefork" | "gevent" | "eventlet" | undefined;
-  /** Tasks that a worker runs at a time: in one process, or in so many processes or threads. Default, also `"auto"`: the number of CPUs. */
+  /** Tasks that a worker runs at a time: in one process, or in so many processes or threads. Default, also `"auto"`: the number of CPUs; for an invocation on Lambda 10. */
   readonly workerConcurrency?: number | "auto" | undefined;
   /** How many messages a worker may hold, as a multiple of its concurrency; 1 to 1,000. Default 4. */
   readonly workerPrefetchMultiplier?: number | undefined;
-  /** Modules that the worker loads, as it would `import` them. */
+  /** Modules that the worker loads, as it would `import` them. Default: none. */
   readonly imports?: readonly string[] | string | undefined;
   /** The same; both are loaded. */
   readonly include?: readonly string[] | string | undefined;
@@ -306,7 +306,7 @@ export interface Config {
   readonly beatSchedule: Readonly<Record<string, BeatEntry>>;
   readonly beatFunction: string | undefined;
   readonly workerPool: WorkerPool;
-  /** `undefined`: the number of CPUs, which the worker asks for. */
+  /** `undefined`: the number of CPUs, which the worker asks for; for an invocation on Lambda 10. */
   readonly workerConcurrency: number | undefined;
   readonly workerPrefetchMultiplier: number;
   readonly imports: readonly string[];

@@ -86,7 +86,7 @@ interface Invocation {
 /**
  * Makes the handler of a worker's function: `export const handler = createWorkerHandler(app);`
  *
- * Records run side by side, as many as `workerConcurrency` says (10 by default); those of a FIFO group one after the
+ * Records run side by side, as many as `workerConcurrency` says (10 by default, 1 with `workerPool: "solo"`); those of a FIFO group one after the
  * other, and the first that is not done sends the rest of its group back. A run that goes past the function's timeout
  * ends as FAILURE `TimeLimitExceeded` before Lambda can kill it, and what was not begun until then is handed back. A task
  * that a function died of before runs first and alone; the rest of its batch is handed back at once.
@@ -187,8 +187,9 @@ export function createWorkerHandler(
     const running = new Map<Run, number>();
     /** Read and claimed before anything runs. */
     const admitted = new Map<Delivery, Admission>();
+    const { workerPool, workerConcurrency = CONCURRENCY } = app.config;
     // Calls that are gathered have to be there together.
-    const concurrency = Math.max(app.config.workerConcurrency ?? CONCURRENCY, largestBatch(app.tasks));
+    const concurrency = Math.max(workerPool === "solo" ? 1 : workerConcurrency, largestBatch(app.tasks));
 
     /**
      * Whether a run gets the time that it may take, or all but all that this function has. One cut short because others ran

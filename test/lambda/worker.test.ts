@@ -129,8 +129,12 @@ test("the groups of a FIFO queue run side by side, each in order and up to its f
   expect(await last.state()).toBe("PENDING");
 });
 
-test("no more tasks run at a time than workerConcurrency says", async () => {
-  const app = new Lovage("shop", { workerConcurrency: 2 });
+test.each([
+  [{ workerConcurrency: 2 }, 2],
+  [{ workerPool: "solo", workerConcurrency: 2 }, 1],
+  [{ workerConcurrency: "auto" }, 6],
+] as const)("with %j no more tasks of an invocation run at a time than %d", async (config, expected) => {
+  const app = new Lovage("shop", config);
   let running = 0;
   let most = 0;
   const slow = app.task("shop.slow", async () => {
@@ -141,7 +145,7 @@ test("no more tasks run at a time than workerConcurrency says", async () => {
   const fn = testFunction(app);
   for (let i = 0; i < 6; i++) await slow.delay();
   await fn.invoke(await fn.receive());
-  expect(most).toBe(2);
+  expect(most).toBe(expected);
 });
 
 test("a run that would outlive its function ends as FAILURE TimeLimitExceeded, and what was not begun is handed back", async () => {
