@@ -25,8 +25,7 @@ import * as sdkS3 from "../../src/aws/sdk-s3.ts";
 import * as sdkScheduler from "../../src/aws/sdk-scheduler.ts";
 import * as sdkSqs from "../../src/aws/sdk-sqs.ts";
 import { isLasting, type LovageError, OperationalError } from "../../src/errors.ts";
-import { RequirementMissing } from "../../scripts/emulator.ts";
-import { type Model, modelOf, type Service } from "../judge/model.ts";
+import { type Model, modelOrSkipped, type Service } from "../judge/model.ts";
 
 interface Client {
   send(command: object): Promise<unknown>;
@@ -204,17 +203,7 @@ async function errorOf(module: Module, client: Client, operation: string): Promi
   return translateError(error, { action: operation, resource: "x" });
 }
 
-function modelOrSkip(service: Service): Model | undefined {
-  try {
-    return modelOf(service);
-  } catch (error) {
-    if (!(error instanceof RequirementMissing) || process.env["CI"]) throw error;
-    process.stderr.write(`\nSKIPPED: ${error.message}\n\n`);
-    return undefined;
-  }
-}
-
-const models = new Map(SERVICES.map(([service]) => [service, modelOrSkip(service)]));
+const models = new Map(SERVICES.map(([service]) => [service, modelOrSkipped(service)]));
 
 test.skipIf([...models.values()].includes(undefined))(
   "the SDK's clients and those of bundles make the same of every error of every operation, and the page has them",

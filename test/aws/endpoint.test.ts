@@ -14,11 +14,11 @@ import { CreateScheduleCommand, SchedulerClient } from "../../src/aws/bundled-sc
 import { ReceiveMessageCommand, SQSClient } from "../../src/aws/bundled-sqs.ts";
 import { GetCallerIdentityCommand, STSClient } from "../../src/aws/bundled-sts.ts";
 import { endpointOf } from "../../src/aws/endpoint.ts";
-import { RequirementMissing } from "../../scripts/emulator.ts";
 import {
   casesOf,
   type EndpointParameters,
   modelOf,
+  modelOrSkipped,
   partitions,
   rulesOf,
   type Service,
@@ -104,15 +104,7 @@ async function sentTo(service: Service, { Region, UseFIPS, UseDualStack, Endpoin
   return { url: url.slice(0, -path.length), signed };
 }
 
-const isThere = (() => {
-  try {
-    return modelOf("sqs") !== undefined;
-  } catch (error) {
-    if (!(error instanceof RequirementMissing) || process.env["CI"]) throw error;
-    process.stderr.write(`\nSKIPPED: ${error.message}\n\n`);
-    return false;
-  }
-})();
+const isThere = modelOrSkipped("sqs") !== undefined;
 
 /** Of every partition every region, and one that is yet to come. The partitions' own, such as `aws-global`, are nobody's here. */
 const regions = (service: Service) =>

@@ -8,6 +8,7 @@ import sparticuz from "@sparticuz/chromium";
 import type axe from "axe-core";
 import { type Browser, type BrowserContextOptions, chromium, type Page } from "playwright-core";
 import { afterAll, expect, onTestFinished } from "vitest";
+import { skipped } from "../skipped.ts";
 
 /** Those of its flags that a function of Lambda alone needs, and those that switch off what the tests are about. */
 const NOT_HERE =
@@ -27,8 +28,8 @@ async function launch(): Promise<Browser> {
 }
 
 /**
- * Starts a browser for the file that calls this at its top level. Where it cannot start, the file's tests are to be skipped
- * (`describe.skipIf(!browser)`), which is said aloud; in CI that is a failure.
+ * Starts a browser for the file that calls this at its top level. Where it cannot start, the file's tests are to be
+ * {@link skipped}.
  */
 export async function browser(): Promise<Browser | undefined> {
   try {
@@ -36,10 +37,8 @@ export async function browser(): Promise<Browser | undefined> {
     afterAll(() => started.close());
     return started;
   } catch (error) {
-    if (process.env["CI"]) throw error;
     const why = error instanceof Error ? error.message.split("\n")[0] : String(error);
-    process.stderr.write(`\nSKIPPED: the tests in a browser did not run. ${why}\n\n`);
-    return undefined;
+    return skipped(`the tests in a browser did not run. ${why}`, error);
   }
 }
 

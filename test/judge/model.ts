@@ -6,6 +6,7 @@ import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { RequirementMissing } from "../../scripts/emulator.ts";
+import { skipped } from "../skipped.ts";
 
 export const SERVICES = ["cloudwatch", "dynamodb", "events", "lambda", "s3", "scheduler", "sqs", "sts"] as const;
 export type Service = (typeof SERVICES)[number];
@@ -71,6 +72,16 @@ function fileOf<T>(name: string): T {
 }
 
 export const modelOf = (service: Service): Model => fileOf(`${service}.json`);
+
+/** The same. `undefined` without Python: tests that need it are to be {@link skipped}. */
+export function modelOrSkipped(service: Service): Model | undefined {
+  try {
+    return modelOf(service);
+  } catch (error) {
+    if (!(error instanceof RequirementMissing)) throw error;
+    return skipped(error.message, error);
+  }
+}
 
 /** The parameters of an endpoint's rules, by AWS's names: `Region`, `UseFIPS`, `Bucket`. */
 export type EndpointParameters = Readonly<Record<string, string | boolean>>;

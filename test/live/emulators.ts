@@ -9,11 +9,12 @@ import {
 } from "../../scripts/emulator.ts";
 import { SERVICES, modelOf } from "../judge/model.ts";
 import { startJudgingProxy } from "../judge/proxy.ts";
+import { skipped } from "../skipped.ts";
 
 /**
  * Starts an emulator for the file that calls this at its top level, behind a proxy that holds each request against AWS's own
  * models: emulators take what AWS refuses, and a file that sent such a request fails. Where the machine lacks what it needs,
- * the file's tests are to be skipped (`describe.skipIf(!emulator)`), which is said aloud; in CI that is a failure.
+ * the file's tests are to be {@link skipped}.
  */
 export async function emulator(kind: EmulatorKind): Promise<Emulator | undefined> {
   try {
@@ -27,9 +28,8 @@ export async function emulator(kind: EmulatorKind): Promise<Emulator | undefined
     });
     return { ...started, endpoint: proxy.endpoint, env: emulatorEnv(proxy.endpoint) };
   } catch (error) {
-    if (!(error instanceof RequirementMissing) || process.env["CI"]) throw error;
-    process.stderr.write(`\nSKIPPED: the tests on ${kind} did not run. ${error.message}\n\n`);
-    return undefined;
+    if (!(error instanceof RequirementMissing)) throw error;
+    return skipped(`the tests on ${kind} did not run. ${error.message}`, error);
   }
 }
 

@@ -4,13 +4,14 @@ import { once } from "node:events";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { text } from "node:stream/consumers";
+import { skipped } from "../skipped.ts";
 
 /** The exit status by which the script says that this machine has no Python for it (EX_UNAVAILABLE). */
 const UNAVAILABLE = 69;
 
 /**
  * The Python of an environment with this Celery, made where there is none yet. `undefined` where the machine has no Python:
- * the file's tests are to be skipped, which is said aloud; in CI that is a failure.
+ * the file's tests are to be {@link skipped}.
  */
 export async function celeryPython(version: "5.7" | "5.4" | "suite" | "traced"): Promise<string | undefined> {
   const script = spawn(join(import.meta.dirname, "celery.sh"), ["install", version], {
@@ -19,9 +20,8 @@ export async function celeryPython(version: "5.7" | "5.4" | "suite" | "traced"):
   const [out, err, [code]] = await Promise.all([text(script.stdout), text(script.stderr), once(script, "close")]);
   if (code === 0) return out.trim();
   const said = err.trim().slice(-2000);
-  if (code !== UNAVAILABLE || process.env["CI"]) throw new Error(`celery.sh failed: ${said}`);
-  process.stderr.write(`\nSKIPPED: the tests beside Celery ${version} did not run. ${said}\n\n`);
-  return undefined;
+  if (code !== UNAVAILABLE) throw new Error(`celery.sh failed: ${said}`);
+  return skipped(`the tests beside Celery ${version} did not run. ${said}`);
 }
 
 /** A Python program that answers lines of JSON, in whatever order it gets done with them. */

@@ -102,8 +102,8 @@ switch (role) {
     break;
   }
   case "user": {
-    // As another user of the system, who may read the file and nothing else.
-    process.setuid?.(Number(process.argv[4]));
+    // As a user of the system who may read the file and nothing else.
+    if (process.getuid?.() === 0) process.setuid?.(Number(process.argv[4]));
     const error = await open(url, context).then(
       async (broker) => (await broker.send([{ queue: "q", body: "x" }]))[0],
       (reason: Error) => reason,
