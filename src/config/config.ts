@@ -31,8 +31,8 @@ export interface QueueInput {
   readonly timeLimit?: number | undefined;
   /**
    * What runs the queue's tasks, once it is deployed: a Lambda `function`, a `container` on Fargate (for tasks of more than 15
-   * minutes, programs such as ffmpeg, or steady load), or `none`: nothing in the stack, but workers of yours elsewhere. The
-   * options below are those of a function. Default: `function`.
+   * minutes, programs such as ffmpeg, or steady load), or `none`: nothing in the stack, but workers of yours elsewhere. What
+   * the other options say of invocations, memory and batches is for a function. Default: `function`.
    */
   readonly worker?: QueueWorker | undefined;
   /** Memory of the function in MB, 128 to 10,240. Default 512. */
@@ -163,21 +163,21 @@ export interface ConfigInput extends AcceptedInput {
   readonly timezone?: string | undefined;
   /** Serializers, by name or MIME type, that a worker takes. Default: JSON and `taskSerializer`. Pickle is never taken: it runs code. */
   readonly acceptContent?: readonly string[] | undefined;
-  /** The same for results; `resultSerializer` must be among them. Default: `acceptContent` and `resultSerializer`. */
+  /** Serializers, by name or MIME type, whose results are read; `resultSerializer` must be among them. Default: `acceptContent` and `resultSerializer`. */
   readonly resultAcceptContent?: readonly string[] | undefined;
-  /** Default `"json"`. */
+  /** What writes messages: `json`, `msgpack` or `yaml`. Default `"json"`. */
   readonly taskSerializer?: string | undefined;
-  /** Default `"json"`. */
+  /** What writes results: `json`, `msgpack` or `yaml`. Default `"json"`. */
   readonly resultSerializer?: string | undefined;
-  /** `gzip` (or `zlib`), `brotli`, or `zstd`. Default: none. */
+  /** How messages are compressed: `gzip` (or `zlib`), `brotli`, or `zstd`. Default: none. */
   readonly taskCompression?: string | undefined;
-  /** The same for results. Celery reads it from 5.7 on. Default: none. */
+  /** How results are compressed: `gzip` (or `zlib`), `brotli`, or `zstd`, which Celery reads from 5.7 on. Default: none. */
   readonly resultCompression?: string | undefined;
   /** How long results can be read, in seconds or parts (`{ days: 1 }`); 0: for ever. Default: a day. */
   readonly resultExpires?: number | Duration | undefined;
   /** Whether a journal of what has happened is kept, which `app.journal` reads. Default `true`. */
   readonly journal?: boolean | undefined;
-  /** How long that is kept, in seconds or parts (`{ days: 7 }`): a minute to 366 days. Default: 7 days. */
+  /** How long an entry of the journal is kept, in seconds or parts (`{ days: 7 }`): a minute to 366 days. Default: 7 days. */
   readonly journalExpires?: number | Duration | undefined;
   /** Whether the message of a task that failed is kept with its result, so that `app.control.retry` can run it again. Default true. */
   readonly keepFailed?: boolean | undefined;
@@ -224,7 +224,7 @@ export interface ConfigInput extends AcceptedInput {
   readonly taskAllowErrorCbOnChordHeader?: boolean | undefined;
   /** Whether a send that fails with a passing error is tried again. Default `true`. */
   readonly taskPublishRetry?: boolean | undefined;
-  /** Default: 3 retries, at once, after 0.2 s and after 0.4 s. */
+  /** How such a send is tried again. Default: 3 retries, at once, after 0.2 s and after 0.4 s. */
   readonly taskPublishRetryPolicy?: Given<PublishRetryPolicy> | undefined;
   /** Task options by the task's name, or by `"*"` for all tasks. They replace what the declaration says. Default: none. */
   readonly taskAnnotations?: TaskAnnotations | readonly TaskAnnotations[] | undefined;
@@ -245,7 +245,7 @@ export interface ConfigInput extends AcceptedInput {
   readonly workerPrefetchMultiplier?: number | undefined;
   /** Modules that the worker loads, as it would `import` them. Default: none. */
   readonly imports?: readonly string[] | string | undefined;
-  /** The same; both are loaded. */
+  /** Further modules, as `imports` names them: those of both are loaded. Default: none. */
   readonly include?: readonly string[] | string | undefined;
   /** Number of tasks after which a worker's process is replaced by a new one, from 1. Default: no limit. */
   readonly workerMaxTasksPerChild?: number | undefined;

@@ -49,7 +49,7 @@ export type RetryRefusal =
 export interface RetriedFailures {
   /** Tasks that were sent again; with `dryRun`, that would be. */
   readonly count: number;
-  /** The same by the tasks' names. */
+  /** How many tasks these were of each name. */
   readonly tasks: Readonly<Record<string, number>>;
   /** Failures of the journal that match and were left out, by the reason. */
   readonly skipped: Readonly<Partial<Record<RetryRefusal, number>>>;
@@ -105,7 +105,7 @@ export interface ChangeLetters extends LettersOf, Acting {
 
 /** Which dead letters are sent back, and with what changed. */
 export interface RedriveLetters extends ChangeLetters {
-  /** In place of the arguments that the messages have. */
+  /** Arguments in place of those of the letter. Default: its own. */
   readonly args?: readonly unknown[] | undefined;
   /** Keyword arguments in place of those of the letter. Default: its own. */
   readonly kwargs?: Readonly<Record<string, unknown>> | undefined;

@@ -48,29 +48,29 @@ export interface WorkerInfo {
   readonly queues: readonly string[];
   /** How many tasks it runs at a time. */
   readonly concurrency: number;
-  /** When it began, and when it last said so, in milliseconds since the epoch. */
+  /** When it began, in milliseconds since the epoch. */
   readonly since: number;
-  /** When it last said that it lives: milliseconds since 1970. */
+  /** When it last said that it lives, in milliseconds since the epoch. */
   readonly seen: number;
   /** Tasks that ended in it. */
   readonly done: number;
   /** The version of the app, where `LOVAGE_APP_VERSION` says it. */
   readonly version?: string;
-  /** What it runs, and what it has fetched and not begun, 25 of each at most. */
+  /** What it runs, the oldest first: 25 at most. */
   readonly active: readonly TaskInHand[];
-  /** Tasks that it has taken and that do not run yet. */
+  /** What it has fetched and not begun: 25 at most. */
   readonly reserved: readonly TaskInHand[];
-  /** How many it has of both, and the names of the tasks that it can run. */
+  /** How many tasks it runs, also beyond those of `active`. */
   readonly running: number;
-  /** How many it has taken that do not run yet, also beyond those of `reserved`. */
+  /** How many it has fetched and not begun, also beyond those of `reserved`. */
   readonly waiting: number;
-  /** The names of the tasks that it knows. */
+  /** The names of the tasks that it can run. */
   readonly registered: readonly string[];
 }
 
 /** Who paused a queue, or told a worker to stop, and when. */
 export interface Order {
-  /** When the order was given: milliseconds since 1970. */
+  /** When the order was given, in milliseconds since the epoch. */
   readonly at: number;
   /** Who gave it. */
   readonly by: string;

@@ -64,7 +64,7 @@ export interface JournalEntry {
   readonly chord?: string;
   /** Positional arguments, shortened; what the caller gave as `argsrepr`, where it gave that. */
   readonly args?: string;
-  /** The same of keyword arguments and `kwargsrepr`. */
+  /** Keyword arguments, shortened; what the caller gave as `kwargsrepr`, where it gave that. */
   readonly kwargs?: string;
   /** It failed, and its message was too large to be kept: it cannot be run again by its id. */
   readonly unkept?: boolean;

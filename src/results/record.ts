@@ -68,9 +68,9 @@ export interface Final extends Addressed {
   readonly buried?: boolean;
   /** The message of a failure, by which it can be asked for again. */
   readonly kept?: string | undefined;
-  /** That of the message, where the task does not claim: lets it store over a row that is `kept`. */
+  /** {@link Claim.redrive} of a task that does not claim: lets it store over a row that is `kept`. */
   readonly redrive?: number | undefined;
-  /** The same, over one that was forgotten. */
+  /** {@link Claim.sent} of a task that does not claim: lets it store over a row that was forgotten. */
   readonly sent?: number | undefined;
   /** The task does not claim (`claim: false`): store unless the row is done (and not buried), ahead, or settled at this attempt. */
   readonly unclaimed?: boolean;

@@ -68,7 +68,7 @@ export interface Request {
   readonly lang: string;
   /** What logs and tools show in place of the arguments; `null`: they make it themselves. */
   readonly argsrepr: string | null;
-  /** The same of the arguments by name. */
+  /** What logs and tools show in place of the keyword arguments; `null`: they make it themselves. */
   readonly kwargsrepr: string | null;
   /** How many times the task was replaced (`self.replace`). */
   readonly replacedTaskNesting: number;

@@ -80,7 +80,7 @@ export interface CallOptions extends DeliveryOptions {
   readonly shadow?: string | undefined;
   /** What logs and tools show in place of the arguments, such as `"<secret>"`. Default: the arguments, shortened. */
   readonly argsrepr?: string | undefined;
-  /** The same of the keyword arguments. */
+  /** What logs and tools show in place of the keyword arguments. Default: these, shortened. */
   readonly kwargsrepr?: string | undefined;
   /** Called with the result when the task succeeds. */
   readonly link?: SignatureLike | readonly SignatureLike[] | undefined;
