@@ -1,6 +1,6 @@
 /**
  * The port of entries put at run time, `app.beat`. They are kept beside the queues: in the SQLite file, in memory, or as
- * rules of EventBridge. `test/beat/store.ts` holds all of them to one suite.
+ * rules of EventBridge. `test/beat/store.test.ts` is the suite of the first two, `test/live/beat-store.test.ts` that of the rules.
  */
 import { ImproperlyConfigured } from "../errors.ts";
 import { parseValue, stringifyValue } from "../protocol/values.ts";
