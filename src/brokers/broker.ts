@@ -166,6 +166,9 @@ export const MAX_BYTES = 1024 * 1024;
  */
 export const LEAST_MAX_BYTES = 256 * 1024;
 
+/** SQS's limit of the attributes of a message. */
+const MAX_ATTRIBUTES = 10;
+
 /** The largest `maxReceiveCount` of SQS. */
 export const MAX_RECEIVES = 1000;
 
@@ -194,6 +197,8 @@ export function refusal(entry: Outgoing, limits: BrokerLimits): Error | undefine
     return refuse(`a delay is 0 to ${limits.maxDelaySeconds} s, not ${delay}`);
   }
   if (delay > 0 && isFifo(entry.queue)) return refuse("a FIFO queue takes no delay for a single message");
+  const count = Object.keys(entry.attributes ?? {}).length;
+  if (count > MAX_ATTRIBUTES) return refuse(`a message has at most ${MAX_ATTRIBUTES} attributes, not ${count}`);
   // A character has three bytes at most, so that most texts need not be measured.
   if (entry.attributes === undefined && entry.body.length * 3 <= limits.maxBytes) return undefined;
   const size = sizeOf(entry);
@@ -206,6 +211,20 @@ export function sizeOf(entry: Outgoing): number {
     (sum, [name, value]) => sum + utf8Bytes(name) + "String".length + utf8Bytes(value),
     utf8Bytes(entry.body),
   );
+}
+
+/** The entry with those of further attributes that there is room for, the first ones first. */
+export function withAttributes(
+  entry: Outgoing,
+  attributes: Readonly<Record<string, string>>,
+  maxBytes: number,
+): Outgoing {
+  let fits = entry;
+  for (const [name, text] of Object.entries(attributes)) {
+    const more = { ...fits, attributes: { ...fits.attributes, [name]: text } };
+    if (Object.keys(more.attributes).length <= MAX_ATTRIBUTES && sizeOf(more) <= maxBytes) fits = more;
+  }
+  return fits;
 }
 
 const encoder = new TextEncoder();

@@ -3,7 +3,7 @@ import { type Around, sendSteps, surround } from "../around.ts";
 import { signatureList } from "../canvas/wire-options.ts";
 import type { Clock } from "../clock.ts";
 import type { Config } from "../config/config.ts";
-import { type Broker, isFifo, LEAST_MAX_BYTES, type Outgoing } from "../brokers/broker.ts";
+import { type Broker, isFifo, LEAST_MAX_BYTES, type Outgoing, sizeOf, withAttributes } from "../brokers/broker.ts";
 import type { Outbox } from "../brokers/outbox.ts";
 import type { Unit } from "../unit.ts";
 import type { Router } from "../brokers/routes.ts";
@@ -72,6 +72,8 @@ export interface Addressed {
   readonly at?: number;
   /** In place of the group that the message says. */
   readonly groupId?: string;
+  /** What stands beside the text of a message that is sent anew. A sender's own go along as far as there is room for them. */
+  readonly attributes?: Readonly<Record<string, string>>;
 }
 
 /**
@@ -232,12 +234,15 @@ export async function pack(host: PublishHost, addressed: Addressed): Promise<Out
   const { MessageGroupId, MessageDeduplicationId } = message.properties;
   const groupId = addressed.groupId ?? MessageGroupId;
   const whole = body ?? encodeLong(message) ?? (await encodeEnvelope(message));
-  const text = isSmall(whole, leastOf(broker)) ? whole : await fitted(host, queue, message, whole, at);
-  const attributes = {
-    ...(redrive === undefined ? {} : { redrivenAt: String(redrive) }),
-    ...(text === whole ? {} : sizeAttribute(text)),
+  const { redrivenAt = redrive, waits, ...others } = addressed.attributes ?? {};
+  const own = {
+    ...(redrivenAt === undefined ? {} : { redrivenAt: String(redrivenAt) }),
+    ...(waits === undefined ? {} : { waits }),
   };
-  return {
+  const beside = Object.keys(own).length === 0 ? 0 : sizeOf({ queue, body: "", attributes: own });
+  const text = isSmall(whole, leastOf(broker) - beside) ? whole : await fitted(host, queue, message, whole, at, beside);
+  const attributes = { ...own, ...(text === whole ? {} : sizeAttribute(text)) };
+  const entry: Outgoing = {
     queue,
     body: text,
     ...(delay > 0 ? { delaySeconds: Math.min(delay, longest) } : {}),
@@ -247,6 +252,8 @@ export async function pack(host: PublishHost, addressed: Addressed): Promise<Out
     ...(typeof MessageDeduplicationId === "string" ? { deduplicationId: MessageDeduplicationId } : {}),
     ...(Object.keys(attributes).length === 0 ? {} : { attributes }),
   };
+  if (Object.keys(others).length === 0) return entry;
+  return withAttributes(entry, others, await mostOf(broker, queue, text.length * 3));
 }
 
 /**
@@ -254,6 +261,7 @@ export async function pack(host: PublishHost, addressed: Addressed): Promise<Out
  * either, and there is a store for it, a pointer to it. A pointer that comes in its place is renewed.
  *
  * @param at When it may be acted upon, in milliseconds since the epoch.
+ * @param beside The bytes of what stands beside it.
  */
 export async function fitted(
   host: PublishHost,
@@ -261,6 +269,7 @@ export async function fitted(
   message: Message,
   text: string | LongText,
   at = dueAt(message),
+  beside = 0,
 ): Promise<string> {
   const broker = await host.brokerAtOnce();
   const wait = Math.max(0, at - host.clock.now());
@@ -274,10 +283,9 @@ export async function fitted(
   }
   // Without a store nobody here has put it.
   if (isPointer(text)) return (await host.payloads())?.renew(text, days) ?? text;
-  const least = leastOf(broker);
   // A character has a byte at least: what is far too large need not be measured, which takes as much memory again.
   const size = text.length > broker.limits.maxBytes * MOST_COMPRESSIBLE ? text.length : bytesOf(text);
-  const maxBytes = size <= least ? least : ((await broker.maxBytes?.(queue)) ?? broker.limits.maxBytes);
+  const maxBytes = (await mostOf(broker, queue, size + beside)) - beside;
   if (size <= maxBytes) return text;
   // Compression makes JSON a tenth of its size, rarely less: beyond that it would only keep the caller waiting.
   if (message.compression === null && size <= maxBytes * MOST_COMPRESSIBLE) {
@@ -293,6 +301,12 @@ export async function fitted(
 
 /** What no queue of it refuses, in bytes. */
 const leastOf = ({ maxBytes, limits }: Broker): number => (maxBytes === undefined ? limits.maxBytes : LEAST_MAX_BYTES);
+
+/** What this queue of it takes, in bytes, of which so many are asked for at most. */
+async function mostOf(broker: Broker, queue: string, asked: number): Promise<number> {
+  const least = leastOf(broker);
+  return asked <= least ? least : ((await broker.maxBytes?.(queue)) ?? broker.limits.maxBytes);
+}
 
 /** Whether it surely fits. A character has three bytes at most, so that most texts need not be measured. */
 const isSmall = (text: string | LongText, least: number): text is string =>

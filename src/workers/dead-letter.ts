@@ -1,6 +1,6 @@
 /** Messages that cannot be run: they go to the dead-letter queue unchanged, with what is known of them beside the body. */
 import { clip } from "../brief.ts";
-import { type Delivery, deadLetterQueue, type Outgoing, sizeOf } from "../brokers/broker.ts";
+import { type Delivery, deadLetterQueue, type Outgoing, withAttributes } from "../brokers/broker.ts";
 import { dataToError, exceptionToData } from "../protocol/exceptions.ts";
 import { decodeMeta, encodeMeta, type Meta } from "../protocol/meta.ts";
 import { formatTime } from "../protocol/time.ts";
@@ -32,16 +32,6 @@ const attributeTexts = (texts: Readonly<Record<string, string>>): Readonly<Recor
     Object.entries(texts).flatMap(([name, text]) => (text === "" ? [] : [[name, text.replace(REFUSED, "\uFFFD")]])),
   );
 
-/** The letter with those of its attributes that there is room for, the first ones first. */
-function fitting(letter: Outgoing, attributes: Readonly<Record<string, string>>, maxBytes: number): Outgoing {
-  let fits = letter;
-  for (const [name, text] of Object.entries(attributes)) {
-    const more = { ...fits, attributes: { ...fits.attributes, [name]: text } };
-    if (sizeOf(more) <= maxBytes) fits = more;
-  }
-  return fits;
-}
-
 /** The message becomes a dead letter; its row is somebody else's matter. */
 export async function deadLetter(
   { engine, log }: WorkerContext,
@@ -68,7 +58,7 @@ export async function deadLetter(
   });
   let [failed] = await broker.send([{ ...letter, attributes }]);
   // A body that fills a message is worth more than its attributes.
-  if (failed instanceof PayloadTooLarge) [failed] = await broker.send([fitting(letter, attributes, failed.limit)]);
+  if (failed instanceof PayloadTooLarge) [failed] = await broker.send([withAttributes(letter, attributes, failed.limit)]);
   if (failed !== undefined) throw failed;
   log(
     "error",

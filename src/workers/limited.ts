@@ -4,6 +4,7 @@
  */
 import { isFifo, type Outgoing } from "../brokers/broker.ts";
 import type { Engine } from "../engine.ts";
+import { PayloadTooLarge } from "../errors.ts";
 import { askPlace, keptFor, leavePlace, type PlaceAnswer, type PlaceAsk } from "../limits/places.ts";
 import type { ConcurrencyLimit, LimitKey } from "../limits/declare.ts";
 import { askRate, holdRate, type Rate, type RateAnswer, type RateAsk, rateText } from "../limits/rate.ts";
@@ -438,9 +439,8 @@ async function waitForPlace(
   };
   // Whoever leaves a place sends it again from here.
   if (ticket !== undefined) {
-    const { delaySeconds: _, due: __, ...entry } = await packed(engine, job, 0);
     const called: Waits = { ...waits, until: 0 };
-    const woken = { ...entry, attributes: { ...job.delivery.attributes, waits: JSON.stringify(called) } };
+    const { delaySeconds: _, due: __, ...woken } = await packed(engine, job, 0, called);
     const parked = { state: JSON.stringify(woken), expires: until + PARKED_MS };
     const isCalled = await store.decide(parkedRow(row, ticket), (state) =>
       state === CALLED ? { write: null, answer: true } : { write: parked, answer: false },
@@ -520,15 +520,21 @@ async function leaveSoon(
 async function wait(context: WorkerContext, job: Job, waits: Waits, why?: LimitName): Promise<Disposition> {
   const { engine, log } = context;
   const { delivery, message } = job;
-  const { queue, attributes } = delivery;
+  const { queue } = delivery;
   const now = engine.clock.now();
   // What expires meanwhile is to end then, and not later.
   const expires = message.expires === null ? Number.POSITIVE_INFINITY : parseTime(message.expires) + 1;
   const until = Math.min(waits.until, expires);
+  const stay: Disposition = { type: "handBack", visibility: until - now };
   // A FIFO queue takes no delay of a message: the declaration refuses one, and a call; this one came from elsewhere.
-  if (isFifo(queue)) return { type: "handBack", visibility: until - now };
-  const entry = await packed(engine, job, Math.max(0, until - now));
-  await engine.outbox.send({ ...entry, attributes: { ...attributes, waits: JSON.stringify({ ...waits, until }) } });
+  if (isFifo(queue)) return stay;
+  try {
+    await engine.outbox.send(await packed(engine, job, Math.max(0, until - now), { ...waits, until }));
+  } catch (error) {
+    // It fills a message, and leaves no room to say that it waits.
+    if (error instanceof PayloadTooLarge) return stay;
+    throw error;
+  }
   if (why === undefined) return DELETE;
   log("debug", `${nameOf(message)} waits for its ${why} until ${formatTime(until)}`, fieldsOf(message, queue));
   if (isKept(engine)) await context.note(waitingEntry(context, job, why, until));
@@ -536,10 +542,11 @@ async function wait(context: WorkerContext, job: Job, waits: Waits, why?: LimitN
 }
 
 /** The message as it came, to be had after so many milliseconds. */
-async function packed(engine: Engine, { message, delivery }: Job, ms: number): Promise<Outgoing> {
+async function packed(engine: Engine, { message, delivery }: Job, ms: number, waits: Waits): Promise<Outgoing> {
   const { queue, body } = delivery;
+  const attributes = { ...delivery.attributes, waits: JSON.stringify(waits) };
   const { limits } = await engine.broker();
   // What looks now and then sees that its rate was changed.
   const longest = Number.isFinite(limits.maxDelaySeconds) ? ms : Math.min(ms, LOOK_MS);
-  return pack(engine, { message, queue, body, at: engine.clock.now() + longest });
+  return pack(engine, { message, queue, body, attributes, at: engine.clock.now() + longest });
 }

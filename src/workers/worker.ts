@@ -450,8 +450,8 @@ async function park(
   if (wait <= 0) return undefined;
   if (isFifo(delivery.queue)) return { type: "handBack", visibility: wait };
   // The body as it came: parking changes nothing that a Python worker or a retry would see. A pointer is renewed.
-  const packed = await pack(engine, { message, queue: delivery.queue, body: delivery.body });
-  await engine.outbox.send({ ...packed, attributes: delivery.attributes }, undefined, unit);
+  const { queue, body, attributes } = delivery;
+  await engine.outbox.send(await pack(engine, { message, queue, body, attributes }), undefined, unit);
   log("debug", `Parked ${nameOf(message)} until ${message.eta}`, fieldsOf(message, delivery.queue));
   return DELETE;
 }
@@ -558,8 +558,8 @@ async function keepForRun({ engine, log }: WorkerContext, job: Job, until: numbe
   if (isFifo(queue))
     return { type: "handBack", visibility: Math.max(rest, Math.min(more * KEPT_STEP_MS, KEPT_MAX_MS)) };
   const at = now + Math.min(rest, maxDelaySeconds * 1000);
-  const { due: _, ...entry } = await pack(engine, { message, queue, body, at });
-  await engine.outbox.send({ ...entry, attributes });
+  const { due: _, ...entry } = await pack(engine, { message, queue, body, attributes, at });
+  await engine.outbox.send(entry);
   log("debug", `Sent ${nameOf(message)} anew, which runs elsewhere`, fieldsOf(message, queue));
   return DELETE;
 }

@@ -1,7 +1,10 @@
 /** Limits: how often a task starts, and how many of it run at a time, over all workers together. */
+import { randomBytes } from "node:crypto";
 import { Lovage } from "lovage";
 import { describe, expect, test } from "vitest";
+import type { Outgoing } from "../../src/brokers/broker.ts";
 import { ImproperlyConfigured, LimitKeyError } from "../../src/errors.ts";
+import { envelope } from "./envelopes.ts";
 import { everywhere, stores } from "./stores.ts";
 
 const MINUTE = 60_000;
@@ -298,6 +301,68 @@ describe.each(stores)("concurrency, on %s", (_, start) => {
     await work.delay(10);
     await t.advance(2 * HOUR);
     expect(ended()).toBe(2);
+  });
+});
+
+describe.each(stores)("a message that has hardly room to say that it waits, on %s", (_, start) => {
+  const mib = 1024 * 1024;
+
+  test.each([
+    ["as many attributes of its sender's as SQS takes", { count: 10, body: 0 }],
+    ["a megabyte, with attributes of its sender's", { count: 5, body: mib - 520 }],
+    ["a megabyte that leaves no room at all", { count: 0, body: mib }],
+  ])("%s: it runs once, in its turn", async (__, { count, body }) => {
+    const app = new Lovage("tasks", { payloadStore: "" });
+    let running = 0;
+    const most: number[] = [];
+    let clock = { sleep: async (_: number) => {} };
+    app.task("tasks.work", { concurrency: 1, rateLimit: "1/s" }, async (_: string) => {
+      most.push(++running);
+      await clock.sleep(10_000);
+      running--;
+    });
+    const t = start(app, { concurrency: 5 });
+    clock = t.clock;
+    const broker = await app.engine.broker();
+    const ids = ["a", "b", "c"];
+    const attributes = Object.fromEntries(Array.from({ length: count }, (_, at) => [`theirs${at}`, "x".repeat(90)]));
+    for (const id of ids) {
+      const bare = envelope({ task: "tasks.work", id, args: ["@"] });
+      // What no compression makes smaller.
+      const fill = randomBytes(mib)
+        .toString("base64")
+        .slice(0, Math.max(0, body - bare.length));
+      const text = bare.replace("@", `@${fill}`);
+      expect(await broker.send([{ queue: "celery", body: text, attributes }])).toEqual([undefined]);
+    }
+    for (let seconds = 0; seconds < 300; seconds += 10) await t.advance(10_000);
+    expect(most).toEqual([1, 1, 1]);
+    expect(t.log.filter(({ line }) => line.includes("handed back"))).toEqual([]);
+    expect(await broker.size("celery")).toEqual({ ready: 0, delayed: 0, inFlight: 0 });
+  });
+
+  test("its sender's attributes go along as far as there is room", async () => {
+    const app = new Lovage("tasks");
+    app.task("tasks.work", { rateLimit: "1/m" }, () => {});
+    const sent: Outgoing[] = [];
+    const t = start(app, {
+      broker: (broker) => ({
+        ...broker,
+        send(entries, unit) {
+          sent.push(...entries);
+          return broker.send(entries, unit);
+        },
+      }),
+    });
+    const broker = await app.engine.broker();
+    const attributes = Object.fromEntries(Array.from({ length: 10 }, (_, at) => [`theirs${at}`, String(at)]));
+    for (const id of ["a", "b"])
+      await broker.send([{ queue: "celery", body: envelope({ task: "tasks.work", id }), attributes }]);
+    sent.length = 0;
+    await t.advance(30_000);
+    expect(sent.map((entry) => Object.keys(entry.attributes ?? {}).sort())).toEqual([
+      [...Object.keys(attributes).slice(0, 9), "waits"],
+    ]);
   });
 });
 
