@@ -316,10 +316,7 @@ export function createWorkerHandler(
       log("warning", `A message that is handed back stays hidden for its queue's visibility timeout: ${String(error)}`);
     try {
       const broker = await engine.broker();
-      const longest = broker.limits.maxVisibilitySeconds * 1000 - (invocation.end - clock.now());
-      const settled = await broker.changeVisibility(
-        entries.map(({ delivery, visibility }) => ({ delivery, visibility: Math.min(visibility, longest) })),
-      );
+      const settled = await broker.changeVisibility(entries);
       for (const error of settled) if (error !== undefined) failed(error);
     } catch (error) {
       failed(error);

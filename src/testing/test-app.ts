@@ -264,8 +264,9 @@ export function testApp(app: Lovage, options: TestOptions = {}): TestApp {
     }
   }
 
-  async function dispose(delivery: Delivery, disposition: Disposition): Promise<void> {
+  async function dispose(delivery: Delivery, given: Disposition): Promise<void> {
     const broker = await engine.broker();
+    const disposition = await worker.handBack(delivery, given);
     switch (disposition.type) {
       case "delete":
         await broker.delete([delivery]);

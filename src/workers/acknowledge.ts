@@ -72,8 +72,6 @@ export function createAcknowledgements(options: AcknowledgementsOptions): Acknow
     await removeNow(delivery);
   }
 
-  const clampVisibility = (ms: number) => Math.min(ms, broker.limits.maxVisibilitySeconds * 1000);
-
   async function dispose(delivery: Delivery, given: Disposition): Promise<void> {
     const disposition = await worker.handBack(delivery, given);
     try {
@@ -82,7 +80,7 @@ export function createAcknowledgements(options: AcknowledgementsOptions): Acknow
           if (!disposition.done) await remove(delivery);
           break;
         case "handBack":
-          await hide({ delivery, visibility: clampVisibility(disposition.visibility) });
+          await hide({ delivery, visibility: disposition.visibility });
           break;
         case "leave":
           break;

@@ -58,7 +58,8 @@ export async function deadLetter(
   });
   let [failed] = await broker.send([{ ...letter, attributes }]);
   // A body that fills a message is worth more than its attributes.
-  if (failed instanceof PayloadTooLarge) [failed] = await broker.send([withAttributes(letter, attributes, failed.limit)]);
+  if (failed instanceof PayloadTooLarge)
+    [failed] = await broker.send([withAttributes(letter, attributes, failed.limit)]);
   if (failed !== undefined) throw failed;
   log(
     "error",

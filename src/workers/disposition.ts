@@ -1,8 +1,8 @@
 /** What is to happen to a message, and when it is to come back. */
-import type { Delivery } from "../brokers/broker.ts";
+import type { BrokerLimits, Delivery } from "../brokers/broker.ts";
 
 /** Return it to its queue, hidden for so many milliseconds. */
-interface HandBack {
+export interface HandBack {
   readonly type: "handBack";
   readonly visibility: number;
 }
@@ -34,4 +34,12 @@ const HAND_BACK_MAX_MS = 300_000;
 export function handBack(delivery: Pick<Delivery, "receiveCount">, random: () => number): HandBack {
   const ceiling = Math.min(HAND_BACK_MAX_MS, HAND_BACK_MIN_MS * 2 ** Math.min(delivery.receiveCount, 10));
   return { type: "handBack", visibility: Math.round(HAND_BACK_MIN_MS + random() * (ceiling - HAND_BACK_MIN_MS)) };
+}
+
+/**
+ * The same, for no longer than a broker hides a message. SQS counts its twelve hours from when the message was received, and refuses
+ * more: half of them may be over.
+ */
+export function withinLimits(disposition: HandBack, { maxVisibilitySeconds }: BrokerLimits): HandBack {
+  return { ...disposition, visibility: Math.min(disposition.visibility, (maxVisibilitySeconds * 1000) / 2) };
 }

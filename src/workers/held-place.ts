@@ -67,17 +67,13 @@ export interface Kept {
  * longer cost a receive every few minutes from then on.
  */
 const KEEP_MS = 3_600_000;
-/** SQS counts its twelve hours from when a message was received, and refuses more. */
-const RECEIVED_MS = 3_600_000;
 
 const waitOf = ({ engine }: WorkerContext, { eta }: Kept): number =>
   eta === null ? 0 : Math.max(0, parseTime(eta) - engine.clock.now());
 
 /** The message stays hidden while the retry waits and runs. On SQS, where nothing is hidden for longer than twelve hours, it comes back now and then. */
 export async function keepPlace(context: WorkerContext, kept: Kept): Promise<Disposition> {
-  const { maxVisibilitySeconds } = (await context.engine.broker()).limits;
-  const visibility = Math.min(waitOf(context, kept) + KEEP_MS, maxVisibilitySeconds * 1000 - RECEIVED_MS);
-  return { type: "handBack", visibility };
+  return { type: "handBack", visibility: waitOf(context, kept) + KEEP_MS };
 }
 
 /** It came back. Who ends the task knows it by its last receipt only, and deletes nothing: it is to be looked at soon after the retry. */

@@ -51,7 +51,7 @@ import {
 } from "./context.ts";
 import { builtinTask } from "./builtins.ts";
 import { deadLetter, failedMeta, isOurFate, type Known, storedFate, storeFate } from "./dead-letter.ts";
-import { DELETE, type Disposition, HAND_BACK, handBack, LEAVE } from "./disposition.ts";
+import { DELETE, type Disposition, HAND_BACK, type HandBack, handBack, LEAVE, withinLimits } from "./disposition.ts";
 import { follow, isAlone, keptPlace, retryDue } from "./follow.ts";
 import { carriedPlace, keepPlace, returnTo } from "./held-place.ts";
 import { count, repeating } from "./join.ts";
@@ -158,8 +158,8 @@ export interface Worker {
    */
   read(delivery: Delivery): Promise<() => Promise<Admission>>;
   /**
-   * What becomes of a message that was not done: the same, or a dead letter whose row says why, where the broker would soon
-   * make it one without a word. Never throws.
+   * What becomes of a message that was not done: the same, within what the broker can do, or a dead letter whose row says why,
+   * where the broker would soon make it one without a word. Never throws.
    */
   handBack(delivery: Delivery, disposition: Disposition): Promise<Disposition>;
   /** So many workers died before they could claim its task, or after its outcome: it becomes a dead letter, unread. Never throws. */
@@ -201,8 +201,7 @@ export function createWorker(app: Lovage, options: WorkerOptions): Worker {
       return async () => ("claim" in reading ? guard(context, delivery, reading.claim) : reading);
     },
     async handBack(delivery, disposition) {
-      // The first deliveries are all but all of them, and need no broker to be looked at.
-      if (disposition.type !== "handBack" || delivery.receiveCount <= RECEIVES_LEFT) return disposition;
+      if (disposition.type !== "handBack") return disposition;
       return (await guard(context, delivery, () => endInTime(context, delivery, disposition))).disposition;
     },
     async giveUp(delivery, deaths) {
@@ -364,10 +363,11 @@ async function bury(
 async function endInTime(
   context: WorkerContext,
   delivery: Delivery,
-  disposition: Disposition,
+  disposition: HandBack,
 ): Promise<{ readonly disposition: Disposition }> {
-  const { maxReceives = Number.POSITIVE_INFINITY } = (await context.engine.broker()).limits;
-  if (delivery.receiveCount <= maxReceives - RECEIVES_LEFT) return { disposition };
+  const { limits } = await context.engine.broker();
+  const { maxReceives = Number.POSITIVE_INFINITY } = limits;
+  if (delivery.receiveCount <= maxReceives - RECEIVES_LEFT) return { disposition: withinLimits(disposition, limits) };
   const { id, task } = peekEnvelope(delivery.body);
   const message = await salvageMessage(delivery.body);
   const error = new OperationalError(
@@ -580,11 +580,7 @@ async function joinEarlier(context: WorkerContext, job: Job, row: Row): Promise<
   const now = context.engine.clock.now();
   const due = retryDue(row);
   const until = Math.max((row.lease ?? 0) + LEASE_MARGIN_MS, due === null ? 0 : parseTime(due));
-  const { maxVisibilitySeconds } = (await context.engine.broker()).limits;
-  return {
-    type: "handBack",
-    visibility: Math.min(Math.max(RUNNING_MIN_MS, until - now), (maxVisibilitySeconds * 1000) / 2),
-  };
+  return { type: "handBack", visibility: Math.max(RUNNING_MIN_MS, until - now) };
 }
 
 /** It was revoked while nobody ran it. */

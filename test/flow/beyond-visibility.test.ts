@@ -1,6 +1,7 @@
 /** A run that goes on for longer than a queue service hides a message: SQS does so for twelve hours from when it was received. */
 import { currentTask, Lovage } from "lovage";
 import { expect, test } from "vitest";
+import { envelope } from "./envelopes.ts";
 import { likeSqs, MOST_RECEIVES } from "./like-sqs.ts";
 import { inMemory } from "./stores.ts";
 
@@ -72,4 +73,16 @@ test("what is behind it on a FIFO queue waits for it", async () => {
   finish(2);
   await t.advance({ hours: 1 });
   expect(await second.get()).toBe(2);
+});
+
+test("a message that came to a FIFO queue days before it is due waits there", async () => {
+  const { app, t, ofVideo } = begin("video.fifo");
+  const ran: number[] = [];
+  app.task("studio.show", () => void ran.push(t.clock.now()));
+  const eta = new Date(t.clock.now() + 3 * 86_400_000).toISOString();
+  await t.put(envelope({ task: "studio.show", id: "far", headers: { eta } }), "video.fifo");
+  await t.advance({ hours: 80 });
+  expect(ran).toEqual([Date.parse(eta)]);
+  expect(ofVideo().length).toBeLessThan(20);
+  expect(await t.deadLetters()).toEqual([]);
 });

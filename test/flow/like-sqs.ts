@@ -26,8 +26,9 @@ export function likeSqs(broker: Broker, now: () => number) {
       return deliveries.filter((delivery) => !spent.includes(delivery));
     },
     async changeVisibility(entries) {
+      // Between the two a moment passes, which a virtual clock has not.
       const isBeyond = ({ delivery, visibility }: (typeof entries)[number]) =>
-        now() + visibility > (received.get(delivery.receipt) ?? now()) + LIMIT_S * 1000;
+        now() + visibility >= (received.get(delivery.receipt) ?? now()) + LIMIT_S * 1000;
       await broker.changeVisibility(entries.filter((entry) => !isBeyond(entry)));
       return entries.map((entry) =>
         isBeyond(entry) ? new Error(`Total VisibilityTimeout is beyond the limit [${LIMIT_S} seconds]`) : undefined,
