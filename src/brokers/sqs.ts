@@ -20,17 +20,17 @@ import {
   SQSClient,
 } from "#aws/sqs";
 import {
+  type AwsUrl,
   clientConfig,
   createLine,
   inParallel,
   MAX_SOCKETS,
-  numberOption,
   parseAwsUrl,
   SQS_OPTIONS,
   textOption,
 } from "../aws/connection.ts";
 import { isRefusal, translateError } from "../aws/errors.ts";
-import { ImproperlyConfigured, OperationalError, PayloadTooLarge, QueueNotFound } from "../errors.ts";
+import { OperationalError, PayloadTooLarge, QueueNotFound } from "../errors.ts";
 import {
   type Broker,
   type BrokerContext,
@@ -72,9 +72,8 @@ const LIMITS: BrokerLimits = {
 
 /** Of one request that names several messages. */
 const MAX_ENTRIES = 10;
-/** How long one request of a long poll waits, in seconds: Celery's default of `wait_time_seconds`, and SQS's limit. */
+/** How long one request of a long poll waits, in seconds: Celery's default of `wait_time_seconds`. */
 const WAIT_SECONDS = 10;
-const MAX_WAIT_SECONDS = 20;
 /** For one try of a request, in milliseconds; a long poll has its wait on top. */
 const REQUEST_TIMEOUT_MS = 5000;
 /** In seconds. */
@@ -90,7 +89,7 @@ const MAX_SCHEDULES = 10;
 export function open(url: string, context: BrokerContext): Broker {
   const sqs = connect(url, context.options);
   const closing = new AbortController();
-  /** Long polls whose caller has gone, and releases of what they brought. */
+  /** What is under way: long polls only where their caller has gone, with releases of what they brought. */
   const pending = new Set<Promise<void>>();
 
   /** Asks the same of many messages of many queues, ten to a request, and puts the answers in order. */
@@ -293,15 +292,18 @@ export function open(url: string, context: BrokerContext): Broker {
    * the queue's whole visibility. So an aborted poll goes on by itself, and what it still brings goes back at once.
    */
   function release(poll: Promise<readonly Delivery[]>): void {
-    const task = poll
-      .then((deliveries) => changeVisibility(deliveries.map((delivery) => ({ delivery, visibility: 0 }))))
-      .then(
-        () => undefined,
-        // Nobody waits for it any more. What could not be released comes back by itself.
-        () => undefined,
-      )
-      .finally(() => pending.delete(task));
+    // What could not be released comes back by itself.
+    void awaited(
+      poll.then((deliveries) => changeVisibility(deliveries.map((delivery) => ({ delivery, visibility: 0 })))),
+    );
+  }
+
+  /** Has {@link close} wait for it, whoever else does. */
+  function awaited<T>(work: Promise<T>): Promise<T> {
+    const end = () => void pending.delete(task);
+    const task = work.then(end, end);
     pending.add(task);
+    return work;
   }
 
   function changeVisibility(
@@ -395,14 +397,28 @@ export function open(url: string, context: BrokerContext): Broker {
     await sqs.call(queue, "PurgeQueue", (QueueUrl) => sqs.client.send(new PurgeQueueCommand({ QueueUrl })));
   }
 
-  /** The request of a long poll that is under way ends first, after `wait_time_seconds` at the latest. */
+  /**
+   * What is under way ends first, or a process that ends then would take it along: a message would stay hidden that was being
+   * handed back. A long poll takes `wait_time_seconds` at the most.
+   */
   async function close(): Promise<void> {
     closing.abort();
     while (pending.size > 0) await Promise.all(pending);
     await sqs.close();
   }
 
-  return { limits: LIMITS, send, receive, delete: remove, changeVisibility, queues, size, maxBytes, purge, close };
+  return {
+    limits: LIMITS,
+    send: (entries) => awaited(send(entries)),
+    receive,
+    delete: (deliveries) => awaited(remove(deliveries)),
+    changeVisibility: (entries) => awaited(changeVisibility(entries)),
+    queues,
+    size,
+    maxBytes,
+    purge,
+    close,
+  };
 }
 
 /**
@@ -454,14 +470,8 @@ function connect(url: string, transportOptions: Readonly<Record<string, unknown>
   const parsed = parseAwsUrl("brokerUrl", url, transportOptions, SQS_OPTIONS);
   const prefix = textOption("brokerTransportOptions", parsed.options, "queue_name_prefix") ?? "";
   const urls = new Map<string, Promise<string>>(predefinedQueues(parsed.options["predefined_queues"]));
-  const visibilityTimeout = numberOption("brokerTransportOptions", parsed.options, "visibility_timeout");
-  const waitSeconds = numberOption("brokerTransportOptions", parsed.options, "wait_time_seconds") ?? WAIT_SECONDS;
-  if (waitSeconds < 1 || waitSeconds > MAX_WAIT_SECONDS) {
-    throw new ImproperlyConfigured(
-      "brokerTransportOptions",
-      `wait_time_seconds must be 1 to ${MAX_WAIT_SECONDS}, not ${waitSeconds}`,
-    );
-  }
+  const visibilityTimeout = secondsOption(parsed.options, "visibility_timeout");
+  const waitSeconds = secondsOption(parsed.options, "wait_time_seconds") ?? WAIT_SECONDS;
   const scheduler = schedulerOf(parsed);
   const inLine = createLine();
   let opened: SQSClient | undefined;
@@ -532,22 +542,15 @@ function connect(url: string, transportOptions: Readonly<Record<string, unknown>
   return connection;
 }
 
+/** SQS counts in whole seconds. The config has seen to it that they are some. */
+const secondsOption = (options: AwsUrl["options"], name: string): number | undefined =>
+  options[name] === undefined ? undefined : Math.ceil(Number(options[name]));
+
 /** Celery's `predefined_queues`: `{ "<prefixed name on SQS>": { url } }`. Spares the look-up, and the right to it. */
-function predefinedQueues(value: unknown): readonly (readonly [string, Promise<string>])[] {
-  if (value === undefined) return [];
-  if (typeof value === "object" && value !== null) {
-    return Object.entries(value).map(([name, queue]: [string, unknown]) => {
-      if (typeof queue === "object" && queue !== null && "url" in queue && typeof queue.url === "string") {
-        return [name, Promise.resolve(queue.url)];
-      }
-      throw new ImproperlyConfigured(
-        "brokerTransportOptions",
-        `predefined_queues has no url for ${JSON.stringify(name)}`,
-      );
-    });
-  }
-  throw new ImproperlyConfigured("brokerTransportOptions", "predefined_queues must be an object of { name: { url } }");
-}
+const predefinedQueues = (value: unknown) =>
+  Object.entries((value ?? {}) as Readonly<Record<string, { readonly url: string }>>).map(
+    ([name, { url }]) => [name, Promise.resolve(url)] as const,
+  );
 
 // ── what is sent ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -698,7 +701,8 @@ function unlessAborted(
     resolve([]);
   };
   for (const signal of signals) signal.addEventListener("abort", onAbort);
-  poll.then(resolve, reject).finally(stop);
+  // What comes is its caller's, or is abandoned: from here on nobody aborts it any more.
+  poll.finally(stop).then(resolve, reject);
   return promise;
 }
 

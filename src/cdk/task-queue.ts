@@ -159,7 +159,7 @@ export class TaskQueue extends Construct implements iam.IGrantable {
         : {}),
       // A poller says itself how long it hides a message, and says so anew while it runs.
       ...(timeout === undefined
-        ? { visibilityTimeout: Duration.seconds(props.app.config.brokerTransportOptions.visibilityTimeout) }
+        ? { visibilityTimeout: Duration.seconds(Math.ceil(props.app.config.brokerTransportOptions.visibilityTimeout)) }
         : { visibilityTimeout: Duration.seconds(settings.maxBatchingWindow + timeout + VISIBILITY_MARGIN_S) }),
       retentionPeriod: props.retentionPeriod ?? RETENTION,
       deadLetterQueue: { queue: this.deadLetterQueue, maxReceiveCount: MAX_RECEIVES },

@@ -15,7 +15,7 @@ import type { SerializerName } from "../protocol/serializers.ts";
 import type { AcceptedInput } from "./refused.ts";
 import { LIVE } from "./live.ts";
 import { IS_BUNDLE, isFixed, refuse, SETTING_NAMES, snakeCase } from "./names.ts";
-import { ENVIRONMENT, parseUrl } from "./values.ts";
+import { ENVIRONMENT, brokerTransportOptions as parseBrokerOptions, parseUrl } from "./values.ts";
 import type { AnnotationOptions } from "../tasks/options.ts";
 
 /** How bodies or results are compressed. `gzip` is Celery's, which holds a zlib stream. */
@@ -419,16 +419,20 @@ function acceptance(parsed: ParsedConfig): Pick<Config, "acceptContent" | "resul
   return { acceptContent: Object.freeze(acceptContent), resultAcceptContent: Object.freeze(resultAcceptContent) };
 }
 
-/** The region and the prefix that the broker's URL names come before those of the options. */
+/** What the broker's URL says of the options comes before them, and has to be as they are. */
 function fromUrl(brokerUrl: string, options: BrokerTransportOptions): BrokerTransportOptions {
   const { scheme, host, parameters } = parseUrl(brokerUrl);
   if (scheme !== "sqs") return options;
-  return Object.freeze({
-    ...options,
-    // What is no region is an endpoint: `sqs://127.0.0.1:4566`.
-    region: /^[a-z]{2}(-[a-z]+)+-\d+$/.test(host) ? host : options.region,
-    queueNamePrefix: parameters.get("queue_name_prefix") ?? options.queueNamePrefix,
-  });
+  const said: Record<string, unknown> = { ...options };
+  // What is no region is an endpoint: `sqs://127.0.0.1:4566`.
+  if (/^[a-z]{2}(-[a-z]+)+-\d+$/.test(host)) said["region"] = host;
+  for (const [name, text] of parameters) {
+    const key = camelCase(name);
+    // Others are the broker's own.
+    if (!Object.hasOwn(options, key)) continue;
+    said[key] = typeof options[key as keyof BrokerTransportOptions] === "number" ? Number(text || Number.NaN) : text;
+  }
+  return parseBrokerOptions(said, "brokerUrl");
 }
 
 /** SQLite and memory keep results beside messages. Beside SQS no default would be right: a file in a Lambda function is gone with it. */

@@ -250,6 +250,23 @@ const queueShape = shape<ParsedQueue>(
   hints.QUEUE_HINTS,
 );
 
+/** What no FIFO queue has. */
+function checkFifo({ batchSize = 1, maxBatchingWindow, priorities }: ParsedQueue, at: string): void {
+  if (batchSize > 10) fail(`${at}.batchSize`, "at most 10 on a FIFO queue", batchSize);
+  if (maxBatchingWindow) {
+    throw new ImproperlyConfigured(
+      `${at}.maxBatchingWindow`,
+      "AWS has no batching window for FIFO queues; leave it out",
+    );
+  }
+  if (priorities !== undefined) {
+    throw new ImproperlyConfigured(
+      `${at}.priorities`,
+      "a FIFO queue keeps the order of its messages, and priority would break it; leave them out",
+    );
+  }
+}
+
 export const queues: Parse<Readonly<Record<string, ParsedQueue>>> = (value, at) => {
   const entries: readonly (readonly [string, unknown])[] = Array.isArray(value)
     ? value.map((queue: unknown, i) => {
@@ -265,20 +282,8 @@ export const queues: Parse<Readonly<Record<string, ParsedQueue>>> = (value, at) 
     if (Object.hasOwn(result, queueName))
       throw new ImproperlyConfigured(at, `names the queue ${JSON.stringify(queueName)} twice`);
     const queue = queueShape(options ?? {}, `${at}.${queueName}`);
-    if (isFifo(queueName) && (queue.batchSize ?? 1) > 10)
-      fail(`${at}.${queueName}.batchSize`, "at most 10 on a FIFO queue", queue.batchSize);
-    if (isFifo(queueName) && queue.maxBatchingWindow) {
-      throw new ImproperlyConfigured(
-        `${at}.${queueName}.maxBatchingWindow`,
-        "AWS has no batching window for FIFO queues; leave it out",
-      );
-    }
-    if (isFifo(queueName) && queue.priorities !== undefined) {
-      throw new ImproperlyConfigured(
-        `${at}.${queueName}.priorities`,
-        "a FIFO queue keeps the order of its messages, and priority would break it; leave them out",
-      );
-    }
+    // Those of a function were checked when it was deployed.
+    if (typeof LOVAGE_BUNDLE === "undefined" && isFifo(queueName)) checkFifo(queue, `${at}.${queueName}`);
     result[queueName] = queue;
   }
   return Object.freeze(result);
@@ -438,7 +443,8 @@ export const brokerTransportOptions = shape<BrokerTransportOptions>(
     maxDelay: seconds({ over: 0, max: Number.POSITIVE_INFINITY }),
     region: name,
     queueNamePrefix: text,
-    waitTimeSeconds: seconds({ min: 0, max: 20 }),
+    // A request that does not wait is followed by another at once: a worker would do nothing else.
+    waitTimeSeconds: seconds({ over: 0, max: 20 }),
     predefinedQueues,
     schedulerRoleArn: name,
     schedulerGroup: name,

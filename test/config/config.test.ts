@@ -149,6 +149,32 @@ describe("broker and backend", () => {
     expect(resolve("sqs://key:sec%2Fret@?queue_name_prefix=")).toEqual(["eu-west-1", ""]);
     // An endpoint is no region.
     expect(resolve("sqs://key:secret@127.0.0.1:4566")).toEqual(["eu-west-1", "a-"]);
+    expect(resolve("sqs://?region=us-east-2&queueNamePrefix=b-")).toEqual(["us-east-2", "b-"]);
+  });
+
+  it("reads all other options from the broker's URL too, as they are read elsewhere", () => {
+    const resolve = (query: string) =>
+      resolveConfig({
+        brokerUrl: `sqs://eu-west-1?${query}`,
+        resultBackend: "memory://",
+        brokerTransportOptions: { visibilityTimeout: 60, waitTimeSeconds: 5 },
+      }).brokerTransportOptions;
+    expect(resolve("visibility_timeout=120.5&waitTimeSeconds=20&scheduler_min_delay=80")).toMatchObject({
+      visibilityTimeout: 120.5,
+      waitTimeSeconds: 20,
+      schedulerMinDelay: 80,
+    });
+    expect(resolve("is_secure=true")).toMatchObject({ visibilityTimeout: 60, waitTimeSeconds: 5 });
+    for (const [query, message] of [
+      ["visibility_timeout=43201", "brokerUrl.visibilityTimeout: must be a number of seconds over 0, at most 43200"],
+      ["visibility_timeout=", "brokerUrl.visibilityTimeout"],
+      ["wait_time_seconds=0", "brokerUrl.waitTimeSeconds: must be a number of seconds over 0, at most 20 (given: 0)"],
+      ["waitTimeSeconds=long", "brokerUrl.waitTimeSeconds"],
+      ["scheduler_min_delay=74", "brokerUrl.schedulerMinDelay"],
+      ["predefined_queues=media", "brokerUrl.predefinedQueues: must be an object"],
+    ] as const) {
+      expect(() => resolve(query), query).toThrow(message);
+    }
   });
 
   it("ends a key prefix with a sign, as Celery does", () => {
@@ -217,6 +243,10 @@ describe("values", () => {
     [
       { brokerTransportOptions: { visibility_timeout: 1 } },
       "brokerTransportOptions.visibility_timeout: is called visibilityTimeout here",
+    ],
+    [
+      { brokerTransportOptions: { waitTimeSeconds: 0 } },
+      "brokerTransportOptions.waitTimeSeconds: must be a number of seconds over 0, at most 20 (given: 0)",
     ],
     [
       { brokerTransportOptions: { predefinedQueues: { media: {} } } },

@@ -5,7 +5,7 @@ import { GetQueueUrlCommand, SetQueueAttributesCommand, SQSClient } from "@aws-s
 import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test } from "vitest";
 import { Lovage } from "../../src/app.ts";
 import type { Emulator } from "../../scripts/emulator.ts";
-import { type Broker, LEAST_MAX_BYTES } from "../../src/brokers/broker.ts";
+import { type Broker, type Delivery, LEAST_MAX_BYTES } from "../../src/brokers/broker.ts";
 import * as sqs from "../../src/brokers/sqs.ts";
 import { OperationalError, PayloadTooLarge, QueueNotFound } from "../../src/errors.ts";
 import { type Backend, joinKey, taskKey } from "../../src/results/backend.ts";
@@ -761,6 +761,27 @@ describe.skipIf(ministack === undefined)("SQS", () => {
     arrive();
     await closed;
     expect(proxy.count("ChangeMessageVisibilityBatch")).toBe(1);
+  });
+
+  test("closing waits for what is being sent, handed back and deleted", async () => {
+    const broker = await setUp();
+    await broker.send(entries(2));
+    const [one, other] = await broker.receive("media", { max: 2, wait: 5000 });
+    const gate = Promise.withResolvers<void>();
+    const order: string[] = [];
+    const response = (body: Record<string, unknown>) => {
+      order.push("answered");
+      return body;
+    };
+    for (const action of ["SendMessageBatch", "ChangeMessageVisibilityBatch", "DeleteMessageBatch"])
+      proxy.spoil(action, { before: () => gate.promise, response });
+    void broker.send(entries(1));
+    void broker.changeVisibility([{ delivery: one as Delivery, visibility: 0 }]);
+    void broker.delete([other as Delivery]);
+    const closed = broker.close().then(() => order.push("closed"));
+    gate.resolve();
+    await closed;
+    expect(order).toEqual(["answered", "answered", "answered", "closed"]);
   });
 
   test("a queue that nobody made is named, with what makes it, and the others' entries are sent", async () => {
