@@ -2,16 +2,13 @@
 import { CommanderError } from "commander";
 import { EXIT, report } from "./exit.ts";
 import { appLast } from "./options.ts";
-import { createProgram } from "./program.ts";
-
-/** These do more than print, and go on where nobody reads that any more, or where there is no room for it. */
-const SERVING: readonly (string | undefined)[] = ["worker", "beat", "board", "dev", "child"];
+import { createProgram, isServing } from "./program.ts";
 
 const argv = appLast(process.argv);
 
 for (const stream of [process.stdout, process.stderr]) {
   stream.on("error", (error: NodeJS.ErrnoException) => {
-    if (SERVING.includes(argv[2])) return;
+    if (isServing(argv[2])) return;
     // Who reads has enough, as `head` in `lovage events | head`. Else what was asked for is not all there, as on a full disk.
     process.exit(error.code === "EPIPE" ? undefined : stream === process.stdout ? report(error) : EXIT.failure);
   });

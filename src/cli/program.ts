@@ -7,13 +7,14 @@ type Declare = (program: Command) => void;
 
 /**
  * What declares commands, behind their names, in the order of the help. A process loads what its own command needs: of all of it
- * together it would need half a second on a small machine.
+ * together it would need half a second on a small machine. What serves does more than print, and goes on where nobody reads that any
+ * more, or where there is no room for it.
  */
-const COMMANDS: readonly (readonly [names: readonly string[], load: () => Promise<Declare>])[] = [
+const COMMANDS: readonly (readonly [names: readonly string[], load: () => Promise<Declare>, serves?: "serves"])[] = [
   [["init"], async () => (await import("./init.ts")).initCommand],
-  [["dev"], async () => (await import("./dev.ts")).devCommand],
-  [["worker"], async () => (await import("./worker.ts")).workerCommand],
-  [["beat"], async () => (await import("./beat.ts")).beatCommand],
+  [["dev"], async () => (await import("./dev.ts")).devCommand, "serves"],
+  [["worker"], async () => (await import("./worker.ts")).workerCommand, "serves"],
+  [["beat"], async () => (await import("./beat.ts")).beatCommand, "serves"],
   [["call"], async () => (await import("./tasks.ts")).callCommand],
   [["result"], async () => (await import("./tasks.ts")).resultCommand],
   [["queues"], async () => (await import("./queues.ts")).queuesCommand],
@@ -25,10 +26,13 @@ const COMMANDS: readonly (readonly [names: readonly string[], load: () => Promis
     ["status", "tasks", "failures", "workflow", "events", "control", "revoke", "retry", "forget"],
     async () => (await import("./operate.ts")).operateCommands,
   ],
-  [["board"], async () => (await import("./board.ts")).boardCommand],
+  [["board"], async () => (await import("./board.ts")).boardCommand, "serves"],
   [["mcp"], async () => (await import("./mcp.ts")).mcpCommand],
-  [["child"], async () => (await import("./child.ts")).childCommand],
+  [["child"], async () => (await import("./child.ts")).childCommand, "serves"],
 ];
+
+export const isServing = (name = ""): boolean =>
+  COMMANDS.some(([names, , serves]) => serves !== undefined && names.includes(name));
 
 /**
  * Parsing it throws `CommanderError` for what it does not know, having said so.
