@@ -104,7 +104,7 @@ export class RuntimeError extends LovageError {
   readonly taskId: string;
   constructor(taskId: string, awaited: string) {
     super(
-      `never call get() within a task: ${taskId} would keep its place in the worker while it waits for ${awaited}, and this can stop the worker for good; use a chain, a chord or a callback, or pass { disableSyncSubtasks: false } if other workers run that`,
+      `never call get() within a task: ${taskId} would keep its place while it waits for ${awaited}, which can stop the worker for good; use a chain, a chord or a callback, or pass { disableSyncSubtasks: false } if other workers run that`,
     );
     this.taskId = taskId;
   }
@@ -320,6 +320,16 @@ export class QueueNotFound extends LovageError {
       options,
     );
     this.queue = queue;
+  }
+}
+
+/** No long-lived worker of this name has said in the last half minute that it is there. */
+export class WorkerNotFound extends LovageError {
+  /** The name that was asked for. */
+  readonly worker: string;
+  constructor(worker: string, hint: string) {
+    super(`there is no worker ${JSON.stringify(worker)}${hint}`);
+    this.worker = worker;
   }
 }
 

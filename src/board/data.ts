@@ -171,6 +171,9 @@ export interface Done {
   readonly failed: readonly { readonly id: string; readonly error: string }[];
 }
 
+/** No entry of the schedule has this name. */
+export class EntryNotFound extends LovageError {}
+
 /** Who does it, and who is told how far it is. */
 export interface Doing {
   readonly by?: string | undefined;
@@ -535,7 +538,7 @@ export function createData(app: Lovage, options: DataOptions = {}) {
         changing(async () => {
           const { declared, runtime } = await allEntries();
           const entry = [...declared, ...runtime.map(besideDeclared)].find((one) => one.name === name);
-          if (entry === undefined) throw new LovageError(`there is no entry ${brief(name, 100)} in the schedule`);
+          if (entry === undefined) throw new EntryNotFound(`there is no entry ${brief(name, 100)} in the schedule`);
           const { id } = await app.sendTask(entry.task, entry.args, entryOptions(entry));
           await noteAction(engine, "runNow", { id, task: entry.task, entry: name }, acting(by));
           return { id };
@@ -558,7 +561,7 @@ export function createData(app: Lovage, options: DataOptions = {}) {
   function changeEntry(action: string, name: string, { by }: Doing, act: () => Promise<boolean>): Promise<void> {
     return changing(async () => {
       if (!(await act())) {
-        throw new LovageError(
+        throw new EntryNotFound(
           `no entry ${brief(name, 100)} was put at run time; those of beatSchedule are changed in the code`,
         );
       }

@@ -12,10 +12,11 @@ import {
   OperationalError,
   QueueNotFound,
   ValidationError,
+  WorkerNotFound,
 } from "../errors.ts";
 import { boolean, options as readOptions, type Parse, seconds, shape, text } from "../parse.ts";
 import { VERSION } from "./version.ts";
-import { type BoardData, createData } from "./data.ts";
+import { type BoardData, createData, EntryNotFound } from "./data.ts";
 import { createFileCheck } from "./file.ts";
 import { checkInput, type Fields, type Input, readQuery } from "./input.ts";
 import { problemOf } from "./live.ts";
@@ -315,6 +316,8 @@ async function readBody(request: Request): Promise<unknown> {
   }
 }
 
+const NOT_THERE = [EntryNotFound, NotRegistered, QueueNotFound, WorkerNotFound];
+
 /** What an error is to who asked. */
 function explain(error: unknown): {
   readonly status: 400 | 404 | 409 | 500 | 503;
@@ -322,7 +325,7 @@ function explain(error: unknown): {
   readonly message: string;
 } {
   const { name, message } = error instanceof Error ? error : { name: "Error", message: String(error) };
-  if (error instanceof QueueNotFound || error instanceof NotRegistered) return { status: 404, name, message };
+  if (NOT_THERE.some((Class) => error instanceof Class)) return { status: 404, name, message };
   if (error instanceof CannotRetry) return { status: 409, name, message };
   if (error instanceof OperationalError) return { status: 503, name, message };
   if (error instanceof ImproperlyConfigured || error instanceof ValidationError || error instanceof TypeError)

@@ -1,7 +1,14 @@
 /** How a command ends, and how it says what went wrong. */
 import { inspect } from "node:util";
 import { oneLine } from "../brief.ts";
-import { ImproperlyConfigured, LovageError, NotRegistered, QueueNotFound, ValidationError } from "../errors.ts";
+import {
+  ImproperlyConfigured,
+  LovageError,
+  NotRegistered,
+  QueueNotFound,
+  ValidationError,
+  WorkerNotFound,
+} from "../errors.ts";
 import { complain } from "./output.ts";
 
 export const EXIT = {
@@ -17,7 +24,7 @@ export const EXIT = {
 export const EXIT_HELP = `
 Exit codes: 0 done, 1 failed, 2 wrong usage (option, module, setting, task or queue).`;
 
-const USAGE = [ImproperlyConfigured, NotRegistered, QueueNotFound, ValidationError];
+const USAGE = [ImproperlyConfigured, NotRegistered, QueueNotFound, ValidationError, WorkerNotFound];
 
 /** Says in one line what was wrong and returns the exit code. The stack is for those who ask for it. */
 export function report(error: unknown, debug = false): number {

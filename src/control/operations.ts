@@ -1,7 +1,7 @@
 /** What `app.control` does, over the ports. Loaded at the first question or action. */
 import { isDeadLetterQueue } from "../brokers/broker.ts";
 import type { Engine } from "../engine.ts";
-import { ImproperlyConfigured, OperationalError, QueueNotFound } from "../errors.ts";
+import { ImproperlyConfigured, NotRegistered, OperationalError, QueueNotFound, WorkerNotFound } from "../errors.ts";
 import type { JournalEntry } from "../journal/entry.ts";
 import { parseRate } from "../limits/rate.ts";
 import { writeRateOrder } from "../limits/rows.ts";
@@ -99,11 +99,7 @@ export function createOperations(engine: Engine, app: string): Control {
     async rateLimit(task, rate, given) {
       const by = await whoIs(engine, acting(given, "rateLimit"));
       const known = engine.declared(task);
-      if (known === undefined)
-        throw new ImproperlyConfigured(
-          "task",
-          `${task} is no task of ${app}${didYouMean(String(task), engine.tasks.keys())}`,
-        );
+      if (known === undefined) throw new NotRegistered(task, didYouMean(String(task), engine.tasks.keys()).slice(2));
       if (engine.optionsOf(known).rateLimit === undefined)
         throw new ImproperlyConfigured(
           "rateLimit",
@@ -129,9 +125,9 @@ export function createOperations(engine: Engine, app: string): Control {
       const backend = await engine.backend();
       const names = (await readWorkers(backend, clock.now())).map(({ name }) => name);
       if (!names.includes(worker))
-        throw new ImproperlyConfigured(
-          "worker",
-          `there is no worker ${JSON.stringify(worker)} of ${app}${didYouMean(String(worker), names)} (there are: ${names.join(", ") || "none"}); functions of Lambda are no long-lived workers, pause their queue`,
+        throw new WorkerNotFound(
+          worker,
+          ` of ${app}${didYouMean(String(worker), names)} (there are: ${names.join(", ") || "none"}); functions of Lambda are no long-lived workers, pause their queue`,
         );
       await writeShutdown(backend, worker, by, clock.now());
       await tell("shutdown", by, { worker });

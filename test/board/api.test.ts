@@ -5,7 +5,7 @@ import type { Command } from "commander";
 import { createProgram } from "../../src/cli/program.ts";
 import { inPath } from "../../src/board/openapi.ts";
 import { OPERATIONS } from "../../src/board/operations.ts";
-import { beforeEach, describe, expect, test } from "vitest";
+import { beforeEach, describe, expect, test, onTestFinished } from "vitest";
 import { stores } from "../flow/stores.ts";
 
 const ORIGIN = "http://board.test";
@@ -251,6 +251,22 @@ test.each([
   const board = createBoard(new Lovage("shop", { brokerUrl: "memory://" }));
   const answer = await board(new Request(ORIGIN + path, { method }));
   expect([answer.status, answer.headers.get("allow")]).toEqual([status, allow]);
+});
+
+test.each([
+  ["/api/workers/nobody/shutdown", {}, "WorkerNotFound"],
+  ["/api/queues/nothing/pause", {}, "QueueNotFound"],
+  ["/api/rates/shop.nothing", { rate: 1 }, "NotRegistered"],
+  ["/api/beat/run", { name: "nothing" }, "EntryNotFound"],
+  ["/api/beat/nothing/pause", {}, "EntryNotFound"],
+  ["/api/beat/nothing/resume", {}, "EntryNotFound"],
+  ["/api/beat/nothing/remove", {}, "EntryNotFound"],
+  ["/api/tasks", { task: "shop.nothing" }, "NotRegistered"],
+])("%s of what is not there is 404", async (path, body, name) => {
+  const app = new Lovage("shop", { brokerUrl: "memory://" });
+  onTestFinished(() => app.close());
+  const answer = await post(createBoard(app), path, body);
+  expect([answer.status, (await read(Promise.resolve(answer))).error.name]).toEqual([404, name]);
 });
 
 test.each(["[]", "5", "null", '"celery"'])("a body of %s is refused by what it has to be", async (body) => {
