@@ -410,8 +410,9 @@ export class Lovage implements SignatureApplier {
   }
 
   /**
-   * All tasks below a task, by its id, or all in a group: for each the task that it follows, its state and its times. It is made from
-   * the journal and the rows that are still there. Throws `ImproperlyConfigured` if no journal is kept.
+   * All tasks of the workflow that a task belongs to, by the id of any of them, such as the one that a chain returns. Of a group: its
+   * members and what comes after them. For each it has the tasks that it follows, its state and its times. It is made from the journal
+   * and the rows that are still there. Throws `ImproperlyConfigured` if no journal is kept.
    */
   async workflow(id: string): Promise<Workflow> {
     return typeof LOVAGE_JOURNAL === "undefined" || LOVAGE_JOURNAL ? readWorkflow(this.engine, id) : unread();

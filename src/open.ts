@@ -180,7 +180,7 @@ export async function openLimitStore(url: string, context: LimitStoreContext): P
     "resultBackend",
     found === undefined
       ? `${scheme}:// keeps no limits; use SQLite, DynamoDB or memory, or registerLimitStore`
-      : "limits are left out of this bundle, as no task had any when it was deployed; deploy it again",
+      : "no task had limits when this bundle was deployed; deploy it again",
   );
 }
 

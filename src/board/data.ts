@@ -183,7 +183,7 @@ export interface Doing {
 /** Which tasks are meant: these ids, or those of a workflow that the action is for. */
 export interface ChosenInWorkflow {
   readonly ids?: readonly string[] | undefined;
-  /** The id of a task that a workflow began with, or of a group. */
+  /** The id of any task of a workflow, or of a group. */
   readonly workflow?: string | undefined;
   /** Only count. */
   readonly dryRun?: boolean | undefined;

@@ -66,7 +66,7 @@ const CHOSEN_LETTERS: Fields = {
   ...LETTERS,
   dryRun: DRY_RUN,
 };
-const WORKFLOW = "The id of a workflow, or of a group";
+const WORKFLOW = "The id of any task of a workflow, or of a group";
 const CHOSEN: Fields = {
   ids: texts(
     "Ids of tasks. Without them: all whose latest entry in the journal matches the filter, of which something has to be given",
@@ -126,8 +126,8 @@ export const OPERATIONS: readonly Operation[] = [
     name: "workflow",
     path: "/workflows/{id}",
     changes: false,
-    is: "All below a task, or in a group: what each comes after, with states and times.",
-    input: { id: { type: "text", is: "The id of a task or a group", required: true } },
+    is: "All tasks of a workflow, or of a group: what each comes after, with states and times.",
+    input: { id: { type: "text", is: "The id of any task of the workflow, or of a group", required: true } },
     run: (data, { id }) => data.workflow(id as string),
   },
   {

@@ -13,22 +13,33 @@ const MOST_TASKS = 10_000;
 /** The clock that an id was made by may have been so far ahead, in milliseconds. */
 const SKEW_MS = 300_000;
 
-/** The graph of all below a task or a group. Throws `ImproperlyConfigured`, and `OperationalError` where it cannot be read. */
+/** The workflow that a task belongs to, or a group with what comes after it. Throws `ImproperlyConfigured`, and `OperationalError` where it cannot be read. */
 export async function readWorkflow(engine: Engine, id: string): Promise<Workflow> {
   if (typeof id !== "string" || id === "")
-    throw new ImproperlyConfigured("id", "must be the id of the first task of a workflow: a text that is not empty");
-  const own = await search(engine, id, (entry) => isAbout(id, entry));
-  // Below a task that is not the first, or in a group: what follows is told under the root of all of it.
-  const roots = new Set(own.map(rootOf).filter((root) => root !== id));
-  const entries =
-    roots.size === 0 ? own : await search(engine, id, (entry) => roots.has(rootOf(entry)) || isAbout(id, entry));
-  return readRows(engine, id, entries);
+    throw new ImproperlyConfigured(
+      "id",
+      "must be the id of a task of the workflow, or of a group: a text that is not empty",
+    );
+  const own = await search(engine, timeOf(id), (entry) => isAbout(id, entry));
+  // All of it is told under the task that it began with.
+  const roots = new Set(own.map((entry) => rootOf(entry) ?? id).filter((root) => root !== id));
+  if (roots.size === 0) return readRows(engine, id, own);
+  const from = Math.min(timeOf(id), ...[...roots].map(timeOf));
+  return readRows(
+    engine,
+    id,
+    await search(engine, from, (entry) => roots.has(rootOf(entry) ?? "") || isAbout(id, entry)),
+  );
 }
 
-async function search(engine: Engine, id: string, matches: (entry: JournalEntry) => boolean): Promise<JournalEntry[]> {
+async function search(
+  engine: Engine,
+  from: number,
+  matches: (entry: JournalEntry) => boolean,
+): Promise<JournalEntry[]> {
   const journal = await engine.journal();
   const found: JournalEntry[] = [];
-  const range = { failures: false, from: timeOf(id) - SKEW_MS, to: Number.POSITIVE_INFINITY };
+  const range = { failures: false, from: from - SKEW_MS, to: Number.POSITIVE_INFINITY };
   for await (const page of journal.read(range)) {
     found.push(...page.filter(matches));
     // Each task has some, of its retries. They are read newest first, and the beginning would be missing.
@@ -53,9 +64,10 @@ async function readRows(engine: Engine, id: string, entries: readonly JournalEnt
   const leaves = new Map<string, string>();
   const tasks = new Set([id]);
   const groups = new Set([id]);
-  for (const { id: of, group, chord, kind } of entries) {
+  for (const { id: of, group, chord, chain, kind } of entries) {
     if (of !== undefined && kind !== "control") tasks.add(of);
     if (chord !== undefined) tasks.add(chord);
+    if (chain !== undefined) tasks.add(chain);
     if (group !== undefined) groups.add(group);
   }
   let truncated = tasks.size > MOST_TASKS;

@@ -354,8 +354,8 @@ Examples:
 function workflowCommand(program: Command): void {
   const command = program
     .command("workflow")
-    .description("show all tasks below a task or in a group, as a tree with states and times")
-    .argument("<id>", "id of the task or the group");
+    .description("show all tasks of a workflow, or of a group, as a tree with states and times")
+    .argument("<id>", "id of any of its tasks, such as the one that a chain returns, or of a group");
   watched(command).action(async (id: string, options: AppOptions) => {
     await using app = await loadSharedApp(options.app);
     await repeatedly(options, async () => {

@@ -62,6 +62,8 @@ export interface JournalEntry {
   readonly group?: string;
   /** The id of the body of the chord that it is a member of. */
   readonly chord?: string;
+  /** The id of the task, or of the group, that the chain ends in of which it is a step. Absent for the last step. */
+  readonly chain?: string;
   /** Positional arguments, shortened; what the caller gave as `argsrepr`, where it gave that. */
   readonly args?: string;
   /** Keyword arguments, shortened; what the caller gave as `kwargsrepr`, where it gave that. */

@@ -47,7 +47,7 @@ export interface WorkflowGroup {
   readonly body?: string | undefined;
 }
 
-/** All below a task, or a group. */
+/** All tasks that one belongs to, or a group with what comes after it. */
 export interface Workflow {
   /** The id that was asked for. */
   readonly id: string;
@@ -80,7 +80,7 @@ interface Draft {
   named: string | undefined;
 }
 
-/** The graph of what entries and rows tell of a workflow, and below `id` alone. */
+/** The graph of what entries and rows tell of the workflow of a task; of a group, its members and what comes after them. */
 export function workflowOf(id: string, entries: readonly JournalEntry[], known: Known, truncated = false): Workflow {
   const drafts = new Map<string, Draft>();
   const draft = (of: string): Draft => {
@@ -102,6 +102,8 @@ export function workflowOf(id: string, entries: readonly JournalEntry[], known: 
   const bodies = new Map<string, string>();
   /** What the bodies begin with, where that is not what they end in. */
   const beginnings = new Map<string, readonly string[]>();
+  /** What was told of the steps of a chain, by what it ends in. */
+  const steps = new Map<string, JournalEntry[]>();
   const join = (group: string, member: string) => {
     const all = members.get(group);
     if (all === undefined) members.set(group, new Set([member]));
@@ -109,7 +111,7 @@ export function workflowOf(id: string, entries: readonly JournalEntry[], known: 
   };
 
   for (const entry of entries) {
-    const { kind, id: of, parent, group, chord } = entry;
+    const { kind, id: of, parent, group, chord, chain } = entry;
     if (of === undefined || kind === "control" || kind === "slot") continue;
     const task = draft(of);
     if (kind === "join") {
@@ -124,6 +126,11 @@ export function workflowOf(id: string, entries: readonly JournalEntry[], known: 
     task.group ??= group;
     if (group !== undefined) join(group, of);
     if (group !== undefined && chord !== undefined) bodies.set(group, chord);
+    if (chain !== undefined) {
+      const told = steps.get(chain);
+      if (told === undefined) steps.set(chain, [entry]);
+      else told.push(entry);
+    }
     if (kind === "running") task.running = newer(task.running, entry);
     else if (kind !== "waiting") task.ended = newer(task.ended, entry);
   }
@@ -135,6 +142,14 @@ export function workflowOf(id: string, entries: readonly JournalEntry[], known: 
   }
   for (const [parent, ids] of known.children) for (const child of ids) draft(child).parent ??= parent;
   for (const body of bodies.values()) draft(body);
+  for (const [end, told] of steps) {
+    // A group that has begun.
+    if (members.has(end)) continue;
+    const passed = new Set(told.map(({ parent }) => parent));
+    // Between the two there may be others, which nobody knows of yet.
+    const last = told.filter(({ id: step }) => !passed.has(step)).reduce(newer, undefined as JournalEntry | undefined);
+    draft(end).parent ??= last?.id;
+  }
   for (const of of known.states.keys()) draft(of);
 
   const headers = new Map<string, string[]>();
@@ -149,10 +164,10 @@ export function workflowOf(id: string, entries: readonly JournalEntry[], known: 
     return [...new Set(header.length > 0 ? header : parent === undefined ? [] : [parent])].filter((one) => one !== of);
   };
   const after = new Map([...drafts.values()].map((task) => [task.id, afterOf(task)]));
-  const below = descendants(id, after, members.get(id) ?? new Set());
-  const tasks = inOrder(below, after).map((of) => taskOf(draft(of), after.get(of) ?? [], known.states.get(of)));
+  const within = descendants(after.has(id) ? lineage(id, after) : (members.get(id) ?? []), after);
+  const tasks = inOrder(within, after).map((of) => taskOf(draft(of), after.get(of) ?? [], known.states.get(of)));
   const groups = [...members].flatMap(([group, ids]): WorkflowGroup[] => {
-    const inside = [...ids].filter((member) => below.has(member));
+    const inside = [...ids].filter((member) => within.has(member));
     const body = bodies.get(group);
     return inside.length === 0 ? [] : [{ id: group, members: inside, ...(body !== undefined && { body }) }];
   });
@@ -162,12 +177,15 @@ export function workflowOf(id: string, entries: readonly JournalEntry[], known: 
 const newer = (one: JournalEntry | undefined, other: JournalEntry): JournalEntry =>
   one === undefined || other.time > one.time ? other : one;
 
-/** A task itself, or the members of a group, and all that come after them. */
-function descendants(
-  id: string,
-  after: ReadonlyMap<string, readonly string[]>,
-  members: ReadonlySet<string>,
-): ReadonlySet<string> {
+/** A task and all that it comes after, as far as they are known. */
+function lineage(id: string, after: ReadonlyMap<string, readonly string[]>): ReadonlySet<string> {
+  const found = new Set([id]);
+  for (const of of found) for (const before of after.get(of) ?? []) if (after.has(before)) found.add(before);
+  return found;
+}
+
+/** These, and all that come after them. */
+function descendants(ids: Iterable<string>, after: ReadonlyMap<string, readonly string[]>): ReadonlySet<string> {
   const followers = new Map<string, string[]>();
   for (const [of, before] of after) {
     for (const one of before) {
@@ -176,7 +194,7 @@ function descendants(
       else list.push(of);
     }
   }
-  const found = new Set(after.has(id) ? [id, ...members] : members);
+  const found = new Set(ids);
   for (const of of found) for (const follower of followers.get(of) ?? []) found.add(follower);
   return found;
 }
@@ -228,4 +246,4 @@ function taskOf(draft: Draft, after: readonly string[], stored: string | undefin
 
 /** The ids that the workflow of an id may be told under. */
 export const isAbout = (id: string, entry: JournalEntry): boolean =>
-  entry.id === id || entry.group === id || rootOf(entry) === id;
+  entry.id === id || entry.group === id || entry.chord === id || entry.chain === id || rootOf(entry) === id;

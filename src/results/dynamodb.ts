@@ -596,7 +596,7 @@ export function connect(url: string, transportOptions: Readonly<Record<string, u
         const asked: AwsCall = { action: `dynamodb:${operation}`, resource: `the table ${named}` };
         if (error instanceof Error && error.name === "ResourceNotFoundException") {
           throw new OperationalError(
-            `${asked.action}: there is no table ${JSON.stringify(named)} in this region and account; deploy it (cdk deploy), or see whether the URL of resultBackend${named === table ? "" : " and queue_name_prefix"} is right`,
+            `${asked.action}: there is no table ${JSON.stringify(named)} in this region and account; deploy it, or see whether the URL of resultBackend${named === table ? "" : " and queue_name_prefix"} is right`,
             { retryable: true, cause: error },
           );
         }

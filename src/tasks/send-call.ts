@@ -30,7 +30,7 @@ export async function sendCall(
     if (sendUnique === undefined)
       throw new ImproperlyConfigured(
         "unique",
-        `limits are left out of this bundle, as no task had any when it was deployed, and ${name} must not be sent without its own; deploy it again with the task, or its taskRef with the limits`,
+        `no task had limits when this bundle was deployed, and ${name} must not be sent without its own; deploy it again with the task, or its taskRef with the limits`,
       );
     return sendUnique(engine, task, declared, args, options);
   }

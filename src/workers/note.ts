@@ -4,7 +4,7 @@ import type { Engine } from "../engine.ts";
 import { isFailure, type JournalEntry, type JournalError, shortened } from "../journal/entry.ts";
 import { shortRepr } from "../journal/repr.ts";
 import { errorMessage, exceptionToData } from "../protocol/exceptions.ts";
-import type { Message } from "../protocol/message.ts";
+import type { Message, SignatureData } from "../protocol/message.ts";
 import { parseTime } from "../protocol/time.ts";
 import type { Conclusion } from "./conclude.ts";
 import type { Job, WorkerContext } from "./context.ts";
@@ -97,13 +97,17 @@ function draftOf(
 
 /** Adds what a message has to tell. */
 function withMessage(entry: Draft, message: Message): Draft {
-  const { id, rootId, parentId, group, chord, args, kwargs, argsrepr, kwargsrepr, retries } = message;
+  const { id, rootId, parentId, group, chord, chain, args, kwargs, argsrepr, kwargsrepr, retries } = message;
   if (retries > 0) entry.retries = retries;
   if (rootId !== null && rootId !== id) entry.root = rootId;
   if (parentId !== null) entry.parent = parentId;
   if (group !== null) entry.group = group;
   const body = chord?.options["task_id"];
   if (typeof body === "string") entry.chord = body;
+  const [last] = chain;
+  const end =
+    (last?.kwargs["body"] as Partial<SignatureData> | undefined)?.options?.["task_id"] ?? last?.options["task_id"];
+  if (typeof end === "string") entry.chain = nameOf(end);
   // What a caller gave to be shown is all that is: it may have been given to keep a secret.
   if (argsrepr !== null) entry.args = shortened(argsrepr, ARGS_LENGTH);
   else if (args.length > 0) entry.args = shortRepr(args, ARGS_LENGTH);

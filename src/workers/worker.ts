@@ -289,7 +289,7 @@ async function read(context: WorkerContext, delivery: Delivery): Promise<Reading
   const { engine } = context;
   if (delivery.receiveCount >= MOST_RECEIVES) {
     const error = new WorkerLostError(
-      `the message was received ${delivery.receiveCount} times, which is as often as a queue gives one out, and has not ended; what it met is in the workers' logs`,
+      `the message was received ${delivery.receiveCount} times, as often as a queue gives one out, and has not ended; the workers' logs say why`,
     );
     return { disposition: await buryUnread(context, delivery, error) };
   }

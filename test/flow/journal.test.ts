@@ -242,7 +242,7 @@ describe.each(stores)("the journal on %s", (_, start) => {
       await expect(app.journal.failures({ from: now, to: yesterday })).rejects.toThrow("journal.failures.from");
       await expect(app.journal.summary({ from: now, to: yesterday })).rejects.toThrow("journal.summary.from");
       await expect(app.journal.summary({ from: yesterday, step: 0.001 })).rejects.toThrow("10000 are the most");
-      await expect(app.workflow("")).rejects.toThrow("id: must be the id of the first task of a workflow");
+      await expect(app.workflow("")).rejects.toThrow("id: must be the id of a task of the workflow, or of a group");
     });
 
     test("failures are counted by task and error, whatever differs in their messages", async () => {
@@ -330,8 +330,44 @@ describe.each(stores)("the journal on %s", (_, start) => {
       expect(groups).toEqual([
         { id: one?.group, members: expect.arrayContaining([one?.id, two?.id]), body: result.id },
       ]);
-      const below = await app.workflow(body?.id ?? "");
-      expect(below.tasks.map(({ task }) => task)).toEqual(["shop.sum", "shop.last"]);
+      for (const other of [one?.id, body?.id, result.id])
+        expect(await app.workflow(other ?? "")).toEqual({ id: other, tasks, groups, truncated });
+    });
+
+    test("is found by the id that its caller has, from its first step on, and after a step has failed", async () => {
+      const add = app.task("shop.add", (x: number, y: number) => x + y);
+      const fail = app.task("shop.fail", (_: number): number => {
+        throw new Error("no");
+      });
+      const sum = app.task("shop.sum", (xs: readonly number[]) => xs.length);
+      const late = app.task("shop.late", (x: number) => x);
+      const t = start(app);
+      const shown = async (id: string) =>
+        (await app.workflow(id)).tasks.map(({ task = "not told yet", state }) => `${task} ${state}`);
+
+      const failed = await chain(add.s(1, 2), fail.s(), add.s(3)).delay();
+      await t.drain();
+      expect(await shown(failed.id)).toEqual(["shop.add SUCCESS", "shop.fail FAILURE", "not told yet FAILURE"]);
+
+      const waiting = await chain(
+        add.s(1, 2),
+        late.s().set({ countdown: 600 }),
+        chord([add.s(1), add.s(2)], sum.s()),
+      ).delay();
+      await t.advance({ seconds: 1 });
+      expect(await shown(waiting.id)).toEqual(["shop.add SUCCESS", "not told yet PENDING", "not told yet PENDING"]);
+      await t.advance({ minutes: 11 });
+      expect(await shown(waiting.id)).toHaveLength(5);
+
+      const ends = await chain(late.s(1), late.s().set({ countdown: 600 }), group([add.s(3), add.s(4)])).delay();
+      await t.advance({ seconds: 1 });
+      expect((await shown(ends.id))[0]).toBe("shop.late SUCCESS");
+      await t.advance({ minutes: 11 });
+      expect(await shown(ends.id)).toEqual(["shop.add SUCCESS", "shop.add SUCCESS"]);
+
+      const alone = await chord([add.s(1, 2), add.s(3, 4)], sum.s()).delay();
+      await t.drain();
+      expect(await shown(alone.id)).toEqual(["shop.add SUCCESS", "shop.add SUCCESS", "shop.sum SUCCESS"]);
     });
 
     test("shows what has not run yet, and what never will", async () => {
