@@ -57,6 +57,9 @@ export interface BatchResponse {
   readonly batchItemFailures: { readonly itemIdentifier: string }[];
 }
 
+/** Defined by who bundles for AWS, as `lovage/cdk` does. */
+declare const LOVAGE_BUNDLE: "aws";
+
 /** How a function works on its messages. */
 export interface HandlerOptions {
   /** Takes log lines and metrics. Default: standard output, which Lambda takes to CloudWatch. */
@@ -73,6 +76,9 @@ const HEARTBEAT_MS = 10_000;
 const TAKEN_UP_MS = 60_000;
 /** For so long a batch is kept, in milliseconds, each time that it is: five heartbeats. */
 const KEPT_MS = 50_000;
+
+const SHORTENED =
+  "The bundler has shortened the names of classes, by which results tell the errors of tasks: have it keep them (--keep-names of esbuild), or minify nothing";
 
 interface Invocation {
   /** When Lambda ends the function, in milliseconds since the epoch. */
@@ -115,6 +121,8 @@ export function createWorkerHandler(
     pid: process.pid,
   });
 
+  if (typeof LOVAGE_BUNDLE === "undefined" && ImproperlyConfigured.name !== "ImproperlyConfigured")
+    log("warning", SHORTENED);
   if (metrics !== undefined) tellMetrics(metrics);
   function tellMetrics(metrics: Metrics): void {
     app.on("taskSuccess", ({ task, request }) => metrics.add("Succeeded", sqsName(request.queue), task));

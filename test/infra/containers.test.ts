@@ -375,6 +375,30 @@ test.each<[string, ConfigInput["taskQueues"], Partial<TaskQueuesProps>, RegExp]>
     /taskQueues\.celery\.memorySize: is only for a function.*memoryLimitMiB/,
   ],
   [
+    "what is a function's, of the deployment",
+    { celery: { worker: "container" } },
+    { container: { image }, queues: { celery: { entry: "own.ts" } } },
+    /queues\.celery\.entry: is only for a function.*"container": leave it out/,
+  ],
+  [
+    "containers where none work",
+    { celery: {} },
+    { queues: { celery: { container: { image } } } },
+    /queues\.celery\.container: is only for containers.*"function": leave it out, or declare worker: "container"/,
+  ],
+  [
+    "an environment of nobody",
+    { celery: { worker: "none", environment: { MODE: "x" } } },
+    {},
+    /taskQueues\.celery\.environment: is only for a function or containers.*"none": leave it out/,
+  ],
+  [
+    "a security group of no VPC",
+    { celery: { worker: "container" } },
+    { container: { image }, queues: { celery: { securityGroups: [] } } },
+    /queues\.celery\.securityGroups: needs the vpc/,
+  ],
+  [
     "an alarm on metrics that nobody writes",
     { celery: { worker: "none" } },
     { queues: { celery: { failedPercent: 20 } } },

@@ -1,10 +1,15 @@
-import { Duration } from "aws-cdk-lib";
+import { Duration, RemovalPolicy, type Stack } from "aws-cdk-lib";
+import * as actions from "aws-cdk-lib/aws-cloudwatch-actions";
+import * as dynamodb from "aws-cdk-lib/aws-dynamodb";
+import * as ecs from "aws-cdk-lib/aws-ecs";
+import type { RetentionDays } from "aws-cdk-lib/aws-logs";
 import type { ConfigInput } from "lovage";
 import type { TaskQueuesProps } from "lovage/cdk";
 import { expect, test } from "vitest";
 import { z } from "zod";
 import { deploy, shop } from "./deployment.ts";
 
+const board = { entry: "functions/board.ts" };
 const often = { task: "shop.add", schedule: 60 };
 
 const refused: readonly (readonly [
@@ -117,6 +122,44 @@ const refused: readonly (readonly [
     { queues: { celery: { retentionPeriod: Duration.days(15) } } },
     /retentionPeriod: .*given: 1296000/,
   ],
+  [
+    "an alarm at an age that each message has",
+    {},
+    { queues: { celery: { oldestMessageAge: Duration.seconds(0) } } },
+    /queues\.celery\.oldestMessageAge: .*from 1 to 604799 seconds.*given: 0/i,
+  ],
+  [
+    "an alarm at an age that no message lives to",
+    {},
+    { queues: { celery: { oldestMessageAge: Duration.hours(1), retentionPeriod: Duration.hours(1) } } },
+    /oldestMessageAge: .*from 1 to 3599 seconds, as no message is older than 3600 \(retentionPeriod\); given: 3600/,
+  ],
+  ["a table that is not to be warm", {}, { warmThroughput: {} }, /warmThroughput: needs readUnitsPerSecond, writeUnits/],
+  [
+    "a table that is colder than a new one",
+    {},
+    { warmThroughput: { writeUnitsPerSecond: 3999 } },
+    /warmThroughput\.writeUnitsPerSecond: must be a whole number of at least 4000 writes a second; given: 3999/,
+  ],
+  [
+    "a log that is kept as CloudWatch keeps none",
+    {},
+    { logRetention: 2 as number as RetentionDays },
+    /logRetention: .*RetentionDays: 1, 3, 5, .*9999; given: 2/,
+  ],
+  ["a snapshot of queues", {}, { removalPolicy: RemovalPolicy.SNAPSHOT }, /removalPolicy: must not be SNAPSHOT/],
+  [
+    "six who are told of an alarm",
+    {},
+    { alarmActions: Array.from({ length: 6 }, () => new actions.SsmAction(actions.OpsItemSeverity.HIGH)) },
+    /alarmActions: must be at most 5 for an alarm; given: 6/,
+  ],
+  [
+    "a board whose environment the deployment sets",
+    {},
+    { board: { ...board, environment: { LOVAGE_BROKER_URL: "sqs://" } } },
+    /board\.environment\.LOVAGE_BROKER_URL: is set by the deployment/,
+  ],
   ["too little memory", {}, { queues: { celery: { memorySize: 127 } } }, /memorySize: .*128 to 10240 MB; given: 127/],
   ["too much memory", {}, { queues: { celery: { memorySize: 10_241 } } }, /memorySize: .*given: 10241/],
   ["a name too long with its prefix", {}, { prefix: "p".repeat(71) }, /has 81 characters and SQS takes 80/],
@@ -222,6 +265,55 @@ const refused: readonly (readonly [
 
 test.each(refused)("%s is refused at synth, with the limit and the value", (_, config, props, message) => {
   expect(() => deploy(shop(config), props)).toThrow(message);
+});
+
+const image = ecs.ContainerImage.fromRegistry("example.com/worker");
+const container = (options: object): Numbered => [
+  { taskQueues: { celery: { worker: "container" } } },
+  { container: { image, ...options } },
+];
+const queue = (options: object): Numbered => [{}, { queues: { celery: options } }];
+type Numbered = readonly [ConfigInput, Partial<TaskQueuesProps>];
+/** All numbers that a deployment can be told. */
+const NUMBERS: Readonly<Record<string, (value: number) => Numbered>> = {
+  memorySize: (memorySize) => queue({ memorySize }),
+  "memorySize of the board": (memorySize) => [{}, { board: { ...board, memorySize } }],
+  batchSize: (batchSize) => queue({ batchSize }),
+  maxConcurrency: (maxConcurrency) => queue({ maxConcurrency }),
+  reservedConcurrency: (reservedConcurrency) => queue({ reservedConcurrency }),
+  minimum: (minimum) => queue({ provisionedPollers: { minimum, maximum: 100 } }),
+  maximum: (maximum) => queue({ provisionedPollers: { minimum: 2, maximum } }),
+  failedPercent: (failedPercent) => queue({ failedPercent }),
+  readUnitsPerSecond: (readUnitsPerSecond) => [{}, { warmThroughput: { readUnitsPerSecond } }],
+  writeUnitsPerSecond: (writeUnitsPerSecond) => [{}, { warmThroughput: { writeUnitsPerSecond } }],
+  logRetention: (logRetention) => [{}, { logRetention }],
+  concurrency: (concurrency) => container({ concurrency }),
+  cpu: (cpu) => container({ cpu }),
+  memoryLimitMiB: (memoryLimitMiB) => container({ memoryLimitMiB }),
+  ephemeralStorageGiB: (ephemeralStorageGiB) => container({ ephemeralStorageGiB }),
+  minTasks: (minTasks) => container({ minTasks }),
+  maxTasks: (maxTasks) => container({ maxTasks }),
+  backlogPerTask: (backlogPerTask) => container({ backlogPerTask }),
+};
+
+test.each(Object.keys(NUMBERS))("what is no number for AWS is refused as %s", (name) => {
+  for (const value of [-1, 0.5, Number.NaN, Number.POSITIVE_INFINITY]) {
+    const [config, props] = NUMBERS[name]?.(value) ?? [{}, {}];
+    expect(() => deploy(shop(config), props), String(value)).toThrow(name.split(" ")[0]);
+  }
+});
+
+test("of a short retentionPeriod the alarm on the age goes off at half", () => {
+  const { template } = deploy(shop(), { queues: { celery: { retentionPeriod: Duration.minutes(10) } } });
+  template().hasResourceProperties("AWS::CloudWatch::Alarm", {
+    MetricName: "ApproximateAgeOfOldestMessage",
+    Threshold: 300,
+  });
+});
+
+test("a name of a given table is refused: it has one", () => {
+  const given = (stack: Stack) => ({ table: dynamodb.Table.fromTableName(stack, "T", "t"), tableName: "other" });
+  expect(() => deploy(shop(), given)).toThrow(/tableName: is for a new table/);
 });
 
 test("arguments of an entry that the task's schema refuses are named", () => {

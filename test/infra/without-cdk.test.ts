@@ -2,11 +2,11 @@
 import { execFileSync } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { build } from "esbuild";
+import { build, type BuildOptions } from "esbuild";
 import { expect, test } from "vitest";
 import { parse } from "yaml";
 import { folderInCheckout } from "../temporary.ts";
-import { allowed, deploy, FUNCTIONS, resources, roleOf, shop } from "./deployment.ts";
+import { allowed, deploy, resources, roleOf, shop } from "./deployment.ts";
 
 const page = readFileSync(join(import.meta.dirname, "../../docs/how-to/deploy-without-the-cdk.md"), "utf8");
 const [, yaml = ""] = /^```yaml[^\n]*\n([\s\S]*?)^```$/m.exec(page) ?? [];
@@ -14,7 +14,9 @@ const written = parse(yaml) as { readonly Resources: Readonly<Record<string, Mad
 
 interface Made {
   readonly Type: string;
-  readonly Metadata: { readonly BuildProperties: { readonly External: string[]; readonly Target: string } };
+  readonly Metadata: {
+    readonly BuildProperties: { readonly Minify?: boolean; readonly External: string[]; readonly Target: string };
+  };
   readonly Properties: Record<string, never>;
 }
 
@@ -65,25 +67,69 @@ test("its rights are those of the construct's worker", () => {
   expect([...new Set(policy?.Statement.flatMap(({ Action }) => Action))].sort()).toEqual(wanted.sort());
 });
 
-test("a worker that is bundled so loads, and handles an event", async () => {
-  const { External, Target } = written.Resources["Worker"]?.Metadata.BuildProperties ?? { External: [], Target: "" };
-  const folder = folderInCheckout("sam-");
+const { Minify, External, Target } = written.Resources["Worker"]?.Metadata.BuildProperties ?? {
+  External: [],
+  Target: "",
+};
+const [, command = ""] = /^npx esbuild worker\.ts (.*)$/m.exec(page) ?? [];
+const flags = (command.match(/"[^"]*"|\S+/g) ?? []).map((flag) => flag.replaceAll('"', ""));
+const SAM: BuildOptions = {
+  bundle: true,
+  platform: "node",
+  format: "cjs",
+  minify: Minify ?? true,
+  external: External,
+  target: Target,
+};
+const TERRAFORM: BuildOptions = {
+  bundle: flags.includes("--bundle"),
+  platform: "node",
+  format: "cjs",
+  minify: flags.includes("--minify"),
+  keepNames: flags.includes("--keep-names"),
+  external: flags.flatMap((flag) => /^--external:(.*)/.exec(flag)?.[1] ?? []),
+  target: "node22",
+};
+
+/** What a worker says that is bundled so: of an event, in its log, and of an error that its task throws. */
+async function said(options: BuildOptions): Promise<readonly string[]> {
+  const folder = folderInCheckout("bundled-");
   const outfile = join(folder, "worker.cjs");
-  writeFileSync(join(folder, "package.json"), "{}");
-  await build({
-    entryPoints: [join(FUNCTIONS, "worker.ts")],
-    bundle: true,
-    platform: "node",
-    format: "cjs",
-    minify: true,
-    logLevel: "error",
-    external: External,
-    target: Target,
-    outfile,
-  });
+  const entry = join(folder, "worker.ts");
+  writeFileSync(
+    entry,
+    `import { Lovage } from "lovage";
+    import { createWorkerHandler } from "lovage/lambda";
+    class CardDeclined extends Error {}
+    const app = new Lovage("shop");
+    const pay = app.task("shop.pay", () => { throw new CardDeclined("no funds"); });
+    export const handler = createWorkerHandler(app);
+    export const nameOfError = async () => (await pay.apply()).get().catch((error) => error.name);`,
+  );
+  await build({ ...options, entryPoints: [entry], logLevel: "error", outfile });
   const script = `
-    const { handler } = require(${JSON.stringify(outfile)});
-    handler({ Records: [] }, { awsRequestId: "r", getRemainingTimeInMillis: () => 1000 }).then((said) => console.log(JSON.stringify(said)));`;
+    const { handler, nameOfError } = require(${JSON.stringify(outfile)});
+    handler({ Records: [] }, { awsRequestId: "r", getRemainingTimeInMillis: () => 1000 })
+      .then(async (said) => console.log(JSON.stringify(said) + "\\n" + await nameOfError()));`;
   const env = { LOVAGE_BROKER_URL: "sqs://eu-west-1", LOVAGE_RESULT_BACKEND: "dynamodb://eu-west-1/shop-celery" };
-  expect(execFileSync(process.execPath, ["-e", script], { env, encoding: "utf8" })).toBe('{"batchItemFailures":[]}\n');
+  return execFileSync(process.execPath, ["-e", script], { env, encoding: "utf8" }).trim().split("\n");
+}
+
+test.each([
+  ["SAM", SAM],
+  ["Terraform", TERRAFORM],
+])(
+  "a worker that is bundled as for %s loads, handles an event, and tells errors by their names",
+  async (_, options) => {
+    expect(await said(options)).toEqual(['{"batchItemFailures":[]}', "CardDeclined"]);
+  },
+);
+
+test("a worker whose bundler has shortened the names of classes says so in its log", async () => {
+  const [line = "", ...rest] = await said({ ...TERRAFORM, keepNames: false });
+  expect(JSON.parse(line)).toMatchObject({
+    level: "WARN",
+    message: expect.stringMatching(/names of classes.*--keep-names/),
+  });
+  expect(rest).toEqual(['{"batchItemFailures":[]}', expect.not.stringContaining("CardDeclined")]);
 });
