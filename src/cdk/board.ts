@@ -6,6 +6,8 @@ import type { NodejsFunction } from "aws-cdk-lib/aws-lambda-nodejs";
 import type { RetentionDays } from "aws-cdk-lib/aws-logs";
 import { Construct } from "constructs";
 import type { Lovage } from "../app.ts";
+import { checkEnvironment } from "../config/values.ts";
+import { checkRange, LIMITS } from "./limits.ts";
 import { type FunctionOptions, type TaskBundling, taskFunction } from "./task-function.ts";
 
 /** What a deployment says of the board. */
@@ -35,6 +37,8 @@ export class Board extends Construct {
 
   constructor(scope: Construct, id: string, { readOnly = false, ...props }: BoardProps) {
     super(scope, id);
+    checkRange("board.memorySize", props.memorySize, LIMITS.memorySize);
+    checkEnvironment(props.environment ?? {}, "board.environment");
     this.function = taskFunction(this, "Board", {
       ...props,
       timeout: TIMEOUT,

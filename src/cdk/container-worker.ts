@@ -105,6 +105,7 @@ export class ContainerWorker extends Construct implements iam.IGrantable {
     super(scope, id);
     const { queues, queueName, ephemeralStorageGiB } = props;
     const settings = settingsOf(props);
+    if (props.cluster === undefined && props.vpc === undefined) refusePlace(props);
     const { cpu, memoryLimitMiB } = sizeOf(props);
     const logGroup = workerLog(this, props);
     const cluster = props.cluster ?? sharedCluster(this, props.vpc);
@@ -136,14 +137,14 @@ export class ContainerWorker extends Construct implements iam.IGrantable {
       "ECS2",
       "The variables are names of queues and tables, and what the app's own declaration says: no secrets.",
     );
-    const isOurs = props.cluster === undefined && props.vpc === undefined;
+    // From a public subnet nobody reaches AWS without a public address. Nobody is let in by it.
+    const { hasPublic } = cluster.vpc.selectSubnets(props.vpcSubnets);
     // Of a cluster that was given it is not known whether Fargate's capacity providers go with it, and none are needed but for Spot.
     const hasProviders = props.cluster === undefined || props.spot === true;
     this.service = new ecs.FargateService(this, "Service", {
       cluster,
       taskDefinition: definition,
-      // Its public address is for its own requests to AWS: nobody is let in.
-      ...(isOurs ? { assignPublicIp: true } : {}),
+      ...(hasPublic ? { assignPublicIp: true } : {}),
       ...(props.vpcSubnets === undefined ? {} : { vpcSubnets: props.vpcSubnets }),
       ...(props.securityGroups === undefined ? {} : { securityGroups: props.securityGroups }),
       ...(hasProviders && {
@@ -215,6 +216,7 @@ function settingsOf(props: ContainerWorkerProps): Settings {
   checkRange(at("maxTasks"), maxTasks, LIMITS.maxTasks);
   checkRange(at("backlogPerTask"), backlogPerTask, LIMITS.backlogPerTask);
   checkRange(at("stopTimeout"), stopTimeout.toSeconds(), LIMITS.stopTimeout);
+  checkRange(at("ephemeralStorageGiB"), props.ephemeralStorageGiB, LIMITS.ephemeralStorageGiB);
   if (maxTasks < minTasks) {
     throw new ImproperlyConfigured(
       at("maxTasks"),
@@ -230,6 +232,16 @@ function settingsOf(props: ContainerWorkerProps): Settings {
     );
   }
   return { concurrency, minTasks, maxTasks, backlogPerTask, stopTimeout };
+}
+
+/** Of the network that the deployment makes nobody has subnets or security groups yet. */
+function refusePlace({ queueName, ...props }: ContainerWorkerProps): void {
+  for (const name of ["vpcSubnets", "securityGroups"] as const)
+    if (props[name] !== undefined)
+      throw new ImproperlyConfigured(
+        `queues.${queueName}.${name}`,
+        "needs the vpc that it is of, or container.cluster",
+      );
 }
 
 function sizeOf(props: ContainerWorkerProps): { readonly cpu: number; readonly memoryLimitMiB: number } {

@@ -4,7 +4,8 @@ import { ImproperlyConfigured } from "../errors.ts";
 
 interface Range {
   readonly min: number;
-  readonly max: number;
+  /** Absent where there is none that all accounts have. */
+  readonly max?: number;
   readonly unit: string;
 }
 
@@ -27,10 +28,14 @@ export const LIMITS = {
   /** ECS runs no more tasks of a service. */
   maxTasks: { min: 1, max: 5000, unit: "containers" },
   backlogPerTask: { min: 1, max: 1_000_000, unit: "messages" },
+  ephemeralStorageGiB: { min: 21, max: 200, unit: "GiB" },
   /** Fargate's longest; shorter than this nothing could be handed back. */
   stopTimeout: { min: 15, max: 120, unit: "seconds" },
   reservedConcurrency: { min: 1, max: 1_000_000, unit: "invocations" },
   retentionPeriod: { min: 60, max: 14 * 86_400, unit: "seconds (a minute to 14 days)" },
+  /** What DynamoDB gives each table, which is never less. */
+  readUnitsPerSecond: { min: 12_000, unit: "reads a second" },
+  writeUnitsPerSecond: { min: 4000, unit: "writes a second" },
 } as const satisfies Record<string, Range>;
 
 /** An event source with larger batches than this has to wait for them. */
@@ -39,11 +44,15 @@ export const MAX_BATCH_WITHOUT_WINDOW = 10;
 /** Invocations at a time of one event poller of the provisioned mode. */
 export const INVOCATIONS_OF_POLLER = 10;
 
+/** Of an alarm, for each of its states. */
+export const MAX_ALARM_ACTIONS = 5;
+
 /** Throws `ImproperlyConfigured` where a number is out of its range. */
 export function checkRange(setting: string, value: number | undefined, { min, max, unit }: Range): void {
-  if (value === undefined || (Number.isInteger(value) && value >= min && value <= max)) return;
+  if (value === undefined || (Number.isInteger(value) && value >= min && value <= (max ?? value))) return;
   const given = Token.isUnresolved(value) ? "a value that is known at deployment only" : value;
-  throw new ImproperlyConfigured(setting, `must be a whole number from ${min} to ${max} ${unit}; given: ${given}`);
+  const range = max === undefined ? `of at least ${min}` : `from ${min} to ${max}`;
+  throw new ImproperlyConfigured(setting, `must be a whole number ${range} ${unit}; given: ${given}`);
 }
 
 /** CloudFormation's, of one stack. */

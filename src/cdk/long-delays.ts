@@ -9,6 +9,7 @@ import { translateQueueName } from "../brokers/queue-name.ts";
 import { ImproperlyConfigured } from "../errors.ts";
 import { isElsewhere } from "./grants.ts";
 import { acknowledge, wildcard } from "./nag.ts";
+import { takeNames } from "./names.ts";
 import type { TaskQueue } from "./task-queue.ts";
 
 /** What Scheduler keeps for the queues. */
@@ -55,22 +56,22 @@ export class LongDelays extends Construct {
       resource: "role",
       resourceName: `${rolePrefix}{queue}`,
     });
-    /** By their names as IAM compares those of roles. */
+    /** By the names of what they are on SQS, as IAM compares those of roles. */
     const named = new Map<string, string>();
     for (const [queueName, { queues: bands, bandNames, deadLetterQueue }] of queues) {
       if (isFifo(queueName)) continue;
-      const other = named.get(queueName.toLowerCase());
-      if (other !== undefined) {
-        throw new ImproperlyConfigured(
-          `taskQueues.${queueName}`,
-          `must differ from ${other} in more than capitals, where longDelays makes a role of each: IAM takes their names for one`,
-        );
-      }
-      named.set(queueName.toLowerCase(), queueName);
       this.#bands.set(queueName, bandNames);
       for (const [rank, queue] of bands.entries()) {
         const band = bandNames[rank] as string;
         const onSqs = translateQueueName(prefix, band);
+        const other = named.get(onSqs.toLowerCase());
+        if (other !== undefined) {
+          throw new ImproperlyConfigured(
+            `taskQueues.${queueName}`,
+            `must differ from ${other} in more than capitals, where longDelays makes a role of each: IAM takes their names for one`,
+          );
+        }
+        named.set(onSqs.toLowerCase(), queueName);
         checkRoleName(queueName, onSqs, stack.region);
         const name = groupOf(onSqs);
         const group = new scheduler.CfnScheduleGroup(this, `Group-${band}`, { name });
@@ -103,6 +104,7 @@ export class LongDelays extends Construct {
         this.#roles.set(band, role);
       }
     }
+    takeNames(this, { "role of the queue": [...named.keys()] });
     if (this.#roles.size === 0) {
       throw new ImproperlyConfigured(
         "longDelays",

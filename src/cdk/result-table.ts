@@ -4,6 +4,7 @@ import * as dynamodb from "aws-cdk-lib/aws-dynamodb";
 import type * as kms from "aws-cdk-lib/aws-kms";
 import type { Construct } from "constructs";
 import { ImproperlyConfigured } from "../errors.ts";
+import { checkRange, LIMITS } from "./limits.ts";
 import { checkLiteral } from "./names.ts";
 
 /** What may be said of the table. */
@@ -28,12 +29,21 @@ export class ResultTable extends dynamodb.Table {
         `must have 3 to 255 letters, digits, "_", "-" and "."; given: ${JSON.stringify(props.tableName)} (${props.tableName.length})`,
       );
     }
+    checkWarmth(props.warmThroughput);
     super(scope, id, {
       ...tableProps(props),
       partitionKey: { name: "id", type: dynamodb.AttributeType.STRING },
       ...(props.warmThroughput === undefined ? {} : { warmThroughput: props.warmThroughput }),
     });
   }
+}
+
+function checkWarmth(warm: dynamodb.WarmThroughput | undefined): void {
+  if (warm === undefined) return;
+  for (const name of ["readUnitsPerSecond", "writeUnitsPerSecond"] as const)
+    checkRange(`warmThroughput.${name}`, warm[name], LIMITS[name]);
+  if (warm.readUnitsPerSecond === undefined && warm.writeUnitsPerSecond === undefined)
+    throw new ImproperlyConfigured("warmThroughput", "needs readUnitsPerSecond, writeUnitsPerSecond or both");
 }
 
 export type JournalTableProps = Omit<ResultTableProps, "warmThroughput">;

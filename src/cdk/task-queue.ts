@@ -52,7 +52,7 @@ export interface TaskQueueOptions extends FunctionOptions {
   readonly sendsTo?: readonly string[] | "all" | undefined;
   /** @default - a key of SQS's own */
   readonly encryptionKey?: kms.IKey | undefined;
-  /** From this age of its oldest message on a queue raises its alarm. @default Duration.minutes(15) */
+  /** From this age of its oldest message on a queue raises its alarm: a second or more, and less than `retentionPeriod`. @default - 15 minutes, or half of a shorter `retentionPeriod` */
   readonly oldestMessageAge?: Duration | undefined;
   /** From this share of failures on, in percent of the tasks that ended within five minutes, ten at least, a queue raises its alarm: 1 to 100. @default - no such alarm */
   readonly failedPercent?: number | undefined;
@@ -96,7 +96,7 @@ const DEFAULT_MAX_CONCURRENCY = 5;
 const RETENTION = Duration.days(7);
 /** A message that is moved keeps its age. */
 const DEAD_LETTER_RETENTION = Duration.days(14);
-const OLDEST_MESSAGE_AGE = Duration.minutes(15);
+const OLDEST_MESSAGE_AGE_S = 15 * 60;
 const FIVE_MINUTES = Duration.minutes(5);
 /** Of fewer tasks that ended, one failure would be a large share. */
 const FEWEST_TASKS = 10;
@@ -219,7 +219,7 @@ export class TaskQueue extends Construct implements iam.IGrantable {
         alarm(this, idOf("OldestMessageAlarm", rank), {
           description: `The oldest message of ${queueName}${rank === 0 ? "" : `, priority ${priorities?.[rank]?.priority} and higher,`} waits for too long: its workers fail, or there are too few of them`,
           metric: queue.metricApproximateAgeOfOldestMessage(highest),
-          threshold: (props.oldestMessageAge ?? OLDEST_MESSAGE_AGE).toSeconds(),
+          threshold: settings.oldestMessageAge,
           periods: 3,
         }),
       ),
@@ -369,13 +369,20 @@ function settingsOf(props: TaskQueueProps) {
     );
   }
   const retention = (props.retentionPeriod ?? RETENTION).toSeconds();
+  checkRange(setting("retentionPeriod"), retention, LIMITS.retentionPeriod);
+  const oldestMessageAge =
+    props.oldestMessageAge?.toSeconds() ?? Math.min(OLDEST_MESSAGE_AGE_S, Math.floor(retention / 2));
+  checkRange(setting("oldestMessageAge"), oldestMessageAge, {
+    min: 1,
+    max: retention - 1,
+    unit: `seconds, as no message is older than ${retention} (retentionPeriod)`,
+  });
   if (fifo && limit.seconds > retention) {
     throw new ImproperlyConfigured(
       limit.setting,
       `must be at most ${retention} seconds on ${queueName}, whose messages are kept for so long (retentionPeriod, up to 14 days): on a FIFO queue the message of a run keeps its place until that ends; given: ${limit.seconds}`,
     );
   }
-  if (worker !== "function") refuseFunctionsOwn(props, worker);
   const memorySize = props.memorySize ?? queue.memorySize;
   checkRange(setting("memorySize"), memorySize, LIMITS.memorySize);
   const batch = batchOn(props.app, queue.name);
@@ -443,7 +450,6 @@ function settingsOf(props: TaskQueueProps) {
       `needs the metrics of the queue, which the app has turned off: set metrics: "queue", or leave failedPercent out`,
     );
   }
-  checkRange(setting("retentionPeriod"), props.retentionPeriod?.toSeconds(), LIMITS.retentionPeriod);
   return {
     queueName,
     worker,
@@ -460,6 +466,7 @@ function settingsOf(props: TaskQueueProps) {
       maximum: share("provisionedPollers.maximum", pollers.maximum, LIMITS.maximumPollers.min),
     },
     reservedConcurrency,
+    oldestMessageAge,
   };
 }
 
@@ -500,19 +507,45 @@ const FUNCTIONS_OWN = [
   "logLevel",
   "ephemeralStorageSize",
   "layers",
+  "tracing",
+  "entry",
+  "bundling",
+  "depsLockFilePath",
+  "projectRoot",
 ] as const satisfies readonly (keyof TaskQueueOptions)[];
 
-/** Nothing that is said of a queue is left aside in silence. */
-function refuseFunctionsOwn(props: TaskQueueProps, worker: Exclude<QueueWorker, "function">): void {
-  const declared: Readonly<Record<string, unknown>> = { ...props.queue };
-  // The metrics that it goes by are written by workers of the deployment.
-  const others = worker === "none" ? [...FUNCTIONS_OWN, "failedPercent" as const] : FUNCTIONS_OWN;
-  for (const name of others) {
-    if ((props[name] ?? declared[name]) === undefined) continue;
-    throw new ImproperlyConfigured(
-      `taskQueues.${props.queue.name}.${name}`,
-      `is only for a function, and the worker of this queue is ${JSON.stringify(worker)}: ${worker === "container" ? "give the size and the number of containers in container (cpu, memoryLimitMiB, maxTasks …)" : "leave it out"}`,
+/** What functions and containers have, and nobody else: metrics too are written by workers of the deployment. */
+const WORKERS_OWN = [
+  "environment",
+  "architecture",
+  "vpc",
+  "vpcSubnets",
+  "securityGroups",
+  "failedPercent",
+] as const satisfies readonly (keyof TaskQueueOptions)[];
+
+/** Nothing that is said of a queue is left aside in silence. What is said of all queues is for those that have it. */
+export function refuseOthersOwn(queue: QueueConfig, options: TaskQueueOptions): void {
+  const { worker = "function" } = queue;
+  const declared: Readonly<Record<string, unknown>> = { ...queue };
+  const refuse = (names: readonly (keyof TaskQueueOptions)[], whose: string, instead: string) => {
+    for (const name of names)
+      if ((options[name] ?? declared[name]) !== undefined)
+        throw new ImproperlyConfigured(
+          `${options[name] === undefined ? "taskQueues" : "queues"}.${queue.name}.${name}`,
+          `is only for ${whose}, and the worker of this queue is ${JSON.stringify(worker)}: ${instead}`,
+        );
+  };
+  if (worker !== "container") refuse(["container"], "containers", 'leave it out, or declare worker: "container"');
+  if (worker === "container")
+    refuse(
+      FUNCTIONS_OWN,
+      "a function",
+      "leave it out; the size and the number of containers are given in container (cpu, memoryLimitMiB, maxTasks …)",
     );
+  if (worker === "none") {
+    refuse(FUNCTIONS_OWN, "a function", "leave it out");
+    refuse(WORKERS_OWN, "a function or containers", "leave it out");
   }
 }
 

@@ -1,6 +1,17 @@
 /** An app on AWS: its queues with their workers, its results, its beat. */
 import { createHash } from "node:crypto";
-import { Annotations, CfnOutput, CfnResource, RemovalPolicy, Stack } from "aws-cdk-lib";
+import {
+  Annotations,
+  Aws,
+  CfnCondition,
+  CfnOutput,
+  CfnResource,
+  Fn,
+  RemovalPolicy,
+  Stack,
+  Token,
+  TokenComparison,
+} from "aws-cdk-lib";
 import type * as cloudwatch from "aws-cdk-lib/aws-cloudwatch";
 import type * as dynamodb from "aws-cdk-lib/aws-dynamodb";
 import type * as iam from "aws-cdk-lib/aws-iam";
@@ -24,14 +35,14 @@ import { taskDashboard } from "./dashboard.ts";
 import { isAnyLimited, isUnique, limitsOf } from "../tasks/limits.ts";
 import { grantKey, grantOn, grantRows, type RowKind, type RowsOf } from "./grants.ts";
 import { grantInspect, grantOperate, type Operated } from "./operator-grants.ts";
-import { MAX_RESOURCES, MOST_STARTS_OF_ROW } from "./limits.ts";
+import { MAX_ALARM_ACTIONS, MAX_RESOURCES, MOST_STARTS_OF_ROW } from "./limits.ts";
 import { LongDelays } from "./long-delays.ts";
 import { checkLiteral, checkPlace, defaultPrefix, takeNames } from "./names.ts";
 import { PayloadBucket } from "./payload-bucket.ts";
 import { watchSizes } from "./policy-sizes.ts";
 import { JournalTable, ResultTable } from "./result-table.ts";
 import { declaredConfig, type SharedFunctionOptions, sharedOptions, type TaskBundling } from "./task-function.ts";
-import { TaskQueue, type TaskQueueOptions } from "./task-queue.ts";
+import { refuseOthersOwn, TaskQueue, type TaskQueueOptions } from "./task-queue.ts";
 
 /** Architecture, tracing, VPC, lock file and project root are those of all functions, beat's too; a queue's own in `queues` come before them. */
 export interface TaskQueuesProps extends SharedFunctionOptions {
@@ -153,9 +164,12 @@ export class TaskQueues extends Construct {
         `is needed, because the app's own is ${JSON.stringify(config.payloadStore)} and the functions get rights only on the bucket that is given here: give a bucket of yours (s3.Bucket.fromBucketName(…)), true for a new one, or false for none`,
       );
     }
-    if (props.table !== undefined && props.warmThroughput !== undefined) {
-      throw new ImproperlyConfigured("warmThroughput", "is for a new table: set it where the given table is made");
+    if (props.table !== undefined) {
+      for (const name of ["tableName", "warmThroughput"] as const)
+        if (props[name] !== undefined)
+          throw new ImproperlyConfigured(name, "is for a new table: set it where the given table is made");
     }
+    checkValues(props);
 
     // Its URL has its name and the stack's region, and the journal is read and written where it is.
     if (props.table !== undefined)
@@ -223,6 +237,7 @@ export class TaskQueues extends Construct {
     };
     for (const queue of Object.values(config.taskQueues)) {
       const options = props.queues?.[queue.name] ?? {};
+      refuseOthersOwn(queue, options);
       const key = options.encryptionKey ?? props.encryptionKey;
       const container = options.container ?? props.container;
       this.#queues.set(
@@ -402,7 +417,9 @@ export class TaskQueues extends Construct {
 
   /** Points the app of a function at these queues and results. What it may do there, the grants say. */
   environmentFor(fn: lambda.Function): void {
-    setEnvironment(fn, { ...this.#environment, ...this.#beatEnvironment });
+    // Nobody of another account may put entries of beat, whose function has no name that another stack could know.
+    const isOurs = Token.compareStrings(Stack.of(this).account, fn.stack.account) !== TokenComparison.DIFFERENT;
+    setEnvironment(fn, { ...this.#environment, ...(isOurs ? this.#beatEnvironment : {}) });
   }
 
   /** What running the tasks of a queue takes beyond taking its messages. A long-lived worker has rows of its own too. */
@@ -501,7 +518,7 @@ export class TaskQueues extends Construct {
     const { region } = stack;
     output(
       "LovageDashboardUrl",
-      `https://${region}.${consoleOf(region)}/cloudwatch/home?region=${region}#dashboards/dashboard/${this.dashboard.dashboardName}`,
+      `https://${region}.${consoleOf(this)}/cloudwatch/home?region=${region}#dashboards/dashboard/${this.dashboard.dashboardName}`,
       "Queues, tasks and alarms at a glance",
     );
     if (this.board !== undefined) output("LovageBoardUrl", this.board.url.url, "The board");
@@ -511,11 +528,21 @@ export class TaskQueues extends Construct {
   }
 }
 
-/** The host of the console, which each partition has its own of. Where a stack does not say its region, it is taken to be AWS's largest. */
-function consoleOf(region: string): string {
-  if (region.startsWith("cn-")) return "console.amazonaws.cn";
-  return region.startsWith("us-gov-") ? "console.amazonaws-us-gov.com" : "console.aws.amazon.com";
+/** The host of the console, which each partition has its own of. Where a stack does not say its region, the deployment sees. */
+function consoleOf(scope: Construct): string {
+  const { region } = Stack.of(scope);
+  if (!Token.isUnresolved(region)) return CONSOLES.find(({ regions }) => regions.test(region))?.host ?? CONSOLE;
+  return CONSOLES.reduce((otherwise, { partition, host }) => {
+    const expression = Fn.conditionEquals(Aws.PARTITION, partition);
+    return Fn.conditionIf(new CfnCondition(scope, partition, { expression }).logicalId, host, otherwise).toString();
+  }, CONSOLE);
 }
+
+const CONSOLE = "console.aws.amazon.com";
+const CONSOLES = [
+  { partition: "aws-cn", regions: /^cn-/, host: "console.amazonaws.cn" },
+  { partition: "aws-us-gov", regions: /^us-gov-/, host: "console.amazonaws-us-gov.com" },
+] as const;
 
 /** Stacks that have outputs of one of these. */
 const named = new WeakSet<Stack>();
@@ -589,6 +616,29 @@ function checkDeclaration({ app, queues = {}, sendsTo: all }: TaskQueuesProps): 
   for (const [name, { options = {} }] of Object.entries(config.beatSchedule))
     target(`beatSchedule[${JSON.stringify(name)}].options.queue`, options);
 }
+
+/** What the types let through and AWS does not. */
+function checkValues({ logRetention, removalPolicy, ...props }: TaskQueuesProps): void {
+  if (logRetention !== undefined && !Token.isUnresolved(logRetention) && !LOG_RETENTIONS.includes(logRetention)) {
+    throw new ImproperlyConfigured(
+      "logRetention",
+      `must be a number of days that CloudWatch keeps logs for, those of RetentionDays: ${LOG_RETENTIONS.join(", ")}; given: ${logRetention}`,
+    );
+  }
+  if (removalPolicy === RemovalPolicy.SNAPSHOT) {
+    throw new ImproperlyConfigured(
+      "removalPolicy",
+      "must not be SNAPSHOT, which neither tables nor queues have: keep them (RETAIN_ON_UPDATE_OR_DELETE, RETAIN), or delete them (DESTROY)",
+    );
+  }
+  for (const name of ["alarmActions", "okActions"] as const) {
+    const { length = 0 } = props[name] ?? [];
+    if (length > MAX_ALARM_ACTIONS)
+      throw new ImproperlyConfigured(name, `must be at most ${MAX_ALARM_ACTIONS} for an alarm; given: ${length}`);
+  }
+}
+
+const LOG_RETENTIONS = Object.values(RetentionDays).filter((days) => typeof days === "number");
 
 /** Table and options where the app names a DynamoDB backend of its own. */
 function parseBackend(url: string): { readonly table: string | undefined; readonly query: string } {

@@ -253,6 +253,30 @@ describe("a queue that moves from one kind of worker to another", () => {
   });
 });
 
+const PRIVATE = ec2.SubnetType.PRIVATE_WITH_EGRESS;
+test.each([
+  ["a VPC of public subnets alone, as AWS's default one is", [ec2.SubnetType.PUBLIC], undefined, "ENABLED"],
+  ["public subnets that are named", [ec2.SubnetType.PUBLIC, PRIVATE], ec2.SubnetType.PUBLIC, "ENABLED"],
+  ["private subnets", [ec2.SubnetType.PUBLIC, PRIVATE], undefined, "DISABLED"],
+  ["isolated ones", [ec2.SubnetType.PRIVATE_ISOLATED], undefined, "DISABLED"],
+])("in %s containers have an address that reaches AWS", (_, kinds, subnetType, AssignPublicIp) => {
+  const { template } = deploy(shop({ taskQueues: { celery: {}, video: { worker: "container" } } }), (stack) => ({
+    container: { image },
+    queues: {
+      video: {
+        vpc: new ec2.Vpc(stack, "Mine", {
+          subnetConfiguration: kinds.map((kind) => ({ name: kind, subnetType: kind })),
+          natGateways: kinds.includes(PRIVATE) ? 1 : 0,
+        }),
+        ...(subnetType && { vpcSubnets: { subnetType } }),
+      },
+    },
+  }));
+  template().hasResourceProperties("AWS::ECS::Service", {
+    NetworkConfiguration: { AwsvpcConfiguration: { AssignPublicIp } },
+  });
+});
+
 test("what is said of containers and their place is what is deployed", () => {
   const deployment = deploy(
     shop({ taskQueues: { celery: {}, video: { worker: "container", environment: { MODE: "hd", SIZE: "1" } } } }),

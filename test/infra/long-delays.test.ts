@@ -225,4 +225,8 @@ test("two queues of which IAM would take the roles for one are refused, where ro
     /taskQueues\.Media: must differ from media in more than capitals/,
   );
   deploy(app);
+  const bands = shop({ taskQueues: { celery: { priorities: [0, 5] }, "Celery-Priority-5": {} } });
+  expect(() => deploy(bands, { longDelays: true })).toThrow(
+    /taskQueues\.Celery-Priority-5: must differ from celery in more than capitals/,
+  );
 });

@@ -3,8 +3,9 @@ import { join } from "node:path";
 import { App, CfnParameter, Lazy, NestedStack, RemovalPolicy, Stack } from "aws-cdk-lib";
 import { Template } from "aws-cdk-lib/assertions";
 import * as dynamodb from "aws-cdk-lib/aws-dynamodb";
+import * as iam from "aws-cdk-lib/aws-iam";
 import * as kms from "aws-cdk-lib/aws-kms";
-import type * as lambda from "aws-cdk-lib/aws-lambda";
+import * as lambda from "aws-cdk-lib/aws-lambda";
 import * as s3 from "aws-cdk-lib/aws-s3";
 import { Lovage } from "lovage";
 import { bundlingFor, TaskQueues, type TaskQueuesProps } from "lovage/cdk";
@@ -164,6 +165,59 @@ test.each([
   const { template } = deploy(shop(), {}, stackIn({ account: "111111111111", region }));
   const [{ Value } = { Value: "" }] = Object.values(template().findOutputs("LovageDashboardUrl"));
   expect(JSON.stringify(Value)).toContain(`https://${host}/cloudwatch/home?region=${region}#`);
+});
+
+test("in a stack that does not say its region the deployment sees which console it is", () => {
+  const { template } = deploy(shop());
+  const [{ Value } = { Value: {} as unknown }] = Object.values(template().findOutputs("LovageDashboardUrl"));
+  const conditions = template().findConditions("*") as Readonly<Record<string, { "Fn::Equals": [unknown, string] }>>;
+  const shown = (value: unknown, partition: string): string => {
+    if (typeof value === "string") return value;
+    const [[name, of] = ["", []]] = Object.entries(value as Readonly<Record<string, unknown>>);
+    if (name === "Ref") return of === "AWS::Region" ? "here" : String(of);
+    const [first, ...others] = of as readonly [unknown, ...unknown[]];
+    if (name === "Fn::Join") return (others[0] as unknown[]).map((part) => shown(part, partition)).join(String(first));
+    const condition = conditions[String(first)]?.["Fn::Equals"];
+    expect(condition?.[0]).toEqual({ Ref: "AWS::Partition" });
+    return shown(others[condition?.[1] === partition ? 0 : 1], partition);
+  };
+  const host = (partition: string) => /^https:\/\/here\.([^/]*)/.exec(shown(Value, partition))?.[1];
+  expect(host("aws")).toBe("console.aws.amazon.com");
+  expect(host("aws-cn")).toBe("console.amazonaws.cn");
+  expect(host("aws-us-gov")).toBe("console.amazonaws-us-gov.com");
+  expect(host("aws-iso")).toBe("console.aws.amazon.com");
+});
+
+test("a function of another account is pointed at queues and results, and at no beat, which it may not steer", () => {
+  const variables = (account: string) => {
+    const app = unbundled();
+    const inAccount = (id: string, account: string) => new Stack(app, id, { env: { account, region: "eu-west-1" } });
+    const { tasks } = deploy(shop({ beatSchedule: { often } }), {}, inAccount("Shop", "111111111111"));
+    const stack = inAccount("Api", account);
+    const roleName = "caller";
+    const role = new iam.Role(stack, "Role", { roleName, assumedBy: new iam.ServicePrincipal("lambda.amazonaws.com") });
+    const code = { runtime: lambda.Runtime.NODEJS_24_X, handler: "i.h", code: lambda.Code.fromInline("0"), role };
+    const fn = new lambda.Function(stack, "Api", code);
+    tasks.environmentFor(fn);
+    tasks.grantSend(fn);
+    const [found] = Object.values(Template.fromStack(stack).findResources("AWS::Lambda::Function"));
+    return Object.keys(
+      (found as { Properties: { Environment: { Variables: object } } }).Properties.Environment.Variables,
+    );
+  };
+  const always = ["LOVAGE_BROKER_URL", "LOVAGE_RESULT_BACKEND"];
+  expect(variables("222222222222")).toEqual(always);
+  expect(variables("111111111111")).toEqual([...always, "LOVAGE_BEAT_FUNCTION"]);
+});
+
+test("two whose roles would be one for IAM, which knows no capitals, are refused", () => {
+  const stack = new Stack(unbundled(), "Shop");
+  const make = (id: string, prefix: string) =>
+    new TaskQueues(stack, id, { app: shop(), ...entries, prefix, longDelays: true });
+  make("One", "shop-");
+  expect(() => make("Two", "Shop-")).toThrow(
+    /prefix: the role of the queue shop-celery of Shop\/Two\/LongDelays is made by Shop\/One\/LongDelays already/,
+  );
 });
 
 test("two that would meet are refused, each naming the other", () => {

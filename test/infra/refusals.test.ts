@@ -134,7 +134,12 @@ const refused: readonly (readonly [
     { queues: { celery: { oldestMessageAge: Duration.hours(1), retentionPeriod: Duration.hours(1) } } },
     /oldestMessageAge: .*from 1 to 3599 seconds, as no message is older than 3600 \(retentionPeriod\); given: 3600/,
   ],
-  ["a table that is not to be warm", {}, { warmThroughput: {} }, /warmThroughput: needs readUnitsPerSecond, writeUnits/],
+  [
+    "a table that is not to be warm",
+    {},
+    { warmThroughput: {} },
+    /warmThroughput: needs readUnitsPerSecond, writeUnits/,
+  ],
   [
     "a table that is colder than a new one",
     {},
