@@ -1,4 +1,5 @@
 /** `lovage mcp`: the operations of the board for agents, in the Model Context Protocol. */
+import { Writable } from "node:stream";
 import type { Command } from "commander";
 import { loadSharedApp } from "./load.ts";
 import { appOption } from "./options.ts";
@@ -24,9 +25,11 @@ Examples:
     )
     .action(async (options: { readonly app: string; readonly write: boolean }) => {
       // Standard output is the protocol's: what modules print goes elsewhere.
-      for (const level of ["log", "info", "debug"] as const) console[level] = console.error;
+      const write = process.stdout.write.bind(process.stdout);
+      process.stdout.write = process.stderr.write.bind(process.stderr) as typeof process.stdout.write;
+      const output = new Writable({ write: (chunk, _, done) => void write(chunk, done) });
       const { serveMcp } = await import("./serve-mcp.ts");
       await using app = await loadSharedApp(options.app);
-      await serveMcp(app, options.write);
+      await serveMcp(app, options.write, output);
     });
 }

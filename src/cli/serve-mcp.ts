@@ -1,11 +1,15 @@
 /** The operations of the board as tools of the Model Context Protocol. */
+import { setImmediate as turn } from "node:timers/promises";
+import type { Writable } from "node:stream";
 import type { Lovage } from "../app.ts";
 import { createData } from "../board/data.ts";
 import { checkInput, schemaOf } from "../board/input.ts";
 import { OPERATIONS } from "../board/operations.ts";
 import { clip, oneLine, toJson } from "../brief.ts";
+import type { Input } from "../board/input.ts";
 import { ImproperlyConfigured } from "../errors.ts";
 import { VERSION } from "./version.ts";
+import type { CallToolResult } from "@modelcontextprotocol/sdk/types.js";
 
 /** Most characters of an answer: an agent has to read it. */
 const MOST_CHARACTERS = 100_000;
@@ -27,8 +31,8 @@ async function loadSdk() {
   }
 }
 
-/** Resolves when the input has ended. */
-export async function serveMcp(app: Lovage, canWrite: boolean): Promise<void> {
+/** Resolves when the input has ended, and all that was asked by then is answered. */
+export async function serveMcp(app: Lovage, canWrite: boolean, output: Writable): Promise<void> {
   const { Server, StdioServerTransport, ListToolsRequestSchema, CallToolRequestSchema } = await loadSdk();
   const offered = OPERATIONS.filter(({ changes }) => canWrite || !changes);
   const data = createData(app);
@@ -47,25 +51,40 @@ export async function serveMcp(app: Lovage, canWrite: boolean): Promise<void> {
       annotations: { readOnlyHint: !changes, destructiveHint: destroys, openWorldHint: false },
     })),
   }));
-  server.setRequestHandler(CallToolRequestSchema, async ({ params }) => {
-    const text = (value: string, isError: boolean) => ({ content: [{ type: "text" as const, text: value }], isError });
+  async function call(tool: string, given: Input): Promise<CallToolResult> {
+    const told = (isError: boolean, ...texts: readonly string[]) => ({
+      content: texts.map((text) => ({ type: "text" as const, text })),
+      isError,
+    });
     try {
-      const operation = offered.find(({ name }) => name === params.name);
+      const operation = offered.find(({ name }) => name === tool);
       if (operation === undefined) {
-        const isThere = OPERATIONS.some(({ name }) => name === params.name);
+        const isThere = OPERATIONS.some(({ name }) => name === tool);
         throw new ImproperlyConfigured(
-          params.name,
+          tool,
           isThere ? "changes something, and this server was started without --write" : "is no operation",
         );
       }
-      const input = checkInput(operation.input, params.arguments ?? {}, app.engine.clock.now());
-      const answer = (await operation.run(data, input, { by: "mcp" })) ?? { ok: true };
-      return text(clip(toJson(answer), MOST_CHARACTERS), false);
+      const input = checkInput(operation.input, given, app.engine.clock.now());
+      const answer = toJson((await operation.run(data, input, { by: "mcp" })) ?? { ok: true });
+      if (answer.length <= MOST_CHARACTERS) return told(false, answer);
+      return told(
+        false,
+        clip(answer, MOST_CHARACTERS),
+        `The answer above is cut: it has ${answer.length} characters, and the first ${MOST_CHARACTERS} are shown. Ask for less, by a lower limit or a narrower filter.`,
+      );
     } catch (error) {
-      return text(oneLine(error), true);
+      return told(true, oneLine(error));
     }
+  }
+  /** What is under way. */
+  const calls = new Set<Promise<CallToolResult>>();
+  server.setRequestHandler(CallToolRequestSchema, async ({ params }) => {
+    const answer = call(params.name, params.arguments ?? {});
+    calls.add(answer);
+    return answer.finally(() => calls.delete(answer));
   });
-  const transport = new StdioServerTransport();
+  const transport = new StdioServerTransport(process.stdin, output);
   const ended = new Promise<void>((resolve) => {
     server.onclose = resolve;
     // The transport does not say that its input has ended.
@@ -75,5 +94,8 @@ export async function serveMcp(app: Lovage, canWrite: boolean): Promise<void> {
   });
   await server.connect(transport);
   await ended;
+  // What was begun is done to its end, and answered.
+  while (calls.size > 0) await Promise.all(calls);
+  await turn();
   await server.close();
 }

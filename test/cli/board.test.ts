@@ -1,7 +1,10 @@
 /** `lovage board` and `lovage mcp`, as processes of their own. */
+import { spawn } from "node:child_process";
+import { writeFileSync } from "node:fs";
 import { connect, createServer, type AddressInfo } from "node:net";
 import { once } from "node:events";
-import { resolve } from "node:path";
+import { join, resolve } from "node:path";
+import { text } from "node:stream/consumers";
 import { Client } from "@modelcontextprotocol/sdk/client/index.js";
 import { StdioClientTransport } from "@modelcontextprotocol/sdk/client/stdio.js";
 import { Lovage } from "lovage";
@@ -152,5 +155,46 @@ test("an agent looks, and changes something only where it may", async () => {
     true,
   );
   await writer.callTool({ name: "control_pause", arguments: { queue: "celery" } });
+  expect((await app.control.inspect().queues())[0]?.paused?.by).toBe("mcp");
+});
+
+test("an agent is told that an answer is cut", async () => {
+  const { app } = place();
+  const time = Date.now();
+  const entries = Array.from({ length: 400 }, (_, n) => ({
+    time,
+    kind: "task" as const,
+    id: `${n}`,
+    args: "x".repeat(300),
+  }));
+  await app.engine.note(...entries);
+  const reader = await agent([], app.config.brokerUrl);
+  const few = await reader.callTool({ name: "tasks", arguments: { limit: 10 } });
+  expect(few.content).toHaveLength(1);
+  const many = await reader.callTool({ name: "tasks", arguments: { limit: 1000 } });
+  expect(many.content).toMatchObject([{}, { text: expect.stringMatching(/is cut: .* lower limit/) }]);
+});
+
+test("standard output has answers alone, whatever modules print, and all that was asked before the input ended", async () => {
+  const { folder, app } = place();
+  const loud = join(folder, "loud.ts");
+  writeFileSync(
+    loud,
+    `process.stdout.write("raw\\n"); console.dir({}); console.log("log"); export { app } from ${JSON.stringify(module)};`,
+  );
+  const child = spawn(process.execPath, [launcher, "mcp", "-A", loud, "--write"], {
+    env: { ...process.env, LOVAGE_BROKER_URL: app.config.brokerUrl },
+    stdio: ["pipe", "pipe", "ignore"],
+  });
+  const ask = (id: number, name: string, given: object) =>
+    `${JSON.stringify({ jsonrpc: "2.0", id, method: "tools/call", params: { name, arguments: given } })}\n`;
+  child.stdin.end(ask(1, "control_pause", { queue: "celery" }) + ask(2, "queues", {}));
+  const [printed, [code]] = await Promise.all([text(child.stdout), once(child, "exit")]);
+  expect(code).toBe(0);
+  const answers = printed
+    .trim()
+    .split("\n")
+    .map((line) => JSON.parse(line).id);
+  expect(answers.sort()).toEqual([1, 2]);
   expect((await app.control.inspect().queues())[0]?.paused?.by).toBe("mcp");
 });
