@@ -21,7 +21,14 @@ export function findFile(path: string): string | undefined {
 
 /** Why a module could not be loaded, in a line. */
 export const whyNotLoaded = (error: unknown): string =>
-  error instanceof LovageError ? error.message : oneLine(error) + placeOf(error);
+  error instanceof LovageError ? error.message : oneLine(error) + placeOf(error) + circleOf(error);
+
+/** Of two modules that import each other, the one with tasks runs first, however far down its import stands in the other. */
+const circleOf = (error: unknown): string =>
+  error instanceof Error &&
+  /^Cannot access '.*' before init|^Cannot read .* undefined \(reading '(?:batchT|t)ask'/.test(error.message)
+    ? ". Where two modules import each other, one of them runs before the other has made what it exports: let the module of the app import no module with tasks, and name those in the setting include"
+    : "";
 
 /** Where it was thrown, or where the syntax is wrong: what a user looks for first in a stack. */
 function placeOf(error: unknown): string {

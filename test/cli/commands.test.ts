@@ -49,6 +49,12 @@ test.each([
   ["is missing", undefined, "m.ts", /there is no module m\.ts \(looked for .*\/m\.ts\)/],
   ["throws", "null.x;", "m.ts", /m\.ts could not be loaded: TypeError: .* \(.*\/m\.ts:2:6\)/],
   ["has an import that is missing", `import "./none.ts";`, "m.ts", /could not be loaded: .*none\.ts/],
+  [
+    "is imported by what it imports",
+    `import "./n.ts"; export const app = ${app("a")};`,
+    "m.ts",
+    /Cannot access 'app' before initialization \(.*\/n\.ts:\d+:\d+\)\. Where two modules .* setting include$/m,
+  ],
   ["has wrong syntax", "const = 1;", "m.ts", /m\.ts could not be loaded: SyntaxError: .*\/m\.ts:2/],
   ["has a wrong setting", `new Lovage("a", { timezon: "UTC" });`, "m.ts", /timezon: .*did you mean "timezone"\?/],
   ["exports no app", "export const a = 1;", "m.ts", /m\.ts exports no Lovage app; it needs one/],
@@ -76,6 +82,7 @@ test.each([
 ])("a worker whose module %s is refused in one line", async (_, source, given, wanted) => {
   const { folder, start } = place();
   if (source !== undefined) writeFileSync(join(folder, "m.ts"), head + source);
+  writeFileSync(join(folder, "n.ts"), `import { app } from "./m.ts";\napp.task("n.task", () => 1);`);
   // Empty, it does not stand over the module's own.
   const { code, stdout, stderr } = await start(["worker", "-A", given, "-Q", "cellery"], { LOVAGE_BROKER_URL: "" })
     .exited;

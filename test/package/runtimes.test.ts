@@ -1,7 +1,7 @@
 /** The installed package on other runtimes than this one: the pages about them are run. */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { cpSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { fencesOf } from "../docs/fences.ts";
@@ -95,5 +95,14 @@ describe("Jest", () => {
     await expect(run(jest, join(user, "test-your-tasks"), { NODE_PATH })).rejects.toMatchObject({
       stderr: expect.stringContaining("Must use import to load ES Module"),
     });
+  });
+
+  test("compiles the package, where it requires no ES module: a CommonJS project, by Node 22", async () => {
+    const folder = join(user, "test-your-tasks/commonjs");
+    writeFileSync(join(folder, "package.json"), "{}");
+    for (const name of ["tasks.ts", "remind.test.ts"]) cpSync(join(user, "test-your-tasks", name), join(folder, name));
+    const [, ...rest] = jest;
+    const { stderr } = await run([program("node-22/bin/node"), ...rest], folder, { NODE_PATH });
+    expect(stderr).toMatch(/^Tests: +2 passed, 2 total$/m);
   });
 });
