@@ -432,7 +432,10 @@ export class Lovage implements SignatureApplier {
     return () => this.engine.arounds.delete(steps);
   }
 
-  /** Closes the connections that are open. The app can be used again afterwards: it opens them again. */
+  /**
+   * Closes the connections that are open. Workers that `startWorker` runs for the app are stopped before that, as by their `stop()`. The
+   * app can be used again afterwards: it opens the connections again. Called by a task that such a worker runs, it does nothing.
+   */
   close(): Promise<void> {
     return this.engine.close();
   }

@@ -1,4 +1,5 @@
 /** The wait of a receive, for brokers that live on this machine: look, take, else sleep until there may be something. */
+import { OperationalError } from "../errors.ts";
 import { overOrAborted, type Wait } from "../wait.ts";
 import type { Delivery, ReceiveOptions } from "./broker.ts";
 
@@ -18,6 +19,8 @@ export interface LongPoll extends Pick<ReceiveOptions, "max" | "wait" | "signal"
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
 export async function longPoll(poll: LongPoll): Promise<readonly Delivery[]> {
+  // Who asks again and again would never let the event loop turn, if there were just nothing.
+  if (poll.isClosed()) throw new OperationalError("the broker is closed already", { retryable: true });
   const max = Math.max(1, Math.floor(poll.max));
   const deadline = performance.now() + poll.wait;
   const over = () => performance.now() >= deadline || poll.signal?.aborted === true;

@@ -293,7 +293,7 @@ async function connect(path: string, random: () => number): Promise<Database> {
   const begun = (): Unit | Promise<Unit> => {
     if (isOpen && performance.now() - openedAt < TRANSACTION_MS) return unit();
     return new Promise((resolve, reject) => {
-      if (!db.isOpen) return reject(new OperationalError(`${path} is closed already`, { retryable: true }));
+      if (!db.isOpen) return reject(closed());
       beginnings.push({ begin: resolve, fail: reject });
       draining ??= drain();
     });
@@ -439,15 +439,18 @@ async function connect(path: string, random: () => number): Promise<Database> {
 
   function write<T>(run: (db: DatabaseSync) => T, about?: About, unit?: Unit): Promise<T> {
     return new Promise<T>((resolve, reject) => {
-      if (!db.isOpen) return reject(new OperationalError(`${path} is closed already`, { retryable: true }));
+      if (!db.isOpen) return reject(closed());
       if (unit !== undefined && lostUnits.has(unit)) return reject(lostUnits.get(unit));
       queue.push({ run, about, unit, resolve, reject });
       draining ??= drain();
     });
   }
 
+  const closed = () => new OperationalError(`${path} is closed already`, { retryable: true });
+
   function read<T>(job: (db: DatabaseSync) => T): T {
     mustBeInPlace();
+    if (!db.isOpen) throw closed();
     // A reader meets a lock only while another process recovers the file after a crash, or is the last to close it.
     for (const until = performance.now() + LOCK_TIMEOUT_MS; ; sleep(RETRY_MS)) {
       try {

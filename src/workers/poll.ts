@@ -250,6 +250,8 @@ export async function startPoller(
     close,
   });
 
+  const unkept = engine.beforeClose(shutdown.stop);
+
   function take(deliveries: readonly Delivery[], unit?: Unit): void {
     const [first] = deliveries;
     if (first !== undefined && !isWanted(first.queue)) {
@@ -543,6 +545,7 @@ export async function startPoller(
     await heartbeat.stop();
     unwatch();
     if (!isCold) await engine.emitter.emit("workerShutdown", { hostname });
+    unkept();
     end(recycle && !isCold ? "recycle" : isOrdered ? "shutdown" : "stopped");
   }
 
@@ -593,6 +596,7 @@ export async function startPoller(
 
   // Nothing is taken that could not be kept.
   await heartbeat.ready.catch(async (error: unknown) => {
+    unkept();
     await heartbeat.stop();
     throw error;
   });

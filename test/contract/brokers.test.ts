@@ -6,7 +6,7 @@ import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
 import { type Broker, type Delivery, isFifo } from "../../src/brokers/broker.ts";
 import * as memory from "../../src/brokers/memory.ts";
 import * as sqlite from "../../src/brokers/sqlite.ts";
-import { ImproperlyConfigured } from "../../src/errors.ts";
+import { ImproperlyConfigured, OperationalError } from "../../src/errors.ts";
 import { describeBroker } from "./broker.ts";
 
 const features = { virtualTime: true, deduplicatesPlain: true, exactSizes: true, countsPurged: true, patience: 0 };
@@ -197,6 +197,19 @@ test.each([
     expect(await take()).toEqual([]);
   },
 );
+
+test.each([
+  ["memory", () => memory.open(`memory://real-${++stores}`, real)],
+  ["SQLite", () => sqlite.open(`sqlite:///${join(folder, `real-${++stores}.db`)}`, real)],
+])("%s: a receive from a closed broker fails", async (_, open) => {
+  const broker = await open();
+  await broker.receive("q", { max: 1, wait: 0 });
+  const waiting = broker.receive("q", { max: 1, wait: 40_000 });
+  await new Promise((resolve) => setImmediate(resolve));
+  await broker.close();
+  expect(await waiting).toEqual([]);
+  await expect(broker.receive("q", { max: 1, wait: 40_000 })).rejects.toThrow(OperationalError);
+});
 
 test.each([
   ["memory", () => memory.open(`memory://real-${++stores}`, real)],

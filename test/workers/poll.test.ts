@@ -1,5 +1,8 @@
-import { Lovage, QueueNotFound } from "lovage";
-import { expect, test, vi } from "vitest";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Lovage, OperationalError, QueueNotFound } from "lovage";
+import { expect, onTestFinished, test, vi } from "vitest";
 import { systemClock } from "../../src/clock.ts";
 import { BEAT_MS } from "../../src/control/rows.ts";
 import { taskKey } from "../../src/results/backend.ts";
@@ -207,4 +210,61 @@ test("a queue that is paused while it is asked several times at once is asked no
   expect(asked.after).toBe(0);
   await worker.stop();
   await app.close();
+});
+
+function inFile(): string {
+  const folder = mkdtempSync(join(tmpdir(), "lovage-poll-"));
+  onTestFinished(() => rmSync(folder, { recursive: true }));
+  return `sqlite:///${join(folder, "lovage.db")}`;
+}
+
+const stores = [
+  ["memory", () => `memory://closed-${crypto.randomUUID()}`],
+  ["SQLite", inFile],
+] as const;
+
+test.each(stores)("%s: an app that is closed stops its workers first, and what they run ends well", async (_, url) => {
+  const config = { brokerUrl: url() };
+  const app = new Lovage("closed", config);
+  await using other = new Lovage("other", config);
+  await other.engine.backend();
+  const begun = Promise.withResolvers<void>();
+  const end = Promise.withResolvers<void>();
+  const task = app.task("task", async () => {
+    begun.resolve();
+    await end.promise;
+    return "done";
+  });
+  const result = await task.delay();
+  const worker = await startWorker(app, { concurrency: 1 });
+  await begun.promise;
+  const closed = Promise.all([app.close(), app.close()]);
+  expect(worker.readiness()).toMatchObject({ ready: false, reason: "stops" });
+  end.resolve();
+  await closed;
+  expect(await worker.ended).toBe("stopped");
+  expect(await other.result(result.id).get({ timeout: 20 })).toBe("done");
+  await worker.stop();
+});
+
+test.each(stores)("%s: a task that closes its app leaves it to the worker", async (_, url) => {
+  const app = new Lovage("closing", { brokerUrl: url() });
+  const closing = app.task("closing", () => app.close());
+  const worker = await startWorker(app, { concurrency: 1 });
+  for (let n = 0; n < 2; n++) expect(await (await closing.delay()).get({ timeout: 20 })).toBeNull();
+  expect(worker.readiness().ready).toBe(true);
+  await app.close();
+  expect(await worker.ended).toBe("stopped");
+});
+
+test.each(stores)("%s: who waits for a result of an app that is closed learns so", async (_, url) => {
+  const app = new Lovage("waiting", { brokerUrl: url() });
+  const task = app.task("task", () => 1);
+  const waiting = (await task.delay()).get({ timeout: 60 }).catch((error: unknown) => error);
+  // Until it waits.
+  await task.delay();
+  await app.close();
+  const error = await waiting;
+  expect(error).toBeInstanceOf(OperationalError);
+  expect(String(error)).toMatch(/is closed( already)?$/);
 });
