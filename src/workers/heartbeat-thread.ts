@@ -1,7 +1,6 @@
 /** The thread behind `startHeartbeat`: a broker and a backend of its own, and a beat three times in each lease. */
 import { statSync } from "node:fs";
 import { parentPort, workerData } from "node:worker_threads";
-import type { Delivery } from "../brokers/broker.ts";
 import { Engine } from "../engine.ts";
 import { fileOf } from "../file-url.ts";
 import type { Command, Release } from "../results/record.ts";
@@ -12,6 +11,7 @@ import {
   type HeartbeatReport,
   type HeartbeatSetup,
   type Holding,
+  messagesOf,
   monotonic,
   readHolding,
 } from "./holding.ts";
@@ -151,7 +151,7 @@ async function endBlocked(): Promise<void> {
 async function handBackAll(commands: readonly Command[]): Promise<void> {
   const [broker, backend] = await Promise.all([engine.broker(), engine.backend()]);
   await backend.apply(commands);
-  await broker.changeVisibility(inHand().map(({ delivery }) => ({ delivery: delivery as Delivery, visibility: 0 })));
+  await broker.changeVisibility(messagesOf(inHand()).map((delivery) => ({ delivery, visibility: 0 })));
 }
 
 const releaseOf = ({ claim }: Holding, died = false): Release[] =>

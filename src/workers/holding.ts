@@ -8,6 +8,7 @@ import type { BoardMemory } from "./board.ts";
 /** What is kept: a delivery, and the claim on its task where one was made. */
 export interface Holding {
   readonly id: number;
+  /** With {@link NO_RECEIPT}: its message is another's. */
   readonly delivery: Pick<Delivery, "queue" | "receipt" | "messageId">;
   readonly claim: { readonly key: string; readonly owner: string } | undefined;
   /** When the run must have ended, by {@link monotonic}; `Infinity` without a time limit. */
@@ -15,6 +16,13 @@ export interface Holding {
   /** Stores that it had not ended by then, for a run that blocks the event loop and cannot be told. */
   readonly overrun?: Omit<Final, "now" | "ttl"> | undefined;
 }
+
+/** No message has this one. */
+export const NO_RECEIPT = "";
+
+/** The messages that are to be kept, or given back, with what is in hand. */
+export const messagesOf = (holdings: readonly Holding[]): Delivery[] =>
+  holdings.flatMap(({ delivery }) => (delivery.receipt === NO_RECEIPT ? [] : (delivery as Delivery)));
 
 /** What a beat found out about a holding. */
 export interface Finding {
@@ -37,7 +45,7 @@ export async function beatOnce(
   if (holdings.length === 0) return [];
   const claimed = holdings.filter((holding) => holding.claim !== undefined);
   const [, outcomes] = await Promise.all([
-    broker.changeVisibility(holdings.map(({ delivery }) => ({ delivery: delivery as Delivery, visibility }))),
+    broker.changeVisibility(messagesOf(holdings).map((delivery) => ({ delivery, visibility }))),
     backend.apply(
       claimed.map(({ claim }) => ({
         type: "extend",

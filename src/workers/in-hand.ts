@@ -6,7 +6,7 @@ import { type Delivery, isFifo } from "../brokers/broker.ts";
 import type { Clock } from "../clock.ts";
 import type { Unit } from "../unit.ts";
 import type { Heartbeat } from "./heartbeat.ts";
-import { type Finding, monotonic } from "./holding.ts";
+import { type Finding, type Holding, monotonic, NO_RECEIPT } from "./holding.ts";
 import type { Log } from "./log.ts";
 import type { PlacedRun } from "./place.ts";
 import type { Pool } from "./pool.ts";
@@ -20,13 +20,14 @@ export const ABORTED_MS = 5_000;
 export interface InHand {
   /** By which the heartbeat and a pool know it. */
   readonly id: number;
-  readonly delivery: Delivery;
+  /** The latest of its message: see {@link Hand.renew}. */
+  delivery: Delivery;
+  /** What the heartbeat keeps of it. */
+  kept: Omit<Holding, "id" | "delivery">;
   /** Its FIFO group, of which one message at a time is worked on; `undefined` on other queues. */
   readonly group: string | undefined;
   /** In which it is taken, until that is over: it may yet turn out not to have been taken. */
   unit: Unit | undefined;
-  /** It has been forgotten. */
-  isForgotten: boolean;
   /** Its end is being made durable, and leaves nothing else to do. */
   isSettling: boolean;
   /** Its run, while that goes on. */
@@ -42,6 +43,7 @@ export type RunInHand = Pick<Run, "delivery" | "claim" | "noteRunning" | "termin
 interface Running {
   /** Of its message. */
   readonly id: number;
+  readonly held: InHand;
   readonly run: RunInHand;
   /** When it began, in milliseconds since the epoch. */
   readonly began: number;
@@ -59,6 +61,12 @@ export interface Hand {
   /** The runs that go on, the oldest first. */
   readonly runs: readonly Running[];
   take(delivery: Delivery, unit: Unit | undefined): InHand;
+  /**
+   * Whether a message that came is in hand already. It could not be hidden in time (the machine slept, the queue was out of reach), or
+   * the clock was set: what runs of it goes on, and this delivery is what it is kept and acknowledged by. Not so where another
+   * worker has taken its run over.
+   */
+  renew(delivery: Delivery): boolean;
   /** The message is not in hand any more. What runs of it is, until {@link end}. */
   forget(held: InHand): void;
   /** Its run begins. */
@@ -89,12 +97,12 @@ export interface HandOptions {
 /** Makes that of one worker, with nothing in it. */
 export function createHand({ heartbeat, clock, log, pool, over }: HandOptions): Hand {
   /**
-   * A list, and no `Map`. Where much comes and goes, V8 copies a `Map` or a `Set` to a new table again and again, and each old table
+   * Lists, and no `Map`. Where much comes and goes, V8 copies a `Map` or a `Set` to a new table again and again, and each old table
    * points to the next. Once a garbage collection has moved a table to the old generation, all later ones are kept until that is
    * collected as a whole, and all that was in them: some 4 KB of each task.
    */
+  const messages: InHand[] = [];
   const runs: Running[] = [];
-  let size = 0;
   let nextId = 0;
   let done = 0;
 
@@ -107,9 +115,19 @@ export function createHand({ heartbeat, clock, log, pool, over }: HandOptions): 
     pool.kill(id);
   }
 
+  /** What another worker has taken over is that one's to keep: here it only has to end in time. */
+  function hold(held: InHand, kept: InHand["kept"]): void {
+    held.kept = kept;
+    const { id } = held;
+    const delivery = slim(held.delivery);
+    if (held.running?.isLost)
+      heartbeat.hold({ id, ...kept, claim: undefined, delivery: { ...delivery, receipt: NO_RECEIPT } });
+    else heartbeat.hold({ id, ...kept, delivery });
+  }
+
   return {
     get size() {
-      return size;
+      return messages.length;
     },
     get done() {
       return done;
@@ -119,30 +137,42 @@ export function createHand({ heartbeat, clock, log, pool, over }: HandOptions): 
       const held: InHand = {
         id: nextId++,
         delivery,
+        kept: UNCLAIMED,
         group: groupOf(delivery),
         unit,
-        isForgotten: false,
         isSettling: false,
         running: undefined,
       };
-      size++;
-      heartbeat.hold({ id: held.id, delivery: slim(delivery), claim: undefined, deadline: Number.POSITIVE_INFINITY });
+      messages.push(held);
+      hold(held, UNCLAIMED);
       return held;
     },
+    renew(delivery) {
+      const { queue, messageId, receiveCount } = delivery;
+      // Most come for the first time.
+      if (receiveCount === 1) return false;
+      const held = messages.find(
+        ({ delivery, running }) => delivery.messageId === messageId && delivery.queue === queue && !running?.isLost,
+      );
+      if (held === undefined) return false;
+      held.delivery = delivery;
+      hold(held, held.kept);
+      return true;
+    },
     forget(held) {
-      if (held.isForgotten) return;
-      held.isForgotten = true;
-      size--;
+      const index = messages.indexOf(held);
+      if (index === -1) return;
+      messages.splice(index, 1);
       heartbeat.drop(held.id);
     },
     begin(held, run) {
-      held.running = { id: held.id, run, began: clock.now(), isLost: false, isTerminated: false };
+      held.running = { id: held.id, held, run, began: clock.now(), isLost: false, isTerminated: false };
       runs.push(held.running);
     },
-    keep({ id, delivery }, claim, end, overrun) {
+    keep(held, claim, end, overrun) {
       // A clock that is set must not end it.
       const deadline = end === Number.POSITIVE_INFINITY ? end : monotonic() + end - clock.now();
-      heartbeat.hold({ id, delivery: slim(delivery), claim, deadline, overrun });
+      hold(held, { claim, deadline, overrun });
     },
     end(held) {
       done++;
@@ -154,7 +184,7 @@ export function createHand({ heartbeat, clock, log, pool, over }: HandOptions): 
       const running = runs.find((one) => one.id === id);
       // It ended while the beat was under way.
       if (running === undefined) return;
-      const { run, isLost, isTerminated } = running;
+      const { held, run, isLost, isTerminated } = running;
       if (finding === "terminate") {
         run.terminate();
         if (pool !== undefined && !isTerminated) void endTerminated(pool, id);
@@ -166,11 +196,14 @@ export function createHand({ heartbeat, clock, log, pool, over }: HandOptions): 
         pool?.kill(id);
       } else if (!isLost) {
         running.isLost = true;
+        hold(held, held.kept);
         log("warning", `Task ${nameOf(run.message)} was taken over by another worker`);
       }
     },
   };
 }
+
+const UNCLAIMED = { claim: undefined, deadline: Number.POSITIVE_INFINITY } as const;
 
 const groupOf = ({ queue, groupId = "" }: Delivery): string | undefined =>
   isFifo(queue) ? `${queue}\n${groupId}` : undefined;

@@ -252,7 +252,8 @@ export async function startPoller(
 
   const unkept = engine.beforeClose(shutdown.stop);
 
-  function take(deliveries: readonly Delivery[], unit?: Unit): void {
+  function take(received: readonly Delivery[], unit?: Unit): void {
+    const deliveries = received.filter((delivery) => !hand.renew(delivery));
     const [first] = deliveries;
     if (first !== undefined && !isWanted(first.queue)) {
       // It came while a suspect waits, or runs, and others need not wait for that; or its queue was paused meanwhile.

@@ -268,3 +268,32 @@ test.each(stores)("%s: who waits for a result of an app that is closed learns so
   expect(error).toBeInstanceOf(OperationalError);
   expect(String(error)).toMatch(/is closed( already)?$/);
 });
+
+test.each(stores)(
+  "%s: a worker whose machine has slept does not take its own task for a dead worker's",
+  async (_, url) => {
+    let slept = 0;
+    const clock = { ...systemClock, now: () => Date.now() + slept };
+    const app = new Lovage("asleep", { brokerUrl: url() }, { clock });
+    const begun = Promise.withResolvers<void>();
+    const end = Promise.withResolvers<void>();
+    let runs = 0;
+    const long = app.task("long", async () => {
+      runs++;
+      begun.resolve();
+      await end.promise;
+    });
+    const quick = app.task("quick", () => {});
+    await startWorker(app, { concurrency: 3 });
+    const result = await long.delay();
+    await begun.promise;
+    // By now its message can be had again, and its lease has ended.
+    slept = 60_000;
+    await (await quick.delay()).get({ timeout: 20 });
+    await (await quick.delay()).get({ timeout: 20 });
+    end.resolve();
+    expect(await result.get({ timeout: 20 })).toBeNull();
+    expect(runs).toBe(1);
+    await app.close();
+  },
+);
