@@ -15,6 +15,12 @@ const MOST_MORE = 10;
 const RETRY_MS = 500;
 const RETRY_MAX_MS = 60_000;
 
+/**
+ * Where broker and backend are in memory, and tasks wait for nothing, all goes on in one turn of the event loop. After so many
+ * milliseconds it turns all the same: timers, sockets and signals are not to wait until the queue is empty.
+ */
+const TURN_MS = 10;
+
 export interface Fetches {
   /** Fetches until the worker stops. Rejects where a queue cannot be read, and trying again would not help. */
   start(): Promise<unknown>;
@@ -66,6 +72,20 @@ export function createFetches(options: FetchesOptions): Fetches {
   let blocked: (() => void)[] = [];
   let fetching: Promise<unknown> = Promise.resolve();
 
+  /** Since when the event loop has not turned, as far as anybody has looked. */
+  let unturned: number | undefined;
+
+  function isToTurn(): boolean {
+    const now = performance.now();
+    if (unturned === undefined) {
+      unturned = now;
+      setImmediate(() => {
+        unturned = undefined;
+      });
+    }
+    return now - unturned > TURN_MS;
+  }
+
   const mayFetch = (queue: string) => isWanted(queue) && inHand() + expected < enough;
   const room = () => Math.max(1, Math.floor((prefetch - inHand() - expected) / queues.length));
 
@@ -111,6 +131,10 @@ export function createFetches(options: FetchesOptions): Fetches {
       // Many at a time, not one for each that ends: a fetch is a request, or a transaction.
       if (!mayFetch(queue)) {
         await new Promise<void>((resolve) => blocked.push(resolve));
+        continue;
+      }
+      if (isToTurn()) {
+        await new Promise((resolve) => setImmediate(resolve));
         continue;
       }
       try {

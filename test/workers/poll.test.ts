@@ -297,3 +297,22 @@ test.each(stores)(
     await app.close();
   },
 );
+
+test("tasks in memory that wait for nothing leave the event loop to others too", async () => {
+  const app = new Lovage("busy", { brokerUrl: `memory://busy-${crypto.randomUUID()}` });
+  const ended = Promise.withResolvers<void>();
+  let isTold = false;
+  const again = app.task("again", async (runs: number) => {
+    if (isTold || runs === 5_000) ended.resolve();
+    else await again.delay(runs + 1);
+  });
+  const worker = await startWorker(app, { concurrency: 2 });
+  setTimeout(() => {
+    isTold = true;
+  });
+  await again.delay(0);
+  await ended.promise;
+  expect(isTold).toBe(true);
+  await worker.stop();
+  await app.close();
+});
