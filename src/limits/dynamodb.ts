@@ -5,7 +5,7 @@
  */
 import { BatchGetItemCommand, ConditionalCheckFailedException, PutItemCommand } from "#aws/dynamodb";
 import { OperationalError } from "../errors.ts";
-import { connect } from "../results/dynamodb.ts";
+import { connect, tooLarge } from "../results/dynamodb.ts";
 import type { Decide, LimitRow, LimitStore, LimitStoreContext } from "./store.ts";
 
 /** How often a row that changes all the time is tried before it counts as one that is asked for too much. */
@@ -91,7 +91,8 @@ export function open(url: string, { now, random, options }: LimitStoreContext): 
       );
       return "written";
     } catch (error) {
-      if (!(error instanceof ConditionalCheckFailedException)) throw error;
+      if (!(error instanceof ConditionalCheckFailedException))
+        throw tooLarge(error, `the row of the limit ${key}`, () => new TextEncoder().encode(next.state).length);
       const there = toSeen(error.Item);
       // A reply was lost, the SDK tried again, and met what it had written.
       const isOurs = (error.$metadata.attempts ?? 1) > 1 && there?.state === next.state;

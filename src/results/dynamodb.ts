@@ -353,9 +353,7 @@ export function open(url: string, context: BackendContext): Backend {
       if (error instanceof ConditionalCheckFailedException) {
         return { item: error.Item, repeated: (error.$metadata.attempts ?? 1) > 1 };
       }
-      if (/item size/i.test(causeOf(error)))
-        throw new PayloadTooLarge(`the row ${key}`, size, MAX_BYTES, { cause: error });
-      throw error;
+      throw tooLarge(error, `the row ${key}`, () => size);
     }
   }
 
@@ -632,7 +630,11 @@ async function shortened<T>(
 
 const encoder = new TextEncoder();
 
-const causeOf = (error: unknown): string => (error instanceof Error ? String(error.cause) : "");
+/** What DynamoDB says of a row that is larger than it takes, as `PayloadTooLarge`; any other error as it is. `size`: of the row, in bytes. */
+export const tooLarge = (error: unknown, what: string, size: () => number): unknown =>
+  error instanceof Error && /item size/i.test(String(error.cause))
+    ? new PayloadTooLarge(what, size(), MAX_BYTES, { cause: error })
+    : error;
 
 /**
  * `repr()` of the key's bytes in Python, by which its DynamoDB backend names every row: `b'celery-task-meta-…'`. No setting

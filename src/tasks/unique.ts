@@ -6,6 +6,7 @@ import { limitRow } from "../limits/rows.ts";
 import type { LimitStore } from "../limits/store.ts";
 import { askUnique, endUnique, seeSent, tellSent, type UniqueAnswer, type UniqueAsk } from "../limits/unique.ts";
 import { UNIQUE_HEADER } from "../protocol/message.ts";
+import { MESSAGE_DAYS } from "../protocol/pointer.ts";
 import { parseTime } from "../protocol/time.ts";
 import { stringifyValue } from "../protocol/values.ts";
 import { taskKey } from "../results/backend.ts";
@@ -15,6 +16,9 @@ import type { TaskOptions } from "./options.ts";
 import { createCall, type PublishOptions, send } from "./publish.ts";
 import type { Sent } from "./send-call.ts";
 import type { Task } from "./task.ts";
+
+/** Longer arguments, in characters, are kept outside of the row where there is a store for them: one of DynamoDB takes 400 KB. */
+const MAX_CALL = 65_536;
 
 /** Sends a call, unless there is one of its key. Throws what {@link send} throws; then no row is left of it. */
 export async function sendUnique(
@@ -36,11 +40,25 @@ export async function sendUnique(
   const own = options.taskId ?? engine.uuid();
   const row = await limitRow("unique", task.name, await keyOfCall(task, option, key as LimitKey, { args, kwargs }));
   const store = await engine.limits();
+  const isLong = call !== undefined && call.length > MAX_CALL;
+  // A long one is kept only where another waits, which it replaces.
+  let said = isLong ? undefined : call;
   const ask = (more: Partial<UniqueAsk>) =>
     store.decide(row, (state) =>
-      askUnique(state, { now: engine.clock.now(), id: own, ms: ms ?? MOST_UNIQUE_S * 1000, call, debounce, ...more }),
+      askUnique(state, {
+        now: engine.clock.now(),
+        id: own,
+        ms: ms ?? MOST_UNIQUE_S * 1000,
+        call: said,
+        debounce,
+        ...more,
+      }),
     );
   let answer = await ask({});
+  if (isLong && !answer.isNew) {
+    said = (await (await engine.payloads())?.put(call, own, MESSAGE_DAYS)) ?? call;
+    answer = await ask({});
+  }
   if (!answer.isNew && isHeld && (await isOver(engine, answer))) answer = await ask({ over: answer.id });
   const { id, isNew } = answer;
   if (!answer.send || (!isNew && (await wasSent(engine, store, row, id)))) return { id, sent: undefined };

@@ -141,7 +141,7 @@ async function admitAsCalled(
   const isKeyed = rate?.key !== undefined || concurrency?.key !== undefined;
   if (!unique.replaces || !isKeyed)
     return admitOne(context, job, async () => claimJob(await beginAs(context, job, unique)));
-  const asked = await lastCall(job, unique);
+  const asked = await lastCall(context, job, unique);
   let begun = asked;
   const admission = await admitOne(context, asked, async () => {
     begun = await beginAs(context, job, unique);
@@ -259,10 +259,10 @@ async function waitForCalls(context: WorkerContext, job: Job, { row, store, debo
 const callRow = (job: Job): string => `call-${job.message.id}`;
 
 /** The job with the arguments of the last call so far. */
-async function lastCall(job: Job, { row, store }: UniqueJob): Promise<Job> {
+async function lastCall(context: WorkerContext, job: Job, { row, store }: UniqueJob): Promise<Job> {
   const seen = await store.decide(row, (state) => seeUnique(state, job.message.id));
   const call = seen === undefined ? await keptCall(job, store) : seen.call;
-  return call === undefined ? job : withCall(job, call);
+  return call === undefined ? job : withCall(context, job, call);
 }
 
 /** What a message that had begun before was to run with. A later attempt has arguments of its own. */
@@ -270,7 +270,8 @@ const keptCall = async (job: Job, store: LimitStore): Promise<string | undefined
   job.message.retries > 0 ? undefined : store.decide(callRow(job), (state) => ({ answer: state }));
 
 /** The job as it starts: with the arguments of the last call, and unique no more. */
-async function beginAs({ engine }: WorkerContext, job: Job, { row, store, replaces }: UniqueJob): Promise<Job> {
+async function beginAs(context: WorkerContext, job: Job, { row, store, replaces }: UniqueJob): Promise<Job> {
+  const { engine } = context;
   const { id } = job.message;
   for (;;) {
     const seen = await store.decide(row, (state) => seeUnique(state, id));
@@ -283,14 +284,14 @@ async function beginAs({ engine }: WorkerContext, job: Job, { row, store, replac
         answer: undefined,
       }));
     if (!(await store.decide(row, (state) => beginUnique(state, id, calls)))) continue;
-    return call === undefined ? job : withCall(job, call);
+    return call === undefined ? job : withCall(context, job, call);
   }
   const call = replaces ? await keptCall(job, store) : undefined;
-  return call === undefined ? job : withCall(job, call);
+  return call === undefined ? job : withCall(context, job, call);
 }
 
-function withCall(job: Job, call: string): Job {
-  const { args, kwargs } = parseValue(call) as Pick<Job["message"], "args" | "kwargs">;
+async function withCall({ engine }: WorkerContext, job: Job, call: string): Promise<Job> {
+  const { args, kwargs } = parseValue(await engine.wholeText(call)) as Pick<Job["message"], "args" | "kwargs">;
   return { ...job, message: createMessage({ ...job.message, args, kwargs, argsrepr: null, kwargsrepr: null }) };
 }
 

@@ -434,7 +434,8 @@ async function admitLimited(taken: WorkerContext, job: Job): Promise<Admission> 
   try {
     return await admitByLimits(context, job, (admitted) => claim(context, admitted));
   } catch (error) {
-    if (!(error instanceof LimitKeyError)) throw error;
+    // Where the arguments of the last call are gone, nobody can tell them any more.
+    if (!(error instanceof LimitKeyError || error instanceof DecodeError)) throw error;
     const { id, task } = message;
     return { disposition: await bury(context, delivery, { id, task, message }, error) };
   }

@@ -1,9 +1,10 @@
 /** Uniqueness: one call for each key, debounced and throttled ones too. */
+import { randomUUID } from "node:crypto";
 import fc from "fast-check";
 import { chain, group, Ignore, ImproperlyConfigured, LimitKeyError, Lovage, Reject } from "lovage";
 import { describe, expect, test } from "vitest";
 import type { Broker } from "../../src/brokers/broker.ts";
-import { OperationalError } from "../../src/errors.ts";
+import { OperationalError, PayloadLost } from "../../src/errors.ts";
 import { isTable, stores } from "./stores.ts";
 
 const key = (id: string) => id;
@@ -126,6 +127,38 @@ describe.each(stores)("unique calls, on %s", (_, start) => {
     expect((await sync.delay("a")).id).toBe(first.id);
     await t.advance(2_000);
     expect((await sync.delay("a")).id).not.toBe(first.id);
+  });
+
+  test.each([
+    ["are kept outside of the row, which has a limit", false],
+    ["and are gone from there: it fails, and says so", true],
+  ])("large arguments of the last call %s", async (_, areGone) => {
+    const app = new Lovage("tasks");
+    const ran: string[] = [];
+    const options = { debounce: { key: () => "k", wait: 10 } };
+    const index = app.task("tasks.index", options, (text: string) => void ran.push(text.slice(0, 1)));
+    const t = start(app, { config: { payloadStore: `memory://${randomUUID()}` } });
+    const store = await app.engine.limits();
+    let most = 0;
+    app.engine.limits = async () => ({
+      ...store,
+      decide: (row, decision) =>
+        store.decide(row, (state) => {
+          const decided = decision(state);
+          most = Math.max(most, decided.write?.state.length ?? 0);
+          return decided;
+        }),
+    });
+    for (const letter of "abc") await index.delay(letter.repeat(600_000));
+    const last = await index.delay("d".repeat(600_000));
+    if (areGone) {
+      const payloads = await app.engine.payloads();
+      Object.assign(payloads as object, { get: () => Promise.reject(new PayloadLost("bucket", "key")) });
+    }
+    await t.advance({ minutes: 1 });
+    expect(most).toBeLessThan(1000);
+    expect([ran, await last.state()]).toEqual(areGone ? [[], "FAILURE"] : [["d"], "SUCCESS"]);
+    expect(await t.deadLetters()).toHaveLength(areGone ? 1 : 0);
   });
 
   test("the arguments of the last call replace those of the one that waits", async () => {

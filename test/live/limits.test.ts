@@ -44,6 +44,14 @@ describe.skipIf(dynamodbLocal === undefined)("on DynamoDB", () => {
     await close();
   });
 
+  test("a row that is larger than DynamoDB takes is told with its size and the limit", async () => {
+    const { stores, close, now } = await openTwo();
+    const write = { state: "x".repeat(410_000), expires: now() + 60_000 };
+    const error = await stores[0].decide("large", () => ({ write, answer: 1 })).catch((thrown: unknown) => thrown);
+    expect(error).toMatchObject({ name: "PayloadTooLarge", size: 410_000, limit: 409_600 });
+    await close();
+  });
+
   test("a row that more is asked of than it can do is no limit that is left out: it says so, and what to do", async () => {
     const { stores, proxy, close, now } = await openTwo();
     const [store] = stores;
