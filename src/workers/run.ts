@@ -17,6 +17,7 @@ import { type Job, jobAgain, together, type WorkerContext } from "./context.ts";
 import { deadLetter } from "./dead-letter.ts";
 import { DELETE, type Disposition, DELETED, HAND_BACK, handBack, LEAVE } from "./disposition.ts";
 import { follow, isAlone, keptPlace, type Settled } from "./follow.ts";
+import { withPatience } from "./patience.ts";
 import { type Kept, keepPlace, returnTo } from "./held-place.ts";
 import { dropAdded, repeating, type Sender } from "./join.ts";
 import { attemptEntry, isKept } from "./note.ts";
@@ -297,7 +298,11 @@ async function settle(
   try {
     // What no row will take is not made a text to find out.
     const isLong = outcome.type === "success" && holdsLong(outcome.value);
-    stored = (isLong ? await storeOutside() : undefined) ?? (await store(engine.codec).catch(storeSmaller));
+    // Handed back, it would run once more.
+    stored = await withPatience(
+      context,
+      async () => (isLong ? await storeOutside() : undefined) ?? (await store(engine.codec).catch(storeSmaller)),
+    );
   } catch (error) {
     const isSaid = outcome.type === "failure" && Object(outcome.error).name === (error as Error).name;
     if (!isLasting(error) || isSaid) throw error;

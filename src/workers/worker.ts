@@ -56,6 +56,7 @@ import { follow, isAlone, keptPlace, retryDue } from "./follow.ts";
 import { carriedPlace, keepPlace, returnTo } from "./held-place.ts";
 import { count, repeating } from "./join.ts";
 import { attemptEntry, deadLetterEntry, isKept, runningEntry } from "./note.ts";
+import { withPatience } from "./patience.ts";
 import { fieldsOf, nameOf, reportDeaths, reportReceived, stackOf } from "./report.ts";
 import { announce, type Claimed, followJob, type RunEnd, runJob, terminated, verdict, type Watch } from "./run.ts";
 import { Stop } from "./stop.ts";
@@ -70,10 +71,6 @@ const UNKNOWN_TASK_TRIES = 3;
 const RECEIVES_LEFT = 10;
 /** SQS gives a message out so often at most (`maxReceiveCount`). The last time it is buried here, so that its row says why. */
 const MOST_RECEIVES = 1_000;
-/** A claim that could not be given up is tried again after so long, and after twice as long each time … */
-const RELEASE_RETRY_MS = 500;
-/** … up to this: half a minute in all. */
-const RELEASE_RETRY_MAX_MS = 16_000;
 /** Claims that are remembered because they could not be given up. */
 const MAX_UNRELEASED = 10_000;
 /** So many of them are given up at a time. */
@@ -673,25 +670,16 @@ function prepare(context: WorkerContext, job: Job, claimed: Claimed | undefined)
  * that does not help, the next one here who takes the message is the same owner, and {@link releaseLate} goes on trying.
  */
 async function patiently(
-  { engine, deadline, unreleased }: WorkerContext,
+  context: WorkerContext,
   { key, owner }: { readonly key: string; readonly owner: string },
   free: () => Promise<void>,
 ): Promise<void> {
-  const { clock } = engine;
-  for (let wait = RELEASE_RETRY_MS; ; wait *= 2) {
-    try {
-      return await free();
-    } catch {
-      const isLate = clock.now() + wait > (deadline?.() ?? Number.POSITIVE_INFINITY);
-      if (wait > RELEASE_RETRY_MAX_MS || isLate) {
-        // A table that is gone for long must not fill the memory.
-        if (unreleased.size >= MAX_UNRELEASED) unreleased.clear();
-        unreleased.set(key, owner);
-        return;
-      }
-      await clock.sleep(wait);
-    }
-  }
+  const { unreleased } = context;
+  await withPatience(context, free).catch(() => {
+    // A table that is gone for long must not fill the memory.
+    if (unreleased.size >= MAX_UNRELEASED) unreleased.clear();
+    unreleased.set(key, owner);
+  });
 }
 
 /** Elsewhere such a claim looks like a death once its lease has ended, until its owner is heard of. */

@@ -20,27 +20,27 @@ registerBackend("throttled", async () => ({
 }));
 
 test.each([
-  ["before", 8],
-  ["after", 1],
-])(
-  "a backend that is throttled %s a task runs uses up no retry and no life: it is handed back",
-  async (when, count) => {
-    const app = new Lovage("tasks", { maxDeliveries: 2 });
-    const seen: unknown[] = [];
-    const task = app.task("tasks.task", { bind: true, maxRetries: 0 }, (self) => {
-      seen.push(self.request.retries);
-      refusals = when === "after" && seen.length <= 4 ? count : 0;
-      return "done";
-    });
-    const t = inMemory(app, { config: { resultBackend: "throttled://pressure" } });
-    const result = await task.delay();
-    refusals = when === "before" ? count : 0;
-    await t.advance({ hours: 2 });
-    expect(await result.get()).toBe("done");
-    expect(seen).toEqual(when === "before" ? [0] : [0, 0, 0, 0, 0]);
-    expect(await t.deadLetters()).toEqual([]);
-  },
-);
+  ["before a task runs uses up no retry and no life: it is handed back", 8, 1],
+  ["for seconds after a task has run costs it no second run", 6, 1],
+  // The heartbeat meets some of these.
+  ["for longer after a task has run uses up no retry and no life: it is handed back", 12, 5],
+])("a backend that is throttled %s", async (when, count, runs) => {
+  const app = new Lovage("tasks", { maxDeliveries: 2 });
+  const seen: unknown[] = [];
+  const isBefore = when.startsWith("before");
+  const task = app.task("tasks.task", { bind: true, maxRetries: 0 }, (self) => {
+    seen.push(self.request.retries);
+    refusals = !isBefore && seen.length <= 4 ? count : 0;
+    return "done";
+  });
+  const t = inMemory(app, { config: { resultBackend: "throttled://pressure" } });
+  const result = await task.delay();
+  refusals = isBefore ? count : 0;
+  await t.advance({ hours: 2 });
+  expect(await result.get()).toBe("done");
+  expect(seen).toEqual(Array.from({ length: runs }, () => 0));
+  expect(await t.deadLetters()).toEqual([]);
+});
 
 describe.each(stores)("on %s", (_, start) => {
   test("of a batch with one bad message the others are done", async () => {

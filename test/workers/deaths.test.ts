@@ -122,7 +122,7 @@ test("a death that another worker counted while a table was out of reach is take
   const { apply } = backend;
   backend.apply = async (commands) => commands.map(() => new OperationalError("out of reach", { retryable: true }));
   const executed = run.execute();
-  for (let tries = 0; tries < 8; tries++) {
+  for (let tries = 0; tries < 16; tries++) {
     for (let hops = 0; hops < 50; hops++) await undefined;
     t.clock.moveTo(t.clock.now() + 16_000);
   }
