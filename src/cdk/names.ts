@@ -39,10 +39,16 @@ export function checkPlace(
   }
 }
 
-/** `Shop-`, after the stack that is deployed: a nested one is part of that. */
-export function defaultPrefix(scope: Construct): string {
+/** The stack that is deployed: a nested one is part of that. */
+export function deployedStack(scope: Construct): Stack {
   let stack = Stack.of(scope);
   while (stack.nestedStackParent !== undefined) stack = stack.nestedStackParent;
+  return stack;
+}
+
+/** `Shop-`, after the stack that is deployed. */
+export function defaultPrefix(scope: Construct): string {
+  const stack = deployedStack(scope);
   checkLiteral("stackName", stack.stackName);
   return `${stack.stackName}-`;
 }

@@ -7,6 +7,7 @@ import {
   CfnOutput,
   CfnResource,
   Fn,
+  Names,
   RemovalPolicy,
   Stack,
   Token,
@@ -37,7 +38,7 @@ import { grantKey, grantOn, grantRows, type RowKind, type RowsOf } from "./grant
 import { grantInspect, grantOperate, type Operated } from "./operator-grants.ts";
 import { MAX_ALARM_ACTIONS, MAX_RESOURCES, MOST_STARTS_OF_ROW } from "./limits.ts";
 import { LongDelays } from "./long-delays.ts";
-import { checkLiteral, checkPlace, defaultPrefix, takeNames } from "./names.ts";
+import { checkLiteral, checkPlace, defaultPrefix, deployedStack, takeNames } from "./names.ts";
 import { PayloadBucket } from "./payload-bucket.ts";
 import { watchSizes } from "./policy-sizes.ts";
 import { JournalTable, ResultTable } from "./result-table.ts";
@@ -504,21 +505,25 @@ export class TaskQueues extends Construct {
     grantOn([target], grantee, actions);
   }
 
-  /** By ids without the CDK's hash, which stay as they are: scripts and `lovage env` look for them. */
+  /**
+   * By ids without the CDK's hash, which stay as they are: scripts and `lovage env` look for them. What a nested stack says is
+   * shown to nobody, so there the stack around it says them.
+   */
   #addOutputs(): void {
-    const stack = Stack.of(this);
+    const stack = deployedStack(this);
+    const home = stack === Stack.of(this) ? this : new Construct(stack, Names.uniqueId(this));
     // A second TaskQueues of a stack says of each whose it is.
     const whose = named.has(stack) ? this.node.path.slice(stack.node.path.length).replace(NOT_IN_IDS, "") : "";
     named.add(stack);
     const output = (name: string, value: string, description: string) =>
-      new CfnOutput(this, name, { value, description }).overrideLogicalId(`${whose}${name}`);
+      new CfnOutput(home, name, { value, description }).overrideLogicalId(`${whose}${name}`);
     for (const [name, { queue }] of this.#queues)
       output(`LovageQueueUrl${idOf(name)}`, queue.queueUrl, `The queue ${name}`);
     output("LovageTableName", this.table.tableName, "The results");
     const { region } = stack;
     output(
       "LovageDashboardUrl",
-      `https://${region}.${consoleOf(this)}/cloudwatch/home?region=${region}#dashboards/dashboard/${this.dashboard.dashboardName}`,
+      `https://${region}.${consoleOf(home)}/cloudwatch/home?region=${region}#dashboards/dashboard/${this.dashboard.dashboardName}`,
       "Queues, tasks and alarms at a glance",
     );
     if (this.board !== undefined) output("LovageBoardUrl", this.board.url.url, "The board");

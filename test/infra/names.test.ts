@@ -70,6 +70,22 @@ test("in a nested stack it is called after the stack that is deployed", () => {
   expect(namesOf(nested, "AWS::SQS::Queue", "QueueName")).toContain("Shop-celery");
 });
 
+test("the outputs of one in a nested stack are those of the stack that is deployed, which alone shows them", () => {
+  const outputs = (place: (stack: Stack) => Stack) => {
+    const stack = new Stack(unbundled(), "Shop");
+    new TaskQueues(place(stack), "Tasks", { app: shop(), ...entries });
+    const template = Template.fromStack(stack);
+    const conditions = Object.keys(template.findConditions("*"));
+    // Each condition that is asked for is of the same template.
+    const asked = JSON.stringify(template.findOutputs("*")).matchAll(/"Fn::If":\["(\w+)"/g);
+    for (const [, condition] of asked) expect(conditions).toContain(condition);
+    return Object.keys(template.findOutputs("*"));
+  };
+  const own = outputs((stack) => stack);
+  expect(own).toContain("LovageBrokerUrl");
+  expect(outputs((stack) => new NestedStack(new NestedStack(stack, "Part"), "Inner"))).toEqual(own);
+});
+
 const REFUSED = /must be known at synth/;
 
 test.each<[string, (stack: Stack, token: string) => void]>([
