@@ -1,7 +1,8 @@
 /** Options that several commands share. */
 import { parseTime } from "../protocol/time.ts";
-import { InvalidArgumentError, Option } from "commander";
+import { type Command, InvalidArgumentError, Option } from "commander";
 import { LOG_LEVELS, type LogLevel } from "../workers/log.ts";
+import { EXIT_HELP } from "./exit.ts";
 import { LOG_FORMATS } from "./output.ts";
 
 export const appOption = (): Option =>
@@ -143,3 +144,27 @@ export const queueOption = (which = "queues") => listOption("-Q, --queue <names>
 /** Without what was not given: the app refuses what it does not know. */
 export const given = <T extends object>(options: T): { readonly [K in keyof T]: Exclude<T[K], undefined> } =>
   Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as never;
+
+/** What all commands are given that look at an app. */
+export interface AppOptions {
+  readonly app: string;
+  readonly json?: boolean;
+  readonly watch?: boolean;
+}
+
+/** Which entries of the journal are meant. */
+export interface FilterOptions {
+  readonly state?: readonly string[];
+  readonly task?: readonly string[];
+  readonly queue?: readonly string[];
+  readonly worker?: readonly string[];
+  readonly root?: readonly string[];
+  readonly text?: string;
+  readonly from?: number;
+  readonly to?: number;
+  readonly limit?: number;
+}
+
+/** What a person would stare at. */
+export const watched = (command: Command): Command =>
+  command.addOption(appOption()).addOption(jsonOption()).addOption(watchOption()).addHelpText("after", EXIT_HELP);

@@ -1,12 +1,13 @@
 /** What commands print: log lines in Celery's form or as JSON, values, progress. */
 import { createInterface } from "node:readline";
 import type { Readable } from "node:stream";
+import { setTimeout as sleep } from "node:timers/promises";
 import { styleText } from "node:util";
 import type { Order } from "../control/rows.ts";
-import { clip, harmless, harmlessLine, MAX_LINE_LENGTH } from "../brief.ts";
+import { clip, harmless, harmlessLine, MAX_LINE_LENGTH, toJson } from "../brief.ts";
 import { jsonLine, LOG_LEVELS, type Log, type LogLevel } from "../workers/log.ts";
 
-export { toJson } from "../brief.ts";
+export { toJson };
 
 export const LOG_FORMATS = ["text", "json"] as const;
 export type LogFormat = (typeof LOG_FORMATS)[number];
@@ -229,3 +230,19 @@ export async function withProgress<T>(
     terminal.write("\r\u001b[K");
   }
 }
+
+interface Watched {
+  readonly watch?: boolean;
+}
+
+/** Does it once, or again and again. */
+export async function repeatedly({ watch }: Watched, look: () => Promise<void>): Promise<void> {
+  do {
+    if (watch && process.stdout.isTTY) process.stdout.write("\u001b[H\u001b[2J");
+    await look();
+    if (watch) await sleep(2000);
+  } while (watch);
+}
+
+/** For people one thing after the other; what comes again and again is a line each time, for a reader of lines. */
+export const printJson = (value: unknown, { watch }: Watched): void => print(toJson(value, watch ? undefined : 2));

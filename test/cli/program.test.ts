@@ -42,8 +42,8 @@ test("the process that keeps a worker loads neither worker nor app, and no comma
   expect(of("workers/")).toEqual(["workers/log.ts"]);
   expect(worker).not.toContain("app.ts");
   const call = await loadedBy("call", "--help");
-  expect(call).toContain("cli/tasks.ts");
-  expect(await loadedBy("--version")).not.toContain("cli/tasks.ts");
+  expect(call).toContain("cli/call.ts");
+  expect(await loadedBy("--version")).not.toContain("cli/call.ts");
   expect(call.filter((module) => /^cli\/(supervise|worker|dlq|dev)\.ts|^beat\/tick/.test(module))).toEqual([]);
 });
 

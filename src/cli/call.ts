@@ -1,4 +1,4 @@
-/** `lovage call`, `result` and `inspect registered`: tasks and their results by hand. */
+/** `lovage call` and `result`: tasks and their results by hand. */
 import type { Command } from "commander";
 import { InvalidArgumentError } from "commander";
 import type { Lovage } from "../app.ts";
@@ -9,8 +9,7 @@ import { taskKey } from "../results/backend.ts";
 import { FAILURE, holdsException, REVOKED } from "../states.ts";
 import type { CallOptions } from "../tasks/options.ts";
 import { EXIT, EXIT_HELP } from "./exit.ts";
-import { loadApp, loadSharedApp } from "./load.ts";
-import { inspectCommands } from "./operate.ts";
+import { loadSharedApp } from "./load.ts";
 import { appOption, jsonParser, parseSeconds, readTime } from "./options.ts";
 import { toJson, withProgress, complain, print, setIn } from "./output.ts";
 
@@ -156,46 +155,4 @@ async function printRaw(app: Lovage, id: string): Promise<void> {
   // To a reader as it is; to a terminal as what it can do no harm as.
   if (typeof row.result === "string" && process.stdout.isTTY) print(harmlessJson(row.result));
   else process.stdout.write(row.result);
-}
-
-export function inspectCommand(program: Command): void {
-  const inspect = program.command("inspect").description("show an app, its workers and queues");
-  inspectCommands(inspect);
-  inspect
-    .command("registered")
-    .description("list the tasks of the app, with the options of each")
-    .addOption(appOption())
-    .option("--json", "options by task, as JSON", false)
-    .addHelpText(
-      "after",
-      `${EXIT_HELP}
-
-Examples:
-  $ lovage inspect registered -A ./tasks.ts
-  $ lovage inspect registered -A ./tasks.ts --json`,
-    )
-    .action(async (options: { readonly app: string; readonly json: boolean }) => {
-      const app = await loadApp(options.app);
-      const names = [...app.tasks.keys()].sort();
-      const described = names.map((name) => [name, describeOptions(app, name)] as const);
-      if (options.json) return print(toJson(Object.fromEntries(described), 2));
-      for (const [name, facts] of described) {
-        const text = Object.entries(facts).map(([option, value]) => `${option}=${toJson(value)}`);
-        print(`* ${harmlessLine(name)}${text.length === 0 ? "" : ` [${text.join(" ")}]`}`);
-      }
-    });
-}
-
-/** The options in force, as data: classes and functions by their names. */
-function describeOptions(app: Lovage, name: string): Readonly<Record<string, unknown>> {
-  const task = app.tasks.get(name);
-  const options = task === undefined ? {} : app.engine.optionsOf(task);
-  const named = (value: unknown): unknown => {
-    if (typeof value === "function") return value.name;
-    if (Array.isArray(value)) return value.map(named);
-    return value;
-  };
-  return Object.fromEntries(
-    Object.entries(options).map(([option, value]) => [option, option === "schema" ? true : named(value)]),
-  );
 }

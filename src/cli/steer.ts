@@ -1,0 +1,198 @@
+/** `lovage control`, `revoke`, `retry` and `forget`: what is done to queues, workers and tasks, in the words of `app.control`. */
+import type { Command } from "commander";
+import type { Lovage } from "../app.ts";
+import { harmlessLine } from "../brief.ts";
+import type { RetriedFailures } from "../control/control.ts";
+import { ImproperlyConfigured, LovageError } from "../errors.ts";
+import { ask, declined } from "./ask.ts";
+import { EXIT, EXIT_HELP } from "./exit.ts";
+import { loadSharedApp } from "./load.ts";
+import {
+  type AppOptions,
+  appOption,
+  byOption,
+  type FilterOptions,
+  fromOption,
+  given,
+  jsonOption,
+  limitOption,
+  queueOption,
+  taskOption,
+  textOption,
+  toOption,
+  yesOption,
+} from "./options.ts";
+import { complain, print, toJson } from "./output.ts";
+
+export function steerCommands(program: Command): void {
+  controlCommand(program);
+  revokeCommand(program);
+  retryCommand(program);
+  forgetCommand(program);
+}
+
+function controlCommand(program: Command): void {
+  const control = program.command("control").description("pause and resume queues, stop workers, change rates");
+  rateLimitCommand(control);
+  const words = {
+    pause: ["<queue>", "begin no more tasks of a queue until it is resumed; running tasks go on"],
+    resume: ["<queue>", "begin tasks of a paused queue again"],
+    shutdown: ["<worker>", "stop a long-lived worker, as SIGTERM does"],
+  } as const;
+  for (const [name, [argument, what]] of Object.entries(words) as [keyof typeof words, readonly [string, string]][]) {
+    control
+      .command(name)
+      .description(what)
+      .argument(argument)
+      .addOption(appOption())
+      .addOption(byOption())
+      .addHelpText("after", EXIT_HELP)
+      .action(async (of: string, options: AppOptions & { readonly by?: string }) => {
+        await using app = await loadSharedApp(options.app);
+        await app.control[name](of, given({ by: options.by }));
+        const done = { pause: "paused", resume: "resumed", shutdown: "told to stop" }[name];
+        print(`${harmlessLine(of)} is ${done}.`);
+      });
+  }
+}
+
+/** `10/m`, a number of tasks a second, or `none`. */
+function parseRateText(value: string): string | number | null {
+  if (value === "none") return null;
+  return value.trim() !== "" && Number.isFinite(Number(value)) ? Number(value) : value;
+}
+
+function rateLimitCommand(control: Command): void {
+  control
+    .command("rate-limit")
+    .alias("rate_limit")
+    .description("change how often a task with a rateLimit may start, in all workers together")
+    .argument("<task>", "name of the task")
+    .argument("<rate>", "10/s, 10/m, 10/h, a number a second, or none: as declared", parseRateText)
+    .addOption(appOption())
+    .addOption(byOption())
+    .addHelpText("after", EXIT_HELP)
+    .action(async (task: string, rate: string | number | null, options: AppOptions & { readonly by?: string }) => {
+      await using app = await loadSharedApp(options.app);
+      await app.control.rateLimit(task, rate, given({ by: options.by }));
+      print(`${harmlessLine(task)} has ${rate === null ? "its declared rate again" : `the rate ${rate}`}.`);
+    });
+}
+
+/** Who names a task twice means it once, and wants it counted once. */
+const once = (ids: readonly string[]): readonly string[] => [...new Set(ids)];
+
+function revokeCommand(program: Command): void {
+  program
+    .command("revoke")
+    .description("keep tasks from starting")
+    .argument("<id...>", "ids of tasks")
+    .addOption(appOption())
+    .option("--terminate", "also abort tasks that run", false)
+    .addOption(byOption())
+    .addHelpText("after", EXIT_HELP)
+    .action(
+      async (named: string[], { app: module, terminate, by }: AppOptions & { terminate: boolean; by?: string }) => {
+        const ids = once(named);
+        await using app = await loadSharedApp(module);
+        await app.control.revoke(ids, given({ terminate, by }));
+        print(`Revoked ${ids.length} ${ids.length === 1 ? "task" : "tasks"}.`);
+      },
+    );
+}
+
+function forgetCommand(program: Command): void {
+  program
+    .command("forget")
+    .description("hide the results of tasks; the tasks cannot be run again")
+    .argument("<id...>", "ids of tasks")
+    .addOption(appOption())
+    .addOption(byOption())
+    .addOption(yesOption())
+    .addHelpText("after", EXIT_HELP)
+    .action(async (named: string[], { app: module, by, yes }: AppOptions & { by?: string; yes: boolean }) => {
+      const ids = once(named);
+      await using app = await loadSharedApp(module);
+      if (ids.length > 1 && !(await ask(`${ids.length} tasks will be forgotten.`, yes))) return declined();
+      await app.control.forget(ids, given({ by }));
+      print(`Forgot ${ids.length} ${ids.length === 1 ? "task" : "tasks"}.`);
+    });
+}
+
+function retryCommand(program: Command): void {
+  program
+    .command("retry")
+    .description("run failed tasks again, under their own ids")
+    .argument("[id...]", "ids of tasks")
+    .addOption(appOption())
+    .option("--failed", "all failures in the journal that match, instead of ids", false)
+    .addOption(taskOption())
+    .addOption(queueOption())
+    .option("--error <text>", "the name of the error's class, or a part of its message")
+    .addOption(textOption())
+    .addOption(fromOption())
+    .addOption(toOption())
+    .addOption(limitOption())
+    .option("--dry-run", "only count", false)
+    .addOption(yesOption())
+    .addOption(byOption())
+    .addOption(jsonOption())
+    .addHelpText(
+      "after",
+      `${EXIT_HELP} If a task cannot be run again, the reason is printed, and the code is 1.
+
+Examples:
+  $ lovage retry -A ./tasks.ts 4cf4ab6d-05b4-4ad3-b6a8-ac1ee8f35101
+  $ lovage retry -A ./tasks.ts --failed --task 'media.*' --error Timeout --from 2h --dry-run
+  $ lovage retry -A ./tasks.ts --failed --from 2h --yes`,
+    )
+    .action(async (ids: string[], options: RetryCommandOptions) => {
+      const { app: module, failed, task, queue, error, text, from, to, limit, dryRun, yes, by, json } = options;
+      if (failed === ids.length > 0)
+        throw new ImproperlyConfigured(
+          "--failed",
+          "or ids must say which tasks are meant: give one of the two, not both",
+        );
+      await using app = await loadSharedApp(module);
+      if (!failed) return await retryEach(app, once(ids), by, json ?? false);
+      const filter = given({ task, queue, error, text, from, to, limit });
+      const counted = await app.control.retryFailed({ ...filter, dryRun: true } as never);
+      if (dryRun || counted.count === 0) return sayRetried(counted, json ?? false, "Would run");
+      if (!json) sayRetried(counted, false, "Failed and can be run");
+      if (!(await ask(`${counted.count} tasks will run again.`, yes))) return declined();
+      const done = await app.control.retryFailed({ ...filter, ...given({ by }) } as never);
+      sayRetried(done, json ?? false, "Sent");
+    });
+}
+
+interface RetryCommandOptions extends AppOptions, FilterOptions {
+  readonly failed: boolean;
+  readonly error?: string;
+  readonly dryRun: boolean;
+  readonly yes: boolean;
+  readonly by?: string;
+}
+
+async function retryEach(app: Lovage, ids: readonly string[], by: string | undefined, json: boolean): Promise<void> {
+  const retried: { readonly id: string; readonly sent: boolean; readonly reason?: string }[] = [];
+  for (const id of ids) {
+    try {
+      await app.control.retry(id, given({ by }));
+      retried.push({ id, sent: true });
+      if (!json) print(`${harmlessLine(id)} was sent again.`);
+    } catch (error) {
+      if (!(error instanceof LovageError)) throw error;
+      retried.push({ id, sent: false, reason: error.message });
+      if (!json) complain(`lovage: ${error.message}`);
+      process.exitCode = EXIT.failure;
+    }
+  }
+  if (json) print(toJson(retried, 2));
+}
+
+function sayRetried({ count, tasks, skipped }: RetriedFailures, json: boolean, what: string): void {
+  if (json) return print(toJson({ count, tasks, skipped }, 2));
+  print(`${what} again: ${count} ${count === 1 ? "task" : "tasks"}.`);
+  for (const [task, number] of Object.entries(tasks)) print(`  ${number}  ${harmlessLine(task)}`);
+  for (const [reason, number] of Object.entries(skipped)) print(`  ${number} left out: ${reason}`);
+}
