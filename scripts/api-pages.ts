@@ -58,7 +58,7 @@ const PAGES: readonly Page[] = [
     title: "The app and its settings",
     from: "lovage",
     intro: "The meaning of each setting is in [settings](../settings.md).",
-    modules: /^(app|engine|clock|config\/.*|brokers\/routes|request-handler)$/,
+    modules: /^(app|engine|clock|config\/.*|brokers\/(routes|outbox)|request-handler)$/,
   },
   {
     file: "self.md",

@@ -26,7 +26,6 @@ export type {
   Config,
   ConfigInput,
   PredefinedQueue,
-  PublishRetryPolicy,
   QueueConfig,
   MetricsChoice,
   WorkerPool,
@@ -36,6 +35,7 @@ export type {
   TaskAnnotations,
   TaskRoutes,
 } from "./config/config.ts";
+export type { PublishRetryPolicy } from "./brokers/outbox.ts";
 export type { Route, RouterFunction, RouteValue, TaskRouter } from "./brokers/routes.ts";
 export type { RequestHandler } from "./request-handler.ts";
 export { registerBackend, registerBroker } from "./open.ts";

@@ -1,6 +1,6 @@
 /**
  * The broker's port: what Lovage asks of a queue service. It is SQS's model (visibility, receipts, at least once), and
- * every implementation keeps to it; `test/contract/broker.ts` says what that means, sentence by sentence.
+ * every implementation keeps to it; `testing/broker-contract.ts` says what that means, sentence by sentence.
  *
  * A broker moves text. It knows neither tasks nor messages.
  */

@@ -8,18 +8,21 @@ import { shareTurn } from "../turn.ts";
 import type { Unit } from "../unit.ts";
 import type { Broker, Outgoing, Settled } from "./broker.ts";
 
-/** How a send that failed for a passing reason is tried again; in seconds. Celery's `task_publish_retry_policy`. */
-export interface SendRetries {
+/** How a send that fails with a passing error is tried again. */
+export interface PublishRetryPolicy {
   /** Tries after the first; `null`: without end. */
   readonly maxRetries: number | null;
+  /** Seconds before the first retry. */
   readonly intervalStart: number;
+  /** Seconds that each further wait is longer. */
   readonly intervalStep: number;
+  /** Seconds of the longest wait. */
   readonly intervalMax: number;
 }
 
 export interface Outbox {
   /** Resolves when the broker has accepted the text; rejects with why it did not. `unit`: see {@link Broker.send}. */
-  send(entry: Outgoing, retries?: SendRetries, unit?: Unit): Promise<void>;
+  send(entry: Outgoing, retries?: PublishRetryPolicy, unit?: Unit): Promise<void>;
 }
 
 /** Turns whose texts are on their way at a time. A burst of calls, each in a turn of its own, would be a request each. */

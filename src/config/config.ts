@@ -5,6 +5,7 @@
  */
 import type { RequestHandler } from "../request-handler.ts";
 import type { BeatEntry, Duration } from "../beat/schedule.ts";
+import type { PublishRetryPolicy } from "../brokers/outbox.ts";
 import { type Bands, bandQueues, checkQueueName } from "../brokers/queue-name.ts";
 import type { RouterFunction, RouteValue, TaskRouter } from "../brokers/routes.ts";
 import { ImproperlyConfigured } from "../errors.ts";
@@ -125,18 +126,6 @@ export type ResultBackendTransportOptions = {
   /** What carries requests to DynamoDB; `undefined`: the client's own. */
   readonly requestHandler: RequestHandler | undefined;
 };
-
-/** How a send that fails with a passing error is tried again. */
-export interface PublishRetryPolicy {
-  /** Tries after the first; `null`: without end. */
-  readonly maxRetries: number | null;
-  /** Seconds before the first retry. */
-  readonly intervalStart: number;
-  /** Seconds that each further wait is longer. */
-  readonly intervalStep: number;
-  /** Seconds of the longest wait. */
-  readonly intervalMax: number;
-}
 
 /**
  * The settings of an app, all optional. Names and meanings are Celery's, in camelCase; a setting of Celery's that is

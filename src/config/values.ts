@@ -1,13 +1,13 @@
 /** How the values of settings are read and checked. Each says what was given and what is allowed. */
 import { type BeatEntry, scheduleEntries } from "../beat/schedule.ts";
 import { isFifo } from "../brokers/broker.ts";
+import type { PublishRetryPolicy } from "../brokers/outbox.ts";
 import type { Bands } from "../brokers/queue-name.ts";
 import type { Route, RoutePair, RouterFunction, TaskRouter } from "../brokers/routes.ts";
 import type {
   BrokerTransportOptions,
   PredefinedQueue,
   Compression,
-  PublishRetryPolicy,
   ParsedQueue,
   MetricsChoice,
   WorkerPool,

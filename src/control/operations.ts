@@ -13,7 +13,7 @@ import { createInspect, namesOnSqs, queuesOf } from "./inspect.ts";
 import { createLetters } from "./letters.ts";
 import { retryMany, retryOne } from "./retry.ts";
 import { readWorkers, writePaused, writeShutdown } from "./rows.ts";
-import { noteAction, whoIs } from "./who.ts";
+import { actionEntry, noteAction, whoIs } from "./who.ts";
 
 const revokeShape = shape<RevokeTasks>({ terminate: boolean, by: text }, {});
 const actingShape = shape<Acting>({ by: text }, {});
@@ -25,13 +25,6 @@ const BATCH = 100;
 export function createOperations(engine: Engine, app: string): Control {
   const { clock } = engine;
 
-  const entryOf = (action: string, by: string, facts: Partial<JournalEntry>): JournalEntry => ({
-    time: clock.now(),
-    kind: "control",
-    ...facts,
-    action,
-    by,
-  });
   const tell = (action: string, by: string, facts: Partial<JournalEntry> = {}): Promise<void> =>
     noteAction(engine, action, facts, { by });
 
@@ -86,7 +79,7 @@ export function createOperations(engine: Engine, app: string): Control {
     async retryFailed(filter) {
       const by = await whoIs(engine, filter?.by === undefined ? undefined : { by: filter.by });
       return retryMany(engine, filter, (sent) =>
-        engine.note(...sent.map(({ id, task, queue }) => entryOf("retry", by, { id, task, queue }))),
+        engine.note(...sent.map(({ id, task, queue }) => actionEntry(engine, "retry", by, { id, task, queue }))),
       );
     },
     async forget(ids, given) {

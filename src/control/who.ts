@@ -21,6 +21,14 @@ export async function whoIs(engine: Engine, given: Acting | undefined): Promise<
   return found;
 }
 
+/** What the journal has of an action. */
+export const actionEntry = (
+  { clock }: Engine,
+  action: string,
+  by: string,
+  facts: Partial<JournalEntry>,
+): JournalEntry => ({ time: clock.now(), kind: "control", ...facts, action, by });
+
 /** Tells the journal of an action. Never throws, but for a name that is none. */
 export async function noteAction(
   engine: Engine,
@@ -28,8 +36,7 @@ export async function noteAction(
   facts: Partial<JournalEntry>,
   given?: Acting,
 ): Promise<void> {
-  const by = await whoIs(engine, given);
-  await engine.note({ time: engine.clock.now(), kind: "control", ...facts, action, by });
+  await engine.note(actionEntry(engine, action, await whoIs(engine, given), facts));
 }
 
 async function caller(engine: Engine): Promise<string> {

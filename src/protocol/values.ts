@@ -268,14 +268,14 @@ interface Place {
   readonly depth: number;
 }
 
-function refuse(place: Place, reason: string, cause?: unknown): never {
+function refuse(place: Place, reason: string): never {
   let path = place.path;
   for (const key of place.keys) {
     if (typeof key === "number") path += `[${key}]`;
     else if (/^[\p{ID_Start}$_][\p{ID_Continue}$]*$/u.test(key)) path += path === "" ? key : `.${key}`;
     else path += `[${JSON.stringify(key)}]`;
   }
-  throw new EncodeError(path, reason, cause === undefined ? undefined : { cause });
+  throw new EncodeError(path, reason);
 }
 
 const tag = (marker: string, value: string): string => `{"__type__": ${JSON.stringify(marker)}, "__value__": ${value}}`;

@@ -1,7 +1,7 @@
 /**
  * The result backend's port. A backend keeps rows and applies commands to them, each atomically on its one row. What a
  * command does to a row is decided in `record.ts`, which is pure; memory and SQLite run that code in a transaction,
- * DynamoDB says the same as a condition on the write. `test/contract/backend.ts` holds all of them to one suite.
+ * DynamoDB says the same as a condition on the write. `testing/backend-contract.ts` holds all of them to one suite.
  */
 import type { JournalOptions, JournalStore } from "../journal/store.ts";
 import type { Payload } from "../protocol/meta.ts";

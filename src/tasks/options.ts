@@ -4,7 +4,7 @@ import { isFifo } from "../brokers/broker.ts";
 import { checkQueueName } from "../brokers/queue-name.ts";
 import { checkCanvas } from "../canvas/shape.ts";
 import type { SignatureLike } from "../canvas/signature.ts";
-import type { PublishRetryPolicy } from "../config/config.ts";
+import type { PublishRetryPolicy } from "../brokers/outbox.ts";
 import { ImproperlyConfigured } from "../errors.ts";
 import {
   type LimitOptions,
