@@ -391,7 +391,12 @@ function checkName(name: string, value: unknown): void {
   if (camel !== name && SETTING_NAMES.has(camel) && snakeCase(camel) === name) {
     throw new ImproperlyConfigured(name, `is called ${camel} here; app.configFromObject() takes Celery's own names`);
   }
-  throw new ImproperlyConfigured(name, `is not a setting${didYouMean(name, SETTING_NAMES)}`);
+  // Arguments of Python's `Celery()`, whose settings have longer names.
+  const ofCelery = { broker: "brokerUrl", backend: "resultBackend" }[name];
+  throw new ImproperlyConfigured(
+    name,
+    ofCelery === undefined ? `is not a setting${didYouMean(name, SETTING_NAMES)}` : `is called ${ofCelery} here`,
+  );
 }
 
 /** What an app writes it reads, unless it is told otherwise; results that it could not read back are refused. */

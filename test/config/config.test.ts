@@ -190,6 +190,8 @@ describe("names", () => {
     ["taskRoute", 'taskRoute: is not a setting; did you mean "taskRoutes"?'],
     ["task_routes", "task_routes: is called taskRoutes here; app.configFromObject() takes Celery's own names"],
     ["frobnicate", "frobnicate: is not a setting"],
+    ["broker", "broker: is called brokerUrl here"],
+    ["backend", "backend: is called resultBackend here"],
   ])("refuses %s", (name, message) => {
     expect(failure({ [name]: {} })).toBe(message);
   });
