@@ -202,6 +202,8 @@ function startThread(options: HeartbeatOptions): Heartbeat {
     },
     async stop() {
       isStopped = true;
+      // Nobody is to wait for what does not come any more.
+      ready.resolve();
       await thread.terminate();
     },
   };

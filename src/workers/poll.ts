@@ -10,7 +10,7 @@ import type { Orders, TaskInHand } from "../control/rows.ts";
 import { peekEnvelope } from "../protocol/envelope.ts";
 import { checkQueueName } from "../brokers/queue-name.ts";
 import type { Config } from "../config/config.ts";
-import { ImproperlyConfigured, QueueNotFound } from "../errors.ts";
+import { ImproperlyConfigured, LovageError, QueueNotFound } from "../errors.ts";
 import type { Unit } from "../unit.ts";
 import { createAcknowledgements } from "./acknowledge.ts";
 import { createFetches } from "./fetch.ts";
@@ -601,6 +601,10 @@ export async function startPoller(
     await heartbeat.stop();
     throw error;
   });
+  if (stopping.signal.aborted) {
+    await shutdown.begin();
+    throw new LovageError("the worker was stopped before it had started: its app was closed");
+  }
   unwatch = watchFaults({
     app,
     ofTask(kind, error, scope) {

@@ -257,6 +257,21 @@ test.each(stores)("%s: a task that closes its app leaves it to the worker", asyn
   expect(await worker.ended).toBe("stopped");
 });
 
+test.each(stores)("%s: a worker whose app is closed while it starts does not start, and says so", async (_, url) => {
+  const app = new Lovage("starting", { brokerUrl: url() });
+  const { engine } = app;
+  const isKnown = Promise.withResolvers<void>();
+  const beforeClose = engine.beforeClose.bind(engine);
+  engine.beforeClose = (end) => {
+    isKnown.resolve();
+    return beforeClose(end);
+  };
+  const starting = startWorker(app, { concurrency: 1 }).catch((error: unknown) => error);
+  await isKnown.promise;
+  await app.close();
+  expect(String(await starting)).toContain("the worker was stopped before it had started");
+});
+
 test.each(stores)("%s: who waits for a result of an app that is closed learns so", async (_, url) => {
   const app = new Lovage("waiting", { brokerUrl: url() });
   const task = app.task("task", () => 1);
