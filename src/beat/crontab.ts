@@ -22,7 +22,7 @@ export interface CrontabFields {
   readonly monthOfYear?: CronField | undefined;
 }
 
-const RANGES = {
+export const RANGES = {
   minute: [0, 59],
   hour: [0, 23],
   dayOfWeek: [0, 6],
@@ -30,7 +30,7 @@ const RANGES = {
   monthOfYear: [1, 12],
 } as const satisfies Record<keyof CrontabFields, readonly [number, number]>;
 
-const FIELDS = Object.keys(RANGES) as (keyof CrontabFields)[];
+export const FIELDS = Object.keys(RANGES) as (keyof CrontabFields)[];
 const MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
 const WEEKDAYS = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"];
 const LONGEST = [31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
@@ -51,7 +51,6 @@ export function crontab(fields: CrontabFields = {}): CrontabSchedule {
     }
   }
   const values = (field: keyof CrontabFields) => expand(field, fields[field] ?? "*");
-  const found = slips.get(fields) ?? FIELDS.flatMap((field) => slipsOf(field, fields[field]));
   const schedule: CrontabSchedule = {
     type: "crontab",
     minute: values("minute"),
@@ -67,31 +66,15 @@ export function crontab(fields: CrontabFields = {}): CrontabSchedule {
       `no month of ${schedule.monthOfYear.join(", ")} has a day ${schedule.dayOfMonth.join(", ")}`,
     );
   }
-  slips.set(schedule, found);
+  written.set(schedule, written.get(fields) ?? { ...fields });
   return Object.freeze(schedule);
 }
 
-/** What a schedule's fields cannot show any more: steps that Celery takes, and that mean something else than they seem to. */
-const slips = new WeakMap<object, readonly string[]>();
+/** What a schedule was made of: its own fields do not show any more how they were written. */
+const written = new WeakMap<object, CrontabFields>();
 
-/** Sentences about what the text of a crontab seems to say and does not. */
-export const crontabSlips = (schedule: CrontabSchedule): readonly string[] => slips.get(schedule) ?? [];
-
-function slipsOf(field: keyof CrontabFields, given: CronField | undefined): string[] {
-  const [, stepText] = typeof given === "string" ? (/^\*\/(\d+)$/.exec(given) ?? []) : [];
-  const step = Number(stepText);
-  const [min, max] = RANGES[field];
-  const count = max - min + 1;
-  if (stepText === undefined || step === 1) return [];
-  if (step > count)
-    return [
-      `${field} ${given} is ${min} alone, as the field has only ${count} values; use every() for longer intervals`,
-    ];
-  if (count % step === 0 || field === "dayOfMonth" || field === "dayOfWeek") return [];
-  return [
-    `${field} ${given} begins anew at ${min} each time, so the last distance is ${count % step}, and not ${step}`,
-  ];
-}
+/** The fields as they were given. */
+export const writtenAs = (schedule: CrontabSchedule): CrontabFields => written.get(schedule) ?? {};
 
 /** A crontab from the line that cron uses: minute, hour, day of month, month, day of week, each parted by one space. */
 crontab.fromString = (line: string): CrontabSchedule => {
@@ -137,10 +120,10 @@ function expand(field: keyof CrontabFields, given: CronField): readonly number[]
  * Like Python's `match`, the patterns look at the beginning only (`1-5/2/3` is `1-5/2`), and a name counts by its first
  * three letters (`"mon - fri"`, spaces inside, is Monday alone).
  */
-const RANGE_STEPS = /^([\p{L}\p{N}_]+?)-([\p{L}\p{N}_]+)\/([\p{L}\p{N}_]+)?/u;
-const RANGE = /^([\p{L}\p{N}_]+?)-([\p{L}\p{N}_]+)/u;
-const STAR_STEPS = /^\*\/([\p{L}\p{N}_]+)?/u;
-const PYTHON_INT = /^\s*[+-]?\d+(?:_\d+)*\s*$/;
+export const RANGE_STEPS = /^([\p{L}\p{N}_]+?)-([\p{L}\p{N}_]+)\/([\p{L}\p{N}_]+)?/u;
+export const RANGE = /^([\p{L}\p{N}_]+?)-([\p{L}\p{N}_]+)/u;
+export const STAR_STEPS = /^\*\/([\p{L}\p{N}_]+)?/u;
+export const PYTHON_INT = /^\s*[+-]?\d+(?:_\d+)*\s*$/;
 
 function expandPart(part: string, min: number, max: number, refuse: (why: string) => never): number[] {
   if (part === "") return refuse("has an empty part");

@@ -1,8 +1,8 @@
 /** What a schedule will do, before it does it: pure, as data. */
-import { crontabSlips } from "./crontab.ts";
 import { nextSlots, slots } from "./due.ts";
 import { offsetSpans } from "./offsets.ts";
 import { cronExpression, ruleOf } from "./rules.ts";
+import { crontabSlips } from "./slips.ts";
 import type { CrontabSchedule, Schedule, ScheduleEntry } from "./schedule.ts";
 
 export interface PlanOptions {

@@ -42,6 +42,10 @@ test("a change of the clock says what becomes of the runs", () => {
 test.each<[string, Partial<BeatEntry>, RegExp]>([
   ["a step longer than its field", cron({ minute: "*/120" }), /\*\/120 is 0 alone/],
   ["a step that does not divide its field", cron({ minute: "*/7" }), /last distance is 4/],
+  ["a weekday's number", cron({ minute: 0, hour: 9, dayOfWeek: "fri,mon#2" }), /of dayOfWeek mon#2 only the beginning/],
+  ["a range with spaces", cron({ minute: 0, hour: 9, dayOfWeek: "mon - fri" }), /mon - fri only the beginning/],
+  ["a step of a step", cron({ minute: "1-5/2/3" }), /1-5\/2\/3 only the beginning/],
+  ["a name that is none", cron({ minute: 0, hour: 9, dayOfWeek: "monthly" }), /monthly only the beginning/],
   ["a minute that was left out", cron({ hour: 9 }), /every minute of its hours/],
   ["a day that some months lack", cron({ minute: 0, hour: 0, dayOfMonth: 31 }), /months 2, 4, 6, 9, 11/],
   ["both kinds of day", cron({ minute: 0, hour: 0, dayOfMonth: 13, dayOfWeek: "fri" }), /both/],
@@ -52,6 +56,14 @@ test.each<[string, Partial<BeatEntry>, RegExp]>([
 ])("%s is warned of", (_, entry, warning) => {
   expect(plan(entry).warnings.join("\n")).toMatch(warning);
 });
+
+test.each(["*", "*/15", "0-30/10", "5,10", " 5", "mon-fri", "Tues", "sunday,Wed", "jan-March", "sept"])(
+  "%s is read whole",
+  (text) => {
+    const field = /[js]an|sept/i.test(text) ? "monthOfYear" : /[a-z]/i.test(text) ? "dayOfWeek" : "minute";
+    expect(plan(cron({ minute: 0, hour: 9, [field]: text })).warnings.join()).not.toContain("beginning");
+  },
+);
 
 test("an interval shorter than the task's time limit is warned of, and one as long is not", () => {
   expect(plan({ schedule: 60 }, { timeLimit: () => 61 }).warnings.join()).toMatch(/again after 60 s .* 61 s/);
