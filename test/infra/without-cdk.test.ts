@@ -14,6 +14,8 @@ const written = parse(yaml) as { readonly Resources: Readonly<Record<string, Mad
 
 interface Made {
   readonly Type: string;
+  readonly DeletionPolicy?: string;
+  readonly UpdateReplacePolicy?: string;
   readonly Metadata: {
     readonly BuildProperties: { readonly Minify?: boolean; readonly External: string[]; readonly Target: string };
   };
@@ -52,6 +54,19 @@ test("queues, tables, function and event source are those of the construct", () 
   const { Queue: _, ...source } = (Events as unknown as { Messages: { Properties: Record<string, unknown> } }).Messages
     .Properties;
   template().hasResourceProperties("AWS::Lambda::EventSourceMapping", source);
+});
+
+test("what has data stays, as of the construct, when it is deleted or replaced", () => {
+  const { template } = deploy(shop(), { prefix: "shop-", beatEntry: undefined });
+  const named = (all: Readonly<Record<string, Made>>) =>
+    Object.fromEntries(
+      Object.values(all).flatMap(({ Type, Properties, DeletionPolicy = "Delete", UpdateReplacePolicy = "Delete" }) =>
+        /Queue$|Table$/.test(Type)
+          ? [[`${Type} ${Properties["QueueName"] ?? Properties["TableName"]}`, [DeletionPolicy, UpdateReplacePolicy]]]
+          : [],
+      ),
+    );
+  expect(named(written.Resources)).toEqual(named(template().toJSON()["Resources"] as typeof written.Resources));
 });
 
 test("its rights are those of the construct's worker", () => {
