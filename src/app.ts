@@ -25,10 +25,11 @@ import type { SignalHandler, SignalName } from "./signals.ts";
 import { RuntimeSchedule } from "./tasks/beat.ts";
 import {
   type BatchCall,
+  type BatchFunction,
   type BatchOptions,
   type BatchResults,
+  callAlone,
   checkBatch,
-  gathering,
   setBatch,
 } from "./tasks/batch.ts";
 import { currentScope, type RunningTask, tracked } from "./tasks/context.ts";
@@ -53,6 +54,9 @@ import type { Wire } from "./tasks/wire.ts";
 
 /** Defined by who bundles an app that does without `configFromObject` (esbuild's `--define:LOVAGE_OWN_NAMES=true`): it is left out. */
 declare const LOVAGE_OWN_NAMES: unknown;
+
+/** Whether a task of the app that is bundled gathers calls: few do. */
+declare const LOVAGE_BATCHES: boolean;
 
 /** Whether a bundle has what reads the journal: it is written in any case, and few functions look. */
 declare const LOVAGE_JOURNAL: boolean;
@@ -202,19 +206,25 @@ export class Lovage implements SignatureApplier {
     options: Omit<TaskOptions, "bind" | "base"> & BatchOptions,
     fn: (calls: readonly BatchCall<P>[]) => BatchResults<R> | Promise<BatchResults<R>>,
   ): Task<P, Wire<R>> {
-    const { size, wait, ...rest } = options ?? {};
-    const batch = checkBatch({ size, wait });
-    if (typeof fn !== "function")
-      throw new ImproperlyConfigured("task", `task ${name} needs a function, as the last argument`);
-    // A schema's output is what each call has as its arguments. Which they are is what the caller's type says of them.
-    const gather = gathering(name, batch, fn as unknown as Parameters<typeof gathering>[2]);
-    const task = this.task(
-      name,
-      { ...rest, bind: true } as TaskOptions & { readonly bind: true; readonly schema?: undefined },
-      gather,
-    ) as unknown as Task;
-    setBatch(task, batch);
-    return task as unknown as Task<P, Wire<R>>;
+    if (typeof LOVAGE_BATCHES === "undefined" || LOVAGE_BATCHES) {
+      const { size, wait, ...rest } = options ?? {};
+      const batch = checkBatch({ size, wait });
+      if (typeof fn !== "function")
+        throw new ImproperlyConfigured("task", `task ${name} needs a function, as the last argument`);
+      // A schema's output is what each call has as its arguments. Which they are is what the caller's type says of them.
+      const given = fn as unknown as BatchFunction;
+      const task = this.task(
+        name,
+        { ...rest, bind: true } as TaskOptions & { readonly bind: true; readonly schema?: undefined },
+        callAlone(name, given),
+      ) as unknown as Task;
+      setBatch(task, batch, given);
+      return task as unknown as Task<P, Wire<R>>;
+    }
+    throw new ImproperlyConfigured(
+      "batchTask",
+      `no task had a batch when this bundle was deployed; deploy it again with ${name}, or its taskRef with size and wait`,
+    );
   }
 
   /** A task by its name and its schema: what calls take is what the schema takes. */
@@ -242,7 +252,9 @@ export class Lovage implements SignatureApplier {
     const task = new Task(this, name, own, () => {
       throw this.notRegistered(name);
     });
-    if (size !== undefined || wait !== undefined) setBatch(task, checkBatch({ size, wait } as BatchOptions));
+    const hasBatch = size !== undefined || wait !== undefined;
+    if ((typeof LOVAGE_BATCHES === "undefined" || LOVAGE_BATCHES) && hasBatch)
+      setBatch(task, checkBatch({ size, wait } as BatchOptions));
     // A name may be asked for in many places; one of them says what it is.
     if (options === undefined) {
       if (!this.engine.refs.has(name)) this.engine.refs.set(name, task);

@@ -10,6 +10,7 @@ import type * as logs from "aws-cdk-lib/aws-logs";
 import { Construct } from "constructs";
 import type { Lovage } from "../app.ts";
 import type { Config } from "../config/config.ts";
+import { isAnyBatch } from "../tasks/batch.ts";
 import { isAnyLimited } from "../tasks/limits.ts";
 import { workerLog } from "./grants.ts";
 import { checkRange, LIMITS } from "./limits.ts";
@@ -240,6 +241,7 @@ export function bundlingFor(app: Lovage, options: FunctionBundling = {}): Bundli
       LOVAGE_BUNDLE: '"aws"',
       LOVAGE_SCHEDULER: String(longDelays),
       LOVAGE_LIMITS: String(isAnyLimited(app.engine)),
+      LOVAGE_BATCHES: String(isAnyBatch(app.engine)),
       LOVAGE_JOURNAL: String(journal),
       LOVAGE_PAYLOADS: String(payloads),
       LOVAGE_BANDS: String(Object.values(app.config.taskQueues).some(({ priorities }) => priorities !== undefined)),

@@ -239,6 +239,9 @@ export async function startPool(setup: PoolSetup): Promise<PlacePool> {
         serve();
       }),
     tell: (id, what) => of(id)?.life?.say(what === "abort" ? { abort: id } : { terminate: id }),
+    hurry() {
+      for (const { life } of places) life?.say("hurry");
+    },
     kill(id) {
       const place = of(id);
       // Who shares it has no part in that.

@@ -9,7 +9,7 @@ import { ImproperlyConfigured } from "../errors.ts";
 import { LEASE_MARGIN_MS } from "../results/record.ts";
 import { type FaultWatcher, interceptFaults, reportFault } from "../workers/faults.ts";
 import { HAND_BACK, LEAVE } from "../workers/disposition.ts";
-import { largestBatch } from "../tasks/batch.ts";
+import { batchSizes } from "../tasks/batch.ts";
 import { fieldsOf, nameOf } from "../workers/report.ts";
 import { type Admission, createWorker, type Disposition, type Run } from "../workers/worker.ts";
 import { runTime, VISIBILITY_MARGIN_S } from "./deadline.ts";
@@ -197,7 +197,7 @@ export function createWorkerHandler(
     const admitted = new Map<Delivery, Admission>();
     const { workerPool, workerConcurrency = CONCURRENCY } = app.config;
     // Calls that are gathered have to be there together.
-    const concurrency = Math.max(workerPool === "solo" ? 1 : workerConcurrency, largestBatch(app.tasks));
+    const concurrency = Math.max(workerPool === "solo" ? 1 : workerConcurrency, batchSizes(app.tasks));
 
     /**
      * Whether a run gets the time that it may take, or all but all that this function has. One cut short because others ran

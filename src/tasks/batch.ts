@@ -1,11 +1,11 @@
-/**
- * Batches: calls of one task that are handed to one run of its function. Each call is claimed, ends and is followed by itself;
- * only the function is called once for all that are gathered in this process.
- */
+/** Batches, as they are declared: calls of one task that are handed to one run of its function. `workers/batch.ts` gathers them. */
 import { BatchResultError } from "../errors.ts";
-import { integer, type Parse, seconds } from "../parse.ts";
-import { currentScope, type Request, type RunningTask } from "./context.ts";
+import { integer, seconds } from "../parse.ts";
+import type { Request, RunningTask } from "./context.ts";
 import type { Task } from "./task.ts";
+
+/** Whether a task of the app that is bundled gathers calls: few do. */
+declare const LOVAGE_BATCHES: boolean;
 
 /** One call of a batch. */
 export interface BatchCall<P extends readonly unknown[] = readonly unknown[]> {
@@ -19,7 +19,10 @@ export interface BatchCall<P extends readonly unknown[] = readonly unknown[]> {
   readonly signal: AbortSignal;
 }
 
-/** What a batch function gives: for each call, at its place, a result, or an error that is this one's. */
+/**
+ * What a batch function gives: for each call, at its place, a result, or an error that is this one's. `new Retry("busy", { countdown: 30 })`
+ * has this one tried again; `Ignore` and `Reject` are of this one too.
+ */
 export type BatchResults<R> = readonly (R | Error)[];
 
 /** How calls are gathered for one run of a batch task. */
@@ -30,106 +33,69 @@ export interface BatchOptions {
   readonly wait: number;
 }
 
-const parseSize: Parse<number> = integer(1, 10_000);
-const parseWait: Parse<number> = seconds({ min: 0, max: 300 });
+/** What a batch function is given, and gives. */
+export type BatchFunction = (calls: readonly BatchCall[]) => unknown;
 
-/** On Lambda the event source has waited; calls of one invocation come to their start within so long, in milliseconds. */
-const LAMBDA_WAIT_MS = 200;
+interface Declared {
+  readonly options: BatchOptions;
+  /** `undefined`: its code is elsewhere. */
+  readonly fn: BatchFunction | undefined;
+}
 
-const batches = new WeakMap<Task, BatchOptions>();
+const batches = /* @__PURE__ */ new WeakMap<Task, Declared>();
+
+const batchIn = (task: Task): Declared | undefined =>
+  typeof LOVAGE_BATCHES === "undefined" || LOVAGE_BATCHES ? batches.get(task) : undefined;
 
 /** How a task gathers; `undefined`: it does not. */
-export const batchOf = (task: Task): BatchOptions | undefined => batches.get(task);
+export const batchOf = (task: Task): BatchOptions | undefined => batchIn(task)?.options;
 
 /** Milliseconds that a call of the task may wait until its batch is full, which are none of its own time. */
-export const waitOf = (task: Task): number => (batches.get(task)?.wait ?? 0) * 1000;
+export const waitOf = (task: Task): number => (batchOf(task)?.wait ?? 0) * 1000;
 
-/** The largest batch of any task of an app; 0: there is none. */
-export const largestBatch = (tasks: ReadonlyMap<string, Task>): number =>
-  Math.max(0, ...[...tasks.values()].map((task) => batchOf(task)?.size ?? 0));
+/** The function of a task that gathers. */
+export const batchFunction = (task: Task): BatchFunction | undefined => batchIn(task)?.fn;
 
-export const setBatch = (task: Task, options: BatchOptions): void => void batches.set(task, options);
+/** Whether any task of an app gathers calls. */
+export const isAnyBatch = (engine: { allDeclared(): readonly Task[] }): boolean =>
+  engine.allDeclared().some((task) => batchOf(task) !== undefined);
+
+/** So many calls make a full batch of each task of an app; 0: none gathers. */
+export const batchSizes = (tasks: ReadonlyMap<string, Task>): number =>
+  [...tasks.values()].reduce((sum, task) => sum + (batchOf(task)?.size ?? 0), 0);
+
+export const setBatch = (task: Task, options: BatchOptions, fn?: BatchFunction): void =>
+  void batches.set(task, { options, fn });
 
 /** Throws `ImproperlyConfigured`. */
 export const checkBatch = ({ size, wait }: BatchOptions): BatchOptions => ({
-  size: parseSize(size, "size"),
-  wait: parseWait(wait, "wait"),
+  size: integer(1, 10_000)(size, "size"),
+  wait: seconds({ min: 0, max: 300 })(wait, "wait"),
 });
 
-interface Gathered {
-  readonly call: BatchCall;
-  /** Its time begins with the batch. Throws where it has expired. */
-  begin(): void;
-  readonly resolve: (value: unknown) => void;
-  readonly reject: (error: unknown) => void;
+/** What the function of a batch gave for each of so many calls: a result, or what is thrown for that one. */
+export async function entriesOf(name: string, count: number, given: unknown): Promise<readonly BatchEntry[]> {
+  if (!Array.isArray(given))
+    throw new BatchResultError(`${name} gave no list: a batch function gives a result, or an error, for each call`);
+  const results = await Promise.allSettled(given);
+  const few = () =>
+    new BatchResultError(`${name} gave ${results.length} results for ${count} calls, and none for this one`);
+  return Array.from({ length: count }, (_, at): BatchEntry => {
+    const result = results[at];
+    if (result === undefined) return { error: few() };
+    if (result.status === "rejected") return { error: result.reason };
+    return result.value instanceof Error ? { error: result.value } : { value: result.value };
+  });
 }
 
-type BatchFunction = (calls: readonly BatchCall[]) => unknown;
+export type BatchEntry = { readonly value: unknown } | { readonly error: unknown };
 
-/** The function of a task that gathers. */
-export function gathering(name: string, { size, wait }: BatchOptions, fn: BatchFunction) {
-  let open: { readonly calls: Gathered[]; full(): void } | undefined;
-
-  /** In the context of the first call: what the function sends is that one's. */
-  async function begin(self: RunningTask): Promise<void> {
-    const calls: Gathered[] = [];
-    const { promise, resolve: full } = Promise.withResolvers<void>();
-    const batch = { calls, full };
-    open = batch;
-    const { clock, platform } = self.app.engine;
-    const isLambda = platform.env["AWS_LAMBDA_FUNCTION_NAME"] !== undefined;
-    const stop = new AbortController();
-    const ms = isLambda ? Math.min(LAMBDA_WAIT_MS, wait * 1000) : wait * 1000;
-    await Promise.race([promise, clock.sleep(ms, stop.signal)]);
-    stop.abort("full");
-    if (open === batch) open = undefined;
-    await run(calls);
-  }
-
-  async function run(gathered: readonly Gathered[]): Promise<void> {
-    // Who was told to stop meanwhile, or has expired, is no part of it.
-    const calls = gathered.filter(({ call, begin, reject }) => {
-      try {
-        call.signal.throwIfAborted();
-        begin();
-        return true;
-      } catch (error) {
-        reject(error);
-        return false;
-      }
-    });
-    if (calls.length === 0) return;
-    try {
-      const results: unknown = await fn(calls.map(({ call }) => call));
-      if (!Array.isArray(results))
-        throw new BatchResultError(`${name} gave no list: a batch function gives a result, or an error, for each call`);
-      for (const [at, { resolve, reject }] of calls.entries()) {
-        if (at >= results.length)
-          reject(
-            new BatchResultError(
-              `${name} gave ${results.length} results for ${calls.length} calls, and none for this one`,
-            ),
-          );
-        else if (results[at] instanceof Error) reject(results[at]);
-        else resolve(results[at]);
-      }
-    } catch (error) {
-      for (const { reject } of calls) reject(error);
-    }
-  }
-
-  return (self: RunningTask, ...args: readonly unknown[]): Promise<unknown> =>
-    new Promise((resolve, reject) => {
-      const { request, signal } = self;
-      const scope = request.calledDirectly ? undefined : currentScope();
-      const call: BatchCall = { id: request.id, args, request, signal };
-      const gathered: Gathered = { call, begin: () => scope?.begin(), resolve, reject };
-      if (request.isEager || request.calledDirectly) return void run([gathered]);
-      if (open === undefined) void begin(self);
-      const batch = open as NonNullable<typeof open>;
-      batch.calls.push(gathered);
-      if (batch.calls.length < size) return;
-      open = undefined;
-      batch.full();
-    });
-}
+/** A call of a batch task in place, as a plain function: a batch of one. */
+export const callAlone =
+  (name: string, fn: BatchFunction) =>
+  async (self: RunningTask, ...args: readonly unknown[]): Promise<unknown> => {
+    const { request, signal } = self;
+    const [entry] = await entriesOf(name, 1, await fn([{ id: request.id, args, request, signal }]));
+    if (entry !== undefined && "error" in entry) throw entry.error;
+    return entry?.value;
+  };

@@ -154,7 +154,15 @@ export type RunningTask<T = object> = T & TaskContext;
 /** What the engine keeps of a running task beside what the task sees. */
 export interface RunScope {
   readonly self: TaskContext;
+  /** Of a batch: one that has its task's name, and in place of an id how many calls it has. */
   readonly message: Message;
+  /** Whose children are sent here; `undefined`: a batch has none, as they would be of one of its calls. */
+  readonly parent: Message | undefined;
+  /** Facts that every line about it carries. */
+  readonly fields: Readonly<Record<string, unknown>>;
+  readonly isEager: boolean;
+  /** Whether it runs the task of that id. */
+  runs(id: string): boolean;
   /** Takes the lines that the task writes. */
   readonly say: Say;
   /** Sends that the task does not await are awaited for it before it counts as ended. Gives the promise back. */
@@ -167,8 +175,6 @@ export interface RunScope {
   readonly isOpen: boolean;
   /** Ends the run with an error that was thrown where nobody could catch it. */
   fail(error: unknown): void;
-  /** What it waited for is there: its time limits count from now on. Throws where it has expired meanwhile. */
-  begin(): void;
   /** The run has ended by itself. What still happens in its async context is no part of it: a timer, or a pool, that it made for all. */
   readonly hasEnded: boolean;
 }
@@ -214,7 +220,7 @@ export function withinRun<T>(call: string, work: () => Promise<T>): Promise<T> {
 /** Throws in a task that runs in a worker: it would wait for another one. In its caller, or when it has ended, it holds nobody's place. */
 export function assertMayWait(awaited: string): void {
   const scope = currentScope();
-  if (scope?.isOpen && !scope.self.request.isEager) throw new RuntimeError(scope.message.id, awaited);
+  if (scope?.isOpen && !scope.isEager) throw new RuntimeError(scope.message.id, awaited);
 }
 
 /** The task that is running here, as `bind: true` would give it; `undefined` outside of a task. */

@@ -110,7 +110,7 @@ export async function createCall(
     );
   }
   const id = options.taskId ?? host.uuid();
-  const inherited = config.taskInheritParentPriority ? scope?.message.priority : undefined;
+  const inherited = config.taskInheritParentPriority ? scope?.parent?.priority : undefined;
   const message = createMessage({
     id,
     task: name,
@@ -124,8 +124,8 @@ export async function createCall(
     expires: expiresOf(options.expires, now),
     timelimit: [call.timeLimit ?? null, call.softTimeLimit ?? null],
     ignoreResult: options.ignoreResult ?? config.taskIgnoreResult,
-    rootId: options.rootId ?? scope?.message.rootId ?? id,
-    parentId: options.parentId ?? scope?.message.id ?? null,
+    rootId: options.rootId ?? scope?.parent?.rootId ?? id,
+    parentId: options.parentId ?? scope?.parent?.id ?? null,
     group: options.groupId ?? null,
     groupIndex: options.groupIndex ?? null,
     replacedTaskNesting: options.replacedTaskNesting ?? 0,

@@ -8,6 +8,8 @@ import { type Broker, type Delivery, isDeadLetterQueue, isFifo } from "../broker
 import type { ConfigInput } from "../config/config.ts";
 import { OperationalError } from "../errors.ts";
 import type { LimitStore } from "../limits/store.ts";
+import { peekEnvelope } from "../protocol/envelope.ts";
+import { batchOf } from "../tasks/batch.ts";
 import { isAnyLimited } from "../tasks/limits.ts";
 import { beatEntries, comingEntries, sendSlot } from "../workers/beat.ts";
 import { beatOnce } from "../workers/holding.ts";
@@ -25,7 +27,7 @@ export interface TestOptions {
   readonly now?: Date | undefined;
   /** Seed of all that is drawn, such as the jitter of a backoff. Ids begin with it: two apps on one store need two seeds. Default 1. */
   readonly seed?: number | undefined;
-  /** Tasks at a time, 1 or more. Default 1, so that they run in the order of the queue. */
+  /** Tasks at a time, 1 or more; calls that wait for their batch are not counted. Default 1, so that they run in the order of the queue. */
   readonly concurrency?: number | undefined;
   /** The queues that are worked on. Default: all that there are. */
   readonly queues?: readonly string[] | undefined;
@@ -75,7 +77,8 @@ export interface TestApp {
   readonly log: readonly LogLine[];
   /**
    * Runs what is ready, and what becomes ready by that, until nothing is. Returns the runs that ended, in that order.
-   * It waits for each task to end; use `advance` where a task waits for the clock, as for a time limit.
+   * It waits for each task to end; use `advance` where a task waits for the clock, as for a time limit. Calls of a batch task that
+   * wait for more begin when nothing else is ready.
    */
   drain(): Promise<readonly EndedRun[]>;
   /**
@@ -173,11 +176,13 @@ export function testApp(app: Lovage, options: TestOptions = {}): TestApp {
   const visibility = config.brokerTransportOptions.visibilityTimeout * 1000;
 
   const log: LogLine[] = [];
-  const worker = createWorker(app, {
-    hostname: HOSTNAME,
-    log: (level, line, fields = {}) => log.push({ level, line, fields }),
-    lease: () => clock.now() + visibility,
-  });
+  const startWorker = () =>
+    createWorker(app, {
+      hostname: HOSTNAME,
+      log: (level, line, fields = {}) => log.push({ level, line, fields }),
+      lease: () => clock.now() + visibility,
+    });
+  let worker = startWorker();
 
   let ended: EndedRun[] = [];
   const errors = new Map<string, unknown>();
@@ -199,6 +204,8 @@ export function testApp(app: Lovage, options: TestOptions = {}): TestApp {
   interface InHand {
     readonly id: number;
     readonly delivery: Delivery;
+    /** A call of a batch, which takes no place from what runs. */
+    readonly isGathered: boolean;
     run: Run | undefined;
     /** Read and claimed: from then on it is the task that keeps us waiting. */
     admitted: boolean;
@@ -226,9 +233,9 @@ export function testApp(app: Lovage, options: TestOptions = {}): TestApp {
     }
     let begun = 0;
     for (const queue of await queues(broker)) {
-      while (inHand.size < concurrency) {
+      for (let room = roomLeft(); room > 0; room = roomLeft()) {
         // One at a time keeps the order of a group: while it is in hand, the queue keeps back what is behind it.
-        const max = isFifo(queue) ? 1 : concurrency - inHand.size;
+        const max = isFifo(queue) ? 1 : room;
         const deliveries = await broker.receive(queue, { max, wait: 0, visibility }).catch(refused);
         if (deliveries.length === 0) break;
         deliveries.forEach(start);
@@ -237,6 +244,8 @@ export function testApp(app: Lovage, options: TestOptions = {}): TestApp {
     }
     return begun;
   }
+
+  const roomLeft = () => concurrency - [...inHand.values()].filter(({ isGathered }) => !isGathered).length;
 
   /** A receive that failed for a passing reason is tried again a second later. */
   function refused(error: unknown): readonly Delivery[] {
@@ -248,7 +257,10 @@ export function testApp(app: Lovage, options: TestOptions = {}): TestApp {
   function start(delivery: Delivery): void {
     const id = nextId++;
     if (inHand.size === 0) lastBeat = clock.now();
-    const held: InHand = { id, delivery, run: undefined, admitted: false, done: work() };
+    const { task: name = "" } = peekEnvelope(delivery.body);
+    const task = engine.task(name);
+    const isGathered = task !== undefined && batchOf(task) !== undefined;
+    const held: InHand = { id, delivery, isGathered, run: undefined, admitted: false, done: work() };
     inHand.set(id, held);
 
     async function work(): Promise<void> {
@@ -306,7 +318,13 @@ export function testApp(app: Lovage, options: TestOptions = {}): TestApp {
   }
 
   async function drain(): Promise<readonly EndedRun[]> {
-    while ((await begin()) > 0 || isBusy()) if (isBusy()) await anyDone();
+    while ((await begin()) > 0 || isBusy()) {
+      if (![...inHand.values()].every(({ isGathered }) => isGathered)) await anyDone();
+      else if (!(await progress())) {
+        worker.hurry(true);
+        worker.hurry(false);
+      }
+    }
     return takeEnded();
   }
 
@@ -379,7 +397,10 @@ export function testApp(app: Lovage, options: TestOptions = {}): TestApp {
       const letters = names.map((name) => broker.receive(name, { max: 10_000, wait: 0, visibility: 0 }));
       return (await Promise.all(letters)).flat();
     },
-    crash: () => inHand.clear(),
+    crash() {
+      inHand.clear();
+      worker = startWorker();
+    },
     close,
     [Symbol.asyncDispose]: close,
   };

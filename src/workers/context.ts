@@ -13,6 +13,7 @@ import type { Source } from "./follow.ts";
 import { carriedPlace } from "./held-place.ts";
 import { type Sender, senderOf } from "./join.ts";
 import type { Log } from "./log.ts";
+import type { Batches } from "./batch.ts";
 import type { Unit } from "../unit.ts";
 
 /** What a worker needs of its host. */
@@ -38,6 +39,8 @@ export interface WorkerContext extends WorkerOptions, Sender {
    * taken to have died.
    */
   readonly unreleased: Map<string, string>;
+  /** The batches that are gathered here. */
+  readonly batches: Batches;
   /** The unit that all of this is asked for in; `undefined`: each step is durable when it is answered. */
   readonly unit: Unit | undefined;
   /** The same for steps of a unit; without one, for steps that are durable by themselves. */
@@ -53,6 +56,7 @@ export function createContext(app: Lovage, options: WorkerOptions): WorkerContex
     ...options,
     app,
     unreleased: new Map(),
+    batches: { open: new Map(), isHurried: false },
     ...senderOf(engine, options.log),
     unit: undefined,
     within(unit) {

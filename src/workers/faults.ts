@@ -6,7 +6,7 @@ import type { Lovage } from "../app.ts";
 import { SystemExit } from "../errors.ts";
 import { originScope, type RunScope } from "../tasks/context.ts";
 import type { Log } from "./log.ts";
-import { fieldsOf, nameOf, stackOf } from "./report.ts";
+import { nameOf, stackOf } from "./report.ts";
 
 /** How it came: a promise that rejected and that nobody awaited, a throw out of a timer or an event, or `process.exit()`. */
 export type FaultKind = "unhandledRejection" | "uncaughtException" | "exit";
@@ -96,12 +96,12 @@ export function reportFault(
   log: Log,
   kind: FaultKind,
   error: unknown,
-  { self, message, isOpen, fail }: RunScope,
+  { message, fields, isOpen, fail }: RunScope,
 ): void {
   const what = FAULTS[kind];
   const when = isOpen ? "" : ", after it had ended";
   log("error", `Task ${nameOf(message)} ${what}${when}: ${stackOf(error)}`, {
-    ...fieldsOf(message, self.request.queue),
+    ...fields,
     error: stackOf(error),
   });
   if (isOpen && kind !== "unhandledRejection") fail(error);

@@ -30,6 +30,8 @@ export type PlaceOrder =
   | { readonly terminate: number }
   /** The worker stops. */
   | { readonly abort: number }
+  /** No more calls come for the batches that it gathers. */
+  | "hurry"
   /** It has nothing in hand, and is to end. */
   | "leave";
 
@@ -166,7 +168,8 @@ export async function startPlace(app: Lovage, options: PlaceOptions): Promise<Pl
         clearInterval(noting);
         unwatch();
         end();
-      } else if ("run" in order) void take(order.run, order.delivery);
+      } else if (order === "hurry") worker.hurry(true);
+      else if ("run" in order) void take(order.run, order.delivery);
       else if ("terminate" in order) runs.get(order.terminate)?.terminate();
       else runs.get(order.abort)?.abort();
     },

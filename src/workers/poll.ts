@@ -21,7 +21,7 @@ import { createDeaths } from "./deaths.ts";
 import { type Disposition, HAND_BACK, LEAVE } from "./disposition.ts";
 import { reportFault, watchFaults } from "./faults.ts";
 import { watchBlocking } from "./blocked.ts";
-import { batchOf, largestBatch } from "../tasks/batch.ts";
+import { batchOf, batchSizes } from "../tasks/batch.ts";
 import { isLarge, type Postrun } from "./place.ts";
 import { type Apart, type PlaceWatch, type Pool, type RunInPlace, runInPlace } from "./pool.ts";
 import { type Named, nameOf } from "./report.ts";
@@ -140,9 +140,16 @@ export async function startPoller(
   const acks = createAcknowledgements({ broker, worker, clock, log, concurrency, stopping: stopping.signal });
   const deaths = createDeaths({ engine, worker, log });
   const over = new AbortController();
-  /** So many calls that are gathered for a batch take no place from what runs. */
-  const mostGathered = largestBatch(app.tasks);
-  let gathered = 0;
+  stopping.signal.addEventListener("abort", () => {
+    worker.hurry(true);
+    pool?.hurry();
+  });
+  if (options.only !== undefined) worker.hurry(true);
+  /** So many calls that are gathered take no place from what runs: of each task a batch that runs, and the one after it. */
+  const mostGathered = 2 * batchSizes(app.tasks);
+  /** Calls of batches that are in hand. */
+  let calls = 0;
+  const gathered = () => Math.min(calls, mostGathered);
   const prefetch = isOneStore ? concurrency : concurrency * config.workerPrefetchMultiplier;
   if (options.watch !== undefined && pool === undefined) {
     const { watch } = options;
@@ -229,7 +236,7 @@ export async function startPoller(
     clock,
     log,
     stopping: stopping.signal,
-    inHand: () => hand.size - gathered,
+    inHand: () => hand.size - gathered(),
     isWanted,
     take,
     received: options.watch?.received,
@@ -303,7 +310,7 @@ export async function startPoller(
       if (active === 0) void runSuspect();
       return;
     }
-    for (let index = 0; active - settling - gathered < concurrency && index < waiting.length; ) {
+    for (let index = 0; active - settling - gathered() < concurrency && index < waiting.length; ) {
       const held = waiting[index] as InHand;
       const { group } = held;
       if (group !== undefined && groups.has(group)) {
@@ -390,8 +397,10 @@ export async function startPoller(
     const held = suspects.shift();
     if (held === undefined) return;
     alone = true;
+    worker.hurry(true);
     await work(held);
     alone = false;
+    worker.hurry(stopping.signal.aborted);
     settleDown();
   }
 
@@ -400,17 +409,17 @@ export async function startPoller(
     return task === undefined ? undefined : batchOf(task);
   };
 
-  /** A call that is gathered for a batch takes no place from what runs, until what this returns is called. */
+  /** A call of a batch takes no place from what runs, until what this returns is called. */
   function gather(isBatch: boolean): () => void {
-    let isGathered = isBatch && gathered < mostGathered;
-    if (isGathered) {
-      gathered++;
+    let isCall = isBatch;
+    if (isCall) {
+      calls++;
       pump();
       fetches.wake();
     }
     return () => {
-      if (isGathered) gathered--;
-      isGathered = false;
+      if (isCall) calls--;
+      isCall = false;
     };
   }
 
@@ -614,7 +623,7 @@ export async function startPoller(
     ownsProcess: options.ownsProcess ?? false,
     ofProcess: shutdown.abort,
     lastWords(scope) {
-      const ended = scope === undefined ? [] : hand.runs.filter(({ run }) => run.message.id === scope.message.id);
+      const ended = scope === undefined ? [] : hand.runs.filter(({ run }) => scope.runs(run.message.id));
       for (const { run } of ended) log("error", `Task ${nameOf(run.message)} ended its process`);
       if (hand.size > ended.length)
         log("warning", `The process ends: ${hand.size - ended.length} messages in hand are handed back`);

@@ -23,6 +23,8 @@ export interface Pool {
   run(id: number, delivery: Delivery, watch: PlaceWatch, batch?: Batch): Promise<PoolEnd>;
   /** Tells the place where it runs that its `signal` is to abort. */
   tell(id: number, what: "terminate" | "abort"): void;
+  /** No more calls come for the batches that are gathered. */
+  hurry(): void;
   /** Ends the place where it runs, now. */
   kill(id: number): void;
 }

@@ -8,7 +8,8 @@ import { type MaybePromise, whenReady } from "../protocol/serializers.ts";
 import { attemptOf, isExpired, sentOf } from "../protocol/message.ts";
 import { type Row, taskKey } from "../results/backend.ts";
 import { isOutcomeOf, isRepeatable } from "../results/record.ts";
-import { waitOf } from "../tasks/batch.ts";
+import { AsyncLocalStorage } from "node:async_hooks";
+import { batchOf, waitOf } from "../tasks/batch.ts";
 import { createStream } from "../results/stream.ts";
 import type { Signals } from "../signals.ts";
 import { FAILURE } from "../states.ts";
@@ -155,6 +156,9 @@ const attemptAt = (
       id: job.message.id,
       run: context.engine.uuid(),
     }),
+  ...(batchOf(job.task) !== undefined && {
+    gathering: { batches: context.batches, outside: AsyncLocalStorage.snapshot() },
+  }),
 });
 
 /** Sends what follows from a job's row, as the job's part where anybody asks whose it is. */

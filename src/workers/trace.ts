@@ -1,18 +1,9 @@
 /**
  * The only place where a user's code runs: the task and its hooks. Running a task gives an outcome; it never throws.
  */
-import { AsyncLocalStorage } from "node:async_hooks";
-import type { SignatureLike } from "../canvas/signature.ts";
-import { datedCanvas } from "../canvas/dated.ts";
-import { checkCanvas, formOf, tasksOf } from "../canvas/shape.ts";
-import { signatureData } from "../canvas/wire-options.ts";
-import { isFifo } from "../brokers/broker.ts";
 import { type Clock, elapsedOf } from "../clock.ts";
 import {
-  ContextSettledError,
   Ignore,
-  ImproperlyConfigured,
-  LovageError,
   Reject,
   Retry,
   SoftTimeLimitExceeded,
@@ -20,59 +11,40 @@ import {
   TimeLimitExceeded,
   WorkerShutdown,
 } from "../errors.ts";
-import { didYouMean } from "../nearest.ts";
-import {
-  type Checkpoint,
-  checkpointOf,
-  isExpired,
-  lineOf,
-  MAX_CHECKPOINTS,
-  type Message,
-  type SignatureData,
-} from "../protocol/message.ts";
+import type { Checkpoint, Message, SignatureData } from "../protocol/message.ts";
 import type { ResultTuple } from "../protocol/meta.ts";
 import { expiresOf } from "../tasks/publish.ts";
-import { formatTime, parseTime } from "../protocol/time.ts";
-import { stringifyValue } from "../protocol/values.ts";
+import { formatTime } from "../protocol/time.ts";
 import { FAILURE, SUCCESS } from "../states.ts";
-import {
-  type Request,
-  type RetryOptions,
-  type RunningTask,
-  type RunScope,
-  type TaskContext,
-  useScopeStorage,
-} from "../tasks/context.ts";
-import { AsyncResult } from "../results/async-result.ts";
+import type { Request, RetryOptions, RunScope } from "../tasks/context.ts";
 import type { StreamWriter } from "../results/stream.ts";
-import { waitOf } from "../tasks/batch.ts";
-import { bindTask, callTask } from "../tasks/direct.ts";
-import { loggerOf, type Say, sayer } from "../tasks/logger.ts";
-import { checkCallOptions, type TaskOptions } from "../tasks/options.ts";
+import { batchOf, waitOf } from "../tasks/batch.ts";
+import { callTask } from "../tasks/direct.ts";
+import type { TaskOptions } from "../tasks/options.ts";
 import { errbackArguments } from "../tasks/errback.ts";
 import { argumentsOfRetry } from "../tasks/params.ts";
 import { resolveInput } from "../tasks/schema.ts";
 import { Task } from "../tasks/task.ts";
 import { BuiltinTask } from "./builtins.ts";
-import { addToChord, type Member, type Sender } from "./join.ts";
+import type { Sender } from "./join.ts";
 import type { Log } from "./log.ts";
-import { fieldsOf, nameOf } from "./report.ts";
-import {
-  autoretryCountdown,
-  DEFAULT_MAX_RETRIES,
-  DEFAULT_RETRY_DELAY_S,
-  exhausted,
-  isAutoretried,
-  mayRetry,
-  retryTime,
-} from "./retry.ts";
+import { autoretryCountdown, DEFAULT_RETRY_DELAY_S, exhausted, isAutoretried, mayRetry, retryTime } from "./retry.ts";
 import type { Stop } from "./stop.ts";
+import { type Gathering, gather } from "./batch.ts";
+import {
+  Checkpointed,
+  Expired,
+  maxRetriesOf,
+  maxRetriesOfCall,
+  RateLimitedError,
+  Replaced,
+  Scope,
+  type ScopeLimits,
+  storage,
+} from "./scope.ts";
 
-/** The longest time that `rateLimited()` takes, in seconds: a day. */
-const MAX_RETRY_AFTER_S = 86_400;
-
-const storage = new AsyncLocalStorage<RunScope>();
-useScopeStorage(storage);
+/** Whether a task of the app that is bundled gathers calls. */
+declare const LOVAGE_BATCHES: boolean;
 
 /** What the next attempt has in place of what this one had. */
 export interface RetryChange {
@@ -134,6 +106,8 @@ export interface Attempt {
   updateState(state: string, meta: unknown): Promise<void>;
   /** Makes what keeps the chunks that the task writes, if it does. */
   stream(): StreamWriter;
+  /** Of a task that gathers calls: where they are gathered; absent: it is not waited for others. */
+  readonly gathering?: Gathering;
 }
 
 export interface Traced<O = Outcome> {
@@ -144,52 +118,6 @@ export interface Traced<O = Outcome> {
   readonly added: number;
   /** Seconds. */
   readonly runtime: number;
-}
-
-/** In Celery's words. Throws `ImproperlyConfigured` for what cannot take a task's place. */
-function checkReplacement(signature: SignatureData): SignatureData {
-  if (formOf(signature) === "chain" && tasksOf(signature).length === 0)
-    throw new ImproperlyConfigured("replace", "Cannot replace with an empty chain; return the value instead");
-  if ((signature.options["chord"] ?? null) !== null)
-    throw new ImproperlyConfigured(
-      "replace",
-      "A signature replacing a task must not be part of a chord: the task's own place in its chord is handed on",
-    );
-  return signature;
-}
-
-/** Thrown by `self.replace()`. */
-class Replaced extends LovageError {
-  readonly signature: SignatureData;
-  constructor(signature: SignatureData) {
-    super("the task was replaced");
-    this.signature = signature;
-  }
-}
-
-/** Thrown to a call that expired while it waited for others. */
-class Expired extends LovageError {
-  constructor() {
-    super("the task expired while it waited for its batch");
-  }
-}
-
-/** Thrown by `self.checkpoint()`. */
-class Checkpointed extends LovageError {
-  readonly checkpoint: Checkpoint;
-  constructor(checkpoint: Checkpoint) {
-    super("the task goes on from a checkpoint");
-    this.checkpoint = checkpoint;
-  }
-}
-
-/** Thrown by `self.rateLimited()`. */
-class RateLimitedError extends LovageError {
-  readonly retryAfter: number;
-  constructor(retryAfter: number) {
-    super("the task was told that it comes too often");
-    this.retryAfter = retryAfter;
-  }
 }
 
 /**
@@ -232,7 +160,8 @@ export async function trace(attempt: Attempt, begins?: () => void): Promise<Trac
 }
 
 /** The task's own code, and what it has sent and not awaited. */
-async function runCode({ task, message }: Attempt, scope: Scope): Promise<unknown> {
+async function runCode(attempt: Attempt, scope: Scope): Promise<unknown> {
+  const { task, message } = attempt;
   let value: unknown;
   try {
     if (task.beforeStart !== NO_HOOKS.beforeStart) await task.beforeStart(message.id, message.args, message.kwargs);
@@ -241,12 +170,14 @@ async function runCode({ task, message }: Attempt, scope: Scope): Promise<unknow
       task instanceof BuiltinTask
         ? message.args
         : resolveInput(task, errbackArguments(message.headers, message.args), message.kwargs);
-    value = callTask(task, scope, input instanceof Promise ? await input : input);
+    const args = input instanceof Promise ? await input : input;
+    value =
+      (typeof LOVAGE_BATCHES === "undefined" || LOVAGE_BATCHES) && batchOf(task) !== undefined
+        ? gather(attempt, scope, args)
+        : callTask(task, scope, args);
     if (typeof value === "object" || typeof value === "function") value = await value;
   } catch (error) {
-    // No end is stored while something that this attempt sends is under way: nobody would send it again.
-    const sent = scope.drain();
-    await (endsWell(error) ? sent : sent?.catch(() => {}));
+    await scope.drainAfter(error);
     throw error;
   }
   const sent = scope.drain();
@@ -309,14 +240,6 @@ export async function runHooks(
   scope.close(true);
 }
 
-/** No failure by itself: one that a send brings goes before it, as if the task had awaited that. */
-const endsWell = (error: unknown): boolean =>
-  error instanceof Retry ||
-  error instanceof Ignore ||
-  error instanceof Replaced ||
-  error instanceof RateLimitedError ||
-  error instanceof Checkpointed;
-
 /** A retry that asks for what cannot be is a failure like any other throw. */
 function judgeSafely(
   attempt: Attempt,
@@ -368,17 +291,6 @@ function failure(error: unknown, options: TaskOptions): Outcome {
   return { type: "failure", error, expected, abandoned: false };
 }
 
-function maxRetriesOfCall({ headers }: Message): number | null | undefined {
-  const { max_retries: own } = headers;
-  return own === null || typeof own === "number" ? own : undefined;
-}
-
-function maxRetriesOf({ message, options }: Attempt): number | null {
-  const own = maxRetriesOfCall(message);
-  if (own !== undefined) return own;
-  return options.maxRetries === undefined ? DEFAULT_MAX_RETRIES : options.maxRetries;
-}
-
 function decideRetry(attempt: Attempt, retry: Retry): Outcome {
   const { message, options, clock } = attempt;
   const { request } = retry;
@@ -407,260 +319,11 @@ function decideRetry(attempt: Attempt, retry: Retry): Outcome {
   };
 }
 
-/** A run while it goes on, and what it leaves open. Made for each run, so it holds no more than it has to. */
-class Scope implements RunScope {
-  readonly message: Message;
-  readonly children: ResultTuple[] = [];
-  /** Members added to its chord so far. */
-  added = 0;
-  /** What `retry()` said that it would allow, if it was asked: it holds for an automatic retry of the same attempt too. */
-  retriesAllowed: number | null | undefined;
-  isOpen = true;
-  hasEnded = false;
-  readonly fail: (error: unknown) => void;
-  readonly #attempt: Attempt;
-  readonly #limits: ScopeLimits;
-  readonly #begins: (() => void) | undefined;
-  #self: RunningTask | undefined;
-  #pending: Set<Promise<unknown>> | undefined;
-  #written: StreamWriter | undefined;
-
-  /** @param fail Ends the run with what was thrown where nobody could catch it. */
-  constructor(attempt: Attempt, limits: ScopeLimits, fail: (error: unknown) => void = ignore, begins?: () => void) {
-    this.message = attempt.message;
-    this.fail = fail;
-    this.#attempt = attempt;
-    this.#limits = limits;
-    this.#begins = begins;
-  }
-
-  /** Made when it is asked for: most tasks never do. */
-  get self(): RunningTask {
-    this.#self ??= bindTask(this.#attempt.task, contextOf(this, this.#attempt, this.#limits));
-    return this.#self;
-  }
-
-  /** Made where a task writes: most do not. */
-  get say(): Say {
-    const { log, request } = this.#attempt;
-    return (...line) => sayer(log, nameOf(this.message), fieldsOf(this.message, request.queue))(...line);
-  }
-
-  assertOpen(call: string): void {
-    if (!this.isOpen) throw new ContextSettledError(this.message.id, call);
-  }
-
-  track<T>(work: Promise<T>): Promise<T> {
-    if (!this.isOpen) return work;
-    this.#pending ??= new Set();
-    const all = this.#pending;
-    const entry = work.finally(() => all.delete(entry));
-    // Awaited in drain(); until then a rejection is not one that nobody looks at.
-    entry.catch(() => {});
-    all.add(entry);
-    return work;
-  }
-
-  /** What the task writes bit by bit. */
-  stream(): StreamWriter {
-    this.#written ??= this.#attempt.stream();
-    return this.#written;
-  }
-
-  /** Waits for all that was sent and not awaited. Throws the first error of it. `undefined`: there is nothing to wait for. */
-  drain(): Promise<void> | undefined {
-    return this.#pending === undefined && this.#written === undefined ? undefined : this.#drain();
-  }
-
-  async #drain(): Promise<void> {
-    // Tasks may send from what they started and did not await: look again until nothing is left.
-    let failed: PromiseRejectedResult | undefined;
-    while (this.#pending !== undefined && this.#pending.size > 0)
-      failed ??= (await Promise.allSettled(this.#pending)).find((end) => end.status === "rejected");
-    await this.#written?.end();
-    if (failed !== undefined) throw failed.reason;
-  }
-
-  begin(): void {
-    if (isExpired(this.message, this.#attempt.clock.now())) throw new Expired();
-    this.#limits.restart();
-    this.#begins?.();
-  }
-
-  /** @param hasEnded It ended by itself, and was not given up while its code was at work. */
-  close(hasEnded: boolean): void {
-    this.isOpen = false;
-    this.hasEnded = hasEnded;
-  }
-}
-
-function ignore(): void {}
-
-/** What the task reaches by `self`. */
-function contextOf(scope: Scope, attempt: Attempt, limits: ScopeLimits): TaskContext {
-  const { task, request, clock, message } = attempt;
-  return {
-    app: task.app,
-    name: task.name,
-    request,
-    get signal() {
-      return limits.stop.signal;
-    },
-    get log() {
-      return loggerOf(scope.say);
-    },
-    retry(options = {}) {
-      scope.assertOpen("retry()");
-      checkRetry(attempt, options);
-      const { args, kwargs, countdown, eta, exc, maxRetries, queue, priority, headers, expires } = options;
-      if (maxRetries !== undefined) scope.retriesAllowed = maxRetries;
-      const allowed = maxRetries === undefined ? maxRetriesOf(attempt) : maxRetries;
-      if (!mayRetry(message.retries, allowed)) throw exhausted(message.task, message.id, message.retries, exc);
-      throw new Retry(undefined, {
-        ...(args === undefined ? {} : { args }),
-        ...(kwargs === undefined ? {} : { kwargs }),
-        ...(countdown === undefined ? {} : { countdown }),
-        ...(eta === undefined ? {} : { eta: typeof eta === "string" ? new Date(parseTime(eta)) : eta }),
-        ...(exc === undefined ? {} : { exc }),
-        maxRetries: allowed,
-        options: { queue, priority, headers, expires },
-      });
-    },
-    remaining() {
-      const limit = request.timeLimit === null ? Number.POSITIVE_INFINITY : request.timeLimit * 1000;
-      const left = Math.min(attempt.deadline - clock.now(), limit - (elapsedOf(clock) - limits.since));
-      return Math.max(0, left / 1000);
-    },
-    checkpoint(state) {
-      scope.assertOpen("checkpoint()");
-      const { count = 0 } = checkpointOf(message) ?? {};
-      if (count >= MAX_CHECKPOINTS)
-        throw new LovageError(
-          `a task can call checkpoint() at most ${MAX_CHECKPOINTS} times; send the rest as another task`,
-        );
-      throw new Checkpointed({ count: count + 1, text: stringifyValue(state ?? null) });
-    },
-    rateLimited(options) {
-      scope.assertOpen("rateLimited()");
-      const retryAfter: unknown = (options as { readonly retryAfter?: unknown } | undefined)?.retryAfter;
-      if (attempt.options.rateLimit === undefined)
-        throw new ImproperlyConfigured(
-          "rateLimit",
-          `rateLimited() pauses the task's rateLimit, and ${task.name} declares none; declare one, or use self.retry({ countdown })`,
-        );
-      if (request.isEager)
-        throw new LovageError(
-          `${task.name} was told that it comes too often, and runs in its caller, where nothing waits`,
-        );
-      if (typeof retryAfter !== "number" || !(retryAfter >= 0 && retryAfter <= MAX_RETRY_AFTER_S))
-        throw new ImproperlyConfigured(
-          "retryAfter",
-          `rateLimited() takes { retryAfter }, a number of seconds from 0 to ${MAX_RETRY_AFTER_S}; given: ${String(retryAfter)}`,
-        );
-      throw new RateLimitedError(retryAfter);
-    },
-    updateState(update) {
-      return scope.track(
-        (async () => {
-          scope.assertOpen("updateState()");
-          const { state, meta = null } = update;
-          if (typeof state !== "string" || state === "")
-            throw new ImproperlyConfigured(
-              "state",
-              `updateState() takes { state, meta }, where state is text; given: ${String(state)}`,
-            );
-          await attempt.updateState(state, meta);
-        })(),
-      );
-    },
-    write(chunk) {
-      return scope.track(
-        (async () => {
-          scope.assertOpen("write()");
-          await scope.stream().write(chunk);
-        })(),
-      );
-    },
-    replace(signature: SignatureLike) {
-      scope.assertOpen("replace()");
-      const canvas = datedCanvas(checkReplacement(checkCanvas(signatureData(signature))), task.app.engine.moment);
-      throw new Replaced(canvas);
-    },
-    addToChord(signature: SignatureLike) {
-      return scope.track(
-        (async () => {
-          scope.assertOpen("addToChord()");
-          const { chord, group } = message;
-          if (chord === null || group === null)
-            throw new LovageError(
-              `addToChord() needs a chord: Current task is not member of any chord (${message.task})`,
-            );
-          const { id, groupIndex: index } = message;
-          const member: Member = { id, rootId: request.rootId, group, index, body: chord };
-          const canvas = datedCanvas(checkCanvas(signatureData(signature)), task.app.engine.moment);
-          const addedId = await addToChord(attempt.sender, member, lineOf(message), scope.added++, canvas);
-          return new AsyncResult(task.app.engine.reader, addedId);
-        })(),
-      );
-    },
-  };
-}
-
-const RETRY_OPTIONS = [
-  "args",
-  "kwargs",
-  "countdown",
-  "eta",
-  "exc",
-  "maxRetries",
-  "queue",
-  "priority",
-  "headers",
-  "expires",
-] as const satisfies readonly (keyof RetryOptions)[];
-
-/** What a retry asks for is checked where it is asked: later there would be nobody to tell. */
-function checkRetry({ message, task, request, options: declared }: Attempt, options: RetryOptions): void {
-  for (const name of Object.keys(options)) {
-    if (!(RETRY_OPTIONS as readonly string[]).includes(name))
-      throw new ImproperlyConfigured(
-        name,
-        `retry() has no such option${didYouMean(name, RETRY_OPTIONS)}; known: ${RETRY_OPTIONS.join(", ")}`,
-      );
-  }
-  const { args, exc: _, ...call } = options;
-  if (args !== undefined && !Array.isArray(args))
-    throw new ImproperlyConfigured("args", "retry() takes the arguments as a list");
-  checkCallOptions(message.task, call);
-  if (call.queue !== undefined) {
-    task.app.engine.router(message.task, [], {}, { queue: call.queue });
-    const delay = call.eta ?? call.countdown ?? declared.defaultRetryDelay ?? DEFAULT_RETRY_DELAY_S;
-    if (isFifo(call.queue) && call.queue !== request.queue && delay !== 0)
-      throw new ImproperlyConfigured(
-        "countdown",
-        `the FIFO queue ${call.queue} takes no delay of a single message; retry with countdown: 0, or on a standard queue`,
-      );
-  }
-  stringifyValue(args ?? [], "args");
-  stringifyValue(call.kwargs ?? {}, "kwargs");
-  stringifyValue(call.headers ?? {}, "headers");
-}
-
-/** What a scope has of the limits of its run. */
-interface ScopeLimits {
-  /** What the task's signal is made of: it is stopped at the soft limit, and when the run is told to stop. */
-  readonly stop: Stop;
-  /** When its time began, as {@link elapsedOf} has it. */
-  readonly since: number;
-  /** Its time begins now: until here it waited for others. */
-  restart(): void;
-}
-
 /** Of what runs after the task. */
 const unlimited = ({ abort, clock }: Attempt): ScopeLimits => ({
   stop: abort,
   since: elapsedOf(clock),
-  restart: ignore,
+  restart() {},
 });
 
 class Limits implements ScopeLimits {

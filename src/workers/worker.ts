@@ -166,6 +166,8 @@ export interface Worker {
    * counted for it meanwhile is taken back. To be called now and then. Never throws.
    */
   releaseLate(): Promise<void>;
+  /** Whether calls are to wait until their batch is full: with `true` nothing more comes, and what was gathered begins. */
+  hurry(isHurried: boolean): void;
 }
 
 /** Makes the steps that handle a delivery, for one app. It fetches nothing: `startWorker` puts a poller around it, and a Lambda handler an invocation. */
@@ -205,6 +207,11 @@ export function createWorker(app: Lovage, options: WorkerOptions): Worker {
       return (await guard(context, delivery, () => giveUp(context, delivery, deaths))).disposition;
     },
     releaseLate: () => releaseLate(context),
+    hurry(isHurried) {
+      const { batches } = context;
+      batches.isHurried = isHurried;
+      if (isHurried) for (const { full } of batches.open.values()) full();
+    },
   };
 }
 

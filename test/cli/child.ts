@@ -150,6 +150,10 @@ app.task("cli.hold", (bytes: number) => {
   held.push(new Uint8Array(bytes).fill(1));
   return note("hold");
 });
+app.batchTask("cli.patient", { size: 3, wait: 300 }, (calls) => {
+  note("patient", calls.length);
+  return calls.map(() => calls.length);
+});
 app.batchTask("cli.together", { size: 3, wait: 5 }, (calls) => {
   note("together", calls.length);
   return calls.map(() => calls.length);

@@ -127,6 +127,19 @@ describe.each(KINDS)("a pool of %s", (kind) => {
     for (const call of calls) expect(await call.get({ timeout })).toBe(3);
     expect(runs().map(([, ...words]) => words)).toEqual([["together", "3"]]);
   });
+
+  test("that stops begins a batch with what it has", async () => {
+    const { worker, app, runs } = place();
+    const { process: main } = await worker(args);
+    const calls = await Promise.all([1, 2].map(() => app.sendTask("cli.patient")));
+    await vi.waitUntil(
+      async () => (await Promise.all(calls.map((call) => call.state()))).every((state) => state === "STARTED"),
+      until,
+    );
+    main.kill("SIGTERM");
+    for (const call of calls) expect(await call.get({ timeout: 20 })).toBe(2);
+    expect(runs().map(([, ...words]) => words)).toEqual([["patient", "2"]]);
+  });
 });
 
 test("what kills its process three times is given up, and the neighbours of a pool of processes never notice", async () => {

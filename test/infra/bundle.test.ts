@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { App, Stack } from "aws-cdk-lib";
 import { OutputFormat } from "aws-cdk-lib/aws-lambda-nodejs";
 import { build } from "esbuild";
+import { Lovage, type TaskRefOptions } from "lovage";
 import { type TaskBundling, TaskQueues } from "lovage/cdk";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { app } from "../../functions/tasks.ts";
@@ -74,6 +75,7 @@ const UNUSED = [
   "journal/workflow",
   "journal/summary",
   "limits/declare",
+  "src/workers/batch",
 ];
 
 test("they carry SQS and DynamoDB by clients of their own, and nothing that a function never uses", () => {
@@ -153,6 +155,35 @@ test("what reads the journal is bundled where it is asked for, and where it is n
   for (const one of without) expect(one).toContain("bundling: { journal: true }");
   expect((await said("read", {})).join()).not.toContain("bundling:");
   expect((await said("read", {}))[2]).toBe("function");
+});
+
+test("a batch runs in a bundle of an app that has one, and elsewhere batchTask() says why it does not", async () => {
+  const said = async (name: string, options: TaskRefOptions) => {
+    const deployed = new Lovage("tasks", {}, { env: {} });
+    deployed.taskRef("tasks.index", options);
+    const { define = {}, esbuildArgs = {} } = bundlingFor(deployed);
+    const aliases = esbuildArgs["--alias"] as readonly string[];
+    const { outputFiles } = await build({
+      stdin: {
+        contents: `import { currentTask, Lovage } from "lovage";
+          const work = (calls) => calls.map(({ args: [n] }) => n + currentTask().name);
+          const run = async () => (await new Lovage("tasks").batchTask("tasks.index", { size: 2, wait: 1 }, work).apply([7])).get();
+          export const found = await run().catch(String);`,
+        resolveDir: FUNCTIONS,
+      },
+      bundle: true,
+      platform: "node",
+      format: "esm",
+      define,
+      alias: Object.fromEntries(aliases.map((alias) => alias.split("="))),
+      write: false,
+    });
+    const file = join(outdir, `${name}.mjs`);
+    writeFileSync(file, outputFiles[0]?.text ?? "");
+    return ((await import(file)) as { readonly found: string }).found;
+  };
+  expect(await said("batched", { size: 2, wait: 1 })).toBe("7tasks.index");
+  expect(await said("unbatched", {})).toContain("no task had a batch when this bundle was deployed");
 });
 
 test("what is bundled has the syntax of the older of Lambda's two runtimes", () => {

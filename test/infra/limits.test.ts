@@ -44,6 +44,15 @@ test("a bundle has what limits need where a task has one, by its declaration or 
   expect(bundlingFor(annotated).define).toMatchObject({ LOVAGE_LIMITS: "true" });
 });
 
+test("a bundle has what batches need where a task has one, declared here or by taskRef", () => {
+  const gathers = new Lovage("shop", {}, { env: {} });
+  gathers.batchTask("shop.index", { size: 10, wait: 1 }, (calls) => calls.map(() => 1));
+  const named = new Lovage("shop", {}, { env: {} });
+  named.taskRef("shop.index", { size: 10, wait: 1 });
+  for (const app of [gathers, named]) expect(bundlingFor(app).define).toMatchObject({ LOVAGE_BATCHES: "true" });
+  expect(bundlingFor(shop()).define).toMatchObject({ LOVAGE_BATCHES: "false" });
+});
+
 test("a rate above what one row takes is warned of, for each task, with what to do", () => {
   const app = new Lovage("shop", { taskAnnotations: { "shop.annotated": { rateLimit: "60000/m" } } }, { env: {} });
   app.task("shop.most", { rateLimit: "250/s" }, (id: string) => id);
