@@ -232,7 +232,10 @@ export interface ConfigInput extends AcceptedInput {
   readonly workerConcurrency?: number | "auto" | undefined;
   /** How many messages a worker may hold, as a multiple of its concurrency; 1 to 1,000. Default 4. */
   readonly workerPrefetchMultiplier?: number | undefined;
-  /** Modules that the worker loads, as it would `import` them. Default: none. */
+  /**
+   * Modules that the command loads with the app's, as that would `import` them. The entry of a function, and a program that calls
+   * `startWorker`, import them themselves. Default: none.
+   */
   readonly imports?: readonly string[] | string | undefined;
   /** Further modules, as `imports` names them: those of both are loaded. Default: none. */
   readonly include?: readonly string[] | string | undefined;
