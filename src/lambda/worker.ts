@@ -9,7 +9,7 @@ import { ImproperlyConfigured } from "../errors.ts";
 import { LEASE_MARGIN_MS } from "../results/record.ts";
 import { type FaultWatcher, interceptFaults, reportFault } from "../workers/faults.ts";
 import { HAND_BACK, LEAVE } from "../workers/disposition.ts";
-import { batchSizes } from "../tasks/batch.ts";
+import { batchOf, batchSizes } from "../tasks/batch.ts";
 import { fieldsOf, nameOf } from "../workers/report.ts";
 import { type Admission, createWorker, type Disposition, type Run } from "../workers/worker.ts";
 import { runTime, VISIBILITY_MARGIN_S } from "./deadline.ts";
@@ -196,8 +196,7 @@ export function createWorkerHandler(
     /** Read and claimed before anything runs. */
     const admitted = new Map<Delivery, Admission>();
     const { workerPool, workerConcurrency = CONCURRENCY } = app.config;
-    // Calls that are gathered have to be there together.
-    const concurrency = Math.max(workerPool === "solo" ? 1 : workerConcurrency, batchSizes(app.tasks));
+    const concurrency = workerPool === "solo" ? 1 : workerConcurrency;
 
     /**
      * Whether a run gets the time that it may take, or all but all that this function has. One cut short because others ran
@@ -278,8 +277,21 @@ export function createWorkerHandler(
       return admission !== undefined && "run" in admission && isSuspect(admission.run);
     });
     if (suspect !== undefined) await runSuspect(suspect);
-    else await inParallel(lanes, concurrency, runLane);
+    else {
+      // Calls that are gathered have to be there together, and take no place from what runs.
+      const gathered = batchSizes(app.tasks) > 0 ? lanes.filter(([head]) => isGathered(head)) : [];
+      const others = gathered.length > 0 ? lanes.filter((lane) => !gathered.includes(lane)) : lanes;
+      await Promise.all([
+        inParallel(gathered, gathered.length, runLane),
+        inParallel(others, concurrency, runLane),
+      ]);
+    }
     await watch.stop();
+  }
+
+  function isGathered(delivery: Delivery | undefined): boolean {
+    const task = app.tasks.get(peekEnvelope(delivery?.body ?? "").task ?? "");
+    return task !== undefined && batchOf(task) !== undefined;
   }
 
   /** Hands back what is not done. What was handed back before is somebody else's by now, and left alone. */

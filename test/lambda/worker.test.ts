@@ -1,5 +1,5 @@
 import type { SQSHandler } from "aws-lambda";
-import { Lovage, Reject, type MetricsChoice } from "lovage";
+import { type BatchCall, Lovage, Reject, type MetricsChoice } from "lovage";
 import { createWorkerHandler } from "lovage/lambda";
 import { expect, test } from "vitest";
 import { OperationalError } from "../../src/errors.ts";
@@ -146,6 +146,32 @@ test.each([
   for (let i = 0; i < 6; i++) await slow.delay();
   await fn.invoke(await fn.receive());
   expect(most).toBe(expected);
+});
+
+test("calls of a batch task run together, and no more of the others for that", async () => {
+  const app = new Lovage("shop", { workerConcurrency: 1 });
+  let running = 0;
+  let most = 0;
+  const slow = app.task("shop.slow", async () => {
+    most = Math.max(most, ++running);
+    await settle();
+    running--;
+  });
+  const sizes: number[] = [];
+  const index = app.batchTask("shop.index", { size: 100, wait: 1 }, (calls: readonly BatchCall<[number]>[]) => {
+    sizes.push(calls.length);
+    return calls.map(({ args: [x] }) => x);
+  });
+  const fn = testFunction(app);
+  const results = [];
+  for (let i = 0; i < 4; i++) results.push(await slow.delay(), await index.delay(i));
+  const invocation = fn.invoke(await fn.receive());
+  await settle();
+  expect(most).toBe(1);
+  fn.clock.moveTo(fn.clock.now() + 1_000);
+  expect(await invocation).toEqual({ batchItemFailures: [] });
+  expect(await Promise.all(results.map((result) => result.state()))).toEqual(Array(8).fill("SUCCESS"));
+  expect({ most, sizes }).toEqual({ most: 1, sizes: [4] });
 });
 
 test("a run that would outlive its function ends as FAILURE TimeLimitExceeded, and what was not begun is handed back", async () => {
