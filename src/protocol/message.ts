@@ -164,7 +164,7 @@ export function ownHeaders({ headers }: Pick<Message, "headers">): Message["head
   return Object.fromEntries(Object.entries(headers).filter(([name]) => !OUR_HEADERS.includes(name)));
 }
 
-/** What the ids of all that follows from a message are made of, beside its own: others follow from what was sent again. */
+/** What the ids of what follows from an attempt are made of, beside the message's own: others follow from what was sent again. */
 export function lineOf(message: Ordered): number | string {
   const again = message.headers[AGAIN_HEADER];
   return typeof again === "number" ? `${attemptOf(message)}@${again}` : attemptOf(message);
@@ -207,15 +207,20 @@ export function attemptOf(message: Ordered): number {
   return message.replacedTaskNesting * 2 ** 32 + message.retries + count / 2 ** 16;
 }
 
-/** The message as that of another attempt of its task. */
+/**
+ * The message as that of a later attempt of its task. What has taken the task's place has its links beside others of its own: a
+ * link has its number among all of them, and is called by that one alone.
+ */
 export function atAttempt(message: Message, attempt: number): Message {
+  const nesting = Math.floor(attempt / 2 ** 32);
   const count = Math.round((attempt % 1) * 2 ** 16);
   const { [CHECKPOINT_HEADER]: _, ...headers } = message.headers;
   const { text = "null", kept } = checkpointOf(message) ?? {};
   const checkpoint: Checkpoint = { count, text, kept };
   return createMessage({
     ...message,
-    replacedTaskNesting: Math.floor(attempt / 2 ** 32),
+    ...(nesting > message.replacedTaskNesting && { callbacks: [], errbacks: [] }),
+    replacedTaskNesting: nesting,
     retries: Math.floor(attempt % 2 ** 32),
     headers: count === 0 ? headers : { ...headers, [CHECKPOINT_HEADER]: checkpoint },
   });

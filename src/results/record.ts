@@ -117,10 +117,12 @@ export interface Forget extends Addressed {
   readonly at: number;
 }
 
-/** A dead letter's row: FAILURE, unless the row is done or a lease lives. */
+/** The row of a task that will not run: FAILURE, unless the row is done or a lease lives. */
 export interface Bury extends Addressed {
   readonly type: "bury";
   readonly result: Payload;
+  /** Why it will not run. Absent: its message is a dead letter. */
+  readonly next?: string | undefined;
 }
 
 /** A plain write, as Celery's `store_result` or `GroupResult.save`: over anything but a row that is done. */
@@ -163,9 +165,10 @@ export type Outcome =
   /** join: what the row says now. */
   | Joined;
 
-/** Of a claim, and of a final without one: `again` of the row, which is told where it has one. */
-interface Again {
-  readonly again?: number;
+/** Of a claim, of a final without one, and of a `bury`: which time it is that the task was sent, by its row. */
+export interface Again {
+  readonly again?: number | undefined;
+  readonly redrive?: number | undefined;
 }
 
 /** Where a join stands. */
@@ -284,12 +287,15 @@ function holdsReadyMeta(payload: Payload): boolean {
   }
 }
 
-const againOf = ({ again }: Row): Again => (again === undefined ? {} : { again });
+const againOf = ({ again, redrive }: Row): Again => ({ again, redrive });
 
 // ── what a caller is told ────────────────────────────────────────────────────────────────────────────────────────────
 
 const unchanged = (outcome: Outcome): Decision => ({ write: undefined, outcome });
-const written = (write: Row): Decision => ({ write, outcome: { type: "written", revoked: write.revoked } });
+const written = (write: Row, again?: Again): Decision => ({
+  write,
+  outcome: { type: "written", revoked: write.revoked, ...again },
+});
 const refused = (row: Row | undefined): Decision => unchanged({ type: "refused", row });
 const settled = (row: Row): Decision => unchanged({ type: "settled", row });
 const superseded = (row: Row): Decision => unchanged({ type: "superseded", row });
@@ -350,8 +356,7 @@ function final(row: Row | undefined, command: Final): Decision {
 function settleAnew(command: Final): Decision {
   const { result, sent: again } = command;
   if (result === undefined) return unchanged({ type: "written", revoked: undefined, again });
-  const { write } = settle({ result, timestamp: 0, again }, command, undefined);
-  return { write, outcome: { type: "written", revoked: undefined, again } };
+  return settle({ result, timestamp: 0, again }, command, undefined);
 }
 
 function mayStoreUnclaimed(row: Row | undefined, command: Final): boolean {
@@ -363,8 +368,8 @@ function mayStoreUnclaimed(row: Row | undefined, command: Final): boolean {
 function settle(row: Row | undefined, command: Final, runs: number | undefined): Decision {
   const result = command.result ?? row?.result;
   // An unclaimed task that ended in `Ignore` has no row, and nothing to put into one.
-  if (result === undefined) return unchanged({ type: "written", revoked: undefined });
-  return written({
+  if (result === undefined) return unchanged({ type: "written", revoked: undefined, redrive: command.redrive });
+  const write: Row = {
     ...stamped(row, command),
     result,
     attempt: command.attempt,
@@ -377,7 +382,9 @@ function settle(row: Row | undefined, command: Final, runs: number | undefined):
     buried: flag(command.buried),
     redrive: command.redrive ?? row?.redrive,
     kept: command.kept,
-  });
+  };
+  // Who has claimed knows it since then.
+  return written(write, runs === undefined ? againOf(write) : undefined);
 }
 
 function update(row: Row | undefined, command: Update): Decision {
@@ -415,7 +422,8 @@ function forget(row: Row | undefined, command: Forget): Decision {
 
 function bury(row: Row | undefined, command: Bury): Decision {
   if (row !== undefined && (isEnded(row) || isAlive(row, command.now))) return refused(row);
-  return written({ ...endedWithoutRun(row, command), buried: true });
+  const write: Row = { ...endedWithoutRun(row, command), next: command.next, buried: true };
+  return written(write, againOf(write));
 }
 
 /** What is stored plainly is to be read, also after a `forget`: a group may be saved again. */

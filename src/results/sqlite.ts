@@ -162,7 +162,7 @@ function create(database: Database, { now }: BackendContext, journal: SqliteJour
         next ?? null,
         result,
       );
-      return changes === 0 ? undefined : { type: "claimed", runs: 1, revoked: undefined };
+      return changes === 0 ? undefined : { type: "claimed", runs: 1, revoked: undefined, redrive };
     }
     if (command.type === "final" && command.result !== undefined) {
       const { done, buried, hidden, redrive, next, kept, result, owner, attempt } = command;

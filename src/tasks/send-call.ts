@@ -27,14 +27,17 @@ export async function sendCall(
   const declared = task && engine.optionsOf(task);
   if (task !== undefined && declared !== undefined && isUnique(declared)) {
     const { sendUnique } = await loadUnique();
-    if (sendUnique === undefined)
-      throw new ImproperlyConfigured(
-        "unique",
-        `no task had limits when this bundle was deployed, and ${name} must not be sent without its own; deploy it again with the task, or its taskRef with the limits`,
-      );
+    if (sendUnique === undefined) throw withoutLimits("unique", `${name} must not be sent`);
     return sendUnique(engine, task, declared, args, options);
   }
   const sent = await createCall(engine, name, args, options);
   await send(engine, sent, options);
   return { id: sent.message.id, sent };
 }
+
+/** Limits are no part of this bundle, and are needed. */
+export const withoutLimits = (option: string, what: string): ImproperlyConfigured =>
+  new ImproperlyConfigured(
+    option,
+    `no task had limits when this bundle was deployed, and ${what} without its own; deploy it again with the task, or its taskRef with the limits`,
+  );

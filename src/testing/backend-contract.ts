@@ -485,12 +485,19 @@ export function backendContract(
         await apply(claimOf(key, "a"));
         await apply(finalOf(key, "a", { result: meta("FAILURE"), buried: true }));
         expect(await apply(claimOf(key, "b"))).toMatchObject({ type: "settled", row: { buried: true } });
-        expect(await apply(claimOf(key, "c", { redrive: 1000 }))).toEqual(began());
+        expect(await apply(claimOf(key, "c", { redrive: 1000 }))).toEqual({ ...began(), redrive: 1000 });
         // A second copy of the letter that was sent back, while the first runs, and when it has ended.
         expect(await apply(claimOf(key, "d", { redrive: 1000 }))).toMatchObject({ type: "running" });
         await apply(finalOf(key, "c", { result: meta("FAILURE"), buried: true }));
         expect(await apply(claimOf(key, "d", { redrive: 1000 }))).toMatchObject({ type: "settled" });
-        expect(await apply(claimOf(key, "e", { redrive: 1001 }))).toEqual(began());
+        expect(await apply(claimOf(key, "e", { redrive: 1001 }))).toEqual({ ...began(), redrive: 1001 });
+        // Whoever goes on with it is told, also by a copy of the message as it was before, and whoever ends it.
+        await apply({ type: "release", key, now: harness.now(), owner: "e" });
+        expect(await apply(claimOf(key, "f"))).toEqual({ ...began(), redrive: 1001 });
+        await apply({ type: "release", key, now: harness.now(), owner: "f" });
+        const buried = { type: "bury" as const, key, now: harness.now(), result: meta("FAILURE"), next: "{}" };
+        expect(await apply(buried)).toEqual({ ...wrote, redrive: 1001 });
+        expect(await read(key)).toMatchObject({ done: true, buried: true, next: "{}" });
       });
 
       test("a failure that kept its message, run again once for each time that it is asked for", async () => {
@@ -498,14 +505,14 @@ export function backendContract(
         await apply(claimOf(key, "a"));
         await apply(finalOf(key, "a", { result: meta("FAILURE"), kept: KEPT }));
         expect(await apply(claimOf(key, "b"))).toMatchObject({ type: "settled", row: { kept: KEPT } });
-        expect(await apply(claimOf(key, "c", { redrive: 1 }))).toEqual(began());
+        expect(await apply(claimOf(key, "c", { redrive: 1 }))).toEqual({ ...began(), redrive: 1 });
         // While it runs it cannot be run again, and what is read of it is no failure.
         expect((await read(key))?.kept).toBeUndefined();
         expect(await apply(claimOf(key, "d", { redrive: 1 }))).toMatchObject({ type: "running" });
         await apply(finalOf(key, "c", { result: meta("FAILURE"), kept: `${KEPT} again` }));
         expect(await read(key)).toMatchObject({ kept: `${KEPT} again`, redrive: 1 });
         expect(await apply(claimOf(key, "d", { redrive: 1 }))).toMatchObject({ type: "settled" });
-        expect(await apply(claimOf(key, "e", { redrive: 2 }))).toEqual(began());
+        expect(await apply(claimOf(key, "e", { redrive: 2 }))).toEqual({ ...began(), redrive: 2 });
         await apply(finalOf(key, "e"));
         expect((await read(key))?.kept).toBeUndefined();
         expect(await apply(claimOf(key, "f", { redrive: 3 }))).toMatchObject({ type: "settled" });
@@ -526,7 +533,7 @@ export function backendContract(
           apply({ ...finalOf(key, owner, { result: meta("FAILURE"), ...changes }), unclaimed: true });
         expect(await final("a", { kept: KEPT })).toEqual(wrote);
         expect(await final("b", { kept: KEPT })).toMatchObject({ type: "refused" });
-        expect(await final("c", { result: meta("SUCCESS", 1), redrive: 1 })).toEqual(wrote);
+        expect(await final("c", { result: meta("SUCCESS", 1), redrive: 1 })).toEqual({ ...wrote, redrive: 1 });
         expect(await read(key)).toMatchObject({ result: meta("SUCCESS", 1) });
         expect((await read(key))?.kept).toBeUndefined();
       });

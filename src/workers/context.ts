@@ -3,7 +3,7 @@ import type { Lovage } from "../app.ts";
 import { type Delivery, isFifo } from "../brokers/broker.ts";
 import { attemptOf, type Message, sentAgain, sentOf } from "../protocol/message.ts";
 import { type MaybePromise, whenReady } from "../protocol/serializers.ts";
-import type { Claim, Command, Outcome as Recorded } from "../results/record.ts";
+import type { Again, Claim, Command, Outcome as Recorded } from "../results/record.ts";
 import type { Request } from "../tasks/context.ts";
 import type { TaskOptions } from "../tasks/options.ts";
 import { taskKey } from "../results/backend.ts";
@@ -120,9 +120,11 @@ export const claimOf = (
   sent: sentOf(message),
 });
 
-/** A job whose row says that its task was sent again after it had been forgotten. */
-export const jobAgain = (job: Job, again: number | undefined): Job =>
-  again === undefined ? job : { ...job, message: sentAgain(job.message, again) };
+/** A job whose row says which time it is that its task was sent. */
+export const jobAgain = (job: Job, { again, redrive }: Again): Job =>
+  (again ?? redrive ?? job.source.redrive) === undefined
+    ? job
+    : { ...job, message: sentAgain(job.message, again), source: { ...job.source, again, redrive } };
 
 function sourceOf(delivery: Delivery): Source {
   const { queue, receipt, groupId: group = "default" } = delivery;

@@ -75,12 +75,16 @@ export async function deadLetter(
   return DELETE;
 }
 
-/** Stores the row of a task that will not run (any more), unless it has an outcome or runs: then it is `refused`. */
+/**
+ * Stores the row of a task that will not run (any more), unless it has an outcome or runs: then it is `refused`. `next`: why, where
+ * its message is no dead letter.
+ */
 export async function storeFate(
   { engine, apply }: Pick<WorkerContext, "engine" | "apply">,
   id: string,
   meta: Meta,
   entry?: JournalEntry,
+  next?: string,
 ): Promise<Recorded> {
   return apply({
     type: "bury",
@@ -88,6 +92,7 @@ export async function storeFate(
     now: engine.clock.now(),
     ttl: engine.ttl(),
     result: await encodeMeta(meta, engine.codec),
+    next,
     entry,
   });
 }

@@ -17,17 +17,18 @@ import {
   sentOf,
   type SignatureData,
 } from "../protocol/message.ts";
-import { decodeMeta, type ResultTuple } from "../protocol/meta.ts";
+import { decodeMeta, encodeMeta, type ResultTuple } from "../protocol/meta.ts";
 import { parseValue, stringifyValue } from "../protocol/values.ts";
 import type { Row } from "../results/backend.ts";
+import type { Again } from "../results/record.ts";
 import { stableId } from "../stable-id.ts";
 import { FAILURE, REVOKED, SUCCESS } from "../states.ts";
-import { failedMeta } from "./dead-letter.ts";
+import { failedMeta, storeFate } from "./dead-letter.ts";
 import { goingFor, type HeldPlace, keepsPlace, type Kept, OWN_PROPERTIES } from "./held-place.ts";
 import {
   callErrbacks,
-  fail,
   failedCall,
+  type Fate,
   joinAdded,
   joinChord,
   markStep,
@@ -46,13 +47,14 @@ export interface Next {
   readonly replace?: SignatureData;
   /** It has no outcome, whatever state the task itself has stored. */
   readonly ignored?: true;
+  readonly fate?: Fate;
   /** The attempt is of a message that goes for another, which keeps its place on a FIFO queue. */
   readonly goesFor?: true;
 }
 
 export const writeNext = (next: Next): string => stringifyValue(next);
 
-/** Written by {@link writeNext}, and by nobody else. */
+/** Written by {@link writeNext} or with a {@link Fate}, and by nobody else. */
 const readNext = (next: string): Next => parseValue(next) as Next;
 
 /** The attempt of a row that waits or runs and needs the place which the first message of the task keeps. */
@@ -67,10 +69,8 @@ export function keptPlace(queue: string, { done, next }: Pick<Row, "done" | "nex
 export type Settled = Pick<Row, "result" | "next">;
 
 /** Where a message came from. */
-export interface Source {
+export interface Source extends Again {
   readonly queue: string;
-  /** That of a message that was sent again; see `redrive` of a claim. */
-  readonly redrive?: number | undefined;
   /** On a FIFO queue. */
   readonly place?: HeldPlace | undefined;
   /** It is another message that keeps the place, and this one goes for it. */
@@ -87,16 +87,26 @@ export async function follow(
   source: Source,
   row: Settled,
 ): Promise<Kept | undefined> {
-  const { retry, replace, ignored } = row.next === undefined ? {} : readNext(row.next);
+  const { retry, replace, ignored, fate } = row.next === undefined ? {} : readNext(row.next);
   const onward = redriving(sender, source.redrive);
   if (retry !== undefined) return sendRetry(onward, message, source, retry);
   if (replace !== undefined) await sendReplacement(onward, message, replace);
-  else if (!isAlone(message)) await endWaiting(sender, onward, message, ignored ? "" : row.result);
+  else if (!isAlone(message)) {
+    // Those of a fate that another task had a part in were called with that one's end.
+    const told = fate === "shared" ? { ...message, errbacks: [] } : message;
+    await endWaiting(sender, onward, told, ignored ? "" : row.result, source);
+  }
   return undefined;
 }
 
 /** Sends what follows from an outcome, and counts it in its chord. */
-async function endWaiting(sender: Sender, onward: Sender, message: Message, result: Row["result"]): Promise<void> {
+async function endWaiting(
+  sender: Sender,
+  onward: Sender,
+  message: Message,
+  result: Row["result"],
+  again: Again,
+): Promise<void> {
   const meta = result.length === 0 ? undefined : await decodeMeta(result, sender.engine.codec);
   const line = lineOf(message);
   const origin: Origin = { id: message.id, rootId: message.rootId ?? message.id };
@@ -109,7 +119,7 @@ async function endWaiting(sender: Sender, onward: Sender, message: Message, resu
       const errbacks = meta.status === FAILURE ? message.errbacks : [];
       // Steps that will not run any more share the outcome, so that who waits for the last of them is told.
       await Promise.all([
-        callErrbacks(sender, errbacks, origin, line, failedCall(message, meta)),
+        callErrbacks(sender, errbacks, origin, again, failedCall(message, meta)),
         ...message.chain.map((step, index) => markStep(sender, step, meta, [message.id, index])),
       ]);
       break;
@@ -220,9 +230,10 @@ export function retryMessage(message: Message, change: RetryChange): Message {
 async function sendRetry(
   sender: Sender,
   message: Message,
-  { queue, place, goesFor }: Source,
+  source: Source,
   change: RetryChange,
 ): Promise<Kept | undefined> {
+  const { queue, place, goesFor } = source;
   const target = change.queue ?? queue;
   const next = retryMessage({ ...message, deliveryInfo: { exchange: "", routingKey: target } }, change);
   const kept = keepsPlace(queue, change) ? place : undefined;
@@ -231,30 +242,28 @@ async function sendRetry(
     // What goes for another is done itself.
     return kept && !goesFor ? { eta: change.eta } : undefined;
   } catch (error) {
-    await cannotGoOn(sender, message, `retry ${next.retries}`, error);
+    await cannotGoOn(sender, message, source, `retry ${next.retries}`, error);
     return undefined;
   }
 }
 
 /** The attempt that was to come cannot be sent: the task has failed, and all who wait for it are told. */
-async function cannotGoOn(sender: Sender, message: Message, what: string, error: unknown): Promise<void> {
+async function cannotGoOn(
+  sender: Sender,
+  message: Message,
+  source: Source,
+  what: string,
+  error: unknown,
+): Promise<void> {
   if (!isLasting(error)) throw error;
-  const { id, task, group, groupIndex, chord, chain, errbacks, rootId } = message;
-  sender.log("error", `${what} of ${task}[${id}] could not be sent: ${messageOf(error)}`, {
+  const { id, group } = message;
+  sender.log("error", `${what} of ${message.task}[${id}] could not be sent: ${messageOf(error)}`, {
     id,
     error: stackOf(error),
   });
-  const options = {
-    task_id: id,
-    group_id: group,
-    group_index: groupIndex,
-    chord,
-    chain,
-    link_error: errbacks,
-    root_id: rootId,
-  };
-  const signature: SignatureData = { task, args: [], kwargs: {}, options, subtask_type: null, immutable: false };
-  await fail(sender, signature, failedMeta(sender.engine, id, error));
+  const meta = { ...failedMeta(sender.engine, id, error), groupId: group ?? undefined };
+  await storeFate(sender, id, meta, undefined, writeNext({ fate: "own" }));
+  await endWaiting(sender, sender, message, await encodeMeta(meta, sender.engine.codec), source);
 }
 
 /** Another canvas takes the task's place: what it ends in has the task's id, and is followed by what the task is followed by. */
@@ -272,7 +281,7 @@ async function sendReplacement(sender: Sender, message: Message, replacement: Si
   const given: Given = { chain: message.chain, options: inherited(message) };
   const sent = sentOf(message);
   await sendOn(
-    sender,
+    { ...sender, own: message.id },
     sent === undefined ? linked : datedAt(linked, sent),
     given,
     { id: message.id, options, joined: true },

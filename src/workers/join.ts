@@ -4,7 +4,7 @@
  * ended, rows only ever gain, and a second copy of a message meets the first one's claim.
  */
 import { type Call, expand, type Given } from "../canvas/apply.ts";
-import { freeze, type Place } from "../canvas/freeze.ts";
+import { endOptions, freeze, type Place } from "../canvas/freeze.ts";
 import { countIds, idsOf, joinRows, leafId, memberHash } from "../canvas/join-rows.ts";
 import { countingOf, rowContext, rulesOf } from "../canvas/send.ts";
 import { ACCUMULATE, bodyOf, formOf, headerOf, signatures, tasksOf } from "../canvas/shape.ts";
@@ -15,7 +15,7 @@ import { createMessage, lineOf, type Message, ownHeaders, type SignatureData } f
 import { decodeGroupMeta, decodeMeta, type Meta, type ResultTuple } from "../protocol/meta.ts";
 import { groupKey, joinKey, type Row, taskKey } from "../results/backend.ts";
 import { whenReady } from "../protocol/serializers.ts";
-import { type Command, isFreshRedrive, type Joined, type Outcome as Recorded } from "../results/record.ts";
+import { type Again, type Command, isFreshRedrive, type Joined, type Outcome as Recorded } from "../results/record.ts";
 import { stableId } from "../stable-id.ts";
 import { FAILURE, isReady, SUCCESS } from "../states.ts";
 import { ERRBACK_HEADER, type FailedRequest, isErrback } from "../tasks/errback.ts";
@@ -36,6 +36,8 @@ export interface Sender {
   send(message: Addressed, call?: Call): Promise<void>;
   /** Tells the journal, where one is kept. Never throws. */
   note(entry: JournalEntry): Promise<void>;
+  /** The id of the task whose message asks for it, where the task may end by what it asks for. */
+  readonly own?: string;
 }
 
 /** Sends on by the app's own broker and backend; in a unit where one is given. */
@@ -80,6 +82,15 @@ export type IdParts = readonly (string | number)[];
 
 /** What ids of what follows from a message are made of, beside its own (`lineOf`). */
 type Line = ReturnType<typeof lineOf>;
+
+/**
+ * Why a task will not run, where its message is no dead letter: what was to follow from its `own` message could not be sent; or
+ * its outcome is `shared`, as it was to follow from another task that failed.
+ */
+export type Fate = "own" | "shared";
+
+/** What is kept in the row of one begins so. */
+export const FATE = '{"fate":';
 
 /** Whose end it is that something follows from. */
 export interface Origin {
@@ -181,7 +192,7 @@ function normalized({ engine }: Sender, signature: SignatureData, place: Place, 
  * A frozen canvas will not run: the task that it ends in has failed, its errbacks are called once, and so on. `entry`: what
  * the journal is told with the first row that is stored of it.
  */
-export async function fail(sender: Sender, signature: SignatureData, meta: Meta, entry?: JournalEntry): Promise<void> {
+async function fail(sender: Sender, signature: SignatureData, meta: Meta, entry?: JournalEntry): Promise<void> {
   const form = formOf(signature);
   switch (form) {
     case "group":
@@ -197,10 +208,10 @@ export async function fail(sender: Sender, signature: SignatureData, meta: Meta,
     case "chain": {
       const id = endOf(signature);
       const origin = { id, rootId: rootOf(signature) ?? id };
-      return all([
-        mark(sender, signature, meta, entry),
-        callErrbacks(sender, errbacksOf(signature), origin, 0, unsentCall(signature, id, meta)),
-      ]);
+      await mark(sender, signature, meta, entry);
+      const errbacks = errbacksOf(signature);
+      const [row] = errbacks.length === 0 ? [] : await sender.read([taskKey(id)]);
+      return callErrbacks(sender, errbacks, origin, row ?? {}, unsentCall(signature, id, meta));
     }
     default:
       return form satisfies never;
@@ -244,7 +255,8 @@ async function mark(
       const groupId = typeof group === "string" ? group : undefined;
       const fate = { ...meta, taskId: id, children: [], parentId: undefined, groupId, extended: undefined };
       const [body] = groupId === undefined ? [] : signatures(chord);
-      if (!counted || body !== undefined) await storeFate(sender, id, fate, entry);
+      const why: Fate = id === sender.own ? "own" : "shared";
+      if (!counted || body !== undefined) await storeFate(sender, id, fate, entry, `${FATE}"${why}"}`);
       if (body !== undefined && groupId !== undefined) {
         const member = {
           id,
@@ -272,19 +284,20 @@ export const markStep = (
 
 /**
  * Calls errbacks: with the failed id, or where a task is known here that takes more, with (request, exception, traceback). It
- * is sent as any other task; who runs it makes an error of the exception's data again.
+ * is sent as any other task; who runs it makes an error of the exception's data again. Once for each time that the task was sent,
+ * by its row: one failure is learned of from messages of several attempts, and from those of other tasks.
  */
 export async function callErrbacks(
   sender: Sender,
   errbacks: readonly SignatureData[],
   { id, rootId }: Origin,
-  line: Line,
+  { again = 0, redrive = 0 }: Again,
   { request, exception, traceback }: FailedCall,
 ): Promise<void> {
-  const group = stableId("errbacks", id, line);
+  const group = stableId("errbacks", id, again, redrive);
   await all(
     errbacks.map(async (errback, index) => {
-      const parts: IdParts = ["errback", id, line, index];
+      const parts: IdParts = ["errback", id, again, redrive, index];
       const task = formOf(errback) === "task" ? sender.engine.task(errback.task) : undefined;
       const takesError = task !== undefined && !errback.immutable && isErrback(task, errback);
       const { headers } = errback.options;
@@ -332,11 +345,7 @@ function errbacksOf(signature: SignatureData): readonly SignatureData[] {
   return first === undefined ? signatures(signature.options["link_error"]) : errbacksOf(first);
 }
 
-function endOf(signature: SignatureData): string {
-  if (formOf(signature) === "chord") return endOf(bodyOf(signature));
-  const last = formOf(signature) === "chain" ? tasksOf(signature).at(-1) : undefined;
-  return last === undefined ? (idOf(signature) ?? "") : endOf(last);
-}
+const endOf = (signature: SignatureData): string => textOf(endOptions(signature)["task_id"]) ?? "";
 
 const textOf = (value: unknown): string | undefined => (typeof value === "string" ? value : undefined);
 const idOf = (signature: SignatureData): string | undefined => textOf(signature.options["task_id"]);
@@ -411,11 +420,17 @@ export async function addToChord(
     await sendOn(sender, signature, { options: { parent_id: id, root_id: rootId } }, place, parts);
   } catch (error) {
     // The chord must not wait for what may never be sent, whatever becomes of the task.
-    await storeFate(sender, added, { ...failedMeta(engine, added, error), groupId: group, parentId: id });
-    await joinChord(sender, { id: added, rootId, group, index: null, body });
+    await failAdded(sender, { id, rootId, group, index: null, body }, added, error);
     throw error;
   }
   return added;
+}
+
+/** What a member has added to its chord will not come, unless it was sent: then it counts by itself. */
+async function failAdded(sender: Sender, member: Member, added: string, error: unknown): Promise<void> {
+  const { group: groupId, id: parentId } = member;
+  const recorded = await storeFate(sender, added, { ...failedMeta(sender.engine, added, error), groupId, parentId });
+  if (isOurFate(recorded)) await joinChord(sender, { ...member, id: added });
 }
 
 /**
@@ -445,13 +460,7 @@ export async function dropAdded(sender: Sender, message: Message, again: number)
     const error = new WorkerLostError(
       `${message.task}[${id}] added this to its chord and died; the run after it did not add it again`,
     );
-    const recorded = await storeFate(sender, dropped, {
-      ...failedMeta(sender.engine, dropped, error),
-      groupId: group,
-      parentId: id,
-    });
-    if (isOurFate(recorded))
-      await joinChord(sender, { id: dropped, rootId: message.rootId ?? id, group, index: null, body });
+    await failAdded(sender, { id, rootId: message.rootId ?? id, group, index: null, body }, dropped, error);
   }
 }
 

@@ -334,7 +334,7 @@ async function settle(
   try {
     const following = followJob(
       steps,
-      jobAgain(job, recorded.type === "written" ? recorded.again : undefined),
+      claimed === undefined && recorded.type === "written" ? jobAgain(job, recorded) : job,
       settled,
     );
     kept = following instanceof Promise ? await following : following;
@@ -355,7 +355,7 @@ async function settle(
 async function yieldTo(context: WorkerContext, job: Job, row: Row): Promise<Disposition> {
   const { delivery, message } = job;
   const kept = isOutcomeOf(row, attemptOf(message))
-    ? await followJob(context, jobAgain(job, row.again), row, repeating(context))
+    ? await followJob(context, jobAgain(job, row), row, repeating(context))
     : job.source.goesFor
       ? undefined
       : keptPlace(delivery.queue, row);

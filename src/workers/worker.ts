@@ -30,15 +30,16 @@ import {
   createMessage,
   type Message,
 } from "../protocol/message.ts";
-import { encodeMeta, type Meta } from "../protocol/meta.ts";
+import { encodeMeta } from "../protocol/meta.ts";
 import { whenReady } from "../protocol/serializers.ts";
 import { parseTime } from "../protocol/time.ts";
-import { type Claim, type Final, LEASE_MARGIN_MS, type Outcome as Recorded } from "../results/record.ts";
+import { type Again, type Claim, type Final, LEASE_MARGIN_MS, type Outcome as Recorded } from "../results/record.ts";
 import { joinKey, type Payload, type Row, taskKey } from "../results/backend.ts";
 import { PENDING, STARTED } from "../states.ts";
 import { pack } from "../tasks/publish.ts";
 import { conclude, describe, type Facts, factsOf, isHidden, nextOf, waitingMeta } from "./conclude.ts";
 import { isLimited } from "../tasks/limits.ts";
+import { withoutLimits } from "../tasks/send-call.ts";
 import type { Unit } from "../unit.ts";
 import {
   claimOf,
@@ -54,7 +55,7 @@ import { deadLetter, failedMeta, isOurFate, type Known, storedFate, storeFate } 
 import { DELETE, type Disposition, HAND_BACK, type HandBack, handBack, LEAVE, withinLimits } from "./disposition.ts";
 import { follow, isAlone, keptPlace, retryDue } from "./follow.ts";
 import { carriedPlace, keepPlace, returnTo } from "./held-place.ts";
-import { count, repeating } from "./join.ts";
+import { count, FATE, repeating } from "./join.ts";
 import { attemptEntry, deadLetterEntry, isKept, runningEntry } from "./note.ts";
 import { withPatience } from "./patience.ts";
 import { fieldsOf, nameOf, reportDeaths, reportReceived, stackOf } from "./report.ts";
@@ -344,11 +345,12 @@ async function bury(
     const recorded = await storeFate(context, id, meta, entry);
     if (whileRunning !== undefined && recorded.type === "refused" && recorded.row?.done !== true) return whileRunning;
     // Its outcome is another's, or it runs: what follows from it is not ours to send.
-    const isOurs = isOurFate(recorded);
-    if (message !== undefined && isOurs) {
-      const { result } = recorded.type === "refused" && recorded.row ? recorded.row : await rowOf(context, meta);
-      const sender = recorded.type === "written" ? context : repeating(context);
-      await follow(sender, message, { queue: delivery.queue }, { result }).catch((failure: unknown) => {
+    if (message !== undefined && isOurFate(recorded)) {
+      const row =
+        recorded.type === "refused" && recorded.row ? recorded.row : { result: await encodeMeta(meta, engine.codec) };
+      const { again, redrive }: Again = recorded.type === "written" ? recorded : (row as Row);
+      const source = { queue: delivery.queue, again, redrive };
+      await follow(repeating(context), message, source, row).catch((failure: unknown) => {
         if (!isLasting(failure)) throw failure;
         log(
           "error",
@@ -375,7 +377,7 @@ async function endInTime(
   const { id, task } = peekEnvelope(delivery.body);
   const message = await salvageMessage(delivery.body);
   const error = new OperationalError(
-    `the message was handed out ${delivery.receiveCount} times in ${formatSpan(context.engine.clock.now() - delivery.sentAt)} and came back each time; the log of the workers of ${delivery.queue} says why. \`lovage dlq redrive\` tries again`,
+    `the message was handed out ${delivery.receiveCount} times in ${formatSpan(context.engine.clock.now() - delivery.sentAt)} and came back each time; the log of its workers says why. \`lovage dlq redrive\` tries again`,
     { retryable: false },
   );
   return { disposition: await bury(context, delivery, { id, task, message }, error, disposition) };
@@ -398,8 +400,6 @@ async function giveUp(
   const error = new WorkerLostError(`${deaths} workers died of this message, before or after its task ran`);
   return { disposition: await buryUnread(context, delivery, error) };
 }
-
-const rowOf = async ({ engine }: WorkerContext, meta: Meta) => ({ result: await encodeMeta(meta, engine.codec) });
 
 /**
  * Puts the message back, for a worker that a deploy is about to bring. That is counted in a row of its own: how often it was
@@ -430,11 +430,7 @@ async function admitLimited(taken: WorkerContext, job: Job): Promise<Admission> 
   await taken.unit?.committed;
   const context = taken.within(undefined);
   const { admitByLimits } = await loadLimited();
-  if (admitByLimits === undefined)
-    throw new ImproperlyConfigured(
-      "rateLimit",
-      `no task had limits when this bundle was deployed, and ${message.task} must not run without its own; deploy it again with the task, or its taskRef with the limits`,
-    );
+  if (admitByLimits === undefined) throw withoutLimits("rateLimit", `${message.task} must not run`);
   try {
     return await admitByLimits(context, job, (admitted) => claim(context, admitted));
   } catch (error) {
@@ -499,7 +495,7 @@ async function claim(context: WorkerContext, job: Job): Promise<Admission> {
   switch (recorded.type) {
     case "claimed":
       return {
-        run: prepare(alone, jobAgain(job, recorded.again), {
+        run: prepare(alone, jobAgain(job, recorded), {
           key,
           owner,
           runs: recorded.runs,
@@ -507,9 +503,9 @@ async function claim(context: WorkerContext, job: Job): Promise<Admission> {
         }),
       };
     case "settled": {
-      const kept = await followJob(context, jobAgain(job, recorded.row.again), recorded.row, repeating(context));
+      const kept = await followJob(context, jobAgain(job, recorded.row), recorded.row, repeating(context));
       // Whoever stored that may have died before the dead letter was sent. Two are better than none.
-      if (recorded.row.buried) {
+      if (recorded.row.buried && !recorded.row.next?.startsWith(FATE)) {
         const why = await storedFate(engine, message.id, recorded.row.result);
         return { disposition: await deadLetter(context, delivery, { id: message.id, task: message.task }, why) };
       }
@@ -577,7 +573,7 @@ async function joinEarlier(context: WorkerContext, job: Job, row: Row): Promise<
   const { message } = job;
   if (isAlone(message) || row.attempt === undefined || isFifo(job.delivery.queue)) return undefined;
   if (row.done === true) {
-    const again = jobAgain(job, row.again);
+    const again = jobAgain(job, row);
     const last = { ...again, message: atAttempt(again.message, row.attempt) };
     await followJob(context, last, row, repeating(context));
     return undefined;
@@ -585,7 +581,9 @@ async function joinEarlier(context: WorkerContext, job: Job, row: Row): Promise<
   const now = context.engine.clock.now();
   const due = retryDue(row);
   const until = Math.max((row.lease ?? 0) + LEASE_MARGIN_MS, due === null ? 0 : parseTime(due));
-  return { type: "handBack", visibility: Math.max(RUNNING_MIN_MS, until - now) };
+  // What takes the task's place may take as long as it likes, and has no lease.
+  const atLeast = Math.min(job.delivery.receiveCount ** 2 * RUNNING_MIN_MS, KEPT_MAX_MS);
+  return { type: "handBack", visibility: Math.max(atLeast, until - now) };
 }
 
 /** It was revoked while nobody ran it. */

@@ -3,25 +3,37 @@ import fc from "fast-check";
 import { expect } from "vitest";
 import type { Broker } from "../../src/brokers/broker.ts";
 import { membersRow } from "../../src/canvas/join-rows.ts";
-import { chain, chord, group, Lovage, type Signature } from "../../src/index.ts";
+import { chain, chord, group, Ignore, Lovage, type Signature } from "../../src/index.ts";
 import type { SignatureData } from "../../src/protocol/message.ts";
 import type { ResultTuple } from "../../src/protocol/meta.ts";
 import { hostileBroker, type TestOptions, testApp } from "../../src/testing/index.ts";
 
-/** How a task behaves: it may ask for attempts, fail, or be revoked before it is sent. */
-export interface Op {
+/** How a task behaves: it may ask for attempts, be replaced by a canvas, fail, end in `Ignore`, expire, or be revoked before it is sent. */
+export interface Op extends Linked {
   readonly type: "task";
   readonly label: number;
-  readonly fate: "ok" | "fail" | "revoke";
+  readonly fate: "ok" | "fail" | "ignore" | "expire" | "revoke";
   readonly retries: number;
   readonly immutable: boolean;
+  readonly becomes?: Node | undefined;
+  /** It gives back what it gets. */
+  readonly gathers?: true;
+}
+
+/** What is linked to a canvas, and how. */
+interface Linked {
+  /** The number of an errback that is linked to it. */
   readonly errback?: number | undefined;
+  /** The number of a callback that is linked to it. A group has none. */
+  readonly callback?: number | undefined;
+  /** The links are options of it. */
+  readonly set?: boolean | undefined;
+  /** It was JSON in between. */
+  readonly json?: boolean | undefined;
 }
 
 /** What is said of a canvas besides its parts. */
-interface About {
-  /** The number of an errback that is linked to it. */
-  readonly errback?: number | undefined;
+interface About extends Linked {
   /** Its members come from a generator. */
   readonly streamed?: boolean;
 }
@@ -32,9 +44,9 @@ export type Node =
   | (About & { readonly type: "chord"; readonly members: readonly Node[]; readonly body: Node });
 
 /** What a canvas comes to: a value, or how it ends without one. */
-export type End = { readonly value: unknown } | "failed" | "revoked";
+export type End = { readonly value: unknown } | "failed" | "revoked" | "ignored";
 
-/** Told of every errback that is called, with what it was called for: a task, or a body that will not run. */
+/** Told of every errback and callback that is called, with what it was called for: a task, or a body that will not run. */
 type Told = (errback: number, of: string) => void;
 
 /** The whole of Celery's rules, by the values alone. */
@@ -45,12 +57,10 @@ function interpret(node: Node, input: unknown, told: Told): End {
 function run([step, ...rest]: readonly Node[], input: unknown, told: Told): End {
   if (step === undefined) return { value: input };
   if (step.type === "task") {
-    if (step.fate === "revoke") return "revoked";
-    if (step.fate === "fail") {
-      failed([step], told);
-      return "failed";
-    }
-    return run(rest, [step.label, step.immutable ? null : input], told);
+    const end = runOp(step, step.immutable ? null : input, told);
+    if (typeof end === "string") return end;
+    for (const callback of callbacksOf(step)) told(callback, `op-${step.label}`);
+    return run(rest, end.value, told);
   }
   const results = joined(membersOf(step.members).map((member) => interpret(member, input, told)));
   // A group that is followed by anything is a chord's header, and what follows a chord follows its body.
@@ -61,19 +71,58 @@ function run([step, ...rest]: readonly Node[], input: unknown, told: Told): End 
   return "failed";
 }
 
+function runOp(op: Op, input: unknown, told: Told): End {
+  if (op.fate === "revoke" || op.fate === "expire") return "revoked";
+  if (op.fate === "ignore") return "ignored";
+  if (op.fate === "fail") {
+    failed([op], told);
+    return "failed";
+  }
+  if (op.gathers) return { value: input };
+  if (op.becomes === undefined) return { value: [op.label, input] };
+  const whole = built(op.becomes);
+  const errbacks = errbacksOf(op);
+  // A group that takes a task's place counts as one, and the errbacks are those of the one.
+  const isGroup = whole.type === "group";
+  const one = isGroup ? linked(countedAsOne(whole, op), errbacks) : countedAsOne(linked(whole, errbacks), op);
+  return interpret(one, input, told);
+}
+
+/** A group that it ends in gives its results as one, by a task of Celery's that has the id of `op`. */
+function countedAsOne(node: Node, op: Op): Node {
+  if (node.type === "task") return node;
+  if (node.type === "chord") return { ...node, body: countedAsOne(node.body, op) };
+  if (node.type === "group") {
+    const { label } = op;
+    const body: Op = { type: "task", label, fate: "ok", retries: 0, immutable: false, gathers: true };
+    return { ...node, type: "chord", body };
+  }
+  const last = node.members.length - 1;
+  const members = node.members.map((member, index) => (index === last ? countedAsOne(member, op) : member));
+  return { ...node, members };
+}
+
 /** Steps that will not run any more, because a header before them failed: whose errbacks are called. */
 function failed([step, ...rest]: readonly Node[], told: Told): void {
   if (step === undefined) return;
   if (step.type === "task") for (const errback of errbacksOf(step)) told(errback, `op-${step.label}`);
+  else if (step.type === "chord" && step.body.type === "task" && step.body.gathers)
+    for (const member of membersOf(step.members)) failed(stepsOf(member), told);
   else if (step.type === "chord") failed([...stepsOf(step.body), ...rest], told);
   else if (rest.length > 0) failed(rest, told);
   else for (const member of membersOf(step.members)) failed(stepsOf(member), told);
 }
 
 const errbacksOf = (op: Op & { readonly errbacks?: readonly number[] }): readonly number[] => op.errbacks ?? [];
+const callbacksOf = (op: Op & { readonly callbacks?: readonly number[] }): readonly number[] => op.callbacks ?? [];
 
 /** A canvas as Celery's `|` and `link_error` make it: which errbacks are whose is seen at the tasks. */
 function built(node: Node): Node {
+  const made = builtOfParts(node);
+  return node.callback === undefined ? made : called(made, node.callback);
+}
+
+function builtOfParts(node: Node): Node {
   const errbacks = node.errback === undefined ? [] : [node.errback];
   switch (node.type) {
     case "task":
@@ -105,6 +154,23 @@ function linked(node: Node, errbacks: readonly number[]): Node {
   if (node.type === "task") return { ...node, errbacks: [...errbacksOf(node), ...errbacks] } as Op;
   if (node.type === "chord") return { ...node, body: linked(node.body, errbacks) };
   return { ...node, members: node.members.map((member) => linked(member, errbacks)) };
+}
+
+/** A callback of a canvas is that of the task that it ends in. */
+function called(node: Node, callback: number): Node {
+  switch (node.type) {
+    case "task":
+      return { ...node, callbacks: [...callbacksOf(node), callback] } as Op;
+    case "chord":
+      return { ...node, body: called(node.body, callback) };
+    default: {
+      const last = node.members.length - 1;
+      return {
+        ...node,
+        members: node.members.map((member, index) => (index === last ? called(member, callback) : member)),
+      };
+    }
+  }
 }
 
 function joined(ends: readonly End[]): End {
@@ -141,6 +207,13 @@ function endOf(node: Node): Op | undefined {
   return last === undefined ? undefined : endOf(last);
 }
 
+/** Whether a task of it ends in `Ignore`. */
+function waits(node: Node): boolean {
+  if (node.type === "task") return node.fate === "ignore" || (node.becomes !== undefined && waits(node.becomes));
+  return node.members.some(waits) || (node.type === "chord" && waits(node.body));
+}
+
+/** But for those of what takes a task's place, which are there only once it has run. */
 const opsOf = (node: Node): readonly Op[] =>
   node.type === "task" ? [node] : [...node.members.flatMap(opsOf), ...(node.type === "chord" ? opsOf(node.body) : [])];
 
@@ -149,20 +222,38 @@ export function defineOps(app: Lovage, told: (errback: number) => void = () => {
   const op = app.task("op", { bind: true }, (self, input: unknown, label: number, fate: string, retries: number) => {
     if (self.request.retries < retries) self.retry({ countdown: 0, maxRetries: null });
     if (fate === "fail") throw new RangeError(`op ${label}`);
+    if (fate === "ignore") throw new Ignore();
+    const becomes = replacements.get(label);
+    if (becomes !== undefined) self.replace(make(becomes).clone([input]));
     return [label, input];
   });
+  const replacements = new Map<number, Node>();
   const errback = app.task("told", (number: number) => told(number));
   type Any = Signature<never, unknown, unknown>;
   const make = (node: Node): Any => {
-    const made = unlinked(node);
-    return node.errback === undefined ? made : (made.linkError(errback.si(node.errback)) as Any);
+    let made = unlinked(node);
+    const links = {
+      ...(node.errback !== undefined && { linkError: errback.si(node.errback) }),
+      ...(node.callback !== undefined && { link: errback.si(node.callback) }),
+    };
+    // A chain that comes to one canvas is that canvas, whose own links would be replaced.
+    const isItself = node.type !== "chain" || stepsOf(node)[0]?.type === "task";
+    if (node.set && isItself) made = made.set(links) as Any;
+    else {
+      if (links.linkError !== undefined) made = made.linkError(links.linkError) as Any;
+      if (links.link !== undefined) made = made.link(links.link) as Any;
+    }
+    return node.json ? (app.signature(JSON.parse(JSON.stringify(made)) as SignatureData) as unknown as Any) : made;
   };
   const unlinked = (node: Node): Any => {
     switch (node.type) {
       case "task": {
-        const { label, fate, retries } = node;
+        const { label, fate, retries, becomes } = node;
+        // Labels come again from one canvas to the next.
+        replacements.delete(label);
+        if (becomes !== undefined) replacements.set(label, becomes);
         const made = node.immutable ? op.si(null, label, fate, retries) : op.s(label, fate, retries);
-        return made.set({ taskId: `op-${label}` }) as Any;
+        return made.set({ taskId: `op-${label}`, ...(fate === "expire" && { expires: new Date(0) }) }) as Any;
       }
       // What fits what is the matter of the types' own tests.
       case "chain":
@@ -189,20 +280,39 @@ function* one<T>(items: readonly T[]): Generator<T> {
 
 /** Canvases of a depth, each task with a number of its own. */
 export function canvases(depth: number): fc.Arbitrary<Node> {
-  const op = fc.record({
+  return canvasesOf(depth, 1)
+    .map((node) => numbered(node, { next: 1 }))
+    .filter((node) => node.type === "task" || (opsOf(node).length > 0 && node.members.every(hasOps)));
+}
+
+/** @param nesting How often what takes a task's place may be replaced itself. */
+function canvasesOf(depth: number, nesting: number): fc.Arbitrary<Node> {
+  const links = {
+    errback: fc.option(fc.constant(0), { freq: 4, nil: undefined }),
+    callback: fc.option(fc.constant(0), { freq: 5, nil: undefined }),
+    set: fc.nat(3).map((n) => n === 3),
+    json: fc.nat(7).map((n) => n === 7),
+  };
+  const becomes = (nesting === 0 ? fc.constant(undefined) : canvasesOf(Math.min(depth, 1), nesting - 1)).map((node) =>
+    node === undefined || !hasOps(node) || opsOf(node).length === 0 ? undefined : unrevoked(node),
+  );
+  const op: fc.Arbitrary<Op> = fc.record({
+    ...links,
+    becomes: fc.oneof({ weight: 5, arbitrary: fc.constant(undefined) }, { weight: 1, arbitrary: becomes }),
     type: fc.constant("task" as const),
     label: fc.constant(0),
     fate: fc.oneof(
       { weight: 14, arbitrary: fc.constant("ok" as const) },
-      { weight: 1, arbitrary: fc.constant("fail" as const) },
-      { weight: 1, arbitrary: fc.constant("revoke" as const) },
+      ...(["fail", "revoke", "expire", "ignore"] as const).map((fate) => ({
+        weight: 1,
+        arbitrary: fc.constant(fate),
+      })),
     ),
     retries: fc.oneof({ weight: 6, arbitrary: fc.constant(0) }, { weight: 1, arbitrary: fc.constantFrom(1, 2) }),
     immutable: fc.nat(7).map((n) => n === 0),
-    errback: fc.option(fc.constant(0), { freq: 4, nil: undefined }),
   });
   const about = fc.record({
-    errback: fc.option(fc.constant(0), { freq: 3, nil: undefined }),
+    ...links,
     streamed: fc.nat(3).map((n) => n === 0),
     /** Its first member comes again, under the same id. */
     again: fc.nat(5).map((n) => n === 0),
@@ -217,7 +327,7 @@ export function canvases(depth: number): fc.Arbitrary<Node> {
         weight: 3,
         arbitrary: fc
           .tuple(some(1), about)
-          .map(([members, { errback }]): Node => ({ type: "chain", members, errback })),
+          .map(([members, { streamed: _, ...rest }]): Node => ({ type: "chain", members, ...rest })),
       },
       {
         weight: 2,
@@ -231,9 +341,14 @@ export function canvases(depth: number): fc.Arbitrary<Node> {
       },
     );
   };
-  return at(depth)
-    .map((node) => numbered(node, { next: 1 }))
-    .filter((node) => node.type === "task" || (opsOf(node).length > 0 && node.members.every(hasOps)));
+  return at(depth);
+}
+
+/** What takes a task's place ends under its id, so that nobody could revoke its end beforehand. */
+function unrevoked(node: Node): Node {
+  if (node.type === "task") return { ...node, fate: node.fate === "revoke" ? "expire" : node.fate };
+  const members = node.members.map(unrevoked);
+  return node.type === "chord" ? { ...node, members, body: unrevoked(node.body) } : { ...node, members };
 }
 
 /** What has no task has no app to be sent by. */
@@ -242,13 +357,18 @@ const hasOps = (node: Node): boolean =>
 
 function numbered(node: Node & { readonly again?: boolean }, count: { next: number }): Node {
   const errback = node.errback === undefined ? undefined : count.next++;
-  if (node.type === "task") return { ...node, errback, label: count.next++ };
+  const callback = node.callback === undefined || endsInGroup(node) ? undefined : count.next++;
+  if (node.type === "task") {
+    // What does not run is not replaced either.
+    const becomes = node.fate === "ok" && node.becomes ? numbered(node.becomes, count) : undefined;
+    return { ...node, errback, callback, becomes, label: count.next++ };
+  }
   const members = node.members.map((member) => numbered(member, count));
   const [first] = members;
-  const all = node.again && first?.type === "task" ? [...members, first] : members;
+  const all = node.type !== "chain" && node.again && first?.type === "task" ? [...members, first] : members;
   return node.type === "chord"
-    ? { ...node, errback, members: all, body: numbered(node.body, count) }
-    : { ...node, errback, members: all };
+    ? { ...node, errback, callback, members: all, body: numbered(node.body, count) }
+    : { ...node, errback, callback, members: all };
 }
 
 /** A broker that is hostile from some time on. */
@@ -271,7 +391,7 @@ type Stores = Pick<TestOptions, "config" | "now">;
 /** What has come of a canvas. */
 interface Came {
   /** Unknown of a group that Python has sent. */
-  readonly end: End | undefined;
+  readonly end: End | "waiting" | undefined;
   /** How often each errback was called. */
   readonly told: ReadonlyMap<number, number>;
   /** States of its tasks, in order. */
@@ -309,8 +429,10 @@ export function canvasRunner() {
       return { end: { value: await result.get({ timeout: 0 }) }, told, states };
     } catch (error) {
       const { name } = error as Error;
-      if (name === "TimeoutError")
+      if (name === "TimeoutError") {
+        if (waits(node)) return { end: "waiting", told, states };
         throw new Error(`it hangs: ${(error as Error).message}\n${t.log.map(({ line }) => line).join("\n")}`);
+      }
       return { end: name === "TaskRevokedError" ? "revoked" : "failed", told, states };
     }
   }
@@ -341,7 +463,10 @@ export function canvasRunner() {
       return { end: { value: await app.result(`op-${last.label}`).get({ timeout: 0 }) }, told, states };
     } catch (error) {
       const { name } = error as Error;
-      if (name === "TimeoutError") throw new Error(`it hangs\n${t.log.map(({ line }) => line).join("\n")}`);
+      if (name === "TimeoutError") {
+        if ([...members, body, ...rest].some(waits)) return { end: "waiting", told, states };
+        throw new Error(`it hangs\n${t.log.map(({ line }) => line).join("\n")}`);
+      }
       return { end: name === "TaskRevokedError" ? "revoked" : "failed", told, states };
     }
   }
@@ -404,7 +529,7 @@ function pythonMessage(
   const body = [
     immutable ? args : ["in", ...args],
     kwargs,
-    { callbacks: null, errbacks: options["link_error"] ?? null, chain: null, chord },
+    { callbacks: options["link"] ?? null, errbacks: options["link_error"] ?? null, chain: null, chord },
   ];
   return JSON.stringify({
     body: JSON.stringify(body),
@@ -420,6 +545,7 @@ function pythonMessage(
       group_index: index,
       retries: 0,
       eta: null,
+      expires: options["expires"] ?? null,
     },
     properties: {
       correlation_id: id,
@@ -436,11 +562,14 @@ function check(node: Node, { end, told, states }: Came): void {
   const times = new Map<number, number>();
   for (const call of calls) times.set(Number.parseInt(call, 10), (times.get(Number.parseInt(call, 10)) ?? 0) + 1);
   expect(Object.fromEntries(told)).toEqual(Object.fromEntries(times));
-  // Nobody waits for ever, whichever of the tasks it is for.
-  expect(states).not.toContain("PENDING");
-  // Which member's end is seen first is nobody's promise.
+  // Nobody waits for ever, whichever of the tasks it is for: but for what follows `Ignore`, which has no outcome to share.
+  if (!waits(node)) expect(states).not.toContain("PENDING");
   if (end === undefined) return;
+  // Which member's end is seen first is nobody's promise.
   if (endsInGroup(node) && typeof expected === "string") expect(typeof end).toBe("string");
+  // A reader is told of a step that was revoked beforehand, too.
+  else if (expected === "ignored")
+    expect(opsOf(node).some(({ fate }) => fate === "revoke") ? ["waiting", "revoked"] : ["waiting"]).toContain(end);
   // What was revoked stays so, whatever comes before it.
   else expect(end).toEqual(endOf(node)?.fate === "revoke" ? "revoked" : expected);
 }

@@ -1,5 +1,5 @@
 /** A run that goes on for longer than a queue service hides a message: SQS does so for twelve hours from when it was received. */
-import { currentTask, Lovage } from "lovage";
+import { currentTask, Lovage, type TaskContext } from "lovage";
 import { expect, test } from "vitest";
 import { envelope } from "./envelopes.ts";
 import { likeSqs, MOST_RECEIVES } from "./like-sqs.ts";
@@ -85,4 +85,34 @@ test("a message that came to a FIFO queue days before it is due waits there", as
   expect(ran).toEqual([Date.parse(eta)]);
   expect(ofVideo().length).toBeLessThan(20);
   expect(await t.deadLetters()).toEqual([]);
+});
+
+test("a copy of an attempt before that of a task which something takes the place of waits for it, and does it no harm", async () => {
+  const app = new Lovage("studio");
+  const told: number[] = [];
+  const tell = app.task("studio.tell", (n: number) => void told.push(n));
+  const later = app.task("studio.later", (n: number) => n);
+  const work = app.task("studio.work", { bind: true }, (self: TaskContext) =>
+    self.request.retries === 0 ? self.retry({ countdown: 0 }) : self.replace(later.si(7).set({ countdown: 2 * 3600 })),
+  );
+  let service: ReturnType<typeof likeSqs> | undefined;
+  let sends = 0;
+  const t = inMemory(app, {
+    broker(broker) {
+      service = likeSqs(broker, () => t.clock.now());
+      return {
+        ...service.wrapped,
+        async send(entries) {
+          if (sends++ === 0) await broker.send(entries.map((entry) => ({ ...entry, delaySeconds: 60 })));
+          return broker.send(entries);
+        },
+      };
+    },
+  });
+  const result = await work.applyAsync([], { link: tell.s() });
+  await t.advance({ hours: 4 });
+  expect(await result.get()).toBe(7);
+  expect(told).toEqual([7]);
+  expect(await t.deadLetters()).toEqual([]);
+  expect(Math.max(...(service?.receives ?? []).map(({ receiveCount }) => receiveCount))).toBeLessThan(MOST_RECEIVES);
 });

@@ -8,7 +8,7 @@ import { canvases, canvasRunner, foreignChords } from "../canvas/random-canvas.t
 const { run, runForeign } = canvasRunner();
 
 /** More by the environment: LOVAGE_CANVASES=5000. */
-const RUNS = Number(process.env["LOVAGE_CANVASES"] ?? 2000);
+const RUNS = Number(process.env["LOVAGE_CANVASES"] ?? 1000);
 const DEPTH = 3;
 
 describe("random canvases end as an interpreter of a few lines says, as do all their tasks, and call the errbacks that it says", () => {

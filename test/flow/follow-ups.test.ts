@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
-import { currentTask, Lovage } from "lovage";
+import { currentTask, Lovage, OperationalError } from "lovage";
 import { describe, expect, test } from "vitest";
+import type { Outgoing } from "../../src/brokers/broker.ts";
 import { envelope, signature } from "./envelopes.ts";
 import { inMemory, everywhere, isTable } from "./stores.ts";
 
@@ -46,6 +47,42 @@ describe.each(everywhere)("on %s", (_, start) => {
     await flaky.applyAsync([], { link: note.s() });
     await t.advance({ minutes: 1 });
     expect(notes).toEqual([["done"]]);
+  });
+
+  test("each link of a task, and of what has taken its place, is called once, whichever copy of its messages is met first", async () => {
+    const { app, add, fail, note, notes } = makeApp();
+    const takes = app.task("tasks.takes", { bind: true }, (self, ends: boolean) =>
+      self.replace(
+        (ends ? add.si(1, 2).set({ link: note.si("inner") }) : fail.si().set({ linkError: note.si("inner") })) as never,
+      ),
+    );
+    for (const ends of [true, false]) {
+      notes.length = 0;
+      const sent: Outgoing[] = [];
+      let isDown = true;
+      const t = start(app, {
+        broker: (broker) => ({
+          ...broker,
+          store: undefined,
+          async send(entries) {
+            // The worker cannot send the links at first, and hands its message back.
+            if (isDown && entries.some(({ body }) => body.includes('"task":"tasks.note"')))
+              return entries.map(() => new OperationalError("busy", { retryable: true }));
+            sent.push(...entries);
+            return broker.send(entries);
+          },
+        }),
+      });
+      await takes.applyAsync([ends], { link: note.si("outer"), linkError: note.si("outer") });
+      await t.advance({ seconds: 3 });
+      isDown = false;
+      const [first] = sent;
+      await (await app.engine.broker()).send([first as Outgoing]);
+      await t.drain();
+      await t.advance({ minutes: 10 });
+      expect(notes.sort()).toEqual([["inner"], ["outer"]]);
+      await t.close();
+    }
   });
 
   test("the steps of a chain that came from elsewhere run one after the other", async () => {

@@ -678,7 +678,7 @@ describe("dead letters", () => {
     task.claim("a");
     task.final("a", { result: meta("FAILURE"), buried: true });
     expect(task.claim("dup")).toMatchObject({ type: "settled" });
-    expect(task.claim("b", { redrive: 100 })).toEqual(claimed());
+    expect(task.claim("b", { redrive: 100 })).toEqual({ ...claimed(), redrive: 100 });
     expect(task.row).toMatchObject({ owner: "b", redrive: 100 });
     expect(task.row?.done).toBeUndefined();
     expect(task.row?.buried).toBeUndefined();
@@ -686,7 +686,7 @@ describe("dead letters", () => {
     task.final("b", { result: meta("FAILURE"), buried: true });
     expect(task.claim("c", { redrive: 100 })).toMatchObject({ type: "settled" });
     expect(task.claim("c", { redrive: 99 })).toMatchObject({ type: "settled" });
-    expect(task.claim("c", { redrive: 200 })).toEqual(claimed());
+    expect(task.claim("c", { redrive: 200 })).toEqual({ ...claimed(), redrive: 200 });
     task.final("c");
     expect(task.claim("d", { redrive: 300 })).toMatchObject({ type: "settled" });
   });
@@ -694,7 +694,7 @@ describe("dead letters", () => {
   test("a redriven message claims what an unreadable copy of it was buried for", () => {
     const task = scene();
     task.bury();
-    expect(task.claim("a", { attempt: 2, redrive: 100 })).toEqual(claimed());
+    expect(task.claim("a", { attempt: 2, redrive: 100 })).toEqual({ ...claimed(), redrive: 100 });
     expect(task.row).toMatchObject({ attempt: 2, owner: "a" });
   });
 
