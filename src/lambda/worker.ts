@@ -281,10 +281,7 @@ export function createWorkerHandler(
       // Calls that are gathered have to be there together, and take no place from what runs.
       const gathered = batchSizes(app.tasks) > 0 ? lanes.filter(([head]) => isGathered(head)) : [];
       const others = gathered.length > 0 ? lanes.filter((lane) => !gathered.includes(lane)) : lanes;
-      await Promise.all([
-        inParallel(gathered, gathered.length, runLane),
-        inParallel(others, concurrency, runLane),
-      ]);
+      await Promise.all([inParallel(gathered, gathered.length, runLane), inParallel(others, concurrency, runLane)]);
     }
     await watch.stop();
   }
