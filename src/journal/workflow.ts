@@ -11,6 +11,8 @@ export interface WorkflowTask {
   readonly task?: string | undefined;
   /** `PENDING` where it has not begun, or nobody knows of it. */
   readonly state: string;
+  /** The id of the task that all began with, by which the journal finds those of one workflow. Absent where nothing has told of it yet. */
+  readonly root?: string | undefined;
   /** The queue that it came from. */
   readonly queue?: string | undefined;
   /** The worker that ran it. */
@@ -229,6 +231,7 @@ function taskOf(draft: Draft, after: readonly string[], stored: string | undefin
     task: draft.task ?? draft.named,
     // The row is the truth, and the journal what is left when it has expired.
     state: stored ?? (isRunning ? STARTED : (ended?.state ?? PENDING)),
+    root: told && rootOf(told),
     queue: told?.queue,
     worker: told?.worker,
     started,

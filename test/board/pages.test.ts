@@ -105,6 +105,7 @@ describe("a workflow's drawing", () => {
     ...more,
   });
   const none = { states: new Map(), children: new Map(), members: new Map() };
+  const view = { app: "a", base: "", zone: "UTC", now: 0, readOnly: false };
 
   test("draws few tasks each for itself, and counts many that are alike", () => {
     const members = Array.from({ length: 1_000 }, (_, at) =>
@@ -131,6 +132,14 @@ describe("a workflow's drawing", () => {
     ]);
   });
 
+  test("leads from many to the list of them, by whichever id the workflow was asked for", () => {
+    const members = Array.from({ length: 20 }, (_, at) => entry(`m${at}`, { parent: "root", group: "g" }));
+    for (const id of ["root", "g", "m3"]) {
+      const drawing = String(drawGraph(view, workflowOf(id, [entry("root"), ...members], none)));
+      expect(drawing.match(/href="(\/tasks\?[^"]*)"/)?.[1]).toBe("/tasks?root=root&amp;task=t");
+    }
+  });
+
   test("has an end, whatever entries say of each other", async () => {
     const id = fc.integer({ min: 0, max: 30 }).map((at) => `i${at}`);
     const any = fc.record({
@@ -148,7 +157,6 @@ describe("a workflow's drawing", () => {
         );
         const drawn = nodesOf(workflow).reduce((sum, { tasks }) => sum + tasks.length, 0);
         expect(drawn).toBe(workflow.tasks.length);
-        const view = { app: "a", base: "", zone: "UTC", now: 0, readOnly: false };
         expect(String(drawGraph(view, workflow))).not.toContain("NaN");
       }),
       { numRuns: 60 },

@@ -167,7 +167,8 @@ function drawNode(view: View, workflow: Workflow, { x, y, node }: Placed): Html 
   const told = states.map(({ state, many }) => `${count(many)} ${state}`).join(", ");
   const short = states.map(({ state, many }) => `${SIGNS[state] ?? "★"} ${count(many)}`).join("  ");
   const target = href(view, "/tasks", {
-    root: workflow.id,
+    // The id that was asked for is one of a task further down, or of a group, as it may be.
+    root: node.tasks.find(({ root }) => root !== undefined)?.root ?? workflow.id,
     ...(task.task !== undefined && { task: task.task }),
   });
   return html`<a class="node many s-${tone}" href="${target}"><title>${line(task.task ?? "", 200)}: ${told}</title><rect x="${left + 4}" y="${top - 4}" width="${WIDTH}" height="${HEIGHT}" rx="8"/><rect x="${left}" y="${top}" width="${WIDTH}" height="${HEIGHT}" rx="8"/><text x="${left + 10}" y="${top + 18}" font-size="13" font-weight="600">${count(node.tasks.length)} × ${line(task.task ?? "not told yet", 22)}</text><text class="less" x="${left + 10}" y="${top + 34}" font-size="11.5">${short}</text>${bars}</a>`;
