@@ -532,7 +532,7 @@ function connect(url: string, transportOptions: Readonly<Record<string, unknown>
       } catch (error) {
         if (error instanceof Error && /QueueDoesNotExist|NonExistentQueue/.test(error.name)) {
           urls.delete(name);
-          const remedy = `SQS has none named ${JSON.stringify(name)} in this region and account; declare it in taskQueues and deploy, or see whether queue_name_prefix is right`;
+          const remedy = `SQS has none named ${JSON.stringify(name)} in this region and account; declare it in taskQueues and deploy (cdk deploy), or see whether queue_name_prefix is right`;
           throw new QueueNotFound(queue, [], { cause: error, remedy });
         }
         throw translateError(error, { action, resource: `the queue ${name}` });
