@@ -113,7 +113,7 @@ async function run(attempt: Attempt, gathered: readonly Gathered[]): Promise<voi
       else resolve(entry?.value);
     }
   } catch (error) {
-    await scope.drainAfter(error).catch(() => {});
+    await scope.drainAfter(error)?.catch(() => {});
     for (const { reject } of calls) reject(error);
   } finally {
     scope.close(true);

@@ -179,9 +179,9 @@ export class Scope implements RunScope {
   }
 
   /** The same for a run that has thrown. No end is stored while something that it sends is under way: nobody would send it again. */
-  async drainAfter(error: unknown): Promise<void> {
+  drainAfter(error: unknown): Promise<void> | undefined {
     const sent = this.drain();
-    await (endsWell(error) ? sent : sent?.catch(() => {}));
+    return endsWell(error) ? sent : sent?.catch(() => {});
   }
 
   async #drain(): Promise<void> {

@@ -45,8 +45,13 @@ describe.skipIf(dynamodbLocal === undefined)("on DynamoDB", () => {
   });
 
   test("a row that is larger than DynamoDB takes is told with its size and the limit", async () => {
-    const { stores, close, now } = await openTwo();
+    const { stores, proxy, close, now } = await openTwo();
     const write = { state: "x".repeat(410_000), expires: now() + 60_000 };
+    // In AWS's words: no emulator is asked what AWS would refuse.
+    const message = "Item size has exceeded the maximum allowed size";
+    proxy.spoil("PutItem", {
+      reply: { status: 400, body: { __type: "com.amazon.coral.validate#ValidationException", message } },
+    });
     const error = await stores[0].decide("large", () => ({ write, answer: 1 })).catch((thrown: unknown) => thrown);
     expect(error).toMatchObject({ name: "PayloadTooLarge", size: 410_000, limit: 409_600 });
     await close();
