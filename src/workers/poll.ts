@@ -554,8 +554,9 @@ export async function startPoller(
     told.abort();
     await heartbeat.stop();
     unwatch();
-    if (!isCold) await engine.emitter.emit("workerShutdown", { hostname });
+    // Whoever is told may close the app, which must not wait for this worker.
     unkept();
+    if (!isCold) await engine.emitter.emit("workerShutdown", { hostname });
     end(recycle && !isCold ? "recycle" : isOrdered ? "shutdown" : "stopped");
   }
 

@@ -331,3 +331,12 @@ test("tasks in memory that wait for nothing leave the event loop to others too",
   await worker.stop();
   await app.close();
 });
+
+test("who is told that a worker has ended may close the app", async () => {
+  const app = new Lovage("told", { brokerUrl: inFile() });
+  app.on("workerShutdown", () => app.close());
+  const worker = await startWorker(app, { concurrency: 1 });
+  await worker.stop();
+  expect(await worker.ended).toBe("stopped");
+  await app.close();
+});
