@@ -26,6 +26,7 @@ const ground = [
   "wait.ts",
   "stable-id.ts",
   "glob.ts",
+  "file-identity.ts",
   "file-url.ts",
   "embedded.ts",
   "request-handler.ts",

@@ -1,22 +1,21 @@
 /** Whether the SQLite file that an app works on still is where it was. */
-import { statSync } from "node:fs";
 import type { Engine } from "../engine.ts";
 import { OperationalError } from "../errors.ts";
 import { fileOf } from "../file-url.ts";
+import { identityOf } from "../file-identity.ts";
 
 /**
  * A connection to a file that was moved goes on with it, and shows what nobody else sees. `before` throws
  * `OperationalError` while the file is not there, or another one is in its place.
  */
 export function createFileCheck(engine: Engine): { readonly before: () => void; readonly after: () => void } {
-  const known = new Map<string, number>();
+  const known = new Map<string, string>();
   const files = () =>
     Object.values(engine.urls).flatMap((url) => (url.startsWith("sqlite:") ? (fileOf(url) ?? []) : []));
-  const inode = (file: string) => statSync(file, { throwIfNoEntry: false })?.ino;
   return {
     before() {
       for (const file of new Set(files())) {
-        const found = inode(file);
+        const found = identityOf(file);
         const was = known.get(file);
         // Before the first use there is none.
         if (was === undefined || found === was) continue;
@@ -36,7 +35,7 @@ export function createFileCheck(engine: Engine): { readonly before: () => void; 
     /** It has been used. */
     after() {
       for (const file of files()) {
-        const found = known.has(file) ? undefined : inode(file);
+        const found = known.has(file) ? undefined : identityOf(file);
         if (found !== undefined) known.set(file, found);
       }
     },

@@ -21,6 +21,7 @@ import { ImproperlyConfigured, LovageError, OperationalError } from "../errors.t
 import { DEFAULT_FILE } from "../file-url.ts";
 import type { Store, Unit } from "../unit.ts";
 import type { Wait } from "../wait.ts";
+import { identityOf } from "../file-identity.ts";
 
 /** Written into the file (`PRAGMA user_version`). A file of a later version is refused. */
 export const SCHEMA_VERSION = 1;
@@ -565,12 +566,6 @@ async function connect(path: string, random: () => number): Promise<Database> {
   }
 
   return { path, write, store, unit, atRest, read, prepare, lists, changed, close };
-}
-
-/** Which file is at a path; `undefined`: none. */
-function identityOf(path: string): string | undefined {
-  const { dev, ino } = statSync(path, { throwIfNoEntry: false }) ?? {};
-  return ino === undefined ? undefined : `${dev}:${ino}`;
 }
 
 /**

@@ -1,9 +1,9 @@
 /** The thread behind `startHeartbeat`: a broker and a backend of its own, and a beat three times in each lease. */
-import { statSync } from "node:fs";
 import { parentPort, workerData } from "node:worker_threads";
 import { Engine } from "../engine.ts";
 import { fileOf } from "../file-url.ts";
 import type { Command, Release } from "../results/record.ts";
+import { identityOf } from "../file-identity.ts";
 import { boardReader } from "./board.ts";
 import {
   beatOnce,
@@ -60,8 +60,7 @@ const files = new Map(
 /** Throws where a file is another than it was: what is written to the one that was removed, nobody else sees. */
 function checkFiles(): void {
   for (const [path, before] of files) {
-    const stat = statSync(path, { throwIfNoEntry: false });
-    const now = stat === undefined ? "nothing" : `${stat.dev}:${stat.ino}`;
+    const now = identityOf(path) ?? "nothing";
     if (before !== undefined && now !== before) {
       report({ gone: `the file ${path} was removed or replaced while the worker used it` });
       files.delete(path);
