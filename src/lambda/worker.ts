@@ -279,8 +279,10 @@ export function createWorkerHandler(
     if (suspect !== undefined) await runSuspect(suspect);
     else {
       // Calls that are gathered have to be there together, and take no place from what runs.
-      const gathered = batchSizes(app.tasks) > 0 ? lanes.filter(([head]) => isGathered(head)) : [];
-      const others = gathered.length > 0 ? lanes.filter((lane) => !gathered.includes(lane)) : lanes;
+      const isAnyBatch = batchSizes(app.tasks) > 0;
+      const gathered: (readonly Delivery[])[] = [];
+      const others: (readonly Delivery[])[] = [];
+      for (const lane of lanes) (isAnyBatch && isGathered(lane[0]) ? gathered : others).push(lane);
       await Promise.all([inParallel(gathered, gathered.length, runLane), inParallel(others, concurrency, runLane)]);
     }
     await watch.stop();

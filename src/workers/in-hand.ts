@@ -41,8 +41,6 @@ export type RunInHand = Pick<Run, "delivery" | "claim" | "noteRunning" | "termin
 
 /** A run that goes on. */
 interface Running {
-  /** Of its message. */
-  readonly id: number;
   readonly held: InHand;
   readonly run: RunInHand;
   /** When it began, in milliseconds since the epoch. */
@@ -109,7 +107,7 @@ export function createHand({ heartbeat, clock, log, pool, over }: HandOptions): 
   /** A task that its `signal` does not end is ended with its place. */
   async function endTerminated(pool: Pool, id: number): Promise<void> {
     await clock.sleep(ABORTED_MS, over);
-    const running = runs.find((one) => one.id === id);
+    const running = runs.find(({ held }) => held.id === id);
     if (running === undefined) return;
     log("warning", `Task ${nameOf(running.run.message)} is revoked and does not end: its ${pool.kind} is ended`);
     pool.kill(id);
@@ -166,7 +164,7 @@ export function createHand({ heartbeat, clock, log, pool, over }: HandOptions): 
       heartbeat.drop(held.id);
     },
     begin(held, run) {
-      held.running = { id: held.id, held, run, began: clock.now(), isLost: false, isTerminated: false };
+      held.running = { held, run, began: clock.now(), isLost: false, isTerminated: false };
       runs.push(held.running);
     },
     keep(held, claim, end, overrun) {
@@ -181,7 +179,7 @@ export function createHand({ heartbeat, clock, log, pool, over }: HandOptions): 
       held.running = undefined;
     },
     found({ id, finding }) {
-      const running = runs.find((one) => one.id === id);
+      const running = runs.find(({ held }) => held.id === id);
       // It ended while the beat was under way.
       if (running === undefined) return;
       const { held, run, isLost, isTerminated } = running;

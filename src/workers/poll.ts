@@ -628,7 +628,7 @@ export async function startPoller(
       for (const { run } of ended) log("error", `Task ${nameOf(run.message)} ended its process`);
       if (hand.size > ended.length)
         log("warning", `The process ends: ${hand.size - ended.length} messages in hand are handed back`);
-      heartbeat.lastWords(ended.map(({ id }) => id));
+      heartbeat.lastWords(ended.map(({ held }) => held.id));
     },
   });
 

@@ -125,26 +125,36 @@ test("it loads by itself, as an ES module with a handler, and keeps the names of
   expect(worker.code).toContain('"TimeLimitExceeded"');
 });
 
+/** A module among those of the functions, bundled as a function is; the file. */
+async function bundled(
+  name: string,
+  { define = {}, esbuildArgs = {} }: ReturnType<typeof bundlingFor>,
+  contents: string,
+): Promise<string> {
+  const aliases = esbuildArgs["--alias"] as readonly string[];
+  const { outputFiles } = await build({
+    stdin: { contents, resolveDir: FUNCTIONS },
+    bundle: true,
+    platform: "node",
+    format: "esm",
+    define,
+    alias: Object.fromEntries(aliases.map((alias) => alias.split("="))),
+    write: false,
+  });
+  const file = join(outdir, `${name}.mjs`);
+  writeFileSync(file, outputFiles[0]?.text ?? "");
+  return file;
+}
+
 test("what reads the journal is bundled where it is asked for, and where it is not a function says so", async () => {
   const said = async (name: string, options: FunctionBundling) => {
-    const { define = {}, esbuildArgs = {} } = bundlingFor(app, options);
-    const aliases = esbuildArgs["--alias"] as readonly string[];
-    const { outputFiles } = await build({
-      stdin: {
-        contents: `import { app } from "./tasks.ts"; export const found = [
-          await app.journal.failures().catch(String), await app.workflow("id").catch(String),
-          await Promise.try(() => app.journal.find()).then((found) => typeof found.next, String)];`,
-        resolveDir: FUNCTIONS,
-      },
-      bundle: true,
-      platform: "node",
-      format: "esm",
-      define,
-      alias: Object.fromEntries(aliases.map((alias) => alias.split("="))),
-      write: false,
-    });
-    const file = join(outdir, `${name}.mjs`);
-    writeFileSync(file, outputFiles[0]?.text ?? "");
+    const file = await bundled(
+      name,
+      bundlingFor(app, options),
+      `import { app } from "./tasks.ts"; export const found = [
+        await app.journal.failures().catch(String), await app.workflow("id").catch(String),
+        await Promise.try(() => app.journal.find()).then((found) => typeof found.next, String)];`,
+    );
     const env = { LOVAGE_BROKER_URL: "sqs://eu-west-1", LOVAGE_RESULT_BACKEND: "dynamodb://127.0.0.1:1/celery" };
     const script = `console.log(JSON.stringify((await import(${JSON.stringify(file)})).found));`;
     return JSON.parse(
@@ -161,25 +171,14 @@ test("a batch runs in a bundle of an app that has one, and elsewhere batchTask()
   const said = async (name: string, options: TaskRefOptions) => {
     const deployed = new Lovage("tasks", {}, { env: {} });
     deployed.taskRef("tasks.index", options);
-    const { define = {}, esbuildArgs = {} } = bundlingFor(deployed);
-    const aliases = esbuildArgs["--alias"] as readonly string[];
-    const { outputFiles } = await build({
-      stdin: {
-        contents: `import { currentTask, Lovage } from "lovage";
-          const work = (calls) => calls.map(({ args: [n] }) => n + currentTask().name);
-          const run = async () => (await new Lovage("tasks").batchTask("tasks.index", { size: 2, wait: 1 }, work).apply([7])).get();
-          export const found = await run().catch(String);`,
-        resolveDir: FUNCTIONS,
-      },
-      bundle: true,
-      platform: "node",
-      format: "esm",
-      define,
-      alias: Object.fromEntries(aliases.map((alias) => alias.split("="))),
-      write: false,
-    });
-    const file = join(outdir, `${name}.mjs`);
-    writeFileSync(file, outputFiles[0]?.text ?? "");
+    const file = await bundled(
+      name,
+      bundlingFor(deployed),
+      `import { currentTask, Lovage } from "lovage";
+        const work = (calls) => calls.map(({ args: [n] }) => n + currentTask().name);
+        const run = async () => (await new Lovage("tasks").batchTask("tasks.index", { size: 2, wait: 1 }, work).apply([7])).get();
+        export const found = await run().catch(String);`,
+    );
     return ((await import(file)) as { readonly found: string }).found;
   };
   expect(await said("batched", { size: 2, wait: 1 })).toBe("7tasks.index");

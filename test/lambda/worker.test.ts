@@ -129,34 +129,34 @@ test("the groups of a FIFO queue run side by side, each in order and up to its f
   expect(await last.state()).toBe("PENDING");
 });
 
+/** A task that takes a while, and how many of it have run at a time. */
+function slowTask(app: Lovage) {
+  let running = 0;
+  let most = 0;
+  const slow = app.task("shop.slow", async () => {
+    most = Math.max(most, ++running);
+    await settle();
+    running--;
+  });
+  return { slow, most: () => most };
+}
+
 test.each([
   [{ workerConcurrency: 2 }, 2],
   [{ workerPool: "solo", workerConcurrency: 2 }, 1],
   [{ workerConcurrency: "auto" }, 6],
 ] as const)("with %j no more tasks of an invocation run at a time than %d", async (config, expected) => {
   const app = new Lovage("shop", config);
-  let running = 0;
-  let most = 0;
-  const slow = app.task("shop.slow", async () => {
-    most = Math.max(most, ++running);
-    await settle();
-    running--;
-  });
+  const { slow, most } = slowTask(app);
   const fn = testFunction(app);
   for (let i = 0; i < 6; i++) await slow.delay();
   await fn.invoke(await fn.receive());
-  expect(most).toBe(expected);
+  expect(most()).toBe(expected);
 });
 
 test("calls of a batch task run together, and no more of the others for that", async () => {
   const app = new Lovage("shop", { workerConcurrency: 1 });
-  let running = 0;
-  let most = 0;
-  const slow = app.task("shop.slow", async () => {
-    most = Math.max(most, ++running);
-    await settle();
-    running--;
-  });
+  const { slow, most } = slowTask(app);
   const sizes: number[] = [];
   const index = app.batchTask("shop.index", { size: 100, wait: 1 }, (calls: readonly BatchCall<[number]>[]) => {
     sizes.push(calls.length);
@@ -167,11 +167,11 @@ test("calls of a batch task run together, and no more of the others for that", a
   for (let i = 0; i < 4; i++) results.push(await slow.delay(), await index.delay(i));
   const invocation = fn.invoke(await fn.receive());
   await settle();
-  expect(most).toBe(1);
+  expect(most()).toBe(1);
   fn.clock.moveTo(fn.clock.now() + 1_000);
   expect(await invocation).toEqual({ batchItemFailures: [] });
   expect(await Promise.all(results.map((result) => result.state()))).toEqual(Array(8).fill("SUCCESS"));
-  expect({ most, sizes }).toEqual({ most: 1, sizes: [4] });
+  expect({ most: most(), sizes }).toEqual({ most: 1, sizes: [4] });
 });
 
 test("a run that would outlive its function ends as FAILURE TimeLimitExceeded, and what was not begun is handed back", async () => {
