@@ -148,9 +148,13 @@ export class Signature<
   }
 
   /** Sends it, with further arguments before its own and options over its own. */
-  async applyAsync(args: readonly unknown[] = [], options: CallOptions = {}): Promise<H> {
+  applyAsync(args: readonly unknown[] = [], options: CallOptions = {}): Promise<H> {
+    return tracked(this.#send(args, options));
+  }
+
+  async #send(args: readonly unknown[], options: CallOptions): Promise<H> {
     if (this.#pending !== undefined)
-      return (await tracked(sendStream(this.#pending.take(), this.app, this.#data, args, options))) as H;
+      return (await sendStream(this.#pending.take(), this.app, this.#data, args, options)) as H;
     if (this.#isNothing()) return GroupResult.empty() as H;
     // What `chain`, `group`, `chord` and `s` give `H` as is what the app gives for such a form.
     return (await this.#applier().applySignature(this.#data, args, options)) as H;

@@ -90,6 +90,29 @@ export class RateLimitedError extends LovageError {
   }
 }
 
+/** A promise that knows whether somebody has looked at it: by `await`, `then`, `catch`, or by `Promise.all` and its like. */
+class Sending<T> extends Promise<T> {
+  wasLookedAt = false;
+
+  /** What is made of it is a promise like any other. */
+  static override get [Symbol.species](): PromiseConstructor {
+    return Promise;
+  }
+
+  // `await` asks for it too: only a promise of Node's own class is awaited past it.
+  // biome-ignore lint/suspicious/noThenProperty: it is the promise's own.
+  override then<A = T, B = never>(...handlers: Parameters<typeof Promise.prototype.then<A, B>>): Promise<A | B> {
+    this.wasLookedAt = true;
+    return super.then(...handlers) as Promise<A | B>;
+  }
+
+  /** Its error is told otherwise where nobody looks at it. */
+  quietly(): this {
+    super.then(undefined, ignore);
+    return this;
+  }
+}
+
 /** A run while it goes on, and what it leaves open. Made for each run, so it holds no more than it has to. */
 export class Scope implements RunScope {
   readonly message: Message;
@@ -105,7 +128,10 @@ export class Scope implements RunScope {
   readonly #limits: ScopeLimits;
   readonly #begins: (() => void) | undefined;
   #self: RunningTask | undefined;
-  #pending: Set<Promise<unknown>> | undefined;
+  /** Does not reject: what failed is in the next list. */
+  #pending: Set<Promise<void>> | undefined;
+  #failed: { readonly sending: Sending<unknown>; readonly error: unknown }[] | undefined;
+  #isDraining = false;
   #written: StreamWriter | undefined;
 
   /** @param fail Ends the run with what was thrown where nobody could catch it. */
@@ -158,13 +184,21 @@ export class Scope implements RunScope {
 
   track<T>(work: Promise<T>): Promise<T> {
     if (!this.isOpen) return work;
+    const sending = (Sending.resolve(work) as Sending<T>).quietly();
     this.#pending ??= new Set();
     const all = this.#pending;
-    const entry = work.finally(() => all.delete(entry));
-    // Awaited in drain(); until then a rejection is not one that nobody looks at.
-    entry.catch(() => {});
+    const entry = work.then(
+      () => void all.delete(entry),
+      (error: unknown) => {
+        all.delete(entry);
+        // Who has looked at it by now has the error. Only what the task's end waits for is its error in any case.
+        if (!this.#isDraining && sending.wasLookedAt) return;
+        this.#failed ??= [];
+        this.#failed.push({ sending, error });
+      },
+    );
     all.add(entry);
-    return work;
+    return sending;
   }
 
   /** What the task writes bit by bit. */
@@ -173,7 +207,10 @@ export class Scope implements RunScope {
     return this.#written;
   }
 
-  /** Waits for all that was sent and not awaited. Throws the first error of it. `undefined`: there is nothing to wait for. */
+  /**
+   * Waits for all that was sent and not awaited. Throws the first error of it, also one that came before and that the task has
+   * not looked at. `undefined`: there is nothing to wait for.
+   */
   drain(): Promise<void> | undefined {
     return this.#pending === undefined && this.#written === undefined ? undefined : this.#drain();
   }
@@ -185,12 +222,15 @@ export class Scope implements RunScope {
   }
 
   async #drain(): Promise<void> {
+    this.#failed = this.#failed?.filter(({ sending }) => !sending.wasLookedAt);
+    this.#isDraining = true;
     // Tasks may send from what they started and did not await: look again until nothing is left.
-    let failed: PromiseRejectedResult | undefined;
-    while (this.#pending !== undefined && this.#pending.size > 0)
-      failed ??= (await Promise.allSettled(this.#pending)).find((end) => end.status === "rejected");
+    while (this.#pending !== undefined && this.#pending.size > 0) await Promise.all(this.#pending);
+    this.#isDraining = false;
     await this.#written?.end();
-    if (failed !== undefined) throw failed.reason;
+    const first = this.#failed?.[0];
+    this.#failed = undefined;
+    if (first !== undefined) throw first.error;
   }
 
   /** What it waited for is there: its time limits count from now on. Throws where it has expired meanwhile. */

@@ -1,4 +1,5 @@
 import {
+  type AsyncResult,
   chain,
   ContextSettledError,
   currentTask,
@@ -7,6 +8,7 @@ import {
   Lovage,
   Reject,
   type RunningTask,
+  type Task,
   WorkerLostError,
 } from "lovage";
 import { describe, expect, test } from "vitest";
@@ -271,6 +273,83 @@ describe("what a task does not await is sent before", () => {
       await expect(result.get({ timeout: 0 })).rejects.toMatchObject({ name: "EncodeError" });
     },
   );
+});
+
+describe("a send that fails before its task ends, where the task", () => {
+  /** Until what was begun before has come to its end. */
+  const turns = async () => {
+    for (let turn = 0; turn < 50; turn++) await new Promise((resolve) => setImmediate(resolve));
+  };
+  const unsendable = Symbol("no");
+  const sends: Record<string, (self: RunningTask) => Promise<unknown>> = {
+    sendTask: ({ app }) => app.sendTask("tasks.leaf", [unsendable]),
+    "delay of a signature": ({ app }) => app.signature("tasks.leaf", [unsendable]).delay(),
+    "delay of a group": ({ app }) => group([app.signature("tasks.leaf", [unsendable])]).delay(),
+    sendMany: ({ app }) => app.sendMany([app.signature("tasks.leaf", [unsendable])]),
+    updateState: (self) => self.updateState({ state: "HALF", meta: unsendable }),
+    write: (self) => self.write(unsendable),
+  };
+  const runs: Record<string, (app: Lovage, task: Task) => Promise<AsyncResult>> = {
+    "in a worker": async (app, task) => {
+      const t = inMemory(app);
+      const result = await task.delay();
+      await t.drain();
+      return result;
+    },
+    "in its caller": (app, task) => {
+      inMemory(app);
+      return task.apply();
+    },
+  };
+
+  describe.each(Object.entries(runs))("runs %s and", (where, run) => {
+    test.each(Object.entries(sends))("does not look at %s, fails the task", async (name, send) => {
+      // Nobody can look at a state or a stream before a task has ended that runs in its caller: they are not sent there.
+      if (where === "in its caller" && (name === "updateState" || name === "write")) return;
+      const app = new Lovage("tasks");
+      const careless = app.task("tasks.careless", { bind: true }, async (self) => {
+        void send(self);
+        await turns();
+        return "sent";
+      });
+      const result = await run(app, careless as unknown as Task);
+      await expect(result.get({ timeout: 0 })).rejects.toThrow(/symbol/i);
+    });
+
+    test.each(Object.entries(sends))("looks at %s later, leaves the task its error", async (_, send) => {
+      const app = new Lovage("tasks");
+      const careful = app.task("tasks.careful", { bind: true }, async (self) => {
+        const sending = [send(self), send(self), send(self)] as const;
+        await turns();
+        const ends = await Promise.allSettled([sending[0]]);
+        await sending[1].catch(() => {});
+        try {
+          await sending[2];
+        } catch {
+          return ends.length;
+        }
+        return ends.length;
+      });
+      const result = await run(app, careful as unknown as Task);
+      expect(await result.get({ timeout: 0 })).toBe(1);
+    });
+  });
+
+  test("did not look at it in a hook, is told to the hook's log, and once", async () => {
+    const app = new Lovage("tasks");
+    const onSuccess = async () => {
+      void app.sendTask("tasks.leaf", [unsendable]);
+      await turns();
+    };
+    const task = app.task("tasks.hooked", { onSuccess, afterReturn: () => {} }, () => 1);
+    const t = inMemory(app);
+    const result = await task.delay();
+    await t.drain();
+    expect(await result.get({ timeout: 0 })).toBe(1);
+    expect(t.log.filter(({ level }) => level === "error").map(({ line }) => line)).toEqual([
+      expect.stringMatching(/onSuccess[\s\S]*symbol/i),
+    ]);
+  });
 });
 
 test("a context can do nothing after its task has ended", async () => {
