@@ -3,6 +3,7 @@ import { fork } from "node:child_process";
 import type { Delivery } from "../brokers/broker.ts";
 import type { Log } from "../workers/log.ts";
 import type { Apart, ApartEnd } from "../workers/pool.ts";
+import { reportIn } from "./line.ts";
 import { childArgv, killGroup, LAUNCHER, type Order, type Report } from "./supervise.ts";
 
 export interface ApartProcesses extends Apart {
@@ -34,7 +35,9 @@ export function apartBy(options: object, log: Log): ApartProcesses {
     };
     orders.add(tell);
     child.on("message", (message) => {
-      last = message as Report;
+      const report = reportIn<Report>(message);
+      if (report === undefined) return;
+      last = report;
       if (typeof last === "object") claim = "claim" in last ? last.claim : undefined;
       else if (last === "ready" && !isTold) {
         isGiven = true;

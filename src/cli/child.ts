@@ -3,6 +3,7 @@ import type { Command } from "commander";
 import type { PlaceOrder } from "../workers/place.ts";
 import { EXIT, report } from "./exit.ts";
 import { loadSharedApp } from "./load.ts";
+import { marked } from "./line.ts";
 import type { Line, PlaceSetup } from "./place.ts";
 import type { Listening } from "./serve-board.ts";
 import type { PoolOptions } from "./serve-worker.ts";
@@ -30,7 +31,7 @@ async function runPlaceChild(setup: PlaceSetup): Promise<void> {
   let listener = (order: PlaceOrder): void => void held.push(order);
   process.on("message", (order: PlaceOrder) => listener(order));
   const line: Line = {
-    say: (report) => void process.send?.(report),
+    say: (report) => void process.send?.(marked(report)),
     hear(next) {
       listener = next;
       for (const order of held.splice(0)) next(order);

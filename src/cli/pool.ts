@@ -7,6 +7,7 @@ import type { Log } from "../workers/log.ts";
 import type { PlacedRun, PlaceOrder, PlaceReport, Postrun } from "../workers/place.ts";
 import { nameOf } from "../workers/report.ts";
 import type { Batch, PlaceWatch, Pool, PoolEnd } from "../workers/pool.ts";
+import { reportIn } from "./line.ts";
 import type { PlaceSetup } from "./place.ts";
 import { childArgv, killGroup, LAUNCHER, pauseAfter } from "./supervise.ts";
 
@@ -269,6 +270,13 @@ export async function startPool(setup: PoolSetup): Promise<PlacePool> {
 
 const NOUNS: Readonly<Record<PoolKind, string>> = { processes: "process", threads: "thread" };
 
+const hearing =
+  (heard: LifeEvents["heard"]) =>
+  (message: unknown): void => {
+    const report = reportIn<PlaceReport>(message);
+    if (report !== undefined) heard(report);
+  };
+
 function startProcess(setup: PlaceSetup, { heard, ended, group }: LifeEvents): Life {
   // In a group of its own: what its tasks have started ends with it, and nothing else.
   const child: ChildProcess = fork(LAUNCHER, ["child", "place", JSON.stringify(setup)], {
@@ -288,7 +296,7 @@ function startProcess(setup: PlaceSetup, { heard, ended, group }: LifeEvents): L
     if (pid !== undefined) group(pid, false);
     ended(how);
   };
-  child.on("message", (report: PlaceReport) => heard(report));
+  child.on("message", hearing(heard));
   child.once("disconnect", close);
   child.once("exit", (code, signal) => {
     how = signal === null ? `exitcode ${code}` : `signal ${signal}`;
@@ -320,7 +328,7 @@ function startThread(workerData: PlaceSetup, { heard, ended }: LifeEvents): Life
       })
     : new Thread(new URL("./place-thread.js", here), { workerData });
   let why: unknown;
-  thread.on("message", (report: PlaceReport) => heard(report));
+  thread.on("message", hearing(heard));
   thread.on("error", (error) => {
     why = error;
   });

@@ -8,6 +8,7 @@ import type { Delivery } from "../brokers/broker.ts";
 import type { Run } from "../workers/worker.ts";
 import type { Log } from "../workers/log.ts";
 import { EXIT } from "./exit.ts";
+import { marked, reportIn } from "./line.ts";
 
 /** Who stops a service sends one of these: a supervisor, a terminal by Ctrl-C or by closing, nodemon. */
 const STOP_SIGNALS = ["SIGTERM", "SIGINT", "SIGHUP", "SIGUSR2"] as const;
@@ -147,14 +148,16 @@ export function keep(kind: "pool" | "beat" | "board", options: object, log: Log,
       hasTaken = false;
       let since = 0;
       let last: Report | undefined;
-      started.on("message", (message: Report) => {
-        if (typeof message === "object") {
-          if (!("group" in message)) return keeping?.told(message as Told);
-          if (message.isThere) groups.add(message.group);
-          else groups.delete(message.group);
+      started.on("message", (message) => {
+        const report = reportIn<Report>(message);
+        if (report === undefined) return;
+        if (typeof report === "object") {
+          if (!("group" in report)) return keeping?.told(report as Told);
+          if (report.isThere) groups.add(report.group);
+          else groups.delete(report.group);
           return;
         }
-        last = message;
+        last = report;
         if (last === "taken") hasTaken = true;
         if (last !== "ready") return;
         isReady = true;
@@ -287,6 +290,6 @@ export function keeper(): Keeper {
     second: second.promise,
     only: only.promise,
     begin: begin.promise,
-    say: (report) => new Promise((resolve) => process.send?.(report, () => resolve())),
+    say: (report) => new Promise((resolve) => process.send?.(marked(report), () => resolve())),
   };
 }

@@ -157,6 +157,26 @@ test("what kills its process three times is given up, and the neighbours of a po
   expect(stdout()).not.toMatch(/Process 'pool'/);
 });
 
+test.each([...KINDS, "async"])(
+  "what a task says to its parent process is nothing to a worker with the pool %s",
+  async (kind) => {
+    const { worker, app, runs } = place();
+    const { stdout, says } = await worker(["--pool", kind, "-c", "2"]);
+    const nap = await app.sendTask("cli.nap", [1]);
+    const words = [null, 7, "hello", {}, { ended: 1 }, { type: "process:msg" }, "ready", "stopped"];
+    const tell = await app.sendTask("cli.tellParent", [words]);
+    const pid = await tell.get({ timeout });
+    expect(await nap.get({ timeout })).toBe("slept");
+    expect(runs().map(([, word]) => word)).toEqual(["begin", "end"]);
+    expect(stdout()).not.toMatch(/exited|taken over/);
+    if (kind !== "async") return;
+    // Nor is it taken for the end that it says.
+    process.kill(Number(pid), "SIGKILL");
+    await says(/Process 'pool' pid:\d+ exited with 'signal SIGKILL'/);
+    expect(await (await app.sendTask("cli.add", [1, 2])).get({ timeout })).toBe(3);
+  },
+);
+
 test("a place whose worker is killed ends with it", async () => {
   const { worker, app, runs } = place();
   const { process: main } = await worker(["--pool", "processes", "-c", "2"]);
