@@ -32,6 +32,8 @@ interface Item {
   readonly releaseTag?: string;
   readonly members?: readonly Item[];
   readonly isOptional?: boolean;
+  /** It may be `undefined`, although its own declaration does not say so: it is taken in from a type in `Given`. */
+  readonly mayBeUndefined?: boolean;
   readonly isProtected?: boolean;
   readonly isStatic?: boolean;
   readonly propertyTypeTokenRange?: TokenRange;
@@ -291,11 +293,13 @@ function withBases(item: Item, all: readonly Item[]): Item {
   if (item.kind !== "Interface") return item;
   const bases = (item.extendsTokenRanges ?? []).map((range) => {
     const tokens = rangeOf(item, range);
-    const base = all.find((one) => one.canonicalReference === tokens[0]?.canonicalReference);
+    const isGiven = /^Given</.test(joined(tokens).trim());
+    const reference = tokens.filter(({ kind }) => kind === "Reference")[isGiven ? 1 : 0]?.canonicalReference;
+    const base = all.find((one) => one.canonicalReference === reference);
     if (base === undefined || isExported(base)) return { said: [joined(tokens).trim()], members: [] };
     if (base.kind !== "Interface") return { said: [joined(rangeOf(base, base.typeTokenRange)).trim()], members: [] };
     const { bases: said = [], members = [] } = withBases(base, all);
-    return { said, members };
+    return { said, members: isGiven ? members.map(asGiven) : members };
   });
   const own = new Set((item.members ?? []).map(nameOf));
   const members = [
@@ -309,6 +313,16 @@ function withBases(item: Item, all: readonly Item[]): Item {
   };
 }
 
+/** A method in `Given` of src/parse.ts: it may be left out, or be `undefined`. */
+const asGiven = (member: Item): Item => ({
+  ...member,
+  isOptional: true,
+  mayBeUndefined: true,
+  excerptTokens: (member.excerptTokens ?? []).map((token, index) =>
+    index === 0 ? { ...token, text: token.text.replace(/^\w+/, "$&?") } : token,
+  ),
+});
+
 /** `Request` of ours beside the global one is `Request_2` to API Extractor. */
 const plain = (text: string) => text.replaceAll(/\b([A-Z]\w*)_\d\b/g, "$1");
 const nameOf = ({ name = "" }: Item) => plain(name);
@@ -321,17 +335,26 @@ const needsNoWord = ({ kind, name = "" }: Item) =>
 
 /** What Lovage gives, or hands from one of its parts to another: what is not there is left out of it. */
 const GIVEN_BY_LOVAGE =
-  /^(Again|BrokerLimits|CarriedRequest|Delivery|Final|FunctionState|HttpAnswer|HttpEvent|IntervalSchedule|JournalEntry|Outgoing|QueueConfig|QueueState|ReadOptions|ReceiveOptions|RetryRequest|Row|RunEnd|ScheduleEntry|SignatureData|TaskInHand|Way|WorkerInfo|WorkerOptions)$/;
+  /^(Again|BrokerLimits|CarriedRequest|Delivery|Disposition|Final|FunctionState|HttpAnswer|HttpEvent|IntervalSchedule|JournalEntry|Outgoing|QueueConfig|QueueState|ReadOptions|ReceiveOptions|ResultReader|RetriedFailures|RetryRequest|Row|RunEnd|ScheduleEntry|SignatureData|TaskInHand|Way|WorkerInfo|WorkerOptions)$/;
 
-/** Each option that may be left out, and yet not be `undefined` in a project with `exactOptionalPropertyTypes`. */
+/**
+ * Each option that may be left out, and yet not be `undefined` in a project with `exactOptionalPropertyTypes`: as a property or a
+ * method of an interface, in a type that is written out in its place, or by `Partial`.
+ */
 export function exactOptions(api: ReadonlyMap<string, readonly Item[]>): readonly string[] {
   const found = new Set<string>();
   for (const item of [...api.values()].flat()) {
-    if (item.kind !== "Interface" || GIVEN_BY_LOVAGE.test(nameOf(item))) continue;
-    for (const member of item.members ?? []) {
-      const isExact = member.kind === "PropertySignature" && member.isOptional === true;
-      if (isExact && !/\bundefined$/.test(joined(rangeOf(member, member.propertyTypeTokenRange)).trim()))
-        found.add(`${nameOf(item)}.${nameOf(member)}`);
+    if (GIVEN_BY_LOVAGE.test(nameOf(item))) continue;
+    for (const member of [item, ...(item.members ?? [])]) {
+      const name = member === item ? nameOf(item) : `${nameOf(item)}.${nameOf(member)}`;
+      const isProperty = member.kind === "PropertySignature";
+      const type = joined(isProperty ? rangeOf(member, member.propertyTypeTokenRange) : (member.excerptTokens ?? []));
+      const isExact = member.isOptional === true && member.mayBeUndefined !== true;
+      if (isExact && (isProperty ? !/\bundefined$/.test(type.trim()) : member.kind === "MethodSignature"))
+        found.add(name);
+      if (/\bPartial</.test(type)) found.add(`${name}: Partial`);
+      for (const [, inner, its = ""] of type.matchAll(/\breadonly (\w+)\?: ([^;{}]*);/g))
+        if (!/\b(undefined|unknown)$/.test(its)) found.add(`${name}: ${inner}`);
     }
   }
   return [...found].sort();

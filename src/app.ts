@@ -18,6 +18,7 @@ import { AlreadyRegistered, ImproperlyConfigured, NotRegistered } from "./errors
 import { createJournal, type Journal } from "./journal/journal.ts";
 import type { Workflow } from "./journal/workflow.ts";
 import { nearest } from "./nearest.ts";
+import type { Given } from "./parse.ts";
 import type { SignatureData } from "./protocol/message.ts";
 import { AsyncResult } from "./results/async-result.ts";
 import type { GroupResult } from "./results/group-result.ts";
@@ -98,7 +99,7 @@ export class Lovage implements SignatureApplier {
   readonly control: Control;
 
   /** Throws `ImproperlyConfigured` for a setting that does not exist or is out of its range. */
-  constructor(name: string, config: ConfigInput = {}, platform: Partial<Platform> = {}) {
+  constructor(name: string, config: ConfigInput = {}, platform: Given<Platform> = {}) {
     if (typeof name !== "string" || name === "") throw new ImproperlyConfigured("name", "an app needs a name");
     this.name = name;
     // From JavaScript, `null` may stand for none.

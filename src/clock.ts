@@ -5,7 +5,7 @@ export interface Clock {
   /** Resolves after so many milliseconds, or at once when the signal aborts; never rejects. */
   sleep(ms: number, signal?: AbortSignal): Promise<void>;
   /** Milliseconds since some moment, which no setting of the clock changes; it stands still while the machine sleeps. Default: `now`. */
-  elapsed?(): number;
+  readonly elapsed?: (() => number) | undefined;
 }
 
 /** What a clock says of how much time has passed: for limits, which a clock that is set forward must not end. */

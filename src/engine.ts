@@ -16,6 +16,7 @@ import type { JournalEntry } from "./journal/entry.ts";
 import type { JournalOptions, JournalStore } from "./journal/store.ts";
 import { type LimitStore, withPrefix } from "./limits/store.ts";
 import { hasBeatStore, openBackend, openBeatStore, openBroker, openLimitStore, openPayloads } from "./open.ts";
+import { defined, type Given } from "./parse.ts";
 import type { Payloads } from "./payloads/store.ts";
 import type { MetaCodec } from "./protocol/meta.ts";
 import type { Backend } from "./results/backend.ts";
@@ -132,8 +133,8 @@ export class Engine implements PublishHost {
   /** Members of a generator's header, or of a header of more than this, are counted in rows of so many. A test has fewer. */
   leafSize = 100;
 
-  constructor(config: ConfigInput, platform: Partial<Platform>) {
-    this.#platform = { ...systemPlatform(), ...platform };
+  constructor(config: ConfigInput, platform: Given<Platform>) {
+    this.#platform = { ...systemPlatform(), ...defined(platform) };
     this.#input = config;
     this.#config = resolveConfig(config, this.platform.env);
     this.#router = createRouter(this.#config);

@@ -60,7 +60,7 @@ export class Reject extends LovageError {
   readonly requeue: boolean;
   constructor(
     reason = "the task rejected its message",
-    options: { readonly requeue?: boolean; readonly cause?: unknown } = {},
+    options: { readonly requeue?: boolean | undefined; readonly cause?: unknown } = {},
   ) {
     super(reason, options.cause === undefined ? undefined : { cause: options.cause });
     this.reason = reason;
@@ -314,7 +314,11 @@ export class LimitKeyError extends LovageError {
 export class QueueNotFound extends LovageError {
   /** The name that is not declared. */
   readonly queue: string;
-  constructor(queue: string, known: readonly string[], options?: ErrorOptions & { readonly remedy?: string }) {
+  constructor(
+    queue: string,
+    known: readonly string[],
+    options?: ErrorOptions & { readonly remedy?: string | undefined },
+  ) {
     super(
       `there is no queue ${JSON.stringify(queue)}; ${options?.remedy ?? `declare it in taskQueues (known: ${known.join(", ") || "none"})`}`,
       options,

@@ -18,7 +18,7 @@ import { loadDynamodb, loadLimits, loadSqs } from "#on-demand";
  * Loads an implementation: a dynamic import, so that a process which never opens it never loads it. In a bundle for the
  * edge, what needs Node is an empty module: `browser` in package.json says which.
  */
-export type Load<T> = () => Promise<{ readonly open?: T }>;
+export type Load<T> = () => Promise<{ readonly open?: T | undefined }>;
 
 /** Defined by who bundles for AWS alone, as `lovage/cdk` does, with esbuild's `define`: leaves out what is embedded, and what few functions use. */
 declare const LOVAGE_BUNDLE: "aws";

@@ -64,6 +64,16 @@ export function seconds(range: {
 /** All of `T` may be left out, or be `undefined`, also for a compiler that tells the two apart (`exactOptionalPropertyTypes`). */
 export type Given<T> = { readonly [K in keyof T]?: T[K] | undefined };
 
+/** Without what is `undefined`: it counts as left out. */
+export function defined<T extends object>(object: Given<T>): Partial<T> {
+  const present: Partial<T> = {};
+  for (const key of Object.keys(object) as (keyof T)[]) {
+    const value = object[key];
+    if (value !== undefined) present[key] = value;
+  }
+  return present;
+}
+
 /** A plain object, not an array or an instance of a class. */
 export function isPlain(value: unknown): value is Record<string, unknown> {
   if (typeof value !== "object" || value === null) return false;

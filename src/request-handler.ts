@@ -20,7 +20,7 @@ export interface RequestHandler {
   /** Sends one request. `requestTimeout` is in milliseconds. */
   handle(
     request: CarriedRequest,
-    options?: { readonly requestTimeout?: number },
+    options?: { readonly requestTimeout?: number | undefined },
   ): Promise<{
     readonly response: {
       readonly statusCode: number;
@@ -29,7 +29,7 @@ export interface RequestHandler {
     };
   }>;
   /** Closes connections that rest. */
-  destroy?(): void;
+  readonly destroy?: (() => void) | undefined;
 }
 
 export const isRequestHandler = (value: unknown): value is RequestHandler =>

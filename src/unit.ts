@@ -22,7 +22,7 @@ export interface Store {
    * Does what a commit has left to be done, and would have to do some time while somebody waits for it. It may wait for the disk, so it
    * is for a thread that nobody waits for, now and then. Absent: nothing is left.
    */
-  checkpoint?(): void;
+  readonly checkpoint?: (() => void) | undefined;
 }
 
 const inMemory = new Map<string, Store>();

@@ -1,6 +1,12 @@
 import { expect, test } from "vitest";
 import { Engine } from "../src/engine.ts";
 
+test("what is undefined of a platform is the machine's own", () => {
+  const { uuid, clock } = new Engine({}, { uuid: undefined, clock: undefined, random: undefined, env: undefined });
+  expect(uuid()).toMatch(/^[0-9a-f-]{36}$/);
+  expect(Math.abs(clock.now() - Date.now())).toBeLessThan(60_000);
+});
+
 test("ids are UUIDs of version 7 that sort by the time they were made, and none is made twice", async () => {
   const { uuid } = new Engine({}, {});
   const before = uuid();

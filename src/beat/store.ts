@@ -28,7 +28,7 @@ export interface BeatStore {
    * Begins to wait until entries may have changed since the call, or the store closes. Absent where the entries are nothing for
    * a loop to follow: EventBridge's call the beat function.
    */
-  changed?(): Wait;
+  readonly changed?: (() => Wait) | undefined;
   /** Ends waits and closes what is open. */
   close(): Promise<void>;
 }

@@ -145,12 +145,12 @@ export interface Broker {
   /** How many messages a queue has. It may be an estimate, as SQS's is. */
   size(queue: string): Promise<QueueSize>;
   /** The largest text of this queue, in bytes. Asked only of texts over {@link LEAST_MAX_BYTES}. Absent: it is the same for all. Never throws. */
-  maxBytes?(queue: string): Promise<number>;
+  readonly maxBytes?: ((queue: string) => Promise<number>) | undefined;
   /**
    * When the oldest message was sent that could be received now, in milliseconds since the epoch; `undefined`: there is none.
    * Absent where the service does not say: SQS tells it to CloudWatch alone.
    */
-  oldest?(queue: string): Promise<number | undefined>;
+  readonly oldest?: ((queue: string) => Promise<number | undefined>) | undefined;
   /** Deletes all texts of a queue, those in flight too. Returns how many, or `undefined` where the service does not say. */
   purge(queue: string): Promise<number | undefined>;
   /** Ends waits and closes what is open. The broker is not used afterwards. */

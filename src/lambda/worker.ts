@@ -34,11 +34,11 @@ export interface SqsRecord {
   readonly attributes: {
     readonly ApproximateReceiveCount: string;
     readonly SentTimestamp: string;
-    readonly MessageGroupId?: string;
-    readonly MessageDeduplicationId?: string;
+    readonly MessageGroupId?: string | undefined;
+    readonly MessageDeduplicationId?: string | undefined;
   };
   /** Attributes of the message, by name. */
-  readonly messageAttributes: Readonly<Record<string, { readonly stringValue?: string }>>;
+  readonly messageAttributes: Readonly<Record<string, { readonly stringValue?: string | undefined }>>;
   /** The ARN of its queue. */
   readonly eventSourceARN: string;
 }

@@ -3,6 +3,7 @@ import { base64ToBytes, bytesToBase64, bytesToText, textToBytes } from "./bytes.
 import { compress, compressionType, decompress } from "./compression.ts";
 import { DecodeError, EncodeError, ImproperlyConfigured } from "../errors.ts";
 import { holdsException, isReady, PENDING, RETRY, type State } from "../states.ts";
+import { defined } from "../parse.ts";
 import { isSafeBuiltin } from "../python-builtins.ts";
 import { type MaybePromise, type Payload, SERIALIZERS, type SerializerName, whenReady } from "./serializers.ts";
 import type { ReadText } from "./long-reader.ts";
@@ -231,12 +232,6 @@ function toMeta(value: unknown): Meta {
 }
 
 const textOf = (value: unknown): string | undefined => (typeof value === "string" ? value : undefined);
-
-function defined<T extends object>(object: T): T {
-  const present: Partial<T> = {};
-  for (const key of Object.keys(object) as (keyof T)[]) if (object[key] !== undefined) present[key] = object[key];
-  return present as T; // the same members but for absent ones
-}
 
 function readableTime(value: unknown): string | null {
   if (typeof value !== "string") return null;

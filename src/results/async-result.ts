@@ -194,7 +194,7 @@ export class AsyncResult<T = unknown> {
 
   /** The same as `stream()`, with the offset and the run of each chunk: for programs that pass a stream on, as `lovage/web` does. */
   chunks(
-    options: Pick<StreamOptions, "from" | "timeout" | "signal"> & { readonly run?: string } = {},
+    options: Pick<StreamOptions, "from" | "timeout" | "signal"> & { readonly run?: string | undefined } = {},
   ): AsyncGenerator<Chunk, void> {
     return this.#reader.stream(this.id, options);
   }

@@ -84,7 +84,7 @@ export interface Backend {
   /** Reads rows, `undefined` for those that do not exist or have expired. */
   read(keys: readonly string[], options?: ReadOptions): Promise<readonly (Row | undefined)[]>;
   /** Begins to wait until rows may have changed since the call, or the backend closes. Absent where the store cannot tell: readers poll. */
-  changed?(): Wait;
+  readonly changed?: (() => Wait) | undefined;
   /** The journal that it keeps beside its rows, where it was given {@link BackendContext.journal}. Absent: it keeps none, and leaves `entry` of commands alone. */
   readonly journal?: JournalStore | undefined;
   /** Ends waits and closes what is open. The backend is not used afterwards. */

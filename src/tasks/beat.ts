@@ -14,7 +14,7 @@ import type { SendableArgs } from "./wire.ts";
 export type BeatEntryOf<P extends readonly unknown[]> = Omit<BeatEntry, "task" | "args" | "kwargs" | "options"> & {
   readonly options?: Omit<CallOptions, "kwargs" | "taskId"> | undefined;
 } & ([] extends P
-    ? { readonly args?: Readonly<SendableArgs<P>> | undefined; readonly kwargs?: BeatEntry["kwargs"] }
+    ? { readonly args?: Readonly<SendableArgs<P>> | undefined; readonly kwargs?: BeatEntry["kwargs"] | undefined }
     :
         | { readonly args: Readonly<SendableArgs<P>>; readonly kwargs?: undefined }
         // What keywords stand for is known to `params` or the schema alone, which check them at the start.

@@ -123,20 +123,20 @@ export type TaskSchema = StandardSchemaV1;
 /** The hooks, in the order Celery calls them. */
 export interface Hooks {
   /** Before the task runs. What it throws is the task's outcome. */
-  beforeStart?(
+  beforeStart(
     taskId: string,
     args: readonly unknown[],
     kwargs: Readonly<Record<string, unknown>>,
   ): void | Promise<void>;
   /** After the result is stored. */
-  onSuccess?(
+  onSuccess(
     retval: unknown,
     taskId: string,
     args: readonly unknown[],
     kwargs: Readonly<Record<string, unknown>>,
   ): void | Promise<void>;
   /** After RETRY is stored. `einfo` is the stack. */
-  onRetry?(
+  onRetry(
     exc: unknown,
     taskId: string,
     args: readonly unknown[],
@@ -144,7 +144,7 @@ export interface Hooks {
     einfo: string | null,
   ): void | Promise<void>;
   /** After FAILURE is stored. */
-  onFailure?(
+  onFailure(
     exc: unknown,
     taskId: string,
     args: readonly unknown[],
@@ -152,7 +152,7 @@ export interface Hooks {
     einfo: string | null,
   ): void | Promise<void>;
   /** After `onSuccess` or `onFailure`; not after a retry. */
-  afterReturn?(
+  afterReturn(
     status: string,
     retval: unknown,
     taskId: string,
@@ -163,7 +163,7 @@ export interface Hooks {
 }
 
 /** Options of a declaration: `app.task("tasks.add", { maxRetries: 5 }, fn)`. */
-export interface TaskOptions extends DeliveryOptions, LimitOptions, Hooks {
+export interface TaskOptions extends DeliveryOptions, LimitOptions, Given<Hooks> {
   /** Gives the running task as the first argument, typed. Must be the literal `true`. */
   readonly bind?: boolean | undefined;
   /** A class that extends {@link Task}: its hooks are the task's, its members are on the bound task. */

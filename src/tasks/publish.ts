@@ -15,11 +15,12 @@ import { attemptOf, createMessage, type Message, type SignatureData } from "../p
 import { contentTypeOf, type MaybePromise } from "../protocol/serializers.ts";
 import { formatTime, parseTime } from "../protocol/time.ts";
 import type { Payloads } from "../payloads/store.ts";
+import { defined } from "../parse.ts";
 import { isPointer, MESSAGE_DAYS, readKey, readPointer, SIZE_ATTRIBUTE } from "../protocol/pointer.ts";
 import type { Emitter } from "../signals.ts";
 import { currentScope } from "./context.ts";
 import { checkKeys } from "./limits.ts";
-import type { CallOptions, RetryPolicy, TaskOptions } from "./options.ts";
+import type { CallOptions, TaskOptions } from "./options.ts";
 import { checkInput } from "./schema.ts";
 import type { Task } from "./task.ts";
 
@@ -215,7 +216,7 @@ async function sendNow(
   const retry = options.retry ?? (config.taskPublishRetry && !limits.retries);
   await host.outbox.send(
     entry,
-    retry ? { ...config.taskPublishRetryPolicy, ...given(options.retryPolicy) } : undefined,
+    retry ? { ...config.taskPublishRetryPolicy, ...defined(options.retryPolicy ?? {}) } : undefined,
     // Who is told that it was sent is told the truth.
     emitter.has("afterTaskPublish") ? undefined : unit,
   );
@@ -406,10 +407,6 @@ const deliveryOptions = ({
   expires,
   ignoreResult,
 });
-
-/** What a policy says; `null` says something, `undefined` does not. */
-const given = (policy: RetryPolicy = {}): RetryPolicy =>
-  Object.fromEntries(Object.entries(policy).filter(([, value]) => value !== undefined));
 
 function withoutAbsent<T extends object>(options: T): T {
   // Every call passes here: a loop takes a fifth of what entries and a filter do.

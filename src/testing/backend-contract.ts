@@ -22,9 +22,9 @@ export interface ContractBackend {
   /** Moves the backend's clock on, in milliseconds. */
   advance(ms: number): void;
   /** What Python does: replaces the whole row by one with nothing but these. Absent where Python cannot write. */
-  putRaw?(key: string, payload: Payload, timestamp: number): Promise<void> | void;
+  readonly putRaw?: ((key: string, payload: Payload, timestamp: number) => Promise<void> | void) | undefined;
   /** The reply to the next write is lost on its way, and whoever asked asks again by itself, as an SDK does. Absent where nothing lies in between. */
-  loseReply?(): void;
+  readonly loseReply?: (() => void) | undefined;
   /** Closes it, and removes what it left. */
   close(): Promise<void> | void;
 }
@@ -51,7 +51,7 @@ export function backendContract(
   name: string,
   make: () => Promise<ContractBackend>,
   { describe, test, expect, beforeAll, afterAll }: ContractRunner,
-  { runs = 100, seed = Date.now() }: { readonly runs?: number; readonly seed?: number } = {},
+  { runs = 100, seed = Date.now() }: { readonly runs?: number | undefined; readonly seed?: number | undefined } = {},
 ): void {
   describe(`the contract of a result backend: ${name}`, () => {
     let harness: ContractBackend;

@@ -1,5 +1,6 @@
 import { type Broker, type Delivery, isFifo, type Settled } from "../brokers/broker.ts";
 import { OperationalError } from "../errors.ts";
+import { defined, type Given } from "../parse.ts";
 import { seededRandom } from "./random.ts";
 
 /** How often a fault strikes, from 0 (never) to 1. */
@@ -26,9 +27,9 @@ const LATEST_S = 60;
  * loses replies and acknowledgements, and hands out stale receipts. The same seed makes the same faults, and every
  * error that it makes names the seed. Queues that keep an order (FIFO) keep it: no service breaks that promise.
  */
-export function hostileBroker(broker: Broker, seed: number, faults: Partial<Faults> = {}): Broker {
+export function hostileBroker(broker: Broker, seed: number, faults: Given<Faults> = {}): Broker {
   const random = seededRandom(seed);
-  const rates: Faults = { ...DEFAULTS, ...faults };
+  const rates: Faults = { ...DEFAULTS, ...defined(faults) };
   const strikes = (fault: keyof Faults) => random() < rates[fault];
   const fail = (what: string) => new OperationalError(`the hostile broker ${what} (seed ${seed})`, { retryable: true });
 

@@ -19,6 +19,44 @@ test("an option that may be left out may be undefined, also with exactOptionalPr
   expect(exactOptions(api)).toEqual([]);
 });
 
+test("what refuses undefined is named, in whatever way it is left out", () => {
+  const canonicalReference = "";
+  const content = (text: string) => [{ kind: "Content" as const, text }];
+  const members = [
+    {
+      kind: "MethodSignature",
+      name: "hook",
+      isOptional: true,
+      excerptTokens: content("hook?(): void;"),
+      canonicalReference,
+    },
+    {
+      kind: "PropertySignature",
+      name: "limit",
+      isOptional: true,
+      excerptTokens: content("readonly limit?: number;"),
+      canonicalReference,
+    },
+  ];
+  const written =
+    "(some?: Partial<Faults>, more?: {\n readonly runs?: number;\n readonly seed?: number | undefined;\n}): void;";
+  const items = [
+    { kind: "Interface", name: "Options", members, canonicalReference },
+    {
+      kind: "Function",
+      name: "go",
+      excerptTokens: content(`export declare function go${written}`),
+      canonicalReference,
+    },
+  ];
+  expect(exactOptions(new Map([["lovage", items]]))).toEqual([
+    "Options.hook",
+    "Options.limit",
+    "go: Partial",
+    "go: runs",
+  ]);
+});
+
 test("the pages of the API are what the comments say", () => {
   const pages = apiPages(api);
   expect(readdirSync(API_FOLDER).sort(), REMEDY).toEqual([...pages.keys()].sort());

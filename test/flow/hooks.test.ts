@@ -215,6 +215,15 @@ test.each([
   expect(names(calls)).toEqual(hooks);
 });
 
+test("a hook that is undefined leaves the method of the class", async () => {
+  const { app, calls, Noting } = makeApp();
+  app.task("tasks.add", { base: Noting, onSuccess: undefined, afterReturn: undefined }, (x: number) => x);
+  const t = inMemory(app);
+  await app.sendTask("tasks.add", [1]);
+  await t.drain();
+  expect(names(calls)).toEqual(["beforeStart", "onSuccess", "afterReturn"]);
+});
+
 test("a task that was revoked or has expired calls no hook of a run that never was", async () => {
   const { app, calls, Noting } = makeApp();
   const add = app.task("tasks.add", { base: Noting }, () => 1);

@@ -27,6 +27,13 @@ test("without faults it is the broker that it is laid around", async () => {
   expect(await broker.size("q")).toEqual({ ready: 0, delayed: 0, inFlight: 0 });
 });
 
+test("a fault that is undefined has its default", async () => {
+  const inner = open("memory://hostile-defaults", { now: () => 0, random: Math.random, options: {} });
+  const broker = hostileBroker(inner, 1, { ...NONE, throttle: undefined });
+  const answers = await broker.send(Array.from({ length: 200 }, () => one));
+  expect(answers.filter(Boolean).length).toBeGreaterThan(0);
+});
+
 test("duplicate puts a text into the queue twice", async () => {
   const { broker } = broken({ duplicate: 1 });
   await broker.send([one]);

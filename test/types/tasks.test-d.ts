@@ -2,6 +2,7 @@
 import {
   type AsyncResult,
   beatEntry,
+  type Broker,
   chain,
   type currentTask,
   Lovage,
@@ -10,6 +11,7 @@ import {
   Task,
   type Wire,
 } from "lovage";
+import { hostileBroker } from "lovage/testing";
 import { z } from "zod";
 
 /** Fails to compile unless both types are the same. */
@@ -57,6 +59,18 @@ void add.applyAsync([1, 2], { countdown: none, queue: absent, kwargs: absent, li
 void new Lovage("none", { brokerUrl: absent, taskQueues: { a: { timeLimit: none } }, resultExpires: { days: none } });
 void new Lovage("none", { brokerTransportOptions: { maxDelay: none }, taskPublishRetryPolicy: { maxRetries: none } });
 app.task("none", { bind: absent, base: absent, schema: absent, rateLimit: absent }, (x: number) => x);
+app.task(
+  "none",
+  { beforeStart: absent, onSuccess: absent, onRetry: absent, onFailure: absent, afterReturn: absent },
+  Number,
+);
+void new Lovage("none", {}, { clock: absent, random: absent, uuid: absent, env: absent });
+declare const broker: Broker;
+hostileBroker(broker, 42, { duplicate: none });
+const partly: Broker = { ...broker, maxBytes: absent, oldest: absent };
+void partly;
+// A hook may name what its task gives more narrowly than `unknown`.
+app.task("narrow", { onSuccess: (sum: number) => void sum, onFailure: (exc: Error) => void exc }, Number);
 // @ts-expect-error a task is an object, not a function
 add(1, 2);
 
