@@ -1,9 +1,10 @@
 /** A module and the app in it, as `-A ./tasks.ts` of the command and `loadApp` of the CDK name it. */
-import { existsSync, statSync } from "node:fs";
+import { existsSync, readdirSync, statSync } from "node:fs";
+import { basename, dirname, join, relative, resolve } from "node:path";
 import { Lovage } from "./app.ts";
 import { oneLine } from "./brief.ts";
 import { ImproperlyConfigured, LovageError } from "./errors.ts";
-import { didYouMean } from "./nearest.ts";
+import { didYouMean, nearest } from "./nearest.ts";
 
 /** What a path may leave out, as `celery -A tasks` does. */
 const ENDINGS = ["", ".ts", ".mts", ".cts", ".tsx", ".js", ".mjs", ".cjs", ".jsx"];
@@ -17,6 +18,43 @@ export function splitApp(given: string): { readonly path: string; readonly name:
 /** The file that a path means; `undefined`: it is not there. */
 export function findFile(path: string): string | undefined {
   return ENDINGS.map((ending) => path + ending).find((file) => existsSync(file) && statSync(file).isFile());
+}
+
+/** That a path means no file, and which one it may have meant. */
+export const noModule = (path: string, why = ""): string =>
+  `there is no module ${path} (looked for ${resolve(path)})${why}${nearby(resolve(path), "")}`;
+
+/** `; did you mean ./tasks.ts?`, as it is called from a folder; an empty text where no name is near. */
+export function nearby(path: string, from: string): string {
+  const near = nearModule(path);
+  return near === undefined ? "" : `; did you mean ${relative(from, near).replace(/^(?!\.\.)/, "./")}?`;
+}
+
+/** Where the name of a folder is wrong as well, the module is looked for in the one of the nearest name. */
+function nearModule(path: string): string | undefined {
+  const [folder, name] = [nearFolder(dirname(path)), basename(path)];
+  if (folder === undefined) return undefined;
+  if (findFile(join(folder, name)) !== undefined) return join(folder, name);
+  const modules = namesIn(folder, false).filter((file) => /(?<!\.d)\.[cm]?[jt]sx?$/.test(file));
+  const found = nearest(name, [...modules, ...modules.map((file) => file.replace(/\.\w+$/, ""))]);
+  return found && join(folder, found);
+}
+
+function nearFolder(path: string): string | undefined {
+  if (existsSync(path)) return path;
+  const folder = nearFolder(dirname(path));
+  const found = folder && nearest(basename(path), namesIn(folder, true));
+  return found && join(folder, found);
+}
+
+/** The files, or the folders, in a folder; none where it may not be read. */
+function namesIn(folder: string, isFolder: boolean): readonly string[] {
+  try {
+    const all = readdirSync(folder, { withFileTypes: true });
+    return all.filter((entry) => entry.isDirectory() === isFolder).map(({ name }) => name);
+  } catch {
+    return [];
+  }
 }
 
 /** Why a module could not be loaded, in a line. */

@@ -3,7 +3,7 @@ import { createRequire } from "node:module";
 import { resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import type { Lovage } from "../app.ts";
-import { findApp, findFile, splitApp, whyNotLoaded } from "../app-module.ts";
+import { findApp, findFile, noModule, splitApp, whyNotLoaded } from "../app-module.ts";
 import { ImproperlyConfigured, LovageError } from "../errors.ts";
 
 const require = createRequire(import.meta.url);
@@ -18,11 +18,7 @@ const require = createRequire(import.meta.url);
 export function loadApp(module: string): Lovage {
   const { path, name } = splitApp(module);
   const file = findFile(resolve(path));
-  if (file === undefined)
-    throw new ImproperlyConfigured(
-      "app",
-      `there is no module ${path} (looked for ${resolve(path)}): paths are read from where cdk runs`,
-    );
+  if (file === undefined) throw new ImproperlyConfigured("app", noModule(path, ": paths are read from where cdk runs"));
   return findApp("app", load(path, file), path, name);
 }
 

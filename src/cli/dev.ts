@@ -10,6 +10,7 @@ import type { Readable } from "node:stream";
 import { text } from "node:stream/consumers";
 import { finished } from "node:stream/promises";
 import type { Command } from "commander";
+import { noModule, splitApp } from "../app-module.ts";
 import { projectFolder } from "../embedded.ts";
 import { ImproperlyConfigured } from "../errors.ts";
 import type { LogLevel } from "../workers/log.ts";
@@ -97,7 +98,7 @@ async function dev(options: DevOptions, command: readonly string[]): Promise<num
   if (file === undefined)
     throw new ImproperlyConfigured(
       "--app",
-      `there is no module ${options.app} (looked for ${resolve(options.app)}); npx lovage init writes a project that has one`,
+      noModule(splitApp(options.app).path, "; npx lovage init writes a project that has one"),
     );
   const folder = projectFolder(process.cwd());
   const lock = await onlyOneIn(folder);

@@ -1,9 +1,9 @@
 /** Finds the app that a command is for: `-A ./tasks.ts`, `-A ./tasks.ts:export`. */
 import { createRequire } from "node:module";
-import { resolve } from "node:path";
+import { dirname, resolve } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import type { Lovage } from "../app.ts";
-import { findApp, findFile, splitApp, whyNotLoaded } from "../app-module.ts";
+import { findApp, findFile, nearby, noModule, splitApp, whyNotLoaded } from "../app-module.ts";
 import { ImproperlyConfigured } from "../errors.ts";
 import { prepareHeartbeat } from "../workers/heartbeat.ts";
 import { startAhead } from "./heartbeat-ahead.ts";
@@ -16,9 +16,7 @@ import { findBeyondNode, useTsx } from "./typescript.ts";
 export async function loadApp(given: string): Promise<Lovage> {
   const { path, name } = splitApp(given);
   const file = findFile(resolve(path));
-  if (file === undefined) {
-    throw new ImproperlyConfigured("--app", `there is no module ${path} (looked for ${resolve(path)})`);
-  }
+  if (file === undefined) throw new ImproperlyConfigured("--app", noModule(path));
   const byTsx = await useTsx(file);
   const app = findApp("--app", await load("--app", path, file, byTsx), path, name);
   for (const specifier of new Set([...app.config.imports, ...app.config.include])) {
@@ -60,12 +58,17 @@ export const appFile = (given: string): string | undefined => findFile(resolve(s
 
 /** Modules named in the settings are found from where the app's own module is. */
 function resolveFrom(file: string, specifier: string): string {
-  const beside = findFile(fileURLToPath(new URL(specifier, pathToFileURL(file))));
+  const wanted = fileURLToPath(new URL(specifier, pathToFileURL(file)));
+  const beside = findFile(wanted);
   if (beside !== undefined) return beside;
   try {
     return createRequire(file).resolve(specifier);
   } catch (cause) {
-    throw new ImproperlyConfigured("imports", `there is no module ${specifier} beside ${file}`, { cause });
+    throw new ImproperlyConfigured(
+      "imports",
+      `there is no module ${specifier} beside ${file}${nearby(wanted, dirname(file))}`,
+      { cause },
+    );
   }
 }
 

@@ -1,4 +1,4 @@
-import { writeFileSync } from "node:fs";
+import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { module, place } from "./run.ts";
@@ -41,12 +41,39 @@ test.each([
   expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
 });
 
+test.each([
+  ["./tsaks.ts", "./tasks.ts"],
+  ["tsaks", "./tasks"],
+  ["./tasks.js", "./tasks.ts"],
+  ["./scr/tasks.ts", "./src/tasks.ts"],
+  ["./scr/tsaks.ts:app", "./src/tasks.ts"],
+  ["./src/../tsaks.ts", "./tasks.ts"],
+])("-A %s, which is not there, is answered with %s", async (given, near) => {
+  const { folder, start } = place();
+  mkdirSync(join(folder, "src"));
+  for (const file of ["tasks.ts", "src/tasks.ts"])
+    writeFileSync(join(folder, file), `${head}export const a = ${app("a")};`);
+  const { code, stderr } = await start(["inspect", "registered", "-A", given]).exited;
+  expect([code, stderr.trim().replace(/^.*; /, "")]).toEqual([2, `did you mean ${near}?`]);
+});
+
+test("a module of the setting include that is not there is answered with the one of the nearest name", async () => {
+  const { folder, start } = place();
+  writeFileSync(join(folder, "m.ts"), `${head}export const a = new Lovage("a", { include: ["./emial.ts"] });`);
+  writeFileSync(join(folder, "email.ts"), "export {};");
+  const { code, stderr } = await start(["inspect", "registered", "-A", "m.ts"]).exited;
+  expect([code, stderr]).toEqual([
+    2,
+    expect.stringMatching(/no module \.\/emial\.ts .*; did you mean \.\/email\.ts\?$/m),
+  ]);
+});
+
 test("LOVAGE_APP stands in for -A", async () => {
   expect(await run(["inspect", "registered"], { LOVAGE_APP: module })).toMatchObject({ code: 0, stderr: "" });
 });
 
 test.each([
-  ["is missing", undefined, "m.ts", /there is no module m\.ts \(looked for .*\/m\.ts\)/],
+  ["is missing", undefined, "mod.ts", /there is no module mod\.ts \(looked for .*\/mod\.ts\)$/m],
   ["throws", "null.x;", "m.ts", /m\.ts could not be loaded: TypeError: .* \(.*\/m\.ts:2:6\)/],
   ["has an import that is missing", `import "./none.ts";`, "m.ts", /could not be loaded: .*none\.ts/],
   [

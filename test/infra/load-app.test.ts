@@ -84,7 +84,7 @@ test("the app of a module is loaded, and what keeps it from that is told with wh
   expect(said[7]).toContain("app: none.ts exports no Lovage app");
   expect(said[8]).toContain("app: tasks.ts has no export shop");
   expect(said[9]).toBe(
-    "ImproperlyConfigured: app: there is no module gone.ts (looked for ./gone.ts): paths are read from where cdk runs",
+    "ImproperlyConfigured: app: there is no module gone.ts (looked for ./gone.ts): paths are read from where cdk runs; did you mean ./none.ts?",
   );
 });
 
