@@ -32,3 +32,5 @@ export const isReady = (state: string): boolean => READY_STATES.has(state);
 export const isPropagated = (state: string): boolean => PROPAGATE_STATES.has(state);
 /** The stored result is an exception in Celery's form. */
 export const holdsException = (state: string): boolean => EXCEPTION_STATES.has(state);
+/** Whether an attempt that ended so after so many seconds has run: what is revoked or expires before it starts has not. */
+export const hasRun = (state: string, runtime: number): boolean => state !== REVOKED || runtime > 0;

@@ -3,7 +3,7 @@ import type { Lovage } from "../app.ts";
 import { translateQueueName } from "../brokers/queue-name.ts";
 import { createMetrics, type Metric } from "../lambda/metrics.ts";
 import { parseTime } from "../protocol/time.ts";
-import { FAILURE, RETRY, SUCCESS } from "../states.ts";
+import { FAILURE, hasRun, RETRY, SUCCESS } from "../states.ts";
 import type { PollWatch } from "../workers/poll.ts";
 
 /** Lines are written so often, in milliseconds: CloudWatch adds up what is of the same minute. */
@@ -29,15 +29,16 @@ export function cloudWatchLines(app: Lovage, write: (line: string) => void): Clo
   app.on("taskRejected", ({ task, queue }) => metrics.add("DeadLettered", named(queue), task));
   return {
     received: () => {},
-    began({ message: { task, eta }, delivery: { queue, sentAt } }) {
+    began({ message: { task, eta }, delivery: { queue, sentAt }, decided }) {
       metrics.add("Received", named(queue), task);
+      if (decided) return;
       const due = Math.max(sentAt, eta === null ? 0 : parseTime(eta));
       metrics.add("QueueToStart", named(queue), task, Math.max(0, clock.now() - due));
     },
     ended({ task, queue, state, runtime }) {
       const end = ENDS[state];
       if (end !== undefined) metrics.add(end, named(queue), task);
-      metrics.add("RunTime", named(queue), task, Math.round(runtime * 1000));
+      if (hasRun(state, runtime)) metrics.add("RunTime", named(queue), task, Math.round(runtime * 1000));
     },
     end() {
       clearInterval(timer);

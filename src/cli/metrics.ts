@@ -3,7 +3,7 @@ import type { Gauge } from "prom-client";
 import type { Lovage } from "../app.ts";
 import { ImproperlyConfigured } from "../errors.ts";
 import { parseTime } from "../protocol/time.ts";
-import { REVOKED } from "../states.ts";
+import { hasRun } from "../states.ts";
 import type { Log } from "../workers/log.ts";
 import type { PollingWorker, PollWatch } from "../workers/poll.ts";
 
@@ -24,7 +24,9 @@ const WARN_MS = 60_000;
 const BUCKETS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600];
 
 /** Stands for every name that the app does not know: a label whose values anyone could invent has no end. */
-const UNKNOWN_TASK = "unknown";
+const UNKNOWN = "unknown";
+/** A message can name a queue for what follows it: those that the app does not declare have names of their own up to so many. */
+const MOST_UNDECLARED = 100;
 
 /** Throws `ImproperlyConfigured` where `prom-client` is not installed. */
 export async function openMetrics(app: Lovage, log: Log): Promise<Metrics> {
@@ -37,7 +39,7 @@ export async function openMetrics(app: Lovage, log: Log): Promise<Metrics> {
   const registry = new Registry();
   const registers = [registry];
   collectDefaultMetrics({ register: registry });
-  const nameOf = (task: string) => (app.tasks.has(task) ? task : UNKNOWN_TASK);
+  const nameOf = (task: string) => (app.tasks.has(task) ? task : UNKNOWN);
   const labelNames = ["task", "queue"] as const;
   const counter = <T extends string>(name: string, help: string, names: readonly T[]) =>
     new Counter({ name, help, labelNames: names, registers });
@@ -80,9 +82,14 @@ export async function openMetrics(app: Lovage, log: Log): Promise<Metrics> {
     try {
       const queues = await app.control.inspect().queues({ cloudWatch: false });
       for (const one of all) one.reset();
-      for (const { queue, ready: waiting, delayed, inFlight, deadLetters, oldest: age, paused: order } of queues) {
+      // Those that are declared come first.
+      const named = Object.keys(app.config.taskQueues).length + MOST_UNDECLARED;
+      for (const [at, one] of queues.entries()) {
+        const { ready: waiting, delayed, inFlight, deadLetters, oldest: age, paused: order } = one;
+        const queue = at < named ? one.queue : UNKNOWN;
         const states = { ready: waiting, delayed, in_flight: inFlight, dead: deadLetters };
-        for (const [state, count] of Object.entries(states)) messages.set({ queue, state }, count);
+        for (const [state, count] of Object.entries(states)) messages.inc({ queue, state }, count);
+        if (queue === UNKNOWN) continue;
         if (age !== undefined) oldest.set({ queue }, age);
         paused.set({ queue }, order === undefined ? 0 : 1);
       }
@@ -98,7 +105,8 @@ export async function openMetrics(app: Lovage, log: Log): Promise<Metrics> {
   return {
     contentType: registry.contentType,
     received: (queue, count) => received.inc({ queue }, count),
-    began({ message: { task, eta }, delivery: { queue, sentAt } }) {
+    began({ message: { task, eta }, delivery: { queue, sentAt }, decided }) {
+      if (decided) return;
       const of = { task: nameOf(task), queue };
       started.inc(of);
       const due = Math.max(sentAt, eta === null ? 0 : parseTime(eta));
@@ -107,8 +115,7 @@ export async function openMetrics(app: Lovage, log: Log): Promise<Metrics> {
     ended({ task, queue, state, runtime: seconds }) {
       const of = { task: nameOf(task), queue };
       ended.inc({ ...of, state });
-      // It has not run.
-      if (state !== REVOKED || seconds > 0) runtime.observe(of, seconds);
+      if (hasRun(state, seconds)) runtime.observe(of, seconds);
     },
     async text(worker) {
       const stop = new AbortController();

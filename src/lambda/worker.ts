@@ -7,6 +7,7 @@ import { peekEnvelope } from "../protocol/envelope.ts";
 import { parseTime } from "../protocol/time.ts";
 import { ImproperlyConfigured } from "../errors.ts";
 import { LEASE_MARGIN_MS } from "../results/record.ts";
+import { hasRun } from "../states.ts";
 import { type FaultWatcher, interceptFaults, reportFault } from "../workers/faults.ts";
 import { HAND_BACK, LEAVE } from "../workers/disposition.ts";
 import { batchOf, batchSizes } from "../tasks/batch.ts";
@@ -129,9 +130,9 @@ export function createWorkerHandler(
     app.on("taskFailure", ({ task, request }) => metrics.add("Failed", sqsName(request.queue), task));
     app.on("taskRetry", ({ task, request }) => metrics.add("Retried", sqsName(request.queue), task));
     app.on("taskRejected", ({ task, queue }) => metrics.add("DeadLettered", sqsName(queue), task));
-    app.on("taskPostrun", ({ task, request, runtime }) =>
-      metrics.add("RunTime", sqsName(request.queue), task, Math.round(runtime * 1000)),
-    );
+    app.on("taskPostrun", ({ task, request, state, runtime }) => {
+      if (hasRun(state, runtime)) metrics.add("RunTime", sqsName(request.queue), task, Math.round(runtime * 1000));
+    });
   }
 
   const prefix = () => app.config.brokerTransportOptions.queueNamePrefix;
@@ -214,7 +215,7 @@ export function createWorkerHandler(
       if (!hasTime(run)) return giveUp(run);
       const now = clock.now();
       const due = Math.max(delivery.sentAt, message.eta === null ? 0 : parseTime(message.eta));
-      metrics?.add("QueueToStart", sqsName(delivery.queue), message.task, Math.max(0, now - due));
+      if (!run.decided) metrics?.add("QueueToStart", sqsName(delivery.queue), message.task, Math.max(0, now - due));
       running.set(run, now);
       // A run that was abandoned may go on in here until Lambda freezes the process; its context refuses everything by then.
       const { disposition } = await run.execute();

@@ -35,7 +35,10 @@ export interface InHand {
 }
 
 /** What the poller knows of a run, wherever it runs. */
-export type RunInHand = Pick<Run, "delivery" | "claim" | "noteRunning" | "terminate" | "abort" | "release"> & {
+export type RunInHand = Pick<
+  Run,
+  "delivery" | "claim" | "decided" | "noteRunning" | "terminate" | "abort" | "release"
+> & {
   readonly message: PlacedRun["message"];
 };
 

@@ -19,6 +19,7 @@ import { createWorker, LONG_RUN_MS, type Run } from "./worker.ts";
 export interface PlacedRun {
   readonly claim: Run["claim"];
   readonly message: Named & Pick<Message, "eta">;
+  readonly decided: boolean;
   /** The row of its result, where it is to wait again. */
   readonly waiting: Payload | undefined;
 }
@@ -101,17 +102,17 @@ export async function startPlace(app: Lovage, options: PlaceOptions): Promise<Pl
     const admission = await worker.admit(delivery);
     if (!("run" in admission)) return { type: "ended", disposition: admission.disposition };
     const { run } = admission;
-    const { claim, message, timeLimit } = run;
+    const { claim, message, timeLimit, decided } = run;
     const task = engine.task(message.task);
     const isAlone = isProcess && (task === undefined || batchOf(task) === undefined);
-    if (run.suspect && !run.decided && !isAlone) {
+    if (run.suspect && !decided && !isAlone) {
       await run.release();
       return { type: "suspect", message: named(message), deaths: run.deaths };
     }
     runs.set(id, run);
     const overrun = timeLimit === null ? undefined : await run.overrun(timeLimit);
     const waiting = claim === undefined ? undefined : await run.waiting();
-    say({ began: id, run: { claim, message: { ...named(message), eta: message.eta }, waiting } });
+    say({ began: id, run: { claim, message: { ...named(message), eta: message.eta }, decided, waiting } });
     let held = Number.POSITIVE_INFINITY;
     const { disposition, abandoned } = await run.execute((deadline) => {
       if (deadline !== held) say({ held: id, deadline, overrun });

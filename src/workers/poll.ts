@@ -53,7 +53,7 @@ export interface PollOptions {
 export interface PollWatch {
   /** So many messages of a queue were fetched. */
   received(queue: string, count: number): void;
-  /** A run is begun. */
+  /** What was admitted begins: a run, or what ends without one, which is `decided`. */
   began(run: RunInHand): void;
   /** An attempt ended. */
   ended(attempt: Postrun): void;

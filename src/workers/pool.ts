@@ -67,12 +67,13 @@ export interface RunInPlace extends RunInHand {
 
 /** Makes what the poller handles it by, of what its place has said. */
 export function runInPlace(engine: Engine, pool: Pool, { id, delivery }: InHand, placed: PlacedRun): RunInPlace {
-  const { claim, message, waiting } = placed;
+  const { claim, message, decided, waiting } = placed;
   let isReleased = false;
   return {
     delivery,
     claim,
     message,
+    decided,
     get isReleased() {
       return isReleased;
     },

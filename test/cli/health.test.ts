@@ -32,6 +32,8 @@ test("a worker tells how it is and what it has done, and one that is shut down b
 
   expect(await (await app.sendTask("cli.add", [1, 2])).get({ timeout: 60 })).toBe(3);
   await expect((await app.sendTask("cli.fail")).get({ timeout: 60 })).rejects.toThrow("too far");
+  const expired = await app.sendTask("cli.add", [1, 2], { expires: new Date(0) });
+  await expect(expired.get({ timeout: 60 })).rejects.toThrow("expired");
   await expect((await app.sendTask("cli.nobody")).get({ timeout: 1 })).rejects.toThrow();
   await app.sendTask("cli.nap", [7]);
   const metrics = async () => (await ask(base, "/metrics")).body;
@@ -41,6 +43,9 @@ test("a worker tells how it is and what it has done, and one that is shut down b
   expect(of('lovage_tasks_ended_total{task="cli.add",queue="celery",state="SUCCESS"}')).toBe(1);
   expect(of('lovage_tasks_ended_total{task="cli.fail",queue="celery",state="FAILURE"}')).toBe(1);
   expect(of('lovage_tasks_started_total{task="cli.nap",queue="celery"}')).toBe(1);
+  // What ends without a run has not started.
+  expect(of('lovage_tasks_ended_total{task="cli.add",queue="celery",state="REVOKED"}')).toBe(1);
+  expect(of('lovage_tasks_started_total{task="cli.add",queue="celery"}')).toBe(1);
   expect(of('lovage_messages_received_total{queue="celery"}')).toBeGreaterThanOrEqual(4);
   expect(of('lovage_task_runtime_seconds_count{task="cli.add",queue="celery"}')).toBe(1);
   expect(of('lovage_task_waiting_seconds_count{task="cli.add",queue="celery"}')).toBe(1);
@@ -101,6 +106,18 @@ test("sizes that cannot be had are left out, and told of once", async () => {
   expect(body).not.toMatch(/^lovage_queue_messages\{/m);
   await ask(baseOf(), "/metrics");
   expect(lines.filter((line) => line.includes("denied"))).toHaveLength(1);
+});
+
+test("what a message can name has labels up to a bound", async () => {
+  const { app, health, baseOf } = await inMemory();
+  await health();
+  await Promise.all(Array.from({ length: 130 }, (_, n) => app.sendTask("nobody", [], { queue: `q${n}` })));
+  const { body } = await ask(baseOf(), "/metrics");
+  const ready = body.split("\n").filter((line) => /^lovage_queue_messages\{.*state="ready"/.test(line));
+  // The declared one, a hundred others, and the rest together.
+  expect(ready).toHaveLength(102);
+  expect(numberOf(body, 'lovage_queue_messages{queue="celery",state="ready"}')).toBe(0);
+  expect(numberOf(body, 'lovage_queue_messages{queue="unknown",state="ready"}')).toBe(30);
 });
 
 test("without prom-client there is no /metrics, and it is said what brings it", async () => {

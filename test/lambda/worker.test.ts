@@ -458,6 +458,18 @@ test("metrics are by queue alone unless by task is asked for, and there are none
   expect(await linesOf(false)).toEqual([]);
 });
 
+test("what expires or is revoked before it starts is received, and neither has waited for a start nor run", async () => {
+  const app = new Lovage("shop");
+  const add = app.task("shop.add", (x: number) => x + 1);
+  const fn = testFunction(app);
+  await add.applyAsync([1], { expires: new Date(0) });
+  await (await add.delay(2)).revoke();
+  await fn.invoke(await fn.receive());
+  expect(fn.metrics).toMatchObject([{ Received: 2 }]);
+  expect(fn.metrics[0]).not.toHaveProperty("QueueToStart");
+  expect(fn.metrics[0]).not.toHaveProperty("RunTime");
+});
+
 test("metrics are in CloudWatch's embedded format, by queue and by queue and task; names that nobody registered are one", async () => {
   const settings = { brokerTransportOptions: { queueNamePrefix: "p." }, metrics: "task" } as const;
   const app = new Lovage("shop", settings);
