@@ -5,6 +5,7 @@ export type { Around, RanTask } from "./around.ts";
 export type {
   Acting,
   ChangedLetters,
+  ChangedTasks,
   ChangeLetters,
   Control,
   DeadLetters,

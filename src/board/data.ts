@@ -10,6 +10,7 @@ import { READABLE } from "../brokers/dead-letters.ts";
 import { elapsedOf } from "../clock.ts";
 import type {
   ChangedLetters,
+  ChangedTasks,
   ChangeLetters,
   LettersOf,
   RetriedFailures,
@@ -210,7 +211,9 @@ export interface Arguments {
 }
 
 /** States of what has not ended. */
-export const OPEN: ReadonlySet<string> = new Set([PENDING, RETRY, STARTED]);
+const OPEN: ReadonlySet<string> = new Set([PENDING, RETRY, STARTED]);
+/** Of what the journal tells of a task, too: one that is replaced goes on under its id. */
+export const isOpen = (state: string): boolean => OPEN.has(state) || state === "REPLACED";
 
 /** Entries that are told of one task, and tasks that are named as called by it. */
 const MOST_FOUND = 200;
@@ -506,9 +509,16 @@ export function createData(app: Lovage, options: DataOptions = {}) {
           control.retryFailed({ ...filter, ...acting(by), progress: (count) => progress?.(count, undefined) }),
         ),
       revoke: (chosen: Chosen, terminate: boolean, doing: Doing): Promise<Done> =>
-        changing(() => some(chosen, (ids) => control.revoke(ids, { terminate, ...acting(doing.by) }), doing)),
+        changing(() => some(chosen, isOpen, (ids) => control.revoke(ids, { terminate, ...acting(doing.by) }), doing)),
       forget: (chosen: Chosen, doing: Doing): Promise<Done> =>
-        changing(() => some(chosen, (ids) => control.forget(ids, acting(doing.by)), doing)),
+        changing(() =>
+          some(
+            chosen,
+            () => true,
+            (ids) => control.forget(ids, acting(doing.by)),
+            doing,
+          ),
+        ),
       redrive: ({ args, kwargs, ...chosen }: ChosenLetters & Arguments, doing: Doing): Promise<Done> =>
         changing(() =>
           letters(chosen, doing, (given) =>
@@ -585,16 +595,19 @@ export function createData(app: Lovage, options: DataOptions = {}) {
 
   async function some(
     chosen: Chosen,
-    act: (ids: readonly string[]) => Promise<void>,
+    isMeant: (state: string) => boolean,
+    act: (ids: readonly string[]) => Promise<ChangedTasks>,
     { progress }: Doing,
   ): Promise<Done> {
-    const ids = (await idsOf(chosen, (state) => OPEN.has(state))) ?? (await choose(chosen));
+    const ids = (await idsOf(chosen, isMeant)) ?? (await choose(chosen, isMeant));
     if (chosen.dryRun === true) return { count: ids.length, failed: [] };
+    const failed: { readonly id: string; readonly error: string }[] = [];
     for (let at = 0; at < ids.length; at += TOGETHER) {
-      await act(ids.slice(at, at + TOGETHER));
+      const changed = await act(ids.slice(at, at + TOGETHER));
+      for (const { id, reason } of changed.failed) failed.push({ id, error: reason });
       progress?.(Math.min(at + TOGETHER, ids.length), ids.length);
     }
-    return { count: ids.length, failed: [] };
+    return { count: ids.length - failed.length, failed };
   }
 
   /** These, or those of a workflow whose state is meant; `undefined`: neither is given. */
@@ -609,8 +622,11 @@ export function createData(app: Lovage, options: DataOptions = {}) {
     return tasks.filter(({ id, state }) => isMeant(state) && id !== "").map(({ id }) => id);
   }
 
-  /** The tasks whose latest entry matches. Throws `ImproperlyConfigured` where nothing is asked for: that would be all. */
-  async function choose({ ids: _, workflow: __, dryRun: ___, ...filter }: Chosen): Promise<readonly string[]> {
+  /** The tasks whose latest entry matches, and whose state is meant. Throws `ImproperlyConfigured` where nothing is asked for: that would be all. */
+  async function choose(
+    { ids: _, workflow: __, dryRun: ___, ...filter }: Chosen,
+    isMeant: (state: string) => boolean,
+  ): Promise<readonly string[]> {
     const given = Object.fromEntries(Object.entries(filter).filter(([, value]) => value !== undefined));
     if (Object.keys(given).length === 0) {
       throw new ImproperlyConfigured(
@@ -640,7 +656,7 @@ export function createData(app: Lovage, options: DataOptions = {}) {
       const matching = found.get(id);
       if (matching === undefined || looked.has(id)) continue;
       looked.add(id);
-      if (JSON.stringify(entry) === JSON.stringify(matching)) meant.push(id);
+      if (JSON.stringify(entry) === JSON.stringify(matching) && isMeant(entry.state ?? "")) meant.push(id);
       if (looked.size === found.size) break;
     }
     return meant;

@@ -257,7 +257,7 @@ export const OPERATIONS: readonly Operation[] = [
     changes: true,
     destroys: true,
     long: true,
-    is: "Keeps tasks from starting. With `terminate` the signal of a run that is under way is aborted, too.",
+    is: "Keeps tasks from starting. With `terminate` the signal of a run that is under way is aborted, too. Those that have ended stay as they are, and are told of in `failed`.",
     input: {
       ...CHOSEN,
       workflow: { type: "text", is: `${WORKFLOW}, in place of ids and filter: all of it that has not ended` },
@@ -272,7 +272,7 @@ export const OPERATIONS: readonly Operation[] = [
     changes: true,
     destroys: true,
     long: true,
-    is: "Hides the results of tasks for good. They cannot be run again by their ids.",
+    is: "Hides the results of tasks for good. They cannot be run again by their ids. Those of which nothing is stored are told of in `failed`.",
     input: CHOSEN,
     run: (data, chosen, doing) => data.actions.forget(as<Chosen>(chosen), doing),
   },

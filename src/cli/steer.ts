@@ -2,7 +2,7 @@
 import type { Command } from "commander";
 import type { Lovage } from "../app.ts";
 import { harmlessLine } from "../brief.ts";
-import type { RetriedFailures } from "../control/control.ts";
+import type { ChangedTasks, RetriedFailures } from "../control/control.ts";
 import { ImproperlyConfigured, LovageError } from "../errors.ts";
 import { ask, declined } from "./ask.ts";
 import { EXIT, EXIT_HELP } from "./exit.ts";
@@ -82,6 +82,12 @@ function rateLimitCommand(control: Command): void {
 /** Who names a task twice means it once, and wants it counted once. */
 const once = (ids: readonly string[]): readonly string[] => [...new Set(ids)];
 
+function sayChanged({ count, failed }: ChangedTasks, what: string): void {
+  if (count > 0 || failed.length === 0) print(`${what} ${count} ${count === 1 ? "task" : "tasks"}.`);
+  for (const { id, reason } of failed) complain(`lovage: task ${harmlessLine(id)}: ${reason}`);
+  if (failed.length > 0) process.exitCode = EXIT.failure;
+}
+
 function revokeCommand(program: Command): void {
   program
     .command("revoke")
@@ -90,13 +96,11 @@ function revokeCommand(program: Command): void {
     .addOption(appOption())
     .option("--terminate", "also abort tasks that run", false)
     .addOption(byOption())
-    .addHelpText("after", EXIT_HELP)
+    .addHelpText("after", `${EXIT_HELP} If a task has ended already, this is printed, and the code is 1.`)
     .action(
       async (named: string[], { app: module, terminate, by }: AppOptions & { terminate: boolean; by?: string }) => {
-        const ids = once(named);
         await using app = await loadSharedApp(module);
-        await app.control.revoke(ids, given({ terminate, by }));
-        print(`Revoked ${ids.length} ${ids.length === 1 ? "task" : "tasks"}.`);
+        sayChanged(await app.control.revoke(once(named), given({ terminate, by })), "Revoked");
       },
     );
 }
@@ -109,13 +113,12 @@ function forgetCommand(program: Command): void {
     .addOption(appOption())
     .addOption(byOption())
     .addOption(yesOption())
-    .addHelpText("after", EXIT_HELP)
+    .addHelpText("after", `${EXIT_HELP} If nothing is stored of a task, this is printed, and the code is 1.`)
     .action(async (named: string[], { app: module, by, yes }: AppOptions & { by?: string; yes: boolean }) => {
       const ids = once(named);
       await using app = await loadSharedApp(module);
       if (ids.length > 1 && !(await ask(`${ids.length} tasks will be forgotten.`, yes))) return declined();
-      await app.control.forget(ids, given({ by }));
-      print(`Forgot ${ids.length} ${ids.length === 1 ? "task" : "tasks"}.`);
+      sayChanged(await app.control.forget(ids, given({ by })), "Forgot");
     });
 }
 

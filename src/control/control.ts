@@ -16,6 +16,14 @@ export interface RevokeTasks extends Acting {
   readonly terminate?: boolean | undefined;
 }
 
+/** What became of the tasks that were to be revoked or forgotten. */
+export interface ChangedTasks {
+  /** It was done to so many. */
+  readonly count: number;
+  /** Those that stay as they are, and why. */
+  readonly failed: readonly { readonly id: string; readonly reason: string }[];
+}
+
 /** Which failed tasks are meant: those that match all that is given. A list means one of these. */
 export interface RetryFailed extends JournalSpan, Acting {
   /** A task's name, or a pattern such as `media.*`. */
@@ -131,8 +139,11 @@ export interface DeadLetters {
 
 /** Steers an app: `app.control`. Every action is an entry of kind `control` in the journal, with who and when. */
 export interface Control {
-  /** Keeps tasks from starting, or with `terminate` from going on. */
-  revoke(ids: string | readonly string[], options?: RevokeTasks): Promise<void>;
+  /**
+   * Keeps tasks from starting, or with `terminate` from going on. An id of which nothing is stored is revoked too: its message may
+   * wait, or still come. A task that has ended stays as it is, and is told of in `failed`.
+   */
+  revoke(ids: string | readonly string[], options?: RevokeTasks): Promise<ChangedTasks>;
   /**
    * Runs a failed task again, under its own id: once for each time it is asked for, and once where two ask at the same
    * time. What waits for it, such as a chord that has failed for it, goes on when it succeeds.
@@ -142,8 +153,11 @@ export interface Control {
   retry(id: string, options?: Acting): Promise<void>;
   /** The same for all failures in the journal that match and whose tasks have not ended otherwise since. */
   retryFailed(filter?: RetryFailed): Promise<RetriedFailures>;
-  /** Readers see nothing of a task any more, and `retry` does not find it. What is sent under its id later is another task. */
-  forget(ids: string | readonly string[], options?: Acting): Promise<void>;
+  /**
+   * Readers see nothing of a task any more, and `retry` does not find it. What is sent under its id later is another task. An id of
+   * which nothing is stored is told of in `failed`.
+   */
+  forget(ids: string | readonly string[], options?: Acting): Promise<ChangedTasks>;
   /**
    * Changes the rate of a task that declares a `rateLimit`, for all workers, within seconds: `"10/m"`; `null` gives it back to
    * the declaration. Its burst and key stay. What waits was told its time under the old rate: it looks within a minute, on SQS

@@ -8,7 +8,8 @@ import { writeRateOrder } from "../limits/rows.ts";
 import { didYouMean } from "../nearest.ts";
 import { openOperator } from "../open.ts";
 import { boolean, options, shape, text } from "../parse.ts";
-import type { Acting, Control, RevokeTasks } from "./control.ts";
+import { PENDING } from "../states.ts";
+import type { Acting, ChangedTasks, Control, RevokeTasks } from "./control.ts";
 import { createInspect, namesOnSqs, queuesOf } from "./inspect.ts";
 import { createLetters } from "./letters.ts";
 import { retryMany, retryOne } from "./retry.ts";
@@ -28,8 +29,15 @@ export function createOperations(engine: Engine, app: string): Control {
   const tell = (action: string, by: string, facts: Partial<JournalEntry> = {}): Promise<void> =>
     noteAction(engine, action, facts, { by });
 
-  async function each(ids: readonly string[], act: (id: string) => Promise<void>): Promise<void> {
-    for (let at = 0; at < ids.length; at += BATCH) await Promise.all(ids.slice(at, at + BATCH).map(act));
+  /** @param act Says why it could not be done, if so. */
+  async function each(ids: readonly string[], act: (id: string) => Promise<string | undefined>): Promise<ChangedTasks> {
+    const failed: { readonly id: string; readonly reason: string }[] = [];
+    for (let at = 0; at < ids.length; at += BATCH) {
+      const batch = ids.slice(at, at + BATCH);
+      for (const [index, reason] of (await Promise.all(batch.map(act))).entries())
+        if (reason !== undefined) failed.push({ id: batch[index] as string, reason });
+    }
+    return { count: ids.length - failed.length, failed };
   }
 
   async function mustBe(queue: string): Promise<void> {
@@ -69,7 +77,11 @@ export function createOperations(engine: Engine, app: string): Control {
     async revoke(ids, given) {
       const { terminate = false, by: name } = options(revokeShape, given, "revoke", "{ terminate: true }");
       const by = await whoIs(engine, name === undefined ? undefined : { by: name });
-      await each(idsOf(ids), (id) => engine.reader.revoke(id, terminate, by));
+      return each(idsOf(ids), async (id) => {
+        const ended = await engine.reader.revoke(id, terminate, by);
+        if (ended === undefined) return undefined;
+        return `it has ended already${ended === PENDING ? ", and its result is forgotten" : `: ${ended}`}`;
+      });
     },
     async retry(id, given) {
       const by = await whoIs(engine, acting(given, "retry"));
@@ -84,9 +96,10 @@ export function createOperations(engine: Engine, app: string): Control {
     },
     async forget(ids, given) {
       const by = await whoIs(engine, acting(given, "forget"));
-      await each(idsOf(ids), async (id) => {
-        await engine.reader.forget(id);
+      return each(idsOf(ids), async (id) => {
+        if (!(await engine.reader.forget(id))) return "nothing is stored of it";
         await tell("forget", by, { id });
+        return undefined;
       });
     },
     async rateLimit(task, rate, given) {

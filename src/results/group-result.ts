@@ -255,7 +255,7 @@ function waysTo(parent: Result | null): readonly Way[] {
   return [...ways.values()];
 }
 
-async function inBatches(ids: readonly string[], act: (id: string) => Promise<void>): Promise<void> {
+async function inBatches(ids: readonly string[], act: (id: string) => Promise<unknown>): Promise<void> {
   for (let at = 0; at < ids.length; at += AT_A_TIME) await Promise.all(ids.slice(at, at + AT_A_TIME).map(act));
 }
 

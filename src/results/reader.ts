@@ -19,6 +19,7 @@ import { type Wait, waitList } from "../wait.ts";
 import { AsyncResult, type GetOptions, type StreamOptions, type WatchOptions } from "./async-result.ts";
 import { type Backend, groupKey, type Row, taskKey } from "./backend.ts";
 import { GroupResult } from "./group-result.ts";
+import type { Command, Outcome } from "./record.ts";
 import { type Chunk, createPace, StreamReader } from "./stream.ts";
 
 /** How a task goes to its queue: by the queue's name, or as the app routes a task of this name. */
@@ -58,9 +59,14 @@ export interface ResultReader {
   group(id: string): Promise<GroupResult | null>;
   saveGroup(tuple: ResultTuple): Promise<void>;
   forgetGroup(id: string): Promise<void>;
-  forget(id: string): Promise<void>;
-  /** @param by Who revokes it, as the journal is told. */
-  revoke(id: string, terminate: boolean, by?: string): Promise<void>;
+  /** Resolves to whether anything was stored of it. */
+  forget(id: string): Promise<boolean>;
+  /**
+   * Resolves to the state in which it had ended already, which stays; else to `undefined`.
+   *
+   * @param by Who revokes it, as the journal is told.
+   */
+  revoke(id: string, terminate: boolean, by?: string): Promise<string | undefined>;
 }
 
 /** The first look after the first one comes so soon, where the backend cannot tell of changes … */
@@ -402,7 +408,10 @@ export function createReader(context: ReaderContext): ResultReader {
   }
 
   const forget = (key: string) =>
-    withinRun("forget()", () => applyOne({ type: "forget", key, now: clock.now(), at: context.moment() }));
+    withinRun("forget()", async () => {
+      const outcome = await applyOne({ type: "forget", key, now: clock.now(), at: context.moment() });
+      return outcome.type === "written";
+    });
 
   const reader: ResultReader = {
     meta,
@@ -432,7 +441,9 @@ export function createReader(context: ReaderContext): ResultReader {
         const result = await encodeGroupMeta(tuple, context.codec);
         await applyOne({ type: "store", key: groupKey(tuple[0][0]), now: clock.now(), ttl: context.ttl(), result });
       }),
-    forgetGroup: (id) => forget(groupKey(id)),
+    async forgetGroup(id) {
+      await forget(groupKey(id));
+    },
     forget: (id) => forget(taskKey(id)),
     revoke: (id, terminate, by) =>
       withinRun("revoke()", async () => {
@@ -451,15 +462,25 @@ export function createReader(context: ReaderContext): ResultReader {
           ...(terminate && { terminate }),
           ...(by !== undefined && { by }),
         } as const;
-        await applyOne({ type: "revoke", key: taskKey(id), now, ttl: context.ttl(), terminate, result, entry });
+        const outcome = await applyOne({
+          type: "revoke",
+          key: taskKey(id),
+          now,
+          ttl: context.ttl(),
+          terminate,
+          result,
+          entry,
+        });
+        return outcome.type === "refused" ? (await toMeta(id, outcome.row)).status : undefined;
       }),
   };
   return reader;
 
-  async function applyOne(command: Parameters<Backend["apply"]>[0][number]): Promise<void> {
+  async function applyOne(command: Command): Promise<Outcome> {
     const backend = await context.backend();
-    const [outcome] = await backend.apply([command]);
+    const [outcome] = (await backend.apply([command])) as [Outcome | Error];
     if (outcome instanceof Error) throw outcome;
+    return outcome;
   }
 }
 

@@ -232,12 +232,13 @@ function eagerReader(engine: Engine, rows: Map<string, Row>): ResultReader {
     },
     async forget(id) {
       const row = own(id);
-      if (row === undefined) await reader.forget(id);
-      else rows.set(taskKey(id), { ...row, hidden: true });
+      if (row === undefined) return reader.forget(id);
+      rows.set(taskKey(id), { ...row, hidden: true });
+      return true;
     },
     async revoke(id, terminate) {
       // It has ended: nothing changes, as for any other task that has.
-      if (own(id) === undefined) await reader.revoke(id, terminate);
+      return own(id) === undefined ? reader.revoke(id, terminate) : (await meta(id)).status;
     },
   };
   return eager;

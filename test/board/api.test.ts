@@ -90,9 +90,13 @@ describe.each(stores)("what is asked and done on %s", (_, start) => {
   test("a task that is named twice is counted once", async () => {
     const { id } = await send("shop.charge", 1);
     await t.drain();
+    const waiting = await send("shop.charge", 2);
     const ids = [id, id];
     expect(await read(post(board, "/api/tasks/retry", { ids }))).toEqual({ count: 1, failed: [] });
-    expect(await read(post(board, "/api/tasks/revoke", { ids }))).toEqual({ count: 1, failed: [] });
+    expect(await read(post(board, "/api/tasks/revoke", { ids: [waiting.id, waiting.id] }))).toEqual({
+      count: 1,
+      failed: [],
+    });
     expect(await read(post(board, "/api/tasks/forget", { ids, dryRun: true }))).toEqual({ count: 1, failed: [] });
   });
 
@@ -132,6 +136,20 @@ describe.each(stores)("what is asked and done on %s", (_, start) => {
     await post(board, "/api/tasks/revoke", { ids: [waiting.id], terminate: true });
     await t.drain();
     expect(await waiting.state()).toBe("REVOKED");
+    expect(await read(post(board, "/api/tasks/revoke", { ids: [waiting.id] }))).toEqual({
+      count: 0,
+      failed: [{ id: waiting.id, error: "it has ended already: REVOKED" }],
+    });
+    expect(await read(post(board, "/api/tasks/forget", { ids: ["nobody"] }))).toEqual({
+      count: 0,
+      failed: [{ id: "nobody", error: "nothing is stored of it" }],
+    });
+    // By a filter only those are meant that can be.
+    for (const dryRun of [true, false])
+      expect(await read(post(board, "/api/tasks/revoke", { task: "shop.*", dryRun }))).toEqual({
+        count: 0,
+        failed: [],
+      });
     const all = await post(board, "/api/tasks/revoke", {});
     expect(all.status).toBe(400);
     expect(await all.text()).toContain("must be given, or a filter");

@@ -45,7 +45,7 @@ describe.skipIf(!started || aws === undefined)("on SQS and DynamoDB", () => {
 
     const page = await visit(started, `${served.url}/failures`);
     isUp = true;
-    await page.getByRole("button", { name: "Retry 1 failure of shop.charge" }).click();
+    await page.getByRole("button", { name: /^Retry all of shop.charge/ }).click();
     await page.getByRole("dialog").getByRole("button", { name: "Retry 1 task" }).click();
     await page.getByText("1 task is sent again.").waitFor();
     // Until it is begun, its row tells of the failure.

@@ -97,7 +97,7 @@ describe.skipIf(!started)("every page", () => {
 
   test("what is to be done is named in the button that does it, with its number", async () => {
     const page = await visit(started, `${at().url}/failures`, { viewport: { width: 1280, height: 620 } });
-    await page.getByRole("button", { name: "Retry 312 failures of payments.charge" }).click();
+    await page.getByRole("button", { name: RETRY_CHARGES }).click();
     await page.getByRole("dialog").getByRole("button", { name: "Retry 312 tasks" }).waitFor();
     expect(await violations(page)).toEqual([]);
     await picture(page, "retry");
@@ -112,6 +112,8 @@ describe.skipIf(!started)("every page", () => {
     expect(await violations(page)).toEqual([]);
   });
 });
+
+const RETRY_CHARGES = "Retry all of payments.charge that failed: PaymentUnavailable";
 
 describe.skipIf(!started)("every action", () => {
   const at = stage({ failing: 12, photos: 40 });
@@ -161,20 +163,36 @@ describe.skipIf(!started)("every action", () => {
   test("all failures of a kind run again, after a question with their number", async () => {
     const page = await open("/failures");
     // Who does not want it after all has done nothing.
-    await ask(page, "Retry 12 failures of payments.charge", "Cancel");
+    await ask(page, RETRY_CHARGES, "Cancel");
     await page.getByRole("dialog").waitFor({ state: "detached" });
     expect((await queue("payments")).ready).toBe(0);
-    const { asked, said } = await press(page, "Retry 12 failures of payments.charge", "Retry 12 tasks");
+    const { asked, said } = await press(page, RETRY_CHARGES, "Retry 12 tasks");
     expect(asked).toBe("Retry 12 tasks of payments.charge?");
     expect(said).toBe("12 tasks are sent again.");
     expect((await queue("payments")).ready).toBe(12);
     // They wait by now.
     await page.getByRole("dialog").waitFor({ state: "detached" });
-    const again = await press(page, "Retry 12 failures of payments.charge");
+    const again = await press(page, RETRY_CHARGES);
     expect(again.said).toBe("Nothing of it can be done any more.\n12 left out: asked");
     expect((await queue("payments")).ready).toBe(12);
     await at().t.advance({ minutes: 1 });
     expect(await state(at().ids.charge)).toBe("FAILURE");
+    // Each has failed twice by now, and will be run once.
+    await page.reload();
+    await page
+      .getByRole("row", { name: /payments\.charge/ })
+      .getByRole("cell", { name: "24", exact: true })
+      .waitFor();
+    const more = await ask(page, RETRY_CHARGES, "Cancel");
+    expect(more).toBe("Retry 12 tasks of payments.charge?");
+    // So it is where the attempts of one task are chosen in a list.
+    const list = await open(`/tasks?text=${at().ids.charge}&state=FAILURE`);
+    const boxes = list.getByRole("checkbox", { name: /^Choose payments/ });
+    expect(await boxes.count()).toBe(2);
+    await boxes.nth(0).check();
+    await boxes.nth(1).check();
+    await list.getByText("1 chosen").waitFor();
+    await list.getByRole("button", { name: "Retry 1 task", exact: true }).waitFor();
   });
 
   test("tasks that are chosen in the list run again; the bar counts them", async () => {

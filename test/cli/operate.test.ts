@@ -132,7 +132,28 @@ test("a task that is named twice is counted once", async () => {
   const said = async (...args: string[]) => (await start([...args, "-A", module]).exited).stdout;
   expect(await said("retry", result.id, result.id)).toBe(`${result.id} was sent again.\n`);
   expect(await said("revoke", "a", "b", "a")).toBe("Revoked 2 tasks.\n");
-  expect(await said("forget", "a", "a")).toBe("Forgot 1 task.\n");
+  expect(await said("forget", result.id, result.id)).toBe("Forgot 1 task.\n");
+});
+
+test("a task that has ended is not said to be revoked, nor one that nobody knows to be forgotten", async () => {
+  const { app, start } = place();
+  app.task("cli.add", (x: number, y: number) => x + y);
+  const { id } = await app.sendTask("cli.add", [1, 2]);
+  const worker = await startWorker(app);
+  onTestFinished(() => worker.stop());
+  await app.result(id).get({ timeout: 60 });
+  const done = async (...args: string[]) => start([...args, "-A", module]).exited;
+  expect(await done("revoke", id)).toEqual({
+    code: 1,
+    stdout: "",
+    stderr: `lovage: task ${id}: it has ended already: SUCCESS\n`,
+  });
+  expect(await done("revoke", id, "later")).toMatchObject({ code: 1, stdout: "Revoked 1 task.\n" });
+  expect(await done("forget", "nobody")).toEqual({
+    code: 1,
+    stdout: "",
+    stderr: "lovage: task nobody: nothing is stored of it\n",
+  });
 });
 
 test("with --watch it is looked again and again, and --follow refuses to sort", async () => {

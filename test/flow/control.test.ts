@@ -328,11 +328,11 @@ describe.each(stores)("steering on %s", (_, start) => {
     const t = start(app);
     const a = await add.applyAsync([1], { countdown: 60 });
     const b = await add.delay(2);
-    await app.control.revoke([a.id, a.id], { by: "anna" });
+    expect(await app.control.revoke([a.id, a.id], { by: "anna" })).toEqual({ count: 1, failed: [] });
     await t.advance({ seconds: 1 });
     expect(await a.state()).toBe("REVOKED");
     expect(await b.state()).toBe("SUCCESS");
-    await app.control.forget([b.id], { by: "bert" });
+    expect(await app.control.forget([b.id], { by: "bert" })).toEqual({ count: 1, failed: [] });
     expect(await app.result(b.id).state()).toBe("PENDING");
     expect(await entries()).toEqual([
       { kind: "revoke", action: undefined, by: "anna", id: a.id },
@@ -341,11 +341,41 @@ describe.each(stores)("steering on %s", (_, start) => {
     await expect(app.control.revoke(a.id, { terminat: true } as never)).rejects.toThrow(ImproperlyConfigured);
   });
 
+  test("what cannot be done to a task is told of, and nothing else is", async () => {
+    const add = app.task("ops.add", (x: number) => x);
+    const t = start(app);
+    const [ended, forgotten, waiting] = [
+      await add.delay(1),
+      await add.delay(2),
+      await add.applyAsync([3], { countdown: 60 }),
+    ];
+    await t.advance({ seconds: 1 });
+    await app.control.forget(forgotten.id);
+    // Of an id nobody has heard of, a message may still come.
+    expect(await app.control.revoke([ended.id, forgotten.id, waiting.id, "nobody"], { by: "anna" })).toEqual({
+      count: 2,
+      failed: [
+        { id: ended.id, reason: "it has ended already: SUCCESS" },
+        { id: forgotten.id, reason: "it has ended already, and its result is forgotten" },
+      ],
+    });
+    expect([await ended.state(), await waiting.state()]).toEqual(["SUCCESS", "REVOKED"]);
+    expect((await app.control.revoke(waiting.id)).failed).toEqual([
+      { id: waiting.id, reason: "it has ended already: REVOKED" },
+    ]);
+    expect(await app.control.forget([ended.id, "somebody"])).toEqual({
+      count: 1,
+      failed: [{ id: "somebody", reason: "nothing is stored of it" }],
+    });
+    const told = [forgotten.id, waiting.id, "nobody", ended.id];
+    expect((await entries()).map((entry) => (entry as { readonly id: string }).id).sort()).toEqual(told.sort());
+  });
+
   test("who does it is the user, unless a name is given", async () => {
     start(app);
-    await app.control.forget("x");
-    await expect(app.control.forget("x", { by: "" })).rejects.toThrow(ImproperlyConfigured);
-    expect(await entries()).toEqual([{ kind: "control", action: "forget", by: userInfo().username, id: "x" }]);
+    await app.control.revoke("x");
+    await expect(app.control.revoke("x", { by: "" })).rejects.toThrow(ImproperlyConfigured);
+    expect(await entries()).toEqual([{ kind: "revoke", action: undefined, by: userInfo().username, id: "x" }]);
   });
 });
 

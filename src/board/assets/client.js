@@ -410,7 +410,8 @@ const start = async (act) => {
       const many = counted(answer);
       const told = refusals(answer);
       const isRefused = Array.isArray(answer?.failed) && answer.failed.length > 0;
-      toast(isRefused ? "bad" : "ok", [filled(act.done, many), ...told].join("\n"));
+      const done = isRefused && many === 0 ? [] : [filled(act.done, many)];
+      toast(isRefused ? "bad" : "ok", [...done, ...told].join("\n"));
       if (act.go !== undefined) {
         location.assign(base + act.go.replace("{id}", encodeURIComponent(String(answer?.id ?? ""))));
         return;
@@ -449,6 +450,11 @@ const start = async (act) => {
 
 // What is chosen
 
+/** What is chosen in a list: a task whose attempts are chosen, once. @param {ParentNode} list */
+const chosenIn = (list) => [
+  ...new Set(/** @type {HTMLInputElement[]} */ (all("input[data-pick]:checked", list)).map(({ value }) => value)),
+];
+
 const count = () => {
   for (const list of all("[data-list]")) {
     const picked = /** @type {HTMLInputElement[]} */ (all("input[data-pick]", list)).filter(({ checked }) => checked);
@@ -457,11 +463,11 @@ const count = () => {
       box.checked = every.length > 0 && picked.length === every.length;
       box.indeterminate = picked.length > 0 && picked.length < every.length;
     }
+    const many = chosenIn(list).length;
     for (const bar of all(".bulk", list)) {
-      bar.hidden = picked.length === 0;
-      for (const told of all("[data-count]", bar)) told.textContent = `${digits.format(picked.length)} chosen`;
-      for (const button of all("[data-bulk]", bar))
-        button.textContent = filled(button.dataset["label"] ?? "", picked.length);
+      bar.hidden = many === 0;
+      for (const told of all("[data-count]", bar)) told.textContent = `${digits.format(many)} chosen`;
+      for (const button of all("[data-bulk]", bar)) button.textContent = filled(button.dataset["label"] ?? "", many);
     }
   }
 };
@@ -484,8 +490,7 @@ document.addEventListener("click", ({ target }) => {
   /** @type {Act} */
   const act = JSON.parse(given);
   if (button.dataset["bulk"] !== undefined) {
-    const list = /** @type {HTMLElement} */ (button.closest("[data-list]"));
-    const values = /** @type {HTMLInputElement[]} */ (all("input[data-pick]:checked", list)).map(({ value }) => value);
+    const values = chosenIn(/** @type {HTMLElement} */ (button.closest("[data-list]")));
     act.body = { ...act.body, [act.each ?? "ids"]: values };
     act.label = filled(act.label, values.length);
     if (act.ask !== undefined) act.ask = filled(act.ask, values.length);

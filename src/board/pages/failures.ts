@@ -59,8 +59,9 @@ function groupRow(view: View, group: SparkedGroup, from: number, span: Span): Ht
           path: "/failures/retry",
           body: { task, from, ...(sought !== undefined && { error: sought }) },
           label: "Retry {count} tasks",
-          shown: `Retry ${count(many)}`,
-          name: `Retry ${some(many, "failure")} of ${name}`,
+          // How many tasks that will be, the question says: one may have failed several times, or have succeeded since.
+          shown: "Retry all",
+          name: `Retry all of ${name} that failed: ${line(error?.type ?? "", 80)}`,
           ask: `Retry {count} tasks of ${name}?`,
           why: `All that failed in the last ${span} with “${line(sought ?? "", 120)}”, and did not succeed since.`,
           done: "{count} tasks are sent again.",

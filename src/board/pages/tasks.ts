@@ -193,5 +193,5 @@ function allOf(view: View, { state, ...query }: AskedTasks, filter: TasksQuery):
           slim: true,
         })
       : nothing
-  }${act(view, { path: "/tasks/revoke", body, label: "Revoke {count} tasks", shown: "Revoke all", ask: "Revoke {count} tasks?", why: "All whose latest entry matches this filter. They do not start any more.", done: "{count} tasks are revoked.", dry: true, tone: "risk", slim: true })}${act(view, { path: "/tasks/forget", body, label: "Forget {count} tasks", shown: "Forget all", ask: "Forget {count} tasks?", why: "All whose latest entry matches this filter. Their results are deleted, and they cannot be run again.", done: "{count} tasks are forgotten.", dry: true, tone: "risk", slim: true })}</div>`;
+  }${act(view, { path: "/tasks/revoke", body, label: "Revoke {count} tasks", shown: "Revoke all", ask: "Revoke {count} tasks?", why: "All whose latest entry matches this filter and that have not ended. They do not start any more.", done: "{count} tasks are revoked.", dry: true, tone: "risk", slim: true })}${act(view, { path: "/tasks/forget", body, label: "Forget {count} tasks", shown: "Forget all", ask: "Forget {count} tasks?", why: "All whose latest entry matches this filter. Their results are deleted, and they cannot be run again.", done: "{count} tasks are forgotten.", dry: true, tone: "risk", slim: true })}</div>`;
 }

@@ -2,7 +2,7 @@
 import { html } from "hono/html";
 import type { Workflow } from "../../journal/workflow.ts";
 import { FAILURE } from "../../states.ts";
-import { OPEN } from "../data.ts";
+import { isOpen } from "../data.ts";
 import { drawGraph, named, tally } from "./graph.ts";
 import {
   act,
@@ -38,7 +38,7 @@ export function workflowContent(view: View, workflow: Workflow): Html {
   const numberOf = (of: (state: string) => boolean) =>
     states.reduce((sum, { state: name, many }) => sum + (of(name) ? many : 0), 0);
   const failed = numberOf((one) => one === FAILURE);
-  const open = numberOf((one) => OPEN.has(one));
+  const open = numberOf(isOpen);
   const body = { workflow: id };
   const retry =
     failed === 0
