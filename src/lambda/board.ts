@@ -3,6 +3,7 @@ import { handle, type LambdaEvent } from "hono/aws-lambda";
 import type { Lovage } from "../app.ts";
 import { compressed } from "../board/compressed.ts";
 import { type BoardOptions, createBoard } from "../board/index.ts";
+import { ImproperlyConfigured } from "../errors.ts";
 
 /** A request, as a function URL gives it to its function; API Gateway and load balancers do so too. */
 export interface HttpEvent {
@@ -42,7 +43,8 @@ interface Signed {
  *
  * Who may call it, IAM says: deploy it with `board: { entry }` of `TaskQueues`, or with a function URL of your own whose
  * `authType` is `AWS_IAM`. The journal keeps each action with the caller's ARN. Where `LOVAGE_BOARD_READ_ONLY` is
- * `1`, as `board: { readOnly: true }` deploys it, nothing can be changed.
+ * `1`, as `board: { readOnly: true }` deploys it, nothing can be changed. Rejects with `ImproperlyConfigured` for an event that is
+ * no object.
  */
 export function createBoardHandler(app: Lovage, options: BoardOptions = {}): (event: HttpEvent) => Promise<HttpAnswer> {
   const callers = new WeakMap<Request, string>();
@@ -55,7 +57,12 @@ export function createBoardHandler(app: Lovage, options: BoardOptions = {}): (ev
     ...options,
   });
   const answer = compressed(board);
-  return (event) => {
+  return async (event) => {
+    if (typeof event !== "object" || event === null)
+      throw new ImproperlyConfigured(
+        "event",
+        `is no request: the board's function was given ${JSON.stringify(event)}; call it by its function URL`,
+      );
     const by = (event as Signed).requestContext?.authorizer?.iam?.userArn;
     const fetch = (request: Request): Promise<Response> => {
       if (by !== undefined) callers.set(request, by);

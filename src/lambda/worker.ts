@@ -99,7 +99,7 @@ interface Invocation {
  * that a function died of before runs first and alone; the rest of its batch is handed back at once.
  *
  * An event of a plugin that keeps functions warm, or of a schedule, does nothing. Rejects with `ImproperlyConfigured` for
- * an event that does not come from SQS.
+ * an event that does not come from SQS, and for a context that is none of Lambda's.
  */
 export function createWorkerHandler(
   app: Lovage,
@@ -148,6 +148,11 @@ export function createWorkerHandler(
       const ofTask: FaultWatcher["ofTask"] = (kind, error, scope) => reportFault(log, kind, error, scope);
       interceptFaults({ app, ownsProcess: true, ofTask });
     }
+    if (typeof (context as Partial<LambdaContext> | undefined)?.getRemainingTimeInMillis !== "function")
+      throw new ImproperlyConfigured(
+        "context",
+        "is none of Lambda's: a worker's function is called with an event and { awsRequestId, getRemainingTimeInMillis() }",
+      );
     const started = clock.now();
     const remaining = context.getRemainingTimeInMillis();
     invocation = { end: started + remaining, deadline: started + runTime(remaining), kept: Number.POSITIVE_INFINITY };
@@ -164,7 +169,7 @@ export function createWorkerHandler(
     for (const record of records) {
       const queue = queueOf(record.eventSourceARN);
       if (queue !== undefined) {
-        deliveries.push(toDelivery(record, queue));
+        deliveries.push(toDelivery(record, queue, started));
         continue;
       }
       // Its own queue's redrive policy takes care of it: nothing of this app could even name that queue.
@@ -232,11 +237,19 @@ export function createWorkerHandler(
       return "run" in admission ? execute(admission.run) : admission.disposition;
     }
 
+    /** All messages of an invocation are here, so a batch of its calls begins when the last of them has come to it. */
+    async function workGathered(delivery: Delivery, isAlone: boolean): Promise<Disposition> {
+      worker.comes(delivery, true);
+      const disposition = await work(delivery, isAlone);
+      worker.comes(delivery, false);
+      return disposition;
+    }
+
     /** One after the other, up to the first that is not done. */
-    async function runLane(lane: readonly Delivery[]): Promise<void> {
+    async function runLane(lane: readonly Delivery[], through = work): Promise<void> {
       for (const delivery of lane) {
         if (clock.now() >= deadline) return;
-        const disposition = await work(delivery, false);
+        const disposition = await through(delivery, false);
         dispositions.set(delivery, disposition);
         if (disposition.type !== "delete") return;
       }
@@ -257,7 +270,7 @@ export function createWorkerHandler(
         dispositions,
       );
       await watch.keepToEnd(suspect, claimOf(admitted.get(suspect)));
-      dispositions.set(suspect, await work(suspect, true));
+      dispositions.set(suspect, await workGathered(suspect, true));
     }
 
     // What was handed back most often goes first, so that each gets its turn.
@@ -284,7 +297,10 @@ export function createWorkerHandler(
       const gathered: (readonly Delivery[])[] = [];
       const others: (readonly Delivery[])[] = [];
       for (const lane of lanes) (isAnyBatch && isGathered(lane[0]) ? gathered : others).push(lane);
-      await Promise.all([inParallel(gathered, gathered.length, runLane), inParallel(others, concurrency, runLane)]);
+      await Promise.all([
+        inParallel(gathered, gathered.length, (lane) => runLane(lane, workGathered)),
+        inParallel(others, concurrency, (lane) => runLane(lane)),
+      ]);
     }
     await watch.stop();
   }
@@ -473,21 +489,15 @@ export function isWarmUp(event: unknown): boolean {
 /** The records of an event. Throws `ImproperlyConfigured` where it is none of SQS. */
 function recordsOf(event: unknown): readonly SqsRecord[] {
   const records = typeof event === "object" && event !== null && "Records" in event ? event.Records : undefined;
-  if (Array.isArray(records) && records.every(isRecord)) return records;
+  if (Array.isArray(records) && records.every(isRecord)) return records as readonly SqsRecord[];
   throw new ImproperlyConfigured(
     "event",
-    `is none of an SQS event source: a worker's function was given ${JSON.stringify(event)?.slice(0, 200)}; remove whatever else calls it, or make that call a task with delay()`,
+    `is none of an SQS event source, whose records have messageId, receiptHandle, body and eventSourceARN: a worker's function was given ${JSON.stringify(event)?.slice(0, 200)}; remove whatever else calls it, or make that call a task with delay()`,
   );
 }
 
-const isRecord = (record: unknown): record is SqsRecord =>
-  typeof record === "object" &&
-  record !== null &&
-  "body" in record &&
-  typeof record.body === "string" &&
-  "receiptHandle" in record &&
-  "eventSourceARN" in record &&
-  typeof record.eventSourceARN === "string";
+const isRecord = (record: Readonly<Record<string, unknown>> | null): boolean =>
+  ["messageId", "receiptHandle", "body", "eventSourceARN"].every((name) => typeof record?.[name] === "string");
 
 /** The queue of an event source, by the name that the app gives it; nothing where it is none that this app could name. */
 function queueBehind(app: Lovage, arn: string): Pick<Delivery, "queue" | "band"> | undefined {
@@ -505,8 +515,15 @@ function queueBehind(app: Lovage, arn: string): Pick<Delivery, "queue" | "band">
 }
 
 /** A record as the broker would have handed it out. */
-function toDelivery(record: SqsRecord, from: Pick<Delivery, "queue" | "band">): Delivery {
-  const { MessageGroupId, MessageDeduplicationId, ApproximateReceiveCount, SentTimestamp } = record.attributes;
+function toDelivery(record: SqsRecord, from: Pick<Delivery, "queue" | "band">, now: number): Delivery {
+  // An event that was written by hand may be without them.
+  const { attributes, messageAttributes }: { readonly [Name in keyof SqsRecord]?: SqsRecord[Name] | null } = record;
+  const {
+    MessageGroupId,
+    MessageDeduplicationId,
+    ApproximateReceiveCount = "1",
+    SentTimestamp = String(now),
+  }: Partial<SqsRecord["attributes"]> = attributes ?? {};
   return {
     ...from,
     body: record.body,
@@ -517,7 +534,7 @@ function toDelivery(record: SqsRecord, from: Pick<Delivery, "queue" | "band">): 
     ...(MessageGroupId !== undefined && { groupId: MessageGroupId }),
     ...(MessageDeduplicationId !== undefined && { deduplicationId: MessageDeduplicationId }),
     attributes: Object.fromEntries(
-      Object.entries(record.messageAttributes).flatMap(([key, { stringValue }]) =>
+      Object.entries(messageAttributes ?? {}).flatMap(([key, { stringValue }]) =>
         stringValue === undefined ? [] : [[key, stringValue]],
       ),
     ),

@@ -2,9 +2,10 @@
  * Batches: calls of one task that are handed to one run of its function. Each call is claimed, ends and is followed by itself;
  * only the function is called once for all that are gathered in this worker, in a context of the batch's own.
  */
+import type { Delivery } from "../brokers/broker.ts";
 import { LovageError } from "../errors.ts";
 import { createMessage, type Message } from "../protocol/message.ts";
-import { type BatchCall, batchFunction, batchOf, entriesOf } from "../tasks/batch.ts";
+import { type BatchCall, batchFunction, batchOf, entriesOf, waitOf } from "../tasks/batch.ts";
 import type { RunningTask, TaskContext } from "../tasks/context.ts";
 import { loggerOf } from "../tasks/logger.ts";
 import type { Task } from "../tasks/task.ts";
@@ -12,14 +13,16 @@ import { Stop } from "./stop.ts";
 import { Scope, type ScopeLimits, storage } from "./scope.ts";
 import type { Attempt } from "./trace.ts";
 
-/** On Lambda the event source has waited; calls of one invocation come to their start within so long, in milliseconds. */
-const LAMBDA_WAIT_MS = 200;
+/** Where it is known which calls come, what is late is not waited for longer than this, in milliseconds. */
+const COMING_WAIT_MS = 200;
 
 /** The batches that a worker gathers. */
 export interface Batches {
   readonly open: Map<Task, { full(): void }>;
   /** Nothing more comes, so nothing is waited for. */
   isHurried: boolean;
+  /** Calls on their way to a batch, where that is known. */
+  coming: Set<Delivery> | undefined;
 }
 
 /** Does something in the async context that a message came in: outside of what was laid around the run of its task. */
@@ -29,6 +32,8 @@ export type Outside = <T>(work: () => T) => T;
 export interface Gathering {
   readonly batches: Batches;
   readonly outside: Outside;
+  /** Says that the call is there. */
+  readonly arrived: () => void;
 }
 
 interface Gathered {
@@ -54,7 +59,7 @@ export function gather(attempt: Attempt, scope: Scope, args: readonly unknown[])
     const call: BatchCall = { id: request.id, args, request, signal };
     const gathered: Gathered = { call, self, scope, resolve, reject };
     if (gathering === undefined) return void run(attempt, [gathered]);
-    const { batches, outside } = gathering;
+    const { batches, outside, arrived } = gathering;
     const batch = (batches.open.get(task) as Open | undefined) ?? open(attempt, batches, outside);
     batch.calls.add(gathered);
     // Who is told to stop while it waits is no part of it.
@@ -64,13 +69,13 @@ export function gather(attempt: Attempt, scope: Scope, args: readonly unknown[])
     if (signal.aborted) leave();
     else signal.addEventListener("abort", leave, { once: true });
     if (batch.calls.size >= (batchOf(task)?.size ?? 1) || batches.isHurried) batch.full();
+    arrived();
   });
 }
 
-function open(attempt: Attempt, { open }: Batches, outside: Outside): Open {
+function open(attempt: Attempt, { open, coming }: Batches, outside: Outside): Open {
   const { task, clock } = attempt;
-  const { wait = 0 } = batchOf(task) ?? {};
-  const isLambda = task.app.engine.platform.env["AWS_LAMBDA_FUNCTION_NAME"] !== undefined;
+  const longest = coming === undefined ? Number.POSITIVE_INFINITY : COMING_WAIT_MS;
   const stop = new AbortController();
   const calls = new Set<Gathered>();
   const batch: Open = {
@@ -81,7 +86,7 @@ function open(attempt: Attempt, { open }: Batches, outside: Outside): Open {
     },
   };
   open.set(task, batch);
-  void clock.sleep(isLambda ? Math.min(LAMBDA_WAIT_MS, wait * 1000) : wait * 1000, stop.signal).then(() => {
+  void clock.sleep(Math.min(longest, waitOf(task)), stop.signal).then(() => {
     batch.full();
     const gathered = [...calls];
     calls.clear();

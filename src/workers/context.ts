@@ -56,7 +56,7 @@ export function createContext(app: Lovage, options: WorkerOptions): WorkerContex
     ...options,
     app,
     unreleased: new Map(),
-    batches: { open: new Map(), isHurried: false },
+    batches: { open: new Map(), isHurried: false, coming: undefined },
     ...senderOf(engine, options.log),
     unit: undefined,
     within(unit) {
@@ -66,6 +66,12 @@ export function createContext(app: Lovage, options: WorkerOptions): WorkerContex
     },
   };
   return alone;
+}
+
+/** A call has come to its batch, or comes to none. When it was the last one, all batches begin. */
+export function comesNoMore({ open, coming }: Batches, delivery: Delivery): void {
+  coming?.delete(delivery);
+  if (coming?.size === 0) for (const { full } of open.values()) full();
 }
 
 /** The same for steps that become durable together, where broker and backend are one store. */

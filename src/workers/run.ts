@@ -14,7 +14,7 @@ import { createStream } from "../results/stream.ts";
 import type { Signals } from "../signals.ts";
 import { FAILURE } from "../states.ts";
 import { type Conclusion, conclude, describe, factsOf, ranTask, waitingMeta } from "./conclude.ts";
-import { type Job, jobAgain, together, type WorkerContext } from "./context.ts";
+import { comesNoMore, type Job, jobAgain, together, type WorkerContext } from "./context.ts";
 import { deadLetter } from "./dead-letter.ts";
 import { DELETE, type Disposition, DELETED, HAND_BACK, handBack, LEAVE } from "./disposition.ts";
 import { follow, isAlone, keptPlace, type Settled } from "./follow.ts";
@@ -157,7 +157,11 @@ const attemptAt = (
       run: context.engine.uuid(),
     }),
   ...(batchOf(job.task) !== undefined && {
-    gathering: { batches: context.batches, outside: AsyncLocalStorage.snapshot() },
+    gathering: {
+      batches: context.batches,
+      outside: AsyncLocalStorage.snapshot(),
+      arrived: () => comesNoMore(context.batches, job.delivery),
+    },
   }),
 });
 

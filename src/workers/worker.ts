@@ -43,6 +43,7 @@ import { withoutLimits } from "../tasks/send-call.ts";
 import type { Unit } from "../unit.ts";
 import {
   claimOf,
+  comesNoMore,
   createContext,
   createJob,
   type Job,
@@ -169,6 +170,10 @@ export interface Worker {
   releaseLate(): Promise<void>;
   /** Whether calls are to wait until their batch is full: with `true` nothing more comes, and what was gathered begins. */
   hurry(isHurried: boolean): void;
+  /**
+   * Says that a call is on its way to a batch, or is so no more. In a worker that is told, batches begin as soon as none is.
+   */
+  comes(delivery: Delivery, isComing: boolean): void;
 }
 
 /** Makes the steps that handle a delivery, for one app. It fetches nothing: `startWorker` puts a poller around it, and a Lambda handler an invocation. */
@@ -212,6 +217,12 @@ export function createWorker(app: Lovage, options: WorkerOptions): Worker {
       const { batches } = context;
       batches.isHurried = isHurried;
       if (isHurried) for (const { full } of batches.open.values()) full();
+    },
+    comes(delivery, isComing) {
+      const { batches } = context;
+      batches.coming ??= new Set();
+      if (isComing) batches.coming.add(delivery);
+      else comesNoMore(batches, delivery);
     },
   };
 }

@@ -1,8 +1,16 @@
 import type { SQSHandler } from "aws-lambda";
 import { type BatchCall, Lovage, Reject, type MetricsChoice } from "lovage";
-import { createWorkerHandler } from "lovage/lambda";
+import {
+  createBoardHandler,
+  createWorkerHandler,
+  type HttpEvent,
+  type LambdaContext,
+  type SqsEvent,
+  type SqsRecord,
+} from "lovage/lambda";
 import { expect, test } from "vitest";
-import { OperationalError } from "../../src/errors.ts";
+import type { Delivery } from "../../src/brokers/broker.ts";
+import { ImproperlyConfigured, OperationalError } from "../../src/errors.ts";
 import { taskKey } from "../../src/results/backend.ts";
 import { createWorker } from "../../src/workers/worker.ts";
 import { silent } from "../../src/workers/log.ts";
@@ -174,6 +182,48 @@ test("calls of a batch task run together, and no more of the others for that", a
   expect({ most: most(), sizes }).toEqual({ most: 1, sizes: [4] });
 });
 
+test("a batch waits for nobody but the calls that are there, and not for those of them that do not run", async () => {
+  const app = new Lovage("shop");
+  const sizes: number[] = [];
+  const index = app.batchTask("shop.index", { size: 100, wait: 300 }, (calls: readonly BatchCall<[number]>[]) => {
+    sizes.push(calls.length);
+    return calls.map(({ args: [x] }) => x);
+  });
+  const other = app.batchTask("shop.other", { size: 100, wait: 300 }, (calls: readonly BatchCall[]) => {
+    sizes.push(-calls.length);
+    return calls.map(() => null);
+  });
+  const fn = testFunction(app);
+  await index.delay(0);
+  // The clock stands still.
+  expect(await fn.invoke(await fn.receive())).toEqual({ batchItemFailures: [] });
+  expect(sizes).toEqual([1]);
+  await (await index.delay(1)).revoke();
+  await index.delay(2);
+  await index.applyAsync([3], { countdown: 60 });
+  await index.delay(4);
+  await other.delay();
+  expect(await fn.invoke(await fn.receive())).toEqual({ batchItemFailures: [] });
+  expect(sizes.toSorted()).toEqual([-1, 1, 2]);
+});
+
+test("a batch task that a worker died of runs at once, by itself", async () => {
+  const app = new Lovage("shop");
+  const sizes: number[] = [];
+  const index = app.batchTask("shop.index", { size: 100, wait: 300 }, (calls: readonly BatchCall[]) => {
+    sizes.push(calls.length);
+    return calls.map(() => null);
+  });
+  const fn = testFunction(app);
+  const { id } = await index.delay();
+  const now = fn.clock.now();
+  const lost = { key: taskKey(id), owner: "lost", now, lease: now - 60_000, attempt: 0, result: "{}", hidden: false };
+  await (await app.engine.backend()).apply([{ type: "claim", ...lost, ttl: app.engine.ttl() }]);
+  const [delivery] = await fn.receive();
+  expect(await fn.invoke([{ ...delivery, receiveCount: 2 } as Delivery])).toEqual({ batchItemFailures: [] });
+  expect(sizes).toEqual([1]);
+});
+
 test("a run that would outlive its function ends as FAILURE TimeLimitExceeded, and what was not begun is handed back", async () => {
   const app = new Lovage("shop", { workerConcurrency: 1 });
   const forever = app.task("shop.forever", () => new Promise<void>(() => {}));
@@ -304,6 +354,50 @@ test.each([
 ])("an event that is none of SQS is refused, and says what it was: %j", async (event, message) => {
   const fn = testFunction(new Lovage("shop"));
   await expect(fn.handle(event as never)).rejects.toThrow(message);
+});
+
+test("a record of an event that was written by hand needs no attributes", async () => {
+  const app = new Lovage("shop");
+  const add = app.task("shop.add", (x: number, y: number) => x + y);
+  const fn = testFunction(app);
+  const results = await Promise.all([add.delay(1, 2), add.delay(3, 4)]);
+  const [one, two] = (await fn.receive()).map(toRecord);
+  const Records = [
+    { ...one, attributes: undefined, messageAttributes: undefined },
+    { ...two, attributes: {}, messageAttributes: null },
+  ] as unknown as SqsRecord[];
+  expect(await fn.handle({ Records })).toEqual({ batchItemFailures: [] });
+  expect(await Promise.all(results.map((result) => result.get()))).toEqual([3, 7]);
+  const [latest] = fn.metrics;
+  expect(latest?.["QueueToStart"]).toEqual([0, 0]);
+});
+
+test.each([
+  undefined,
+  null,
+  "text",
+  {},
+  { httpMethod: "GET", headers: {} },
+  { Records: [null] },
+  { Records: [{ Sns: {} }] },
+  { Records: [{ eventSource: "aws:s3", s3: {} }] },
+  { Records: [{ receiptHandle: "r", body: "{}", eventSourceARN: "arn:aws:sqs:eu-west-1:1:celery" }] },
+])("an event that is none of SQS's is an error that says so: %j", async (event) => {
+  const fn = testFunction(new Lovage("shop"));
+  const handling = fn.handle(event as unknown as SqsEvent);
+  await expect(handling).rejects.toThrow(ImproperlyConfigured);
+  await expect(handling).rejects.toThrow("event: is none of an SQS event source");
+});
+
+test.each([undefined, null, {}])("a context that is none of Lambda's is an error that says so: %j", async (context) => {
+  const handling = createWorkerHandler(new Lovage("shop"))({ Records: [] }, context as unknown as LambdaContext);
+  await expect(handling).rejects.toThrow(ImproperlyConfigured);
+  await expect(handling).rejects.toThrow("context: is none of Lambda's");
+});
+
+test.each([undefined, null, "text"])("the board refuses what is no request: %j", async (event) => {
+  const handling = createBoardHandler(new Lovage("shop"))(event as unknown as HttpEvent);
+  await expect(handling).rejects.toThrow("event: is no request");
 });
 
 test.each([{ source: "serverless-plugin-warmup" }, { warmer: true }, { source: "aws.events", detail: {} }])(
