@@ -343,8 +343,12 @@ async function askRateOf(
   decision: typeof askRate,
 ): Promise<RateAnswer> {
   const process = knownOf(store);
-  const now = engine.clock.now();
-  const answer = await store.decide(row, (state) => decision(state, { ...ask, now: now + process.behind }));
+  let now = 0;
+  const answer = await store.decide(row, (state) => {
+    // When it is decided, which may be long after it was asked, and again: others were quicker.
+    now = engine.clock.now();
+    return decision(state, { ...ask, now: now + process.behind });
+  });
   process.behind = Math.max(process.behind, answer.clock - now);
   return answer;
 }

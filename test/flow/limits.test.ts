@@ -94,6 +94,24 @@ describe.each(stores)("a rate, seen closely, on %s", (_, start) => {
     expect(new Set(deliveries)).toEqual(new Set([1]));
   });
 
+  test("is used to the full where rows are slow and many ask: what a worker waits for a row is no difference of clocks", async () => {
+    const { app, push, at, begin } = makeApp({ rateLimit: "60/m" });
+    const t = begin();
+    const store = await app.engine.limits();
+    let asks = 0;
+    app.engine.limits = async () => ({
+      ...store,
+      async decide(key, decision) {
+        // Others were quicker, again and again.
+        if (++asks % 3 === 0) await t.clock.sleep(4_000);
+        return store.decide(key, decision);
+      },
+    });
+    for (let n = 0; n < 20; n++) await push.delay(n);
+    await t.advance(28_000);
+    expect(at).toHaveLength(20);
+  });
+
   test("lets a burst go together, and no more in a period than limit and burst", async () => {
     const { push, at, begin } = makeApp({ rateLimit: { limit: "60/m", burst: 10 } });
     const t = begin();
