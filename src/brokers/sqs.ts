@@ -469,7 +469,8 @@ export async function createQueues(
 function connect(url: string, transportOptions: Readonly<Record<string, unknown>>) {
   const parsed = parseAwsUrl("brokerUrl", url, transportOptions, SQS_OPTIONS);
   const prefix = textOption("brokerTransportOptions", parsed.options, "queue_name_prefix") ?? "";
-  const urls = new Map<string, Promise<string>>(predefinedQueues(parsed.options["predefined_queues"]));
+  const predefined = new Map(predefinedQueues(parsed.options["predefined_queues"]));
+  const urls = new Map<string, Promise<string>>();
   const visibilityTimeout = secondsOption(parsed.options, "visibility_timeout");
   const waitSeconds = secondsOption(parsed.options, "wait_time_seconds") ?? WAIT_SECONDS;
   const scheduler = schedulerOf(parsed);
@@ -487,7 +488,7 @@ function connect(url: string, transportOptions: Readonly<Record<string, unknown>
 
   /** The URL of a queue, looked up once. */
   function urlOf(name: string): Promise<string> {
-    const known = urls.get(name);
+    const known = predefined.get(name) ?? urls.get(name);
     if (known !== undefined) return known;
     const found = connection.client.send(new GetQueueUrlCommand({ QueueName: name })).then(({ QueueUrl }) => {
       if (QueueUrl === undefined)
@@ -530,9 +531,12 @@ function connect(url: string, transportOptions: Readonly<Record<string, unknown>
         action = `sqs:${operation.replace(/Batch$/, "")}`;
         return await inLine(connection.client, () => request(queueUrl), operation === "ReceiveMessage");
       } catch (error) {
-        if (error instanceof Error && /QueueDoesNotExist|NonExistentQueue/.test(error.name)) {
+        if (error instanceof Error && /QueueDoesNotExist|NonExistentQueue|InvalidAddress/.test(error.name)) {
           urls.delete(name);
-          const remedy = `SQS has none named ${JSON.stringify(name)} in this region and account; declare it in taskQueues and deploy (cdk deploy), or see whether queue_name_prefix is right`;
+          const region = await connection.client.config.region();
+          const remedy = predefined.has(name)
+            ? `SQS has none in ${region} with the URL that predefined_queues gives for ${JSON.stringify(name)}; correct it, or the region`
+            : `SQS has none named ${JSON.stringify(name)} in ${region} and this account; declare it in taskQueues and deploy (cdk deploy), or see whether queue_name_prefix and the region are right`;
           throw new QueueNotFound(queue, [], { cause: error, remedy });
         }
         throw translateError(error, { action, resource: `the queue ${name}` });

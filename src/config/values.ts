@@ -429,7 +429,15 @@ const predefinedQueues: Parse<Readonly<Record<string, PredefinedQueue>>> = (valu
       Object.entries(object(value, at)).map(([queueName, queue]) => {
         const where = `${at}[${JSON.stringify(queueName)}]`;
         const { url }: Partial<PredefinedQueue> = predefinedQueue(queue, where);
-        return [queueName, Object.freeze({ url: url ?? fail(`${where}.url`, "a queue's URL", url) })];
+        if (url === undefined) return fail(`${where}.url`, "a queue's URL", url);
+        const isOrdered = isFifo(queueName);
+        if (typeof LOVAGE_BUNDLE === "undefined" && isFifo(new URL(url).pathname) !== isOrdered)
+          return fail(
+            `${where}.url`,
+            `the URL of a ${isOrdered ? "FIFO" : "standard"} queue, as its name says: both end in .fifo, or neither does`,
+            url,
+          );
+        return [queueName, Object.freeze({ url })];
       }),
     ),
   );

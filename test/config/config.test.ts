@@ -255,6 +255,14 @@ describe("values", () => {
       'brokerTransportOptions.predefinedQueues["media"].url: must be a queue\'s URL (given: undefined)',
     ],
     [
+      { brokerTransportOptions: { predefinedQueues: { media: { url: "https://x/1/media.fifo" } } } },
+      'brokerTransportOptions.predefinedQueues["media"].url: must be the URL of a standard queue, as its name says: both end in .fifo, or neither does (given: "https://x/1/media.fifo")',
+    ],
+    [
+      { brokerTransportOptions: { predefinedQueues: { "media.fifo": { url: "https://x/1/media" } } } },
+      'brokerTransportOptions.predefinedQueues["media.fifo"].url: must be the URL of a FIFO queue, as its name says: both end in .fifo, or neither does (given: "https://x/1/media")',
+    ],
+    [
       { brokerTransportOptions: { predefinedQueues: { media: { url: "media" } } } },
       'brokerTransportOptions.predefinedQueues["media"].url: must be a queue\'s URL (given: "media")',
     ],

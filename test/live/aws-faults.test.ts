@@ -1,6 +1,12 @@
 /** What a task costs in requests, and what becomes of it when AWS throttles, loses replies or does half of what it is asked. */
 import { randomBytes, randomUUID } from "node:crypto";
-import { type AttributeValue, DynamoDBClient, PutItemCommand, UpdateItemCommand } from "@aws-sdk/client-dynamodb";
+import {
+  type AttributeValue,
+  CreateTableCommand,
+  DynamoDBClient,
+  PutItemCommand,
+  UpdateItemCommand,
+} from "@aws-sdk/client-dynamodb";
 import { GetQueueUrlCommand, SetQueueAttributesCommand, SQSClient } from "@aws-sdk/client-sqs";
 import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test } from "vitest";
 import { Lovage } from "../../src/app.ts";
@@ -9,6 +15,7 @@ import { type Broker, type Delivery, LEAST_MAX_BYTES } from "../../src/brokers/b
 import * as sqs from "../../src/brokers/sqs.ts";
 import { OperationalError, PayloadTooLarge, QueueNotFound } from "../../src/errors.ts";
 import { type Backend, joinKey, taskKey } from "../../src/results/backend.ts";
+import { open as openLimits } from "../../src/limits/dynamodb.ts";
 import * as dynamodb from "../../src/results/dynamodb.ts";
 import type { Claim, Command, Final, Join, Joined, Outcome } from "../../src/results/record.ts";
 import { emulator, emulatorUrl } from "./emulators.ts";
@@ -75,6 +82,51 @@ describe.skipIf(dynamodbLocal === undefined)("DynamoDB", () => {
     expect(await apply(claim(key, "a"))).toMatchObject({ type: "claimed" });
     expect(await apply(final(key, "a"))).toMatchObject({ type: "written" });
     expect(proxy.count()).toBe(2);
+  });
+
+  test.each<[string, readonly (readonly [string, "HASH" | "RANGE", "S" | "N"])[]]>([
+    ["another name", [["pk", "HASH", "S"]]],
+    ["another type", [["id", "HASH", "N"]]],
+    [
+      "a sort key",
+      [
+        ["id", "HASH", "S"],
+        ["sk", "RANGE", "S"],
+      ],
+    ],
+  ])("a table whose key has %s is an error that says which key it must be", async (_, keys) => {
+    const TableName = `keys-${randomUUID()}`;
+    const client = new DynamoDBClient({
+      endpoint: proxy.endpoint,
+      region: "us-east-1",
+      credentials: { accessKeyId: "test", secretAccessKey: "test" },
+    });
+    onTestFinished(() => client.destroy());
+    await client.send(
+      new CreateTableCommand({
+        TableName,
+        KeySchema: keys.map(([AttributeName, KeyType]) => ({ AttributeName, KeyType })),
+        AttributeDefinitions: keys.map(([AttributeName, , AttributeType]) => ({ AttributeName, AttributeType })),
+        BillingMode: "PAY_PER_REQUEST",
+      }),
+    );
+    const url = emulatorUrl("dynamodb", proxy, `/${TableName}`);
+    const other = dynamodb.open(url, context);
+    const limits = openLimits(url, context);
+    onTestFinished(async () => void (await Promise.all([other.close(), limits.close()])));
+    const key = newKey();
+    const thrown = (error: unknown) => error;
+    const answers = [
+      ...(await other.apply([claim(key, "a")])),
+      ...(await other.apply([claim(newKey(), "a"), claim(newKey(), "a")])),
+      ...(await other.apply([final(key, "a")])),
+      await other.read([key]).catch(thrown),
+      await limits.decide("rate", () => ({ write: { state: "x", expires: 0 }, answer: 0 })).catch(thrown),
+    ];
+    for (const answer of answers) {
+      expect(answer).toMatchObject({ name: "OperationalError", retryable: true });
+      expect(String(answer)).toMatch(/the table "keys-.*" has another key .* its key must be the text "id" alone/);
+    }
   });
 
   test("a retry is two more", async () => {
@@ -512,7 +564,11 @@ describe.skipIf(dynamodbLocal === undefined)("DynamoDB", () => {
     const other = dynamodb.open(emulatorUrl("dynamodb", proxy, "/nowhere"), context);
     onTestFinished(() => other.close());
     expect(await other.apply([claim(newKey(), "a")])).toMatchObject([
-      { name: "OperationalError", retryable: true, message: expect.stringMatching(/no table "nowhere".*deploy/) },
+      {
+        name: "OperationalError",
+        retryable: true,
+        message: expect.stringMatching(/no table "nowhere" in us-east-1.*deploy/),
+      },
     ]);
   });
 
@@ -810,6 +866,24 @@ describe.skipIf(ministack === undefined)("SQS", () => {
     await app.sendTask("tasks.add", [], { queue: "media" });
     expect(proxy.count("GetQueueUrl")).toBe(0);
     expect(proxy.count("SendMessageBatch")).toBe(1);
+  });
+
+  test("a predefined queue that is gone is named, and is not taken for another of its name", async () => {
+    const prefix = `${randomUUID()}-`;
+    const url = emulatorUrl("sqs", proxy, `?queue_name_prefix=${prefix}`);
+    await sqs.createQueues(url, ["media"]);
+    const predefined = { [`${prefix}media`]: { url: `${proxy.endpoint}/000000000000/${prefix}elsewhere` } };
+    const broker = sqs.open(url, { ...context, options: { predefined_queues: predefined } });
+    onTestFinished(() => broker.close());
+    proxy.reset();
+    for (let time = 0; time < 2; time++) {
+      const [missing] = await broker.send(entries(1));
+      expect(missing).toBeInstanceOf(QueueNotFound);
+      expect(missing?.message).toMatch(/SQS has none in us-east-1 with the URL that predefined_queues gives/);
+    }
+    expect(proxy.count("GetQueueUrl")).toBe(0);
+    await sqs.createQueues(url, ["elsewhere"]);
+    expect(await broker.send(entries(1))).toEqual([undefined]);
   });
 
   test("a queue that takes 256 KiB, as those do that are older or Python's, is sent what it takes, and who sends more is told", async () => {
