@@ -260,7 +260,8 @@ const OURS: Readonly<Record<string, Rebuild>> = {
   TaskRevokedError: (message) => new TaskRevokedError(message),
   ChordError: (message) => new ChordError(message),
   NotRegistered: (_, first) => new NotRegistered(String(first)),
-  Reject: (message) => new Reject(message),
+  // Python's second argument is `requeue`.
+  Reject: (_, first) => new Reject(safeText(first ?? "")),
   Retry: (message) => new Retry(message),
   SoftTimeLimitExceeded: (_, first) => new SoftTimeLimitExceeded(seconds(first)),
   TimeLimitExceeded: (_, first) => new TimeLimitExceeded(seconds(first)),
@@ -272,16 +273,12 @@ const OURS: Readonly<Record<string, Rebuild>> = {
  * Data that is not of Celery's form gives a `TaskError` that shows what was stored. Never throws.
  */
 export function dataToError(data: unknown, traceback: string | null, taskId: string): Error {
-  const facts =
-    typeof data === "object" && data !== null ? (data as Partial<Record<keyof ExceptionData, unknown>>) : {};
-  const type = facts.exc_type;
-  if (typeof type !== "string" || type === "") {
+  const facts = exceptionFacts(data);
+  if (facts === undefined) {
     const stored = `the task failed, and its stored error is not of Celery's form: ${safeText(data)}`;
     return new TaskError({ taskId, excType: "Error", excModule: null, excMessage: [data], traceback, message: stored });
   }
-  const excModule = typeof facts.exc_module === "string" ? facts.exc_module : null;
-  const given = facts.exc_message;
-  const excMessage: readonly unknown[] = Array.isArray(given) ? given : given === undefined ? [] : [given];
+  const { excType: type, excModule, excMessage } = facts;
   const message = excMessage.map(safeText).join(", ");
   const rebuild =
     Object.hasOwn(OURS, type) && /^(celery|billiard)\.exceptions$/.test(excModule ?? "") ? OURS[type] : undefined;
@@ -292,6 +289,39 @@ export function dataToError(data: unknown, traceback: string | null, taskId: str
   if ("seconds" in error && Number.isNaN(error.seconds)) error.message = message || "the time limit passed";
   if (traceback) error.stack = `${error.name}: ${error.message}\n${traceback}`;
   return error;
+}
+
+/** Stored data in one line, much as Python's `repr` shows an exception: `ValueError("no", 7)`. Never throws. */
+export function exceptionLine(data: unknown): string {
+  const { excType, excMessage } = exceptionFacts(data) ?? { excType: "undefined", excMessage: [] };
+  return `${excType}(${excMessage.map((argument) => brief(argument, MAX_MESSAGE_LENGTH)).join(", ")})`;
+}
+
+type ExceptionFacts = Pick<TaskError, "excType" | "excModule" | "excMessage">;
+
+/** What stored data says of an exception; `undefined`: it is not of Celery's form. */
+function exceptionFacts(data: unknown): ExceptionFacts | undefined {
+  if (typeof data !== "object" || data === null) return undefined;
+  const {
+    exc_type: excType,
+    exc_module: module,
+    exc_message: given,
+  } = data as Partial<Record<keyof ExceptionData, unknown>>;
+  if (typeof excType !== "string" || excType === "") return undefined;
+  const excModule = typeof module === "string" ? module : null;
+  const excMessage: readonly unknown[] = Array.isArray(given) ? given : given === undefined ? [] : [given];
+  const facts = { excType, excModule, excMessage };
+  return (excType === WRAPPER && unwrapped(facts)) || facts;
+}
+
+/** Celery stores this class in place of one that pickle cannot copy, as of many whose constructor takes more than one argument. */
+const WRAPPER = "UnpickleableExceptionWrapper";
+
+/** What is in the wrapper: module, name, arguments, and the `repr` of the exception. */
+function unwrapped({ excModule: holder, excMessage }: ExceptionFacts): ExceptionFacts | undefined {
+  const [excModule, excType, args] = excMessage;
+  const isWhole = typeof excModule === "string" && typeof excType === "string" && excType !== "" && Array.isArray(args);
+  return isWhole && holder === "celery.utils.serialization" ? { excType, excModule, excMessage: args } : undefined;
 }
 
 function safeText(value: unknown): string {

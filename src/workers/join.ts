@@ -12,6 +12,7 @@ import type { Engine } from "../engine.ts";
 import { ChordError, isLasting, LovageError, PayloadTooLarge, WorkerLostError } from "../errors.ts";
 import type { JournalEntry } from "../journal/entry.ts";
 import { createMessage, lineOf, type Message, ownHeaders, type SignatureData } from "../protocol/message.ts";
+import { exceptionLine } from "../protocol/exceptions.ts";
 import { decodeGroupMeta, decodeMeta, type Meta, type ResultTuple } from "../protocol/meta.ts";
 import { groupKey, joinKey, type Row, taskKey } from "../results/backend.ts";
 import { whenReady } from "../protocol/serializers.ts";
@@ -596,11 +597,6 @@ export async function joinResults({ read, engine }: Sender, header: readonly Res
 function fateOf(meta: Meta | undefined): string {
   // It ended in `Ignore`, and stored no outcome.
   if (meta === undefined || !isReady(meta.status)) return "was ignored and has no result";
-  const { exc_type: type, exc_message: given } = (meta.result ?? {}) as {
-    readonly exc_type?: unknown;
-    readonly exc_message?: unknown;
-  };
-  const args = Array.isArray(given) ? given : given === undefined ? [] : [given];
-  const shown = `${String(type)}(${args.map((arg) => JSON.stringify(arg)).join(", ")})`;
+  const shown = exceptionLine(meta.result);
   return meta.status === FAILURE ? `raised ${shown}` : `was revoked: ${shown}`;
 }

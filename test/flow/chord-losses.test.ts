@@ -1,6 +1,6 @@
 /** Members of chords that never run: nothing may wait for them. */
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { chain, chord, Lovage, OperationalError, PayloadTooLarge } from "../../src/index.ts";
+import { chain, chord, Lovage, OperationalError, PayloadTooLarge, PythonError } from "../../src/index.ts";
 import { openBackend, registerBackend } from "../../src/open.ts";
 import type { Command, Outcome } from "../../src/results/record.ts";
 import { type TestApp, testApp } from "../../src/testing/index.ts";
@@ -115,6 +115,16 @@ test("a damaged copy of a message whose task has ended is a dead letter, and cal
   await t.drain();
   expect(await t.deadLetters()).toHaveLength(1);
   expect([await result.get({ timeout: 0 }), told]).toEqual([2, []]);
+});
+
+test("a member whose exception has an integer that JSON has no number for has failed, and its chord is told", async () => {
+  const overflows = app.task("overflows", (): number => {
+    throw new PythonError("builtins", "OverflowError", [2n ** 70n, new Uint8Array(2)]);
+  });
+  const result = await chord([add.s(1, 1), overflows.s()], sum.s().linkError(tell.s())).delay();
+  await t.drain();
+  await expect(result.get({ timeout: 0 })).rejects.toThrow(/raised OverflowError\(1180591620717411303424, /);
+  expect(told).toEqual([result.id]);
 });
 
 describe("what a member adds to its chord, and does not send", () => {

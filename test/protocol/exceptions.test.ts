@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import * as errors from "../../src/errors.ts";
-import { dataToError, exceptionToData } from "../../src/protocol/exceptions.ts";
+import { dataToError, exceptionLine, exceptionToData } from "../../src/protocol/exceptions.ts";
 import { isSafeBuiltin } from "../../src/python-builtins.ts";
 import { stringifyValue } from "../../src/protocol/values.ts";
 
@@ -213,6 +213,34 @@ describe("what a reader gets", () => {
       excMessage: ["boom"],
     });
     expect(read.stack).toMatch(/^RangeError: boom\nRangeError: boom\n.*exceptions\.test\.ts/);
+  });
+
+  test("what Celery stores of an exception that pickle cannot copy is that exception", () => {
+    const wrapper = (...args: readonly unknown[]) => ({
+      exc_type: "UnpickleableExceptionWrapper",
+      exc_message: args,
+      exc_module: "celery.utils.serialization",
+    });
+    const stored = wrapper("shop.errors", "OutOfStock", ["apples", 3], "OutOfStock('apples', 3)");
+    const read = dataToError(stored, "Traceback", "t");
+    expect(read).toMatchObject({
+      name: "OutOfStock",
+      message: "apples, 3",
+      excType: "OutOfStock",
+      excModule: "shop.errors",
+      excMessage: ["apples", 3],
+      traceback: "Traceback",
+    });
+    expect(exceptionLine(stored)).toBe(`OutOfStock("apples", 3)`);
+    // Neither a wrapper without its parts nor a class of that name elsewhere is one.
+    expect(dataToError(wrapper("shop.errors"), null, "t").name).toBe("UnpickleableExceptionWrapper");
+    expect(dataToError({ ...stored, exc_module: "shop" }, null, "t").name).toBe("UnpickleableExceptionWrapper");
+  });
+
+  test("Python's Reject has its reason as message", () => {
+    const stored = { exc_type: "Reject", exc_message: ["no stock", false], exc_module: "celery.exceptions" };
+    expect(dataToError(stored, null, "t").message).toBe("no stock");
+    expect(dataToError({ ...stored, exc_message: [null, false] }, null, "t").message).toBe("");
   });
 
   test("a user's class named like one of ours stays a TaskError", () => {
