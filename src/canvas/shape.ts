@@ -2,8 +2,10 @@
  * The forms a signature has, as Celery writes them in JSON: what is in them, how they are made, and what becomes of two
  * of them one after the other. Nothing here knows ids, queues or results.
  */
+import { brief } from "../brief.ts";
 import { ImproperlyConfigured } from "../errors.ts";
 import type { SignatureData } from "../protocol/message.ts";
+import { stringifyValue } from "../protocol/values.ts";
 
 /** What a signature is of. */
 export type Form = "task" | "chain" | "group" | "chord";
@@ -234,8 +236,8 @@ export function withOptions(
   const options: Record<string, unknown> = { ...signature.options, ...more };
   for (const [name, given] of Object.entries({ link, link_error })) {
     const own = signatures(signature.options[name]);
-    const known = new Set(own.map((link) => JSON.stringify(link)));
-    const all = [...own, ...signatures(given).filter((link) => !known.has(JSON.stringify(link)))];
+    const known = new Set(own.map((link) => stringifyValue(link)));
+    const all = [...own, ...signatures(given).filter((link) => !known.has(stringifyValue(link)))];
     if (all.length > 0) options[name] = all;
   }
   return { ...signature, options };
@@ -404,10 +406,4 @@ export const isSignature = (value: unknown): boolean => isObject(value) && typeo
 
 const wrong = (what: string, why: string) => new ImproperlyConfigured(what, why);
 
-function show(value: unknown): string {
-  try {
-    return JSON.stringify(value)?.slice(0, 200) ?? String(value);
-  } catch {
-    return Object.prototype.toString.call(value);
-  }
-}
+const show = (value: unknown): string => brief(value, 200);

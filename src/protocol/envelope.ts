@@ -454,7 +454,8 @@ function timelimit(value: unknown): readonly [number | null, number | null] {
   const [hard = null, soft = null] = Array.isArray(value) ? (value as unknown[]) : [undefined, undefined];
   const limit = (seconds: unknown): seconds is number | null =>
     seconds === null || (typeof seconds === "number" && seconds >= 0 && seconds <= MAX_LIMIT_S);
-  if (Array.isArray(value) && limit(hard) && limit(soft)) return [hard, soft];
+  // To Python 0 is no limit.
+  if (Array.isArray(value) && limit(hard) && limit(soft)) return [hard || null, soft || null];
   throw new DecodeError(`timelimit is ${show(value)}, not a pair of seconds from 0 to ${MAX_LIMIT_S}, or nulls`);
 }
 

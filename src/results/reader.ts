@@ -447,12 +447,10 @@ export function createReader(context: ReaderContext): ResultReader {
     forget: (id) => forget(taskKey(id)),
     revoke: (id, terminate, by) =>
       withinRun("revoke()", async () => {
-        const { data, traceback } = exceptionToData(new TaskRevokedError(terminate ? "terminated" : "revoked"));
+        // Its stack would be the caller's; Celery stores none.
+        const { data } = exceptionToData(new TaskRevokedError(terminate ? "terminated" : "revoked"));
         const dateDone = formatTime(clock.now());
-        const result = await encodeMeta(
-          { ...pendingMeta(id), status: REVOKED, result: data, traceback, dateDone },
-          context.codec,
-        );
+        const result = await encodeMeta({ ...pendingMeta(id), status: REVOKED, result: data, dateDone }, context.codec);
         const now = clock.now();
         const entry = {
           time: now,

@@ -12,7 +12,7 @@ import { compressionType } from "../protocol/compression.ts";
 import { decodeEnvelope, encodeEnvelope, encodeLong } from "../protocol/envelope.ts";
 import type { LongText } from "../protocol/long-text.ts";
 import { attemptOf, createMessage, type Message, type SignatureData } from "../protocol/message.ts";
-import { contentTypeOf, type MaybePromise } from "../protocol/serializers.ts";
+import { contentTypeOf, type MaybePromise, serializerName } from "../protocol/serializers.ts";
 import { formatTime, parseTime } from "../protocol/time.ts";
 import type { Payloads } from "../payloads/store.ts";
 import { defined } from "../parse.ts";
@@ -123,7 +123,8 @@ export async function createCall(
     chord: options.chord ?? null,
     eta: eta === null ? null : formatTime(eta),
     expires: expiresOf(options.expires, now),
-    timelimit: [call.timeLimit ?? null, call.softTimeLimit ?? null],
+    // A signature of Python's may have 0, which is no limit there.
+    timelimit: [call.timeLimit || null, call.softTimeLimit || null],
     ignoreResult: options.ignoreResult ?? config.taskIgnoreResult,
     rootId: options.rootId ?? scope?.parent?.rootId ?? id,
     parentId: options.parentId ?? scope?.parent?.id ?? null,
@@ -144,7 +145,7 @@ export async function createCall(
     priority: options.priority ?? inherited ?? config.taskDefaultPriority ?? null,
     deliveryInfo: { exchange: options.exchange, routingKey: options.routingKey },
     properties: groupProperties(options, queue),
-    contentType: contentTypeOf(options.serializer ?? config.taskSerializer),
+    contentType: contentTypeFor(options.serializer ?? config.taskSerializer),
     compression: compressionOf(options.compression ?? config.taskCompression),
   });
   const body = encodeLong(message) ?? encodeEnvelope(message);
@@ -350,6 +351,16 @@ const MOST_COMPRESSIBLE = 16;
 
 const encoder = new TextEncoder();
 const bytesOf = (text: string): number => encoder.encode(text).length;
+
+/** A signature that was made elsewhere may name any serializer. */
+function contentTypeFor(serializer: string): string {
+  const name = serializerName(serializer);
+  if (name !== undefined) return contentTypeOf(name);
+  throw new ImproperlyConfigured(
+    "serializer",
+    `${JSON.stringify(serializer)} cannot be written here; use json, msgpack or yaml`,
+  );
+}
 
 function compressionOf(name: string | undefined): string | null {
   if (name === undefined) return null;

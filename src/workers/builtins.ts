@@ -32,6 +32,8 @@ const BUILTINS: ReadonlyMap<string, Builtin> = new Map<string, Builtin>([
   ],
   ["celery.accumulate", (_, args, { index }) => (typeof index === "number" ? (args[index] ?? null) : args)],
   ["celery.chord_unlock", unlockChord],
+  // Python's beat sends it once a day where its own app has no backend, or one whose results do not expire. Ours do.
+  ["celery.backend_cleanup", () => null],
   ["celery.chain", (self, args, kwargs) => becomes(self, withArguments(canvas("celery.chain", kwargs), args))],
   ["celery.group", (self, args, kwargs) => becomes(self, canvas("celery.group", named(args, kwargs, ["tasks"])))],
   [

@@ -485,6 +485,7 @@ describe("beside Python", () => {
     ],
     ["celery.accumulate", [[1, 2]], { index: 0 }, [1, 2]],
     ["celery.accumulate", [1, 2], {}, [1, 2]],
+    ["celery.backend_cleanup", [], {}, null],
     ["celery.chain", [], { tasks: [add.s(1, 1).toJSON(), add.s(1).toJSON()] }, 3],
     ["celery.group", [], { tasks: [add.s(1, 1).toJSON(), add.s(2, 1).toJSON()] }, [2, 3]],
     ["celery.chord", [], { header: [add.s(1, 1).toJSON()], body: sum.s().toJSON() }, 2],

@@ -27,9 +27,9 @@ const canvas = (task: string, kwargs: object, options: object = {}) => ({
   subtask_type: task,
 });
 
-/** JSON as Python writes it. */
+/** JSON as Python writes it, also in the text of a body. */
 const bare = (text: string): string =>
-  text.replaceAll(/"bare:([^"]*)"/g, "$1").replaceAll(/\\"bare:([^"\\]*)\\"/g, "$1");
+  text.replaceAll(/\\"bare:([^"\\]*)\\"/g, "$1").replaceAll(/"bare:([^"\\]*)"/g, "$1");
 
 const odd: readonly (readonly [string, string])[] = [
   [
@@ -151,6 +151,44 @@ describe.each(stores)("on %s", (_, start) => {
   });
 });
 
+describe("as Python writes them", () => {
+  const long = `bare:${2n ** 70n}`;
+  const run = async (body: string) => {
+    const { app, heard } = makeApp();
+    const t = inMemory(app);
+    await t.put(bare(body));
+    await t.advance({ hours: 1 });
+    return { app, heard, t };
+  };
+
+  test("limits of 0 are none", async () => {
+    const { app } = await run(envelope({ task: "tasks.one", id: "odd", headers: { timelimit: [0, 0] } }));
+    expect(await app.result("odd").get()).toBe(1);
+  });
+
+  test("limits of 0 are none in a step of a chain, too", async () => {
+    const step = signature("tasks.one", [], { task_id: "step", time_limit: 0, soft_time_limit: 0 });
+    const { app } = await run(envelope({ task: "tasks.one", id: "odd", embed: { chain: [step] } }));
+    expect(await app.result("step").get()).toBe(1);
+  });
+
+  test("a step that is to be sent in pickle fails, and says what can be used", async () => {
+    const step = signature("tasks.one", [], { task_id: "step", serializer: "pickle" });
+    const { app } = await run(envelope({ task: "tasks.one", id: "odd", embed: { chain: [step] } }));
+    await expect(app.result("step").get()).rejects.toThrow(
+      /^serializer: "pickle" cannot .*; use json, msgpack or yaml/,
+    );
+  });
+
+  test("integers of any size are arguments of what is linked to a step", async () => {
+    const links = [signature("tasks.errback", [long], {}, true), signature("tasks.errback", [long], {}, true)];
+    const step = signature("tasks.fails", [], { task_id: "step", link: links, link_error: links });
+    const { app, heard } = await run(envelope({ task: "tasks.one", id: "odd", embed: { chain: [step] } }));
+    expect(await app.result("step").state()).toBe("FAILURE");
+    expect(heard).toEqual([2n ** 70n, 2n ** 70n]);
+  });
+});
+
 test("one name of 100 KB does not keep the worker from its work, whatever the routes", async () => {
   const { app } = makeApp({ taskRoutes: { "*.media.*.hd.*.x": { queue: "celery" } } });
   const t = inMemory(app);
@@ -193,7 +231,11 @@ const anything = fc.oneof(
 const part: fc.Arbitrary<unknown> = fc.letrec((tie) => ({
   part: fc.oneof(
     { maxDepth: 4 },
-    fc.constantFrom<unknown>(signature("tasks.one", []), signature("tasks.fails", [], {}, true)),
+    fc.constantFrom<unknown>(
+      signature("tasks.one", []),
+      signature("tasks.one", [`bare:1${"0".repeat(40)}`], {}, true),
+      signature("tasks.fails", [], {}, true),
+    ),
     anything,
     fc
       .tuple(fc.constantFrom("chain", "group"), fc.array(tie("part"), { maxLength: 3 }))

@@ -27,7 +27,7 @@ describe.each(everywhere)("on %s, by revoke", (_, start) => {
     const t = start(app);
     const result = await note.applyAsync(["late"], { countdown: 3600 });
     await result.revoke();
-    expect(await result.state()).toBe("REVOKED");
+    expect([await result.state(), await result.traceback()]).toEqual(["REVOKED", null]);
     await t.advance({ hours: 3 });
     expect([ran, await app.result(result.id).state(), await left()]).toEqual([[], "REVOKED", NONE]);
   });

@@ -402,7 +402,7 @@ const messages = fc
     eta: orNull(iso),
     expires: orNull(iso),
     retries: fc.nat(),
-    timelimit: fc.tuple(orNull(fc.nat()), orNull(fc.nat())),
+    timelimit: fc.tuple(orNull(fc.integer({ min: 1 })), orNull(fc.integer({ min: 1 }))),
     ignoreResult: orNull(fc.boolean()),
     rootId: name,
     parentId: orNull(name),
