@@ -394,22 +394,20 @@ async function connect(path: string, random: () => number): Promise<Database> {
   let late: NodeJS.Timeout | undefined;
 
   function tell(subjects: Iterable<News>): void {
-    if (late !== undefined) news.add("rows");
+    const told = new Set<Subject>(late === undefined ? [] : ["rows"]);
+    for (const subject of subjects) told.add(subject === "starts" ? "rows" : subject);
     clearTimeout(late);
     late = undefined;
-    tellOthers();
-    for (const subject of subjects) news.add(subject === "starts" ? "rows" : subject);
-    checkSoon();
+    for (const bell of new Set([...told].map((subject) => bells[subject]))) ring(bell);
+    for (const subject of told) news.add(subject);
+    soon ??= setImmediate(tellOwn);
   }
 
-  /**
-   * The file is watched, not its log: that is written to before there is a commit to see, a page at a time, and each write
-   * would wake all who watch it. The file is written to by checkpoints alone, and touched after each commit.
-   */
-  function tellOthers(): void {
+  function ring(bell: string): void {
     const now = Date.now() / 1000;
+    if (watchers.has(bell)) rung.add(bell);
     try {
-      utimesSync(path, now, now);
+      utimesSync(bell, now, now);
     } catch {
       // They look again by themselves, somewhat later.
     }
@@ -471,17 +469,24 @@ async function connect(path: string, random: () => number): Promise<Database> {
     readonly end: () => void;
   }
   const waiting = new Set<Waiting>();
-  let watcher: FSWatcher | undefined;
   let poll: NodeJS.Timeout | undefined;
   let soon: NodeJS.Immediate | undefined;
-  /** What this process has committed since it last looked. */
+  /** What this process has committed since its own were last told. */
   const news = new Set<Subject>();
+  /**
+   * What is touched after a commit, so that who watches it is woken: a worker by messages alone, who waits for results by rows alone,
+   * and neither by itself. The file's log would not do: it is written to before there is a commit to see, a page at a time. The file
+   * is written to by checkpoints alone, and what is beside it for SQLite's locks by nobody: that is shared memory, and there for as
+   * long as somebody has the file open.
+   */
+  const bells: Readonly<Record<Subject, string>> = { messages: path, rows: `${path}-shm`, entries: `${path}-shm` };
+  const watchers = new Map<string, FSWatcher>();
+  /** Rung here, and heard by nobody here yet: what is heard next may be that alone. */
+  const rung = new Set<string>();
+  /** All who wait have been woken for what is up to here. */
   let seen = version();
 
-  /**
-   * Looks for commits and wakes who waits. It runs in a turn of its own: between a read and the `changed` that follows it
-   * in the same turn nobody else can have moved `seen`.
-   */
+  /** Wakes who waits where anybody else has committed anything that they were not woken for. */
   function check(): void {
     if (waiting.size === 0) return;
     let now: ReturnType<typeof version>;
@@ -491,24 +496,35 @@ async function connect(path: string, random: () => number): Promise<Database> {
       // Who waits reads next, and meets the error where it can be told.
       now = undefined;
     }
-    const isOthers = now !== seen || now === undefined;
-    if (!isOthers && news.size === 0) return;
+    if (now === seen && now !== undefined) return;
     seen = now;
-    for (const { about, end } of [...waiting]) if (isOthers || news.has(about)) end();
+    wake(() => true);
+  }
+
+  function wake(isMeant: (about: Subject) => boolean): void {
+    for (const { about, end } of [...waiting]) if (isMeant(about)) end();
+  }
+
+  /** In a turn of its own: who has read within the transaction that brought the news waits by then. */
+  function tellOwn(): void {
+    soon = undefined;
+    wake((about) => news.has(about));
     news.clear();
   }
 
-  function checkSoon(): void {
-    soon ??= setImmediate(() => {
-      soon = undefined;
-      check();
-    });
+  /** To look first whether there is anything new would cost as much as what is woken to look for it. */
+  function hear(bell: string): void {
+    if (rung.delete(bell)) check();
+    else wake((about) => bells[about] === bell);
   }
 
-  function startWatching(): void {
+  function listen(bell: string): void {
     try {
-      watcher = watch(path, { persistent: false }, check);
-      watcher.on("error", () => watcher?.close());
+      const watcher = watch(bell, { persistent: false }, () => hear(bell));
+      watchers.set(bell, watcher);
+      watcher.on("error", () => watcher.close());
+      // What was committed before it was listened for.
+      setImmediate(check);
     } catch {
       // No more watches to be had, or a file system without them: the poll below is what remains.
     }
@@ -527,9 +543,8 @@ async function connect(path: string, random: () => number): Promise<Database> {
     if (!db.isOpen) resolve();
     else {
       waiting.add(one);
-      if (!watcher) startWatching();
+      if (!watchers.has(bells[about])) listen(bells[about]);
       poll = poll?.ref() ?? setInterval(look, POLL_MS);
-      checkSoon();
     }
     return { over, end: one.end };
   }
@@ -561,7 +576,7 @@ async function connect(path: string, random: () => number): Promise<Database> {
     clearTimeout(late);
     for (const { end } of [...waiting]) end();
     clearInterval(poll);
-    watcher?.close();
+    for (const watcher of watchers.values()) watcher.close();
     db.close();
   }
 

@@ -221,9 +221,9 @@ async function settle() {
 
 test("that tasks have started is told a little later, or with the next news", async () => {
   const { path, database, insert } = await setUp();
-  const isTouched = () => statSync(path).mtimeMs > 1000;
+  const isTouched = () => statSync(`${path}-shm`).mtimeMs > 1000;
   for (const next of [undefined, "messages"] as const) {
-    utimesSync(path, 1, 1);
+    utimesSync(`${path}-shm`, 1, 1);
     await settle();
     const waiting = database.changed("rows").over;
     await database.write(() => insert(1), "starts");
@@ -240,11 +240,61 @@ test("that tasks have started is told a little later, or with the next news", as
 
 test("a commit that is no news to anybody does not wake other processes", async () => {
   const { path, database, insert } = await setUp();
-  utimesSync(path, 1, 1);
-  await database.write(() => insert(1));
-  expect(statSync(path).mtimeMs).toBe(1000);
-  await database.write(() => insert(1), "rows");
-  expect(statSync(path).mtimeMs).toBeGreaterThan(1000);
+  const bells = { messages: path, rows: `${path}-shm`, entries: `${path}-shm` };
+  for (const about of ["messages", "rows", "entries"] as const) {
+    for (const bell of Object.values(bells)) utimesSync(bell, 1, 1);
+    await database.write(() => insert(1));
+    const rung = () => [path, `${path}-shm`].filter((bell) => statSync(bell).mtimeMs > 1000);
+    expect(rung()).toEqual([]);
+    await database.write(() => insert(1), about);
+    expect(rung()).toEqual([bells[about]]);
+  }
+});
+
+test("a wait ends with the word of another process about the same, and not with that about anything else", async () => {
+  const { path, database, insert } = await setUp();
+  const ended: string[] = [];
+  const wait = (about: "messages" | "rows") => database.changed(about).over.then(() => ended.push(about));
+  const touch = (bell: string) => utimesSync(bell, 2, 2);
+  await Promise.all([database.write(() => insert(1), "rows"), wait("rows")]);
+  ended.length = 0;
+  for (const [about, other] of [
+    ["messages", "rows"],
+    ["rows", "messages"],
+  ] as const) {
+    const bell = { messages: path, rows: `${path}-shm` };
+    const waiting = wait(about);
+    const beside = wait(other);
+    await settle();
+    touch(bell[about]);
+    await waiting;
+    expect(ended).toEqual([about]);
+    touch(bell[other]);
+    await beside;
+    ended.length = 0;
+  }
+});
+
+test("a wait is not ended by the own word of its process, and by a commit of another that comes with it", async () => {
+  const { path, database, insert, stranger } = await setUp();
+  const other = stranger();
+  await Promise.all([database.write(() => insert(1), "rows"), database.changed("rows").over]);
+  await settle();
+  let woken = false;
+  // The same file is touched for both.
+  const waiting = database.changed("entries").over.then(() => {
+    woken = true;
+  });
+  for (let n = 0; n < 3; n++) {
+    await database.write(() => insert(n), "rows");
+    await settle();
+  }
+  expect(woken).toBe(false);
+  const written = database.write(() => insert(4), "rows");
+  await written;
+  other.exec("INSERT INTO t VALUES (5)");
+  utimesSync(`${path}-shm`, 2, 2);
+  await waiting;
 });
 
 test("a wait ends with a commit of its own process about the same, and not with a read or a job that says it changed nothing", async () => {
