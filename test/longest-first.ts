@@ -49,6 +49,7 @@ const LONG: readonly string[] = [
   "docs/snippets",
   "package/projects",
   "infra/architect",
+  "infra/options",
   "examples/commands",
   "chaos/crash-windows",
   "live/containers",

@@ -1,5 +1,5 @@
 /** The board on AWS: a function behind a URL that asks for a signature. */
-import { Duration } from "aws-cdk-lib";
+import { Annotations, Duration, Stack } from "aws-cdk-lib";
 import type * as kms from "aws-cdk-lib/aws-kms";
 import * as lambda from "aws-cdk-lib/aws-lambda";
 import type { NodejsFunction } from "aws-cdk-lib/aws-lambda-nodejs";
@@ -28,6 +28,21 @@ interface BoardProps extends BoardFunctionOptions {
 /** As long as a function may take: what is for many tasks goes on for as long. */
 const TIMEOUT = Duration.minutes(15);
 
+/** They become fewer: https://docs.aws.amazon.com/lambda/latest/dg/urls-configuration.html */
+const WITHOUT_URLS: ReadonlySet<string> = new Set([
+  "ap-east-2",
+  "ap-south-2",
+  "ap-southeast-4",
+  "ap-southeast-5",
+  "ap-southeast-6",
+  "ap-southeast-7",
+  "ca-west-1",
+  "eu-central-2",
+  "eu-south-2",
+  "il-central-1",
+  "me-central-1",
+]);
+
 /** The board's function and its URL, which only those can call who are granted it: `board.url.grantInvokeUrl(role)`. */
 export class Board extends Construct {
   /** The function that answers. */
@@ -51,6 +66,13 @@ export class Board extends Construct {
         define: { ...props.bundling?.define, LOVAGE_BUNDLE: "undefined" },
       },
     });
+    const { region } = Stack.of(this);
+    if (WITHOUT_URLS.has(region)) {
+      Annotations.of(this).addWarningV2(
+        "lovage:board.region",
+        `Lambda has no function URLs in ${region} as far as is known, and without them the deployment fails: leave board out, and put createBoard(app) behind an API or a server of yours (docs/how-to/board.md)`,
+      );
+    }
     this.url = this.function.addFunctionUrl({ authType: lambda.FunctionUrlAuthType.AWS_IAM });
   }
 }

@@ -223,6 +223,22 @@ function settingsOf(props: ContainerWorkerProps): Settings {
       `must not be below minTasks, which is ${minTasks}; given: ${maxTasks}`,
     );
   }
+  if (props.backlogPerTask !== undefined && minTasks === maxTasks) {
+    throw new ImproperlyConfigured(
+      at("backlogPerTask"),
+      `has no effect, as minTasks and maxTasks are both ${minTasks}: leave it out, or let their number change`,
+    );
+  }
+  if (
+    props.command !== undefined &&
+    props.concurrency !== undefined &&
+    (props.backlogPerTask !== undefined || minTasks === maxTasks)
+  ) {
+    throw new ImproperlyConfigured(
+      at("concurrency"),
+      "has no effect beside command: say --concurrency there, and leave it out here",
+    );
+  }
   // To scale takes two metrics of each band; to see that nothing runs one, and that of the containers.
   const most = minTasks < maxTasks ? MAX_METRICS / 2 : MAX_METRICS - 1;
   if (props.queues.length > most) {

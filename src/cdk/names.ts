@@ -1,5 +1,5 @@
 /** Names of what is deployed: known when the app is synthesized, and each taken once in an account and region. */
-import { Arn, ArnFormat, type ResourceEnvironment, Stack, Token, TokenComparison } from "aws-cdk-lib";
+import { Stack, Token } from "aws-cdk-lib";
 import type { Construct, IConstruct } from "constructs";
 import { ImproperlyConfigured } from "../errors.ts";
 
@@ -14,29 +14,6 @@ export function checkLiteral(setting: string, value: string | undefined): void {
     setting,
     "must be known at synth, and is a value of the deployment (a CfnParameter, an attribute of a resource, the name of a nested stack): give text, such as a value of the CDK's context",
   );
-}
-
-/**
- * Refuses a resource that is known to be of another region or, where nothing else says so, of another account: it would be
- * looked for in those of the stack.
- */
-export function checkPlace(
-  scope: Construct,
-  setting: string,
-  { env, arn }: { readonly env: ResourceEnvironment; readonly arn: string },
-  parts: readonly (keyof ResourceEnvironment)[],
-): void {
-  const stack = Stack.of(scope);
-  // The CDK takes a table to be of the stack's place, whatever the ARN says by which it is looked up.
-  const place = Token.isUnresolved(arn) ? env : Arn.split(arn, ArnFormat.SLASH_RESOURCE_NAME);
-  for (const part of parts) {
-    const given = place[part];
-    if (given === undefined || Token.compareStrings(given, stack[part]) !== TokenComparison.DIFFERENT) continue;
-    throw new ImproperlyConfigured(
-      setting,
-      `must be of the ${part} of its stack, which is ${stack[part]}; given: one of ${given}`,
-    );
-  }
 }
 
 /** The stack that is deployed: a nested one is part of that. */

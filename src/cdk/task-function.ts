@@ -10,6 +10,7 @@ import type * as logs from "aws-cdk-lib/aws-logs";
 import { Construct } from "constructs";
 import type { Lovage } from "../app.ts";
 import type { Config } from "../config/config.ts";
+import { defined } from "../parse.ts";
 import { isAnyBatch } from "../tasks/batch.ts";
 import { isAnyLimited } from "../tasks/limits.ts";
 import { workerLog } from "./grants.ts";
@@ -61,7 +62,7 @@ export type SharedFunctionOptions = Pick<FunctionOptions, (typeof SHARED)[number
 
 /** Of these options what may be said of all functions, as far as it is said. */
 export function sharedOptions(options: SharedFunctionOptions): SharedFunctionOptions {
-  return Object.fromEntries(SHARED.flatMap((name) => (options[name] === undefined ? [] : [[name, options[name]]])));
+  return defined(Object.fromEntries(SHARED.map((name) => [name, options[name]])));
 }
 
 export interface TaskFunctionProps extends FunctionOptions {
@@ -204,8 +205,9 @@ export function bundlingFor(app: Lovage, options: FunctionBundling = {}): Bundli
     awsSdk = false,
     journal = true,
     payloads = declaredConfig(app).payloadStore?.startsWith("s3:") ?? false,
-    ...own
+    ...given
   } = options;
+  const own = defined(given);
   // Ours are told by their paths on this machine, which mean nothing in a container.
   const hasSdk = awsSdk || own.forceDockerBundling === true;
   const { acceptContent, resultAcceptContent, taskSerializer, resultSerializer } = app.config;

@@ -72,8 +72,6 @@ export interface TaskQueueProps extends TaskQueueOptions {
   readonly queue: QueueConfig;
   /** Put before the names of the queues. */
   readonly prefix: string;
-  /** The module of the worker: exports `handler`, made by `createWorkerHandler(app)`. */
-  readonly entry: string;
   /** How long the function's log is kept. */
   readonly logRetention: RetentionDays;
   /** What becomes of the queues when the stack is deleted. */
@@ -322,8 +320,16 @@ export class TaskQueue extends Construct implements iam.IGrantable {
     timeout: number,
     environment: Readonly<Record<string, string>>,
   ): NodejsFunction {
+    const { entry, queue } = props;
+    if (entry === undefined) {
+      throw new ImproperlyConfigured(
+        "entry",
+        `is needed, as a function works on the queue ${queue.name}: the module that exports createWorkerHandler(app)`,
+      );
+    }
     return taskFunction(this, "Worker", {
       ...props,
+      entry,
       ...(settings.memorySize === undefined ? {} : { memorySize: settings.memorySize }),
       environment,
       timeout: Duration.seconds(timeout),
@@ -524,8 +530,12 @@ const WORKERS_OWN = [
   "failedPercent",
 ] as const satisfies readonly (keyof TaskQueueOptions)[];
 
-/** Nothing that is said of a queue is left aside in silence. What is said of all queues is for those that have it. */
-export function refuseOthersOwn(queue: QueueConfig, options: TaskQueueOptions): void {
+/**
+ * Nothing that is said of a queue is left aside in silence. What is said of all queues is for those that have it.
+ *
+ * @param cluster Of its containers, where it has any.
+ */
+export function refuseOthersOwn(queue: QueueConfig, options: TaskQueueOptions, cluster?: ecs.ICluster): void {
   const { worker = "function" } = queue;
   const declared: Readonly<Record<string, unknown>> = { ...queue };
   const refuse = (names: readonly (keyof TaskQueueOptions)[], whose: string, instead: string) => {
@@ -542,6 +552,11 @@ export function refuseOthersOwn(queue: QueueConfig, options: TaskQueueOptions): 
       FUNCTIONS_OWN,
       "a function",
       "leave it out; the size and the number of containers are given in container (cpu, memoryLimitMiB, maxTasks …)",
+    );
+  if (worker === "container" && options.vpc !== undefined && (cluster?.vpc ?? options.vpc) !== options.vpc)
+    throw new ImproperlyConfigured(
+      `queues.${queue.name}.vpc`,
+      "is not that of container.cluster, whose VPC is taken: leave one of them out",
     );
   if (worker === "none") {
     refuse(FUNCTIONS_OWN, "a function", "leave it out");

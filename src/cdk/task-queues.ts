@@ -29,6 +29,7 @@ import { createRouter, type Route } from "../brokers/routes.ts";
 import { type ENVIRONMENT, outputOf } from "../config/values.ts";
 import { ImproperlyConfigured, QueueNotFound } from "../errors.ts";
 import { didYouMean } from "../nearest.ts";
+import { defined } from "../parse.ts";
 import { BeatRules, ruleEntries } from "./beat-rules.ts";
 import { Board, type BoardFunctionOptions } from "./board.ts";
 import type { ContainerOptions } from "./container-worker.ts";
@@ -38,8 +39,9 @@ import { grantKey, grantOn, grantRows, type RowKind, type RowsOf } from "./grant
 import { grantInspect, grantOperate, type Operated } from "./operator-grants.ts";
 import { MAX_ALARM_ACTIONS, MAX_RESOURCES, MOST_STARTS_OF_ROW } from "./limits.ts";
 import { LongDelays } from "./long-delays.ts";
-import { checkLiteral, checkPlace, defaultPrefix, deployedStack, takeNames } from "./names.ts";
+import { checkLiteral, defaultPrefix, deployedStack, takeNames } from "./names.ts";
 import { PayloadBucket } from "./payload-bucket.ts";
+import { checkPlaces } from "./places.ts";
 import { watchSizes } from "./policy-sizes.ts";
 import { JournalTable, ResultTable } from "./result-table.ts";
 import { declaredConfig, type SharedFunctionOptions, sharedOptions, type TaskBundling } from "./task-function.ts";
@@ -49,8 +51,8 @@ import { refuseOthersOwn, TaskQueue, type TaskQueueOptions } from "./task-queue.
 export interface TaskQueuesProps extends SharedFunctionOptions {
   /** The app. Its `taskQueues`, routes and `beatSchedule` are what is deployed. */
   readonly app: Lovage;
-  /** The module of the worker: exports `handler`, made by `createWorkerHandler(app)`. */
-  readonly entry: string;
+  /** The module of the worker: exports `handler`, made by `createWorkerHandler(app)`. @default - none; needed where a function works on a queue that has none of its own in `queues` */
+  readonly entry?: string | undefined;
   /** The module of beat: exports `handler`, made by `createBeatHandler(app)`. @default - none; needed where the app has a `beatSchedule`, or puts entries at run time */
   readonly beatEntry?: string | undefined;
   /**
@@ -149,7 +151,7 @@ export class TaskQueues extends Construct {
 
   constructor(scope: Construct, id: string, props: TaskQueuesProps) {
     super(scope, id);
-    const { app, entry } = props;
+    const { app } = props;
     const config = declaredConfig(app);
     checkLiteral("prefix", props.prefix);
     checkLiteral("queue_name_prefix", config.brokerTransportOptions.queueNamePrefix);
@@ -172,14 +174,8 @@ export class TaskQueues extends Construct {
     }
     checkValues(props);
 
-    // Its URL has its name and the stack's region, and the journal is read and written where it is.
-    if (props.table !== undefined)
-      checkPlace(this, "table", { env: props.table.env, arn: props.table.tableArn }, ["region", "account"]);
-    const keys = Object.entries(props.queues ?? {}).map(
-      ([name, { encryptionKey }]) => [`queues.${name}.`, encryptionKey] as const,
-    );
-    for (const [at, key] of [["", props.encryptionKey] as const, ...keys])
-      if (key !== undefined) checkPlace(this, `${at}encryptionKey`, { env: key.env, arn: key.keyArn }, ["region"]);
+    checkPlaces(this, props);
+    refuseWhatNobodyHas(props);
 
     const tableName = props.tableName ?? backend.table ?? translateQueueName(prefix, "celery");
     const journalName = translateQueueName(prefix, "journal");
@@ -237,10 +233,10 @@ export class TaskQueues extends Construct {
       payloads: this.payloads !== undefined,
     };
     for (const queue of Object.values(config.taskQueues)) {
-      const options = props.queues?.[queue.name] ?? {};
-      refuseOthersOwn(queue, options);
+      const options = defined<TaskQueueOptions>(props.queues?.[queue.name] ?? {});
       const key = options.encryptionKey ?? props.encryptionKey;
       const container = options.container ?? props.container;
+      refuseOthersOwn(queue, options, container?.cluster);
       this.#queues.set(
         queue.name,
         // Below an id of its own kind: a queue may be called Results, Dashboard or Default.
@@ -248,7 +244,7 @@ export class TaskQueues extends Construct {
           ...common,
           ...options,
           queue,
-          entry: options.entry ?? entry,
+          entry: options.entry ?? props.entry,
           ...(key === undefined ? {} : { encryptionKey: key }),
           ...(container === undefined ? {} : { container }),
         }),
@@ -303,7 +299,12 @@ export class TaskQueues extends Construct {
       alarm.addOkAction(...(props.okActions ?? []));
     }
     if (props.board !== undefined) {
-      this.board = new Board(this, "Board", { ...common, ...props.board, encryptionKey: props.encryptionKey });
+      this.board = new Board(this, "Board", {
+        ...common,
+        ...defined(props.board),
+        entry: props.board.entry,
+        encryptionKey: props.encryptionKey,
+      });
       this.environmentFor(this.board.function);
       if (props.board.readOnly) this.grantInspect(this.board.function);
       else this.grantOperate(this.board.function);
@@ -641,6 +642,46 @@ function checkValues({ logRetention, removalPolicy, ...props }: TaskQueuesProps)
     if (length > MAX_ALARM_ACTIONS)
       throw new ImproperlyConfigured(name, `must be at most ${MAX_ALARM_ACTIONS} for an alarm; given: ${length}`);
   }
+}
+
+/**
+ * Of what is said for all functions or containers nothing is left aside in silence where there are none. Only the entry may
+ * stay when the last function's queue is given to containers: it is a file that others have too.
+ */
+function refuseWhatNobodyHas(props: TaskQueuesProps): void {
+  const queues = Object.values(declaredConfig(props.app).taskQueues);
+  const containers = queues.filter(({ worker }) => worker === "container");
+  const hasFunctions =
+    props.beatEntry !== undefined ||
+    props.board !== undefined ||
+    queues.some(({ worker = "function" }) => worker === "function");
+  // The network of a cluster that is given is its own.
+  const hasNetwork =
+    hasFunctions ||
+    containers.some(({ name }) => (props.queues?.[name]?.container ?? props.container)?.cluster === undefined);
+  const refuse = (names: readonly (keyof TaskQueuesProps)[], why: string) => {
+    for (const name of names) if (props[name] !== undefined) throw new ImproperlyConfigured(name, why);
+  };
+  if (containers.length === 0)
+    refuse(
+      ["container"],
+      'is for queues that containers work on, and there is none: declare worker: "container" in taskQueues, or leave it out',
+    );
+  if (!hasFunctions)
+    refuse(
+      ["tracing", "bundling", "depsLockFilePath", "projectRoot"],
+      "is for functions, and there is none: leave it out",
+    );
+  if (!hasNetwork)
+    refuse(
+      ["vpc"],
+      "is for functions, and for containers without a cluster of yours, and there are none: leave it out",
+    );
+  if (!hasFunctions && containers.length === 0)
+    refuse(
+      ["architecture", "vpcSubnets", "securityGroups", "logRetention"],
+      "is for functions and containers, and there are none: leave it out",
+    );
 }
 
 const LOG_RETENTIONS = Object.values(RetentionDays).filter((days) => typeof days === "number");

@@ -4,14 +4,14 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { App, Stack } from "aws-cdk-lib";
-import { Match } from "aws-cdk-lib/assertions";
+import { Annotations, Match } from "aws-cdk-lib/assertions";
 import * as iam from "aws-cdk-lib/aws-iam";
 import { TaskQueues } from "lovage/cdk";
 import { describe, expect, onTestFinished, test, vi } from "vitest";
 import { app } from "../../functions/tasks.ts";
 import { createBoardHandler } from "lovage/lambda";
 import { Lovage } from "lovage";
-import { allowed, deploy, FUNCTIONS, roleOf, shop } from "./deployment.ts";
+import { allowed, deploy, FUNCTIONS, roleOf, shop, unbundled } from "./deployment.ts";
 
 const entry = join(FUNCTIONS, "board.ts");
 
@@ -52,6 +52,18 @@ test("its URL asks for a signature, and only those can call it who are granted t
   expect(allowed(deployment, anna).join()).toContain("lambda:InvokeFunctionUrl");
   expect(Object.keys(template().findOutputs("*"))).toContain("LovageBoardUrl");
   expect(deploy(shop()).tasks.board).toBeUndefined();
+});
+
+test.each([
+  ["il-central-1", [/Lambda has no function URLs in il-central-1.*put createBoard\(app\) behind/]],
+  ["eu-west-1", []],
+])("in %s it is said at synth whether there are URLs", (region, warnings) => {
+  const stack = new Stack(unbundled(), "Shop", { env: { account: "111111111111", region } });
+  const found = Annotations.fromStack(deploy(shop(), { board: { entry } }, stack).stack).findWarning(
+    "*",
+    Match.stringLikeRegexp("function URLs"),
+  );
+  expect(found.map(({ entry }) => entry.data)).toEqual(warnings.map((text) => expect.stringMatching(text)));
 });
 
 const event = (path: string, more: object = {}) => ({

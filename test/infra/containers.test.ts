@@ -213,7 +213,10 @@ describe("a queue that moves from one kind of worker to another", () => {
   const withWorker = (worker: "function" | "container" | "none"): Resources => {
     const taskQueues = { celery: {}, video: { worker } };
     const resources =
-      made.get(worker) ?? deploy(shop({ taskQueues }), { container: { image } }).template().toJSON()["Resources"];
+      made.get(worker) ??
+      deploy(shop({ taskQueues }), worker === "container" ? { container: { image } } : {})
+        .template()
+        .toJSON()["Resources"];
     made.set(worker, resources as Resources);
     return resources as Resources;
   };
@@ -409,6 +412,24 @@ test.each<[string, ConfigInput["taskQueues"], Partial<TaskQueuesProps>, RegExp]>
     { celery: {} },
     { queues: { celery: { container: { image } } } },
     /queues\.celery\.container: is only for containers.*"function": leave it out, or declare worker: "container"/,
+  ],
+  [
+    "containers of all queues where none work",
+    { celery: {}, media: { worker: "none" } },
+    { container: { image } },
+    /^container: is for queues that containers work on, and there is none: declare worker: "container"/,
+  ],
+  [
+    "a worth of a container where their number stays",
+    { celery: { worker: "container" } },
+    { container: { image, minTasks: 2, maxTasks: 2, backlogPerTask: 3 } },
+    /container\.backlogPerTask: has no effect, as minTasks and maxTasks are both 2/,
+  ],
+  [
+    "a concurrency that a command does not say",
+    { celery: { worker: "container" } },
+    { container: { image, command: ["-Q", "celery"], concurrency: 2, backlogPerTask: 3 } },
+    /container\.concurrency: has no effect beside command: say --concurrency there/,
   ],
   [
     "an environment of nobody",

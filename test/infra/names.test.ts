@@ -3,6 +3,8 @@ import { join } from "node:path";
 import { App, CfnParameter, Lazy, NestedStack, RemovalPolicy, Stack } from "aws-cdk-lib";
 import { Template } from "aws-cdk-lib/assertions";
 import * as dynamodb from "aws-cdk-lib/aws-dynamodb";
+import * as ec2 from "aws-cdk-lib/aws-ec2";
+import * as ecs from "aws-cdk-lib/aws-ecs";
 import * as iam from "aws-cdk-lib/aws-iam";
 import * as kms from "aws-cdk-lib/aws-kms";
 import * as lambda from "aws-cdk-lib/aws-lambda";
@@ -120,6 +122,8 @@ test("a number that is known at deployment only is called so", () => {
 });
 
 const IRELAND = { account: "111111111111", region: "eu-west-1" };
+const elsewhere = (stack: Stack, account?: string, region = "eu-west-1") =>
+  new Stack(stack.node.root as App, "Elsewhere", account === undefined ? {} : { env: { account, region } });
 const stackIn = (env: { readonly account: string; readonly region: string }) => new Stack(unbundled(), "Shop", { env });
 
 test.each<[string, (stack: Stack) => Partial<TaskQueuesProps>, string]>([
@@ -147,8 +151,80 @@ test.each<[string, (stack: Stack) => Partial<TaskQueuesProps>, string]>([
     }),
     "queues.celery.encryptionKey: must be of the region",
   ],
+  [
+    "a bucket that the app makes in another account",
+    (stack) => ({ payloadStore: new s3.Bucket(elsewhere(stack, "222222222222"), "B", { bucketName: "texts" }) }),
+    "payloadStore: must be of the account of its stack, which is 111111111111, where this app makes it, and Elsewhere/B is of 222222222222: say the same env of both stacks; or,",
+  ],
+  [
+    "a key that the app makes in another account, whose policy would name roles that have no names",
+    (stack) => ({ encryptionKey: new kms.Key(elsewhere(stack, "222222222222"), "K") }),
+    "it as one that is there already (kms.Key.fromKeyArn)",
+  ],
+  [
+    "a queue's key in a stack that does not say its account",
+    (stack) => ({ queues: { celery: { encryptionKey: new kms.Key(elsewhere(stack), "K") } } }),
+    "queues.celery.encryptionKey: must be of the account of its stack, which is 111111111111, where this app makes it, and Elsewhere/K is of an account that its stack does not say",
+  ],
+  [
+    "a VPC of another region",
+    (stack) => ({ vpc: new ec2.Vpc(elsewhere(stack, "111111111111", "us-east-1"), "V") }),
+    "vpc: must be of the region of its stack, which is eu-west-1; given: one of us-east-1",
+  ],
+  [
+    "the board's VPC of another region",
+    (stack) => ({
+      board: { entry: "board.ts", vpc: new ec2.Vpc(elsewhere(stack, "111111111111", "us-east-1"), "V") },
+    }),
+    "board.vpc: must be of the region",
+  ],
+  [
+    "a layer of another region",
+    (stack) => ({
+      queues: {
+        celery: {
+          layers: [
+            lambda.LayerVersion.fromLayerVersionArn(stack, "L", "arn:aws:lambda:us-east-1:111111111111:layer:l:1"),
+          ],
+        },
+      },
+    }),
+    "queues.celery.layers: must be of the region",
+  ],
+  [
+    "a table with another key",
+    (stack) => ({
+      table: new dynamodb.Table(stack, "T", { partitionKey: { name: "pk", type: dynamodb.AttributeType.NUMBER } }),
+    }),
+    'table: must have the key "id", a string, and no other, as Celery\'s tables have; given: pk (N)',
+  ],
+  [
+    "a table with a second key",
+    (stack) => ({
+      table: new dynamodb.TableV2(stack, "T", {
+        partitionKey: { name: "id", type: dynamodb.AttributeType.STRING },
+        sortKey: { name: "at", type: dynamodb.AttributeType.STRING },
+      }),
+    }),
+    "table: must have the key",
+  ],
 ])("%s is refused", (_, props, message) => {
   expect(() => deploy(shop(), props, stackIn(IRELAND))).toThrow(message);
+});
+
+test("a cluster of another account is refused", () => {
+  const taskQueues = { celery: {}, video: { worker: "container" as const } };
+  const container = (stack: Stack) => ({
+    image: ecs.ContainerImage.fromRegistry("node:24"),
+    cluster: ecs.Cluster.fromClusterAttributes(stack, "C", {
+      clusterName: "c",
+      clusterArn: "arn:aws:ecs:eu-west-1:222222222222:cluster/c",
+      vpc: new ec2.Vpc(stack, "V"),
+    }),
+  });
+  expect(() => deploy(shop({ taskQueues }), (stack) => ({ container: container(stack) }), stackIn(IRELAND))).toThrow(
+    "container.cluster: must be of the account of its stack, which is 111111111111; given: one of 222222222222",
+  );
 });
 
 test("what is of the same place, or may be, is taken", () => {
@@ -158,6 +234,14 @@ test("what is of the same place, or may be, is taken", () => {
   });
   deploy(shop(), own, stackIn(IRELAND));
   deploy(shop(), own);
+  const made = (stack: Stack, other: Stack) => ({
+    table: new dynamodb.TableV2(stack, "T", { partitionKey: { name: "id", type: dynamodb.AttributeType.STRING } }),
+    encryptionKey: new kms.Key(other, "K"),
+    vpc: new ec2.Vpc(other, "V"),
+    payloadStore: new s3.Bucket(other, "B"),
+  });
+  deploy(shop(), (stack) => made(stack, elsewhere(stack, IRELAND.account)), stackIn(IRELAND)).template();
+  deploy(shop(), (stack) => made(stack, elsewhere(stack))).template();
 });
 
 test("a bucket is told with its region: who sends may be in another, and so may the bucket", () => {
