@@ -48,7 +48,8 @@ describe.each(stores)("on %s", (_, start) => {
     await t.drain();
     state.broken = false;
     await redriveAll(await app.engine.broker(), t.clock.now());
-    await t.advance({ minutes: 5 });
+    // It is due at once. To move the clock would not wait for as long as a busy machine takes to unpack it.
+    await t.drain();
     expect([ran, await app.result("full").state()]).toEqual([[1], "SUCCESS"]);
   });
 

@@ -1,7 +1,12 @@
 /** One of several processes at one file. Started with a role and a URL, it says "ready", and begins at the word "go". */
 import { once } from "node:events";
+import { setTimeout as sleep } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+import { DatabaseSync } from "node:sqlite";
 import { open } from "../../src/brokers/sqlite.ts";
 
+/** So many texts has each write of one that writes in a loop. */
+const HOG = 50;
 const [role, url = ""] = process.argv.slice(2);
 const context = { now: Date.now, random: Math.random, options: {} };
 const say = (message: unknown) => new Promise<void>((resolve) => process.send?.(message, () => resolve()));
@@ -16,22 +21,36 @@ switch (role) {
     await broker.close();
     break;
   }
-  case "hog":
-  case "paced": {
+  case "hog": {
     const broker = await open(url, context);
-    const entries = Array.from({ length: role === "hog" ? 50 : 1 }, () => ({ queue: role, body: "x".repeat(200) }));
+    const entries = Array.from({ length: HOG }, () => ({ queue: "hog", body: "x".repeat(200) }));
     await say("ready");
     await go();
     let sends = 0;
-    const until = performance.now() + 600;
-    for (let now = performance.now(); now < until; now = performance.now()) {
-      await broker.send(entries);
-      sends++;
-      // A paced writer comes back each 5 ms, however long its send took.
-      if (role === "paced")
-        await new Promise((resolve) => setTimeout(resolve, Math.max(0, now + 5 - performance.now())));
-    }
+    for (const until = performance.now() + 600; performance.now() < until; sends++) await broker.send(entries);
     await say(sends);
+    // Until its parent has heard enough.
+    for (;;) await broker.send(entries);
+  }
+  case "paced": {
+    const broker = await open(url, context);
+    const db = new DatabaseSync(fileURLToPath(url.replace("sqlite:///", "file://")), { readOnly: true });
+    const last = db.prepare("SELECT max(id) AS id FROM message");
+    // Its own text is one beside their many.
+    const hogs = () => Number(last.get()?.["id"] ?? 0) / HOG;
+    await say("ready");
+    await go();
+    // They write already.
+    while (hogs() < 10) await sleep(5);
+    const passed: number[] = [];
+    for (let n = 0; n < 40; n++) {
+      await sleep(5);
+      const before = hogs();
+      await broker.send([{ queue: "paced", body: "x" }]);
+      passed.push(Math.floor(hogs() - before));
+    }
+    db.close();
+    await say(passed);
     await broker.close();
     break;
   }
@@ -92,7 +111,6 @@ switch (role) {
     break;
   }
   case "lock": {
-    const { DatabaseSync } = await import("node:sqlite");
     const db = new DatabaseSync(url);
     db.exec("BEGIN IMMEDIATE");
     await say("ready");

@@ -72,9 +72,10 @@ test("three processes that write in a loop get a fair share each", async () => {
 test("a writer that comes now and then is not starved by writers in a loop", async () => {
   const url = await makeUrl();
   await openBroker(url);
-  const [, , paced] = (await go(await start(url, "hog", "hog", "paced"))) as number[];
-  // It comes 120 times at most; starved, it came a handful of times.
-  expect(paced).toBeGreaterThan(30);
+  const [, , passed] = (await go(await start(url, "hog", "hog", "paced"))) as [number, number, number[]];
+  // So many of their writes came before each of its own: of nine in ten no more than some 15, also on a busy machine, which slows all
+  // of them down. Where a writer waits as SQLite does, one in ten waits for 50 and more.
+  expect(passed.toSorted((a, b) => a - b)[0.9 * passed.length]).toBeLessThan(35);
 });
 
 test("processes that race for 2,000 texts get each of them once", async () => {
