@@ -727,7 +727,9 @@ export function backendContract(
           if (write !== undefined) model.set(command.key, write);
           // Who asks again as a reply was lost, and finds what it would have written, cannot tell it from its own.
           const isOwnOrAlike = isLossy && outcome.type === "refused" && isAlike(row, decide(undefined, command).write);
-          return isOwnOrAlike && answer !== undefined && "type" in answer && answer.type === "written" ? answer : outcome;
+          return isOwnOrAlike && answer !== undefined && "type" in answer && answer.type === "written"
+            ? answer
+            : outcome;
         };
         for (const step of history) {
           switch (step.type) {

@@ -18,7 +18,7 @@ import { startHeartbeat } from "./heartbeat.ts";
 import { createHand, type InHand, type RunInHand } from "./in-hand.ts";
 import { type Log, silent } from "./log.ts";
 import { createDeaths } from "./deaths.ts";
-import { type Disposition, HAND_BACK, LEAVE } from "./disposition.ts";
+import { DELETE, type Disposition, HAND_BACK, LEAVE } from "./disposition.ts";
 import { reportFault, watchFaults } from "./faults.ts";
 import { watchBlocking } from "./blocked.ts";
 import { batchOf, batchSizes } from "../tasks/batch.ts";
@@ -325,10 +325,13 @@ export async function startPoller(
 
   async function work(held: InHand): Promise<void> {
     active++;
+    const { delivery } = held;
     const disposition = await admitAndRun(held);
     if (held.isSettling) settling--;
     held.isSettling = false;
-    if (disposition !== undefined) await finish(held, disposition);
+    // It has come again meanwhile, and its outcome deleted nothing: by the receipt that it had then.
+    const isRenewed = held.delivery !== delivery && disposition?.type === "delete";
+    if (disposition !== undefined) await finish(held, isRenewed ? DELETE : disposition);
     active--;
     settleDown();
   }

@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Lovage, OperationalError, QueueNotFound } from "lovage";
 import { expect, onTestFinished, test, vi } from "vitest";
+import type { Delivery } from "../../src/brokers/broker.ts";
 import { systemClock } from "../../src/clock.ts";
 import { BEAT_MS } from "../../src/control/rows.ts";
 import { taskKey } from "../../src/results/backend.ts";
@@ -176,6 +177,44 @@ test("without a process of its own a suspect runs alone, and nothing that was fe
 
 /** A machine that has much else to do takes longer. */
 const PATIENT = { timeout: 30_000 };
+
+test.each(["memory", "sqlite"])(
+  "a message that comes again while its task runs is gone when that has ended, on %s",
+  async (kind) => {
+    const folder = mkdtempSync(join(tmpdir(), "lovage-renewed-"));
+    onTestFinished(() => rmSync(folder, { recursive: true }));
+    const brokerUrl =
+      kind === "memory" ? `memory://renewed-${crypto.randomUUID()}` : `sqlite:///${join(folder, "q.db")}`;
+    await using app = new Lovage("renewed", { brokerUrl });
+    const begun = Promise.withResolvers<void>();
+    const goOn = Promise.withResolvers<void>();
+    const task = app.task("task", async () => {
+      begun.resolve();
+      await goOn.promise;
+    });
+    const broker = await app.engine.broker();
+    const { receive } = broker;
+    const came: Delivery[] = [];
+    broker.receive = (queue, { taken, ...options }) =>
+      receive(queue, {
+        ...options,
+        taken(deliveries, unit) {
+          came.push(...deliveries);
+          taken?.(deliveries, unit);
+        },
+      });
+    const result = await task.delay();
+    const worker = await startPoller(app, { concurrency: 2 });
+    await begun.promise;
+    // As where the machine slept for longer than the message was hidden.
+    await broker.changeVisibility(came.map((delivery) => ({ delivery, visibility: 0 })));
+    await vi.waitFor(() => expect(came.map(({ receiveCount }) => receiveCount)).toEqual([1, 2]), PATIENT);
+    goOn.resolve();
+    await result.get({ timeout: 60 });
+    await worker.stop();
+    expect(await broker.size("celery")).toEqual({ ready: 0, delayed: 0, inFlight: 0 });
+  },
+);
 
 test("a queue that is paused while it is asked several times at once is asked no more", async () => {
   const clock = {
