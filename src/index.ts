@@ -101,7 +101,7 @@ export type {
   SolarEvent,
   SolarSchedule,
 } from "./beat/schedule.ts";
-export type { RuntimeEntry } from "./beat/store.ts";
+export type { RuntimeEntry, StoredEntries, UnreadableEntry } from "./beat/store.ts";
 export { beatEntry } from "./tasks/beat.ts";
 export type { BeatEntryOf, RuntimeSchedule } from "./tasks/beat.ts";
 export { Decimal, PlainDate, PlainTime, registerType, Uuid } from "./protocol/values.ts";

@@ -24,6 +24,8 @@ import {
   type BeatStore,
   type BeatStoreContext,
   parseEntry,
+  readEntries,
+  readEntry,
   type RuntimeEntry,
   stringifyEntry,
   whereOf,
@@ -37,6 +39,9 @@ const MAX_REQUESTS = 5;
 const MAX_TEMPLATE = 8192;
 const MAX_DESCRIPTION = 512;
 const TARGET = "beat";
+/** Around the entry's name in a rule's description. */
+const BY_ENTRY = " by the entry ";
+const AT_RUN_TIME = ", put at run time";
 
 /**
  * What the target of a rule gives the function. Base64url has no letter that a template could take for a placeholder.
@@ -50,6 +55,20 @@ function template(entry: RuntimeEntry): string {
 
 /** The entry of an event, from its `put`. Throws `ImproperlyConfigured`, `DecodeError`. */
 export const entryOfEvent = (put: string): RuntimeEntry => parseEntry(Buffer.from(put, "base64url").toString());
+
+/** The name of a stored entry: its own, or where that cannot be read, as the rule's description has it. */
+function nameIn(text: string, { Name = "", Description = "" }: Rule): string {
+  try {
+    const { name } = JSON.parse(text) as { readonly name?: unknown };
+    if (typeof name === "string") return name;
+  } catch {
+    // It is in the description, too.
+  }
+  const from = Description.indexOf(BY_ENTRY);
+  return from !== -1 && Description.endsWith(AT_RUN_TIME)
+    ? Description.slice(from + BY_ENTRY.length, -AT_RUN_TIME.length)
+    : Name;
+}
 
 /** Opens the rules beside the queues of an `sqs://` URL. Nothing is asked before the first call. */
 export function open(url: string, context: BeatStoreContext): BeatStore {
@@ -83,12 +102,13 @@ export function open(url: string, context: BeatStoreContext): BeatStore {
     return found?.Targets;
   }
 
-  /** The entry of a rule; nothing where the rule is another app's, or its target has not been put yet. */
-  async function entryOf(rule: string): Promise<RuntimeEntry | undefined> {
+  /** What the target of a rule has of its entry; nothing where the rule is another app's, or its target has not been put yet. */
+  async function storedIn(rule: string): Promise<string | undefined> {
     const target = (await targetsOf(rule))?.find(({ Id, Arn }) => Id === TARGET && Arn === beatFunction);
-    const text = target?.InputTransformer?.InputTemplate;
-    const put = text === undefined ? undefined : /^\{"put":"([\w-]+)"/.exec(text)?.[1];
-    return put === undefined ? undefined : entryOfEvent(put);
+    if (target === undefined) return undefined;
+    const text = target.InputTransformer?.InputTemplate ?? "";
+    const put = /^\{"put":"([\w-]+)"/.exec(text)?.[1];
+    return put === undefined ? text : Buffer.from(put, "base64url").toString();
   }
 
   async function putTarget(rule: string, InputTemplate: string): Promise<void> {
@@ -126,18 +146,23 @@ export function open(url: string, context: BeatStoreContext): BeatStore {
 
   return {
     async list() {
-      const entries: RuntimeEntry[] = [];
+      const stored: [name: string, text: string][] = [];
+      const paused = new Set<string>();
       let failure: unknown;
-      await inParallel(await names(), MAX_REQUESTS, async ({ Name = "", State }) => {
+      await inParallel(await names(), MAX_REQUESTS, async (rule) => {
         try {
-          const entry = await entryOf(Name);
-          if (entry !== undefined) entries.push({ ...entry, enabled: State !== "DISABLED" });
+          const text = await storedIn(rule.Name ?? "");
+          if (text === undefined) return;
+          const name = nameIn(text, rule);
+          stored.push([name, text]);
+          if (rule.State === "DISABLED") paused.add(name);
         } catch (error) {
           failure ??= error;
         }
       });
       if (failure !== undefined) throw failure;
-      return entries.sort((a, b) => (a.name < b.name ? -1 : 1));
+      const { entries, unreadable } = readEntries(stored.sort(([a], [b]) => (a < b ? -1 : 1)));
+      return { entries: entries.map((entry) => ({ ...entry, enabled: !paused.has(entry.name) })), unreadable };
     },
     async put(entry) {
       const rule = ruleOfEntry(entry.name);
@@ -147,7 +172,7 @@ export function open(url: string, context: BeatStoreContext): BeatStore {
         client.send(
           new PutRuleCommand({
             Name: rule,
-            Description: `${app}: ${entry.task} by the entry ${entry.name}, put at run time`.slice(0, MAX_DESCRIPTION),
+            Description: `${app}: ${entry.task}${BY_ENTRY}${entry.name}${AT_RUN_TIME}`.slice(0, MAX_DESCRIPTION),
             ScheduleExpression: cronExpression(ruleOf(entry.schedule, entry.zone)),
             State: entry.enabled ? "ENABLED" : "DISABLED",
           }),
@@ -170,8 +195,9 @@ export function open(url: string, context: BeatStoreContext): BeatStore {
     },
     async setEnabled(name, enabled, since) {
       const rule = ruleOfEntry(name);
-      const entry = await entryOf(rule);
-      if (entry === undefined) return false;
+      const text = await storedIn(rule);
+      if (text === undefined) return false;
+      const entry = readEntry(name, text);
       if (!enabled) {
         await ask("DisableRule", rule, () => client.send(new DisableRuleCommand({ Name: rule })));
         return true;

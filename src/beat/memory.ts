@@ -1,6 +1,6 @@
 /** Entries put at run time, inside one process: `memory://name` is one store for all who open that name. */
 import { type WaitList, waitList } from "../wait.ts";
-import { type BeatStore, type BeatStoreContext, parseEntry, stringifyEntry } from "./store.ts";
+import { type BeatStore, type BeatStoreContext, readEntries, readEntry, stringifyEntry } from "./store.ts";
 
 interface Store {
   readonly entries: Map<string, string>;
@@ -19,7 +19,7 @@ export function open(url: string, { app }: BeatStoreContext): BeatStore {
 
   return {
     async list() {
-      return [...store.entries].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, text]) => parseEntry(text));
+      return readEntries([...store.entries].sort(([a], [b]) => (a < b ? -1 : 1)));
     },
     async put(entry) {
       store.entries.set(entry.name, stringifyEntry(entry));
@@ -33,7 +33,7 @@ export function open(url: string, { app }: BeatStoreContext): BeatStore {
     async setEnabled(name, enabled, since) {
       const text = store.entries.get(name);
       if (text === undefined) return false;
-      store.entries.set(name, stringifyEntry({ ...parseEntry(text), enabled, since }));
+      store.entries.set(name, stringifyEntry({ ...readEntry(name, text), enabled, since }));
       store.waiting.endAll();
       return true;
     },

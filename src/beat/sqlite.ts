@@ -1,6 +1,6 @@
 /** Entries put at run time, in a table of the file that the broker uses: every process that has it open sees a change. */
 import { type Database, openTables } from "../sqlite/database.ts";
-import { type BeatStore, type BeatStoreContext, parseEntry, stringifyEntry } from "./store.ts";
+import { type BeatStore, type BeatStoreContext, readEntries, readEntry, stringifyEntry } from "./store.ts";
 
 const TABLE = `
   CREATE TABLE IF NOT EXISTS beat (
@@ -10,7 +10,7 @@ const TABLE = `
     PRIMARY KEY (app, name)
   ) WITHOUT ROWID`;
 const HAS_TABLE = "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'beat'";
-const LIST = "SELECT entry FROM beat WHERE app = ? ORDER BY name";
+const LIST = "SELECT name, entry FROM beat WHERE app = ? ORDER BY name";
 const GET = "SELECT entry FROM beat WHERE app = ? AND name = ?";
 const PUT = "INSERT INTO beat (app, name, entry) VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET entry = excluded.entry";
 const REMOVE = "DELETE FROM beat WHERE app = ? AND name = ?";
@@ -23,7 +23,8 @@ function create(database: Database, app: string): BeatStore {
   const [list, get, put, remove] = [LIST, GET, PUT, REMOVE].map((sql) => database.prepare(sql)) as Statements;
   return {
     async list() {
-      return database.read(() => list.all(app)).map(({ entry }) => parseEntry(String(entry)));
+      const rows = database.read(() => list.all(app));
+      return readEntries(rows.map(({ name, entry }) => [String(name), String(entry)] as const));
     },
     async put(entry) {
       const text = stringifyEntry(entry);
@@ -36,7 +37,7 @@ function create(database: Database, app: string): BeatStore {
       return database.write(() => {
         const stored = get.get(app, name)?.["entry"];
         if (typeof stored !== "string") return false;
-        put.run(app, name, stringifyEntry({ ...parseEntry(stored), enabled, since }));
+        put.run(app, name, stringifyEntry({ ...readEntry(name, stored), enabled, since }));
         return true;
       }, "entries");
     },

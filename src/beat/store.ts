@@ -1,11 +1,12 @@
 /**
  * The port of entries put at run time, `app.beat`. They are kept beside the queues: in the SQLite file, in memory, or as
- * rules of EventBridge. `test/beat/store.test.ts` is the suite of the first two, `test/live/beat-store.test.ts` that of the rules.
+ * rules of EventBridge. `test/contract/beat-store.ts` is the suite of all three.
  */
 import { ImproperlyConfigured } from "../errors.ts";
 import { parseValue, stringifyValue } from "../protocol/values.ts";
 import type { Wait } from "../wait.ts";
 import { type BeatEntry, RUNTIME_PREFIX, type ScheduleEntry, scheduleEntry } from "./schedule.ts";
+import { checkZone } from "./zone.ts";
 
 /** An entry put at run time, under the name it was put under. */
 export interface RuntimeEntry extends ScheduleEntry {
@@ -15,14 +16,33 @@ export interface RuntimeEntry extends ScheduleEntry {
   readonly zone: string;
 }
 
+/** An entry that is stored in a form that this version cannot read, such as that of a later one. It can be removed, or put over. */
+export interface UnreadableEntry {
+  /** The name under which it was put. */
+  readonly name: string;
+  /** What is wrong with it. */
+  readonly error: ImproperlyConfigured;
+}
+
+/** What is stored, by name. */
+export interface StoredEntries {
+  /** Those that can be read. */
+  readonly entries: readonly RuntimeEntry[];
+  /** The others: nothing is sent of them. */
+  readonly unreadable: readonly UnreadableEntry[];
+}
+
 export interface BeatStore {
-  /** By name. */
-  list(): Promise<readonly RuntimeEntry[]>;
+  /** One that cannot be read keeps none of the others back. */
+  list(): Promise<StoredEntries>;
   /** Over one of the same name. */
   put(entry: RuntimeEntry): Promise<void>;
   /** Resolves to whether there was one. */
   remove(name: string): Promise<boolean>;
-  /** Pauses or resumes: `since` is the time of it, so that slots of a pause are not made up for. Resolves to whether there is one. */
+  /**
+   * Pauses or resumes: `since` is the time of it, so that slots of a pause are not made up for. Resolves to whether there is one.
+   * Throws {@link ImproperlyConfigured}, which names it, for one that cannot be read.
+   */
   setEnabled(name: string, enabled: boolean, since: number): Promise<boolean>;
   /**
    * Begins to wait until entries may have changed since the call, or the store closes. Absent where the entries are nothing for
@@ -67,7 +87,38 @@ export function parseEntry(text: string): RuntimeEntry {
   if (typeof name !== "string" || typeof since !== "number" || typeof zone !== "string") {
     throw new ImproperlyConfigured("beat", `a stored entry has no name, time or zone: ${text.slice(0, 200)}`);
   }
-  return { ...scheduleEntry(name, entry as unknown as BeatEntry, whereOf(name)), since, zone };
+  return {
+    ...scheduleEntry(name, entry as unknown as BeatEntry, whereOf(name)),
+    since,
+    zone: checkZone(zone, `${whereOf(name)}.zone`),
+  };
+}
+
+/** The entry that is stored under a name. Throws {@link ImproperlyConfigured}, which names it. */
+export function readEntry(name: string, text: string): RuntimeEntry {
+  try {
+    return parseEntry(text);
+  } catch (cause) {
+    throw new ImproperlyConfigured(
+      whereOf(name),
+      `was put in a form that this version cannot read; put it again, or remove it by app.beat.remove() (${cause instanceof Error ? cause.message : cause})`,
+      { cause },
+    );
+  }
+}
+
+/** Of what is stored, by name. */
+export function readEntries(stored: Iterable<readonly [name: string, text: string]>): StoredEntries {
+  const entries: RuntimeEntry[] = [];
+  const unreadable: UnreadableEntry[] = [];
+  for (const [name, text] of stored) {
+    try {
+      entries.push(readEntry(name, text));
+    } catch (error) {
+      unreadable.push({ name, error: error as ImproperlyConfigured });
+    }
+  }
+  return { entries, unreadable };
 }
 
 /** What errors call an entry put at run time. */

@@ -4,7 +4,7 @@ import type { Lovage } from "../app.ts";
 import { crontab } from "../beat/crontab.ts";
 import { type EntryPlan, planOf } from "../beat/plan.ts";
 import type { BeatEntry, ScheduleEntry } from "../beat/schedule.ts";
-import { besideDeclared, type RuntimeEntry } from "../beat/store.ts";
+import { besideDeclared } from "../beat/store.ts";
 import { brief, maskUrl, toJson } from "../brief.ts";
 import { READABLE } from "../brokers/dead-letters.ts";
 import { elapsedOf } from "../clock.ts";
@@ -158,6 +158,12 @@ export interface BeatItem {
   readonly sent: readonly SentSlot[];
 }
 
+export interface BeatShown {
+  readonly entries: readonly BeatItem[];
+  /** Put at run time, in a form that this version cannot read: nothing is sent of them. */
+  readonly unreadable: readonly { readonly name: string; readonly problem: string }[];
+}
+
 export interface Registered {
   readonly name: string;
   readonly params?: readonly string[] | undefined;
@@ -175,9 +181,10 @@ export interface Done {
 /** No entry of the schedule has this name. */
 export class EntryNotFound extends LovageError {}
 
-/** Who does it, and who is told how far it is. */
+/** Who does it, who is told how far it is, and what ends it: what is done by then stays done. */
 export interface Doing {
   readonly by?: string | undefined;
+  readonly signal?: AbortSignal | undefined;
   readonly progress?: ((done: number, total: number | undefined) => void) | undefined;
 }
 
@@ -285,8 +292,10 @@ export function createData(app: Lovage, options: DataOptions = {}) {
     }
   }
 
-  const runtimeEntries = async (): Promise<readonly RuntimeEntry[]> => (engine.hasBeatStore ? app.beat.list() : []);
-  const allEntries = async () => ({ declared: beatEntries(app), runtime: await runtimeEntries() });
+  const allEntries = async () => {
+    const stored = engine.hasBeatStore ? await app.beat.stored() : { entries: [], unreadable: [] };
+    return { declared: beatEntries(app), runtime: stored.entries, unreadable: stored.unreadable };
+  };
   const timeLimit = (name: string): number | undefined => {
     const task = app.tasks.get(name);
     return (task && engine.optionsOf(task).timeLimit) ?? app.config.taskTimeLimit;
@@ -462,15 +471,18 @@ export function createData(app: Lovage, options: DataOptions = {}) {
       return { letters: letters.slice(0, limit), more, queues: withAny.map((one) => one.queue) };
     },
 
-    async beat(): Promise<readonly BeatItem[]> {
-      const { declared, runtime } = await allEntries();
+    async beat(): Promise<BeatShown> {
+      const { declared, runtime, unreadable } = await allEntries();
       const shown = [...declared, ...runtime.map(besideDeclared)];
       const names = [...declared.map(() => undefined), ...runtime.map(({ name }) => name)];
       // That the journal cannot be read is no reason not to show what is to come.
       const sent = await sentSlots(new Set(shown.map(({ name }) => name))).catch(
         () => new Map<string, readonly SentSlot[]>(),
       );
-      return plans(shown).map((plan, at) => ({ plan, runtime: names[at], sent: sent.get(plan.name) ?? [] }));
+      return {
+        entries: plans(shown).map((plan, at) => ({ plan, runtime: names[at], sent: sent.get(plan.name) ?? [] })),
+        unreadable: unreadable.map(({ name, error }) => ({ name, problem: problemOf(error) })),
+      };
     },
 
     registered(): readonly Registered[] {
@@ -504,9 +516,16 @@ export function createData(app: Lovage, options: DataOptions = {}) {
           if (chosen.dryRun === true) return { count: ids.length, failed: [] };
           return each(ids, (id) => control.retry(id, acting(doing.by)), doing);
         }),
-      retryFailed: (filter: RetryFailed, { by, progress }: Doing): Promise<RetriedFailures> =>
+      retryFailed: (filter: RetryFailed, { by, progress, signal }: Doing): Promise<RetriedFailures> =>
         changing(() =>
-          control.retryFailed({ ...filter, ...acting(by), progress: (count) => progress?.(count, undefined) }),
+          control.retryFailed({
+            ...filter,
+            ...acting(by),
+            progress(count) {
+              signal?.throwIfAborted();
+              progress?.(count, undefined);
+            },
+          }),
         ),
       revoke: (chosen: Chosen, terminate: boolean, doing: Doing): Promise<Done> =>
         changing(() => some(chosen, isOpen, (ids) => control.revoke(ids, { terminate, ...acting(doing.by) }), doing)),
@@ -579,9 +598,14 @@ export function createData(app: Lovage, options: DataOptions = {}) {
     });
   }
 
-  async function each(ids: readonly string[], act: (id: string) => Promise<void>, { progress }: Doing): Promise<Done> {
+  async function each(
+    ids: readonly string[],
+    act: (id: string) => Promise<void>,
+    { progress, signal }: Doing,
+  ): Promise<Done> {
     const failed: { readonly id: string; readonly error: string }[] = [];
     for (let at = 0; at < ids.length; at += TOGETHER) {
+      signal?.throwIfAborted();
       const batch = ids.slice(at, at + TOGETHER);
       const outcomes = await Promise.allSettled(batch.map(act));
       for (const [index, outcome] of outcomes.entries()) {
@@ -597,12 +621,13 @@ export function createData(app: Lovage, options: DataOptions = {}) {
     chosen: Chosen,
     isMeant: (state: string) => boolean,
     act: (ids: readonly string[]) => Promise<ChangedTasks>,
-    { progress }: Doing,
+    { progress, signal }: Doing,
   ): Promise<Done> {
     const ids = (await idsOf(chosen, isMeant)) ?? (await choose(chosen, isMeant));
     if (chosen.dryRun === true) return { count: ids.length, failed: [] };
     const failed: { readonly id: string; readonly error: string }[] = [];
     for (let at = 0; at < ids.length; at += TOGETHER) {
+      signal?.throwIfAborted();
       const changed = await act(ids.slice(at, at + TOGETHER));
       for (const { id, reason } of changed.failed) failed.push({ id, error: reason });
       progress?.(Math.min(at + TOGETHER, ids.length), ids.length);
@@ -665,7 +690,7 @@ export function createData(app: Lovage, options: DataOptions = {}) {
   /** Throws `ImproperlyConfigured` where nothing is asked for: that would be all. */
   async function letters(
     { ids, ...filter }: ChosenLetters,
-    { by, progress }: Doing,
+    { by, progress, signal }: Doing,
     act: (given: ChangeLetters) => Promise<ChangedLetters>,
   ): Promise<Done> {
     const { dryRun: _, ...which } = filter;
@@ -676,7 +701,7 @@ export function createData(app: Lovage, options: DataOptions = {}) {
       );
     }
     const seen = new Set<string | undefined>();
-    const asked = { ...filter, ...(ids !== undefined && { id: ids }), ...acting(by) };
+    const asked = { ...filter, ...(ids !== undefined && { id: ids }), ...acting(by), ...(signal && { signal }) };
     let done = 0;
     const each = ({ id, message }: ShownLetter) => {
       for (const one of [id, message]) seen.add(one);

@@ -158,7 +158,7 @@ export const OPERATIONS: readonly Operation[] = [
     name: "beat_plan",
     path: "/beat",
     changes: false,
-    is: "The entries of the schedule: next runs, last runs and how they ended, and the next change of the clock.",
+    is: "The entries of the schedule: next runs, last runs and how they ended, and the next change of the clock; and those put at run time that this version cannot read.",
     input: {},
     run: (data) => data.beat(),
   },

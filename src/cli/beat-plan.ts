@@ -3,13 +3,13 @@ import type { Command } from "commander";
 import { harmlessLine } from "../brief.ts";
 import type { Lovage } from "../app.ts";
 import { type EntryPlan, planOf } from "../beat/plan.ts";
-import { besideDeclared } from "../beat/store.ts";
+import { besideDeclared, type StoredEntries } from "../beat/store.ts";
 import { ImproperlyConfigured } from "../errors.ts";
 import { beatEntries } from "../workers/beat.ts";
 import { EXIT_HELP } from "./exit.ts";
 import { loadSharedApp } from "./load.ts";
 import { parseCount } from "./options.ts";
-import { print, printTable, toJson, when } from "./output.ts";
+import { complain, print, printTable, toJson, when } from "./output.ts";
 
 interface PlanCommandOptions {
   readonly app: string;
@@ -53,7 +53,7 @@ export function beatSubcommands(beat: Command): void {
     .action(async (_, command: Command) => {
       const options = command.optsWithGlobals<{ readonly app: string; readonly json: boolean }>();
       await using app = await loadSharedApp(options.app);
-      const entries = await app.beat.list();
+      const entries = readable(await app.beat.stored());
       if (options.json) return print(toJson(entries, 2));
       const cells = entries.map(({ name, task, enabled, since }) => [
         name,
@@ -70,15 +70,22 @@ export function beatSubcommands(beat: Command): void {
     .addHelpText("after", EXIT_HELP)
     .action(async (_, command: Command) => {
       await using app = await loadSharedApp(command.optsWithGlobals<{ readonly app: string }>().app);
-      for (const { name } of await app.beat.list()) {
+      const { entries, unreadable } = await app.beat.stored();
+      for (const { name } of [...entries, ...unreadable]) {
         await app.beat.remove(name);
         print(`Removed ${harmlessLine(name)}.`);
       }
     });
 }
 
+/** The entries, after those that cannot be read were told of. */
+function readable({ entries, unreadable }: StoredEntries): StoredEntries["entries"] {
+  for (const { error } of unreadable) complain(`lovage: ${harmlessLine(error.message)}`);
+  return entries;
+}
+
 async function allEntries(app: Lovage) {
-  const runtime = app.engine.hasBeatStore ? await app.beat.list() : [];
+  const runtime = app.engine.hasBeatStore ? readable(await app.beat.stored()) : [];
   return [...beatEntries(app), ...runtime.map(besideDeclared)];
 }
 

@@ -51,7 +51,7 @@ export async function serveMcp(app: Lovage, canWrite: boolean, output: Writable)
       annotations: { readOnlyHint: !changes, destructiveHint: destroys, openWorldHint: false },
     })),
   }));
-  async function call(tool: string, given: Input): Promise<CallToolResult> {
+  async function call(tool: string, given: Input, signal: AbortSignal): Promise<CallToolResult> {
     const told = (isError: boolean, ...texts: readonly string[]) => ({
       content: texts.map((text) => ({ type: "text" as const, text })),
       isError,
@@ -66,7 +66,7 @@ export async function serveMcp(app: Lovage, canWrite: boolean, output: Writable)
         );
       }
       const input = checkInput(operation.input, given, app.engine.clock.now());
-      const answer = toJson((await operation.run(data, input, { by: "mcp" })) ?? { ok: true });
+      const answer = toJson((await operation.run(data, input, { by: "mcp", signal })) ?? { ok: true });
       if (answer.length <= MOST_CHARACTERS) return told(false, answer);
       return told(
         false,
@@ -79,8 +79,8 @@ export async function serveMcp(app: Lovage, canWrite: boolean, output: Writable)
   }
   /** What is under way. */
   const calls = new Set<Promise<CallToolResult>>();
-  server.setRequestHandler(CallToolRequestSchema, async ({ params }) => {
-    const answer = call(params.name, params.arguments ?? {});
+  server.setRequestHandler(CallToolRequestSchema, async ({ params }, { signal }) => {
+    const answer = call(params.name, params.arguments ?? {}, signal);
     calls.add(answer);
     return answer.finally(() => calls.delete(answer));
   });

@@ -1,7 +1,7 @@
 /** Schedules and the app: entries typed by their task, entries checked against it, and those put at run time. */
 import type { Lovage } from "../app.ts";
 import { type BeatEntry, type ScheduleEntry, scheduleEntry } from "../beat/schedule.ts";
-import { type BeatStore, type RuntimeEntry, whereOf } from "../beat/store.ts";
+import { type BeatStore, type RuntimeEntry, type StoredEntries, whereOf } from "../beat/store.ts";
 import { ImproperlyConfigured } from "../errors.ts";
 import { withinRun } from "./context.ts";
 import { type CallOptions, checkBeatOptions, checkTaskName } from "./options.ts";
@@ -101,8 +101,13 @@ export class RuntimeSchedule {
     return withinRun("beat.remove()", async () => (await this.#store()).remove(name));
   }
 
-  /** By name. An entry that will not run again stays until it is removed. */
+  /** By name. An entry that will not run again stays until it is removed. What cannot be read is left out: see {@link stored}. */
   async list(): Promise<readonly RuntimeEntry[]> {
+    return (await this.stored()).entries;
+  }
+
+  /** The same, and beside them entries of which nothing is sent, as this version cannot read them. */
+  async stored(): Promise<StoredEntries> {
     return (await this.#store()).list();
   }
 

@@ -18,7 +18,7 @@ export function beatEntries(app: Lovage): readonly ScheduleEntry[] {
 /** Sends each slot of the app's schedule when it is due, until the signal aborts. Throws what {@link beatEntries} throws. */
 export async function beat(app: Lovage, options: { readonly log: Log; readonly signal: AbortSignal }): Promise<void> {
   const { log, signal } = options;
-  const coming = await comingEntries(app);
+  const coming = await comingEntries(app, log);
   await runBeat({
     app: app.name,
     entries: beatEntries(app),
@@ -56,12 +56,22 @@ export async function sendSlot(app: Lovage, entry: ScheduleEntry, slot: number, 
 }
 
 /** The entries put at run time, where a loop is what sends them: EventBridge calls the beat function for its own. */
-export async function comingEntries({ engine, name }: Lovage): Promise<ComingEntries | undefined> {
+export async function comingEntries({ engine, name }: Lovage, log?: Log): Promise<ComingEntries | undefined> {
   if (!engine.hasBeatStore) return undefined;
   const store = await engine.beatStore(name);
   const { changed } = store;
   if (changed === undefined) return undefined;
-  return { list: async () => (await store.list()).map(besideDeclared), changed };
+  let told = new Set<string>();
+  return {
+    async list() {
+      const { entries, unreadable } = await store.list();
+      const messages = unreadable.map(({ error }) => error.message);
+      for (const message of messages) if (!told.has(message)) log?.("error", `nothing is sent of an entry: ${message}`);
+      told = new Set(messages);
+      return entries.map(besideDeclared);
+    },
+    changed,
+  };
 }
 
 /** One row of the app's, so that a restart knows what was covered, on whatever machine it happens. */

@@ -41,16 +41,14 @@ describe.each([
     expect(await open(place, "other").app.beat.list()).toEqual([]);
   });
 
-  test("are replaced, paused, resumed and removed by name", async () => {
+  test("are paused, resumed and removed by name", async () => {
     const { app } = open(url());
     await app.beat.put("a", { task: "shop.add", schedule: 10 });
-    await app.beat.put("a", { task: "shop.add", schedule: 20 });
-    expect(await app.beat.list()).toMatchObject([{ schedule: { seconds: 20 }, enabled: true }]);
-    expect(await app.beat.pause("a")).toBe(true);
-    expect(await app.beat.list()).toMatchObject([{ enabled: false }]);
-    expect(await app.beat.resume("a")).toBe(true);
-    expect(await app.beat.list()).toMatchObject([{ enabled: true }]);
-    expect(await app.beat.remove("a")).toBe(true);
+    expect([await app.beat.pause("a"), await app.beat.resume("a"), await app.beat.remove("a")]).toEqual([
+      true,
+      true,
+      true,
+    ]);
     expect([await app.beat.remove("a"), await app.beat.pause("a"), await app.beat.list()]).toEqual([false, false, []]);
   });
 
@@ -68,6 +66,15 @@ describe.each([
     const sent = () => lines.filter((line) => line.startsWith("put:soon: sent")).length;
     await other.beat.put("soon", { task: "shop.add", schedule: every({ seconds: 0.1 }), args: [1, 2] });
     await vi.waitFor(() => expect(sent()).toBeGreaterThan(2), { timeout: 30_000, interval: 20 });
+    // One that a later version has put stops none, and is named once.
+    const [entry] = await other.beat.list();
+    await (await other.engine.beatStore(other.name)).put({ ...entry, name: "later", since: 0, later: 1 } as never);
+    const told = () => lines.filter((line) => line.includes('beat["later"]')).length;
+    await vi.waitFor(() => expect(told()).toBe(1), { timeout: 30_000, interval: 20 });
+    const then = sent();
+    await other.beat.put("another", { task: "shop.add", schedule: 3600 });
+    await vi.waitFor(() => expect(sent()).toBeGreaterThan(then + 5), { timeout: 30_000, interval: 20 });
+    expect(told()).toBe(1);
     await other.beat.remove("soon");
     await vi.waitFor(
       async () => {

@@ -229,17 +229,34 @@ describe.each(stores)("what is asked and done on %s", (_, start) => {
   test("an entry of the schedule is put, run, paused, and removed", async () => {
     const put = { name: "nightly", task: "shop.charge", schedule: "0 3 * * *", args: [1] };
     expect(await read(post(board, "/api/beat/put", put))).toEqual({ ok: true });
-    const [item] = await read(ask(board, "/api/beat"));
+    const [item] = (await read(ask(board, "/api/beat"))).entries;
     expect(item).toMatchObject({ runtime: "nightly", plan: { enabled: true } });
     expect((await read(post(board, "/api/beat/run", { name: item.plan.name }))).id).toEqual(expect.any(String));
     await post(board, "/api/beat/nightly/pause");
-    expect((await read(ask(board, "/api/beat")))[0].plan.enabled).toBe(false);
+    expect((await read(ask(board, "/api/beat"))).entries[0].plan.enabled).toBe(false);
     await post(board, "/api/beat/nightly/resume");
     await post(board, "/api/beat/nightly/remove");
-    expect(await read(ask(board, "/api/beat"))).toEqual([]);
+    expect(await read(ask(board, "/api/beat"))).toEqual({ entries: [], unreadable: [] });
     const wrong = await post(board, "/api/beat/put", { ...put, schedule: "at night" });
     expect(wrong.status).toBe(400);
     expect(await wrong.text()).toContain("five fields of crontab");
+  });
+
+  test("an entry that cannot be read keeps no other back, is named, and can be removed", async () => {
+    const store = await app.engine.beatStore(app.name);
+    for (const name of ["a", "c"]) await app.beat.put(name, { task: "shop.charge", schedule: 60 });
+    const [entry] = await app.beat.list();
+    await store.put({ ...entry, name: "b </b>", later: 1 } as never);
+    expect((await app.beat.list()).map(({ name }) => name)).toEqual(["a", "c"]);
+    const { entries, unreadable } = await read(ask(board, "/api/beat"));
+    expect(entries).toHaveLength(2);
+    expect(unreadable).toEqual([{ name: "b </b>", problem: expect.stringContaining("later") }]);
+    const page = await (await ask(board, "/beat")).text();
+    expect(page).toContain("Nothing is sent of b &lt;/b&gt;.");
+    expect(page).toContain("Remove b &lt;/b&gt;");
+    expect((await post(board, `/api/beat/${encodeURIComponent("b </b>")}/pause`)).status).toBe(400);
+    expect(await read(post(board, `/api/beat/${encodeURIComponent("b </b>")}/remove`))).toEqual({ ok: true });
+    expect((await read(ask(board, "/api/beat"))).unreadable).toEqual([]);
   });
 
   test("pages of tasks follow each other, and none is left out or told of twice", async () => {

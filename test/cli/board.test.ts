@@ -175,6 +175,23 @@ test("an agent is told that an answer is cut", async () => {
   expect(many.content).toMatchObject([{}, { text: expect.stringMatching(/is cut: .* lower limit/) }]);
 });
 
+test("a call that an agent cancels ends, and what follows in its list is left alone", async () => {
+  const { app } = place();
+  const child = spawn(process.execPath, [launcher, "mcp", "-A", module, "--write"], {
+    env: { ...process.env, LOVAGE_BROKER_URL: app.config.brokerUrl },
+    stdio: ["pipe", "pipe", "ignore"],
+  });
+  const say = (message: object) => `${JSON.stringify({ jsonrpc: "2.0", ...message })}\n`;
+  const ids = Array.from({ length: 2_000 }, (_, n) => `id-${n}`);
+  child.stdin.end(
+    say({ id: 1, method: "tools/call", params: { name: "revoke", arguments: { ids } } }) +
+      say({ method: "notifications/cancelled", params: { requestId: 1 } }),
+  );
+  const [printed, [code]] = await Promise.all([text(child.stdout), once(child, "exit")]);
+  expect([printed, code]).toEqual(["", 0]);
+  expect(await app.result("id-1999").state()).toBe("PENDING");
+});
+
 test("standard output has answers alone, whatever modules print, and all that was asked before the input ended", async () => {
   const { folder, app } = place();
   const loud = join(folder, "loud.ts");

@@ -1,5 +1,7 @@
 import { crontab, Lovage } from "lovage";
 import { describe, expect, onTestFinished, test } from "vitest";
+import { open as openRules } from "../../src/beat/eventbridge.ts";
+import { beatStoreContract } from "../contract/beat-store.ts";
 import { emulator, emulatorUrl } from "./emulators.ts";
 
 const aws = await emulator("ministack");
@@ -15,6 +17,20 @@ describe.skipIf(!aws)("entries put at run time, as rules of EventBridge", () => 
     onTestFinished(() => app.close());
     return app;
   };
+
+  let places = 0;
+  beatStoreContract(() => {
+    const url = emulatorUrl("sqs", aws as NonNullable<typeof aws>, "?region=eu-west-1");
+    const prefix = `place-${places++}-`;
+    return async (app) =>
+      openRules(url, {
+        app,
+        random: Math.random,
+        options: {},
+        prefix,
+        beatFunction: `arn:aws:lambda:eu-west-1:000000000000:function:beat-${app}`,
+      });
+  });
 
   test("are put, listed, paused, resumed and removed, each app its own", async () => {
     const app = open("beat");

@@ -1,12 +1,26 @@
 /** Schedules: what beat will do, and what it did. */
 import { html } from "hono/html";
 import { parseTime } from "../../protocol/time.ts";
-import type { BeatItem, SentSlot } from "../data.ts";
+import type { BeatItem, BeatShown, SentSlot } from "../data.ts";
 import { scheduleText } from "./schedule-text.ts";
-import { act, at, badge, card, empty, type Html, href, nothing, state, taskLink, type View, when } from "./parts.ts";
+import {
+  act,
+  at,
+  badge,
+  card,
+  empty,
+  type Html,
+  href,
+  note,
+  nothing,
+  state,
+  taskLink,
+  type View,
+  when,
+} from "./parts.ts";
 import { duration, line, some } from "./words.ts";
 
-export function beatContent(view: View, items: readonly BeatItem[], tasks: readonly string[]): Html {
+export function beatContent(view: View, { entries: items, unreadable }: BeatShown, tasks: readonly string[]): Html {
   const list =
     items.length === 0
       ? empty(
@@ -14,8 +28,31 @@ export function beatContent(view: View, items: readonly BeatItem[], tasks: reado
           "Entries stand in the setting beatSchedule, or are put at run time: by app.beat.put, or below.",
         )
       : html`<div class="scroll"><table class="fold stack"><thead><tr><th>Entry</th><th>Schedule</th><th>Next runs</th><th>Last runs</th><th>Next change of the clock</th><th><span class="sr">Actions</span></th></tr></thead><tbody>${items.map((item) => beatRow(view, item))}</tbody></table></div>`;
-  return html`${card({ title: some(items.length, "entry", "entries") }, list)}${view.readOnly ? nothing : putForm(tasks)}`;
+  return html`${unreadable.map((one) => unreadableNote(view, one))}${card({ title: some(items.length, "entry", "entries") }, list)}${view.readOnly ? nothing : putForm(tasks)}`;
 }
+
+function unreadableNote(view: View, { name, problem }: BeatShown["unreadable"][number]): Html {
+  const shown = line(name, 80);
+  return note(
+    "bad",
+    "alert",
+    html`<b>Nothing is sent of ${shown}.</b> ${line(problem, 600)} ${removeButton(view, name, shown)}`,
+  );
+}
+
+const removeButton = (view: View, name: string, shown: string): Html | "" =>
+  act(view, {
+    path: `/beat/${encodeURIComponent(name)}/remove`,
+    body: {},
+    label: `Remove ${shown}`,
+    shown: "Remove",
+    name: `Remove ${shown}`,
+    ask: `Remove ${shown}?`,
+    why: "It does not run any more.",
+    done: `${shown} is removed.`,
+    tone: "risk",
+    slim: true,
+  });
 
 function beatRow(view: View, { plan, runtime, sent }: BeatItem): Html {
   const { name, task, enabled, schedule, zone, runs, change, warnings } = plan;
@@ -33,7 +70,7 @@ function beatRow(view: View, { plan, runtime, sent }: BeatItem): Html {
   const actions = html`<div class="row">${act(view, { path: "/beat/run", body: { name }, label: "Run now", name: `Run now: ${shown}`, ask: `Run ${shown} now?`, why: `${line(task, 80)} is sent once, beside its schedule.`, done: `${shown} is sent.`, slim: true })}${
     path === undefined
       ? nothing
-      : html`${enabled ? act(view, { path: `${path}/pause`, body: {}, label: "Pause", name: `Pause ${shown}`, done: `${shown} is paused.`, slim: true }) : act(view, { path: `${path}/resume`, body: {}, label: "Resume", name: `Resume ${shown}`, done: `${shown} goes on.`, slim: true })}${act(view, { path: `${path}/remove`, body: {}, label: `Remove ${shown}`, shown: "Remove", name: `Remove ${shown}`, ask: `Remove ${shown}?`, why: "It does not run any more.", done: `${shown} is removed.`, tone: "risk", slim: true })}`
+      : html`${enabled ? act(view, { path: `${path}/pause`, body: {}, label: "Pause", name: `Pause ${shown}`, done: `${shown} is paused.`, slim: true }) : act(view, { path: `${path}/resume`, body: {}, label: "Resume", name: `Resume ${shown}`, done: `${shown} goes on.`, slim: true })}${removeButton(view, runtime as string, shown)}`
   }</div>`;
   const clock =
     change === null
