@@ -3,7 +3,7 @@
  * in proportion to the text: the library compares each key with all others, and looks for what an alias means from the
  * beginning.
  */
-import type { Alias, Document, Node, Pair, Scalar, ScalarTag, YAMLMap, YAMLSeq } from "yaml";
+import type { Alias, Document, Node, Pair, Scalar, ScalarTag, Tags, YAMLMap, YAMLSeq } from "yaml";
 import { DecodeError } from "../errors.ts";
 import { MAX_NESTING } from "./json.ts";
 import { dateText, readTag } from "./values.ts";
@@ -37,8 +37,8 @@ const FLOAT: ScalarTag = {
   },
 };
 
-/** To YAML 1.1 some of them are line breaks, others no characters at all; and a mark of byte order is one at a start only. */
-const ESCAPED = /[\r\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]/g;
+/** To YAML 1.1 some of them are line breaks, others no characters at all; a mark of byte order is one at a start only, and PyYAML reads no bare tab. */
+const ESCAPED = /[\t\r\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]/g;
 
 /** Texts that PyYAML would read as something else where they stand bare: "merge", "default value", and what it escapes itself. */
 const QUOTED: ScalarTag = {
@@ -52,7 +52,7 @@ const QUOTED: ScalarTag = {
 };
 
 const DATE =
-  /^(\d{4})-(\d\d?)-(\d\d?)(?:(?:[tT]|[ \t]+)(\d\d?):(\d\d):(\d\d)(?:\.(\d*))?(?:[ \t]*(?:Z|([-+])(\d\d?)(?::?(\d\d))?))?)?$/;
+  /^(?=\d{4}-\d\d-\d\d$|.*:)(\d{4})-(\d\d?)-(\d\d?)(?:(?:[tT]|[ \t]+)(\d\d?):(\d\d):(\d\d)(?:\.(\d*))?(?:[ \t]*(?:Z|([-+])(\d\d?)(?::?(\d\d))?))?)?$/;
 
 /** The library's own reads the years to 99 as those from 1900 on, and forgets microseconds and the zone. */
 const TIMESTAMP: ScalarTag = {
@@ -92,6 +92,24 @@ export const writeYaml = ({ stringify }: Library, tree: unknown): string =>
 
 const isTagged = (tag: string | { readonly tag: string }, ...names: readonly string[]): boolean =>
   names.includes((typeof tag === "string" ? tag : tag.tag).replace("tag:yaml.org,2002:", ""));
+
+/**
+ * How a bare text looks that PyYAML takes for one of these, and writes so where it is one. To the library `y` is `true` as well,
+ * `08` and `1e5` are numbers, and `E10` is none.
+ */
+const BARE: Readonly<Record<string, string>> = {
+  bool: "^(?:yes|Yes|YES|no|No|NO|true|True|TRUE|false|False|FALSE|on|On|ON|off|Off|OFF)$",
+  int: "^(?:[-+]?0b[01_]+|[-+]?0[0-7_]+|[-+]?(?:0|[1-9][0-9_]*)|[-+]?0x[0-9a-fA-F_]+|[-+]?[1-9][0-9_]*(?::[0-5]?[0-9])+)$",
+  float:
+    "^(?:[-+]?[0-9][0-9_]*\\.[0-9_]*(?:[eE][-+][0-9]+)?|\\.[0-9][0-9_]*(?:[eE][-+][0-9]+)?|[-+]?[0-9][0-9_]*(?::[0-5]?[0-9])+\\.[0-9_]*|[-+]?\\.(?:inf|Inf|INF)|\\.(?:nan|NaN|NAN))$",
+};
+
+/** The library's tag, for no text but those that PyYAML takes for it. */
+function asPyYaml(tag: Tags[number]): Tags[number] {
+  if (typeof tag === "string" || !("test" in tag) || tag.test === undefined) return tag;
+  const bare = BARE[tag.tag.replace("tag:yaml.org,2002:", "")];
+  return bare === undefined ? tag : { ...tag, test: new RegExp(`(?=${bare})${tag.test.source}`) };
+}
 
 /** Python's collections that JSON has no form for; the library takes the square of their length to read them. */
 const FOREIGN = ["set", "omap", "pairs"] as const;
@@ -174,7 +192,7 @@ function compose({ Composer, Parser }: Library, text: string): Document {
     logLevel: "silent",
     prettyErrors: false,
     uniqueKeys: false,
-    customTags: (tags) => [TIMESTAMP, ...tags.filter((tag) => !isTagged(tag, "timestamp", ...FOREIGN))],
+    customTags: (tags) => [TIMESTAMP, ...tags.filter((tag) => !isTagged(tag, "timestamp", ...FOREIGN)).map(asPyYaml)],
   });
   let document: Document | undefined;
   const take = (documents: Iterable<Document>) => {

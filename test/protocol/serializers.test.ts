@@ -133,6 +133,19 @@ test("YAML is read as PyYAML reads it", async () => {
   expect(await read("2001-1-2t3:04:05+05:30")).toEqual(new Date("2001-01-01T21:34:05Z"));
 });
 
+test("bare text in YAML is text where it is text to PyYAML, as a key and as a value", async () => {
+  const texts =
+    "y Y n N 08 0684 016_18_ 1e5 1E5 1e+5 1.5e5 .5e5 -.5 . ._ +. E10 e3 0:59 2020-1-1 nan inf Infinity 0o17 1,5";
+  for (const text of texts.split(" "))
+    expect([text, await yaml.loads(`- ${text}\n- ${text}: 1\n`)]).toEqual([text, [text, { [text]: 1 }]]);
+  // As PyYAML writes what is none.
+  expect(
+    await yaml.loads(
+      "[true, off, 8, 010, 0x1F, 0b11, 1_000, 1:30, -1.5, .5, 1.0e+5, 1.5e-07, .inf, -.inf, .nan, null, ~]",
+    ),
+  ).toEqual([true, false, 8, 8, 31, 3, 1000, 90, -1.5, 0.5, 1e5, 1.5e-7, Infinity, -Infinity, Number.NaN, null, null]);
+});
+
 test("a date comes back from YAML as it was, microseconds and zone, at either end of time", async () => {
   for (const text of [
     "0001-01-01T00:00:00+08:06",
@@ -146,11 +159,11 @@ test("a date comes back from YAML as it was, microseconds and zone, at either en
   expect(await yaml.dumps([new Date("2026-01-01T00:00:00Z")])).toBe("- 2026-01-01T00:00:00.000+00:00\n");
 });
 
-test("text that YAML 1.1 takes for line breaks, or for nothing, is escaped", async () => {
-  const signs = "\u0085\u2028\u2029\u007f\u009b\ufeff\ufffe\uffff\r";
+test("text that YAML 1.1 takes for line breaks, or for nothing, is escaped, and so is a tab, which PyYAML refuses where it is bare", async () => {
+  const signs = "\u0085\u2028\u2029\u007f\u009b\ufeff\ufffe\uffff\r\t";
   for (const text of [...signs, `a${signs}b`, ...Array.from(signs, (sign) => `one${sign}two\n three `)]) {
     const written = await yaml.dumps({ [text]: text });
-    expect(written).not.toMatch(/[\u0085\u2028\u2029\u007f\u009b\ufeff\ufffe\uffff\r]/);
+    expect(written).not.toMatch(/[\u0085\u2028\u2029\u007f\u009b\ufeff\ufffe\uffff\r\t]/);
     expect(await yaml.loads(written)).toEqual({ [text]: text });
   }
 });
