@@ -157,16 +157,14 @@ export function open(url: string, context: BrokerContext): Broker {
     const settled: (Error | undefined)[] = await Promise.all(entries.map(refusalOf));
     const accepted = [...entries.keys()].filter((place) => settled[place] === undefined);
     const { scheduler } = sqs;
-    if (scheduler === undefined) {
-      await sendAll(entries, accepted, settled);
-      return settled;
-    }
-    const now = context.now();
-    const [far, near] = partition(accepted, (place) => isFarOff(entries[place] as Outgoing, scheduler, now));
-    await Promise.all([
-      sendAll(entries, near, settled),
-      scheduleAll(entries, far, settled).then((hops) => sendAll(entries, hops, settled)),
-    ]);
+    if ((typeof LOVAGE_SCHEDULER === "undefined" || LOVAGE_SCHEDULER) && scheduler !== undefined) {
+      const now = context.now();
+      const [far, near] = partition(accepted, (place) => isFarOff(entries[place] as Outgoing, scheduler, now));
+      await Promise.all([
+        sendAll(entries, near, settled),
+        scheduleAll(entries, far, settled).then((hops) => sendAll(entries, hops, settled)),
+      ]);
+    } else await sendAll(entries, accepted, settled);
     return settled;
   }
 
@@ -473,7 +471,7 @@ function connect(url: string, transportOptions: Readonly<Record<string, unknown>
   const urls = new Map<string, Promise<string>>();
   const visibilityTimeout = secondsOption(parsed.options, "visibility_timeout");
   const waitSeconds = secondsOption(parsed.options, "wait_time_seconds") ?? WAIT_SECONDS;
-  const scheduler = schedulerOf(parsed);
+  const scheduler = typeof LOVAGE_SCHEDULER === "undefined" || LOVAGE_SCHEDULER ? schedulerOf(parsed) : undefined;
   const inLine = createLine();
   let opened: SQSClient | undefined;
   let entries: Promise<Entries | undefined> | undefined;
@@ -533,10 +531,8 @@ function connect(url: string, transportOptions: Readonly<Record<string, unknown>
       } catch (error) {
         if (error instanceof Error && /QueueDoesNotExist|NonExistentQueue|InvalidAddress/.test(error.name)) {
           urls.delete(name);
-          const region = await connection.client.config.region();
-          const remedy = predefined.has(name)
-            ? `SQS has none in ${region} with the URL that predefined_queues gives for ${JSON.stringify(name)}; correct it, or the region`
-            : `SQS has none named ${JSON.stringify(name)} in ${region} and this account; declare it in taskQueues and deploy (cdk deploy), or see whether queue_name_prefix and the region are right`;
+          const what = predefined.has(name) ? "predefined_queues" : "queue_name_prefix";
+          const remedy = `SQS has none named ${JSON.stringify(name)} in ${await connection.client.config.region()} and this account; declare it in taskQueues and deploy (cdk deploy), or see whether ${what} is right`;
           throw new QueueNotFound(queue, [], { cause: error, remedy });
         }
         throw translateError(error, { action, resource: `the queue ${name}` });

@@ -60,6 +60,8 @@ export interface BatchResponse {
 
 /** Defined by who bundles for AWS, as `lovage/cdk` does. */
 declare const LOVAGE_BUNDLE: "aws";
+/** Whether a task of the app that is bundled gathers calls: few do. */
+declare const LOVAGE_BATCHES: boolean;
 
 /** How a function works on its messages. */
 export interface HandlerOptions {
@@ -148,7 +150,11 @@ export function createWorkerHandler(
       const ofTask: FaultWatcher["ofTask"] = (kind, error, scope) => reportFault(log, kind, error, scope);
       interceptFaults({ app, ownsProcess: true, ofTask });
     }
-    if (typeof (context as Partial<LambdaContext> | undefined)?.getRemainingTimeInMillis !== "function")
+    // On Lambda it is.
+    if (
+      typeof LOVAGE_BUNDLE === "undefined" &&
+      typeof (context as Partial<LambdaContext> | undefined)?.getRemainingTimeInMillis !== "function"
+    )
       throw new ImproperlyConfigured(
         "context",
         "is none of Lambda's: a worker's function is called with an event and { awsRequestId, getRemainingTimeInMillis() }",
@@ -237,14 +243,6 @@ export function createWorkerHandler(
       return "run" in admission ? execute(admission.run) : admission.disposition;
     }
 
-    /** All messages of an invocation are here, so a batch of its calls begins when the last of them has come to it. */
-    async function workGathered(delivery: Delivery, isAlone: boolean): Promise<Disposition> {
-      worker.comes(delivery, true);
-      const disposition = await work(delivery, isAlone);
-      worker.comes(delivery, false);
-      return disposition;
-    }
-
     /** One after the other, up to the first that is not done. */
     async function runLane(lane: readonly Delivery[], through = work): Promise<void> {
       for (const delivery of lane) {
@@ -270,7 +268,10 @@ export function createWorkerHandler(
         dispositions,
       );
       await watch.keepToEnd(suspect, claimOf(admitted.get(suspect)));
-      dispositions.set(suspect, await workGathered(suspect, true));
+      // Nor is there anything that a batch would wait for.
+      worker.hurry(true);
+      dispositions.set(suspect, await work(suspect, true));
+      worker.hurry(false);
     }
 
     // What was handed back most often goes first, so that each gets its turn.
@@ -291,23 +292,27 @@ export function createWorkerHandler(
       return admission !== undefined && "run" in admission && isSuspect(admission.run);
     });
     if (suspect !== undefined) await runSuspect(suspect);
-    else {
+    else if ((typeof LOVAGE_BATCHES === "undefined" || LOVAGE_BATCHES) && batchSizes(app.tasks) > 0) {
+      // All messages of an invocation are here, so a batch begins when the last of its calls has come to it.
+      const workGathered: typeof work = async (delivery, isAlone) => {
+        worker.comes(delivery, true);
+        const disposition = await work(delivery, isAlone);
+        worker.comes(delivery, false);
+        return disposition;
+      };
       // Calls that are gathered have to be there together, and take no place from what runs.
-      const isAnyBatch = batchSizes(app.tasks) > 0;
       const gathered: (readonly Delivery[])[] = [];
       const others: (readonly Delivery[])[] = [];
-      for (const lane of lanes) (isAnyBatch && isGathered(lane[0]) ? gathered : others).push(lane);
+      for (const lane of lanes) {
+        const task = app.tasks.get(peekEnvelope(lane[0]?.body ?? "").task ?? "");
+        (task !== undefined && batchOf(task) !== undefined ? gathered : others).push(lane);
+      }
       await Promise.all([
         inParallel(gathered, gathered.length, (lane) => runLane(lane, workGathered)),
         inParallel(others, concurrency, (lane) => runLane(lane)),
       ]);
-    }
+    } else await inParallel(lanes, concurrency, (lane) => runLane(lane));
     await watch.stop();
-  }
-
-  function isGathered(delivery: Delivery | undefined): boolean {
-    const task = app.tasks.get(peekEnvelope(delivery?.body ?? "").task ?? "");
-    return task !== undefined && batchOf(task) !== undefined;
   }
 
   /** Hands back what is not done. What was handed back before is somebody else's by now, and left alone. */
@@ -492,12 +497,13 @@ function recordsOf(event: unknown): readonly SqsRecord[] {
   if (Array.isArray(records) && records.every(isRecord)) return records as readonly SqsRecord[];
   throw new ImproperlyConfigured(
     "event",
-    `is none of an SQS event source, whose records have messageId, receiptHandle, body and eventSourceARN: a worker's function was given ${JSON.stringify(event)?.slice(0, 200)}; remove whatever else calls it, or make that call a task with delay()`,
+    `is none of an SQS event source, whose records have ${NEEDED.join()}: a worker's function was given ${JSON.stringify(event)?.slice(0, 200)}; remove whatever else calls it, or make that call a task with delay()`,
   );
 }
 
+const NEEDED = ["messageId", "receiptHandle", "body", "eventSourceARN"];
 const isRecord = (record: Readonly<Record<string, unknown>> | null): boolean =>
-  ["messageId", "receiptHandle", "body", "eventSourceARN"].every((name) => typeof record?.[name] === "string");
+  NEEDED.every((name) => typeof record?.[name] === "string");
 
 /** The queue of an event source, by the name that the app gives it; nothing where it is none that this app could name. */
 function queueBehind(app: Lovage, arn: string): Pick<Delivery, "queue" | "band"> | undefined {

@@ -78,8 +78,7 @@ const MAX_STATEMENTS = 25;
 /** Of all rows of one BatchExecuteStatement, in bytes; AWS names no limit of such a request. Beyond it a further request costs little. */
 const MAX_SHARED_BYTES = 512 * 1024;
 /** What DynamoDB says of a key that is not the table's: of another name or type, or a part of it. */
-const OTHER_KEY =
-  /element does not match the schema|Missing the key|Type mismatch for key|equality on all key|conditions on the keys|required keys was not given/i;
+const OTHER_KEY = /key element|the keys?\b|for key\b|required keys/;
 /** Errors that tell of no row: the policy, or an emulator, has no PartiQL, or not ours. */
 const NO_PARTIQL = /^(AccessDenied|UnknownOperation|NotImplemented|Validation)/;
 /** For one try of a request, in milliseconds. */
@@ -595,15 +594,16 @@ export function connect(url: string, transportOptions: Readonly<Record<string, u
       } catch (error) {
         if (error instanceof ConditionalCheckFailedException) throw error;
         const asked: AwsCall = { action: `dynamodb:${operation}`, resource: `the table ${named}` };
-        if (error instanceof Error && error.name === "ResourceNotFoundException") {
+        const { name, message } = error as Error;
+        if (name === "ResourceNotFoundException") {
           throw new OperationalError(
             `${asked.action}: there is no table ${JSON.stringify(named)} in ${await opened?.config.region()} and this account, or it is still being made; deploy it, or see whether the URL of resultBackend${named === table ? "" : " and queue_name_prefix"} is right`,
             { retryable: true, cause: error },
           );
         }
-        if (error instanceof Error && OTHER_KEY.test(error.message)) {
+        if (name === "ValidationException" && OTHER_KEY.test(message)) {
           throw new OperationalError(
-            `${asked.action}: the table ${JSON.stringify(named)} has another key (${error.message}); its key must be ${named === table ? 'the text "id" alone' : 'the texts "bucket" and "at"'}, so name another table, or make it anew (TaskQueues does)`,
+            `${asked.action}: the table ${JSON.stringify(named)} has another key (${message}); it must be ${named === table ? 'the text "id" alone' : 'the texts "bucket" and "at"'}; make it as TaskQueues does`,
             { retryable: true, cause: error },
           );
         }
