@@ -17,6 +17,8 @@ interface SdkError extends Error {
 
 const THROTTLED =
   /Throttl|RequestLimitExceeded|ProvisionedThroughputExceeded|TooManyRequests|SlowDown|RequestThrottled|PurgeQueueInProgress/;
+/** What else the SDK says where it looks for credentials: a role that it may not have, a token's file that is not there. */
+const NO_CREDENTIALS = /Could not load credentials|Credential is missing|sts:Assume|no such file/i;
 const DENIED = /AccessDenied|NotAuthorized|AuthorizationError/;
 const UNKNOWN_CALLER =
   /RequestTimeTooSkewed|RequestExpired|RequestInTheFuture|InvalidToken|NotSignedUp|OptInRequired|InvalidSecurity|InvalidClientTokenId|UnrecognizedClient|InvalidAccessKeyId|InvalidSignature|SignatureDoesNotMatch|IncompleteSignature|ExpiredToken|MissingAuthenticationToken/;
@@ -66,9 +68,9 @@ export function translateError(error: unknown, { action, resource }: AwsCall): L
       { cause: error },
     );
   }
-  if (name === "CredentialsProviderError" || /Could not load credentials|Credential is missing/i.test(message)) {
+  if (name === "CredentialsProviderError" || NO_CREDENTIALS.test(message)) {
     return failed(
-      "no AWS credentials were found; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or give the process a role; where there is no environment, the URL can carry them (sqs://KEY:SECRET@eu-west-1)",
+      `no AWS credentials were found (${message}); set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or give the process a role; where there is no environment, the URL can carry them (sqs://KEY:SECRET@eu-west-1)`,
     );
   }
   if (DENIED.test(name)) {
