@@ -21,7 +21,7 @@ import { ImproperlyConfigured, LovageError, OperationalError } from "../errors.t
 import { DEFAULT_FILE } from "../file-url.ts";
 import type { Store, Unit } from "../unit.ts";
 import type { Wait } from "../wait.ts";
-import { identityOf } from "../file-identity.ts";
+import { identityOf, logOf } from "../file-identity.ts";
 
 /** Written into the file (`PRAGMA user_version`). A file of a later version is refused. */
 export const SCHEMA_VERSION = 1;
@@ -45,6 +45,9 @@ const PAGE_BYTES = 4096;
 const START_MS = 10;
 /** Where the file system reports no changes, or a process died between its commit and its word of it, they are noticed this late. */
 const POLL_MS = 500;
+/** On POSIX systems a process that closes a file loses all its locks on it. Whoever then closes it as SQLite does takes himself for the last. */
+const LOG_REMEDY =
+  'It is removed by hand, or when code of this process has opened and closed the file by itself: copy it by "VACUUM INTO", in another process';
 /** So often at most it is looked whether the file is still where it was. */
 const PLACE_MS = 100;
 
@@ -211,11 +214,14 @@ export async function openTables(
 async function connect(path: string, random: () => number): Promise<Database> {
   const { db, begin } = await openFile(path, random);
   const opened = identityOf(path);
+  // It has been read, so that its log is there, and stays for as long as it is open.
+  const log = logOf(path);
+  const openedLog = identityOf(log);
   let placedAt = performance.now();
 
   /**
-   * Throws where the file was moved, removed or replaced: SQLite goes on with the one that it has open, and nobody else would ever see
-   * what is written there.
+   * Throws where the file, or its log, was moved, removed or replaced: SQLite goes on with the one that it has open, and nobody else
+   * would ever see what is written there.
    */
   function mustBeInPlace(): void {
     const now = performance.now();
@@ -230,6 +236,11 @@ async function connect(path: string, random: () => number): Promise<Database> {
     if (found !== opened)
       throw new OperationalError(
         `another file is in the place of ${path}, and this process has the one before open; end the process and start it again`,
+        { retryable: true },
+      );
+    if (openedLog !== undefined && identityOf(log) !== openedLog)
+      throw new OperationalError(
+        `${log}, the log of ${path}, was removed while this process had it open; end the process and start it again. ${LOG_REMEDY}`,
         { retryable: true },
       );
     placedAt = now;

@@ -511,6 +511,18 @@ test("a file that was moved or replaced takes nothing more and says so, and goes
   expect(stored().length).toBeGreaterThanOrEqual(2);
 });
 
+// So it is also where code of this process has opened and closed the file, which ends the process's locks: a connection of an SQLite
+// before 3.51 that is closed then takes itself for the last.
+test("a file whose log was removed takes nothing more, and says so", async () => {
+  const { path, database, insert, stored } = await setUp();
+  const write = () => database.write(() => insert(1));
+  await write();
+  await rm(`${path}-wal`);
+  await vi.waitFor(() => expect(write()).rejects.toThrow(OperationalError));
+  await expect(write()).rejects.toThrow(`${path}-wal, the log of ${path}, was removed while this process had it open`);
+  expect(stored).toThrow("end the process and start it again");
+});
+
 test("a folder that is not there is an error that says so", async () => {
   const path = join(await makeFolder(), "missing", "a.db");
   const error = await failure(openDatabase(`sqlite:///${path}`, context));

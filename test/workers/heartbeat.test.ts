@@ -82,19 +82,22 @@ describe.each([
   });
 });
 
-test("a file that is removed under a worker is noticed, and the worker stops", async () => {
-  const place = folder();
-  const app = new Lovage("tasks", {
-    brokerUrl: `sqlite:///${join(place, "jobs.db")}`,
-    brokerTransportOptions: { visibilityTimeout: 0.6 },
-  });
-  onTestFinished(() => app.close());
-  const lines: string[] = [];
-  const worker = await startWorker(app, { concurrency: 1, log: (_, line) => void lines.push(line) });
-  rmSync(join(place, "jobs.db"));
-  expect(await worker.ended).toBe("stopped");
-  expect(lines.join("\n")).toMatch(/the worker stops, .*the file .*jobs\.db was removed or replaced/);
-});
+test.each(["jobs.db", "jobs.db-wal"])(
+  "the file %s that is removed under a worker is noticed, and the worker stops",
+  async (file) => {
+    const place = folder();
+    const app = new Lovage("tasks", {
+      brokerUrl: `sqlite:///${join(place, "jobs.db")}`,
+      brokerTransportOptions: { visibilityTimeout: 0.6 },
+    });
+    onTestFinished(() => app.close());
+    const lines: string[] = [];
+    const worker = await startWorker(app, { concurrency: 1, log: (_, line) => void lines.push(line) });
+    rmSync(join(place, file));
+    expect(await worker.ended).toBe("stopped");
+    expect(lines.join("\n")).toMatch(new RegExp(`the worker stops, .*the file .*/${file} was removed or replaced`));
+  },
+);
 
 test("it brings into the file what was committed, so that no task waits for the disk", async () => {
   const file = join(folder(), "jobs.db");
