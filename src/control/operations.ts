@@ -8,11 +8,11 @@ import { writeRateOrder } from "../limits/rows.ts";
 import { didYouMean } from "../nearest.ts";
 import { openOperator } from "../open.ts";
 import { boolean, options, shape, text } from "../parse.ts";
-import { PENDING } from "../states.ts";
+import { FAILURE, PENDING } from "../states.ts";
 import type { Acting, ChangedTasks, Control, RevokeTasks } from "./control.ts";
 import { createInspect, namesOnSqs, queuesOf } from "./inspect.ts";
 import { createLetters } from "./letters.ts";
-import { retryMany, retryOne } from "./retry.ts";
+import { isAsked, retryMany, retryOne } from "./retry.ts";
 import { readWorkers, writePaused, writeShutdown } from "./rows.ts";
 import { actionEntry, noteAction, whoIs } from "./who.ts";
 
@@ -80,7 +80,9 @@ export function createOperations(engine: Engine, app: string): Control {
       return each(idsOf(ids), async (id) => {
         const ended = await engine.reader.revoke(id, terminate, by);
         if (ended === undefined) return undefined;
-        return `it has ended already${ended === PENDING ? ", and its result is forgotten" : `: ${ended}`}`;
+        if (ended === PENDING) return "it has ended already, and its result is forgotten";
+        const runsAgain = ended === FAILURE && (await isAsked(engine, id));
+        return `it has ended already: ${ended}${runsAgain ? "; a retry of it was asked for, which cannot be revoked: it runs again" : ""}`;
       });
     },
     async retry(id, given) {

@@ -60,6 +60,15 @@ export async function retryOne(engine: Engine, id: string): Promise<{ readonly t
   return sent;
 }
 
+/** Whether a task that has failed was asked for already, and waits to run again. */
+export async function isAsked(engine: Engine, id: string): Promise<boolean> {
+  const [row] = await (await engine.backend()).read([taskKey(id)], { consistent: true });
+  const found = await judge(engine, id, row);
+  if (typeof found === "string") return false;
+  const [asking] = await asked(engine, [found]);
+  return asking === undefined || asking.before.isWaiting;
+}
+
 /** These, with what has been asked of them before. */
 async function asked(engine: Engine, found: readonly Retryable[]): Promise<readonly Asking[]> {
   const before = await readAsked(await engine.backend(), found, engine.clock.now());

@@ -371,6 +371,25 @@ describe.each(stores)("steering on %s", (_, start) => {
     expect((await entries()).map((entry) => (entry as { readonly id: string }).id).sort()).toEqual(told.sort());
   });
 
+  test("of a failed task that waits to run again it is said that it cannot be revoked", async () => {
+    let runs = 0;
+    const fail = app.task("ops.fail", () => {
+      runs++;
+      throw new Down("no");
+    });
+    const t = start(app);
+    const { id } = await fail.delay();
+    await t.drain();
+    const reason = async () => (await app.control.revoke(id)).failed[0]?.reason;
+    expect(await reason()).toBe("it has ended already: FAILURE");
+    await app.control.retry(id);
+    expect(await reason()).toBe(
+      "it has ended already: FAILURE; a retry of it was asked for, which cannot be revoked: it runs again",
+    );
+    await t.drain();
+    expect([runs, await reason()]).toEqual([2, "it has ended already: FAILURE"]);
+  });
+
   test("who does it is the user, unless a name is given", async () => {
     start(app);
     await app.control.revoke("x");
