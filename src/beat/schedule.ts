@@ -1,6 +1,6 @@
 import { ImproperlyConfigured } from "../errors.ts";
 import { didYouMean } from "../nearest.ts";
-import { crontab, RANGES } from "./crontab.ts";
+import { crontab } from "./crontab.ts";
 
 /**
  * Every `seconds`, counted from the epoch (1970-01-01T00:00:00Z), so that all hosts agree without talking to each
@@ -315,18 +315,8 @@ function toSchedule(setting: string, value: number | Schedule): Schedule {
   }
   throw new ImproperlyConfigured(
     setting,
-    `must be a number of seconds, every(), crontab(), solar() or at(), and is ${show(value)}${meant(value)}`,
+    `must be a number of seconds, every(), crontab(), crontab.fromString(), solar() or at(), and is ${show(value)}`,
   );
-}
-
-/** What makes a schedule of what was given, where that can be told. */
-function meant(value: unknown): string {
-  if (typeof value === "string" && Number(value) > 0) return `; seconds are a number: ${Number(value)}`;
-  if (typeof value === "string") return `; a line of cron is crontab.fromString(${show(value)})`;
-  if (value instanceof Date) return "; at() takes a Date";
-  const keys = isPlainObject(value) ? Object.keys(value) : [];
-  if (keys.length > 0 && keys.every((key) => key in UNITS)) return `; a length of time is every(${show(value)})`;
-  return keys.some((key) => key in RANGES) ? "; fields of a crontab are for crontab()" : "";
 }
 
 function interval(setting: string, seconds: number, relative = false): IntervalSchedule {
