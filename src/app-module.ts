@@ -95,7 +95,7 @@ export function findApp(
   if (name !== undefined) {
     const found = module[name];
     if (found instanceof Lovage) return found;
-    if (name in module) throw bad(`the export ${name} of ${path} is no Lovage app${otherCopy(found)}`);
+    if (name in module) throw bad(`the export ${name} of ${path} is no Lovage app${otherCopy(setting, found)}`);
     throw bad(`${path} has no export ${name}${didYouMean(name, names)}; it exports ${names.join(", ") || "nothing"}`);
   }
   for (const usual of ["app", "default"]) {
@@ -107,7 +107,11 @@ export function findApp(
   if (apps.length > 1) throw bad(`${path} exports several apps, ${apps.join(", ")}: say which, as in ${path}:${only}`);
   if (only !== undefined) return module[only] as Lovage;
   throw bad(
-    `${path} exports no Lovage app${Object.values(module).map(otherCopy).find(Boolean) ?? ""}; it needs one, as in export const app = new Lovage("tasks")`,
+    `${path} exports no Lovage app${
+      Object.values(module)
+        .map((one) => otherCopy(setting, one))
+        .find(Boolean) ?? ""
+    }; it needs one, as in export const app = new Lovage("tasks")`,
   );
 }
 
@@ -118,8 +122,12 @@ function withCommonJs(loaded: Readonly<Record<string, unknown>>): Readonly<Recor
   return { ...whole, ...Object.fromEntries(Object.entries(loaded).filter(([name]) => name !== "default")) };
 }
 
-/** An app of another installation is not ours to run: the two would not share anything. */
-const otherCopy = (value: unknown): string =>
-  typeof value === "object" && value?.constructor.name === "Lovage"
-    ? " of this copy of the package: run the lovage command of the project's own node_modules"
-    : "";
+/** An app of another installation is not ours to run: the two would not share anything. `app` is the setting of `loadApp`. */
+function otherCopy(setting: string, value: unknown): string {
+  if (typeof value !== "object" || value?.constructor.name !== "Lovage") return "";
+  const instead =
+    setting === "app"
+      ? "import the app in place of loadApp, as tsx loads the package once more for what loadApp loads; or have the stack take the package of the tasks' project"
+      : "run the lovage command of the project's own node_modules";
+  return ` of this copy of the package: ${instead}`;
+}

@@ -32,12 +32,17 @@ function load(path: string, file: string): Readonly<Record<string, unknown>> {
         `${path} has an await at its top, or imports what has one: import the app in place of loadApp, or put the app into a module without the tasks' code (${WHERE})`,
         { cause },
       );
-    throw new ImproperlyConfigured("app", `${path} could not be loaded: ${whyNotLoaded(cause)}. ${WHY} ${WHAT_TO_DO}`, {
-      cause,
-    });
+    const hint = cause instanceof SyntaxError ? ` ${TYPESCRIPT}` : "";
+    throw new ImproperlyConfigured(
+      "app",
+      `${path} could not be loaded: ${whyNotLoaded(cause)}.${hint} ${WHY} ${WHAT_TO_DO}`,
+      { cause },
+    );
   }
 }
 
+const TYPESCRIPT =
+  'If it is TypeScript that Node does not run by itself (an enum, a decorator), have cdk run the stack by tsx ("app": "npx tsx app.ts" in cdk.json), and import the app in place of loadApp.';
 const WHERE = '"Without the tasks\' code" in docs/how-to/deploy.md';
 const WHY =
   "Synth runs no task, but loads the module in which tasks are declared: their queues, time limits, rate limits and schedules are what it deploys.";

@@ -88,6 +88,19 @@ test("the app of a module is loaded, and what keeps it from that is told with wh
   );
 });
 
+test("what Node does not run of TypeScript, and a second copy of the package that tsx makes, are told of the import", () => {
+  const said = load({ "enum.ts": `enum Color { Red }\n${TASKS}console.log(Color.Red);\n` }, ["enum.ts"]);
+  expect(said[0]).toContain("enum is not supported in strip-only mode");
+  expect(said[0]).toContain(
+    '("app": "npx tsx app.ts" in cdk.json), and import the app in place of loadApp. Synth runs no task',
+  );
+  const other = "class Lovage {}\nexport const app = new Lovage();\nexport const shop = new Lovage();\n";
+  for (const text of load({ "other.ts": other }, ["other.ts", "other.ts:shop"]))
+    expect(text).toContain(
+      "of this copy of the package: import the app in place of loadApp, as tsx loads the package once",
+    );
+});
+
 /** What a stack that imports its tasks says of its end, in a process as `cdk` starts it. */
 function synthOf(tasks: string, more = ""): string {
   const folder = folderInCheckout("synth-");
