@@ -299,10 +299,23 @@ function encodePayload(value: unknown, codec: MetaCodec): MaybePromise<Payload> 
 }
 
 function decodePayload(payload: Payload, codec: MetaCodec, room?: number): MaybePromise<unknown> {
-  const serializer = SERIALIZERS[codec.serializer ?? "json"];
+  const name = codec.serializer ?? "json";
+  // Nothing in a row says how it was written: whoever reads it in another way learns it here.
+  const refuse = (error: unknown): never => {
+    if (!(error instanceof DecodeError)) throw error;
+    throw new DecodeError(`the row cannot be read as ${name} (resultSerializer): ${error.message}`, { cause: error });
+  };
+  const load = (data: Payload, limit?: number): MaybePromise<unknown> => {
+    try {
+      const value = SERIALIZERS[name].loads(data, limit);
+      return value instanceof Promise ? value.catch(refuse) : value;
+    } catch (error) {
+      return refuse(error);
+    }
+  };
   const marked = typeof payload === "string" ? undefined : readMarker(payload);
-  if (marked === undefined) return serializer.loads(payload, room);
-  return decompress(marked.bytes, marked.type, codec.maxInflatedBytes).then((data) => serializer.loads(data));
+  if (marked === undefined) return load(payload, room);
+  return decompress(marked.bytes, marked.type, codec.maxInflatedBytes).then((data) => load(data));
 }
 
 function readMarker(payload: Uint8Array): { readonly type: string; readonly bytes: Uint8Array } | undefined {

@@ -9,7 +9,7 @@ import { countIds, idsOf, joinRows, leafId, memberHash } from "../canvas/join-ro
 import { countingOf, rowContext, rulesOf } from "../canvas/send.ts";
 import { ACCUMULATE, bodyOf, formOf, headerOf, signatures, tasksOf } from "../canvas/shape.ts";
 import type { Engine } from "../engine.ts";
-import { ChordError, isLasting, LovageError, PayloadTooLarge, WorkerLostError } from "../errors.ts";
+import { ChordError, DecodeError, isLasting, LovageError, PayloadTooLarge, WorkerLostError } from "../errors.ts";
 import type { JournalEntry } from "../journal/entry.ts";
 import { createMessage, lineOf, type Message, ownHeaders, type SignatureData } from "../protocol/message.ts";
 import { exceptionLine } from "../protocol/exceptions.ts";
@@ -580,7 +580,7 @@ export type JoinedResults =
 export async function joinResults({ read, engine }: Sender, header: readonly ResultTuple[]): Promise<JoinedResults> {
   const ids = idsOf(header);
   const rows = await read(ids.map(taskKey));
-  const metas = await Promise.all(rows.map((row) => (row?.result ? decodeMeta(row.result, engine.codec) : undefined)));
+  const metas = await Promise.all(rows.map((row) => (row?.result ? readMember(engine, row.result) : undefined)));
   const hasEnded = (_: unknown, at: number) => isReady(metas[at]?.status ?? "") || rows[at]?.done === true;
   const failed = metas.findIndex((meta, at) => hasEnded(meta, at) && meta?.status !== SUCCESS);
   const error = failed === -1 ? undefined : new ChordError(`Dependency ${ids[failed]} ${fateOf(metas[failed])}`);
@@ -591,6 +591,16 @@ export async function joinResults({ read, engine }: Sender, header: readonly Res
   const values = (tuples: readonly ResultTuple[]): unknown[] =>
     tuples.map(([, members]) => (members === null ? metas[next++]?.result : values(members)));
   return { type: "complete", values: values(header) };
+}
+
+/** Another program's row may hold what nobody can read here, however often: its chord has failed then, and does not wait. */
+async function readMember(engine: Engine, result: Row["result"]): Promise<Meta> {
+  try {
+    return await decodeMeta(result, engine.codec);
+  } catch (error) {
+    if (!(error instanceof DecodeError)) throw error;
+    return failedMeta(engine, "", error);
+  }
 }
 
 /** In Celery's words, as far as it has any. */

@@ -2,6 +2,7 @@
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { chain, chord, Lovage, OperationalError, PayloadTooLarge, PythonError } from "../../src/index.ts";
 import { openBackend, registerBackend } from "../../src/open.ts";
+import { taskKey } from "../../src/results/backend.ts";
 import type { Command, Outcome } from "../../src/results/record.ts";
 import { type TestApp, testApp } from "../../src/testing/index.ts";
 
@@ -124,6 +125,32 @@ test("a member whose exception has an integer that JSON has no number for has fa
   const result = await chord([add.s(1, 1), overflows.s()], sum.s().linkError(tell.s())).delay();
   await t.drain();
   await expect(result.get({ timeout: 0 })).rejects.toThrow(/raised OverflowError\(1180591620717411303424, /);
+  expect(told).toEqual([result.id]);
+});
+
+test("a member whose stored result cannot be read here has failed, and its chord is told", async () => {
+  // As Python stores a value of a type that only it knows.
+  const stored = '{"status": "SUCCESS", "result": {"__type__": "shop.money", "__value__": 1}}';
+  registerBackend("foreign", async () => ({
+    async open(url, context) {
+      const backend = await openBackend(url.replace("foreign:", "memory:"), context);
+      return {
+        ...backend,
+        async read(keys, options) {
+          const rows = await backend.read(keys, options);
+          return rows.map((row, at) => (row && keys[at] === taskKey("member") ? { ...row, result: stored } : row));
+        },
+      };
+    },
+  }));
+  await t.close();
+  t = testApp(app, { config: { resultBackend: "foreign://chords" } });
+  const members = [add.s(1, 1).set({ taskId: "member" }), add.s(2, 2)];
+  const result = await chord(members, sum.s().linkError(tell.s())).delay();
+  await t.advance({ hours: 1 });
+  await expect(result.get({ timeout: 0 })).rejects.toThrow(
+    /^Dependency member raised DecodeError\(.*cannot be read as json .*shop\.money/,
+  );
   expect(told).toEqual([result.id]);
 });
 

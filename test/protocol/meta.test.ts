@@ -125,6 +125,13 @@ test.each([
   await expect((async () => decodeMeta(payload))()).rejects.toThrow(DecodeError);
 });
 
+test("what is stored in another way than resultSerializer says is told so", async () => {
+  const pickled = new Uint8Array([0x80, 0x04, 0x7d, 0x94]);
+  const read = async (serializer: "json" | "yaml" | "msgpack") => decodeMeta(pickled, { serializer });
+  for (const serializer of ["json", "yaml", "msgpack"] as const)
+    await expect(read(serializer)).rejects.toThrow(`the row cannot be read as ${serializer} (resultSerializer): the `);
+});
+
 test("JSON without compression is at hand at once", () => {
   expect(typeof encodeMeta(meta())).toBe("string");
   expect(decodeMeta(encodeMeta(meta()) as string)).toEqual(meta());
