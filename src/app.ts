@@ -28,6 +28,7 @@ import {
   type BatchCall,
   type BatchFunction,
   type BatchOptions,
+  type BatchResult,
   type BatchResults,
   callAlone,
   checkBatch,
@@ -206,7 +207,7 @@ export class Lovage implements SignatureApplier {
     name: string,
     options: Omit<TaskOptions, "bind" | "base"> & BatchOptions,
     fn: (calls: readonly BatchCall<P>[]) => BatchResults<R> | Promise<BatchResults<R>>,
-  ): Task<P, Wire<R>> {
+  ): Task<P, Wire<BatchResult<R>>> {
     if (typeof LOVAGE_BATCHES === "undefined" || LOVAGE_BATCHES) {
       const { size, wait, ...rest } = options ?? {};
       const batch = checkBatch({ size, wait });
@@ -220,7 +221,7 @@ export class Lovage implements SignatureApplier {
         callAlone(name, given),
       ) as unknown as Task;
       setBatch(task, batch, given);
-      return task as unknown as Task<P, Wire<R>>;
+      return task as unknown as Task<P, Wire<BatchResult<R>>>;
     }
     throw new ImproperlyConfigured(
       "batchTask",

@@ -66,7 +66,7 @@ export { decide, isExpired } from "./results/record.ts";
 export type { Command, Decision, Outcome } from "./results/record.ts";
 export { Task } from "./tasks/task.ts";
 export type { TaskRef } from "./tasks/task.ts";
-export type { BatchCall, BatchOptions, BatchResults } from "./tasks/batch.ts";
+export type { BatchCall, BatchOptions, BatchResult, BatchResults } from "./tasks/batch.ts";
 export { currentTask } from "./tasks/context.ts";
 export type { Request, RetryOptions, RunningTask, TaskContext } from "./tasks/context.ts";
 export { getTaskLogger } from "./tasks/logger.ts";

@@ -25,6 +25,9 @@ export interface BatchCall<P extends readonly unknown[] = readonly unknown[]> {
  */
 export type BatchResults<R> = readonly (R | Error)[];
 
+/** What the reader of a call gets: without the errors among what the function gives. An object of a name and a message is none of them. */
+export type BatchResult<R> = R extends Error ? ("stack" extends keyof R ? never : R) : R;
+
 /** How calls are gathered for one run of a batch task. */
 export interface BatchOptions {
   /** So many calls at most: 1 to 10,000. */

@@ -1,12 +1,14 @@
 /** What compiles and what must not. Read by `tsc`; nothing here runs. */
 import {
   type AsyncResult,
+  type BatchCall,
   beatEntry,
   type Broker,
   chain,
   type currentTask,
   Lovage,
   type Request,
+  Retry,
   type Sendable,
   Task,
   type Wire,
@@ -303,3 +305,17 @@ app.on("taskSuccess", ({ taskId, runtime }) => void [taskId.length, runtime.toFi
 app.on("taskSucess", () => {});
 // @ts-expect-error no such fact of this signal
 app.on("taskSuccess", ({ error }) => error);
+
+// ── a batch's errors are no part of what a call's reader gets ────────────────────────────────────────────────────────
+
+const batched = app.batchTask("batched", { size: 10, wait: 1 }, (calls: readonly BatchCall<[url: string]>[]) =>
+  calls.map(({ args: [url] }, index) => {
+    if (index === 0) return new Retry("busy", { countdown: 30 });
+    return url === "" ? new TypeError("no URL") : url.length > 9 ? new Error("too long") : { url };
+  }),
+);
+same<ReturnType<typeof batched.delay>, Promise<AsyncResult<{ url: string }>>>(true);
+const named = app.batchTask("named", { size: 10, wait: 1 }, (calls: readonly BatchCall<[name: string]>[]) =>
+  calls.map(({ args: [name] }) => ({ name, message: "hello" })),
+);
+same<ReturnType<typeof named.delay>, Promise<AsyncResult<{ name: string; message: string }>>>(true);
