@@ -17,6 +17,7 @@ const ground = [
   "errors.ts",
   "states.ts",
   "nearest.ts",
+  "other-copy.ts",
   "parse.ts",
   "brief.ts",
   "python-builtins.ts",

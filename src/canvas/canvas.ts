@@ -1,5 +1,6 @@
 /** Workflows: tasks one after the other, side by side, and side by side with something after all of them. */
 import { ImproperlyConfigured } from "../errors.ts";
+import { OTHER_COPY } from "../other-copy.ts";
 import type { SignatureData } from "../protocol/message.ts";
 import type {
   ArgsOf,
@@ -118,6 +119,7 @@ const isMembers = (value: unknown): value is Members =>
 
 function mustBeSignature(value: unknown): asserts value is Step {
   if (value instanceof Signature) return;
+  if (isData(value) && "applyAsync" in value) throw new ImproperlyConfigured("signature", OTHER_COPY);
   const hint = isData(value)
     ? "use app.signature(json) for what is JSON"
     : "give task.s(…), or app.signature(name, args)";

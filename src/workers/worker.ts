@@ -20,6 +20,7 @@ import {
   WorkerShutdown,
 } from "../errors.ts";
 import { Engine } from "../engine.ts";
+import { OTHER_COPY } from "../other-copy.ts";
 import { memberHash } from "../canvas/join-rows.ts";
 import { decodeEnvelope, peekEnvelope, salvageMessage } from "../protocol/envelope.ts";
 import {
@@ -179,12 +180,7 @@ export interface Worker {
 /** Makes the steps that handle a delivery, for one app. It fetches nothing: `startWorker` puts a poller around it, and a Lambda handler an invocation. */
 export function createWorker(app: Lovage, options: WorkerOptions): Worker {
   // Each copy of the package has errors and a task's context of its own: one would not know what the other's tasks throw.
-  if (!(app.engine instanceof Engine)) {
-    throw new ImproperlyConfigured(
-      "app",
-      "was made by another copy of lovage than its worker; `npm ls lovage` or `pnpm why lovage` shows who brings them: install one version, with the same peers (aws-cdk-lib, constructs) in all workspaces of the app",
-    );
-  }
+  if (!(app.engine instanceof Engine)) throw new ImproperlyConfigured("app", OTHER_COPY);
   const context = createContext(app, options);
   return {
     async admit(delivery, unit) {

@@ -145,13 +145,15 @@ test("two copies of the package, as pnpm installs for two versions of a peer: on
      import { createWorkerHandler } from "lovage/lambda";
      import { testApp } from "lovage/testing";
      import { startWorker } from "lovage/worker";
-     import { Lovage } from "lovage";
+     import { chain, group, Lovage } from "lovage";
      import { add, app } from "../tasks/tasks.ts";
      console.log(app instanceof Lovage);
      const stack = new Stack(new App({ context: { "aws:cdk:bundling-stacks": [] } }), "Shop");
      console.log(new TaskQueues(stack, "Tasks", { app, entry: "../tasks/tasks.ts", beatEntry: "../tasks/tasks.ts" }).brokerUrl);
      for (const work of [() => startWorker(app), async () => createWorkerHandler(app), async () => testApp(app)])
        console.log(await work().catch((error: Error) => error.message));
+     for (const make of [() => chain(add.s(1), add.s(2)), () => group(add.s(1, 2), add.s(3, 4)), () => group([add.s(1, 2)])])
+       try { make(); } catch (error) { console.log((error as Error).message); }
      console.log((await add.delay(1, 2)).id.length);
      await app.close();`,
   );
@@ -161,6 +163,9 @@ test("two copies of the package, as pnpm installs for two versions of a peer: on
   expect(said).toEqual([
     ...Array.from({ length: 3 }, () =>
       expect.stringMatching(/^app: was made by another copy of lovage.*pnpm why lovage/),
+    ),
+    ...Array.from({ length: 3 }, () =>
+      expect.stringMatching(/^signature: was made by another copy of lovage.*pnpm why lovage/),
     ),
     "36",
   ]);
