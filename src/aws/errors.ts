@@ -69,8 +69,9 @@ export function translateError(error: unknown, { action, resource }: AwsCall): L
     );
   }
   if (name === "CredentialsProviderError" || NO_CREDENTIALS.test(message)) {
+    const why = /^(Could not load credentials|Credential is missing)/.test(message) ? "" : ` (${message})`;
     return failed(
-      `no AWS credentials were found (${message}); set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or give the process a role; where there is no environment, the URL can carry them (sqs://KEY:SECRET@eu-west-1)`,
+      `no AWS credentials were found${why}; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or give the process a role; where there is no environment, the URL can carry them (sqs://KEY:SECRET@eu-west-1)`,
     );
   }
   if (DENIED.test(name)) {

@@ -7,7 +7,7 @@ import { boolean, integer, options, type Parse, shape, text } from "../parse.ts"
 import { decodeEnvelope, encodeEnvelope } from "../protocol/envelope.ts";
 import { errorMessage } from "../protocol/exceptions.ts";
 import { createMessage } from "../protocol/message.ts";
-import { decodeMeta } from "../protocol/meta.ts";
+import { decodeMeta, decodeStatus } from "../protocol/meta.ts";
 import { parseTime } from "../protocol/time.ts";
 import { type Row, taskKey } from "../results/backend.ts";
 import { fitted } from "../tasks/publish.ts";
@@ -85,7 +85,7 @@ const taken = async (engine: Engine, found: readonly Asking[]) =>
 async function judge(engine: Engine, id: string, row: Row | undefined): Promise<Retryable | RetryRefusal> {
   if (row === undefined) return "unknown";
   if (row.kept !== undefined) return { id, row, kept: row.kept, redrive: (row.redrive ?? 0) + 1 };
-  const { status } = row.result.length > 0 ? await decodeMeta(row.result, engine.codec) : { status: "" };
+  const status = await decodeStatus(row.result, engine.codec);
   if (status === FAILURE && row.buried) return "deadLetter";
   if (status === FAILURE) return "notKept";
   if (status === REVOKED) return "revoked";

@@ -196,6 +196,10 @@ export function decodeMeta(payload: Payload, codec: MetaCodec = {}): MaybePromis
   });
 }
 
+/** The state alone, without what is kept outside the row; an empty text where the row has none yet. Throws the same. */
+export const decodeStatus = (payload: Payload, codec: MetaCodec = {}): MaybePromise<string> =>
+  payload.length === 0 ? "" : whenReady(decodePayload(payload, codec), (value) => toMeta(value).status);
+
 function toMeta(value: unknown): Meta {
   const raw = asObject(value, "the stored result");
   const { status } = raw;

@@ -5,6 +5,7 @@ import { dataToError, exceptionToData } from "../protocol/exceptions.ts";
 import {
   decodeGroupMeta,
   decodeMeta,
+  decodeStatus,
   encodeGroupMeta,
   encodeMeta,
   type Meta,
@@ -165,10 +166,13 @@ export function createReader(context: ReaderContext): ResultReader {
   let soonest = Number.POSITIVE_INFINITY;
 
   function toMeta(id: string, row: Row | undefined): MaybePromise<Meta> {
-    if (row === undefined || row.hidden === true) return pendingMeta(id);
-    if (context.expires !== undefined && row.timestamp + context.expires <= clock.now() / 1000) return pendingMeta(id);
-    return decodeMeta(row.result, context.codec);
+    return isShown(row) ? decodeMeta(row.result, context.codec) : pendingMeta(id);
   }
+
+  const isShown = (row: Row | undefined): row is Row =>
+    row !== undefined &&
+    row.hidden !== true &&
+    (context.expires === undefined || row.timestamp + context.expires > clock.now() / 1000);
 
   async function meta(id: string): Promise<Meta> {
     const backend = await context.backend();
@@ -469,7 +473,8 @@ export function createReader(context: ReaderContext): ResultReader {
           result,
           entry,
         });
-        return outcome.type === "refused" ? (await toMeta(id, outcome.row)).status : undefined;
+        if (outcome.type !== "refused") return undefined;
+        return isShown(outcome.row) ? decodeStatus(outcome.row.result, context.codec) : PENDING;
       }),
   };
   return reader;

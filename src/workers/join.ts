@@ -13,7 +13,7 @@ import { ChordError, DecodeError, isLasting, LovageError, PayloadTooLarge, Worke
 import type { JournalEntry } from "../journal/entry.ts";
 import { createMessage, lineOf, type Message, ownHeaders, type SignatureData } from "../protocol/message.ts";
 import { exceptionLine } from "../protocol/exceptions.ts";
-import { decodeGroupMeta, decodeMeta, type Meta, type ResultTuple } from "../protocol/meta.ts";
+import { decodeGroupMeta, decodeMeta, decodeStatus, type Meta, type ResultTuple } from "../protocol/meta.ts";
 import { groupKey, joinKey, type Row, taskKey } from "../results/backend.ts";
 import { whenReady } from "../protocol/serializers.ts";
 import { type Again, type Command, isFreshRedrive, type Joined, type Outcome as Recorded } from "../results/record.ts";
@@ -65,7 +65,7 @@ export const repeating = (sender: Sender): Sender => ({
   ...sender,
   async send(addressed, call) {
     const [row] = await sender.read([taskKey(addressed.message.id)]);
-    const status = row?.result.length ? (await decodeMeta(row.result, sender.engine.codec)).status : "";
+    const status = row === undefined ? "" : await decodeStatus(row.result, sender.engine.codec);
     const isOpen = row === undefined || isRevokedUnsent(row) || (row.done !== true && !isReady(status));
     if (isOpen || isFreshRedrive(row, addressed)) await sender.send(addressed, call);
   },
@@ -513,7 +513,7 @@ async function failUncounted(sender: Sender, group: string, body: SignatureData,
   if (joined.type !== "failed") return;
   const end = endOf(normalized(sender, body, bodyPlace(group), bodyParts(group)));
   const [row] = await sender.read([taskKey(end)]);
-  const status = row?.result.length ? (await decodeMeta(row.result, sender.engine.codec)).status : "";
+  const status = row === undefined ? "" : await decodeStatus(row.result, sender.engine.codec);
   if (row?.done === true || isReady(status)) return;
   await failBody(sender, group, body, origin, joined.error);
 }

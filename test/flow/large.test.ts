@@ -1,12 +1,14 @@
 /** Messages and results that are too large for their place: a pointer travels, and nobody sees a difference. */
 import { randomBytes } from "node:crypto";
-import { existsSync, globSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, globSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { chord, DecodeError, group, Lovage, OperationalError, PayloadLost, PayloadTooLarge, Reject } from "lovage";
 import { startWorker } from "lovage/worker";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { readPointer, writePointer } from "../../src/protocol/pointer.ts";
 import { taskKey } from "../../src/results/backend.ts";
-import { fileURLToPath } from "node:url";
+import { fileURLToPath, pathToFileURL } from "node:url";
 import { folderBeside } from "../../src/file-url.ts";
 import "./small-rows.ts";
 import { inMemory, stores } from "./stores.ts";
@@ -232,6 +234,22 @@ describe("a backend whose rows have 2,000 bytes at most", () => {
     expect(meta).toMatchObject({ status: "SUCCESS", result_kept: "text" });
     expect(readPointer(JSON.stringify(meta.result))?.key).toContain(result.id);
     expect(await result.state()).toBe("SUCCESS");
+  });
+
+  test("who asks for no more than the state of a task does not read its result", async () => {
+    const app = new Lovage("tasks");
+    const make = app.task("tasks.make", (text: string) => text);
+    const folder = mkdtempSync(join(tmpdir(), "lovage-large-"));
+    const url = pathToFileURL(folder).href;
+    const t = inMemory(app, { config: { resultBackend: `small://large-results-${++names}`, payloadStore: url } });
+    const result = await make.delay(noise(10_000));
+    await t.drain();
+    rmSync(folder, { recursive: true });
+    await expect(result.get()).rejects.toMatchObject({ name: "PayloadLost" });
+    expect((await app.control.revoke(result.id)).failed).toEqual([
+      { id: result.id, reason: "it has ended already: SUCCESS" },
+    ]);
+    await expect(app.control.retry(result.id)).rejects.toMatchObject({ name: "CannotRetry", reason: "succeeded" });
   });
 
   test("what a task says of itself with `updateState` over the limit is read while it runs", async () => {
