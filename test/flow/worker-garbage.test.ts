@@ -11,6 +11,8 @@ import { expect, onTestFinished, test } from "vitest";
 /** So many tasks at a time: of more than that some would rightly live through a collection. */
 const BATCH = 50;
 const BATCHES = 60;
+/** The median counts: a full collection of V8's own may fall into one of these, and other small ones into another. */
+const ROUNDS = 5;
 /** Bytes that may have grown old: the last of the tasks are ending. With what each leaves it were 10 MB. */
 const MOST = 4 * 2 ** 20;
 
@@ -18,7 +20,10 @@ setFlagsFromString("--expose-gc");
 const collect = runInNewContext("gc") as (options?: { readonly type: "minor" }) => void;
 const old = () => getHeapSpaceStatistics().find(({ space_name: name }) => name === "old_space")?.space_used_size ?? 0;
 
-test("what a task leaves is gone with the next small collections of garbage, and does not wait for a full one", async () => {
+// Anew where V8 had by chance made the table of a `Set` old: what leaks by itself does so each time.
+test("what a task leaves is gone with the next small collections of garbage, and does not wait for a full one", {
+  retry: 2,
+}, async () => {
   const folder = mkdtempSync(join(tmpdir(), "lovage-garbage-"));
   const app = new Lovage("garbage", { brokerUrl: `sqlite:///${join(folder, "lovage.db")}` });
   onTestFinished(async () => {
@@ -39,18 +44,21 @@ test("what a task leaves is gone with the next small collections of garbage, and
     }
   };
 
-  await run();
   // All that lives is old from here on, and what is old keeps what it points to.
-  collect();
-  collect();
-  const before = old();
   await run();
-  // What lives through two of these is old.
-  collect({ type: "minor" });
-  collect({ type: "minor" });
-  const after = old();
+  collect();
+  // Such a collection makes the young generation small, and while it grows again a task lives through two small ones.
+  const grown: number[] = [];
+  for (let round = 0; round < ROUNDS; round++) {
+    const before = old();
+    await run();
+    // What lives through two of these is old.
+    collect({ type: "minor" });
+    collect({ type: "minor" });
+    grown.push(old() - before);
+  }
   await worker.stop();
 
-  expect(ran).toBe(2 * BATCH * BATCHES);
-  expect(after - before).toBeLessThan(MOST);
+  expect(ran).toBe((1 + ROUNDS) * BATCH * BATCHES);
+  expect(grown.toSorted((a, b) => a - b)[Math.floor(ROUNDS / 2)]).toBeLessThan(MOST);
 });
