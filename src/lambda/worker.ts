@@ -497,7 +497,7 @@ function recordsOf(event: unknown): readonly SqsRecord[] {
   if (Array.isArray(records) && records.every(isRecord)) return records as readonly SqsRecord[];
   throw new ImproperlyConfigured(
     "event",
-    `is none of an SQS event source, whose records have ${NEEDED.join()}: a worker's function was given ${JSON.stringify(event)?.slice(0, 200)}; remove whatever else calls it, or make that call a task with delay()`,
+    `is none of an SQS event source, whose records have ${NEEDED.join(", ")}: a worker's function was given ${JSON.stringify(event)?.slice(0, 200)}; remove whatever else calls it, or make that call a task with delay()`,
   );
 }
 

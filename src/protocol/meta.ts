@@ -196,9 +196,11 @@ export function decodeMeta(payload: Payload, codec: MetaCodec = {}): MaybePromis
   });
 }
 
-/** The state alone, without what is kept outside the row; an empty text where the row has none yet. Throws the same. */
-export const decodeStatus = (payload: Payload, codec: MetaCodec = {}): MaybePromise<string> =>
-  payload.length === 0 ? "" : whenReady(decodePayload(payload, codec), (value) => toMeta(value).status);
+/** The state alone, without what is kept outside the row; an empty text where there is no row, or none in it yet. Throws the same. */
+export const decodeStatus = (payload: Payload | undefined, codec: MetaCodec = {}): MaybePromise<string> =>
+  payload === undefined || payload.length === 0
+    ? ""
+    : whenReady(decodePayload(payload, codec), (value) => toMeta(value).status);
 
 function toMeta(value: unknown): Meta {
   const raw = asObject(value, "the stored result");

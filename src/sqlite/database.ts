@@ -409,8 +409,10 @@ async function connect(path: string, random: () => number): Promise<Database> {
     for (const subject of subjects) told.add(subject === "starts" ? "rows" : subject);
     clearTimeout(late);
     late = undefined;
-    for (const bell of new Set([...told].map((subject) => bells[subject]))) ring(bell);
-    for (const subject of told) news.add(subject);
+    for (const subject of told) {
+      ring(bells[subject]);
+      news.add(subject);
+    }
     soon ??= setImmediate(tellOwn);
   }
 

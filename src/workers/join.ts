@@ -65,7 +65,7 @@ export const repeating = (sender: Sender): Sender => ({
   ...sender,
   async send(addressed, call) {
     const [row] = await sender.read([taskKey(addressed.message.id)]);
-    const status = row === undefined ? "" : await decodeStatus(row.result, sender.engine.codec);
+    const status = await decodeStatus(row?.result, sender.engine.codec);
     const isOpen = row === undefined || isRevokedUnsent(row) || (row.done !== true && !isReady(status));
     if (isOpen || isFreshRedrive(row, addressed)) await sender.send(addressed, call);
   },
@@ -513,7 +513,7 @@ async function failUncounted(sender: Sender, group: string, body: SignatureData,
   if (joined.type !== "failed") return;
   const end = endOf(normalized(sender, body, bodyPlace(group), bodyParts(group)));
   const [row] = await sender.read([taskKey(end)]);
-  const status = row === undefined ? "" : await decodeStatus(row.result, sender.engine.codec);
+  const status = await decodeStatus(row?.result, sender.engine.codec);
   if (row?.done === true || isReady(status)) return;
   await failBody(sender, group, body, origin, joined.error);
 }
