@@ -8,6 +8,7 @@ import {
   type FSWatcher,
   linkSync,
   mkdirSync,
+  rmSync,
   statSync,
   unlinkSync,
   utimesSync,
@@ -422,7 +423,7 @@ async function connect(path: string, random: () => number): Promise<Database> {
     try {
       utimesSync(bell, now, now);
     } catch {
-      // They look again by themselves, somewhat later.
+      // Nobody listens; or somebody may not be told, and looks again somewhat later.
     }
   }
 
@@ -488,11 +489,15 @@ async function connect(path: string, random: () => number): Promise<Database> {
   const news = new Set<Subject>();
   /**
    * What is touched after a commit, so that who watches it is woken: a worker by messages alone, who waits for results by rows alone,
-   * and neither by itself. The file's log would not do: it is written to before there is a commit to see, a page at a time. The file
-   * is written to by checkpoints alone, and what is beside it for SQLite's locks by nobody: that is shared memory, and there for as
-   * long as somebody has the file open.
+   * and neither by itself. These are files of their own, and none of SQLite's: what watches a file may open it, as Deno does at each
+   * change and macOS for as long as it is watched, and whoever closes a file of SQLite's takes this process's locks on it away. Who
+   * listens makes them, and who is the last to close the database removes them.
    */
-  const bells: Readonly<Record<Subject, string>> = { messages: path, rows: `${path}-shm`, entries: `${path}-shm` };
+  const bells: Readonly<Record<Subject, string>> = {
+    messages: `${path}-messages`,
+    rows: `${path}-rows`,
+    entries: `${path}-rows`,
+  };
   const watchers = new Map<string, FSWatcher>();
   /** Rung here, and heard by nobody here yet: what is heard next may be that alone. */
   const rung = new Set<string>();
@@ -533,7 +538,16 @@ async function connect(path: string, random: () => number): Promise<Database> {
 
   function listen(bell: string): void {
     try {
-      const watcher = watch(bell, { persistent: false }, () => hear(bell));
+      writeFileSync(bell, "", { flag: "a", mode: statSync(path).mode });
+      const watcher = watch(bell, { persistent: false }, (event) => {
+        if (event === "rename") {
+          // Somebody has removed it: who waits looks, and makes it anew.
+          watcher.close();
+          watchers.delete(bell);
+          rung.delete(bell);
+        }
+        hear(bell);
+      });
       watchers.set(bell, watcher);
       watcher.on("error", () => watcher.close());
       // What was committed before it was listened for.
@@ -591,6 +605,8 @@ async function connect(path: string, random: () => number): Promise<Database> {
     clearInterval(poll);
     for (const watcher of watchers.values()) watcher.close();
     db.close();
+    // SQLite has removed it: there is nobody else. Who has come meanwhile makes them anew.
+    if (identityOf(log) === undefined) for (const bell of new Set(Object.values(bells))) rmSync(bell, { force: true });
   }
 
   return { path, write, store, unit, atRest, read, prepare, lists, changed, close };

@@ -1,7 +1,7 @@
 /** The installed package on other runtimes than this one: the pages about them are run. */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { cpSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { cpSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { fencesOf } from "../docs/fences.ts";
@@ -68,7 +68,61 @@ describe.concurrent.each<[string, readonly string[]]>([
     }
     expect(await ended).toEqual([0, null]);
   });
+
+  /**
+   * A process loses all its locks on a file when it closes it, by whatever it was opened. Without them another one truncates what this
+   * one reads (SIGBUS), or removes its log. So nothing but SQLite may open SQLite's files: a runtime that watches them does.
+   */
+  test.skipIf(process.platform !== "linux")(
+    "keeps its locks on the file while others tell it of their commits",
+    async () => {
+      const cwd = join(user, `${name} locks`);
+      writeCode("bun-and-deno", cwd);
+      writeFileSync(join(cwd, "package.json"), '{"type":"module"}');
+      writeFileSync(join(cwd, "hold.ts"), HOLD);
+      const [file = "", ...args] = runtime;
+      const worker = spawn(
+        process.execPath,
+        [join(user, "node_modules/lovage/bin/lovage.js"), "worker", "-A", "./tasks.ts"],
+        {
+          cwd,
+          env,
+          stdio: "ignore",
+        },
+      );
+      const ended = once(worker, "exit");
+      const caller = spawn(file, [...args, "hold.ts"], { cwd, env, stdio: ["pipe", "pipe", "ignore"] });
+      const over = once(caller, "exit");
+      try {
+        expect(String((await once(caller.stdout, "data"))[0])).toBe("told\n");
+        worker.kill("SIGTERM");
+        await ended;
+        const held = locks(join(cwd, ".lovage/lovage.db"));
+        caller.stdin.end();
+        expect(held).toEqual({ file: true, shared: true });
+        expect(await over).toEqual([0, null]);
+      } finally {
+        worker.kill("SIGTERM");
+        caller.kill("SIGKILL");
+      }
+    },
+  );
 });
+
+/** Waits for what others do, some times over, and then has the file open until its input ends. */
+const HOLD = `import { add, app } from "./tasks.ts";
+for (let n = 0; n < 10; n++) await (await add.delay(n, 1)).get({ timeout: 30 });
+console.log("told");
+for await (const _ of process.stdin);
+await app.close();
+`;
+
+/** Which of a database's two files somebody holds a lock on. */
+function locks(path: string): { readonly file: boolean; readonly shared: boolean } {
+  const held = readFileSync("/proc/locks", "utf8");
+  const isHeld = (of: string) => new RegExp(`:${statSync(of).ino} `).test(held);
+  return { file: isHeld(path), shared: isHeld(`${path}-shm`) };
+}
 
 test("bun test runs a test of tasks", async () => {
   const { stderr } = await run([program(".bin/bun"), "test", "bun/"], join(user, "bun-and-deno"));

@@ -85,11 +85,14 @@ test("rows that have expired are deleted as others are written, and no others, w
 });
 
 /** What is touched after a commit about rows. */
-const bell = () => `${file}-shm`;
+const bell = () => `${file}-rows`;
 const told = () => statSync(bell()).mtimeMs;
+const listen = () => writeFileSync(bell(), "");
 
 test("a command that changed no row wakes no other process", async () => {
   const backend = await open(url, context);
+  listen();
+  utimesSync(bell(), 1, 1);
   const row = { key: "key", now: time, attempt: 0, result: "{}", hidden: false };
   const end = (owner: string): Final => ({ type: "final", owner, done: true, ...row });
   await backend.apply([{ type: "claim", owner: "first", lease: time + 60_000, ...row }]);
@@ -105,7 +108,8 @@ test("a command that changed no row wakes no other process", async () => {
 test("an end that is in the journal alone wakes other processes", async () => {
   const journal = { expires: 60, table: "", scope: "app", failed: () => {} };
   const backend = await open(url, { ...context, journal });
-  utimesSync(file, 1, 1);
+  listen();
+  utimesSync(bell(), 1, 1);
   const entry = { time, kind: "task", id: "1", state: "IGNORED" } as const;
   const row = { key: taskKey("1"), now: time, attempt: 0, owner: "first", done: true, hidden: true };
   await backend.apply([{ type: "final", unclaimed: true, entry, ...row }]);

@@ -1,6 +1,6 @@
 import { fork, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { statSync, utimesSync } from "node:fs";
+import { existsSync, statSync, utimesSync } from "node:fs";
 import {
   chmod,
   copyFile,
@@ -14,7 +14,7 @@ import {
   writeFile,
 } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { expect, onTestFinished, test, vi } from "vitest";
 import { open as openBroker } from "../../src/brokers/sqlite.ts";
@@ -115,23 +115,24 @@ test("the default's folder and its files are their owner's alone, also where the
   const folder = join(await makeFolder(), ".lovage");
   const modes = async () =>
     Promise.all(
-      ["", "lovage.db", "lovage.db-wal", "lovage.db-shm"].map(
+      ["", "lovage.db", "lovage.db-wal", "lovage.db-shm", "lovage.db-messages", "lovage.db-rows"].map(
         async (name) => (await stat(join(folder, name))).mode & 0o777,
       ),
     );
   const open = async () => {
     const database = await openDatabase(`sqlite:///${join(folder, "lovage.db")}`, context);
     await database.write((db) => db.exec("CREATE TABLE IF NOT EXISTS t (n INTEGER)"));
+    for (const about of ["messages", "rows"] as const) database.changed(about).end();
     return database;
   };
   const first = await open();
-  expect(await modes()).toEqual([0o700, 0o600, 0o600, 0o600]);
+  expect(await modes()).toEqual([0o700, 0o600, 0o600, 0o600, 0o600, 0o600]);
   await first.close();
   await chmod(folder, 0o755);
   await chmod(join(folder, "lovage.db"), 0o644);
   const second = await open();
-  expect(await modes()).toEqual([0o700, 0o600, 0o600, 0o600]);
-  expect(await readdir(folder)).toHaveLength(3);
+  expect(await modes()).toEqual([0o700, 0o600, 0o600, 0o600, 0o600, 0o600]);
+  expect(await readdir(folder)).toHaveLength(5);
   await second.close();
 });
 
@@ -214,6 +215,9 @@ test("closing waits for the writes under way", async () => {
 
 // ── word of commits ──────────────────────────────────────────────────────────────────────────────────────────────────
 
+/** What is touched for those who listen to it. */
+const bellsOf = (path: string) => ({ messages: `${path}-messages`, rows: `${path}-rows`, entries: `${path}-rows` });
+
 /** Lets the event loop turn a few times, so that a wake-up that was on its way has come. */
 async function settle() {
   for (let n = 0; n < 5; n++) await new Promise((resolve) => setImmediate(resolve));
@@ -221,9 +225,11 @@ async function settle() {
 
 test("that tasks have started is told a little later, or with the next news", async () => {
   const { path, database, insert } = await setUp();
-  const isTouched = () => statSync(`${path}-shm`).mtimeMs > 1000;
+  const bell = bellsOf(path).rows;
+  const isTouched = () => statSync(bell).mtimeMs > 1000;
+  database.changed("rows").end();
   for (const next of [undefined, "messages"] as const) {
-    utimesSync(`${path}-shm`, 1, 1);
+    utimesSync(bell, 1, 1);
     await settle();
     const waiting = database.changed("rows").over;
     await database.write(() => insert(1), "starts");
@@ -240,11 +246,13 @@ test("that tasks have started is told a little later, or with the next news", as
 
 test("a commit that is no news to anybody does not wake other processes", async () => {
   const { path, database, insert } = await setUp();
-  const bells = { messages: path, rows: `${path}-shm`, entries: `${path}-shm` };
+  const bells = bellsOf(path);
+  // Who listens makes them.
+  for (const about of ["messages", "rows"] as const) database.changed(about).end();
   for (const about of ["messages", "rows", "entries"] as const) {
     for (const bell of Object.values(bells)) utimesSync(bell, 1, 1);
     await database.write(() => insert(1));
-    const rung = () => [path, `${path}-shm`].filter((bell) => statSync(bell).mtimeMs > 1000);
+    const rung = () => [bells.messages, bells.rows].filter((bell) => statSync(bell).mtimeMs > 1000);
     expect(rung()).toEqual([]);
     await database.write(() => insert(1), about);
     expect(rung()).toEqual([bells[about]]);
@@ -262,7 +270,7 @@ test("a wait ends with the word of another process about the same, and not with 
     ["messages", "rows"],
     ["rows", "messages"],
   ] as const) {
-    const bell = { messages: path, rows: `${path}-shm` };
+    const bell = bellsOf(path);
     const waiting = wait(about);
     const beside = wait(other);
     await settle();
@@ -293,8 +301,54 @@ test("a wait is not ended by the own word of its process, and by a commit of ano
   const written = database.write(() => insert(4), "rows");
   await written;
   other.exec("INSERT INTO t VALUES (5)");
-  utimesSync(`${path}-shm`, 2, 2);
+  utimesSync(bellsOf(path).rows, 2, 2);
   await waiting;
+});
+
+test("who listens is told also after somebody has removed what is touched", async () => {
+  const { path, database, insert, stranger } = await setUp();
+  const bell = bellsOf(path).rows;
+  await Promise.all([database.write(() => insert(1), "rows"), database.changed("rows").over]);
+  await settle();
+  const removed = database.changed("rows").over;
+  await rm(bell);
+  await removed;
+  await settle();
+  let woken = false;
+  const waiting = database.changed("rows").over.then(() => {
+    woken = true;
+  });
+  expect(existsSync(bell)).toBe(true);
+  await settle();
+  expect(woken).toBe(false);
+  stranger().exec("INSERT INTO t VALUES (2)");
+  const from = performance.now();
+  utimesSync(bell, 2, 2);
+  await waiting;
+  // By its touch, and not by the look that follows each half second.
+  expect(performance.now() - from).toBeLessThan(300);
+});
+
+test("what is touched is there only while somebody has the file open", async () => {
+  const { path, url, database } = await setUp();
+  const beside = async () =>
+    (await readdir(dirname(path))).filter((name) => !/^test\.db(-wal|-shm)?$/.test(name)).toSorted();
+  expect(await beside()).toEqual([]);
+  for (const about of ["messages", "rows", "entries"] as const) database.changed(about).end();
+  expect(await beside()).toEqual(["test.db-messages", "test.db-rows"]);
+  const script = `import { openDatabase } from ${JSON.stringify(new URL("../../src/sqlite/database.ts", import.meta.url).href)};
+    await (await openDatabase(${JSON.stringify(url)}, { random: Math.random })).close();`;
+  const { status } = spawnSync(process.execPath, [
+    "--import",
+    new URL("../../scripts/source.ts", import.meta.url).href,
+    "--input-type=module",
+    "-e",
+    script,
+  ]);
+  expect(status).toBe(0);
+  expect(await beside()).toEqual(["test.db-messages", "test.db-rows"]);
+  await database.close();
+  expect(await beside()).toEqual([]);
 });
 
 test("a wait ends with a commit of its own process about the same, and not with a read or a job that says it changed nothing", async () => {
