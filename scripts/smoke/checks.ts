@@ -142,6 +142,8 @@ export function checks(members: number): Readonly<Record<string, Check>> {
           redriven += count;
           return redriven === 1;
         });
+        // Its failure is what is stored of it until it starts again.
+        await until("its success", PATIENCE_S, async () => (await app.result(first.id).state()) === "SUCCESS");
         same(await app.result(first.id).get(patiently), "worked");
         let deleted = 0;
         await until("the other one's deletion", 3 * PATIENCE_S, async () => {
