@@ -81,7 +81,8 @@ export const SQL = {
   send: `INSERT INTO message (queue, ready, visible_at, priority, sent_at, group_id, deduplication_id, attributes, body)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
   nextVisible: "SELECT min(visible_at) AS at FROM message WHERE queue = ? AND ready = 0",
-  isReady: "SELECT 1 FROM message m WHERE queue = :queue AND ready = 1 LIMIT 1",
+  look: `SELECT EXISTS (SELECT 1 FROM message WHERE queue = ? AND ready = 1),
+      (SELECT min(visible_at) FROM message WHERE queue = ? AND ready = 0)`,
   becomesReadyFifo: `SELECT 1 FROM message m WHERE queue = :queue AND ready = 0 AND visible_at <= :now
     AND NOT EXISTS (${BLOCKING} m.group_id) LIMIT 1`,
   nextVisibleAfter: "SELECT min(visible_at) AS at FROM message WHERE queue = ? AND ready = 0 AND visible_at > ?",
@@ -162,6 +163,7 @@ function createBroker(database: Database, now: () => number): Broker {
   const { prepare, read, write } = database;
   const oldest = database.lists<Taken>(SQL.next);
   const chosen = database.lists<Taken>(SQL.get);
+  const looked = database.lists<readonly [isReady: number, nextVisible: number | null]>(SQL.look);
   let isClosed = false;
   /** Queues whose row is committed; rows of `queue` are never deleted. */
   const known = new Set<string>();
@@ -288,9 +290,9 @@ function createBroker(database: Database, now: () => number): Broker {
   function look(queue: string, time: number): "ready" | number {
     return read(() => {
       if (!isFifo(queue)) {
-        if (prepare(SQL.isReady).get({ queue })) return "ready";
-        const at = prepare(SQL.nextVisible).get(queue)?.["at"];
-        if (typeof at !== "number") return Number.POSITIVE_INFINITY;
+        const [[isReady, at] = [0, null]] = looked(queue, queue);
+        if (isReady === 1) return "ready";
+        if (at === null) return Number.POSITIVE_INFINITY;
         return at <= time ? "ready" : at;
       }
       if (choose(queue, 1, time).length > 0) return "ready";
