@@ -448,7 +448,8 @@ export class Lovage implements SignatureApplier {
 
   /**
    * Closes the connections that are open. Workers that `startWorker` runs for the app are stopped before that, as by their `stop()`. The
-   * app can be used again afterwards: it opens the connections again. Called by a task that such a worker runs, it does nothing.
+   * app can be used again afterwards: it opens the connections again. Called by a task that such a worker runs, or by a handler of a
+   * signal of that task, it does nothing.
    */
   close(): Promise<void> {
     return this.engine.close();

@@ -27,7 +27,7 @@ import { KeptText } from "./protocol/envelope.ts";
 import { isPointer } from "./protocol/pointer.ts";
 import type { MaybePromise } from "./protocol/serializers.ts";
 import { Emitter } from "./signals.ts";
-import { assertMayWait, currentScope, withinRun } from "./tasks/context.ts";
+import { assertMayWait, withinRun } from "./tasks/context.ts";
 import type { TaskOptions } from "./tasks/options.ts";
 import type { PublishHost } from "./tasks/publish.ts";
 import type { Task } from "./tasks/task.ts";
@@ -527,20 +527,22 @@ export class Engine implements PublishHost {
     return ttl === undefined ? Number.POSITIVE_INFINITY : (ttl - this.clock.now() / 1000) / 86_400 + 1;
   }
 
-  /** Ends those who work with what is open. */
-  readonly #ends = new Set<() => Promise<void>>();
+  /** Ends those who work with what is open, each with whether it is their own work that asks. */
+  readonly #ends = new Map<() => Promise<void>, () => boolean>();
 
-  /** Has somebody who works with what is open end before it is closed: `end` resolves when that is done. Returns what takes that back. */
-  beforeClose(end: () => Promise<void>): () => void {
-    this.#ends.add(end);
+  /**
+   * Has somebody who works with what is open end before it is closed: `end` resolves when that is done. Where `isWithin` says that it is
+   * part of that work which closes, nothing is closed: it could not end before itself. Returns what takes that back.
+   */
+  beforeClose(end: () => Promise<void>, isWithin: () => boolean): () => void {
+    this.#ends.set(end, isWithin);
     return () => void this.#ends.delete(end);
   }
 
   /** Closes what is open; the next use opens anew. */
   async close(): Promise<void> {
-    // It is a task that asks: its worker needs what is open, and cannot end before the task does.
-    if (this.#ends.size > 0 && currentScope() !== undefined) return;
-    await Promise.all([...this.#ends].map((end) => end()));
+    if ([...this.#ends.values()].some((isWithin) => isWithin())) return;
+    await Promise.all([...this.#ends.keys()].map((end) => end()));
     const opened = this.#opened;
     this.#opened = {};
     await closeAll(opened);

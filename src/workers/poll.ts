@@ -2,6 +2,7 @@
  * The long-lived worker: fetches from its queues, runs up to `concurrency` tasks at a time, keeps what it has in hand,
  * and stops as Celery's does: warm (hand back what waits, let what runs end), for as long as the grace is, then cold.
  */
+import { AsyncLocalStorage } from "node:async_hooks";
 import { availableParallelism, hostname as machineName } from "node:os";
 import type { Lovage } from "../app.ts";
 import { clip } from "../brief.ts";
@@ -10,6 +11,7 @@ import type { Orders, TaskInHand } from "../control/rows.ts";
 import { peekEnvelope } from "../protocol/envelope.ts";
 import { checkQueueName } from "../brokers/queue-name.ts";
 import type { Config } from "../config/config.ts";
+import type { Engine } from "../engine.ts";
 import { ImproperlyConfigured, LovageError, QueueNotFound } from "../errors.ts";
 import type { Unit } from "../unit.ts";
 import { createAcknowledgements } from "./acknowledge.ts";
@@ -29,6 +31,9 @@ import { type Presence, startPresence } from "./presence.ts";
 import { startProtection } from "./protection.ts";
 import { COLD_MS, createShutdown } from "./shutdown.ts";
 import { createWorker, LONG_RUN_MS, type Run, UNCOUNTED_RECEIVES } from "./worker.ts";
+
+/** Whose message it is that something is done for: of tasks, of the handlers of signals, and of what was laid around a run. */
+const workedFor = new AsyncLocalStorage<Engine>();
 
 /** How a worker fetches, and what it says. */
 export interface PollOptions {
@@ -257,7 +262,7 @@ export async function startPoller(
     close,
   });
 
-  const unkept = engine.beforeClose(shutdown.stop);
+  const unkept = engine.beforeClose(shutdown.stop, () => workedFor.getStore() === engine);
 
   function take(received: readonly Delivery[], unit?: Unit): void {
     const deliveries = received.filter((delivery) => !hand.renew(delivery));
@@ -319,7 +324,7 @@ export async function startPoller(
       }
       waiting.splice(index, 1);
       if (group !== undefined) groups.add(group);
-      void work(held);
+      void workedFor.run(engine, work, held);
     }
   }
 
@@ -401,7 +406,7 @@ export async function startPoller(
     if (held === undefined) return;
     alone = true;
     worker.hurry(true);
-    await work(held);
+    await workedFor.run(engine, work, held);
     alone = false;
     worker.hurry(stopping.signal.aborted);
     settleDown();

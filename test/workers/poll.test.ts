@@ -1,6 +1,7 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setImmediate } from "node:timers/promises";
 import { Lovage, OperationalError, QueueNotFound } from "lovage";
 import { expect, onTestFinished, test, vi } from "vitest";
 import type { Delivery } from "../../src/brokers/broker.ts";
@@ -295,11 +296,43 @@ test.each(stores)("%s: an app that is closed stops its workers first, and what t
   await worker.stop();
 });
 
-test.each(stores)("%s: a task that closes its app leaves it to the worker", async (_, url) => {
-  const app = new Lovage("closing", { brokerUrl: url() });
-  const closing = app.task("closing", () => app.close());
+/** What of a user's runs for a message: each closes the app. */
+const CLOSERS: Readonly<Record<string, (app: Lovage) => void>> = {
+  "a task": (app) => void app.task("closing", () => app.close()),
+  "a task that waits to close": (app) => void app.task("closing", () => setImmediate().then(() => app.close())),
+  "a hook of a task": (app) => {
+    app.task("closing", { onSuccess: () => app.close() }, () => null);
+  },
+  "what is laid around a run": (app) => {
+    app.around({ run: (_, next) => next().then(() => app.close()) });
+    app.task("closing", () => null);
+  },
+  ...Object.fromEntries(
+    (["taskReceived", "taskPrerun", "taskSuccess", "taskPostrun"] as const).map((signal) => [
+      `a handler of ${signal}`,
+      (app: Lovage) => {
+        app.on(signal, () => app.close());
+        app.task("closing", () => null);
+      },
+    ]),
+  ),
+};
+
+test.each(
+  stores.flatMap(([store, url]) => Object.entries(CLOSERS).map(([who, add]) => [store, who, url, add] as const)),
+)("%s: %s that closes the app leaves it to the worker", async (_, _who, url, add) => {
+  const config = { brokerUrl: url() };
+  const app = new Lovage("closing", config);
+  await using caller = new Lovage("closing", config);
+  add(app);
+  const ended = Promise.withResolvers<void>();
+  let runs = 0;
+  app.on("taskPostrun", () => {
+    if (++runs === 2) ended.resolve();
+  });
   const worker = await startWorker(app, { concurrency: 1 });
-  for (let n = 0; n < 2; n++) expect(await (await closing.delay()).get({ timeout: 20 })).toBeNull();
+  for (let n = 0; n < 2; n++) expect(await (await caller.sendTask("closing")).get({ timeout: 20 })).toBeNull();
+  await ended.promise;
   expect(worker.readiness().ready).toBe(true);
   await app.close();
   expect(await worker.ended).toBe("stopped");
@@ -310,9 +343,9 @@ test.each(stores)("%s: a worker whose app is closed while it starts does not sta
   const { engine } = app;
   const isKnown = Promise.withResolvers<void>();
   const beforeClose = engine.beforeClose.bind(engine);
-  engine.beforeClose = (end) => {
+  engine.beforeClose = (...given) => {
     isKnown.resolve();
-    return beforeClose(end);
+    return beforeClose(...given);
   };
   const starting = startWorker(app, { concurrency: 1 }).catch((error: unknown) => error);
   await isKnown.promise;
