@@ -24,7 +24,7 @@ const DAY = 24 * HOUR;
  * zone.
  */
 export function slots(schedule: Schedule, zone: string, window: Window): number[] {
-  requireZone(zone);
+  checkZone(zone);
   switch (schedule.type) {
     case "interval":
       return intervalSlots(schedule, zone, window);
@@ -56,13 +56,6 @@ export function nextSlots(schedule: Schedule, zone: string, from: number, n: num
     length = Math.min(length * 8, 366 * DAY);
   }
   return found.slice(0, n);
-}
-
-const known = new Set<string>();
-
-/** Asking `Intl` costs more than the rest of a call, so each zone is asked for once. */
-function requireZone(zone: string): void {
-  if (!known.has(zone)) known.add(checkZone(zone));
 }
 
 // ── intervals ────────────────────────────────────────────────────────────────────────────────────────────────────────

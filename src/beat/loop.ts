@@ -2,7 +2,7 @@ import type { Clock } from "../clock.ts";
 import { overOrAborted, type Wait } from "../wait.ts";
 import type { ScheduleEntry } from "./schedule.ts";
 import { sentLine, slotId } from "./slot-id.ts";
-import { beatState, type Covered, type DueSlot, tick, wanted } from "./tick.ts";
+import { beatState, type Covered, type DueSlot, tick, wanted, withEntries } from "./tick.ts";
 
 /** Where a beat loop remembers what it has covered, so that `catchUp` works across a restart. */
 export interface BeatMemory {
@@ -21,7 +21,7 @@ export interface BeatLog {
 
 /** Entries that come and go while a loop runs. */
 export interface ComingEntries {
-  /** Those that there are now. */
+  /** Those that there are now. One that has not changed is the same object, so that it is not looked at again. */
   list(): Promise<readonly ScheduleEntry[]>;
   /** Begins to wait until `list` may answer otherwise than at the time of this call. */
   changed(): Wait;
@@ -91,7 +91,7 @@ function follow({ coming, clock, log, signal }: BeatOptions) {
         const found = await coming.list();
         isLost = false;
         void lookAgain(SETTLE_MS, change);
-        if (asText(found) === asText(current)) return false;
+        if (found.length === current.length && found.every((entry, i) => entry === current[i])) return false;
         current = found;
         return true;
       } catch (error) {
@@ -113,9 +113,6 @@ function follow({ coming, clock, log, signal }: BeatOptions) {
     },
   };
 }
-
-const asText = (entries: readonly ScheduleEntry[]): string =>
-  JSON.stringify(entries, (_, value) => (typeof value === "bigint" ? String(value) : value));
 
 /**
  * Sends each slot of the entries as soon as it is due, until the signal aborts; what is being sent then is awaited. It
@@ -150,9 +147,10 @@ export async function runBeat(options: BeatOptions): Promise<void> {
   if (loaded === undefined) await remember();
   while (!signal?.aborted) {
     if (await coming.update()) {
+      const before = entries;
       entries = [...options.entries, ...coming.entries()];
       // What is new counts from its own `since`: a slot between that and this moment is due, and not missed.
-      state = beatState(entries, zone, state);
+      state = withEntries(before, entries, zone, state);
     }
     const now = clock.now();
     const step = tick(entries, zone, state, now);

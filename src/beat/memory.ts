@@ -1,6 +1,6 @@
 /** Entries put at run time, inside one process: `memory://name` is one store for all who open that name. */
 import { type WaitList, waitList } from "../wait.ts";
-import { type BeatStore, type BeatStoreContext, readEntries, readEntry, stringifyEntry } from "./store.ts";
+import { type BeatStore, type BeatStoreContext, entriesReader, readEntry, stringifyEntry } from "./store.ts";
 
 interface Store {
   readonly entries: Map<string, string>;
@@ -15,11 +15,12 @@ export function open(url: string, { app }: BeatStoreContext): BeatStore {
   const store: Store = stores.get(key) ?? { entries: new Map(), waiting: waitList(), users: 0 };
   stores.set(key, store);
   store.users++;
+  const readAll = entriesReader();
   let isOpen = true;
 
   return {
     async list() {
-      return readEntries([...store.entries].sort(([a], [b]) => (a < b ? -1 : 1)));
+      return readAll([...store.entries].sort(([a], [b]) => (a < b ? -1 : 1)));
     },
     async put(entry) {
       store.entries.set(entry.name, stringifyEntry(entry));

@@ -1,4 +1,4 @@
-import { slots } from "./due.ts";
+import { nextSlots, slots } from "./due.ts";
 import { fires, type Rule, ruleOf } from "./rules.ts";
 import type { Schedule, ScheduleEntry } from "./schedule.ts";
 
@@ -73,9 +73,7 @@ function stillDue(entry: ScheduleEntry, zone: string, found: readonly MinuteSlot
     case "skip":
       return [];
     case "last":
-      return kept.filter(
-        ({ slot }) => slots(entry.schedule, zone, { from: slot, to: now - LATE_EVENT_MS }).length === 0,
-      );
+      return kept.filter(({ slot }) => !(Number(nextSlots(entry.schedule, zone, slot, 1)[0]) <= now - LATE_EVENT_MS));
     case "all":
       return kept;
     default:

@@ -166,7 +166,7 @@ export interface BeatEntry {
   readonly catchUp?: CatchUp | undefined;
   /**
    * How late a slot may still be sent by `catchUp: "last"` or `"all"`; a number is seconds. Default one day, at most
-   * 365 days.
+   * 365 days, and with `"all"` no more than 100,000 slots of the schedule.
    */
   readonly within?: number | Duration | undefined;
 }
@@ -213,6 +213,8 @@ const ENTRY_KEYS = [
 ] satisfies (keyof BeatEntry)[];
 const CATCH_UPS = ["skip", "last", "all"] satisfies CatchUp[];
 const DAY_SECONDS = 86_400;
+/** So many missed slots of an entry are sent at once at most: they are all in memory then. A day of seconds has fewer. */
+const MAX_CAUGHT_UP = 100_000;
 
 /**
  * Checks a `beatSchedule`. Throws {@link ImproperlyConfigured} that names the entry and the field, what is allowed and
@@ -276,6 +278,17 @@ export function scheduleEntry(name: string, entry: BeatEntry, where: string): Sc
       `is only for an interval, and the schedule is of type ${show(schedule.type)}`,
     );
   }
+  const late =
+    within === undefined
+      ? DAY_SECONDS
+      : bounded(`${where}.within`, typeof within === "number" ? within : durationSeconds(`${where}.within`, within));
+  const missed = Math.floor(late / distance(schedule));
+  if (catchUp === "all" && missed > MAX_CAUGHT_UP) {
+    throw new ImproperlyConfigured(
+      `${where}.within`,
+      `lets ${missed} slots of ${late} seconds be sent at once after a stop (catchUp: "all"), and may let ${MAX_CAUGHT_UP}: give a shorter time, or use catchUp: "last"`,
+    );
+  }
   return Object.freeze({
     name,
     task,
@@ -286,11 +299,14 @@ export function scheduleEntry(name: string, entry: BeatEntry, where: string): Sc
     options: Object.freeze({ ...options }),
     enabled,
     catchUp,
-    within:
-      within === undefined
-        ? DAY_SECONDS
-        : bounded(`${where}.within`, typeof within === "number" ? within : durationSeconds(`${where}.within`, within)),
+    within: late,
   });
+}
+
+/** Seconds from one slot to the next, on the average of a day that has any. */
+function distance(schedule: Schedule): number {
+  if (schedule.type === "interval") return schedule.seconds;
+  return schedule.type === "crontab" ? DAY_SECONDS / (schedule.minute.length * schedule.hour.length) : DAY_SECONDS;
 }
 
 /** Plain data may have been written by hand or come out of JSON, so it passes the checks of its maker again. */

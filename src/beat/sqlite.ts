@@ -1,6 +1,6 @@
 /** Entries put at run time, in a table of the file that the broker uses: every process that has it open sees a change. */
 import { type Database, openTables } from "../sqlite/database.ts";
-import { type BeatStore, type BeatStoreContext, readEntries, readEntry, stringifyEntry } from "./store.ts";
+import { type BeatStore, type BeatStoreContext, entriesReader, readEntry, stringifyEntry } from "./store.ts";
 
 const TABLE = `
   CREATE TABLE IF NOT EXISTS beat (
@@ -21,10 +21,11 @@ export const open = async (url: string, context: BeatStoreContext): Promise<Beat
 
 function create(database: Database, app: string): BeatStore {
   const [list, get, put, remove] = [LIST, GET, PUT, REMOVE].map((sql) => database.prepare(sql)) as Statements;
+  const readAll = entriesReader();
   return {
     async list() {
       const rows = database.read(() => list.all(app));
-      return readEntries(rows.map(({ name, entry }) => [String(name), String(entry)] as const));
+      return readAll(rows.map(({ name, entry }) => [String(name), String(entry)] as const));
     },
     async put(entry) {
       const text = stringifyEntry(entry);

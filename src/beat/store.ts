@@ -33,7 +33,7 @@ export interface StoredEntries {
 }
 
 export interface BeatStore {
-  /** One that cannot be read keeps none of the others back. */
+  /** One that cannot be read keeps none of the others back. Where a loop follows them, one that has not changed is the same object. */
   list(): Promise<StoredEntries>;
   /** Over one of the same name. */
   put(entry: RuntimeEntry): Promise<void>;
@@ -68,10 +68,16 @@ export interface BeatStoreContext {
 export type OpenBeatStore = (url: string, context: BeatStoreContext) => BeatStore | Promise<BeatStore>;
 
 /** An entry as a host of beat has it beside those of `beatSchedule`: no name, and so no slot's id, is of both kinds. */
-export const besideDeclared = (entry: RuntimeEntry): ScheduleEntry => ({
-  ...entry,
-  name: RUNTIME_PREFIX + entry.name,
-});
+export function besideDeclared(entry: RuntimeEntry): ScheduleEntry {
+  const known = beside.get(entry);
+  if (known !== undefined) return known;
+  const made = { ...entry, name: RUNTIME_PREFIX + entry.name };
+  beside.set(entry, made);
+  return made;
+}
+
+/** So that one that has not changed is the same object each time. */
+const beside = new WeakMap<RuntimeEntry, ScheduleEntry>();
 
 /** JSON with Celery's tags, for the store. Throws `EncodeError` for arguments that cannot travel. */
 export function stringifyEntry(entry: RuntimeEntry): string {
@@ -87,11 +93,11 @@ export function parseEntry(text: string): RuntimeEntry {
   if (typeof name !== "string" || typeof since !== "number" || typeof zone !== "string") {
     throw new ImproperlyConfigured("beat", `a stored entry has no name, time or zone: ${text.slice(0, 200)}`);
   }
-  return {
+  return Object.freeze({
     ...scheduleEntry(name, entry as unknown as BeatEntry, whereOf(name)),
     since,
     zone: checkZone(zone, `${whereOf(name)}.zone`),
-  };
+  });
 }
 
 /** The entry that is stored under a name. Throws {@link ImproperlyConfigured}, which names it. */
@@ -107,13 +113,31 @@ export function readEntry(name: string, text: string): RuntimeEntry {
   }
 }
 
+/** What is stored, by name. */
+type Stored = Iterable<readonly [name: string, text: string]>;
+
+/** Reads what is stored, again and again: an entry that has not changed is the same object each time. */
+export function entriesReader(): (stored: Stored) => StoredEntries {
+  let known = new Map<string, readonly [text: string, entry: RuntimeEntry]>();
+  return (stored) => {
+    const before = known;
+    known = new Map();
+    return readEntries(stored, (name, text) => {
+      const [knownText, knownEntry] = before.get(name) ?? [];
+      const entry = knownEntry !== undefined && knownText === text ? knownEntry : readEntry(name, text);
+      known.set(name, [text, entry]);
+      return entry;
+    });
+  };
+}
+
 /** Of what is stored, by name. */
-export function readEntries(stored: Iterable<readonly [name: string, text: string]>): StoredEntries {
+export function readEntries(stored: Stored, read = readEntry): StoredEntries {
   const entries: RuntimeEntry[] = [];
   const unreadable: UnreadableEntry[] = [];
   for (const [name, text] of stored) {
     try {
-      entries.push(readEntry(name, text));
+      entries.push(read(name, text));
     } catch (error) {
       unreadable.push({ name, error: error as ImproperlyConfigured });
     }

@@ -57,6 +57,19 @@ export function beatState(
   return { covered, gapless, ahead, upcoming: entries.map((entry) => upcoming(entry, zone, covered)) };
 }
 
+/** The same loop with other entries: nothing is looked up again for those that it had before. */
+export function withEntries(
+  before: readonly ScheduleEntry[],
+  entries: readonly ScheduleEntry[],
+  zone: string,
+  state: BeatState,
+): BeatState {
+  const known = new Map(before.map((entry, i) => [entry, state.upcoming[i]]));
+  const upcomingOf = (entry: ScheduleEntry) =>
+    known.has(entry) ? known.get(entry) : upcoming(entry, zone, state.covered);
+  return { ...state, upcoming: entries.map(upcomingOf) };
+}
+
 /** One step of a beat loop, without a clock or a timer: what is due at `now`, and when to look again. */
 export function tick(entries: readonly ScheduleEntry[], zone: string, state: BeatState, now: number): Tick {
   const behind = Math.max(0, state.covered - now);
@@ -74,12 +87,7 @@ export function tick(entries: readonly ScheduleEntry[], zone: string, state: Bea
   const after = entries.map((entry, i) => {
     const first = state.upcoming[i];
     if (first === undefined || first > now) return first;
-    // Slots before the bound are not even listed, so that a year away does not make a list of a year.
-    const found = slots(entry.schedule, entry.zone ?? zone, {
-      from: Math.max(first, earliestWanted(entry, now)) - 1,
-      to: now,
-    });
-    const send = wanted(entry, found, now);
+    const send = wanted(entry, passed(entry, entry.zone ?? zone, first, now), now);
     for (const slot of send) if (!isIn(state.ahead, slot)) due.push({ entry, slot });
     if (send[0] !== first && !isIn(state.ahead, first)) missed.push({ entry, slot: first });
     return upcoming(entry, zone, now);
@@ -95,6 +103,21 @@ export function tick(entries: readonly ScheduleEntry[], zone: string, state: Bea
     behind: 0,
     restarted: false,
   };
+}
+
+/** The slots from `first` on that {@link wanted} may choose from: what no `catchUp` wants is not even listed. */
+function passed(entry: ScheduleEntry, zone: string, first: number, now: number): number[] {
+  const from = Math.max(first, earliestWanted(entry, now)) - 1;
+  const list = (from: number, to: number) => slots(entry.schedule, zone, { from, to });
+  if (entry.catchUp !== "last") return list(from, now);
+  // Of the late ones the last: looked for from the end, further back each time.
+  const late = now - GRACE_MS - 1;
+  for (let length = GRACE_MS; late > from; length *= 8) {
+    const before = Math.max(from, late - length);
+    const found = list(before, late);
+    if (found.length > 0 || before === from) return [...found.slice(-1), ...list(late, now)];
+  }
+  return list(from, now);
 }
 
 /**

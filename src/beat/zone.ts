@@ -1,13 +1,18 @@
 import { ImproperlyConfigured } from "../errors.ts";
 import { nearest } from "../nearest.ts";
 
+/** Asking `Intl` takes about a millisecond, so each zone is asked for once. */
+const known = new Set<string>();
+
 /**
  * Gives the name of a time zone back. Throws {@link ImproperlyConfigured}, with the nearest names, where the platform
  * does not know it.
  */
 export function checkZone(zone: string, setting = "timezone"): string {
+  if (known.has(zone)) return zone;
   try {
     new Intl.DateTimeFormat("en", { timeZone: zone });
+    known.add(zone);
     return zone;
   } catch (cause) {
     const names = suggestions(String(zone));

@@ -144,6 +144,11 @@ describe("an entry of beatSchedule", () => {
     [{ within: 60 }, /\.within: says how late a missed slot may be sent, so it needs catchUp/],
     [{ catchUp: "all", within: 0 }, /\.within: must be from 0\.001 to 31536000 seconds/],
     [{ catchUp: "all", within: { hour: 6 } }, /\.within\.hour: is no unit of time; did you mean "hours"\?/],
+    [
+      { catchUp: "all", schedule: 0.001 },
+      /\.within: lets 86400000 slots of 86400 seconds be sent at once after a stop .* may let 100000: give a shorter time/,
+    ],
+    [{ catchUp: "all", schedule: crontab({}), within: { days: 70 } }, /\.within: lets 100800 slots/],
     [{ kwarg: {} }, /beatSchedule\["nightly"\]\.kwarg: is not part of an entry; did you mean "kwargs"\?/],
     [{ catch_up: "all" }, /\.catch_up: is not part of an entry; did you mean "catchUp"\?/],
   ])("refuses %j", (given, message) => {

@@ -1,9 +1,9 @@
 import fc from "fast-check";
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { crontab } from "../../src/beat/crontab.ts";
 import { slots } from "../../src/beat/due.ts";
 import { at, type BeatEntry, every, scheduleEntries } from "../../src/beat/schedule.ts";
-import { type BeatState, beatState, tick } from "../../src/beat/tick.ts";
+import { type BeatState, beatState, tick, withEntries } from "../../src/beat/tick.ts";
 import { computing } from "../measured.ts";
 
 const utc = (text: string) => Date.parse(text);
@@ -107,6 +107,28 @@ describe("slots found more than a minute late", () => {
     });
     expect(ms).toBeLessThan(1_000);
   });
+});
+
+test("a slot every few milliseconds costs nothing after a day away, where only the last is wanted", async () => {
+  const ms = await computing(() => {
+    const found = step({ a: { schedule: 0.005, catchUp: "last" } }, "2026-04-30T00:00:00Z", "2026-05-01T00:00:00Z");
+    expect(found.due).toHaveLength(12_002);
+  });
+  expect(ms).toBeLessThan(500);
+});
+
+test("entries that come and go leave alone what is known of the others", () => {
+  const covered = utc("2026-05-01T09:00:00Z");
+  const [gone, other, come] = entriesOf({ gone: { schedule: 45 }, kept: { schedule: 30 }, come: { schedule: 7 } });
+  if (gone === undefined || other === undefined || come === undefined) throw new Error("there are three");
+  const looks = vi.fn(() => other.schedule);
+  const kept = Object.defineProperty({ ...other }, "schedule", { get: looks });
+  const state = beatState([gone, kept], "UTC", { covered });
+  looks.mockClear();
+  const entries = [kept, come];
+  const found = withEntries([gone, kept], entries, "UTC", state);
+  expect(looks).not.toHaveBeenCalled();
+  expect(found).toEqual(beatState(entries, "UTC", { covered }));
 });
 
 describe("a clock that goes back", () => {

@@ -47,6 +47,18 @@ export function beatStoreContract(open: () => (app: string) => Promise<BeatStore
     expect(await (await connect("other")).list()).toEqual({ entries: [], unreadable: [] });
   });
 
+  test("one that has not changed is the same object each time, where a loop follows them", async () => {
+    const store = await stores()();
+    if (store.changed === undefined) return;
+    for (const name of ["a", "b"]) await store.put(entryOf(name));
+    const [a, b] = (await store.list()).entries;
+    await store.put(entryOf("b", { args: [3] }));
+    const { entries } = await store.list();
+    expect(entries[0]).toBe(a);
+    expect(entries[1]).not.toBe(b);
+    expect(entries[1]).toMatchObject({ args: [3] });
+  });
+
   test("they are replaced, paused, resumed and removed by name", async () => {
     const store = await stores()();
     await store.put(entryOf("a"));
