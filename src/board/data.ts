@@ -280,9 +280,12 @@ export function createData(app: Lovage, options: DataOptions = {}) {
       return [name, keep(feed)];
     }),
   ) as unknown as Readonly<Record<Span, Kept<Told>>>;
+  /** Those that are being read: a large one takes seconds, and each page that shows it asks again and again. */
+  const workflows = new Map<string, Promise<Workflow>>();
   /** Something was changed: who asks next sees it. */
   const changed = () => {
     for (const one of [queues, workers, functions, active, coming, ...Object.values(told)]) one.drop();
+    workflows.clear();
   };
   async function changing<T>(act: () => Promise<T>): Promise<T> {
     try {
@@ -446,7 +449,13 @@ export function createData(app: Lovage, options: DataOptions = {}) {
       };
     },
 
-    workflow: (id: string): Promise<Workflow> => app.workflow(id),
+    workflow(id: string): Promise<Workflow> {
+      const known = workflows.get(id);
+      if (known !== undefined) return known;
+      const reading = app.workflow(id).finally(() => workflows.get(id) === reading && workflows.delete(id));
+      workflows.set(id, reading);
+      return reading;
+    },
 
     async failures(span: Span, patience: Patience, task?: string): Promise<Part<readonly SparkedGroup[]>> {
       const part = await told[span].get(patience);

@@ -1,5 +1,6 @@
 /** The journal in a SQLite file: what is written in one turn is one row, in the transaction of the outcomes it tells of. */
 import type { DatabaseSync, StatementSync } from "node:sqlite";
+import { setImmediate as turn } from "node:timers/promises";
 import { addTables, type Database } from "../sqlite/database.ts";
 import { BATCH_SPAN_MS, type Batch, entriesOf, lastOf, mergeBatches } from "./batches.ts";
 import { isFailure, type JournalEntry, readEntries, writeEntries } from "./entry.ts";
@@ -88,10 +89,10 @@ export async function openSqliteJournal(
     }
   }
 
-  function* batches(
+  async function* batches(
     { read }: Statements,
     { from, to }: Pick<JournalRange, "from" | "to">,
-  ): Generator<Batch, void, undefined> {
+  ): AsyncGenerator<Batch, void, undefined> {
     let before: readonly [time: number, seq: number] = [Math.min(to + BATCH_SPAN_MS, Number.MAX_SAFE_INTEGER), 0];
     for (;;) {
       const rows = database.read(() => read.all(scope, Math.max(from, 0), ...before));
@@ -99,6 +100,8 @@ export async function openSqliteJournal(
       const oldest = rows.at(-1);
       if (oldest === undefined || rows.length < PAGE) return;
       before = [Number(oldest["time"]), Number(oldest["seq"])];
+      // A file answers at once: who reads through a long journal would keep all others of the process waiting.
+      await turn();
     }
   }
 
@@ -117,11 +120,7 @@ export async function openSqliteJournal(
       const oldest = Math.max(from, now() - expires * 1000);
       const shelves = isOfFailures ? [failures] : [failures, rest];
       const range = { from: oldest, to };
-      return entriesOf(mergeBatches(shelves.map((shelf) => asAsync(() => batches(shelf, range)))), range);
+      return entriesOf(mergeBatches(shelves.map((shelf) => batches(shelf, range))), range);
     },
   };
-}
-
-async function* asAsync<T>(make: () => Iterable<T>): AsyncGenerator<T, void, undefined> {
-  yield* make();
 }

@@ -88,6 +88,24 @@ test("many who ask at once are one read, and who changes something sees it", asy
   expect(await answer.get({ wait: 100 })).toEqual({ value: 3 });
 });
 
+test("a workflow that many pages show is read once for those who ask at the same time", async () => {
+  const app = new Lovage("shop", { brokerUrl: "memory://", resultBackend: "memory://" });
+  onTestFinished(() => app.close());
+  const store = await app.engine.journal();
+  let reads = 0;
+  app.engine.journal = () => {
+    reads++;
+    return Promise.resolve(store);
+  };
+  const board = createBoard(app);
+  const ask = () => board(new Request("http://board.test/api/workflows/a"));
+  const answers = await Promise.all(Array.from({ length: 10 }, ask));
+  expect(answers.map(({ status }) => status)).toEqual(answers.map(() => 200));
+  expect(reads).toBe(1);
+  await ask();
+  expect(reads).toBe(2);
+});
+
 // biome-ignore lint/suspicious/noExplicitAny: answers are looked at member by member
 const status = async (board: Board): Promise<any> => (await board(new Request("http://board.test/api/status"))).json();
 

@@ -1,4 +1,4 @@
-/** The journal's statements find what they look for by an index, however much there is. */
+/** The journal in a file, however much there is in it. */
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -10,18 +10,42 @@ const statements = SHELVES.flatMap((shelf) =>
   Object.entries(sqlOf(shelf)).map(([name, sql]) => [shelf, name, sql] as const),
 );
 
-test.each(statements)("%s: %s reads no rows that it does not need", async (shelf, name, sql) => {
+async function openJournal() {
   const folder = await mkdtemp(join(tmpdir(), "lovage-journal-"));
   const database = await openDatabase(`sqlite:///${join(folder, "test.db")}`, { random: Math.random });
   onTestFinished(async () => {
     await database.close();
     await rm(folder, { recursive: true });
   });
-  await openSqliteJournal(database, { expires: 1, table: "", scope: "", failed: () => {} }, Date.now);
+  const options = { expires: 3600, table: "", scope: "", failed: () => {} };
+  return { database, journal: await openSqliteJournal(database, options, Date.now) };
+}
+
+test.each(statements)("%s: %s reads no rows that it does not need", async (shelf, name, sql) => {
+  const { database } = await openJournal();
   const steps = database
     .read((db) => db.prepare(`EXPLAIN QUERY PLAN ${sql}`).all())
     .map((row) => String(row["detail"]));
   // The last number is at the end of the table. To sort would be to read all.
   expect(steps.filter((step) => /^SCAN (?!CONSTANT)|TEMP B-TREE/.test(step))).toEqual([]);
   if (name === "read" || name === "dropOld") expect(steps.join()).toContain(`INDEX ${shelf}_time (scope=?`);
+});
+
+test("who reads through a long journal leaves others of the process their turns", async () => {
+  const { journal } = await openJournal();
+  const time = Date.now();
+  for (let n = 0; n < 1000; n++) await journal.append([{ time, kind: "task", id: String(n) }]);
+  let turns = 0;
+  let isOver = false;
+  const count = () => {
+    turns++;
+    if (!isOver) setImmediate(count);
+  };
+  setImmediate(count);
+  let entries = 0;
+  for await (const page of journal.read({ failures: false, from: 0, to: Number.POSITIVE_INFINITY }))
+    entries += page.length;
+  isOver = true;
+  expect(entries).toBe(1000);
+  expect(turns).toBeGreaterThan(10);
 });
