@@ -70,6 +70,13 @@ export function parseCount(value: string): number {
   return count;
 }
 
+function parseLimit(value: string): number {
+  const count = parseCount(value);
+  if (count < 0 || !Number.isSafeInteger(count))
+    throw new InvalidArgumentError("It must be a whole number, 0 or more.");
+  return count;
+}
+
 export interface HealthAddress {
   readonly host: string;
   readonly port: number;
@@ -133,7 +140,7 @@ export const fromOption = () =>
   new Option("--from <time>", "from this time on: 30m, 2h or 7d ago, or a time in ISO 8601").argParser(parseInstant);
 export const toOption = () => new Option("--to <time>", "before this time, in the same forms").argParser(parseInstant);
 export const limitOption = (most?: number) => {
-  const option = new Option("--limit <n>", "at most so many").argParser(parseCount);
+  const option = new Option("--limit <n>", "at most so many").argParser(parseLimit);
   return most === undefined ? option : option.default(most);
 };
 export const taskOption = () => listOption("--task <names>", "tasks, or patterns such as media.*");

@@ -124,6 +124,7 @@ test.each([
   [["worker", "-A", module, "-l", "loud"], /Allowed choices are debug, info, warning, error/],
   [["worker", "-A", module, "-c", "two"], /It must be a whole number/],
   [["worker", "-A", module, "-c", "0"], /concurrency: must be a whole number from 1 to 10000; given: 0/],
+  [["tasks", "-A", module, "--limit", "-1"], /'--limit <n>' argument '-1' is invalid\. .*0 or more/],
   [["call", "-A", module, "cli.ad"], /no task is registered as "cli\.ad"; did you mean cli\.add\?/],
   [["call", "-A", module, "cli.add", "--args", "[1,"], /must be a list in JSON/],
   [["call", "-A", module, "cli.add", "--kwargs", "[]"], /must be an object in JSON/],
