@@ -12,7 +12,7 @@ import { FAILURE, PENDING } from "../states.ts";
 import type { Acting, ChangedTasks, Control, RevokeTasks } from "./control.ts";
 import { createInspect, namesOnSqs, queuesOf } from "./inspect.ts";
 import { createLetters } from "./letters.ts";
-import { isAsked, retryMany, retryOne } from "./retry.ts";
+import { retryMany, retryOne, waitingRedrive } from "./retry.ts";
 import { readWorkers, writePaused, writeShutdown } from "./rows.ts";
 import { actionEntry, noteAction, whoIs } from "./who.ts";
 
@@ -78,11 +78,13 @@ export function createOperations(engine: Engine, app: string): Control {
       const { terminate = false, by: name } = options(revokeShape, given, "revoke", "{ terminate: true }");
       const by = await whoIs(engine, name === undefined ? undefined : { by: name });
       return each(idsOf(ids), async (id) => {
-        const ended = await engine.reader.revoke(id, terminate, by);
+        let ended = await engine.reader.revoke(id, terminate, by);
+        const redrive = ended === FAILURE ? await waitingRedrive(engine, id) : undefined;
+        if (redrive !== undefined) ended = await engine.reader.revoke(id, terminate, by, redrive);
         if (ended === undefined) return undefined;
-        if (ended === PENDING) return "it has ended already, and its result is forgotten";
-        const runsAgain = ended === FAILURE && (await isAsked(engine, id));
-        return `it has ended already: ${ended}${runsAgain ? "; a retry of it was asked for, which cannot be revoked: it runs again" : ""}`;
+        return ended === PENDING
+          ? "it has ended already, and its result is forgotten"
+          : `it has ended already: ${ended}`;
       });
     },
     async retry(id, given) {

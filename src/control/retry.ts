@@ -60,13 +60,13 @@ export async function retryOne(engine: Engine, id: string): Promise<{ readonly t
   return sent;
 }
 
-/** Whether a task that has failed was asked for already, and waits to run again. */
-export async function isAsked(engine: Engine, id: string): Promise<boolean> {
+/** Which redrive it is that waits of a task that has failed and was asked for already; `undefined`: none does. */
+export async function waitingRedrive(engine: Engine, id: string): Promise<number | undefined> {
   const [row] = await (await engine.backend()).read([taskKey(id)], { consistent: true });
   const found = await judge(engine, id, row);
-  if (typeof found === "string") return false;
+  if (typeof found === "string") return undefined;
   const [asking] = await asked(engine, [found]);
-  return asking === undefined || asking.before.isWaiting;
+  return asking?.before.isWaiting === true ? asking.redrive : undefined;
 }
 
 /** These, with what has been asked of them before. */

@@ -66,8 +66,9 @@ export interface ResultReader {
    * Resolves to the state in which it had ended already, which stays; else to `undefined`.
    *
    * @param by Who revokes it, as the journal is told.
+   * @param redrive Which redrive of it waits, where it has failed and is to run again.
    */
-  revoke(id: string, terminate: boolean, by?: string): Promise<string | undefined>;
+  revoke(id: string, terminate: boolean, by?: string, redrive?: number): Promise<string | undefined>;
 }
 
 /** The first look after the first one comes so soon, where the backend cannot tell of changes … */
@@ -449,7 +450,7 @@ export function createReader(context: ReaderContext): ResultReader {
       await forget(groupKey(id));
     },
     forget: (id) => forget(taskKey(id)),
-    revoke: (id, terminate, by) =>
+    revoke: (id, terminate, by, redrive) =>
       withinRun("revoke()", async () => {
         // Its stack would be the caller's; Celery stores none.
         const { data } = exceptionToData(new TaskRevokedError(terminate ? "terminated" : "revoked"));
@@ -471,6 +472,7 @@ export function createReader(context: ReaderContext): ResultReader {
           ttl: context.ttl(),
           terminate,
           result,
+          redrive,
           entry,
         });
         if (outcome.type !== "refused") return undefined;

@@ -108,6 +108,8 @@ export interface Revoke extends Addressed {
   readonly terminate: boolean;
   /** Meta REVOKED, stored where no lease lives. */
   readonly result: Payload;
+  /** {@link Claim.redrive} of the message that waits to run a failed task again: it is not to. */
+  readonly redrive?: number | undefined;
 }
 
 /** Readers shall see nothing any more. A row that is done, or runs, keeps guarding against messages that were sent before. */
@@ -408,10 +410,10 @@ function release(row: Row | undefined, command: Release): Decision {
 }
 
 function revoke(row: Row | undefined, command: Revoke): Decision {
-  if (row !== undefined && isEnded(row)) return refused(row);
+  if (row !== undefined && isEnded(row) && !isFreshRedrive(row, command)) return refused(row);
   const revoked = command.terminate || row?.revoked === "terminate" ? "terminate" : "revoke";
   if (row !== undefined && isAlive(row, command.now)) return written({ ...row, ttl: command.ttl ?? row.ttl, revoked });
-  return written({ ...endedWithoutRun(row, command), revoked });
+  return written({ ...endedWithoutRun(row, command), revoked, redrive: command.redrive ?? row?.redrive });
 }
 
 function forget(row: Row | undefined, command: Forget): Decision {

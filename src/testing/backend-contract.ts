@@ -911,7 +911,7 @@ export function toCommand(draft: Draft, key: string, row: Row | undefined, now: 
     case "release":
       return { type, ...addressed, owner, result: draft.keepsResult ? undefined : result, died: draft.telling };
     case "revoke":
-      return { type, ...addressed, terminate, result };
+      return { type, ...addressed, terminate, result, redrive: done ? redrive : undefined };
     case "forget":
       return { type, ...addressed, at: now };
     case "bury":

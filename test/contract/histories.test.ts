@@ -19,6 +19,7 @@ test("sixty random histories have several owners, leases that end, lost replies,
     "a later attempt over an earlier one": 0,
     "a redrive of a dead letter": 0,
     "a failure that is run again": 0,
+    "a failure that is not to be run again": 0,
     "a task sent again over one that was forgotten": 0,
     "a claim over a row that has expired": 0,
     "an outcome of the owner's": 0,
@@ -80,6 +81,10 @@ test("sixty random histories have several owners, leases that end, lost replies,
             count("Python's outcome, which nothing is claimed over", outcome.type === "superseded" && python);
             count("a forgotten row that guards", outcome.type === "settled" && row?.hidden === true);
           }
+          count(
+            "a failure that is not to be run again",
+            command.type === "revoke" && write !== undefined && row?.done === true,
+          );
           if ("owner" in command && command.type !== "claim") {
             const own = row?.owner === command.owner;
             count("a late writer that is refused", outcome.type === "refused" && row?.owner !== undefined && !own);

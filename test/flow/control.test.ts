@@ -371,23 +371,28 @@ describe.each(stores)("steering on %s", (_, start) => {
     expect((await entries()).map((entry) => (entry as { readonly id: string }).id).sort()).toEqual(told.sort());
   });
 
-  test("of a failed task that waits to run again it is said that it cannot be revoked", async () => {
+  test("a failed task that waits to run again is revoked, and its errback is called no second time", async () => {
     let runs = 0;
+    const told: string[] = [];
+    const tell = app.task("ops.tell", (id: string) => void told.push(id));
     const fail = app.task("ops.fail", () => {
       runs++;
       throw new Down("no");
     });
     const t = start(app);
-    const { id } = await fail.delay();
+    const { id } = await fail.applyAsync([], { linkError: tell.s() });
     await t.drain();
     const reason = async () => (await app.control.revoke(id)).failed[0]?.reason;
     expect(await reason()).toBe("it has ended already: FAILURE");
     await app.control.retry(id);
-    expect(await reason()).toBe(
-      "it has ended already: FAILURE; a retry of it was asked for, which cannot be revoked: it runs again",
-    );
     await t.drain();
-    expect([runs, await reason()]).toEqual([2, "it has ended already: FAILURE"]);
+    expect([runs, told, await reason()]).toEqual([2, [id, id], "it has ended already: FAILURE"]);
+    await app.control.retry(id);
+    expect(await app.control.revoke(id, { by: "anna" })).toEqual({ count: 1, failed: [] });
+    await t.drain();
+    expect([runs, told, await app.result(id).state()]).toEqual([2, [id, id], "REVOKED"]);
+    expect(await reason()).toBe("it has ended already: REVOKED");
+    await expect(app.control.retry(id)).rejects.toMatchObject({ reason: "revoked" });
   });
 
   test("who does it is the user, unless a name is given", async () => {

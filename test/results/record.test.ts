@@ -691,6 +691,20 @@ describe("dead letters", () => {
     expect(task.claim("d", { redrive: 300 })).toMatchObject({ type: "settled" });
   });
 
+  test("a redrive that waits can be revoked, and one that has claimed cannot", () => {
+    const task = scene();
+    task.claim("a");
+    task.final("a", { result: meta("FAILURE"), kept: "the message" });
+    expect(task.revoke()).toMatchObject({ type: "refused" });
+    task.claim("b", { redrive: 1 });
+    task.final("b", { result: meta("FAILURE"), kept: "the message" });
+    expect(task.revoke({ redrive: 1 })).toMatchObject({ type: "refused" });
+    expect(task.revoke({ redrive: 2 })).toEqual(written("revoke"));
+    expect(task.row).toMatchObject({ result: meta("REVOKED"), done: true, redrive: 2 });
+    expect(task.row?.kept).toBeUndefined();
+    for (const redrive of [1, 2, 3]) expect(task.claim("c", { redrive })).toMatchObject({ type: "settled" });
+  });
+
   test("a redriven message claims what an unreadable copy of it was buried for", () => {
     const task = scene();
     task.bury();
