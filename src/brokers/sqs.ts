@@ -58,6 +58,9 @@ import type { Entries } from "./sqs-scheduler.ts";
  */
 declare const LOVAGE_SCHEDULER: boolean;
 
+/** See `open.ts`. */
+declare const LOVAGE_BUNDLE: "aws";
+
 const LIMITS: BrokerLimits = {
   maxBytes: MAX_BYTES,
   maxDelaySeconds: 900,
@@ -346,6 +349,32 @@ export function open(url: string, context: BrokerContext): Broker {
     );
   }
 
+  /**
+   * What is under way ends first, or a process that ends then would take it along: a message would stay hidden that was being
+   * handed back. A long poll takes `wait_time_seconds` at the most.
+   */
+  async function close(): Promise<void> {
+    closing.abort();
+    while (pending.size > 0) await Promise.all(pending);
+    await sqs.close();
+  }
+
+  return {
+    limits: LIMITS,
+    send: (entries) => awaited(send(entries)),
+    receive,
+    delete: (deliveries) => awaited(remove(deliveries)),
+    changeVisibility: (entries) => awaited(changeVisibility(entries)),
+    maxBytes,
+    close,
+    // A bundle of a function has no `app.control`, and nobody else asks.
+    ...(typeof LOVAGE_BUNDLE === "undefined" ? forOperators(sqs) : ({} as ForOperators)),
+  };
+}
+
+type ForOperators = Pick<Broker, "queues" | "size" | "purge">;
+
+function forOperators(sqs: ReturnType<typeof connect>): ForOperators {
   /** By their names on SQS, without the prefix: `media-large` where the app says `media.large`. */
   async function queues(): Promise<readonly string[]> {
     const prefix = translateQueueName(sqs.prefix, "");
@@ -395,28 +424,7 @@ export function open(url: string, context: BrokerContext): Broker {
     await sqs.call(queue, "PurgeQueue", (QueueUrl) => sqs.client.send(new PurgeQueueCommand({ QueueUrl })));
   }
 
-  /**
-   * What is under way ends first, or a process that ends then would take it along: a message would stay hidden that was being
-   * handed back. A long poll takes `wait_time_seconds` at the most.
-   */
-  async function close(): Promise<void> {
-    closing.abort();
-    while (pending.size > 0) await Promise.all(pending);
-    await sqs.close();
-  }
-
-  return {
-    limits: LIMITS,
-    send: (entries) => awaited(send(entries)),
-    receive,
-    delete: (deliveries) => awaited(remove(deliveries)),
-    changeVisibility: (entries) => awaited(changeVisibility(entries)),
-    queues,
-    size,
-    maxBytes,
-    purge,
-    close,
-  };
+  return { queues, size, purge };
 }
 
 /**

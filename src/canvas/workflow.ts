@@ -4,7 +4,7 @@ import { ImproperlyConfigured } from "../errors.ts";
 import type { JournalEntry } from "../journal/entry.ts";
 import { rootOf } from "../journal/query.ts";
 import { isAbout, type Workflow, workflowOf } from "../journal/workflow.ts";
-import { decodeGroupMeta, decodeMeta, type ResultTuple } from "../protocol/meta.ts";
+import { decodeGroupMeta, decodeRow, type ResultTuple } from "../protocol/meta.ts";
 import { groupKey, taskKey } from "../results/backend.ts";
 import { idsOf, leafId } from "./join-rows.ts";
 
@@ -79,7 +79,7 @@ async function readRows(engine: Engine, id: string, entries: readonly JournalEnt
       const row = rows[index];
       if (row === undefined || row.hidden === true || row.result.length === 0) continue;
       // What cannot be read has a state that is not known.
-      const meta = await orNothing(async () => decodeMeta(row.result, engine.codec));
+      const meta = await orNothing(async () => decodeRow(row.result, engine.codec));
       if (meta === undefined) continue;
       states.set(of, meta.status);
       const sent = idsOf(tuplesOf(meta.children));

@@ -190,17 +190,20 @@ function checkReadable(meta: Meta): void {
 
 /** Reads a meta as leniently as Celery does, and more. Throws `DecodeError` where it is no object or has no status. */
 export function decodeMeta(payload: Payload, codec: MetaCodec = {}): MaybePromise<Meta> {
-  return whenReady(decodePayload(payload, codec), (value) => {
-    const meta = toMeta(value);
-    return meta.extra !== undefined && Object.hasOwn(meta.extra, KEPT) ? fetchResult(meta, codec) : meta;
-  });
+  return whenReady(decodeRow(payload, codec), (meta) => withResult(meta, codec));
 }
 
-/** The state alone, without what is kept outside the row; an empty text where there is no row, or none in it yet. Throws the same. */
+/** What the row itself says: a result that is kept outside it is not read, and a pointer is in its place. Throws the same. */
+export const decodeRow = (payload: Payload, codec: MetaCodec = {}): MaybePromise<Meta> =>
+  whenReady(decodePayload(payload, codec), toMeta);
+
+/** What {@link decodeRow} has read, with its result in the place of a pointer. */
+export const withResult = (meta: Meta, codec: MetaCodec): MaybePromise<Meta> =>
+  meta.extra !== undefined && Object.hasOwn(meta.extra, KEPT) ? fetchResult(meta, codec) : meta;
+
+/** The state alone; an empty text where there is no row, or none in it yet. Throws the same. */
 export const decodeStatus = (payload: Payload | undefined, codec: MetaCodec = {}): MaybePromise<string> =>
-  payload === undefined || payload.length === 0
-    ? ""
-    : whenReady(decodePayload(payload, codec), (value) => toMeta(value).status);
+  payload === undefined || payload.length === 0 ? "" : whenReady(decodeRow(payload, codec), ({ status }) => status);
 
 function toMeta(value: unknown): Meta {
   const raw = asObject(value, "the stored result");

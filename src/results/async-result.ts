@@ -64,7 +64,7 @@ export class AsyncResult<T = unknown> {
   readonly #reader: ResultReader;
   /** The task was sent with `ignoreResult`: nothing will ever be readable. */
   readonly #ignored: boolean;
-  /** The outcome, once it was seen: it never changes. */
+  /** The outcome, once it was seen: it never changes. Without its result where that is kept elsewhere and nobody has asked for it. */
   #outcome: Meta | undefined;
 
   /** How it goes to its queue, as far as that is known. */
@@ -87,6 +87,10 @@ export class AsyncResult<T = unknown> {
   async #meta(): Promise<Meta> {
     if (this.#outcome !== undefined) return this.#outcome;
     return this.#keep(await this.#reader.meta(this.id));
+  }
+
+  async #whole(): Promise<Meta> {
+    return this.#keep(await this.#reader.whole(await this.#meta()));
   }
 
   #keep(meta: Meta): Meta {
@@ -121,7 +125,7 @@ export class AsyncResult<T = unknown> {
 
   /** What is stored now, without waiting: the value, the error of a task that failed, the meta of a state of your own, or `null`. */
   async result(): Promise<T | Error | null> {
-    return this.#reader.value(await this.#meta()) as T | Error | null;
+    return this.#reader.value(await this.#whole()) as T | Error | null;
   }
 
   /** The same as {@link result}: Celery's name for the meta of a state of your own. */
@@ -168,7 +172,7 @@ export class AsyncResult<T = unknown> {
   async get(given: GetOptions = NO_OPTIONS): Promise<T> {
     const options = given === NO_OPTIONS ? given : checkGetOptions(given);
     if (this.#ignored) return null as T; // What `ignoreResult` leaves of any value.
-    const meta = this.#outcome ?? this.#keep(await this.#wait(options));
+    const meta = this.#outcome === undefined ? this.#keep(await this.#wait(options)) : await this.#whole();
     const value = this.#reader.value(meta);
     if (isPropagated(meta.status) && options.propagate !== false) throw value;
     return value as T;

@@ -4,7 +4,7 @@ import { TaskRevokedError, TimeoutError } from "../errors.ts";
 import { dataToError, exceptionToData } from "../protocol/exceptions.ts";
 import {
   decodeGroupMeta,
-  decodeMeta,
+  decodeRow,
   decodeStatus,
   encodeGroupMeta,
   encodeMeta,
@@ -12,8 +12,9 @@ import {
   type MetaCodec,
   pendingMeta,
   type ResultTuple,
+  withResult,
 } from "../protocol/meta.ts";
-import type { MaybePromise } from "../protocol/serializers.ts";
+import { type MaybePromise, whenReady } from "../protocol/serializers.ts";
 import { formatTime, parseTime } from "../protocol/time.ts";
 import { holdsException, isPropagated, isReady, PENDING, RETRY, REVOKED } from "../states.ts";
 import { type Wait, waitList } from "../wait.ts";
@@ -32,10 +33,12 @@ export interface Way {
 }
 
 export interface ResultReader {
-  /** What is stored of a task; PENDING where nothing is. */
+  /** What the row of a task says, PENDING where there is none. Its result may be kept elsewhere: see {@link whole}. */
   meta(id: string): Promise<Meta>;
-  /** What is stored of several, in one read. */
+  /** What the rows of several say, in one read. */
   metas(ids: readonly string[]): Promise<readonly Meta[]>;
+  /** The same with its result, wherever it is kept. */
+  whole(meta: Meta): Meta | Promise<Meta>;
   /**
    * Waits until a task has its outcome. Throws `TimeoutError`, which names the queues where they are known, or the signal's reason.
    *
@@ -167,8 +170,10 @@ export function createReader(context: ReaderContext): ResultReader {
   let soonest = Number.POSITIVE_INFINITY;
 
   function toMeta(id: string, row: Row | undefined): MaybePromise<Meta> {
-    return isShown(row) ? decodeMeta(row.result, context.codec) : pendingMeta(id);
+    return isShown(row) ? decodeRow(row.result, context.codec) : pendingMeta(id);
   }
+
+  const whole = (meta: Meta) => withResult(meta, context.codec);
 
   const isShown = (row: Row | undefined): row is Row =>
     row !== undefined &&
@@ -322,7 +327,7 @@ export function createReader(context: ReaderContext): ResultReader {
     const reading: Promise<void>[] = [];
     due.forEach((waiter, index) => {
       try {
-        const meta = toMeta(waiter.id, rows[index]);
+        const meta = whenReady(toMeta(waiter.id, rows[index]), (row) => (isReady(row.status) ? whole(row) : row));
         if (meta instanceof Promise)
           reading.push(meta.then((read) => tell(waiter, read)).catch((error) => give(waiter, undefined, error)));
         else tell(waiter, meta);
@@ -386,7 +391,7 @@ export function createReader(context: ReaderContext): ResultReader {
       seen = now;
       return { found: isNew, isLast: isReady(meta.status) || row?.done === true };
     };
-    for await (const _ of looks(id, options, () => meta.status, look)) if (isNew) yield meta;
+    for await (const _ of looks(id, options, () => meta.status, look)) if (isNew) yield whole(meta);
   }
 
   async function* stream(
@@ -404,7 +409,7 @@ export function createReader(context: ReaderContext): ResultReader {
       return { found: chunks.length > 0, isLast: isReady(meta.status) || row?.done === true };
     };
     for await (const _ of looks(id, options, () => meta.status, look)) yield* chunks;
-    if (isPropagated(meta.status)) throw reader.value(meta);
+    if (isPropagated(meta.status)) throw reader.value(await whole(meta));
   }
 
   async function metas(ids: readonly string[]): Promise<readonly Meta[]> {
@@ -421,6 +426,7 @@ export function createReader(context: ReaderContext): ResultReader {
   const reader: ResultReader = {
     meta,
     metas,
+    whole,
     wait,
     watch,
     stream,

@@ -17,7 +17,7 @@ import {
   sentOf,
   type SignatureData,
 } from "../protocol/message.ts";
-import { decodeMeta, encodeMeta, type ResultTuple } from "../protocol/meta.ts";
+import { decodeRow, encodeMeta, type ResultTuple, withResult } from "../protocol/meta.ts";
 import { parseValue, stringifyValue } from "../protocol/values.ts";
 import type { Row } from "../results/backend.ts";
 import type { Again } from "../results/record.ts";
@@ -107,13 +107,17 @@ async function endWaiting(
   result: Row["result"],
   again: Again,
 ): Promise<void> {
-  const meta = result.length === 0 ? undefined : await decodeMeta(result, sender.engine.codec);
+  const meta = result.length === 0 ? undefined : await decodeRow(result, sender.engine.codec);
   const line = lineOf(message);
   const origin: Origin = { id: message.id, rootId: message.rootId ?? message.id };
   switch (meta?.status) {
-    case SUCCESS:
-      await Promise.all(successors(message).map((next) => sendSuccessor(onward, message, next, meta.result)));
+    case SUCCESS: {
+      const all = successors(message);
+      if (all.length === 0) break;
+      const { result: value } = await withResult(meta, sender.engine.codec);
+      await Promise.all(all.map((next) => sendSuccessor(onward, message, next, value)));
       break;
+    }
     case FAILURE:
     case REVOKED: {
       const errbacks = meta.status === FAILURE ? message.errbacks : [];

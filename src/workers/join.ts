@@ -13,9 +13,9 @@ import { ChordError, DecodeError, isLasting, LovageError, PayloadTooLarge, Worke
 import type { JournalEntry } from "../journal/entry.ts";
 import { createMessage, lineOf, type Message, ownHeaders, type SignatureData } from "../protocol/message.ts";
 import { exceptionLine } from "../protocol/exceptions.ts";
-import { decodeGroupMeta, decodeMeta, decodeStatus, type Meta, type ResultTuple } from "../protocol/meta.ts";
+import { decodeGroupMeta, decodeRow, decodeStatus, type Meta, type ResultTuple, withResult } from "../protocol/meta.ts";
 import { groupKey, joinKey, type Row, taskKey } from "../results/backend.ts";
-import { whenReady } from "../protocol/serializers.ts";
+import { type MaybePromise, whenReady } from "../protocol/serializers.ts";
 import { type Again, type Command, isFreshRedrive, type Joined, type Outcome as Recorded } from "../results/record.ts";
 import { stableId } from "../stable-id.ts";
 import { FAILURE, isReady, SUCCESS } from "../states.ts";
@@ -580,7 +580,12 @@ export type JoinedResults =
 export async function joinResults({ read, engine }: Sender, header: readonly ResultTuple[]): Promise<JoinedResults> {
   const ids = idsOf(header);
   const rows = await read(ids.map(taskKey));
-  const metas = await Promise.all(rows.map((row) => (row?.result ? readMember(engine, row.result) : undefined)));
+  const { codec } = engine;
+  const found = rows.map((row) => (row?.result ? readMember(engine, () => decodeRow(row.result, codec)) : undefined));
+  let metas = await Promise.all(found);
+  // Results that are kept elsewhere are worth their requests only where all are there.
+  if (metas.every((meta) => meta?.status === SUCCESS))
+    metas = await Promise.all(metas.map((meta) => meta && readMember(engine, () => withResult(meta, codec))));
   const hasEnded = (_: unknown, at: number) => isReady(metas[at]?.status ?? "") || rows[at]?.done === true;
   const failed = metas.findIndex((meta, at) => hasEnded(meta, at) && meta?.status !== SUCCESS);
   const error = failed === -1 ? undefined : new ChordError(`Dependency ${ids[failed]} ${fateOf(metas[failed])}`);
@@ -594,9 +599,9 @@ export async function joinResults({ read, engine }: Sender, header: readonly Res
 }
 
 /** Another program's row may hold what nobody can read here, however often: its chord has failed then, and does not wait. */
-async function readMember(engine: Engine, result: Row["result"]): Promise<Meta> {
+async function readMember(engine: Engine, read: () => MaybePromise<Meta>): Promise<Meta> {
   try {
-    return await decodeMeta(result, engine.codec);
+    return await read();
   } catch (error) {
     if (!(error instanceof DecodeError)) throw error;
     return failedMeta(engine, "", error);

@@ -243,9 +243,22 @@ describe("a backend whose rows have 2,000 bytes at most", () => {
     const url = pathToFileURL(folder).href;
     const t = inMemory(app, { config: { resultBackend: `small://large-results-${++names}`, payloadStore: url } });
     const result = await make.delay(noise(10_000));
+    const several = await group([make.s(noise(10_000)), make.s(noise(10_000))]).applyAsync();
+    const linked = await make.s(noise(10_000)).linkError(make.s("")).applyAsync();
     await t.drain();
     rmSync(folder, { recursive: true });
-    await expect(result.get()).rejects.toMatchObject({ name: "PayloadLost" });
+    expect([await result.state(), await result.ready(), await result.successful()]).toEqual(["SUCCESS", true, true]);
+    expect([await result.traceback(), await result.dateDone(), await result.children()]).toEqual([
+      null,
+      expect.any(Date),
+      [],
+    ]);
+    expect([await several.ready(), await several.completedCount(), await linked.ready()]).toEqual([true, 2, true]);
+    expect((await app.workflow(several.id)).tasks.map(({ state }) => state)).toEqual(["SUCCESS", "SUCCESS"]);
+    for (const read of [app.result(result.id), result]) {
+      await expect(read.result()).rejects.toMatchObject({ name: "PayloadLost" });
+      await expect(read.get()).rejects.toMatchObject({ name: "PayloadLost" });
+    }
     expect((await app.control.revoke(result.id)).failed).toEqual([
       { id: result.id, reason: "it has ended already: SUCCESS" },
     ]);

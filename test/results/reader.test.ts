@@ -23,6 +23,8 @@ function setUp({ tells = false } = {}) {
     options: {},
   }) as Backend;
   const reads: { readonly at: number; readonly keys: number }[] = [];
+  /** Pointers to results that were fetched from where they are kept. */
+  const fetched: string[] = [];
   const { changed, ...polled } = store;
   /** Waits that have begun and are not over. */
   const waits = new Set<Wait>();
@@ -43,7 +45,14 @@ function setUp({ tells = false } = {}) {
   const reader = createReader({
     backend: async () => backend,
     clock,
-    codec: { serializer: "json", compression: undefined },
+    codec: {
+      serializer: "json",
+      compression: undefined,
+      async fetch(pointer) {
+        fetched.push(pointer);
+        return { text: `"what ${pointer} leads to"`, restored: (value) => value };
+      },
+    },
     moment: clock.now,
     ttl: () => undefined,
     expires: undefined,
@@ -59,6 +68,17 @@ function setUp({ tells = false } = {}) {
         result: JSON.stringify({ status: "SUCCESS", result: id, task_id: id, children: [], traceback: null }),
       })),
     );
+  /** Stores a state whose result, or meta, is kept elsewhere. */
+  const keep = (id: string, status: string, pointer: number) =>
+    store.apply([
+      {
+        type: "store",
+        key: taskKey(id),
+        now: clock.now(),
+        ttl: undefined,
+        result: JSON.stringify({ status, result: pointer, result_kept: "text", task_id: id }),
+      },
+    ]);
   const turns = async () => {
     for (let turn = 0; turn < 5; turn++) await new Promise((resolve) => setImmediate(resolve));
   };
@@ -72,9 +92,52 @@ function setUp({ tells = false } = {}) {
     machine.moveTo(until);
     await turns();
   }
-  return { clock, set, backend, reader, reads, waits, finish, pass, turns };
+  return { clock, set, backend, reader, reads, fetched, waits, finish, keep, pass, turns };
 }
 const names = (count: number, from = 0) => Array.from({ length: count }, (_, index) => `task-${from + index}`);
+
+describe("what is kept outside its row is fetched", () => {
+  test("when a task that is waited for has ended, and not at each look before", async () => {
+    const { reader, reads, fetched, keep, pass } = setUp();
+    await keep("task-0", "DRAWN", 1);
+    const result = new AsyncResult(reader, "task-0");
+    const value = result.get();
+    await pass(5000);
+    expect([reads.length > 4, fetched]).toEqual([true, []]);
+    expect([await result.state(), fetched]).toEqual(["DRAWN", []]);
+    await keep("task-0", "SUCCESS", 2);
+    await pass(2000);
+    expect([await value, fetched]).toEqual(["what 2 leads to", ["2"]]);
+    expect([await result.result(), await result.get(), fetched]).toEqual([await value, await value, ["2"]]);
+  });
+
+  test("when somebody who has seen that a task has ended asks for it, without another look at the row", async () => {
+    const { reader, reads, fetched, keep } = setUp();
+    await keep("task-0", "SUCCESS", 1);
+    const result = new AsyncResult(reader, "task-0");
+    expect([await result.ready(), await result.ready(), reads.length, fetched]).toEqual([true, true, 1, []]);
+    expect([await result.get(), await result.get()]).toEqual(["what 1 leads to", "what 1 leads to"]);
+    expect([reads.length, fetched]).toEqual([1, ["1"]]);
+  });
+
+  test("once for each state that a watcher sees", async () => {
+    const { reader, reads, fetched, keep, pass } = setUp();
+    await keep("task-0", "DRAWN", 1);
+    const seen: unknown[] = [];
+    const watching = (async () => {
+      for await (const state of new AsyncResult(reader, "task-0").watch()) seen.push(state);
+    })();
+    await pass(5000);
+    await keep("task-0", "SUCCESS", 2);
+    await pass(5000);
+    await watching;
+    expect(seen).toEqual([
+      { state: "DRAWN", info: "what 1 leads to" },
+      { state: "SUCCESS", info: "what 2 leads to" },
+    ]);
+    expect([reads.length > 4, fetched]).toEqual([true, ["1", "2"]]);
+  });
+});
 
 describe("where the store tells of changes, nothing waits for them, and no timer runs,", () => {
   test.each(["wait", "watch", "stream"] as const)("when %s has come to its end", async (how) => {
