@@ -9,6 +9,8 @@ export interface FunctionOfQueue {
   readonly state: string;
   /** Invocations at a time at most, where the queue says so. */
   readonly maxConcurrency?: number;
+  /** `true`: the event source mapping has no `ReportBatchItemFailures`, so that Lambda deletes what the function hands back: such tasks are lost. */
+  readonly losesMessages?: true;
 }
 
 /** What a function did in the last hour. */

@@ -23,6 +23,8 @@ interface Mapping {
   readonly FunctionArn?: string;
   readonly State?: string;
   readonly ScalingConfig?: { readonly MaximumConcurrency?: number };
+  /** Lambda tells of none by an empty list. */
+  readonly FunctionResponseTypes?: readonly string[];
 }
 
 interface MetricData {
@@ -137,10 +139,17 @@ export function createOperator(brokerUrl: string, options: Readonly<Record<strin
     async functions(): Promise<readonly FunctionOfQueue[]> {
       const client = new LambdaClient(await config());
       try {
-        return (await mappings(client)).map(({ queue, FunctionArn = "", State = "", ScalingConfig }) => {
+        return (await mappings(client)).map((mapping) => {
+          const { queue, FunctionArn = "", State = "", ScalingConfig, FunctionResponseTypes: types } = mapping;
           const [, , , , , , name = FunctionArn] = FunctionArn.split(":");
           const maxConcurrency = ScalingConfig?.MaximumConcurrency;
-          return { queue, name, state: State, ...(maxConcurrency !== undefined && { maxConcurrency }) };
+          return {
+            queue,
+            name,
+            state: State,
+            ...(maxConcurrency !== undefined && { maxConcurrency }),
+            ...(types?.includes("ReportBatchItemFailures") === false && { losesMessages: true }),
+          };
         });
       } finally {
         client.destroy();

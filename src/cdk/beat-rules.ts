@@ -135,6 +135,7 @@ export class BeatRules extends Construct {
     });
     this.function = taskFunction(this, "Beat", {
       ...props,
+      maker: "createBeatHandler",
       memorySize: MEMORY_MB,
       timeout: TIMEOUT,
       deadLetterQueue: this.deadLetterQueue,

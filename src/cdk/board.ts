@@ -37,10 +37,14 @@ const WITHOUT_URLS: ReadonlySet<string> = new Set([
   "ap-southeast-6",
   "ap-southeast-7",
   "ca-west-1",
+  "cn-northwest-1",
   "eu-central-2",
   "eu-south-2",
   "il-central-1",
   "me-central-1",
+  "mx-central-1",
+  "us-gov-east-1",
+  "us-gov-west-1",
 ]);
 
 /** The board's function and its URL, which only those can call who are granted it: `board.url.grantInvokeUrl(role)`. */
@@ -56,6 +60,7 @@ export class Board extends Construct {
     checkEnvironment(props.environment ?? {}, "board.environment");
     this.function = taskFunction(this, "Board", {
       ...props,
+      maker: "createBoardHandler",
       timeout: TIMEOUT,
       environment: { ...props.environment, ...(readOnly ? { LOVAGE_BOARD_READ_ONLY: "1" } : {}) },
       bundling: {

@@ -4,6 +4,7 @@ import { resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import type { Lovage } from "../app.ts";
 import { findApp, findFile, noModule, splitApp, whyNotLoaded } from "../app-module.ts";
+import { beyondNodeIn } from "../cli/typescript.ts";
 import { ImproperlyConfigured, LovageError } from "../errors.ts";
 
 const require = createRequire(import.meta.url);
@@ -32,17 +33,19 @@ function load(path: string, file: string): Readonly<Record<string, unknown>> {
         `${path} has an await at its top, or imports what has one: import the app in place of loadApp, or put the app into a module without the tasks' code (${WHERE})`,
         { cause },
       );
-    const hint = cause instanceof SyntaxError ? ` ${TYPESCRIPT}` : "";
-    throw new ImproperlyConfigured(
-      "app",
-      `${path} could not be loaded: ${whyNotLoaded(cause)}.${hint} ${WHY} ${WHAT_TO_DO}`,
-      { cause },
-    );
+    const beyond = beyondNodeIn(file, cause);
+    if (beyond !== undefined)
+      throw new ImproperlyConfigured(
+        "app",
+        `${path} could not be loaded: ${beyond.construct} (${beyond.file}:${beyond.line}) is more than Node runs by itself. Have cdk run the stack by tsx ("app": "npx tsx app.ts" in cdk.json), and import the app in place of loadApp`,
+        { cause },
+      );
+    throw new ImproperlyConfigured("app", `${path} could not be loaded: ${whyNotLoaded(cause)}. ${WHY} ${WHAT_TO_DO}`, {
+      cause,
+    });
   }
 }
 
-const TYPESCRIPT =
-  'If it is TypeScript that Node does not run by itself (an enum, a decorator), have cdk run the stack by tsx ("app": "npx tsx app.ts" in cdk.json), and import the app in place of loadApp.';
 const WHERE = '"Without the tasks\' code" in docs/how-to/deploy.md';
 const WHY =
   "Synth runs no task, but loads the module in which tasks are declared: their queues, time limits, rate limits and schedules are what it deploys.";

@@ -10,9 +10,11 @@ import type * as logs from "aws-cdk-lib/aws-logs";
 import { Construct } from "constructs";
 import type { Lovage } from "../app.ts";
 import type { Config } from "../config/config.ts";
+import { ImproperlyConfigured } from "../errors.ts";
 import { defined } from "../parse.ts";
 import { isAnyBatch } from "../tasks/batch.ts";
 import { isAnyLimited } from "../tasks/limits.ts";
+import { checkHandler, type Maker } from "./entry.ts";
 import { workerLog } from "./grants.ts";
 import { checkRange, LIMITS } from "./limits.ts";
 
@@ -68,6 +70,8 @@ export function sharedOptions(options: SharedFunctionOptions): SharedFunctionOpt
 export interface TaskFunctionProps extends FunctionOptions {
   readonly app: Lovage;
   readonly entry: string;
+  /** What makes the handler of such a function. */
+  readonly maker: Maker;
   readonly timeout: Duration;
   readonly logRetention: logs.RetentionDays;
   /** Encrypts the log. */
@@ -100,6 +104,7 @@ export function taskFunction(scope: Construct, id: string, props: TaskFunctionPr
   const architecture = props.architecture ?? lambda.Architecture.ARM_64;
   checkRange("ephemeralStorageSize", props.ephemeralStorageSize?.toMebibytes(), LIMITS.ephemeralStorageSize);
   warnOfNativeModules(home, props.bundling, architecture);
+  checkHandler(props.entry, props.maker);
   return new NodejsFunction(home, "Function", {
     entry: props.entry,
     handler: "handler",
@@ -157,7 +162,17 @@ const REPLACED = {
  * The settings that a deployment goes by. Those of the environment say where the shell that deploys sends its own calls, which
  * may be another deployment: with its prefix and its table everything here would be replaced by what is called as there.
  */
-export const declaredConfig = ({ engine }: Lovage): Config => engine.declaredConfig({ resultBackend: "dynamodb://" });
+export function declaredConfig(app: Lovage): Config {
+  // Not by its class: another copy of the package may have made it.
+  const { engine }: Partial<Lovage> = app ?? {};
+  if (engine !== undefined) return engine.declaredConfig({ resultBackend: "dynamodb://" });
+  const given =
+    app === undefined || app === null ? String(app) : `an object of ${Object(app).constructor?.name ?? "a module"}`;
+  throw new ImproperlyConfigured(
+    "app",
+    `must be a Lovage app; given: ${given}. It is what a module exports (import { app } from "./tasks.ts") or loadApp("tasks.ts") gives; import() gives a promise of the module`,
+  );
+}
 
 /** How functions are bundled: the CDK's options, which go over ours, and what is said of AWS's clients. */
 export interface TaskBundling extends BundlingOptions {

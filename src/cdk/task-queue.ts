@@ -330,6 +330,7 @@ export class TaskQueue extends Construct implements iam.IGrantable {
     return taskFunction(this, "Worker", {
       ...props,
       entry,
+      maker: "createWorkerHandler",
       ...(settings.memorySize === undefined ? {} : { memorySize: settings.memorySize }),
       environment,
       timeout: Duration.seconds(timeout),

@@ -159,6 +159,11 @@ function showFunctions(functions: readonly FunctionState[] | Error): void {
       lastHour?.throttles ?? "?",
     ]),
   ]);
+  for (const { name, queue, losesMessages } of functions)
+    if (losesMessages)
+      complain(
+        `lovage: ${harmlessLine(name)} loses tasks of ${harmlessLine(queue)}: its event source mapping has no ReportBatchItemFailures, so Lambda deletes what the function hands back; set it (docs/how-to/deploy-without-the-cdk.md)`,
+      );
 }
 
 /** By worker, what has run for longest first. */

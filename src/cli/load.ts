@@ -7,7 +7,7 @@ import { findApp, findFile, nearby, noModule, splitApp, whyNotLoaded } from "../
 import { ImproperlyConfigured } from "../errors.ts";
 import { prepareHeartbeat } from "../workers/heartbeat.ts";
 import { startAhead } from "./heartbeat-ahead.ts";
-import { findBeyondNode, useTsx } from "./typescript.ts";
+import { beyondNodeIn, useTsx } from "./typescript.ts";
 
 /**
  * Loads the app, and the modules that its settings `imports` and `include` name. Throws `ImproperlyConfigured` where the
@@ -81,7 +81,7 @@ async function load(
   try {
     return await import(pathToFileURL(file).href);
   } catch (error) {
-    const beyond = byTsx || !isOfLoading(error) ? undefined : findBeyondNode(file);
+    const beyond = byTsx ? undefined : beyondNodeIn(file, error);
     if (beyond !== undefined) {
       throw new ImproperlyConfigured(
         setting,
@@ -92,10 +92,3 @@ async function load(
     throw new ImproperlyConfigured(setting, `${name} could not be loaded: ${whyNotLoaded(error)}`, { cause: error });
   }
 }
-
-/** Node has not begun to run it. */
-const isOfLoading = (error: unknown): boolean =>
-  error instanceof SyntaxError ||
-  /^(ERR_(MODULE_NOT_FOUND|UN|IMPORT_ATTR|REQUIRE|INVALID_TYPESCRIPT)|MODULE_NOT_FOUND)/.test(
-    String((error as { readonly code?: unknown } | null)?.code),
-  );

@@ -33,6 +33,16 @@ const IMPORTS =
 /** Bun and Deno have none: they run TypeScript in ways of their own, and nothing is looked for. */
 const { stripTypeScriptTypes } = Module as Partial<typeof Module>;
 
+/** What kept Node from a module, if that is what failed to load: it has not begun to run any then. */
+export function beyondNodeIn(entry: string, error: unknown): BeyondNode | undefined {
+  const isOfLoading =
+    error instanceof SyntaxError ||
+    /^(ERR_(MODULE_NOT_FOUND|UN|IMPORT_ATTR|REQUIRE|INVALID_TYPESCRIPT)|MODULE_NOT_FOUND)/.test(
+      String((error as { readonly code?: unknown } | null)?.code),
+    );
+  return isOfLoading ? findBeyondNode(entry) : undefined;
+}
+
 /** Looks through a module and those of the project that it imports. Runs nothing of them. */
 export function findBeyondNode(entry: string): BeyondNode | undefined {
   if (stripTypeScriptTypes === undefined) return undefined;

@@ -36,6 +36,8 @@ export interface FunctionState {
   readonly state: string;
   /** Invocations at a time at most, where the queue says so. */
   readonly maxConcurrency?: number;
+  /** `true`: its event source mapping has no `ReportBatchItemFailures`, so that Lambda deletes what the function hands back: such tasks are lost. */
+  readonly losesMessages?: true;
   /** From CloudWatch; absent without the right to it (`cloudwatch:GetMetricData`). */
   readonly lastHour?: FunctionNumbers;
 }
@@ -195,6 +197,7 @@ export function createInspect(engine: Engine): Inspect {
           queue: names.get(queue) ?? queue,
           state: mappings.find((mapping) => mapping.state !== "Enabled")?.state ?? state,
           ...(shares.length > 0 && { maxConcurrency: shares.reduce((sum, share) => sum + share, 0) }),
+          ...(mappings.some(({ losesMessages }) => losesMessages) && { losesMessages: true }),
           ...(lastHour !== undefined && { lastHour }),
         };
       });

@@ -31,6 +31,7 @@ const ANSWERS: Readonly<Record<string, (host: string) => object>> = {
         FunctionArn: "arn:aws:lambda:eu-west-1:1:function:shop-worker",
         State: "Disabled",
         ScalingConfig: { MaximumConcurrency: 5 },
+        FunctionResponseTypes: [],
       },
     ],
   }),
@@ -83,7 +84,7 @@ async function boardOn(refused: Readonly<Record<string, Refused>>) {
   return { status, page };
 }
 
-test("functions are listed beside the workers, with whether they are given messages", async () => {
+test("functions are listed beside the workers, with whether they are given messages, and may lose them", async () => {
   const { status, page } = await boardOn({});
   expect(status.functions.value).toEqual([
     {
@@ -91,11 +92,13 @@ test("functions are listed beside the workers, with whether they are given messa
       queue: "celery",
       state: "Disabled",
       maxConcurrency: 5,
+      losesMessages: true,
       lastHour: { invocations: 0, errors: 0, throttles: 0, concurrency: 0 },
     },
   ]);
   expect(page).toContain("shop-worker");
   expect(page).toMatch(/Disabled/);
+  expect(page).toContain("Loses tasks that it hands back");
   expect(page).not.toContain("No long-lived worker");
 });
 

@@ -169,6 +169,23 @@ test("functions are told with what Lambda says of them and CloudWatch has counte
   expect(EndTime - StartTime).toBe(3600);
 });
 
+test("a function whose mapping does not report what it hands back is told of: Lambda deletes that", async () => {
+  const rest = account(() => []);
+  await aws((one) =>
+    one.line.startsWith("GET /2015")
+      ? {
+          EventSourceMappings: [
+            mapping("a", "shop-celery", { FunctionResponseTypes: [] }),
+            mapping("b", "shop-media", { FunctionResponseTypes: ["ReportBatchItemFailures"] }),
+          ],
+        }
+      : rest(one),
+  );
+  const [celery, media] = await shop().control.inspect().functions();
+  expect(celery).toMatchObject({ queue: "celery", losesMessages: true });
+  expect(media).not.toHaveProperty("losesMessages");
+});
+
 test("the age of the oldest message is CloudWatch's, of queues that have any", async () => {
   const asked = await aws(account((metric) => (metric === "ApproximateAgeOfOldestMessage" ? [90, 30] : [])));
   const inspect = shop().control.inspect();

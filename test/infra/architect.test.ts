@@ -1,11 +1,11 @@
-/** The templates as an architect reads them: three of cdk-nag's packs, AWS's schemas by cfn-lint, and what must not be replaced. */
+/** The templates as an architect reads them: five of cdk-nag's packs, AWS's schemas by cfn-lint, and what must not be replaced. */
 import { execFile, execFileSync } from "node:child_process";
 import { globSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { App, Validations } from "aws-cdk-lib";
-import { AwsSolutionsChecks, NIST80053R5Checks, ServerlessChecks } from "cdk-nag";
+import { AwsSolutionsChecks, HIPAASecurityChecks, NIST80053R5Checks, PCIDSS321Checks, ServerlessChecks } from "cdk-nag";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { skipped } from "../skipped.ts";
 import { allStacks } from "./stacks.ts";
@@ -20,7 +20,9 @@ beforeAll(() => {
   vi.stubEnv("CDK_VALIDATION", undefined);
   const app = new App({ outdir, context: { "aws:cdk:bundling-stacks": [] } });
   allStacks(app);
-  const packs = [AwsSolutionsChecks, ServerlessChecks, NIST80053R5Checks].map((Pack) => new Pack(app));
+  const packs = [AwsSolutionsChecks, ServerlessChecks, NIST80053R5Checks, HIPAASecurityChecks, PCIDSS321Checks].map(
+    (Pack) => new Pack(app),
+  );
   Validations.of(app).addPlugins(...packs);
   // It throws where something is found, having written the templates and what was found.
   try {
@@ -40,7 +42,10 @@ beforeAll(() => {
   };
   findings = report.pluginReports.flatMap(({ violations }) =>
     violations.flatMap(({ ruleName, violatingConstructs }) =>
-      violatingConstructs.map(({ constructPath }) => `${ruleName} ${constructPath}`),
+      // NIST.800.53.R5, HIPAA.Security and PCI.DSS.321, of which the first word says enough.
+      violatingConstructs.map(
+        ({ constructPath }) => `${ruleName.replace(/^(NIST|HIPAA|PCI)[\w.]+/, "$1")} ${constructPath}`,
+      ),
     ),
   );
 }, 240_000);
@@ -61,24 +66,21 @@ test("a second synthesis has the same templates, to the byte", { timeout: 240_00
 const ACCEPTED: readonly (readonly [finding: RegExp, reason: string])[] = [
   // Of the construct.
   [/^Serverless-SQSRedrivePolicy \S+DeadLetters\//, "dead letters are where messages end"],
-  [
-    /^(Serverless|NIST\.800\.53\.R5)-LambdaDLQ \S+\/Queue-\S+\/Worker\//,
-    "called by SQS: its messages have dead letters",
-  ],
+  [/^(Serverless|NIST|HIPAA)-LambdaDLQ \S+\/Queue-\S+\/Worker\//, "called by SQS: its messages have dead letters"],
   [
     /^Serverless-LambdaEventSourceMappingDestination \S+\/Messages\//,
     "the worker moves dead letters, with their reason",
   ],
   [/^Serverless-LambdaTracing \S+\/Tasks\//, "a prop: it costs by the trace"],
-  [/^NIST\.800\.53\.R5-CloudWatchAlarmAction /, "a prop (alarmActions): who is to be told, the user knows"],
+  [/^(NIST|HIPAA|PCI)-CloudWatchAlarmAction /, "a prop (alarmActions): who is to be told, the user knows"],
   [
-    /^NIST\.800\.53\.R5-CloudWatchLogGroupEncrypted /,
+    /^(NIST|HIPAA|PCI)-CloudWatchLogGroupEncrypted /,
     "a prop (encryptionKey): CloudWatch encrypts with a key of its own",
   ],
-  [/^NIST\.800\.53\.R5-DynamoDBInBackupPlan /, "point-in-time recovery is on; a plan is the account's"],
-  [/^NIST\.800\.53\.R5-IAMNoInlinePolicy /, "a policy for one role, deleted with it"],
-  [/^NIST\.800\.53\.R5-LambdaConcurrency /, "the event source bounds it (maxConcurrency)"],
-  [/^NIST\.800\.53\.R5-LambdaInsideVPC /, "a prop (vpc): it speaks to AWS alone"],
+  [/^(NIST|HIPAA|PCI)-DynamoDBInBackupPlan /, "point-in-time recovery is on; a plan is the account's"],
+  [/^(NIST|HIPAA|PCI)-IAMNoInlinePolicy /, "a policy for one role, deleted with it"],
+  [/^(NIST|HIPAA|PCI)-LambdaConcurrency /, "the event source bounds it (maxConcurrency)"],
+  [/^(NIST|HIPAA|PCI)-LambdaInsideVPC /, "a prop (vpc): it speaks to AWS alone"],
   [
     /^AwsSolutions-IAM4\[\S+AWSLambdaVPCAccessExecutionRole\] Network\/Tasks\//,
     "Lambda's interfaces in a VPC have no names before they are made",
@@ -99,23 +101,23 @@ const ACCEPTED: readonly (readonly [finding: RegExp, reason: string])[] = [
   ],
   // Of the VPC that containers have where none is given.
   [
-    /^NIST\.800\.53\.R5-VPC\w+ (Studio\/Tasks\/Vpc|Network\/Vpc)\//,
+    /^(NIST|HIPAA|PCI)-VPC\w+ (Studio\/Tasks\/Vpc|Network\/Vpc)\//,
     "containers fetch messages from the Internet's side; give a vpc of your own for more",
   ],
   // Of the examples' own functions and table, which are there to be short.
   [/^Serverless-LambdaDefault(Memory\w+|Timeout) (Market\/Api|Reports\/Service)\//, "an example's own function"],
   [
-    /^(Serverless-LambdaTracing|Serverless-LambdaDLQ|NIST\.800\.53\.R5-LambdaDLQ) (Market\/Api|Reports\/Service)\//,
+    /^(Serverless-LambdaTracing|(Serverless|NIST|HIPAA)-LambdaDLQ) (Market\/Api|Reports\/Service)\//,
     "an example's own function",
   ],
   [
     /^AwsSolutions-IAM4\[\S+AWSLambdaBasicExecutionRole\] (Market|Reports)\//,
     "the CDK's role of an example's own function",
   ],
-  [/^(AwsSolutions-DDB3|NIST\.800\.53\.R5-DynamoDBPITREnabled) Market\/Carts\//, "an example's own table"],
+  [/^(AwsSolutions-DDB3|(NIST|HIPAA)-DynamoDBPITREnabled) Market\/Carts\//, "an example's own table"],
 ];
 
-test("AWS's Solutions, Serverless and NIST packs find nothing but what has a reason to stay", () => {
+test("AWS's Solutions, Serverless, NIST, HIPAA and PCI packs find nothing but what has a reason to stay", () => {
   expect(findings.length).toBeGreaterThan(0);
   expect(findings.filter((finding) => !ACCEPTED.some(([pattern]) => pattern.test(finding)))).toEqual([]);
 });

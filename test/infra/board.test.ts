@@ -56,6 +56,7 @@ test("its URL asks for a signature, and only those can call it who are granted t
 
 test.each([
   ["il-central-1", [/Lambda has no function URLs in il-central-1.*put createBoard\(app\) behind/]],
+  ["us-gov-west-1", [/no function URLs in us-gov-west-1/]],
   ["eu-west-1", []],
 ])("in %s it is said at synth whether there are URLs", (region, warnings) => {
   const stack = new Stack(unbundled(), "Shop", { env: { account: "111111111111", region } });

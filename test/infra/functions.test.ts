@@ -1,4 +1,5 @@
 /** What functions may be told, by queue and all at once, and what is watched. */
+import { rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Duration, Size } from "aws-cdk-lib";
 import { Annotations, Match } from "aws-cdk-lib/assertions";
@@ -9,8 +10,10 @@ import * as kms from "aws-cdk-lib/aws-kms";
 import * as lambda from "aws-cdk-lib/aws-lambda";
 import * as sns from "aws-cdk-lib/aws-sns";
 import { crontab, type ConfigInput } from "lovage";
-import { expect, test } from "vitest";
+import type { TaskQueuesProps } from "lovage/cdk";
+import { expect, onTestFinished, test } from "vitest";
 import { longestSilence } from "../../src/cdk/beat-rules.ts";
+import { folderInCheckout } from "../temporary.ts";
 import { deploy, FUNCTIONS, resources, shop } from "./deployment.ts";
 
 const often = { task: "shop.add", schedule: 60 };
@@ -114,6 +117,38 @@ test("modules that are installed here for another machine are warned of", () => 
   expect(warnings(other)).not.toEqual([]);
   expect(warnings(other, { nodeModules: [] })).toEqual([]);
   if (process.platform === "linux") expect(warnings(here)).toEqual([]);
+});
+
+test("a module that exports no handler is refused, and one of which that cannot be told is taken", () => {
+  const folder = folderInCheckout("entry-");
+  onTestFinished(() => rmSync(folder, { recursive: true }));
+  const made = 'import { createWorkerHandler } from "lovage/lambda";\nimport { app } from "./tasks.ts";\n';
+  const entryOf = (name: string, text: string) => {
+    writeFileSync(join(folder, name), text);
+    return join(folder, name);
+  };
+  const [tasks, misspelled, unexported] = [
+    entryOf("tasks.ts", "export const app = 1, add = 2;"),
+    entryOf("misspelled.ts", `${made}export const handle = createWorkerHandler(app);`),
+    entryOf("unexported.ts", `${made}const handler = createWorkerHandler(app);`),
+  ];
+  const refused = (props: Partial<TaskQueuesProps>) => expect(() => deploy(shop(twoQueues), props));
+  refused({ entry: tasks }).toThrow(
+    `entry: ${tasks} exports no handler, which Lambda calls: write export const handler = createWorkerHandler(app) in it, or give the module that does (it exports add, app)`,
+  );
+  refused({ queues: { media: { entry: misspelled } } }).toThrow("no handler, which Lambda calls, but handle: write");
+  refused({ beatEntry: unexported }).toThrow(
+    /^beatEntry: .*createBeatHandler\(app\) in it, or .*\(it exports nothing\)/,
+  );
+  refused({ board: { entry: tasks } }).toThrow(/^board\.entry: .*createBoardHandler\(app\)/);
+  for (const [name, text] of [
+    ["star.ts", 'export * from "./worker.ts";'],
+    ["renamed.ts", `${made}const work = createWorkerHandler(app);\nexport { work as handler };`],
+    ["common.cjs", "exports.handler = () => 0;"],
+    ["assigned.cts", "export = { handler: () => 0 };"],
+    ["again.mjs", 'export { handler } from "./worker.ts";'],
+  ] as const)
+    deploy(shop(), { entry: entryOf(name, text) });
 });
 
 test("a container image takes the place of a bundle by the CDK's own escape hatch, as the page says", () => {

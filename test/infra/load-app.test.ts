@@ -89,11 +89,23 @@ test("the app of a module is loaded, and what keeps it from that is told with wh
 });
 
 test("what Node does not run of TypeScript, and a second copy of the package that tsx makes, are told of the import", () => {
-  const said = load({ "enum.ts": `enum Color { Red }\n${TASKS}console.log(Color.Red);\n` }, ["enum.ts"]);
-  expect(said[0]).toContain("enum is not supported in strip-only mode");
-  expect(said[0]).toContain(
-    '("app": "npx tsx app.ts" in cdk.json), and import the app in place of loadApp. Synth runs no task',
-  );
+  const files = {
+    "enum.ts": `enum Color { Red }\n${TASKS}console.log(Color.Red);\n`,
+    "lib/db.ts": 'export const url = "";\n',
+    "tsconfig.json": '{ "compilerOptions": { "paths": { "@lib/*": ["./lib/*"] } } }',
+    "alias.ts": `import { url } from "@lib/db";\n${TASKS}console.log(url);\n`,
+    "extension.ts": `import { url } from "./lib/db";\n${TASKS}console.log(url);\n`,
+    "behind.ts": `import "./alias.ts";\n${TASKS}`,
+  };
+  const why = (module: string, construct: string) =>
+    `ImproperlyConfigured: app: ${module} could not be loaded: ${construct} is more than Node runs by itself. Have cdk run the stack by tsx ("app": "npx tsx app.ts" in cdk.json), and import the app in place of loadApp`;
+  const alias = 'an import of "@lib/db", a name that tsconfig.json makes (paths) (./alias.ts:1)';
+  expect(load(files, ["enum.ts", "alias.ts", "extension.ts", "behind.ts"])).toEqual([
+    why("enum.ts", "an enum (./enum.ts:1)"),
+    why("alias.ts", alias),
+    why("extension.ts", 'an import of "./lib/db" without its extension (./extension.ts:1)'),
+    why("behind.ts", alias),
+  ]);
   const other = "class Lovage {}\nexport const app = new Lovage();\nexport const shop = new Lovage();\n";
   for (const text of load({ "other.ts": other }, ["other.ts", "other.ts:shop"]))
     expect(text).toContain(

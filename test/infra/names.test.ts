@@ -355,6 +355,9 @@ test("two in a stack, with prefixes of their own, are two, and their outputs say
   expect(namesOf(stack, "AWS::Events::Rule", "Name")).toEqual(["one-beat-often", "two-beat-often"]);
   const outputs = Object.keys(Template.fromStack(stack).findOutputs("*")).filter((name) => name.endsWith("Url"));
   expect(outputs.filter((name) => name.endsWith("BrokerUrl"))).toEqual(["LovageBrokerUrl", "twoLovageBrokerUrl"]);
+  // Of two that say the same the CDK warns at each synth.
+  const conditions = Object.values(Template.fromStack(stack).findConditions("*")).map((one) => JSON.stringify(one));
+  expect(conditions).toEqual([...new Set(conditions)]);
 });
 
 test("a queue may be called as anything that the deployment makes", () => {

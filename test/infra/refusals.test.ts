@@ -3,7 +3,7 @@ import * as actions from "aws-cdk-lib/aws-cloudwatch-actions";
 import * as dynamodb from "aws-cdk-lib/aws-dynamodb";
 import * as ecs from "aws-cdk-lib/aws-ecs";
 import type { RetentionDays } from "aws-cdk-lib/aws-logs";
-import type { ConfigInput } from "lovage";
+import type { ConfigInput, Lovage } from "lovage";
 import type { TaskQueuesProps } from "lovage/cdk";
 import { expect, test } from "vitest";
 import { z } from "zod";
@@ -339,6 +339,17 @@ test("a task that may run longer than any function is named", () => {
   const app = shop();
   app.task("shop.render", { timeLimit: 1200 }, () => 1);
   expect(() => deploy(app)).toThrow(/timeLimit of shop\.render: must be at most 890 seconds.*given: 1200/);
+});
+
+test.each<[unknown, string]>([
+  [undefined, "undefined"],
+  [null, "null"],
+  [Promise.resolve({}), "an object of Promise"],
+  [Object.assign(Object.create(null), { app: shop() }), "an object of a module"],
+])("what is no app is refused: %j", (app, given) => {
+  expect(() => deploy(app as Lovage)).toThrow(
+    `app: must be a Lovage app; given: ${given}. It is what a module exports (import { app } from "./tasks.ts") or`,
+  );
 });
 
 test("a task whose queue is not declared is named", () => {

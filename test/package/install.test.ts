@@ -138,6 +138,7 @@ test("two copies of the package, as pnpm installs for two versions of a peer: on
      export const app = new Lovage("shop", { beatSchedule: { often: { task: "shop.add", schedule: 60, args: [1, 2] } } });
      export const add = app.task("shop.add", (x: number, y: number) => x + y);`,
   );
+  write("tasks/entry.ts", "export const handler = () => 0;");
   write(
     "infra/main.ts",
     `import { App, Stack } from "aws-cdk-lib";
@@ -149,7 +150,7 @@ test("two copies of the package, as pnpm installs for two versions of a peer: on
      import { add, app } from "../tasks/tasks.ts";
      console.log(app instanceof Lovage);
      const stack = new Stack(new App({ context: { "aws:cdk:bundling-stacks": [] } }), "Shop");
-     console.log(new TaskQueues(stack, "Tasks", { app, entry: "../tasks/tasks.ts", beatEntry: "../tasks/tasks.ts" }).brokerUrl);
+     console.log(new TaskQueues(stack, "Tasks", { app, entry: "../tasks/entry.ts", beatEntry: "../tasks/entry.ts" }).brokerUrl);
      for (const work of [() => startWorker(app), async () => createWorkerHandler(app), async () => testApp(app)])
        console.log(await work().catch((error: Error) => error.message));
      for (const make of [() => chain(add.s(1), add.s(2)), () => group(add.s(1, 2), add.s(3, 4)), () => group([add.s(1, 2)])])

@@ -1,0 +1,58 @@
+/** The module of a function. Of an export that is missing Lambda would tell only when it calls it: once for each message. */
+import { createRequire } from "node:module";
+import { resolve } from "node:path";
+import { ImproperlyConfigured } from "../errors.ts";
+import { nearest } from "../nearest.ts";
+
+/** What makes a handler, by the setting that names its module. */
+const SETTINGS = {
+  createWorkerHandler: "entry",
+  createBeatHandler: "beatEntry",
+  createBoardHandler: "board.entry",
+} as const;
+export type Maker = keyof typeof SETTINGS;
+
+/** As much of esbuild as is used here: it comes with the project, and not with this package. */
+interface Esbuild {
+  buildSync(options: Readonly<Record<string, unknown>>): {
+    readonly outputFiles: readonly { readonly text: string }[];
+    readonly metafile: {
+      readonly inputs: Readonly<Record<string, { readonly format?: string }>>;
+      readonly outputs: Readonly<Record<string, { readonly exports: readonly string[] }>>;
+    };
+  };
+}
+
+/** Throws `ImproperlyConfigured` for a module that is known to export no `handler`. */
+export function checkHandler(path: string, maker: Maker): void {
+  const names = exportsOf(resolve(path));
+  if (names === undefined || names.includes("handler")) return;
+  const near = nearest("handler", names);
+  throw new ImproperlyConfigured(
+    SETTINGS[maker],
+    `${path} exports no handler, which Lambda calls${near === undefined ? "" : `, but ${near}`}: write export const handler = ${maker}(app) in it, or give the module that does (it exports ${names.join(", ") || "nothing"})`,
+  );
+}
+
+/**
+ * What a module exports by name. `undefined`: that is known only when it runs (CommonJS, `export * from`); or there is no
+ * esbuild beside it, as where all is bundled in a container; or it does not parse, which its bundling tells better.
+ */
+function exportsOf(file: string): readonly string[] | undefined {
+  try {
+    const { buildSync } = createRequire(file)("esbuild") as Esbuild;
+    const { outputFiles, metafile } = buildSync({
+      entryPoints: [file],
+      format: "esm",
+      write: false,
+      metafile: true,
+      outdir: "out",
+      logLevel: "silent",
+    });
+    const [{ format } = {}] = Object.values(metafile.inputs);
+    if (format === "cjs" || outputFiles.some(({ text }) => /^export \* from/m.test(text))) return undefined;
+    return Object.values(metafile.outputs)[0]?.exports;
+  } catch {
+    return undefined;
+  }
+}
