@@ -24,6 +24,7 @@ export function boardCommand(program: Command): void {
         "name and password for the board; required if other machines can reach it",
       ).env("LOVAGE_BOARD_AUTH"),
     )
+    .option("--base-path <path>", "path under which a reverse proxy offers it, such as /tools/lovage")
     .option("--read-only", "show everything, change nothing", false)
     .addOption(
       new Option("--refresh <seconds>", "how often an open page asks for changes (default: 2, on AWS 60)").argParser(

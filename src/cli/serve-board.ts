@@ -16,6 +16,7 @@ export interface Listening {
   readonly auth?: string;
   readonly readOnly: boolean;
   readonly refresh?: number;
+  readonly basePath?: string;
 }
 
 /**
@@ -33,7 +34,7 @@ const LOOPBACK = /^(localhost|127(?:\.\d{1,3}){3}|::1|\[::1\])$/i;
 /** Throws `ImproperlyConfigured` where others could reach it without a password, or the port is taken. */
 export async function serveBoard(
   app: Lovage,
-  { host, port, auth, readOnly, refresh }: Listening,
+  { host, port, auth, readOnly, refresh, basePath }: Listening,
   limits: { readonly head?: number; readonly request?: number } = {},
 ): Promise<{ readonly url: string; readonly close: () => Promise<void> }> {
   if (auth !== undefined && !/^[^:]+:.+$/.test(auth))
@@ -47,7 +48,8 @@ export async function serveBoard(
   const board = createBoard(app, {
     readOnly,
     authorize: auth === undefined ? onThisMachine : passwordCheck(auth),
-    ...(refresh !== undefined && { refresh }),
+    refresh,
+    basePath,
   });
   const head = limits.head ?? HEAD_MS;
   const request = limits.request ?? REQUEST_MS;
@@ -76,7 +78,7 @@ export async function serveBoard(
   board(new Request("http://127.0.0.1/", { headers })).catch(() => undefined);
   const { port: own, family, address } = server.address() as AddressInfo;
   return {
-    url: `http://${family === "IPv6" ? `[${address}]` : address}:${own}/`,
+    url: `http://${family === "IPv6" ? `[${address}]` : address}:${own}${basePath?.replace(/\/$/, "") ?? ""}/`,
     close: () =>
       new Promise((resolve) => {
         server.close(() => resolve());
@@ -106,9 +108,12 @@ function notListening(cause: unknown, host: string, port: number): unknown {
 function onThisMachine(request: Request): Authorized {
   const { hostname } = new URL(request.url);
   if (LOOPBACK.test(hostname) || hostname.endsWith(".localhost")) return true;
-  return new Response("This board is for this machine: open it as http://127.0.0.1 or http://localhost\n", {
-    status: 421,
-  });
+  return new Response(
+    "This board is for this machine: open it as http://127.0.0.1 or http://localhost. Behind a proxy it needs a password: --auth user:password\n",
+    {
+      status: 421,
+    },
+  );
 }
 
 /** HTTP's Basic: browsers ask for it. It takes as long, whatever is wrong. */

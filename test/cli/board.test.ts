@@ -48,6 +48,7 @@ test.each([
   [["--host", "192.0.2.1", "--auth", "a:b"], "192.0.2.1 is no address of this machine"],
   [["--auth", "anna"], "must be a name and a password with a colon between"],
   [["--port", "70000"], "It must be a port, 0 to 65535"],
+  [["--base-path", "tools"], 'basePath: must be a path such as "/board"'],
   [["--refresh", "-1"], "It must be a number of seconds"],
 ])("%j is refused", async (args, why) => {
   const { exited } = place().start(["board", "-A", module, "--port", "0", ...args]);
@@ -66,6 +67,21 @@ const boardHere = async (limits = {}, listening: Listening = local) => {
   });
   return { ...served, port: Number(new URL(served.url).port) };
 };
+
+test("behind a proxy that offers it under a path its pages lead there, whether or not the path is left in requests", async () => {
+  const { url, port } = await boardHere({}, { ...local, basePath: "/tools/lovage/" });
+  expect(new URL(url).pathname).toBe("/tools/lovage/");
+  for (const path of ["/tools/lovage/", "/"]) {
+    const page = await (await fetch(`http://127.0.0.1:${port}${path}`)).text();
+    const links = [...page.matchAll(/(?:href|src)="(\/[^"]*)"/g)].map(([, link = ""]) => link);
+    expect(links.length).toBeGreaterThan(5);
+    for (const link of links) expect(link).toMatch(/^\/tools\/lovage\//);
+    const script = links.find((link) => link.endsWith(".js")) ?? "";
+    expect((await fetch(`http://127.0.0.1:${port}${script.replace("/tools/lovage", path.slice(0, -1))}`)).status).toBe(
+      200,
+    );
+  }
+});
 
 test("what goes to other machines is compressed, and what stays on this one is not", async () => {
   const encoding = async (listening: Listening, headers: Record<string, string> = {}) => {
