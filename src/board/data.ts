@@ -465,17 +465,20 @@ export function createData(app: Lovage, options: DataOptions = {}) {
     },
 
     /** By what it is asked, the last hour where it is not said. Throws `ImproperlyConfigured` for what the journal cannot be asked. */
-    failureGroups: ({ limit = 50, ...query }: FailuresQuery): Promise<readonly FailureGroup[]> =>
-      journal.failures({ from: now() - SPANS.hour, ...query, limit }),
+    failureGroups: ({ limit = 50, ...query }: FailuresQuery, { signal }: Doing): Promise<readonly FailureGroup[]> =>
+      journal.failures({ from: now() - SPANS.hour, ...query, limit, signal }),
 
     inspect: (what: Exclude<keyof Inspect, "queues" | "registered">): Promise<unknown> => control.inspect()[what](),
 
     /** Meanwhile they are hidden from others who look. */
-    async deadLetters({ limit = 100, ...filter }: LettersQuery): Promise<Letters> {
+    async deadLetters({ limit = 100, ...filter }: LettersQuery, { signal }: Doing = {}): Promise<Letters> {
       const states = await queues.get({ wait: Number.POSITIVE_INFINITY });
       const withAny = "value" in states ? states.value.filter(({ deadLetters }) => deadLetters > 0) : [];
       const letters: ShownLetter[] = [];
-      for await (const letter of control.deadLetters.list({ ...filter, limit: limit + 1 })) letters.push(letter);
+      for await (const letter of control.deadLetters.list({ ...filter, limit: limit + 1 })) {
+        signal?.throwIfAborted();
+        letters.push(letter);
+      }
       const more = letters.length > limit;
       return { letters: letters.slice(0, limit), more, queues: withAny.map((one) => one.queue) };
     },

@@ -140,7 +140,7 @@ export const OPERATIONS: readonly Operation[] = [
       from: { ...SINCE, is: `${SINCE.is}. Default: 1h` },
       limit: { type: "integer", is: "So many groups at most. Default: 50", min: 1, max: 1000 },
     },
-    run: (data, input) => data.failureGroups(as<FailuresQuery>(input)),
+    run: (data, input, doing) => data.failureGroups(as<FailuresQuery>(input), doing),
   },
   {
     name: "dlq_list",
@@ -152,7 +152,7 @@ export const OPERATIONS: readonly Operation[] = [
       id: texts("Ids of tasks, or the broker's of messages"),
       limit: { type: "integer", is: "So many at most. Default: 100", min: 1, max: 1000 },
     },
-    run: (data, input) => data.deadLetters(input),
+    run: (data, input, doing) => data.deadLetters(input, doing),
   },
   {
     name: "beat_plan",

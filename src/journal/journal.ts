@@ -65,9 +65,9 @@ export function createJournal(open: () => Promise<JournalStore>, now: () => numb
       return upTo(limit, signal, search(range, matches));
     },
     async failures(query) {
-      const { limit, matches, ...range } = checkFailures(query, now());
+      const { limit, signal, matches, ...range } = checkFailures(query, now());
       const groups = failureGroups();
-      for await (const entry of search(range, matches)) groups.add(entry);
+      for await (const entry of upTo(Number.POSITIVE_INFINITY, signal, search(range, matches))) groups.add(entry);
       return groups.list().slice(0, limit);
     },
     async summary(query) {

@@ -45,6 +45,8 @@ export interface JournalQuery extends JournalSpan, JournalFilter {
 export interface FailuresQuery extends JournalSpan, Omit<JournalFilter, "state" | "kind"> {
   /** So many groups at most, the largest. Default: all. */
   readonly limit?: number | undefined;
+  /** Ends the search with the signal's reason. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** Which span is summed up, in what steps. */
@@ -88,9 +90,9 @@ interface GivenFind extends Filter, Span {
 
 const findShape = shape<GivenFind>({ ...SPAN, ...PARTS, state: names, kind: names, limit: integer(0), signal }, {});
 
-type GivenFailures = Omit<GivenFind, "state" | "kind" | "signal">;
+type GivenFailures = Omit<GivenFind, "state" | "kind">;
 
-const failuresShape = shape<GivenFailures>({ ...SPAN, ...PARTS, limit: integer(0) }, {});
+const failuresShape = shape<GivenFailures>({ ...SPAN, ...PARTS, limit: integer(0), signal }, {});
 
 export interface Range {
   readonly from: number;
@@ -131,11 +133,11 @@ export function checkFind(query: JournalQuery | undefined, now: number): Find {
 }
 
 /** Throws `ImproperlyConfigured`. */
-export function checkFailures(query: FailuresQuery | undefined, now: number): Omit<Find, "signal"> {
+export function checkFailures(query: FailuresQuery | undefined, now: number): Find {
   const at = "journal.failures";
   const given = options(failuresShape, query, at, "{ from: Date.now() - 3_600_000 }");
-  const { limit = Number.POSITIVE_INFINITY } = given;
-  return { ...rangeOf(at, given, now), matches: matcher(given), failures: true, limit };
+  const { limit = Number.POSITIVE_INFINITY, signal } = given;
+  return { ...rangeOf(at, given, now), matches: matcher(given), failures: true, limit, signal };
 }
 
 /** Where no range is given, a summary is of the last hour. */

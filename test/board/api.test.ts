@@ -3,6 +3,7 @@ import { Lovage, Reject } from "lovage";
 import { type Board, type BoardOptions, createBoard } from "lovage/board";
 import type { Command } from "commander";
 import { createProgram } from "../../src/cli/program.ts";
+import { createData } from "../../src/board/data.ts";
 import { inPath } from "../../src/board/openapi.ts";
 import { OPERATIONS } from "../../src/board/operations.ts";
 import { beforeEach, describe, expect, test, onTestFinished } from "vitest";
@@ -85,6 +86,16 @@ describe.each(stores)("what is asked and done on %s", (_, start) => {
       count: 1,
       failed: [{ id: "nobody", error: expect.stringContaining("nothing is stored") }],
     });
+  });
+
+  test.each(["failures", "dlq_list"])("who does not want an answer to %s any more ends the search", async (name) => {
+    await send("shop.charge", 1);
+    await send("shop.reject");
+    await t.drain();
+    const operation = OPERATIONS.find((one) => one.name === name);
+    const gone = new Error("nobody waits for it");
+    const search = operation?.run(createData(app), {}, { signal: AbortSignal.abort(gone) });
+    await expect(search).rejects.toBe(gone);
   });
 
   test("a task that is named twice is counted once", async () => {
