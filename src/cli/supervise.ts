@@ -13,19 +13,20 @@ import { marked, reportIn } from "./line.ts";
 /** Who stops a service sends one of these: a supervisor, a terminal by Ctrl-C or by closing, nodemon. */
 const STOP_SIGNALS = ["SIGTERM", "SIGINT", "SIGHUP", "SIGUSR2"] as const;
 
-/** One Ctrl-C comes twice where a package manager passes on what the terminal has sent already: within this, in milliseconds, it is one. */
+/**
+ * One signal comes twice where it goes to a whole group, and who started this process passes its own on: a package manager after Ctrl-C,
+ * `timeout`, a supervisor. Within this, in milliseconds, it is one.
+ */
 const ONE_SIGNAL_MS = 500;
 
 /** Calls `stop` each time that somebody stops this process. */
 export function onStop(stop: (signal: (typeof STOP_SIGNALS)[number]) => void): void {
-  let last = Number.NEGATIVE_INFINITY;
   for (const signal of STOP_SIGNALS) {
+    let last = Number.NEGATIVE_INFINITY;
     process.on(signal, () => {
-      if (signal === "SIGINT") {
-        const now = performance.now();
-        if (now - last < ONE_SIGNAL_MS) return;
-        last = now;
-      }
+      const now = performance.now();
+      if (now - last < ONE_SIGNAL_MS) return;
+      last = now;
       stop(signal);
     });
   }

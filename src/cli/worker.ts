@@ -76,7 +76,7 @@ Signals:
   SIGTERM, Ctrl-C,  warm shutdown: takes no new messages, hands back those that it has not begun, and lets running tasks end.
   SIGHUP, SIGUSR2   After the grace the tasks' signals abort. Tasks that do not end within 5 s are handed back, and another worker
                     takes them at once
-  a second signal   cold shutdown: the same without the grace (Ctrl-C twice within half a second counts once)
+  a second signal   cold shutdown: the same without the grace (the same one twice within half a second counts once)
   a third, SIGQUIT  ends at once; other workers take the running tasks over when their leases end
 
 Health:

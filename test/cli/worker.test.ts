@@ -116,25 +116,31 @@ test.each([
   expect((await (await app.engine.broker()).size("celery")).ready).toBe(1);
 });
 
-test("a cold shutdown hands back what runs, and another worker runs it at once", async () => {
-  const { worker, app, runs } = place();
-  const first = await worker([], { VISIBILITY: "600" });
-  const result = await app.sendTask("cli.nap", [1.5]);
-  await vi.waitUntil(() => runs().length === 1, until);
-  first.process.kill("SIGINT");
-  await first.says(/Warm shutdown/);
-  // What a package manager passes on of the same Ctrl-C.
-  first.process.kill("SIGINT");
-  await sleep(600);
-  expect(first.stdout()).not.toContain("Cold");
-  first.process.kill("SIGINT");
-  expect((await first.exited).code).toBe(1);
-  expect(first.stdout()).toContain("worker: Cold shutdown (MainProcess)");
-  expect(await result.state()).toBe("PENDING");
-  await worker();
-  expect(await result.get({ timeout })).toBe("slept");
-  expect(runs().map(([, word]) => word)).toEqual(["begin", "begin", "end"]);
-});
+test.each([
+  ["SIGINT", "a package manager, of the Ctrl-C that the terminal sends to all"],
+  ["SIGTERM", "timeout, of what it sends to its group as well"],
+] as const)(
+  "a cold shutdown by %s hands back what runs, and another worker runs it at once",
+  async (signal, passedOnBy) => {
+    const { worker, app, runs } = place();
+    const first = await worker([], { VISIBILITY: "600" });
+    const result = await app.sendTask("cli.nap", [1.5]);
+    await vi.waitUntil(() => runs().length === 1, until);
+    first.process.kill(signal);
+    await first.says(/Warm shutdown/);
+    // The same once more, passed on.
+    first.process.kill(signal);
+    await sleep(600);
+    expect(first.stdout(), `passed on by ${passedOnBy}`).not.toContain("Cold");
+    first.process.kill(signal);
+    expect((await first.exited).code).toBe(1);
+    expect(first.stdout()).toContain("worker: Cold shutdown (MainProcess)");
+    expect(await result.state()).toBe("PENDING");
+    await worker();
+    expect(await result.get({ timeout })).toBe("slept");
+    expect(runs().map(([, word]) => word)).toEqual(["begin", "begin", "end"]);
+  },
+);
 
 test("a third signal ends a worker at once, whatever its task does", async () => {
   const { worker, app, runs } = place();
@@ -143,9 +149,9 @@ test("a third signal ends a worker at once, whatever its task does", async () =>
   await vi.waitUntil(() => runs().length === 1, until);
   main.kill("SIGTERM");
   await says(/Warm shutdown/);
-  main.kill("SIGTERM");
+  main.kill("SIGINT");
   await says(/Cold shutdown/);
-  main.kill("SIGTERM");
+  main.kill("SIGHUP");
   expect((await exited).code).toBe(1);
   await vi.waitUntil(() => !isAlive(runs()[0]?.[0] as number), until);
 });
