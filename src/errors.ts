@@ -6,7 +6,7 @@ import { isSafeBuiltin } from "./python-builtins.ts";
 
 /** The root of the family: `catch (error) { if (error instanceof LovageError) … }`. */
 export class LovageError extends Error {
-  /** The class's own name, also after minification. */
+  /** The class's own name. What minifies a bundle must keep it: `keepNames` of esbuild, `keep_classnames` of terser. */
   override readonly name: string;
   constructor(message?: string, options?: ErrorOptions) {
     super(message, options);
