@@ -194,7 +194,8 @@ export async function redrive(broker: Broker, letter: DeadLetter, options: Redri
     priority: peekEnvelope(whole).priority,
     groupId: delivery.groupId,
     deduplicationId: `redrive-${delivery.messageId}-${options.now}`,
-    redrive: options.now,
+    // A clock may be behind that of who sent it back before.
+    redrive: Math.max(options.now, (Number(delivery.attributes["redrivenAt"]) || 0) + 1),
   };
   const send = async (entry: Outgoing) => {
     const [refused] = await broker.send([entry]);

@@ -285,7 +285,9 @@ function openEnvelope(text: string): Fields {
   const envelope = parseValue(json);
   if (!isObject(envelope)) throw new DecodeError("the envelope is not an object");
   if (envelope.properties === undefined)
-    throw new DecodeError("the text is JSON, but not an envelope: it has no properties");
+    throw new DecodeError(
+      "the text is JSON, but not an envelope: it has no properties; what is not a task's, as events of SNS or S3, needs a queue of its own",
+    );
   return envelope;
 }
 

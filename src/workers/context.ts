@@ -9,6 +9,7 @@ import type { TaskOptions } from "../tasks/options.ts";
 import { taskKey } from "../results/backend.ts";
 import { createRequest } from "../tasks/request.ts";
 import type { Task } from "../tasks/task.ts";
+import { redriveOf } from "./dead-letter.ts";
 import type { Source } from "./follow.ts";
 import { carriedPlace } from "./held-place.ts";
 import { type Sender, senderOf } from "./join.ts";
@@ -137,10 +138,4 @@ function sourceOf(delivery: Delivery): Source {
   const carried = carriedPlace(delivery);
   const place = carried ?? (isFifo(queue) ? { receipt, group } : undefined);
   return { queue, redrive: redriveOf(delivery), place, goesFor: carried !== undefined };
-}
-
-/** A message that was sent again says when, or which time it is. */
-function redriveOf(delivery: Delivery): number | undefined {
-  const at = Number(delivery.attributes.redrivenAt);
-  return Number.isFinite(at) && at > 0 ? at : undefined;
 }

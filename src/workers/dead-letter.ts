@@ -32,6 +32,12 @@ const attributeTexts = (texts: Readonly<Record<string, string>>): Readonly<Recor
     Object.entries(texts).flatMap(([name, text]) => (text === "" ? [] : [[name, text.replace(REFUSED, "\uFFFD")]])),
   );
 
+/** A message that was sent again says when, or which time it is. A dead letter that comes as it is was moved by SQS: the next time. */
+export function redriveOf({ attributes: { redrivenAt = "0", deadAt } }: Delivery): number | undefined {
+  const at = Number(redrivenAt) + (deadAt === undefined ? 0 : 1);
+  return Number.isFinite(at) && at > 0 ? at : undefined;
+}
+
 /** The message becomes a dead letter; its row is somebody else's matter. */
 export async function deadLetter(
   { engine, log }: WorkerContext,
@@ -47,13 +53,15 @@ export async function deadLetter(
     ...(groupId === undefined ? {} : { groupId }),
   };
   const attributes = attributeTexts({
+    // By these it may claim its row where SQS itself moves it back, so they come first.
+    deadAt: formatTime(engine.clock.now()),
+    redrivenAt: String(redriveOf(delivery) ?? ""),
     error: clip(error.name, NAME_LENGTH),
     queue: delivery.queue,
     task: clip(task ?? "", NAME_LENGTH),
     id: clip(id ?? "", NAME_LENGTH),
     deliveries: String(delivery.receiveCount),
     sentAt: formatTime(delivery.sentAt),
-    deadAt: formatTime(engine.clock.now()),
     reason: clip(error.message || error.name, REASON_LENGTH),
   });
   let [failed] = await broker.send([{ ...letter, attributes }]);

@@ -15,6 +15,8 @@ import {
   Reject,
 } from "lovage";
 import { type PollingWorker, startWorker } from "lovage/worker";
+import type { Delivery } from "../../src/brokers/broker.ts";
+import { readDeadLetter, redrive } from "../../src/brokers/dead-letters.ts";
 import { virtualClock } from "lovage/testing";
 import { beforeEach, describe, expect, onTestFinished, test, vi } from "vitest";
 import { everywhere, stores, table } from "./stores.ts";
@@ -321,6 +323,54 @@ describe.each(stores)("steering on %s", (_, start) => {
       { kind: "control", action: "deleteDeadLetter", by: "anna", id: ids[0], queue: "celery" },
       { kind: "control", action: "redrive", by: "anna", id: ids[1], queue: "celery" },
     ]);
+  });
+
+  describe("a dead letter that is sent back runs once more, and each time that it is one again,", () => {
+    const setUp = async () => {
+      const runs: number[] = [];
+      const told: unknown[] = [];
+      const note = app.task("ops.note", (id: string) => void told.push(id));
+      const bad = app.task("ops.bad", (x: number) => {
+        runs.push(x);
+        if (runs.length < 4) throw new Reject("not yet");
+        return x;
+      });
+      const t = start(app);
+      const result = await bad.s(1).linkError(note.s()).applyAsync();
+      await t.drain();
+      return { t, runs, told, result, broker: await app.engine.broker() };
+    };
+
+    test("where SQS itself moves it, as its console does, also where it is there twice", async () => {
+      const { t, runs, told, result, broker } = await setUp();
+      for (const count of [2, 3, 4]) {
+        const letters = await broker.receive("celery-dlq", { max: 10, wait: 0, visibility: 60_000 });
+        const { body, attributes } = letters[0] as Delivery;
+        const moved = { queue: "celery", body, attributes };
+        await broker.send([moved, moved]);
+        await broker.delete(letters);
+        await t.drain();
+        expect([runs.length, told.length]).toEqual([count, Math.min(count, 3)]);
+      }
+      expect(await app.result(result.id).get()).toBe(1);
+    });
+
+    test("where the clock of who sends it back is behind that of who did so before, or SQS did", async () => {
+      const { t, runs, result, broker } = await setUp();
+      const ahead = app.engine.clock.now() + 300_000;
+      const [letter] = await broker.receive("celery-dlq", { max: 1, wait: 0, visibility: 60_000 });
+      await redrive(broker, readDeadLetter(letter as Delivery, "celery"), { now: ahead });
+      await t.drain();
+      expect(runs.length).toBe(2);
+      expect((await app.control.deadLetters.redrive()).count).toBe(1);
+      await t.drain();
+      expect(runs.length).toBe(3);
+      const [again] = await broker.receive("celery-dlq", { max: 1, wait: 0, visibility: 60_000 });
+      const { body, attributes } = again as Delivery;
+      await broker.send([{ queue: "celery", body, attributes }]);
+      await t.drain();
+      expect([runs.length, await app.result(result.id).get()]).toEqual([4, 1]);
+    });
   });
 
   test("revoking and forgetting say who did it", async () => {
