@@ -61,11 +61,13 @@ export function open(url: string, { now, random, options }: LimitStoreContext): 
           `the row of the limit ${key} changed ${MAX_ROUNDS} times while it was being written: too many workers change it at a time, so give the limit a key, which makes a row of its own for each value`,
           { retryable: true },
         );
-      if (round > 0) {
-        const ms = random() * Math.min(MAX_BACKOFF_MS, BACKOFF_MS * 2 ** round);
-        await new Promise((resolve) => setTimeout(resolve, ms));
-      }
+      if (round > 0) await backOff(round);
     }
+  }
+
+  function backOff(round: number): Promise<void> {
+    const ms = random() * Math.min(MAX_BACKOFF_MS, BACKOFF_MS * 2 ** round);
+    return new Promise((resolve) => setTimeout(resolve, ms));
   }
 
   /** Writes a row if the one that is there is the one that was seen; else gives the one that is there. */
@@ -102,10 +104,18 @@ export function open(url: string, { now, random, options }: LimitStoreContext): 
 
   async function look(key: string): Promise<Seen | undefined> {
     const Keys = [{ id: { S: keyOf(key) } }];
-    const { Responses } = await call("BatchGetItem", (client) =>
-      client.send(new BatchGetItemCommand({ RequestItems: { [table]: { Keys, ConsistentRead: true } } })),
+    for (let round = 1; round <= MAX_ROUNDS; round++) {
+      const { Responses, UnprocessedKeys = {} } = await call("BatchGetItem", (client) =>
+        client.send(new BatchGetItemCommand({ RequestItems: { [table]: { Keys, ConsistentRead: true } } })),
+      );
+      // A row that DynamoDB has left out may be there all the same.
+      if (Object.keys(UnprocessedKeys).length === 0) return toSeen(Responses?.[table]?.[0]);
+      await backOff(round);
+    }
+    throw new OperationalError(
+      `dynamodb:BatchGetItem on the table ${table}: the row of the limit ${key} was left out, ${MAX_ROUNDS} times in a row`,
+      { retryable: true },
     );
-    return toSeen(Responses?.[table]?.[0]);
   }
 
   async function work(key: string, line: Waiting[]): Promise<void> {
