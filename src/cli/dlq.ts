@@ -5,7 +5,7 @@ import { harmlessJson, harmlessLine, oneLine } from "../brief.ts";
 import type { ChangedLetters, LettersOf, ShownLetter } from "../control/control.ts";
 import { LovageError } from "../errors.ts";
 import { ask, declined } from "./ask.ts";
-import { EXIT, EXIT_HELP } from "./exit.ts";
+import { EXIT, EXIT_HELP, interruptible } from "./exit.ts";
 import { loadSharedApp } from "./load.ts";
 import {
   appOption,
@@ -212,7 +212,7 @@ async function change(
     if (!(await ask(`${letters(count)} ${words.will}.`, false))) return declined();
   }
   let count = 0;
-  const { failed } = await interruptible((signal) =>
+  const { failed } = await interruptible("looked at", (signal) =>
     withProgress(
       (seconds) => `${words.doing} dead letters: ${count}, ${seconds} s`,
       act({ ...filter, ...given({ by: options.by }), signal, each: () => void count++ }),
@@ -238,7 +238,7 @@ const nameOf = ({ task, id, message, queue }: ShownLetter): string =>
 /** Goes through the letters that are meant. On a terminal a line says how far it has come. */
 async function look(app: Lovage, filter: LettersOf, visit: (letter: ShownLetter) => void): Promise<void> {
   let count = 0;
-  await interruptible((signal) => {
+  await interruptible("looked at", (signal) => {
     const work = async () => {
       for await (const letter of app.control.deadLetters.list(filter)) {
         if (signal.aborted) return;
@@ -248,20 +248,4 @@ async function look(app: Lovage, filter: LettersOf, visit: (letter: ShownLetter)
     };
     return withProgress((seconds) => `Looking at dead letters: ${count}, ${seconds} s`, work());
   });
-}
-
-/** Ctrl-C ends it behind the letter in hand, so that the others are there again at once. The second one is the system's own, and kills. */
-async function interruptible<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> {
-  const interrupted = new AbortController();
-  const interrupt = () => interrupted.abort();
-  process.once("SIGINT", interrupt);
-  try {
-    return await work(interrupted.signal);
-  } finally {
-    process.off("SIGINT", interrupt);
-    if (interrupted.signal.aborted) {
-      complain("lovage: interrupted; the rest was not looked at");
-      process.exitCode = EXIT.interrupted;
-    }
-  }
 }

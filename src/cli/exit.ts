@@ -33,3 +33,22 @@ export function report(error: unknown, debug = false): number {
   if (debug || process.env["LOVAGE_DEBUG"]) complain(inspect(error));
   return USAGE.some((Class) => error instanceof Class) ? EXIT.usage : EXIT.failure;
 }
+
+/**
+ * Ctrl-C ends it behind what is in hand, so that dead letters are there again at once, and what was done is told of. The second one is
+ * the system's own, and kills.
+ */
+export async function interruptible<T>(done: string, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  const interrupted = new AbortController();
+  const interrupt = () => interrupted.abort();
+  process.once("SIGINT", interrupt);
+  try {
+    return await work(interrupted.signal);
+  } finally {
+    process.off("SIGINT", interrupt);
+    if (interrupted.signal.aborted) {
+      complain(`lovage: interrupted; the rest was not ${done}`);
+      process.exitCode = EXIT.interrupted;
+    }
+  }
+}

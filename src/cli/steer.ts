@@ -2,10 +2,10 @@
 import type { Command } from "commander";
 import type { Lovage } from "../app.ts";
 import { harmlessLine } from "../brief.ts";
-import type { ChangedTasks, RetriedFailures } from "../control/control.ts";
+import type { ChangedTasks, RetriedFailures, RetryFailed } from "../control/control.ts";
 import { ImproperlyConfigured, LovageError } from "../errors.ts";
 import { ask, declined } from "./ask.ts";
-import { EXIT, EXIT_HELP } from "./exit.ts";
+import { EXIT, EXIT_HELP, interruptible } from "./exit.ts";
 import { loadSharedApp } from "./load.ts";
 import {
   type AppOptions,
@@ -22,7 +22,7 @@ import {
   toOption,
   yesOption,
 } from "./options.ts";
-import { complain, print, toJson } from "./output.ts";
+import { complain, print, toJson, withProgress } from "./output.ts";
 
 export function steerCommands(program: Command): void {
   controlCommand(program);
@@ -163,8 +163,7 @@ Examples:
       if (dryRun || counted.count === 0) return sayRetried(counted, json ?? false, "Would run");
       if (!json) sayRetried(counted, false, "Failed and can be run");
       if (!(await ask(`${counted.count} tasks will run again.`, yes))) return declined();
-      const done = await app.control.retryFailed({ ...filter, ...given({ by }) } as never);
-      sayRetried(done, json ?? false, "Sent");
+      sayRetried(await retryAll(app, { ...filter, ...given({ by }) }, counted.count), json ?? false, "Sent");
     });
 }
 
@@ -174,6 +173,24 @@ interface RetryCommandOptions extends AppOptions, FilterOptions {
   readonly dryRun: boolean;
   readonly yes: boolean;
   readonly by?: string;
+}
+
+/** Of what Ctrl-C ends, the number that was sent by then. */
+async function retryAll(app: Lovage, filter: RetryFailed, of: number): Promise<RetriedFailures> {
+  let count = 0;
+  return interruptible("sent again", async (signal) => {
+    const progress = (sent: number) => {
+      count = sent;
+      signal.throwIfAborted();
+    };
+    const work = app.control.retryFailed({ ...filter, progress });
+    try {
+      return await withProgress((seconds) => `Sending failed tasks again: ${count} of ${of}, ${seconds} s`, work);
+    } catch (error) {
+      if (!signal.aborted) throw error;
+      return { count, tasks: {}, skipped: {} };
+    }
+  });
 }
 
 async function retryEach(app: Lovage, ids: readonly string[], by: string | undefined, json: boolean): Promise<void> {
