@@ -17,6 +17,7 @@ import {
   headerOf,
   inherited,
   membersOf,
+  noLinkToGroup,
   normal,
   nthOf,
   signatures,
@@ -118,12 +119,7 @@ function freezeGroup(group: SignatureData, rules: Rules, place: Place): Frozen {
     const header = { ...group, options: own };
     return freezeChord(chordData(header, withOptions(ACCUMULATE, { link })), rules, place);
   }
-  if (link !== undefined) {
-    throw new ImproperlyConfigured(
-      "link",
-      "Cannot add link to group: use a chord, whose body gets all results; a group has no single one",
-    );
-  }
+  if (link !== undefined) throw noLinkToGroup();
   const { chord, group_id } = group.options;
   // A group that Python put at the end of a chain in a header: its members are members of that chord.
   const isInHeader = chord !== undefined && chord !== null;

@@ -404,6 +404,10 @@ const isObject = (value: unknown): value is Record<string, unknown> =>
 /** Whether a value names a task, as each signature does. */
 export const isSignature = (value: unknown): boolean => isObject(value) && typeof value["task"] === "string";
 
+/** Of a callback of a group. */
+export const noLinkToGroup = (): ImproperlyConfigured =>
+  wrong("link", "Cannot add link to group: use a chord, whose body gets all results; a group has no single one");
+
 const wrong = (what: string, why: string) => new ImproperlyConfigured(what, why);
 
 const show = (value: unknown): string => brief(value, 200);

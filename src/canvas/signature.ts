@@ -1,6 +1,5 @@
 /** A call that is made later: a task or a whole canvas of them, some arguments, and options. */
 import type { Config } from "../config/config.ts";
-import { ImproperlyConfigured } from "../errors.ts";
 import type { SignatureData } from "../protocol/message.ts";
 import type { AsyncResult } from "../results/async-result.ts";
 import { GroupResult } from "../results/group-result.ts";
@@ -8,7 +7,18 @@ import { tracked } from "../tasks/context.ts";
 import { type CallOptions, checkCall, checkCallOptions } from "../tasks/options.ts";
 import type { ChainOf, IsLinked, ResultOf, Step } from "./fit.ts";
 import { type Pending, unknownApp } from "./pending.ts";
-import { changed, type Form, formOf, linkedTo, membersOf, pipe, tasksOf, withArguments, withMembers } from "./shape.ts";
+import {
+  changed,
+  type Form,
+  formOf,
+  linkedTo,
+  membersOf,
+  noLinkToGroup,
+  pipe,
+  tasksOf,
+  withArguments,
+  withMembers,
+} from "./shape.ts";
 import { sendStream } from "./stream.ts";
 import { signatureData, signatureList, toWireOptions } from "./wire-options.ts";
 
@@ -106,12 +116,7 @@ export class Signature<
 
   /** Called with the result when it succeeds: of a chain the last step's, of a chord the body's. */
   link(...callbacks: readonly SignatureLike[]): Signature<A, R, H, F> {
-    if (this.form === "group") {
-      throw new ImproperlyConfigured(
-        "link",
-        "Cannot add link to group: use a chord, whose body gets all results; a group has no single one",
-      );
-    }
+    if (this.form === "group") throw noLinkToGroup();
     return this.#with(linkedTo(this.#data, { link: signatureList(callbacks) }, false));
   }
 

@@ -56,7 +56,9 @@ export function fromWireOptions(wire: Readonly<Record<string, unknown>>): Publis
     if (names.has(name)) stamps[name] = value;
     else if (name === "retry_policy" && typeof value === "object" && value !== null)
       options["retryPolicy"] = renamed(value, OUR_POLICY);
-    else if (value !== undefined && value !== null) options[OUR_NAMES[name] ?? name] = value;
+    // To Python an empty text is no value, but where it is what is shown of the arguments.
+    else if (value !== undefined && value !== null && (value !== "" || /repr$/.test(name)))
+      options[OUR_NAMES[name] ?? name] = value;
   }
   return names.size > 0 ? { ...options, stamps } : options;
 }

@@ -91,4 +91,4 @@ function explain(where: Whereabouts): string {
 }
 
 const functions = (broker: string): string =>
-  broker.startsWith("sqs:") ? " (functions do not say that they are there)" : "";
+  broker.startsWith("sqs:") ? " (functions and workers of Celery do not say that they are there)" : "";

@@ -47,9 +47,8 @@ const CHOICES = "use gzip, brotli or zstd";
 
 /** Why nobody here can handle it; `undefined`: we can. */
 function whyNot(type: string): string | undefined {
-  if (type === BZIP2) return `JavaScript has no bzip2; ${CHOICES}`;
-  if (type === LZMA) return `JavaScript has no lzma; ${CHOICES}`;
-  return undefined;
+  const missing = type === BZIP2 ? "bzip2" : type === LZMA ? "lzma" : undefined;
+  return missing && `JavaScript has no ${missing}; ${CHOICES}`;
 }
 
 type Zlib = typeof import("node:zlib");

@@ -1,5 +1,6 @@
 /** The way of a call: options merged and checked → message → route → envelope → outbox. */
 import { type Around, sendSteps, surround } from "../around.ts";
+import { brief } from "../brief.ts";
 import { signatureList } from "../canvas/wire-options.ts";
 import type { Clock } from "../clock.ts";
 import type { Config } from "../config/config.ts";
@@ -8,12 +9,13 @@ import type { Outbox } from "../brokers/outbox.ts";
 import type { Unit } from "../unit.ts";
 import type { Router } from "../brokers/routes.ts";
 import { ImproperlyConfigured, PayloadTooLarge } from "../errors.ts";
-import { compressionType } from "../protocol/compression.ts";
+import { compressionName, compressionType } from "../protocol/compression.ts";
 import { decodeEnvelope, encodeEnvelope, encodeLong } from "../protocol/envelope.ts";
 import type { LongText } from "../protocol/long-text.ts";
 import { attemptOf, createMessage, type Message, type SignatureData } from "../protocol/message.ts";
 import { contentTypeOf, type MaybePromise, serializerName } from "../protocol/serializers.ts";
 import { formatTime, parseTime } from "../protocol/time.ts";
+import { PlainDate } from "../protocol/values.ts";
 import type { Payloads } from "../payloads/store.ts";
 import { defined } from "../parse.ts";
 import { isPointer, MESSAGE_DAYS, readKey, readPointer, SIZE_ATTRIBUTE } from "../protocol/pointer.ts";
@@ -367,21 +369,27 @@ function compressionOf(name: string | undefined): string | null {
   const type = compressionType(name);
   if (type === undefined)
     throw new ImproperlyConfigured("compression", `${JSON.stringify(name)} is not known; use gzip, brotli or zstd`);
-  return type;
+  // A signature of Python's may name one that JavaScript does not have. A message says itself how it is compressed.
+  return compressionName(name) === undefined ? null : type;
 }
 
 /** When the message may be acted upon, in milliseconds since the epoch; `null`: at once. As in Celery, a countdown of 0 is none. */
 function etaOf(options: Pick<CallOptions, "countdown" | "eta">, now: number): number | null {
-  if (options.eta !== undefined) return toInstant(options.eta);
+  if (options.eta !== undefined) return toInstant(options.eta, "eta");
   return options.countdown ? now + options.countdown * 1000 : null;
 }
 
 export function expiresOf(expires: number | Date | string | undefined, now: number): string | null {
   if (expires === undefined) return null;
-  return formatTime(typeof expires === "number" ? now + expires * 1000 : toInstant(expires));
+  return formatTime(typeof expires === "number" ? now + expires * 1000 : toInstant(expires, "expires"));
 }
 
-const toInstant = (given: Date | string): number => (given instanceof Date ? given.getTime() : parseTime(given));
+/** A signature that was made elsewhere may have anything in its place. */
+function toInstant(given: unknown, name: string): number {
+  if (given instanceof Date) return given.getTime();
+  if (typeof given === "string" || given instanceof PlainDate) return parseTime(String(given));
+  throw new ImproperlyConfigured(name, `must be a time in ISO 8601; given: ${brief(given, 200)}`);
+}
 
 /** On a FIFO queue the group keeps the order; on a standard one it is the tenant that the queue is shared fairly by. */
 function groupProperties(options: CallOptions, queue: string): Record<string, string> {

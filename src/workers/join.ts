@@ -65,11 +65,21 @@ export const repeating = (sender: Sender): Sender => ({
   ...sender,
   async send(addressed, call) {
     const [row] = await sender.read([taskKey(addressed.message.id)]);
-    const status = await decodeStatus(row?.result, sender.engine.codec);
-    const isOpen = row === undefined || isRevokedUnsent(row) || (row.done !== true && !isReady(status));
+    const isOpen = row === undefined || isRevokedUnsent(row) || !(await hasOutcome(sender, row));
     if (isOpen || isFreshRedrive(row, addressed)) await sender.send(addressed, call);
   },
 });
+
+/** Whether a task has ended. Another program's row may hold what nobody can read here: that program has the task, and tells of its end. */
+async function hasOutcome({ engine }: Sender, { done, result }: Row): Promise<boolean> {
+  if (done === true) return true;
+  try {
+    return isReady(await decodeStatus(result, engine.codec));
+  } catch (error) {
+    if (!(error instanceof DecodeError)) throw error;
+    return true;
+  }
+}
 
 /** It ended by `revoke` alone, which stores an outcome and sends nothing: no message of it may ever have been received. */
 const isRevokedUnsent = ({ revoked, attempt }: Row): boolean => revoked !== undefined && attempt === undefined;
@@ -201,9 +211,9 @@ async function fail(sender: Sender, signature: SignatureData, meta: Meta, entry?
         tasksOf(signature).map((member, index) => fail(sender, member, meta, index === 0 ? entry : undefined)),
       );
     case "chord":
-      // A group that counts as one: who is told are its members' errbacks.
+      // A group that counts as one: who is told are its members' errbacks, and those of a task that it takes the place of.
       if (bodyOf(signature).task === ACCUMULATE.task)
-        return all([mark(sender, bodyOf(signature), meta, entry), fail(sender, headerOf(signature), meta)]);
+        return all([fail(sender, bodyOf(signature), meta, entry), fail(sender, headerOf(signature), meta)]);
       return all([fail(sender, bodyOf(signature), meta, entry), mark(sender, headerOf(signature), meta)]);
     case "task":
     case "chain": {
@@ -366,16 +376,11 @@ export async function joinChord(sender: Sender, member: Member): Promise<void> {
   try {
     await joinMember(sender, member);
   } catch (error) {
-    if (!(error instanceof PayloadTooLarge)) throw error;
-    // No other try would make the row smaller: nobody will ever count to the end, and who waits is told so.
+    // No other try would make its row smaller, or one that can be read: nobody will ever count to the end, and who waits is told so.
+    if (!(error instanceof PayloadTooLarge || error instanceof DecodeError)) throw error;
     const { group, body } = member;
-    await failBody(
-      repeating(sender),
-      group,
-      body,
-      member,
-      new ChordError(`the chord ${group} can count no more members: ${error.message}`, { cause: error }),
-    );
+    const failure = new ChordError(`the chord ${group} cannot be completed: ${error.message}`, { cause: error });
+    await failBody(repeating(sender), group, body, member, failure);
   }
 }
 
@@ -513,8 +518,7 @@ async function failUncounted(sender: Sender, group: string, body: SignatureData,
   if (joined.type !== "failed") return;
   const end = endOf(normalized(sender, body, bodyPlace(group), bodyParts(group)));
   const [row] = await sender.read([taskKey(end)]);
-  const status = await decodeStatus(row?.result, sender.engine.codec);
-  if (row?.done === true || isReady(status)) return;
+  if (row !== undefined && (await hasOutcome(sender, row))) return;
   await failBody(sender, group, body, origin, joined.error);
 }
 

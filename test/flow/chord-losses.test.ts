@@ -2,9 +2,11 @@
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { chain, chord, Lovage, OperationalError, PayloadTooLarge, PythonError } from "../../src/index.ts";
 import { openBackend, registerBackend } from "../../src/open.ts";
-import { taskKey } from "../../src/results/backend.ts";
+import { groupKey, type Row, taskKey } from "../../src/results/backend.ts";
 import type { Command, Outcome } from "../../src/results/record.ts";
 import { type TestApp, testApp } from "../../src/testing/index.ts";
+import { envelope } from "./envelopes.ts";
+import "./small-rows.ts";
 
 const app = new Lovage("losses");
 const add = app.task("add", (x: number, y: number) => x + y);
@@ -128,23 +130,88 @@ test("a member whose exception has an integer that JSON has no number for has fa
   expect(told).toEqual([result.id]);
 });
 
-test("a member whose stored result cannot be read here has failed, and its chord is told", async () => {
-  // As Python stores a value of a type that only it knows.
-  const stored = '{"status": "SUCCESS", "result": {"__type__": "shop.money", "__value__": 1}}';
-  registerBackend("foreign", async () => ({
-    async open(url, context) {
-      const backend = await openBackend(url.replace("foreign:", "memory:"), context);
-      return {
-        ...backend,
-        async read(keys, options) {
-          const rows = await backend.read(keys, options);
-          return rows.map((row, at) => (row && keys[at] === taskKey("member") ? { ...row, result: stored } : row));
-        },
-      };
-    },
-  }));
+/** As Python stores a value of a type that only it knows. */
+const foreign = '{"status": "SUCCESS", "result": {"__type__": "shop.money", "__value__": 1}}';
+
+/** What is found in place of a row. */
+let found: (key: string, row: Row | undefined) => Row | undefined;
+registerBackend("foreign", async () => ({
+  async open(url, context) {
+    const backend = await openBackend(url.replace("foreign:", "memory:"), context);
+    return {
+      ...backend,
+      async read(keys, options) {
+        const rows = await backend.read(keys, options);
+        return rows.map((row, at) => found(keys[at] as string, row));
+      },
+    };
+  },
+}));
+
+/** Has another program's row be found in place of one, or none. */
+async function findInstead(change: typeof found): Promise<void> {
+  found = change;
   await t.close();
   t = testApp(app, { config: { resultBackend: "foreign://chords" } });
+}
+
+const handedBack = () => t.log.map(({ line }) => line).filter((line) => line.includes("handed back"));
+
+test("a chord whose own row cannot be read here has failed", async () => {
+  await findInstead((key, row) => row && (key.startsWith(groupKey("")) ? { ...row, result: foreign } : row));
+  const result = await chord([add.s(1, 1), add.s(2, 2)], sum.s().linkError(tell.s())).delay();
+  await t.advance({ hours: 1 });
+  await expect(result.get({ timeout: 0 })).rejects.toThrow(
+    /^the chord \S+ cannot be completed: the row cannot be read as json .*shop\.money/,
+  );
+  expect([told, handedBack()]).toEqual([[result.id], []]);
+});
+
+test("a body whose stored result cannot be read here has its outcome, whatever becomes of a member that nobody counts", async () => {
+  await findInstead((key, row) => {
+    if (key.startsWith(groupKey(""))) return undefined;
+    return key === taskKey("body") ? { result: foreign, timestamp: 0 } : row;
+  });
+  const fails = app.task("failsUncounted", () => {
+    throw new Error("no");
+  });
+  await chord([fails.s(), fails.s()], sum.s().set({ taskId: "body" }).linkError(tell.s())).delay();
+  await t.advance({ hours: 1 });
+  expect([told, handedBack()]).toEqual([[], []]);
+});
+
+test("what was sent before is not sent again where its stored result cannot be read here", async () => {
+  await findInstead((key, row) => (key === taskKey("next") ? { result: foreign, timestamp: 0 } : row));
+  // As a second copy of the first message, which finds its outcome, and sends what follows once more.
+  const first = { task: "add", id: "first", args: [1, 1] };
+  const next = { task: "sum", args: [], kwargs: {}, options: { task_id: "next" }, subtask_type: null };
+  for (let copy = 0; copy < 2; copy++) {
+    await t.put(envelope({ ...first, embed: { chain: [next] } }));
+    await t.drain();
+  }
+  expect([await app.result("first").get({ timeout: 0 }), handedBack()]).toEqual([2, []]);
+});
+
+test("the errbacks of a task that a group takes the place of are told when the row of that group is too large", async () => {
+  const group = (count: number) => ({
+    task: "celery.group",
+    args: [],
+    kwargs: { tasks: Array.from({ length: count }, (_, n) => add.s(n, 1).toJSON()) },
+    options: {},
+    subtask_type: "group",
+    immutable: false,
+  });
+  const becomes = app.task("becomes", { bind: true }, (self, count: number) => self.replace(group(count)));
+  await t.close();
+  t = testApp(app, { config: { resultBackend: "small://chords" } });
+  const result = await becomes.applyAsync([100], { linkError: tell.s() });
+  await t.drain();
+  await expect(result.get({ timeout: 0 })).rejects.toThrow(/^the row has \d+ bytes and the limit is 2000/);
+  expect(told).toEqual([result.id]);
+});
+
+test("a member whose stored result cannot be read here has failed, and its chord is told", async () => {
+  await findInstead((key, row) => row && (key === taskKey("member") ? { ...row, result: foreign } : row));
   const members = [add.s(1, 1).set({ taskId: "member" }), add.s(2, 2)];
   const result = await chord(members, sum.s().linkError(tell.s())).delay();
   await t.advance({ hours: 1 });
@@ -236,7 +303,7 @@ test("a chord whose row is full fails, once, and its members are done with", asy
   const result = await chord(members, sum.s().linkError(tell.s())).delay();
   await t.advance({ hours: 1 });
   await expect(result.get({ timeout: 0 })).rejects.toThrow(
-    /^the chord \S+ can count no more members: the row \S+ has 409601/,
+    /^the chord \S+ cannot be completed: the row \S+ has 409601/,
   );
   expect(told).toEqual([result.id]);
   for (let n = 0; n < 5; n++) expect(await app.result(`member-${n}`).get({ timeout: 0 })).toBe(2 * n);

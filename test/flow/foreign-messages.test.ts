@@ -166,6 +166,32 @@ describe("as Python writes them", () => {
     expect(await app.result("odd").get()).toBe(1);
   });
 
+  test.each([
+    ["a compression that JavaScript does not have", { compression: "bzip2" }],
+    ["no exchange by name", { exchange: "" }],
+    ["no queue by name", { queue: "" }],
+    [
+      "no name of anything",
+      { routing_key: "", serializer: "", compression: "", shadow: "", task_id: "step", expires: "" },
+    ],
+    ["a date for a time", { eta: { __type__: "date", __value__: "2020-01-01" } }],
+  ])("%s in a step of a chain is what Python makes of it", async (_, options) => {
+    const step = signature("tasks.one", [], { task_id: "step", ...options }, true);
+    const { app } = await run(envelope({ task: "tasks.one", id: "odd", embed: { chain: [step] } }));
+    expect(await app.result("step").get({ timeout: 0 })).toBe(1);
+  });
+
+  test.each([
+    ["eta", 2020, "2020"],
+    ["expires", true, "true"],
+  ])("%s that is no time in a step of a chain is told so", async (name, value, shown) => {
+    const step = signature("tasks.one", [], { task_id: "step", [name]: value }, true);
+    const { app } = await run(envelope({ task: "tasks.one", id: "odd", embed: { chain: [step] } }));
+    await expect(app.result("step").get({ timeout: 0 })).rejects.toThrow(
+      `${name}: must be a time in ISO 8601; given: ${shown}`,
+    );
+  });
+
   test("limits of 0 are none in a step of a chain, too", async () => {
     const step = signature("tasks.one", [], { task_id: "step", time_limit: 0, soft_time_limit: 0 });
     const { app } = await run(envelope({ task: "tasks.one", id: "odd", embed: { chain: [step] } }));
