@@ -27,6 +27,13 @@ export interface Around {
     | undefined;
   /** Around a run: its code, its outcome's storing, and the sending of what follows from it. Eager runs too. */
   readonly run?: ((facts: { readonly request: Request }, next: () => Promise<RanTask>) => Promise<void>) | undefined;
+  /**
+   * Around the function of a batch task, which runs once for the calls that these are the requests of, outside of the steps around the
+   * run of each.
+   */
+  readonly batch?:
+    | ((facts: { readonly requests: readonly Request[] }, next: () => Promise<void>) => Promise<void>)
+    | undefined;
 }
 
 type Step<E> = (next: () => Promise<E>) => Promise<void>;
@@ -40,6 +47,11 @@ export const sendSteps = (
 export const runSteps = (arounds: ReadonlySet<Around>, request: Request): readonly Step<RanTask>[] =>
   [...arounds].flatMap(({ run }) =>
     run === undefined ? [] : [(next: () => Promise<RanTask>) => run({ request }, next)],
+  );
+
+export const batchSteps = (arounds: ReadonlySet<Around>, requests: readonly Request[]): readonly Step<void>[] =>
+  [...arounds].flatMap(({ batch }) =>
+    batch === undefined ? [] : [(next: () => Promise<void>) => batch({ requests }, next)],
   );
 
 /** Does the work within steps, the first outermost. Throws what the work throws, and nothing else. */

@@ -7,6 +7,7 @@ import {
   metrics,
   type MeterProvider,
   propagation,
+  ROOT_CONTEXT,
   type Span,
   SpanKind,
   SpanStatusCode,
@@ -34,7 +35,8 @@ const NAME = "lovage";
  * Makes a span for each message that the app sends (`send shop.add`, a producer) and one for each run of a task
  * (`process shop.add`, a consumer), in one trace: its context travels in the message's headers, where Python's
  * `opentelemetry-instrumentation-celery` reads and writes it too. The span of a run is active while the task's code runs, and until
- * what follows from it is sent. Attributes and metrics are those of OpenTelemetry's conventions for messaging, beside
+ * what follows from it is sent. The function of a batch has one too (`process batch shop.add`), with links to the senders of its calls.
+ * Attributes and metrics are those of OpenTelemetry's conventions for messaging, beside
  * `celery.*` as Python has them.
  *
  * Without an SDK that was registered before, or providers given here, it does next to nothing. Returns the function that
@@ -120,6 +122,34 @@ export function instrument(app: Lovage, options: InstrumentOptions = {}): () => 
         span.end();
         consumed.add(1, { ...facts, ...failed });
         processing.record((performance.now() - began) / 1000, { ...facts, ...failed });
+      }
+    },
+
+    async batch({ requests }, next) {
+      const [first] = requests;
+      if (first === undefined) return;
+      const { task, queue } = first;
+      const span = tracer.startSpan(`process batch ${task}`, {
+        kind: SpanKind.CONSUMER,
+        attributes: {
+          ...factsOf("process", task, queue),
+          "messaging.operation.type": "process",
+          "messaging.batch.message_count": requests.length,
+          "celery.action": "run",
+          "celery.hostname": first.hostname,
+        },
+        links: requests.flatMap(({ headers }) => {
+          const sender = trace.getSpanContext(propagator.extract(ROOT_CONTEXT, headers, getter));
+          return sender === undefined ? [] : [{ context: sender }];
+        }),
+      });
+      try {
+        await context.with(trace.setSpan(context.active(), span), next);
+      } catch (error) {
+        fail(span, error);
+        throw error;
+      } finally {
+        span.end();
       }
     },
   });

@@ -2,6 +2,7 @@
  * Batches: calls of one task that are handed to one run of its function. Each call is claimed, ends and is followed by itself;
  * only the function is called once for all that are gathered in this worker, in a context of the batch's own.
  */
+import { batchSteps, surround } from "../around.ts";
 import type { Delivery } from "../brokers/broker.ts";
 import { LovageError } from "../errors.ts";
 import { createMessage, type Message } from "../protocol/message.ts";
@@ -109,9 +110,18 @@ async function run(attempt: Attempt, gathered: readonly Gathered[]): Promise<voi
   });
   if (calls.length === 0) return;
   const scope = new BatchScope(attempt, calls);
-  try {
+  const { engine } = attempt.sender;
+  const steps = batchSteps(
+    engine.arounds,
+    calls.map(({ call }) => call.request),
+  );
+  const work = async () => {
     const entries = await storage.run(scope, runFunction, task, calls);
     await scope.drain();
+    return entries;
+  };
+  try {
+    const entries = await surround(steps, work, () => {}, engine.reportAround);
     for (const [at, { resolve, reject }] of calls.entries()) {
       const entry = entries[at];
       if (entry !== undefined && "error" in entry) reject(entry.error);

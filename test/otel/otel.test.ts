@@ -214,3 +214,43 @@ test("the invocation that a message of another trace is taken up in is linked", 
     { parent: PARENT, links: [{ context: { spanId: invocation.spanContext().spanId } }] },
   ]);
 });
+
+test("the function of a batch runs in a span with links to the senders of its calls, and what it sends is below that", async () => {
+  const app = new Lovage("tasks");
+  let within: string | undefined;
+  const index = app.batchTask("tasks.index", { size: 2, wait: 5 }, async (calls) => {
+    await Promise.resolve();
+    within = trace.getActiveSpan()?.spanContext().spanId;
+    await app.sendTask("python.next", [], { queue: "python" });
+    if (calls.length === 1) throw new TypeError("alone");
+    return calls.map(() => 1);
+  });
+  instrument(app, { tracerProvider });
+  await using t = testApp(app, { queues: ["celery"] });
+  for (let n = 0; n < 2; n++) await index.delay();
+  await t.drain();
+
+  const [batch] = named("process batch tasks.index");
+  const sent = named("send tasks.index");
+  expect(batch).toMatchObject({
+    kind: SpanKind.CONSUMER,
+    parent: undefined,
+    status: { code: SpanStatusCode.UNSET },
+    attributes: {
+      "messaging.operation.name": "process",
+      "messaging.destination.name": "celery",
+      "messaging.batch.message_count": 2,
+      "celery.task_name": "tasks.index",
+    },
+  });
+  expect(batch?.links.map((link) => link.context.spanId)).toEqual(sent.map(({ id }) => id));
+  expect([within, named("send python.next")[0]?.parent]).toEqual([batch?.id, batch?.id]);
+  expect(named("process tasks.index").map(({ parent }) => parent)).toEqual(sent.map(({ id }) => id));
+
+  await index.delay();
+  await t.advance(5_000);
+  expect(named("process batch tasks.index")[1]).toMatchObject({
+    status: { code: SpanStatusCode.ERROR, message: "alone" },
+    attributes: { "messaging.batch.message_count": 1, "error.type": "TypeError" },
+  });
+});
