@@ -462,8 +462,9 @@ async function connect(path: string, random: () => number): Promise<Database> {
   const closed = () => new OperationalError(`${path} is closed already`, { retryable: true });
 
   function read<T>(job: (db: DatabaseSync) => T): T {
-    mustBeInPlace();
+    // First: its last close removes the log.
     if (!db.isOpen) throw closed();
+    mustBeInPlace();
     // A reader meets a lock only while another process recovers the file after a crash, or is the last to close it.
     for (const until = performance.now() + LOCK_TIMEOUT_MS; ; sleep(RETRY_MS)) {
       try {

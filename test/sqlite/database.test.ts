@@ -192,6 +192,16 @@ test("a job that breaks a constraint gets SQLite's own error, and the next one r
   expect(stored()).toEqual([1]);
 });
 
+test("a read of what was closed says so, however long ago the file was looked at: its log went with the close", async () => {
+  const { database } = await setUp();
+  const count = database.prepare("SELECT count(*) AS n FROM t");
+  await database.close();
+  const late = performance.now() + 60_000;
+  const clock = vi.spyOn(performance, "now").mockReturnValue(late);
+  onTestFinished(() => clock.mockRestore());
+  expect(() => database.read(() => count.get())).toThrow("is closed already");
+});
+
 test("users of one path share a connection, which lasts as long as the last of them", async () => {
   const { url, database, insert, stored } = await setUp();
   const second = await openDatabase(url, context);
