@@ -1,9 +1,15 @@
+import { globSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { defineConfig } from "vitest/config";
 import { sources } from "./scripts/source.ts";
 import { LongestFirst } from "./test/longest-first.ts";
 
 const STACKS = "test/infra/*.test.ts";
+/** What leaves nothing in its process that others would find; what replaces modules or globals does. */
+const ALIKE = globSync("test/{beat,brokers,canvas,config,journal,judge,protocol,results,rights,tasks,wire}/*.test.ts", {
+  cwd: import.meta.dirname,
+  exclude: ["test/protocol/{bytes,compression,serializers}.test.ts"],
+});
 
 export default defineConfig({
   resolve: {
@@ -11,7 +17,9 @@ export default defineConfig({
   },
   test: {
     projects: [
-      { extends: true, test: { name: "tests", include: ["test/**/*.test.ts"], exclude: [STACKS] } },
+      { extends: true, test: { name: "tests", include: ["test/**/*.test.ts"], exclude: [STACKS, ...ALIKE] } },
+      // To start a process and to evaluate the sources in it takes most of these files longer than their tests.
+      { extends: true, test: { name: "alike", include: ALIKE, isolate: false, unstubEnvs: true } },
       // To load the CDK takes seconds, and what these tests do with it leaves nothing behind: they share a process.
       { extends: true, test: { name: "stacks", include: [STACKS], isolate: false } },
     ],
