@@ -324,6 +324,12 @@ async function onlyOneIn(folder: string): Promise<Server> {
       await once(server, "listening");
       return server.unref();
     } catch (cause) {
+      if ((cause as NodeJS.ErrnoException).code !== "EADDRINUSE")
+        throw new ImproperlyConfigured(
+          "TMPDIR",
+          `lovage dev cannot make its socket ${path} (${(cause as Error).message}): name a folder with a short path, in which you may write`,
+          { cause },
+        );
       const other = connect(path);
       const pid = await text(other).catch(() => undefined);
       if (pid !== undefined || isSecond)

@@ -170,6 +170,15 @@ test("a second one in the folder is told of the first, and one that was killed l
   await dev("--no-board", "--no-beat").says(/ ready\./);
 });
 
+test.skipIf(process.platform === "win32")(
+  "a folder for temporary files that is not there is no second one",
+  async () => {
+    const { start } = project();
+    const { code, stderr } = await start(["dev", "-A", "./tasks.ts"], { TMPDIR: "/nobody/has/this" }).exited;
+    expect([code, stderr]).toEqual([2, expect.stringMatching(/^lovage: TMPDIR: .*\/nobody\/has\/this\/lovage-dev-/)]);
+  },
+);
+
 test("a module that is not there at the start is refused", async () => {
   const { start } = project();
   const { code, stderr } = await start(["dev", "-A", "./nothing.ts"]).exited;
