@@ -1,7 +1,7 @@
 /** What is stored of a task: Celery's meta, to and from a payload. */
 import { base64ToBytes, bytesToBase64, bytesToText, textToBytes } from "./bytes.ts";
 import { compress, compressionType, decompress } from "./compression.ts";
-import { DecodeError, EncodeError, ImproperlyConfigured } from "../errors.ts";
+import { DecodeError, EncodeError } from "../errors.ts";
 import { holdsException, isReady, PENDING, RETRY, type State } from "../states.ts";
 import { defined } from "../parse.ts";
 import { isSafeBuiltin } from "../python-builtins.ts";
@@ -291,12 +291,8 @@ function encodePayload(value: unknown, codec: MetaCodec): MaybePromise<Payload> 
   const { compression } = codec;
   const plain = serializer.dumps(value);
   if (compression === undefined) return plain;
-  const type = compressionType(compression);
-  if (type === undefined)
-    throw new ImproperlyConfigured(
-      "compression",
-      `${JSON.stringify(compression)} is not known; use gzip, brotli or zstd`,
-    );
+  // One that is not known is refused by what compresses.
+  const type = compressionType(compression) ?? compression;
   return whenReady(plain, async (data) => {
     const compressed = await compress(typeof data === "string" ? textToBytes(data) : data, type);
     const marker = textToBytes(`${MARKER}${type}\0`);
