@@ -38,7 +38,7 @@ export type BeatEvent = (
 export function createBeatHandler(
   app: Lovage,
   options: HandlerOptions = {},
-): (event: BeatEvent, context: Pick<LambdaContext, "awsRequestId">) => Promise<void> {
+): (event: BeatEvent, context?: Pick<LambdaContext, "awsRequestId">) => Promise<void> {
   const { clock, platform } = app.engine;
   const { log, begin } = createLambdaLog({
     now: clock.now,
@@ -48,7 +48,8 @@ export function createBeatHandler(
   let entries: ReadonlyMap<string, ScheduleEntry> | undefined;
 
   return async (event, context) => {
-    begin(context.awsRequestId);
+    // A test may call it with an event alone.
+    begin(context?.awsRequestId ?? "");
     if (isWarmUp(event)) {
       log("info", "Called to be kept warm, and not by a rule: there is nothing to do");
       return;

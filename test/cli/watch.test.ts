@@ -8,7 +8,7 @@ import { watchFiles } from "../../src/cli/watch.ts";
 
 const until = { timeout: 10_000, interval: 5 };
 
-/** Watches a file `app/jobs/mail.ts`, and counts how often it was told of it. */
+/** Watches a file two folders deep, and counts how often it was told of it. */
 function watched() {
   const file = join(mkdtempSync(join(tmpdir(), "watched-")), "app/jobs/mail.ts");
   let told = 0;

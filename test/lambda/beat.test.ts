@@ -113,6 +113,14 @@ test("an event that is of no rule of the app is refused", async () => {
   }
 });
 
+test("it is called with an event alone as well", async () => {
+  const { app } = every30();
+  const t = testBeat(app, "2026-03-01T10:00:12Z");
+  const handler = createBeatHandler(app, { write: (line) => t.lines.push(JSON.parse(line)) });
+  await handler({ entry: "often", time: "2026-03-01T10:00:00Z" });
+  expect(await t.drain()).toHaveLength(1);
+});
+
 test("an event of an entry put at run time sends it, from the minute after it was put, in the zone it was put in", async () => {
   const { app } = every30();
   const t = testBeat(app, "2026-03-01T10:00:12Z");
