@@ -73,7 +73,10 @@ function stillDue(entry: ScheduleEntry, zone: string, found: readonly MinuteSlot
     case "skip":
       return [];
     case "last":
-      return kept.filter(({ slot }) => !(Number(nextSlots(entry.schedule, zone, slot, 1)[0]) <= now - LATE_EVENT_MS));
+      return kept.filter(({ slot }) => {
+        const [next = Number.POSITIVE_INFINITY] = nextSlots(entry.schedule, zone, slot, 1);
+        return next > now - LATE_EVENT_MS;
+      });
     case "all":
       return kept;
     default:
