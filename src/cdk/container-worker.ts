@@ -1,5 +1,5 @@
 /** The service of containers that works on a queue: on Fargate, from none while the queue is empty, and back. */
-import { Duration, Stack, Token } from "aws-cdk-lib";
+import { Duration, Stack } from "aws-cdk-lib";
 import { AdjustmentType, type ScalingInterval } from "aws-cdk-lib/aws-applicationautoscaling";
 import * as cloudwatch from "aws-cdk-lib/aws-cloudwatch";
 import * as ec2 from "aws-cdk-lib/aws-ec2";
@@ -14,6 +14,7 @@ import { ImproperlyConfigured } from "../errors.ts";
 import { workerLog } from "./grants.ts";
 import { checkRange, LIMITS } from "./limits.ts";
 import { acknowledge, wildcard } from "./nag.ts";
+import { checkLiteral } from "./names.ts";
 
 /** What a container is told that works on a queue (`worker: "container"`). */
 export interface ContainerOptions {
@@ -209,12 +210,13 @@ interface Settings {
 function settingsOf(props: ContainerWorkerProps): Settings {
   const at = (name: string) => `queues.${props.queueName}.container.${name}`;
   const { concurrency = DEFAULT_CONCURRENCY, minTasks = 0, stopTimeout = STOP_TIMEOUT } = props;
-  const maxTasks = props.maxTasks ?? Math.max(DEFAULT_MAX_TASKS, Token.isUnresolved(minTasks) ? 0 : minTasks);
-  const backlogPerTask = props.backlogPerTask ?? concurrency;
   checkRange(at("concurrency"), concurrency, LIMITS.concurrency);
   checkRange(at("minTasks"), minTasks, LIMITS.minTasks);
+  const maxTasks = props.maxTasks ?? Math.max(DEFAULT_MAX_TASKS, minTasks);
+  const backlogPerTask = props.backlogPerTask ?? concurrency;
   checkRange(at("maxTasks"), maxTasks, LIMITS.maxTasks);
   checkRange(at("backlogPerTask"), backlogPerTask, LIMITS.backlogPerTask);
+  checkLiteral(at("stopTimeout"), stopTimeout);
   checkRange(at("stopTimeout"), stopTimeout.toSeconds(), LIMITS.stopTimeout);
   checkRange(at("ephemeralStorageGiB"), props.ephemeralStorageGiB, LIMITS.ephemeralStorageGiB);
   if (maxTasks < minTasks) {
@@ -263,23 +265,22 @@ function refusePlace({ queueName, ...props }: ContainerWorkerProps): void {
 function sizeOf(props: ContainerWorkerProps): { readonly cpu: number; readonly memoryLimitMiB: number } {
   const at = (name: string) => `queues.${props.queueName}.container.${name}`;
   const { cpu = 1024, memoryLimitMiB = 2048 } = props;
+  checkLiteral(at("cpu"), cpu);
+  checkLiteral(at("memoryLimitMiB"), memoryLimitMiB);
   const size = SIZES.get(cpu);
   if (size === undefined) {
-    throw new ImproperlyConfigured(at("cpu"), `must be one of ${[...SIZES.keys()].join(", ")}; given: ${shown(cpu)}`);
+    throw new ImproperlyConfigured(at("cpu"), `must be one of ${[...SIZES.keys()].join(", ")}; given: ${cpu}`);
   }
   const { min, max, step } = size;
   // The smallest CPU has half a step of memory as well.
   if (memoryLimitMiB < min || memoryLimitMiB > max || (memoryLimitMiB !== min && memoryLimitMiB % step !== 0)) {
     throw new ImproperlyConfigured(
       at("memoryLimitMiB"),
-      `must be ${min} to ${max} MiB by steps of ${step} where cpu is ${cpu}, as Fargate has no others; given: ${shown(memoryLimitMiB)}`,
+      `must be ${min} to ${max} MiB by steps of ${step} where cpu is ${cpu}, as Fargate has no others; given: ${memoryLimitMiB}`,
     );
   }
   return { cpu, memoryLimitMiB };
 }
-
-const shown = (value: number): number | string =>
-  Token.isUnresolved(value) ? "a value that is known at deployment only" : value;
 
 function commandOf(queueName: string, { concurrency, stopTimeout }: Settings, hasMetrics: boolean): readonly string[] {
   const grace = Math.max(1, stopTimeout.toSeconds() - HAND_BACK_S);

@@ -1,6 +1,6 @@
 /** What AWS takes, checked before anything is deployed: each refusal names the limit and the value given. */
-import { Token } from "aws-cdk-lib";
 import { ImproperlyConfigured } from "../errors.ts";
+import { checkLiteral } from "./names.ts";
 
 interface Range {
   readonly min: number;
@@ -49,10 +49,10 @@ export const MAX_ALARM_ACTIONS = 5;
 
 /** Throws `ImproperlyConfigured` where a number is out of its range. */
 export function checkRange(setting: string, value: number | undefined, { min, max, unit }: Range): void {
+  checkLiteral(setting, value);
   if (value === undefined || (Number.isInteger(value) && value >= min && value <= (max ?? value))) return;
-  const given = Token.isUnresolved(value) ? "a value that is known at deployment only" : value;
   const range = max === undefined ? `of at least ${min}` : `from ${min} to ${max}`;
-  throw new ImproperlyConfigured(setting, `must be a whole number ${range} ${unit}; given: ${given}`);
+  throw new ImproperlyConfigured(setting, `must be a whole number ${range} ${unit}; given: ${value}`);
 }
 
 /** CloudFormation's, of one stack. */

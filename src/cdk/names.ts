@@ -1,19 +1,27 @@
 /** Names of what is deployed: known when the app is synthesized, and each taken once in an account and region. */
-import { Stack, Token } from "aws-cdk-lib";
+import { Duration, Size, Stack, Token } from "aws-cdk-lib";
 import type { Construct, IConstruct } from "constructs";
 import { ImproperlyConfigured } from "../errors.ts";
+import { isPlain } from "../parse.ts";
 
 /**
- * Refuses a value that is known at deployment only. A name that is cut, translated or put into a URL would be made of the
- * placeholder's own text, which changes with the rest of the app: everything named so would then be replaced, with what is
- * in it.
+ * Refuses what is known at deployment only, and what has such a value in it. A name that is cut, translated or put into a URL
+ * would be made of the placeholder's own text, which changes with the rest of the app: everything named so would then be
+ * replaced, with what is in it. And what a function knows by its code has no values of the deployment.
  */
-export function checkLiteral(setting: string, value: string | undefined): void {
-  if (value === undefined || !Token.isUnresolved(value)) return;
-  throw new ImproperlyConfigured(
-    setting,
-    "must be known at synth, and is a value of the deployment (a CfnParameter, an attribute of a resource, the name of a nested stack): give text, such as a value of the CDK's context",
-  );
+export function checkLiteral(setting: string, value: unknown): void {
+  const isMeasure = value instanceof Duration || value instanceof Size;
+  if (isMeasure ? value.isUnresolved() : Token.isUnresolved(value))
+    throw new ImproperlyConfigured(
+      setting,
+      "must be known at synth, and is a value of the deployment (a CfnParameter, an attribute of a resource, the name of a nested stack): give the value itself, such as one of the CDK's context",
+    );
+  if (Array.isArray(value)) for (const [at, one] of value.entries()) checkLiteral(`${setting}[${at}]`, one);
+  else if (isPlain(value))
+    for (const [name, one] of Object.entries(value)) {
+      checkLiteral(setting, name);
+      checkLiteral(`${setting}.${name}`, one);
+    }
 }
 
 /** The stack that is deployed: a nested one is part of that. */

@@ -17,6 +17,7 @@ import { isAnyLimited } from "../tasks/limits.ts";
 import { checkHandler, type Maker } from "./entry.ts";
 import { workerLog } from "./grants.ts";
 import { checkRange, LIMITS } from "./limits.ts";
+import { checkLiteral } from "./names.ts";
 
 /** What a user may say of a function beyond its code. */
 export interface FunctionOptions {
@@ -102,6 +103,7 @@ export function taskFunction(scope: Construct, id: string, props: TaskFunctionPr
     role.addManagedPolicy(iam.ManagedPolicy.fromAwsManagedPolicyName("service-role/AWSLambdaVPCAccessExecutionRole"));
   }
   const architecture = props.architecture ?? lambda.Architecture.ARM_64;
+  checkLiteral("ephemeralStorageSize", props.ephemeralStorageSize);
   checkRange("ephemeralStorageSize", props.ephemeralStorageSize?.toMebibytes(), LIMITS.ephemeralStorageSize);
   warnOfNativeModules(home, props.bundling, architecture);
   checkHandler(props.entry, props.maker);

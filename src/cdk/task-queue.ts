@@ -23,6 +23,7 @@ import { alarm, sum } from "./alarms.ts";
 import { type ContainerOptions, ContainerWorker } from "./container-worker.ts";
 import { grantKey, grantOn, queueEncryption, type Target } from "./grants.ts";
 import { checkRange, INVOCATIONS_OF_POLLER, LIMITS, MAX_BATCH_WITHOUT_WINDOW } from "./limits.ts";
+import { checkLiteral } from "./names.ts";
 import { type FunctionOptions, taskFunction, type TaskBundling } from "./task-function.ts";
 
 /** What the deployment of a queue may be told beyond its declaration in `taskQueues`; what both name, this decides. */
@@ -375,6 +376,8 @@ function settingsOf(props: TaskQueueProps) {
       `must be at most ${longest} seconds on Lambda, whose functions end after ${MAX_FUNCTION_TIMEOUT_S} (${TIMEOUT_MARGIN_S} are kept for storing the outcome); given: ${limit.seconds}. Containers run tasks of up to ${MAX_TIME_LIMIT_S}: set worker: "container" in taskQueues.${queue.name}, and give its image (container) to TaskQueues`,
     );
   }
+  for (const name of ["retentionPeriod", "oldestMessageAge", "maxBatchingWindow"] as const)
+    checkLiteral(setting(name), props[name]);
   const retention = (props.retentionPeriod ?? RETENTION).toSeconds();
   checkRange(setting("retentionPeriod"), retention, LIMITS.retentionPeriod);
   const oldestMessageAge =

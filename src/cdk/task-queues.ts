@@ -588,10 +588,8 @@ function checkDeclaration({ app, queues = {}, sendsTo: all }: TaskQueuesProps): 
   for (const name of declared) checkLiteral("taskQueues", name);
   // They stand in what rules and alarms say of themselves, which is cut, and in ids that the functions derive once more.
   checkLiteral("app", app.name);
-  for (const [name, { task }] of Object.entries(config.beatSchedule)) {
-    checkLiteral("beatSchedule", name);
-    checkLiteral(`beatSchedule.${name}.task`, task);
-  }
+  checkLiteral("beatSchedule", config.beatSchedule);
+  checkLiteral("taskRoutes", config.taskRoutes);
   checkLiteral("resultBackend", config.resultBackend);
   checkLiteral("resultBackendTransportOptions.globalKeyprefix", config.resultBackendTransportOptions.globalKeyprefix);
   const mustExist = (setting: string, queue: string) => {
@@ -605,9 +603,13 @@ function checkDeclaration({ app, queues = {}, sendsTo: all }: TaskQueuesProps): 
   };
   mustExist("taskDefaultQueue", config.taskDefaultQueue);
   for (const name of Object.keys(queues)) mustExist(`queues.${name}`, name);
-  for (const [name, { sendsTo }] of [["", { sendsTo: all }] as const, ...Object.entries(queues)]) {
+  for (const [at, { sendsTo }] of [
+    ["sendsTo", { sendsTo: all }] as const,
+    ...Object.entries(queues).map(([name, options]) => [`queues.${name}.sendsTo`, options] as const),
+  ]) {
     if (sendsTo === undefined || sendsTo === "all") continue;
-    for (const queue of sendsTo) mustExist(name === "" ? "sendsTo" : `queues.${name}.sendsTo`, queue);
+    checkLiteral(at, sendsTo);
+    for (const queue of sendsTo) mustExist(at, queue);
   }
   const unrouted = createRouter({ ...config, taskRoutes: [] });
   const target = (setting: string, route: Pick<Route, "queue" | "exchange" | "routingKey">) => {

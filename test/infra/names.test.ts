@@ -1,6 +1,6 @@
 /** What things are called once they are deployed. */
 import { join } from "node:path";
-import { App, CfnParameter, Lazy, NestedStack, RemovalPolicy, Stack } from "aws-cdk-lib";
+import { App, CfnParameter, Duration, Lazy, NestedStack, RemovalPolicy, Size, Stack } from "aws-cdk-lib";
 import { Template } from "aws-cdk-lib/assertions";
 import * as dynamodb from "aws-cdk-lib/aws-dynamodb";
 import * as ec2 from "aws-cdk-lib/aws-ec2";
@@ -96,6 +96,7 @@ test.each<[string, (stack: Stack, token: string) => void]>([
   ["a queue's name", (stack, token) => tasksOf(stack, { taskQueues: { celery: {}, [`q${token}`]: {} } })],
   ["an app's name", (stack, token) => new TaskQueues(stack, "Tasks", { app: new Lovage(`shop ${token}`), ...entries })],
   ["an entry's task", (stack, token) => tasksOf(stack, { beatSchedule: { often: { ...often, task: `x${token}` } } })],
+  ["the pattern of a route", (stack, token) => tasksOf(stack, { taskRoutes: { [token]: "celery" } })],
   ["an entry's name", (stack, token) => tasksOf(stack, { beatSchedule: { [`e${token}`]: often } })],
   [
     "the app's own prefix",
@@ -115,10 +116,53 @@ function tasksOf(stack: Stack, config: ConstructorParameters<typeof Lovage>[1]):
   return new TaskQueues(stack, "Tasks", { app: shop(config), ...entries });
 }
 
-test("a number that is known at deployment only is called so", () => {
-  expect(() => deploy(shop(), { queues: { celery: { memorySize: Lazy.number({ produce: () => 512 }) } } })).toThrow(
-    /memorySize: .*given: a value that is known at deployment only/,
+test.each<[string, string, object]>([
+  ["args[1]", "an argument of an entry", { args: [1, "token"] }],
+  ["args[0].at[0]", "what is deep in an argument", { args: [{ at: ["a/token"] }] }],
+  ["kwargs.key", "a keyword argument", { kwargs: { key: "token" } }],
+  ["kwargs", "a keyword", { kwargs: { token: 1 } }],
+  ["options.headers.from", "a header", { options: { headers: { from: "token" } } }],
+])("the function of beat has no values of the deployment: of its entry %s is refused (%s)", (at, _, entry) => {
+  const stack = new Stack(unbundled(), "Shop");
+  const token = new CfnParameter(stack, "Env").valueAsString;
+  const given = JSON.parse(JSON.stringify(entry).replace("token", token)) as object;
+  expect(() => tasksOf(stack, { beatSchedule: { often: { ...often, ...given } } })).toThrow(
+    `beatSchedule.often.${at}: must be known at synth`,
   );
+});
+
+test("numbers and lists of the deployment as arguments of an entry are refused too", () => {
+  const stack = new Stack(unbundled(), "Shop");
+  for (const [id, args] of Object.entries({
+    Number: [new CfnParameter(stack, "Some", { type: "Number" }).valueAsNumber],
+    List: new CfnParameter(stack, "Several", { type: "List<String>" }).valueAsList,
+    Any: [Lazy.any({ produce: () => 1 })],
+  })) {
+    const app = shop({ beatSchedule: { often: { ...often, args } } });
+    expect(() => new TaskQueues(stack, id, { app, ...entries, prefix: id }), id).toThrow(REFUSED);
+  }
+});
+
+const image = ecs.ContainerImage.fromRegistry("example.com/worker");
+
+test.each<[string, (number: number, text: string) => Partial<TaskQueuesProps>]>([
+  ["celery.memorySize", (memorySize) => ({ queues: { celery: { memorySize } } })],
+  ["celery.retentionPeriod", (days) => ({ queues: { celery: { retentionPeriod: Duration.days(days) } } })],
+  ["celery.maxBatchingWindow", (minutes) => ({ queues: { celery: { maxBatchingWindow: Duration.minutes(minutes) } } })],
+  ["ephemeralStorageSize", (room) => ({ queues: { celery: { ephemeralStorageSize: Size.gibibytes(room) } } })],
+  ["sendsTo[0]", (_, queue) => ({ sendsTo: [queue] })],
+  ["queues.celery.sendsTo[0]", (_, queue) => ({ queues: { celery: { sendsTo: [queue] } } })],
+  ["many.container.cpu", (cpu) => ({ container: { image, cpu } })],
+  ["many.container.memoryLimitMiB", (memoryLimitMiB) => ({ container: { image, memoryLimitMiB } })],
+  ["many.container.minTasks", (minTasks) => ({ container: { image, minTasks } })],
+  ["many.container.stopTimeout", (minutes) => ({ container: { image, stopTimeout: Duration.minutes(minutes) } })],
+])("%s that is known at deployment only is refused, whatever its unit", (at, props) => {
+  const stack = new Stack(unbundled(), "Shop");
+  const number = new CfnParameter(stack, "Number", { type: "Number" }).valueAsNumber;
+  const text = new CfnParameter(stack, "Text").valueAsString;
+  const app = shop({ taskQueues: { celery: {}, many: { worker: "container" } } });
+  const make = () => new TaskQueues(stack, "Tasks", { app, ...entries, container: { image }, ...props(number, text) });
+  expect(make).toThrow(`${at}: must be known at synth`);
 });
 
 const IRELAND = { account: "111111111111", region: "eu-west-1" };
