@@ -115,11 +115,12 @@ export function createWorkerHandler(
   const { metrics: choice } = app.config;
   const metrics = choice === false ? undefined : createMetrics(choice, (task) => app.tasks.has(task), level);
   let invocation: Invocation = { end: 0, deadline: 0, kept: 0 };
+  const lease = () => Math.min(invocation.end, invocation.kept - LEASE_MARGIN_MS);
 
   const worker = createWorker(app, {
     hostname: `celery@${platform.env["AWS_LAMBDA_FUNCTION_NAME"] ?? "lambda"}`,
     log,
-    lease: () => Math.min(invocation.end, invocation.kept - LEASE_MARGIN_MS),
+    lease,
     deadline: () => invocation.deadline,
     pid: process.pid,
   });
@@ -262,12 +263,13 @@ export function createWorkerHandler(
         if (!isRun || admission.run.decided) dispositions.set(delivery, await work(delivery, false));
         else dispositions.set(delivery, await release(admission.run));
       });
+      // First, since a heartbeat that is under way would hide again what is handed back.
+      await watch.keepToEnd(suspect, claimOf(admitted.get(suspect)));
       // At once, and not when this invocation ends: others have room for them.
       await giveBack(
         deliveries.filter((delivery) => delivery !== suspect),
         dispositions,
       );
-      await watch.keepToEnd(suspect, claimOf(admitted.get(suspect)));
       // Nor is there anything that a batch would wait for.
       worker.hurry(true);
       dispositions.set(suspect, await work(suspect, true));
@@ -382,6 +384,7 @@ export function createWorkerHandler(
   ): Promise<Watch> {
     const stopping = new AbortController();
     const hidden = invocation.end - clock.now() + hiddenBeyond(deliveries[0]?.queue ?? "");
+    let keeping: unknown;
     let isKept = deliveries.length > 1 && hidden > TAKEN_UP_MS;
 
     async function keep(): Promise<void> {
@@ -412,9 +415,10 @@ export function createWorkerHandler(
         run.claim !== undefined && now - began >= HEARTBEAT_MS ? [{ run, claim: run.claim }] : [],
       );
       if (long.length === 0) return;
-      const lease = Math.min(invocation.end, invocation.kept - LEASE_MARGIN_MS);
       const backend = await engine.backend();
-      const outcomes = await backend.apply(long.map(({ claim }) => ({ type: "extend", ...claim, now, lease })));
+      const outcomes = await backend.apply(
+        long.map(({ claim }) => ({ type: "extend", ...claim, now, lease: lease() })),
+      );
       for (const [index, outcome] of outcomes.entries()) {
         if (!(outcome instanceof Error) && outcome.type === "written" && outcome.revoked === "terminate")
           long[index]?.run.terminate();
@@ -430,9 +434,10 @@ export function createWorkerHandler(
       for (;;) {
         await clock.sleep(HEARTBEAT_MS, stopping.signal);
         if (stopping.signal.aborted) return;
+        if (isKept) keeping = trying(keep());
         await Promise.all([
           ...[...running.keys()].map((run) => run.noteRunning()),
-          isKept ? trying(keep()) : undefined,
+          keeping,
           look().catch((error: unknown) =>
             log("warning", `Whether a running task was revoked could not be seen: ${String(error)}`),
           ),
@@ -443,13 +448,12 @@ export function createWorkerHandler(
       async keepToEnd(delivery, claim) {
         if (!isKept) return;
         isKept = false;
+        await keeping;
         invocation.kept = Number.POSITIVE_INFINITY;
         const now = clock.now();
         const extend = async () => {
           if (claim === undefined) return;
-          const [outcome] = await (await engine.backend()).apply([
-            { type: "extend", ...claim, now, lease: invocation.end },
-          ]);
+          const [outcome] = await (await engine.backend()).apply([{ type: "extend", ...claim, now, lease: lease() }]);
           if (outcome instanceof Error) throw outcome;
         };
         await trying(Promise.all([hold([delivery], invocation.end - now + LEASE_MARGIN_MS), extend()]));

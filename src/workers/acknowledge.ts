@@ -6,6 +6,7 @@ import { type Broker, type Delivery, isFifo } from "../brokers/broker.ts";
 import type { Clock } from "../clock.ts";
 import { shareTurn } from "../turn.ts";
 import type { Disposition } from "./disposition.ts";
+import type { Heartbeat } from "./heartbeat.ts";
 import type { Log } from "./log.ts";
 import type { Worker } from "./worker.ts";
 
@@ -33,13 +34,15 @@ export interface AcknowledgementsOptions {
   readonly clock: Clock;
   readonly log: Log;
   readonly concurrency: number;
+  /** {@link Heartbeat.dropped} */
+  readonly dropped: Heartbeat["dropped"];
   /** The worker stops: nothing waits for others to be deleted with. */
   readonly stopping: AbortSignal;
 }
 
 /** Makes them for one worker. */
 export function createAcknowledgements(options: AcknowledgementsOptions): Acknowledgements {
-  const { broker, worker, clock, log, concurrency, stopping } = options;
+  const { broker, worker, clock, log, concurrency, dropped, stopping } = options;
   const removeNow = shareTurn<Delivery, undefined>(
     (deliveries) => broker.delete(deliveries) as Promise<(undefined | Error)[]>,
   );
@@ -80,6 +83,7 @@ export function createAcknowledgements(options: AcknowledgementsOptions): Acknow
           if (!disposition.done) await remove(delivery);
           break;
         case "handBack":
+          await dropped();
           await hide({ delivery, visibility: disposition.visibility });
           break;
         case "leave":

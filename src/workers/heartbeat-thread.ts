@@ -6,7 +6,9 @@ import type { Command, Release } from "../results/record.ts";
 import { identityOf, logOf } from "../file-identity.ts";
 import { boardReader } from "./board.ts";
 import {
+  asBeat,
   beatOnce,
+  betweenBeats,
   type HeartbeatOrder,
   type HeartbeatReport,
   type HeartbeatSetup,
@@ -109,9 +111,9 @@ function every(ms: number, job: () => Promise<void>): void {
 
 async function beat(): Promise<void> {
   checkFiles();
-  const holdings = inHand();
   const [broker, backend] = await Promise.all([engine.broker(), engine.backend()]);
-  for (const finding of await beatOnce(broker, backend, holdings, Date.now(), setup.visibility)) report(finding);
+  const findings = await asBeat(setup.beats, () => beatOnce(broker, backend, inHand(), Date.now(), setup.visibility));
+  for (const finding of findings) report(finding);
 }
 
 /** Runs that blocked the process beyond their time and whose outcome was stored, where that is all that may be done. */
@@ -151,6 +153,7 @@ async function endBlocked(): Promise<void> {
 async function handBackAll(commands: readonly Command[]): Promise<void> {
   const [broker, backend] = await Promise.all([engine.broker(), engine.backend()]);
   await backend.apply(commands);
+  await betweenBeats(setup.beats);
   await broker.changeVisibility(messagesOf(inHand()).map((delivery) => ({ delivery, visibility: 0 })));
 }
 

@@ -11,7 +11,10 @@ import type { Backend } from "../results/backend.ts";
 import { LovageError } from "../errors.ts";
 import { boardMemory, boardWriter } from "./board.ts";
 import {
+  asBeat,
+  beatMemory,
   beatOnce,
+  betweenBeats,
   type Finding,
   type HeartbeatOrder,
   type HeartbeatReport,
@@ -24,6 +27,8 @@ import {
 export interface Heartbeat {
   hold(holding: Holding): void;
   drop(id: number): void;
+  /** Resolves when what was dropped is in no beat any more: only then may its message be hidden for less. */
+  dropped(): Promise<void>;
   /**
    * The process ends now: gives everything back before it returns, or has taken too long. Of `culprits` the process dies.
    * Where what is in hand lives in this process, it ends with that.
@@ -91,10 +96,12 @@ function takeAhead(setup: HeartbeatSetup): Thread | undefined {
 
 function startTimer({ visibility, broker, backend, found, failed }: HeartbeatOptions): Heartbeat {
   const holdings = new Map<number, Holding>();
+  const beats = beatMemory();
   const timer = setInterval(async () => {
     try {
-      const findings = await beatOnce(await broker(), await backend(), [...holdings.values()], Date.now(), visibility);
-      findings.forEach(found);
+      const [messages, rows] = await Promise.all([broker(), backend()]);
+      const beat = () => beatOnce(messages, rows, [...holdings.values()], Date.now(), visibility);
+      (await asBeat(beats, beat)).forEach(found);
     } catch (error) {
       failed(error);
     }
@@ -102,6 +109,7 @@ function startTimer({ visibility, broker, backend, found, failed }: HeartbeatOpt
   return {
     hold: (holding) => void holdings.set(holding.id, holding),
     drop: (id) => void holdings.delete(id),
+    dropped: () => betweenBeats(beats),
     lastWords: () => {},
     stop: async () => clearInterval(timer),
     ready: Promise.resolve(),
@@ -119,6 +127,7 @@ function startThread(options: HeartbeatOptions): Heartbeat {
   const { brokerUrl, resultBackend, brokerTransportOptions, resultBackendTransportOptions } = config;
   const { journal, journalExpires } = config;
   const board = boardMemory(Math.min(capacity, MOST_PLACES));
+  const beats = beatMemory();
   // Not all of the config: routes may be functions, which cannot be sent to a thread.
   const setup: HeartbeatSetup = {
     config: {
@@ -131,6 +140,7 @@ function startThread(options: HeartbeatOptions): Heartbeat {
     },
     visibility,
     board,
+    beats,
     ownsProcess,
     leadsGroup,
   };
@@ -163,6 +173,8 @@ function startThread(options: HeartbeatOptions): Heartbeat {
       why = error;
     });
     started.on("exit", () => {
+      // A beat that was under way has ended with it.
+      Atomics.store(beats, 0, 0);
       if (isStopped) return;
       if (starts < MOST_STARTS) {
         failed(why);
@@ -193,6 +205,7 @@ function startThread(options: HeartbeatOptions): Heartbeat {
     drop(id) {
       if (!remove(id)) untell(id);
     },
+    dropped: () => betweenBeats(beats),
     lastWords(culprits) {
       if (isStopped) return;
       const said = new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT));

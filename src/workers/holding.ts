@@ -67,6 +67,33 @@ export async function beatOnce(
   });
 }
 
+/**
+ * Memory that a heartbeat and its worker share: how many beats are under way. A message that was dropped may still be in one, and
+ * would be hidden by it after the worker has handed it back.
+ */
+export const beatMemory = (): Int32Array => new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT));
+
+/** Does something as a beat, which is under way from now on until it is done. */
+export async function asBeat<T>(beats: Int32Array, beat: () => Promise<T>): Promise<T> {
+  Atomics.add(beats, 0, 1);
+  try {
+    return await beat();
+  } finally {
+    Atomics.sub(beats, 0, 1);
+  }
+}
+
+/** A beat is looked after so often until it is over, in milliseconds … */
+const BEAT_LOOK_MS = 5;
+/** … and for so long at most: a store that does not answer must not keep what is handed back, too. */
+const BEAT_MOST_MS = 1_000;
+
+/** Resolves when no beat has a message any more that was dropped before. */
+export async function betweenBeats(beats: Int32Array): Promise<void> {
+  for (let waited = 0; Atomics.load(beats, 0) > 0 && waited < BEAT_MOST_MS; waited += BEAT_LOOK_MS)
+    await new Promise((resolve) => setTimeout(resolve, BEAT_LOOK_MS));
+}
+
 /** A holding as JSON: a list, which is written twice for each task. */
 export type HoldingText = string;
 
@@ -127,6 +154,8 @@ export interface HeartbeatSetup {
   readonly visibility: number;
   /** Where the holdings are: a message for each would wake the thread for every task, however short. */
   readonly board: BoardMemory;
+  /** {@link beatMemory} */
+  readonly beats: Int32Array;
   /** Whether the process may be ended where a task blocks it. */
   readonly ownsProcess: boolean;
   /** Whether the process leads a group of its own, which ends with it. */

@@ -142,7 +142,6 @@ export async function startPoller(
 
   const worker = createWorker(app, { hostname, log, lease: () => clock.now() + visibility, pid: process.pid });
   const stopping = new AbortController();
-  const acks = createAcknowledgements({ broker, worker, clock, log, concurrency, stopping: stopping.signal });
   const deaths = createDeaths({ engine, worker, log });
   const over = new AbortController();
   stopping.signal.addEventListener("abort", () => {
@@ -188,6 +187,16 @@ export async function startPoller(
         "warning",
         `Changes stay in the log of the SQLite file, which grows meanwhile, until it can be written: ${why}`,
       ),
+  });
+
+  const acks = createAcknowledgements({
+    broker,
+    worker,
+    clock,
+    log,
+    concurrency,
+    dropped: heartbeat.dropped,
+    stopping: stopping.signal,
   });
 
   const hand = createHand({ heartbeat, clock, log, pool, over: over.signal });

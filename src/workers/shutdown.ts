@@ -110,9 +110,11 @@ export function createShutdown(options: ShutdownOptions): Shutdown {
     await Promise.all([
       handBackRest(),
       Promise.race([Promise.allSettled(apart), clock.sleep(2 * COLD_MS, over.signal)]),
-      ...hand.runs.map(async ({ run }) => {
+      ...hand.runs.map(async ({ held, run }) => {
         try {
-          await acks.dispose(run.delivery, await run.release());
+          const released = await run.release();
+          hand.forget(held);
+          await acks.dispose(held.delivery, released);
         } catch (error) {
           log("warning", `Task ${nameOf(run.message)} could not be handed back: ${String(error)}`);
         }

@@ -327,6 +327,47 @@ test("a task that a worker died of runs first and alone, and the rest of its bat
   expect(await fn.receive()).toEqual([]);
 });
 
+test("a heartbeat that is under way does not hide the rest of a batch after it was handed back", async () => {
+  const app = new Lovage("shop");
+  const note = app.task("shop.note", () => {});
+  const fn = testFunction(app);
+  await note.delay();
+  const [delivery] = await fn.receive();
+  if (delivery === undefined) throw new Error("nothing was received");
+  const dying = createWorker(app, { hostname: "celery@gone", log: silent, lease: () => fn.clock.now() + 1000 });
+  await dying.admit(delivery);
+  fn.clock.moveTo(fn.clock.now() + 400_000);
+  await note.delay();
+  const deliveries = await fn.receive();
+  const [broker, backend] = await Promise.all([app.engine.broker(), app.engine.backend()]);
+  const { changeVisibility } = broker;
+  const { apply } = backend;
+  const claims = Promise.withResolvers<void>();
+  const second = Promise.withResolvers<void>();
+  const hides: number[][] = [];
+  let asked = 0;
+  backend.apply = async (commands, unit) => {
+    if (commands.some(({ type }) => type === "claim")) await claims.promise;
+    return apply(commands, unit);
+  };
+  broker.changeVisibility = async (entries) => {
+    if (++asked === 2) await second.promise;
+    hides.push(entries.map(({ visibility }) => visibility));
+    return changeVisibility(entries);
+  };
+  const invocation = fn.invoke(deliveries, 70_000);
+  await settle();
+  fn.clock.moveTo(fn.clock.now() + 10_000);
+  await settle();
+  claims.resolve();
+  await settle();
+  expect([asked, hides]).toEqual([2, [[50_000, 50_000]]]);
+  second.resolve();
+  await invocation;
+  expect(hides.map(({ length }) => length)).toEqual([2, 2, 1, 1]);
+  expect(hides[3]).toEqual([0]);
+});
+
 test("what a function dies of while it reads it costs no neighbour a death: all that came before is read before any of it is claimed", async () => {
   const app = new Lovage("shop");
   const note = app.task("shop.note", () => "done");

@@ -1,8 +1,12 @@
 /** The thread that keeps what a worker has in hand: it is there before the worker is, and what becomes of it is noticed. */
 import { execFile } from "node:child_process";
+import { createHash } from "node:crypto";
 import { mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { json } from "node:stream/consumers";
 import { promisify } from "node:util";
 import { build } from "esbuild";
 import { Lovage } from "lovage";
@@ -217,4 +221,70 @@ describe("a thread that is prepared", () => {
     const worker = await start().worker;
     await worker.stop();
   });
+});
+
+/** As much of SQS as a worker needs that has one message and answers no beat before it may. Every change of a visibility is kept. */
+async function sqsThatHolds(body: string) {
+  const hides: number[] = [];
+  const { promise: beaten, resolve: isBeaten } = Promise.withResolvers<void>();
+  const { promise: mayAnswer, resolve: answer } = Promise.withResolvers<void>();
+  let isOut = false;
+  const server = createServer(async (request, response) => {
+    const asked = (await json(request)) as { readonly Entries?: readonly { readonly VisibilityTimeout: number }[] };
+    const say = (value: unknown) =>
+      response.writeHead(200, { "content-type": "application/x-amz-json-1.0" }).end(JSON.stringify(value));
+    switch (String(request.headers["x-amz-target"]).split(".")[1]) {
+      case "GetQueueUrl":
+        return say({ QueueUrl: `http://${request.headers.host}/000000000000/celery` });
+      case "ReceiveMessage": {
+        if (isOut) return void setTimeout(() => say({}), 50);
+        isOut = true;
+        const MD5OfBody = createHash("md5").update(body).digest("hex");
+        const Attributes = { ApproximateReceiveCount: "1", SentTimestamp: String(Date.now()) };
+        return say({ Messages: [{ MessageId: "m", ReceiptHandle: "r", Body: body, MD5OfBody, Attributes }] });
+      }
+      case "ChangeMessageVisibilityBatch": {
+        const [visibility = 0] = (asked.Entries ?? []).map(({ VisibilityTimeout }) => VisibilityTimeout);
+        if (visibility > 0) {
+          isBeaten();
+          await mayAnswer;
+        }
+        hides.push(visibility);
+        return say({ Successful: [], Failed: [] });
+      }
+      default:
+        return say({});
+    }
+  });
+  await new Promise<void>((listening) => server.listen(0, "127.0.0.1", listening));
+  onTestFinished(() => void server.close().closeAllConnections());
+  const { port } = server.address() as AddressInfo;
+  return { brokerUrl: `sqs://key:secret@127.0.0.1:${port}`, hides, beaten, answer };
+}
+
+test("what is handed back while a beat is under way is handed back after it, and is in no beat any more", async () => {
+  const resultBackend = `sqlite:///${join(folder(), "results.db")}`;
+  const sender = new Lovage("sender", { brokerUrl: `memory://held-${crypto.randomUUID()}` });
+  await sender.sendTask("wait");
+  const [sent] = await (await sender.engine.broker()).receive("celery", { max: 1, wait: 0 });
+  await sender.close();
+  const { brokerUrl, hides, beaten, answer } = await sqsThatHolds(sent?.body ?? "");
+  const app = new Lovage("held", { brokerUrl, resultBackend, brokerTransportOptions: { visibilityTimeout: 1 } });
+  onTestFinished(() => app.close());
+  const { promise: begun, resolve: begin } = Promise.withResolvers<void>();
+  app.task("wait", () => {
+    begin();
+    return new Promise(() => {});
+  });
+  const worker = await startWorker(app, { concurrency: 1 });
+  await begun;
+  await beaten;
+  const stopped = worker.abort();
+  // What is given up after 500 ms would be handed back by now.
+  await new Promise((resolve) => setTimeout(resolve, 800));
+  expect(hides).toEqual([]);
+  answer();
+  await stopped;
+  expect(hides.at(-1)).toBe(0);
+  expect(hides.filter((visibility) => visibility === 0)).toHaveLength(1);
 });

@@ -421,3 +421,32 @@ test("who is told that a worker has ended may close the app", async () => {
   expect(await worker.ended).toBe("stopped");
   await app.close();
 });
+
+test("a task that does not end when its worker is stopped is in no beat after it was handed back", async () => {
+  const app = new Lovage("cold", {
+    brokerUrl: `memory://cold-${crypto.randomUUID()}`,
+    brokerTransportOptions: { visibilityTimeout: 0.15 },
+  });
+  const broker = await app.engine.broker();
+  Object.assign(broker, { store: undefined });
+  const { promise: begun, resolve: begin } = Promise.withResolvers<void>();
+  const wait = app.task("wait", () => {
+    begin();
+    return new Promise(() => {});
+  });
+  const { changeVisibility } = broker;
+  const hides: number[] = [];
+  broker.changeVisibility = async (entries) => {
+    hides.push(...entries.map(({ visibility }) => visibility));
+    const settled = await changeVisibility(entries);
+    // The next beats come while the worker waits for this.
+    if (hides.at(-1) === 0) await new Promise((resolve) => setTimeout(resolve, 200));
+    return settled;
+  };
+  await wait.delay();
+  const worker = await startWorker(app, { concurrency: 1 });
+  await begun;
+  await worker.abort();
+  await app.close();
+  expect(hides.at(-1)).toBe(0);
+});
