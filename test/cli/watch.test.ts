@@ -2,7 +2,6 @@
 import { mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 import { onTestFinished, test, vi } from "vitest";
 import { watchFiles } from "../../src/cli/watch.ts";
 
@@ -21,6 +20,8 @@ function watched() {
   let saves = 0;
   return {
     folder,
+    /** Has another file watched. */
+    add: (other: string) => watch.add([other], Number.POSITIVE_INFINITY),
     /** Does something with it, and waits until that is told. */
     async seen(what: () => void) {
       const before = told;
@@ -54,14 +55,18 @@ test("so is what is saved in one that another took the place of at once", async 
 });
 
 test("a file that comes long after its folders is seen", async () => {
-  const { folder, seen, save } = watched();
+  const { folder, add, seen, save } = watched();
   const app = dirname(folder);
+  // Nobody is told of a folder. That other files in them are seen says that they are watched by now.
+  const others = [join(app, "app.ts"), join(folder, "other.ts")] as const;
+  for (const other of others) add(other);
   await seen(() => rmSync(app, { recursive: true }));
-  // Nobody is told of a folder, so there is nothing to wait for but time.
-  mkdirSync(app);
-  await sleep(100);
-  mkdirSync(folder);
-  await sleep(100);
+  for (const other of others) {
+    await seen(() => {
+      mkdirSync(dirname(other));
+      writeFileSync(other, "0");
+    });
+  }
   await seen(save);
   await seen(save);
 });
