@@ -17,7 +17,9 @@ import type {
   RetryFailed,
   ShownLetter,
 } from "../control/control.ts";
+import { foreseeForget, foreseeRevoke } from "../control/foresee.ts";
 import type { ByWorker, FunctionState, Inspect, QueueState } from "../control/inspect.ts";
+import { checkRetry } from "../control/retry.ts";
 import type { TaskInHand, WorkerInfo } from "../control/rows.ts";
 import { noteAction } from "../control/who.ts";
 import { ImproperlyConfigured, LovageError } from "../errors.ts";
@@ -525,8 +527,10 @@ export function createData(app: Lovage, options: DataOptions = {}) {
         changing(async () => {
           const ids = await idsOf(chosen, (state) => state === FAILURE);
           if (ids === undefined) throw new ImproperlyConfigured("ids", "must be given, or a workflow");
-          if (chosen.dryRun === true) return { count: ids.length, failed: [] };
-          return each(ids, (id) => control.retry(id, acting(doing.by)), doing);
+          const act = chosen.dryRun
+            ? async (id: string) => void (await checkRetry(engine, id))
+            : (id: string) => control.retry(id, acting(doing.by));
+          return each(ids, act, doing);
         }),
       retryFailed: (filter: RetryFailed, { by, progress, signal }: Doing): Promise<RetriedFailures> =>
         changing(() =>
@@ -540,13 +544,22 @@ export function createData(app: Lovage, options: DataOptions = {}) {
           }),
         ),
       revoke: (chosen: Chosen, terminate: boolean, doing: Doing): Promise<Done> =>
-        changing(() => some(chosen, isOpen, (ids) => control.revoke(ids, { terminate, ...acting(doing.by) }), doing)),
+        changing(() =>
+          some(
+            chosen,
+            isOpen,
+            chosen.dryRun
+              ? (ids) => foreseeRevoke(engine, ids)
+              : (ids) => control.revoke(ids, { terminate, ...acting(doing.by) }),
+            doing,
+          ),
+        ),
       forget: (chosen: Chosen, doing: Doing): Promise<Done> =>
         changing(() =>
           some(
             chosen,
             () => true,
-            (ids) => control.forget(ids, acting(doing.by)),
+            chosen.dryRun ? (ids) => foreseeForget(engine, ids) : (ids) => control.forget(ids, acting(doing.by)),
             doing,
           ),
         ),
@@ -636,7 +649,6 @@ export function createData(app: Lovage, options: DataOptions = {}) {
     { progress, signal }: Doing,
   ): Promise<Done> {
     const ids = (await idsOf(chosen, isMeant)) ?? (await choose(chosen, isMeant));
-    if (chosen.dryRun === true) return { count: ids.length, failed: [] };
     const failed: { readonly id: string; readonly error: string }[] = [];
     for (let at = 0; at < ids.length; at += TOGETHER) {
       signal?.throwIfAborted();

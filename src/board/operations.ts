@@ -50,7 +50,7 @@ const FILTER: Fields = {
   ...WHERE,
 };
 const SPAN: Field = { type: "text", is: "How far back. Default: hour", oneOf: Object.keys(SPANS) };
-const DRY_RUN: Field = { type: "boolean", is: "Only count. Default: false" };
+const DRY_RUN: Field = { type: "boolean", is: "Only count what would be done. Default: false" };
 const ID: Field = { type: "text", is: "The id of a task", required: true };
 const QUEUE: Field = { type: "text", is: "The queue's name", required: true };
 const ENTRY: Field = { type: "text", is: "The name under which the entry was put at run time", required: true };

@@ -8,8 +8,9 @@ import { writeRateOrder } from "../limits/rows.ts";
 import { didYouMean } from "../nearest.ts";
 import { openOperator } from "../open.ts";
 import { boolean, options, shape, text } from "../parse.ts";
-import { FAILURE, PENDING } from "../states.ts";
+import { FAILURE } from "../states.ts";
 import type { Acting, ChangedTasks, Control, RevokeTasks } from "./control.ts";
+import { endedText, NOT_STORED } from "./foresee.ts";
 import { createInspect, namesOnSqs, queuesOf } from "./inspect.ts";
 import { createLetters } from "./letters.ts";
 import { retryMany, retryOne, waitingRedrive } from "./retry.ts";
@@ -81,10 +82,7 @@ export function createOperations(engine: Engine, app: string): Control {
         let ended = await engine.reader.revoke(id, terminate, by);
         const redrive = ended === FAILURE ? await waitingRedrive(engine, id) : undefined;
         if (redrive !== undefined) ended = await engine.reader.revoke(id, terminate, by, redrive);
-        if (ended === undefined) return undefined;
-        return ended === PENDING
-          ? "it has ended already, and its result is forgotten"
-          : `it has ended already: ${ended}`;
+        return ended === undefined ? undefined : endedText(ended);
       });
     },
     async retry(id, given) {
@@ -101,7 +99,7 @@ export function createOperations(engine: Engine, app: string): Control {
     async forget(ids, given) {
       const by = await whoIs(engine, acting(given, "forget"));
       return each(idsOf(ids), async (id) => {
-        if (!(await engine.reader.forget(id))) return "nothing is stored of it";
+        if (!(await engine.reader.forget(id))) return NOT_STORED;
         await tell("forget", by, { id });
         return undefined;
       });

@@ -49,15 +49,22 @@ const REASONS: Readonly<Record<RetryRefusal, string>> = {
 
 /** Runs one again. Throws `CannotRetry`, and sends nothing then. */
 export async function retryOne(engine: Engine, id: string): Promise<{ readonly task: string; readonly queue: string }> {
+  const asking = await checkRetry(engine, id);
+  const sent = await sendKept(engine, asking);
+  if (!(await taken(engine, [asking]))[0]) throw refusal(id, "asked");
+  return sent;
+}
+
+const refusal = (id: string, why: RetryRefusal) => new CannotRetry(id, why, REASONS[why]);
+
+/** Throws `CannotRetry` where it cannot run again. */
+export async function checkRetry(engine: Engine, id: string): Promise<Asking> {
   const [row] = await (await engine.backend()).read([taskKey(id)], { consistent: true });
   const found = await judge(engine, id, row);
-  const refuse = (why: RetryRefusal) => new CannotRetry(id, why, REASONS[why]);
-  if (typeof found === "string") throw refuse(found);
+  if (typeof found === "string") throw refusal(id, found);
   const [asking] = await asked(engine, [found]);
-  if (asking === undefined || asking.before.isWaiting) throw refuse("asked");
-  const sent = await sendKept(engine, found);
-  if (!(await taken(engine, [asking]))[0]) throw refuse("asked");
-  return sent;
+  if (asking === undefined || asking.before.isWaiting) throw refusal(id, "asked");
+  return asking;
 }
 
 /** Which redrive it is that waits of a task that has failed and was asked for already; `undefined`: none does. */

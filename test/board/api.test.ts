@@ -111,6 +111,28 @@ describe.each(stores)("what is asked and done on %s", (_, start) => {
     expect(await read(post(board, "/api/tasks/forget", { ids, dryRun: true }))).toEqual({ count: 1, failed: [] });
   });
 
+  test("what is only counted is what would be done, and changes nothing", async () => {
+    const failed = await send("shop.charge", 1);
+    await t.drain();
+    const asked = await send("shop.charge", 2);
+    await t.drain();
+    await app.control.retry(asked.id);
+    const waiting = await send("shop.charge", 3);
+    const ids = [failed.id, asked.id, waiting.id, "nobody"];
+    for (const [action, count] of [
+      ["retry", 1],
+      ["revoke", 3],
+      ["forget", 2],
+    ] as const) {
+      const counted = await read(post(board, `/api/tasks/${action}`, { ids, dryRun: true }));
+      expect(counted.count, action).toBe(count);
+      expect(counted.failed).toHaveLength(ids.length - count);
+    }
+    expect(await failed.state()).toBe("FAILURE");
+    const counted = await read(post(board, "/api/tasks/revoke", { ids, dryRun: true }));
+    expect(await read(post(board, "/api/tasks/revoke", { ids }))).toEqual(counted);
+  });
+
   test("what is for many goes on in the background, and says how far it is", async () => {
     const ids = await Promise.all(
       Array.from({ length: 120 }, async (_, order) => (await send("shop.charge", order)).id),

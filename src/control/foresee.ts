@@ -1,0 +1,35 @@
+/** What an action would do, for who only counts: the same verdicts, and nothing is changed. */
+import type { Engine } from "../engine.ts";
+import { type Row, taskKey } from "../results/backend.ts";
+import { isEnded } from "../results/record.ts";
+import { FAILURE, PENDING } from "../states.ts";
+import type { ChangedTasks } from "./control.ts";
+import { waitingRedrive } from "./retry.ts";
+
+/** Why a task that has ended in this state cannot be revoked. */
+export const endedText = (state: string): string =>
+  state === PENDING ? "it has ended already, and its result is forgotten" : `it has ended already: ${state}`;
+
+/** Why a task of which there is no row cannot be forgotten. */
+export const NOT_STORED = "nothing is stored of it";
+
+async function foresee(
+  engine: Engine,
+  ids: readonly string[],
+  judge: (id: string, row: Row | undefined) => string | undefined | Promise<string | undefined>,
+): Promise<ChangedTasks> {
+  const rows = await (await engine.backend()).read(ids.map(taskKey), { consistent: true });
+  const reasons = await Promise.all(ids.map((id, at) => judge(id, rows[at])));
+  const failed = ids.flatMap((id, at) => (reasons[at] === undefined ? [] : [{ id, reason: reasons[at] }]));
+  return { count: ids.length - failed.length, failed };
+}
+
+export const foreseeRevoke = (engine: Engine, ids: readonly string[]): Promise<ChangedTasks> =>
+  foresee(engine, ids, async (id, row) => {
+    if (row === undefined || !isEnded(row)) return undefined;
+    const { status: state } = await engine.reader.meta(id);
+    return state === FAILURE && (await waitingRedrive(engine, id)) !== undefined ? undefined : endedText(state);
+  });
+
+export const foreseeForget = (engine: Engine, ids: readonly string[]): Promise<ChangedTasks> =>
+  foresee(engine, ids, (_, row) => (row === undefined ? NOT_STORED : undefined));
