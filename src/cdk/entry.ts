@@ -23,10 +23,19 @@ interface Esbuild {
   };
 }
 
-/** Throws `ImproperlyConfigured` for a module that is known to export no `handler`. */
-export function checkHandler(path: string, maker: Maker): void {
+/**
+ * Throws `ImproperlyConfigured` for a module that is known to export no `handler`.
+ *
+ * @param isModule Whether its bundle is an ES module: what a CommonJS module exports has no names there, and Lambda finds none.
+ */
+export function checkHandler(path: string, maker: Maker, isModule: boolean): void {
   const names = exportsOf(resolve(path));
-  if (names === undefined || names.includes("handler")) return;
+  if (names === "commonjs" && isModule)
+    throw new ImproperlyConfigured(
+      SETTINGS[maker],
+      `${path} is a CommonJS module, and of its exports Lambda finds none in the bundle, which is an ES module: write import, and export const handler = ${maker}(app), in it, or set bundling: { format: OutputFormat.CJS }`,
+    );
+  if (names === undefined || names === "commonjs" || names.includes("handler")) return;
   const near = nearest("handler", names);
   throw new ImproperlyConfigured(
     SETTINGS[maker],
@@ -35,10 +44,10 @@ export function checkHandler(path: string, maker: Maker): void {
 }
 
 /**
- * What a module exports by name. `undefined`: that is known only when it runs (CommonJS, `export * from`); or there is no
- * esbuild beside it, as where all is bundled in a container; or it does not parse, which its bundling tells better.
+ * What a module exports by name, which of CommonJS is known only when it runs. `undefined`: so it is with `export * from`; or
+ * there is no esbuild beside it, as where all is bundled in a container; or it does not parse, which its bundling tells better.
  */
-function exportsOf(file: string): readonly string[] | undefined {
+function exportsOf(file: string): readonly string[] | "commonjs" | undefined {
   try {
     const { buildSync } = createRequire(file)("esbuild") as Esbuild;
     const { outputFiles, metafile } = buildSync({
@@ -50,7 +59,8 @@ function exportsOf(file: string): readonly string[] | undefined {
       logLevel: "silent",
     });
     const [{ format } = {}] = Object.values(metafile.inputs);
-    if (format === "cjs" || outputFiles.some(({ text }) => /^export \* from/m.test(text))) return undefined;
+    if (format === "cjs") return "commonjs";
+    if (outputFiles.some(({ text }) => /^export \* from/m.test(text))) return undefined;
     return Object.values(metafile.outputs)[0]?.exports;
   } catch {
     return undefined;

@@ -106,7 +106,7 @@ export function taskFunction(scope: Construct, id: string, props: TaskFunctionPr
   checkLiteral("ephemeralStorageSize", props.ephemeralStorageSize);
   checkRange("ephemeralStorageSize", props.ephemeralStorageSize?.toMebibytes(), LIMITS.ephemeralStorageSize);
   warnOfNativeModules(home, props.bundling, architecture);
-  checkHandler(props.entry, props.maker);
+  checkHandler(props.entry, props.maker, props.bundling?.format !== OutputFormat.CJS);
   return new NodejsFunction(home, "Function", {
     entry: props.entry,
     handler: "handler",

@@ -8,6 +8,7 @@ import * as ec2 from "aws-cdk-lib/aws-ec2";
 import * as ecs from "aws-cdk-lib/aws-ecs";
 import * as kms from "aws-cdk-lib/aws-kms";
 import * as lambda from "aws-cdk-lib/aws-lambda";
+import { OutputFormat } from "aws-cdk-lib/aws-lambda-nodejs";
 import * as sns from "aws-cdk-lib/aws-sns";
 import { crontab, type ConfigInput } from "lovage";
 import type { TaskQueuesProps } from "lovage/cdk";
@@ -144,11 +145,24 @@ test("a module that exports no handler is refused, and one of which that cannot 
   for (const [name, text] of [
     ["star.ts", 'export * from "./worker.ts";'],
     ["renamed.ts", `${made}const work = createWorkerHandler(app);\nexport { work as handler };`],
-    ["common.cjs", "exports.handler = () => 0;"],
-    ["assigned.cts", "export = { handler: () => 0 };"],
     ["again.mjs", 'export { handler } from "./worker.ts";'],
   ] as const)
     deploy(shop(), { entry: entryOf(name, text) });
+});
+
+test.each([
+  ["common.cjs", "exports.handler = () => 0;"],
+  ["assigned.cts", "export = { handler: () => 0 };"],
+  ["required.cjs", 'const { app } = require("./tasks.js");\nmodule.exports = { handler: () => app };'],
+])("%s, of which an ES module has no names, is refused unless the bundle is CommonJS", (name, text) => {
+  const folder = folderInCheckout("entry-");
+  onTestFinished(() => rmSync(folder, { recursive: true }));
+  const entry = join(folder, name);
+  writeFileSync(entry, text);
+  expect(() => deploy(shop(), { entry })).toThrow(
+    `entry: ${entry} is a CommonJS module, and of its exports Lambda finds none in the bundle, which is an ES module: write import,`,
+  );
+  deploy(shop(), { entry, bundling: { format: OutputFormat.CJS } });
 });
 
 test("a container image takes the place of a bundle by the CDK's own escape hatch, as the page says", () => {
