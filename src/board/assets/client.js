@@ -3,7 +3,7 @@
  * Without it every page can be read. The globals are those of uPlot and morphdom, which are served before it.
  */
 /** @typedef {{ path: string, body: Record<string, unknown>, label: string, ask?: string, why?: string, done: string, tone?: string, dry?: boolean, go?: string, each?: string, size?: number }} Act */
-/** @typedef {{ name: string, color: string, values: (number | null)[], fill?: boolean, bars?: boolean }} Series */
+/** @typedef {{ name: string, color: string, values: (number | null)[], fill?: boolean, bars?: boolean, dash?: number[] }} Series */
 /** @typedef {{ unit: string, zone: string, times: number[], series: Series[] }} Plot */
 
 /** @typedef {typeof import("uplot")} UPlot */
@@ -11,7 +11,7 @@
 const { uPlot, morphdom } = /** @type {{ uPlot: UPlot, morphdom: Morph }} */ (/** @type {unknown} */ (globalThis));
 const { body } = document;
 const { base = "", token = "", refresh = "0" } = body.dataset;
-const ahead = Number(body.dataset["now"]) - Date.now();
+let ahead = Number(body.dataset["now"]) - Date.now();
 const now = () => Date.now() + ahead;
 
 /** @param {string} selector @param {ParentNode} [within] @returns {HTMLElement[]} */
@@ -50,7 +50,10 @@ const relative = (ms) => {
   const text = `${Math.floor(seconds / size)} ${unit}`;
   return ms < 0 ? `${text} ago` : `in ${text}`;
 };
+/** Nothing changes by itself while somebody reads. */
+let paused = sessionStorage.getItem("paused") === "yes";
 const tick = () => {
+  if (paused) return;
   for (const time of all("time[data-t]")) {
     const span = time.querySelector("span");
     const text = relative(Number(time.dataset["t"]) - now());
@@ -84,6 +87,7 @@ const draw = (place) => {
   const known = plots.get(place);
   if (known !== undefined && known.of === text && known.plot.width === place.clientWidth) return;
   known?.plot.destroy();
+  place.replaceChildren();
   /** @type {Plot} */
   const { unit, zone, times, series } = JSON.parse(text);
   const tip = make("div", "tip");
@@ -116,8 +120,9 @@ const draw = (place) => {
       ],
       series: [
         {},
-        ...series.map(({ name, color, fill, bars }) => ({
+        ...series.map(({ name, color, fill, bars, dash }) => ({
           label: name,
+          ...(dash && { dash }),
           stroke: () => colour(color),
           width: 1.6,
           points: { show: false },
@@ -155,9 +160,37 @@ const draw = (place) => {
   place.append(tip);
   plots.set(place, { of: text, plot });
 };
-const drawAll = () => {
-  for (const place of all("[data-plot]")) draw(place);
+/** What a plot shows, for who does not see it. Made when it is opened: it would make every update twice as large. @param {HTMLElement} place */
+const tabulate = (place) => {
+  const details = place.parentElement?.querySelector("details");
+  const table = details?.querySelector("table");
+  if (!details?.open || !table || table.dataset["of"] === place.dataset["plot"]) return;
+  table.dataset["of"] = place.dataset["plot"] ?? "";
+  /** @type {Plot} */
+  const { unit, zone, times, series } = JSON.parse(place.dataset["plot"] ?? "");
+  const format = new Intl.DateTimeFormat("en-GB", { timeZone: zone, dateStyle: "short", timeStyle: "short" });
+  const head = make("tr");
+  for (const text of ["Time", ...series.map(({ name }) => name)]) head.append(make("th", "", text));
+  const rows = times.map((at, index) => {
+    const row = make("tr");
+    row.append(make("th", "", format.format(at * 1000)));
+    for (const { values } of series)
+      row.append(make("td", "num", values[index] == null ? "–" : shown(Number(values[index]), unit)));
+    return row;
+  });
+  const [thead, tbody] = [make("thead"), make("tbody")];
+  thead.append(head);
+  // The newest first.
+  tbody.append(...rows.reverse());
+  table.replaceChildren(thead, tbody);
 };
+const drawAll = () => {
+  for (const place of all("[data-plot]")) {
+    draw(place);
+    tabulate(place);
+  }
+};
+document.addEventListener("toggle", drawAll, true);
 addEventListener("resize", drawAll);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
   for (const place of all("[data-plot]")) plots.get(place)?.plot.redraw();
@@ -176,12 +209,34 @@ const say = (state, text) => {
 };
 let last = new Date();
 const time = () => last.toLocaleTimeString("en-GB");
+/**
+ * Where the focus goes when what has it is gone: to the row after it, else to one before, else to what is around them. So
+ * Tab goes on from there, and no other row's button is pressed by mistake. @returns {() => void}
+ */
+const nearFocus = () => {
+  const { activeElement: held } = document;
+  if (held === null || held === body) return () => undefined;
+  const row = held.closest("tr, li");
+  const rows = row === null ? [] : [...(row.parentElement?.children ?? [])];
+  const index = row === null ? 0 : rows.indexOf(row);
+  const near = [held, row, ...rows.slice(index + 1), ...rows.slice(0, index).reverse()];
+  return () => {
+    if (document.querySelector("dialog[open]") !== null || (held.isConnected && held.checkVisibility())) return;
+    const next = [...near, held.closest("[data-list], .card"), main].find(
+      (one) => one?.isConnected && one.checkVisibility(),
+    );
+    if (!(next instanceof HTMLElement)) return;
+    next.tabIndex = -1;
+    next.focus({ preventScroll: true });
+  };
+};
 /** @param {Element} from @param {Element} to */
 const keep = (from, to) => {
+  if (from === document.activeElement && from.getAttribute("tabindex") === "-1") to.setAttribute("tabindex", "-1");
   // What somebody has written, chosen or opened is theirs.
-  if (from.matches("input, select, textarea, dialog, [data-keep]")) return false;
+  if (from.matches("input, select, textarea, dialog, [data-pause], [data-keep]")) return false;
   if (from instanceof HTMLDetailsElement && to instanceof HTMLDetailsElement) to.open = from.open;
-  if (from.matches(".live, .bulk")) return false;
+  if (from.matches(".live, .bulk, [data-count]")) return false;
   if (from.matches("[data-plot]")) {
     from.setAttribute("data-plot", to.getAttribute("data-plot") ?? "");
     return false;
@@ -203,9 +258,12 @@ const update = async () => {
       answer.status === 401 || answer.status === 403 ? "you are logged out" : `the board answers ${answer.status}`,
     );
   if (answer.redirected) throw new Error("you are logged out");
-  const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+  const text = await answer.text();
+  if (mine.signal.aborted) return false;
+  const page = new DOMParser().parseFromString(text, "text/html");
   const fresh = page.querySelector("main");
-  if (fresh === null || mine.signal.aborted) return;
+  if (fresh === null) throw new Error("the answer is no page of the board");
+  const refocus = nearFocus();
   morphdom(main, fresh, {
     getNodeKey: (node) => (node instanceof Element ? node.id || node.getAttribute("data-key") || undefined : undefined),
     onBeforeElUpdated: keep,
@@ -214,26 +272,32 @@ const update = async () => {
   const nav = page.querySelector(".nav");
   if (nav !== null) morphdom(/** @type {HTMLElement} */ (document.querySelector(".nav")), nav);
   last = new Date();
+  ahead = Number(page.body.dataset["now"]) - Date.now();
   tick();
   drawAll();
   count();
+  refocus();
+  return true;
 };
 /** @type {ReturnType<typeof setTimeout> | undefined} */
 let timer;
 let lost = 0;
 const next = () => {
   clearTimeout(timer);
-  if (seconds === 0 || document.hidden) return;
+  if (seconds === 0 || document.hidden || paused) return;
   // Who does not answer is asked less often, up to once a minute.
   timer = setTimeout(cycle, Math.min(seconds * 2 ** Math.min(lost, 4), Math.max(60, seconds)) * 1000);
 };
 const cycle = async () => {
   clearTimeout(timer);
   try {
-    await update();
+    // One that came later has its place taken: that one goes on.
+    if (!(await update())) return;
     lost = 0;
-    say("live", "Live");
+    if (paused) sayPaused();
+    else say("live", "Live");
   } catch (error) {
+    if (error instanceof Error && error.name === "AbortError") return;
     lost++;
     const why =
       error instanceof TypeError
@@ -247,15 +311,36 @@ const cycle = async () => {
   }
   next();
 };
+const switches = /** @type {HTMLButtonElement[]} */ (all("[data-pause]"));
+const sayPaused = () => say("idle", "Paused");
+const showPaused = () => {
+  for (const button of switches) {
+    button.hidden = seconds === 0;
+    button.textContent = paused ? "Go on with updates" : "Pause updates";
+  }
+};
+for (const button of switches)
+  button.addEventListener("click", () => {
+    paused = !paused;
+    sessionStorage.setItem("paused", paused ? "yes" : "no");
+    showPaused();
+    if (paused) {
+      asking?.abort();
+      clearTimeout(timer);
+      sayPaused();
+    } else cycle().catch(() => undefined);
+  });
+showPaused();
 document.addEventListener("visibilitychange", () => {
-  if (seconds === 0) return;
+  if (seconds === 0 || paused) return;
   if (document.hidden) {
     clearTimeout(timer);
     say("idle", "Paused while hidden");
   } else cycle().catch(() => undefined);
 });
 if (seconds > 0) {
-  say("live", "Live");
+  if (paused) sayPaused();
+  else say("live", "Live");
   if (body.dataset["later"] === undefined) next();
   else cycle().catch(() => undefined);
 }
@@ -271,11 +356,16 @@ const toast = (tone, text) => {
   const made = make("div", `toast ${tone}`);
   const close = make("button", "", "×");
   close.setAttribute("aria-label", "Close this message");
-  close.addEventListener("click", () => made.remove());
+  const remove = () => {
+    const refocus = nearFocus();
+    made.remove();
+    refocus();
+  };
+  close.addEventListener("click", remove);
   made.append(make("span", "", text), close);
   toasts.append(made);
   // What went wrong stays until it was read.
-  if (tone === "ok") setTimeout(() => made.remove(), 10_000);
+  if (tone === "ok") setTimeout(remove, 10_000);
 };
 
 /** @param {string} path @param {unknown} content @returns {Promise<any>} */
@@ -300,9 +390,9 @@ const post = async (path, content) => {
 };
 
 /**
- * Asks in a dialog. Resolves to what it was given, or `undefined` where nobody wants it.
+ * Asks in a dialog, and runs what was confirmed.
  * @param {string} title @param {string | undefined} why @param {string} label @param {string | undefined} tone
- * @param {(confirmed: HTMLDialogElement, progress: HTMLProgressElement) => Promise<void>} run
+ * @param {(progress: HTMLProgressElement) => Promise<() => unknown>} run What it gives back follows when the dialog is closed.
  */
 const question = (title, why, label, tone, run) => {
   const dialog = /** @type {HTMLDialogElement} */ (make("dialog"));
@@ -318,12 +408,21 @@ const question = (title, why, label, tone, run) => {
   const cancel = /** @type {HTMLButtonElement} */ (make("button", "", "Cancel"));
   const go = /** @type {HTMLButtonElement} */ (make("button", tone === "risk" ? "risk" : "main", label));
   cancel.addEventListener("click", () => dialog.close());
-  dialog.addEventListener("close", () => dialog.remove());
+  const refocus = nearFocus();
+  dialog.addEventListener("close", () => {
+    dialog.remove();
+    refocus();
+  });
   go.addEventListener("click", async () => {
     go.disabled = true;
     progress.hidden = false;
-    await run(dialog, progress);
+    // A button that cannot be pressed any more has no focus.
+    cancel.textContent = "Close";
+    cancel.focus();
+    const after = await run(progress);
     dialog.close();
+    // What is said while a dialog is open is not heard by who does not see it.
+    await after();
   });
   row.append(cancel, go);
   dialog.append(progress, row);
@@ -403,7 +502,9 @@ const refusals = (answer) => {
 
 /** @param {Act} act */
 const start = async (act) => {
-  /** @param {HTMLProgressElement} [progress] @param {number} [total] */
+  /** @param {unknown} error */
+  const refused = (error) => toast("bad", error instanceof Error ? error.message : String(error));
+  /** @param {HTMLProgressElement} [progress] @param {number} [total] @returns {Promise<() => unknown>} */
   const run = async (progress, total) => {
     try {
       const answer = await (total === undefined ? perform(act, progress) : performAll(act, total, progress));
@@ -411,41 +512,53 @@ const start = async (act) => {
       const told = refusals(answer);
       const isRefused = Array.isArray(answer?.failed) && answer.failed.length > 0;
       const done = isRefused && many === 0 ? [] : [filled(act.done, many)];
-      toast(isRefused ? "bad" : "ok", [...done, ...told].join("\n"));
-      if (act.go !== undefined) {
-        location.assign(base + act.go.replace("{id}", encodeURIComponent(String(answer?.id ?? ""))));
-        return;
-      }
-      for (const box of /** @type {HTMLInputElement[]} */ (all("input[data-pick]:checked, input[data-all]")))
-        box.checked = false;
-      count();
-      await cycle();
+      return async () => {
+        toast(isRefused ? "bad" : "ok", [...done, ...told].join("\n"));
+        if (act.go !== undefined) {
+          location.assign(base + act.go.replace("{id}", encodeURIComponent(String(answer?.id ?? ""))));
+          // Nothing is pressed a second time until the other page is there.
+          return new Promise((resolve) => addEventListener("pageshow", resolve, { once: true }));
+        }
+        const refocus = nearFocus();
+        for (const box of /** @type {HTMLInputElement[]} */ (all("input[data-pick]:checked, input[data-all]")))
+          box.checked = false;
+        count();
+        refocus();
+        return cycle();
+      };
     } catch (error) {
-      toast("bad", error instanceof Error ? error.message : String(error));
+      return () => refused(error);
     }
   };
-  let { ask, label } = act;
-  if (act.dry === true) {
-    try {
-      const answer = await post(act.path, { ...act.body, dryRun: true });
-      const many = counted(answer) ?? 0;
-      if (many === 0) {
-        toast("bad", ["Nothing of it can be done any more.", ...refusals(answer)].join("\n"));
-        return;
-      }
-      ask = filled(ask ?? label, many);
-      label = filled(label, many);
-      const left = refusals(answer);
-      question(ask, [act.why, ...left].filter(Boolean).join("\n"), label, act.tone, (_, progress) =>
-        run(progress, many),
-      );
-    } catch (error) {
-      toast("bad", error instanceof Error ? error.message : String(error));
-    }
+  const { ask, label } = act;
+  if (act.dry !== true) {
+    if (ask === undefined) await (await run())();
+    else question(ask, act.why, label, act.tone, run);
     return;
   }
-  if (ask === undefined) await run();
-  else question(ask, act.why, label, act.tone, (_, progress) => run(progress));
+  try {
+    const answer = await post(act.path, { ...act.body, dryRun: true });
+    const many = counted(answer) ?? 0;
+    if (many === 0) {
+      toast("bad", ["Nothing of it can be done any more.", ...refusals(answer)].join("\n"));
+      return;
+    }
+    const why = [act.why, ...refusals(answer)].filter(Boolean).join("\n");
+    question(filled(ask ?? label, many), why, filled(label, many), act.tone, (progress) => run(progress, many));
+  } catch (error) {
+    refused(error);
+  }
+};
+/** Pressed twice it is done once. */
+let isBusy = false;
+/** @param {Act} act */
+const once = (act) => {
+  if (isBusy || document.querySelector("dialog[open]") !== null) return;
+  isBusy = true;
+  const done = () => {
+    isBusy = false;
+  };
+  start(act).then(done, done);
 };
 
 // What is chosen
@@ -464,9 +577,13 @@ const count = () => {
       box.indeterminate = picked.length > 0 && picked.length < every.length;
     }
     const many = chosenIn(list).length;
+    // It stands outside of what is hidden, so that it is heard when it changes.
+    for (const told of all("[data-count]", list)) {
+      const text = many === 0 ? "" : `${digits.format(many)} chosen`;
+      if (told.textContent !== text) told.textContent = text;
+    }
     for (const bar of all(".bulk", list)) {
       bar.hidden = many === 0;
-      for (const told of all("[data-count]", bar)) told.textContent = `${digits.format(many)} chosen`;
       for (const button of all("[data-bulk]", bar)) button.textContent = filled(button.dataset["label"] ?? "", many);
     }
   }
@@ -479,7 +596,6 @@ document.addEventListener("change", ({ target }) => {
     for (const box of /** @type {HTMLInputElement[]} */ (all("input[data-pick]", list))) box.checked = target.checked;
   }
   if (target.matches("[data-all], [data-pick]")) count();
-  if (target.matches("[data-now]")) target.form?.requestSubmit();
 });
 
 document.addEventListener("click", ({ target }) => {
@@ -495,7 +611,7 @@ document.addEventListener("click", ({ target }) => {
     act.label = filled(act.label, values.length);
     if (act.ask !== undefined) act.ask = filled(act.ask, values.length);
   }
-  start(act).catch(() => undefined);
+  once(act);
 });
 
 // Forms
@@ -545,6 +661,10 @@ const read = (form) => {
   return found;
 };
 
+// A complaint is about what was written then: as long as it stands, the browser does not send the form.
+document.addEventListener("input", ({ target }) => {
+  if (target instanceof HTMLInputElement || target instanceof HTMLTextAreaElement) target.setCustomValidity("");
+});
 document.addEventListener("submit", (event) => {
   const form = /** @type {HTMLFormElement} */ (event.target);
   if (form.method === "get") {
@@ -561,10 +681,13 @@ document.addEventListener("submit", (event) => {
   /** @type {Act} */
   const act = JSON.parse(form.dataset["send"] ?? "{}");
   act.body = { ...act.body, ...content };
-  start(act).catch(() => undefined);
+  once(act);
 });
-addEventListener("pageshow", () => {
+addEventListener("pageshow", ({ persisted }) => {
   for (const field of all("form[method=get] :disabled")) field.removeAttribute("disabled");
+  // Who comes back sees the filters of the list that is shown.
+  if (persisted) for (const form of document.querySelectorAll("form")) if (form.method === "get") form.reset();
+  count();
 });
 
 drawAll();

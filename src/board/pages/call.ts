@@ -18,7 +18,7 @@ export function callContent(view: View, tasks: readonly Registered[], chosen: st
     );
   const names = tasks.map(({ name }) => name);
   const task = tasks.find(({ name }) => name === chosen) ?? (chosen === undefined ? tasks[0] : undefined);
-  const choice = html`<form class="filters" method="get" action="${href(view, "/call")}"><label class="field">Task<select name="task" data-now>${names.map((name) => html`<option value="${name}"${name === task?.name ? html` selected` : nothing}>${line(name, 100)}</option>`)}</select></label><div class="row"><button type="submit">Choose</button></div></form>`;
+  const choice = html`<form class="filters" method="get" autocomplete="off" action="${href(view, "/call")}"><label class="field">Task<select name="task">${names.map((name) => html`<option value="${name}"${name === task?.name ? html` selected` : nothing}>${line(name, 100)}</option>`)}</select></label><div class="row"><button type="submit">Choose</button></div></form>`;
   if (task === undefined)
     return html`${card({ title: "Task" }, choice)}${note("warn", "alert", `No task is registered under the name ${line(chosen ?? "", 100)}.`)}`;
   const send = {

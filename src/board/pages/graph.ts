@@ -106,8 +106,9 @@ export function drawGraph(view: View, workflow: Workflow): Html {
   const edges = graph.edges().map((edge) => {
     return html`<path class="edge" d="${curve(graph.edge(edge).points ?? [])}" marker-end="url(#head)"/>`;
   });
-  const shown = graph.nodes().map((number) => drawNode(view, workflow, graph.node(number)));
-  return html`<div class="graph-box" tabindex="0" role="region" aria-label="The workflow as a drawing; the same is in the list below"><svg class="graph" width="${Math.ceil(width)}" height="${Math.ceil(height)}" viewBox="0 0 ${Math.ceil(width)} ${Math.ceil(height)}"><defs><marker id="head" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto"><path class="head" d="M0 0 8 4 0 8z"/></marker></defs>${edges}${shown}</svg></div>`;
+  const names = new Map(nodes.map(({ key, tasks }) => [key, line(tasks[0]?.task ?? "not told yet", 60)]));
+  const shown = graph.nodes().map((number) => drawNode(view, workflow, graph.node(number), names));
+  return html`<div class="graph-box" tabindex="0" role="region" aria-label="The workflow as a drawing: each task is a link that says after which it comes"><svg class="graph" width="${Math.ceil(width)}" height="${Math.ceil(height)}" viewBox="0 0 ${Math.ceil(width)} ${Math.ceil(height)}"><defs><marker id="head" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto"><path class="head" d="M0 0 8 4 0 8z"/></marker></defs>${edges}${shown}</svg></div>`;
 }
 
 function curve(points: readonly Point[]): string {
@@ -141,17 +142,25 @@ export function tally(tasks: readonly { readonly state: string }[]): readonly Ta
   return [...found].map(([state, many]) => ({ state, many })).sort((a, b) => rank(a.state) - rank(b.state));
 }
 
-function drawNode(view: View, workflow: Workflow, { x, y, node }: Placed): Html {
+/** What it comes after, for who does not see the arrows. */
+function afterText({ after }: Node, names: ReadonlyMap<string, string>): string {
+  const all = [...new Set([...after].flatMap((key) => names.get(key) ?? []))];
+  const shown = all.length > 5 ? [...all.slice(0, 4), `${count(all.length - 4)} others`] : all;
+  return shown.length === 0 ? "" : `, after ${shown.join(", ")}`;
+}
+
+function drawNode(view: View, workflow: Workflow, { x, y, node }: Placed, names: ReadonlyMap<string, string>): Html {
   const [task] = node.tasks;
   if (task === undefined) return html``;
   const left = x - WIDTH / 2;
   const top = y - HEIGHT / 2;
   const name = line(task.task ?? "not told yet", 26);
+  const after = afterText(node, names);
   if (node.tasks.length === 1) {
     const { tone, mark: sign } = lookOf(task.state);
     const under = [task.state, task.runtime === undefined ? shortId(task.id) : duration(task.runtime)].join(" · ");
     const current = task.id === workflow.id ? html` aria-current="true"` : nothing;
-    return html`<a class="node s-${tone}" href="${taskPath(view, task.id)}"${current}><title>${line(task.task ?? "", 200)} ${line(task.id, 200)}: ${task.state}</title><rect x="${left}" y="${top}" width="${WIDTH}" height="${HEIGHT}" rx="8"/><svg x="${left + 10}" y="${top + 11}" width="15" height="15">${mark(sign)}</svg><text x="${left + 32}" y="${top + 23}" font-size="13" font-weight="600">${name}</text><text class="less" x="${left + 32}" y="${top + 41}" font-size="11.5">${line(under, 30)}</text></a>`;
+    return html`<a class="node s-${tone}" href="${taskPath(view, task.id)}"${current}><title>${line(task.task ?? "", 200)} ${line(task.id, 200)}: ${task.state}${after}</title><rect x="${left}" y="${top}" width="${WIDTH}" height="${HEIGHT}" rx="8"/><svg x="${left + 10}" y="${top + 11}" width="15" height="15">${mark(sign)}</svg><text x="${left + 32}" y="${top + 23}" font-size="13" font-weight="600">${name}</text><text class="less" x="${left + 32}" y="${top + 41}" font-size="11.5">${line(under, 30)}</text></a>`;
   }
   const states = tally(node.tasks);
   const worst = states.find(({ state }) => state === "FAILURE") ?? states[0];
@@ -171,7 +180,7 @@ function drawNode(view: View, workflow: Workflow, { x, y, node }: Placed): Html 
     root: node.tasks.find(({ root }) => root !== undefined)?.root ?? workflow.id,
     ...(task.task !== undefined && { task: task.task }),
   });
-  return html`<a class="node many s-${tone}" href="${target}"><title>${line(task.task ?? "", 200)}: ${told}</title><rect x="${left + 4}" y="${top - 4}" width="${WIDTH}" height="${HEIGHT}" rx="8"/><rect x="${left}" y="${top}" width="${WIDTH}" height="${HEIGHT}" rx="8"/><text x="${left + 10}" y="${top + 18}" font-size="13" font-weight="600">${count(node.tasks.length)} × ${line(task.task ?? "not told yet", 22)}</text><text class="less" x="${left + 10}" y="${top + 34}" font-size="11.5">${short}</text>${bars}</a>`;
+  return html`<a class="node many s-${tone}" href="${target}"><title>${line(task.task ?? "", 200)}: ${told}${after}</title><rect x="${left + 4}" y="${top - 4}" width="${WIDTH}" height="${HEIGHT}" rx="8"/><rect x="${left}" y="${top}" width="${WIDTH}" height="${HEIGHT}" rx="8"/><text x="${left + 10}" y="${top + 18}" font-size="13" font-weight="600">${count(node.tasks.length)} × ${line(task.task ?? "not told yet", 22)}</text><text class="less" x="${left + 10}" y="${top + 34}" font-size="11.5">${short}</text>${bars}</a>`;
 }
 
 const SIGNS: Readonly<Record<string, string>> = {

@@ -65,7 +65,7 @@ ${plots ? html`<script defer src="${assetPath(frame, "uplot.js")}"></script>` : 
 </header>
 <main id="main" tabindex="-1">
 <div class="top"><div><h1>${line(title, 200)}</h1>${sub === undefined ? nothing : html`<p class="sub">${sub}</p>`}</div>
-<p class="status"><span class="live" data-state="idle" role="status">${refresh > 0 ? "As it was when the page was loaded" : "Does not change by itself"}</span><span title="The time zone of the app">Times in ${zone} · <time datetime="${new Date(now).toISOString()}">${instant(now, zone, now).short}</time></span></p></div>
+<p class="status"><span class="live" data-state="idle" role="status">${refresh > 0 ? "As it was when the page was loaded" : "Does not change by itself"}</span>${refresh > 0 ? html`<button type="button" class="slim" data-pause hidden>Pause updates</button>` : nothing}<span title="The time zone of the app">Times in ${zone} · <time datetime="${new Date(now).toISOString()}">${instant(now, zone, now).short}</time></span></p></div>
 <noscript><p class="note warn" role="note">Without JavaScript the pages can be read. They do not update by themselves, and nothing can be done from them.</p></noscript>
 ${content}
 </main>

@@ -26,8 +26,8 @@ export interface LettersPage extends Letters {
 
 export function lettersContent(view: View, page: LettersPage): Html {
   const { letters, queue, task, error, more, queues } = page;
-  const form = html`<form class="filters" method="get" action="${href(view, "/dead-letters")}" role="search" aria-label="Filter dead letters">
-<label class="field">Queue<select name="queue" data-now><option value="">Any</option>${queues.map((name) => html`<option value="${name}"${name === queue ? html` selected` : nothing}>${line(name, 60)}</option>`)}</select></label>
+  const form = html`<form class="filters" method="get" autocomplete="off" action="${href(view, "/dead-letters")}" role="search" aria-label="Filter dead letters">
+<label class="field">Queue<select name="queue"><option value="">Any</option>${queues.map((name) => html`<option value="${name}"${name === queue ? html` selected` : nothing}>${line(name, 60)}</option>`)}</select></label>
 <label class="field">Task, or a pattern<input name="task" value="${task ?? ""}" autocomplete="off"></label>
 <label class="field">Reason or error contains<input name="error" value="${error ?? ""}" autocomplete="off"></label>
 <div class="row"><button type="submit" class="main">Show</button><a class="button" href="${href(view, "/dead-letters")}">Clear</a></div></form>`;
@@ -53,7 +53,7 @@ function queueCard(view: View, queue: string, letters: readonly ShownLetter[]): 
   const rows = letters.map((letter) => letterRows(view, letter));
   const actions = view.readOnly
     ? nothing
-    : html`<div class="bulk" hidden><b data-count></b>${bulk({ path: "/dead-letters/redrive", each: "ids", body: { queue }, label: "Redrive {count} letters", ask: `Send {count} letters back to ${line(queue, 60)}?`, why: "They run again as they were sent.", done: "{count} letters are sent back.", tone: "main" })}${bulk({ path: "/dead-letters/delete", each: "ids", body: { queue }, label: "Delete {count} letters", ask: "Delete {count} letters for ever?", why: "Nothing of them is kept.", done: "{count} letters are deleted.", tone: "risk" })}</div>`;
+    : html`<p class="sr" role="status" data-count></p><div class="bulk" hidden><b aria-hidden="true" data-count></b>${bulk({ path: "/dead-letters/redrive", each: "ids", body: { queue }, label: "Redrive {count} letters", ask: `Send {count} letters back to ${line(queue, 60)}?`, why: "They run again as they were sent.", done: "{count} letters are sent back.", tone: "main" })}${bulk({ path: "/dead-letters/delete", each: "ids", body: { queue }, label: "Delete {count} letters", ask: "Delete {count} letters for ever?", why: "Nothing of them is kept.", done: "{count} letters are deleted.", tone: "risk" })}</div>`;
   const pick = view.readOnly
     ? nothing
     : html`<th class="tight"><label><input type="checkbox" data-all><span class="sr">Choose all letters of ${line(queue, 60)}</span></label></th>`;
@@ -76,5 +76,5 @@ function letterRows(view: View, letter: ShownLetter): Html {
       ? nothing
       : html`<form class="form" method="post" data-send="${JSON.stringify({ path: "/dead-letters/redrive", body: one, label: "Redrive 1 letter", ask: `Send it back to ${line(queue, 60)} with these arguments?`, done: "{count} letters are sent back." })}"><fieldset><legend>Redrive with other arguments</legend><label class="field">Positional arguments: a list of JSON<textarea name="args" data-kind="json" data-of="list" spellcheck="false"></textarea></label><label class="field">Keyword arguments: an object of JSON<textarea name="kwargs" data-kind="json" data-of="object" spellcheck="false"></textarea></label><p class="hint">What is left empty stays as it was sent.</p><div class="row"><button type="submit">Redrive with these</button></div></fieldset></form>`;
   const told = [error, reason].filter((one_) => one_ !== undefined && one_ !== "").join(": ");
-  return html`<tr data-key="${line(message, 200)}">${pick}<th scope="row" class="lead wrap">${name}${id === undefined ? nothing : html` <span class="small">${taskLink(view, id)}</span>`}</th><td data-name="Reason" class="wrap"><span class="error">${line(told === "" ? "not told" : told, 200)}</span><details><summary>Body</summary><pre>${block(body)}</pre>${change}</details></td><td data-name="Deliveries" class="num">${deliveries === undefined ? nothing : count(deliveries)}</td><td data-name="Sent" class="tight">${when(view, sentAt?.getTime())}</td><td data-name="Dead" class="tight">${when(view, deadAt?.getTime())}</td><td class="acts">${actions}</td></tr>`;
+  return html`<tr data-key="${line(message, 200)}">${pick}<th scope="row" class="lead wrap">${name}${id === undefined ? nothing : html` <span class="small">${taskLink(view, id)}</span>`}</th><td data-name="Reason" class="wrap"><span class="error">${line(told === "" ? "not told" : told, 200)}</span><details><summary>Body</summary><pre tabindex="0">${block(body)}</pre>${change}</details></td><td data-name="Deliveries" class="num">${deliveries === undefined ? nothing : count(deliveries)}</td><td data-name="Sent" class="tight">${when(view, sentAt?.getTime())}</td><td data-name="Dead" class="tight">${when(view, deadAt?.getTime())}</td><td class="acts">${actions}</td></tr>`;
 }

@@ -64,6 +64,8 @@ interface Line {
   readonly color: string;
   readonly values: readonly (number | null)[];
   readonly fill?: boolean;
+  /** Lengths of its strokes and gaps: lines are told apart by their form, too. */
+  readonly dash?: readonly number[];
 }
 
 function plot(title: string, view: View, unit: string, times: readonly number[], series: readonly Line[]): Html {
@@ -73,7 +75,7 @@ function plot(title: string, view: View, unit: string, times: readonly number[],
   }));
   const data = JSON.stringify({ unit, zone: view.zone, times, series: rounded });
   const told = series.map(({ name, values }) => `${name}: now ${values.at(-1) ?? "none"}`).join("; ");
-  return html`<figure><figcaption>${title}</figcaption><div class="plot" role="img" aria-label="${title}. ${told}" data-plot="${data}"></div><ul class="legend" aria-hidden="true">${series.map(({ name, color }) => html`<li class="s-${color}"><svg viewBox="0 0 22 10"><path d="M0 5h22" stroke="currentColor" stroke-width="3"/></svg>${name}</li>`)}</ul></figure>`;
+  return html`<figure><figcaption>${title}</figcaption><div class="plot" role="img" aria-label="${title}. ${told}" data-plot="${data}"></div><ul class="legend" aria-hidden="true">${series.map(({ name, color, dash = [] }) => html`<li class="s-${color}"><svg viewBox="0 0 22 10"><path d="M0 5h22" stroke="currentColor" stroke-width="3"${dash.length === 0 ? nothing : html` stroke-dasharray="${dash.join(" ")}"`}/></svg>${name}</li>`)}</ul><details data-keep><summary>${title} as a table</summary><div class="scroll" tabindex="0" role="region" aria-label="${title} as a table"><table aria-label="${title}"></table></div></details></figure>`;
 }
 
 export function plots(view: View, steps: readonly SummaryStep[]): Html {
@@ -89,14 +91,14 @@ export function plots(view: View, steps: readonly SummaryStep[]): Html {
     steps.map((step) => (step.ended === 0 ? 0 : (of(step) * step.throughput * 60) / step.ended));
   return html`<div class="plots">${plot("Tasks a minute", view, "", times, [
     { name: "succeeded", color: "ok", values: perMinute(({ succeeded }) => succeeded), fill: true },
-    { name: "failed", color: "bad", values: perMinute(({ failed }) => failed) },
-    { name: "retried", color: "warn", values: perMinute(({ retried }) => retried) },
+    { name: "failed", color: "bad", dash: [7, 3], values: perMinute(({ failed }) => failed) },
+    { name: "retried", color: "warn", dash: [2, 3], values: perMinute(({ retried }) => retried) },
   ])}${plot("Runtime", view, "s", times, [
     { name: "p50", color: "info", values: steps.map(({ runtime }) => runtime.p50), fill: true },
-    { name: "p95", color: "odd", values: steps.map(({ runtime }) => runtime.p95) },
+    { name: "p95", color: "odd", dash: [7, 3], values: steps.map(({ runtime }) => runtime.p95) },
   ])}${plot("Waited before the start", view, "s", times, [
     { name: "p50", color: "info", values: steps.map(({ waited }) => waited.p50), fill: true },
-    { name: "p95", color: "odd", values: steps.map(({ waited }) => waited.p95) },
+    { name: "p95", color: "odd", dash: [7, 3], values: steps.map(({ waited }) => waited.p95) },
   ])}</div>`;
 }
 
@@ -140,13 +142,13 @@ interface Running extends TaskInHand {
 
 /** What runs now, also on functions of Lambda. */
 const runningTable = (view: View, runs: readonly Running[]): Html =>
-  html`<div class="scroll"><table class="fold"><thead><tr><th>Runs now</th><th>Worker</th><th>Since</th></tr></thead><tbody>${runs.map(({ id, task, name, started }) => html`<tr><th scope="row" class="lead wrap">${taskLink(view, id, task)}</th><td data-name="Worker" class="wrap">${line(name, 80)}</td><td data-name="Since">${when(view, started)}</td></tr>`)}</tbody></table></div>`;
+  html`<div class="scroll"><table class="fold"><thead><tr><th>Runs now</th><th>Worker</th><th>Since</th></tr></thead><tbody>${runs.map(({ id, task, name, started }) => html`<tr data-key="runs-${line(id, 200)}"><th scope="row" class="lead wrap">${taskLink(view, id, task)}</th><td data-name="Worker" class="wrap">${line(name, 80)}</td><td data-name="Since">${when(view, started)}</td></tr>`)}</tbody></table></div>`;
 
 export function failing(view: View, groups: readonly FailureGroup[], query: Readonly<Record<string, string>>): Html {
   if (groups.length === 0) return html`<div class="empty">${mark("check")} <b>Nothing failed</b>in this span.</div>`;
   return html`<div class="scroll"><table class="fold"><thead><tr><th>Task and error</th><th class="num">Failures</th><th>Last</th></tr></thead><tbody>${groups.map(
     ({ task, error, count: many, last }) =>
-      html`<tr><th scope="row" class="lead wrap"><a href="${href(view, "/failures", { ...query, ...(task !== undefined && { task }) })}">${line(task ?? "no task that could be read", 80)}</a><br><span class="error small">${line(`${error?.type ?? ""}: ${error?.message ?? ""}`, 120)}</span></th>${cell("Failures", count(many), "num")}${cell("Last", when(view, last))}</tr>`,
+      html`<tr data-key="${line(`fails-${task}-${error?.type}-${error?.message}`, 300)}"><th scope="row" class="lead wrap"><a href="${href(view, "/failures", { ...query, ...(task !== undefined && { task }) })}">${line(task ?? "no task that could be read", 80)}</a><br><span class="error small">${line(`${error?.type ?? ""}: ${error?.message ?? ""}`, 120)}</span></th>${cell("Failures", count(many), "num")}${cell("Last", when(view, last))}</tr>`,
   )}</tbody></table></div>`;
 }
 

@@ -43,5 +43,5 @@ function comingTable(view: View, slots: readonly ComingSlot[]): Html {
       "Nothing is scheduled",
       html`Entries stand in the setting beatSchedule, or are put at run time: see <a href="${href(view, "/beat")}">Beat</a>.`,
     );
-  return html`<div class="scroll"><table class="fold"><thead><tr><th>Entry</th><th>When</th></tr></thead><tbody>${slots.map(({ entry, task, at }) => html`<tr><th scope="row" class="lead wrap"><a href="${href(view, "/beat")}">${line(entry, 80)}</a> <span class="soft small">${line(task, 80)}</span></th><td data-name="When">${when(view, at)}</td></tr>`)}</tbody></table></div>`;
+  return html`<div class="scroll"><table class="fold"><thead><tr><th>Entry</th><th>When</th></tr></thead><tbody>${slots.map(({ entry, task, at }) => html`<tr data-key="${line(`comes-${at}-${entry}`, 200)}"><th scope="row" class="lead wrap"><a href="${href(view, "/beat")}">${line(entry, 80)}</a> <span class="soft small">${line(task, 80)}</span></th><td data-name="When">${when(view, at)}</td></tr>`)}</tbody></table></div>`;
 }

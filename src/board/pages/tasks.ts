@@ -60,13 +60,13 @@ function filters(
 ): Html {
   const chosen = new Set(query.state);
   const custom = query.state.filter((one) => !(STATES as readonly string[]).includes(one));
-  return html`<form class="filters" method="get" action="${href(view, "/tasks")}" role="search" aria-label="Filter tasks">
-<fieldset class="chips wide"><legend>State</legend>${[...STATES, ...custom].map((name) => html`<label class="chip ${chosen.has(name) ? lookOf(name).tone : ""}"><input type="checkbox" name="state" value="${name}"${chosen.has(name) ? html` checked` : nothing} data-now>${mark(lookOf(name).mark)}${line(name, 40)}</label>`)}</fieldset>
+  return html`<form class="filters" method="get" autocomplete="off" action="${href(view, "/tasks")}" role="search" aria-label="Filter tasks">
+<fieldset class="chips wide"><legend>State</legend>${[...STATES, ...custom].map((name) => html`<label class="chip ${chosen.has(name) ? lookOf(name).tone : ""}"><input type="checkbox" name="state" value="${name}"${chosen.has(name) ? html` checked` : nothing}>${mark(lookOf(name).mark)}${line(name, 40)}</label>`)}</fieldset>
 ${field("Contains", "text", query.text, html` type="search" placeholder="id, argument or error"`)}
 ${field("Task, or a pattern", "task", query.task, html` list="tasks" placeholder="media.*"`)}
-<label class="field">Queue<select name="queue" data-now><option value="">Any</option>${withOwn(names.queues, query.queue).map((name) => html`<option value="${name}"${name === query.queue ? html` selected` : nothing}>${line(name, 60)}</option>`)}</select></label>
+<label class="field">Queue<select name="queue"><option value="">Any</option>${withOwn(names.queues, query.queue).map((name) => html`<option value="${name}"${name === query.queue ? html` selected` : nothing}>${line(name, 60)}</option>`)}</select></label>
 ${field("Worker", "worker", query.worker)}
-<label class="field">Time<select name="from" data-now>${withOwn(
+<label class="field">Time<select name="from">${withOwn(
     SPANS.map(([value]) => value),
     query.from,
   ).map(
@@ -86,7 +86,7 @@ function tasksTable(view: View, entries: readonly JournalEntry[]): Html {
   const rows = entries.map((entry) => taskRow(view, entry));
   const actions = view.readOnly
     ? nothing
-    : html`<div class="bulk" hidden><b data-count></b>${bulk({ path: "/tasks/retry", each: "ids", body: {}, label: "Retry {count} tasks", ask: "Retry {count} tasks?", why: "Each runs again under its own id. Those that have not failed are left out.", done: "{count} tasks are sent again.", tone: "main" })}${bulk({ path: "/tasks/revoke", each: "ids", body: {}, label: "Revoke {count} tasks", ask: "Revoke {count} tasks?", why: "They do not start any more. What runs, runs on.", done: "{count} tasks are revoked.", tone: "risk" })}${bulk({ path: "/tasks/forget", each: "ids", body: {}, label: "Forget {count} tasks", ask: "Forget {count} tasks?", why: "Their results are deleted, and they cannot be run again. The journal keeps what happened.", done: "{count} tasks are forgotten.", tone: "risk" })}</div>`;
+    : html`<p class="sr" role="status" data-count></p><div class="bulk" hidden><b aria-hidden="true" data-count></b>${bulk({ path: "/tasks/retry", each: "ids", body: {}, label: "Retry {count} tasks", ask: "Retry {count} tasks?", why: "Each runs again under its own id. Those that have not failed are left out.", done: "{count} tasks are sent again.", tone: "main" })}${bulk({ path: "/tasks/revoke", each: "ids", body: {}, label: "Revoke {count} tasks", ask: "Revoke {count} tasks?", why: "They do not start any more. What runs, runs on.", done: "{count} tasks are revoked.", tone: "risk" })}${bulk({ path: "/tasks/forget", each: "ids", body: {}, label: "Forget {count} tasks", ask: "Forget {count} tasks?", why: "Their results are deleted, and they cannot be run again. The journal keeps what happened.", done: "{count} tasks are forgotten.", tone: "risk" })}</div>`;
   const pick = view.readOnly
     ? nothing
     : html`<th class="tight"><label><input type="checkbox" data-all><span class="sr">Choose all tasks of this page</span></label></th>`;
