@@ -24,6 +24,7 @@ const LONG: readonly string[] = [
   "live/deploy-delivery",
   "live/aws-bundled",
   "live/own-project",
+  "board/access",
   "package/install",
   "live/beat-deployed",
   "live/aws-adapters",

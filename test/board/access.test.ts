@@ -27,7 +27,6 @@ describe.skipIf(!started)("the board", () => {
   });
   const open = async (path: string, options: Parameters<typeof visit>[2] = {}) => {
     const page = await visit(started, url + path, options);
-    page.setDefaultTimeout(5_000);
     return page;
   };
   const paths: readonly (readonly [name: string, path: () => string])[] = [
@@ -165,6 +164,14 @@ describe.skipIf(!started)("the board", () => {
     await page.getByRole("button", { name: "Go on with updates" }).click();
     await page.getByText("Live", { exact: true }).waitFor();
     await updated(page);
+    // A browser may keep nothing for pages.
+    await page.addInitScript(
+      `Object.defineProperty(window, "sessionStorage", { get() { throw new DOMException("denied", "SecurityError"); } })`,
+    );
+    await page.reload();
+    await updated(page);
+    await page.getByRole("button", { name: "Pause updates" }).click();
+    await page.getByText("Paused", { exact: true }).waitFor();
   });
   const updatedWithin = (page: Page) =>
     page.waitForResponse((answer) => answer.request().headers()["x-board"] === "live", { timeout: 700 });

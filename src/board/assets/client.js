@@ -50,8 +50,20 @@ const relative = (ms) => {
   const text = `${Math.floor(seconds / size)} ${unit}`;
   return ms < 0 ? `${text} ago` : `in ${text}`;
 };
+/**
+ * Whether this tab is paused, also on its next page. A browser that keeps nothing for pages throws: then only on this one.
+ * @param {boolean} [now]
+ */
+const keptPause = (now) => {
+  try {
+    if (now !== undefined) sessionStorage.setItem("paused", String(now));
+    return sessionStorage.getItem("paused") === "true";
+  } catch {
+    return false;
+  }
+};
 /** Nothing changes by itself while somebody reads. */
-let paused = sessionStorage.getItem("paused") === "yes";
+let paused = keptPause();
 const tick = () => {
   if (paused) return;
   for (const time of all("time[data-t]")) {
@@ -322,7 +334,7 @@ const showPaused = () => {
 for (const button of switches)
   button.addEventListener("click", () => {
     paused = !paused;
-    sessionStorage.setItem("paused", paused ? "yes" : "no");
+    keptPause(paused);
     showPaused();
     if (paused) {
       asking?.abort();
