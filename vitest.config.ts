@@ -27,8 +27,8 @@ export default defineConfig({
     pool: "forks",
     // Threads that a test starts are not Vitest's: they find the sources as scripts do.
     execArgv: ["--import", new URL("./scripts/source.ts", import.meta.url).href],
-    // Most of what takes long waits for processes and emulators: two of three files are enough to keep two cores busy.
-    maxWorkers: 3,
+    // Most of what takes long waits for processes and emulators: with fewer files at once, two cores have pauses.
+    maxWorkers: 4,
     sequence: { sequencer: LongestFirst },
     // For what never ends: to be slow on a busy machine is no failure. Tests say only what is more than this.
     testTimeout: 120_000,
