@@ -14,6 +14,7 @@ import { startWorker } from "lovage/worker";
 import { describe, expect, onTestFinished, test, vi } from "vitest";
 import { startAhead } from "../../src/cli/heartbeat-ahead.ts";
 import { anchorUrl } from "../../src/file-url.ts";
+import { taskKey } from "../../src/results/backend.ts";
 import { open } from "../../src/results/memory.ts";
 import { openDatabase } from "../../src/sqlite/database.ts";
 import { prepareHeartbeat } from "../../src/workers/heartbeat.ts";
@@ -265,7 +266,7 @@ async function sqsThatHolds(body: string) {
 test("what is handed back while a beat is under way is handed back after it, and is in no beat any more", async () => {
   const resultBackend = `sqlite:///${join(folder(), "results.db")}`;
   const sender = new Lovage("sender", { brokerUrl: `memory://held-${crypto.randomUUID()}` });
-  await sender.sendTask("wait");
+  const { id } = await sender.sendTask("wait");
   const [sent] = await (await sender.engine.broker()).receive("celery", { max: 1, wait: 0 });
   await sender.close();
   const { brokerUrl, hides, beaten, answer } = await sqsThatHolds(sent?.body ?? "");
@@ -279,9 +280,11 @@ test("what is handed back while a beat is under way is handed back after it, and
   const worker = await startWorker(app, { concurrency: 1 });
   await begun;
   await beaten;
+  const lease = async () => (await (await app.engine.backend()).read([taskKey(id)]))[0]?.lease;
+  expect(await lease()).toBeDefined();
   const stopped = worker.abort();
-  // What is given up after 500 ms would be handed back by now.
-  await new Promise((resolve) => setTimeout(resolve, 800));
+  // A task that is given up has no lease any more: then its message is to be handed back.
+  await expect.poll(lease).toBeUndefined();
   expect(hides).toEqual([]);
   answer();
   await stopped;

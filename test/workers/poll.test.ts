@@ -435,12 +435,20 @@ test("a task that does not end when its worker is stopped is in no beat after it
     return new Promise(() => {});
   });
   const { changeVisibility } = broker;
+  let beats = 0;
+  vi.spyOn(app.engine, "broker").mockImplementation(async () => {
+    beats++;
+    return broker;
+  });
   const hides: number[] = [];
   broker.changeVisibility = async (entries) => {
     hides.push(...entries.map(({ visibility }) => visibility));
     const settled = await changeVisibility(entries);
-    // The next beats come while the worker waits for this.
-    if (hides.at(-1) === 0) await new Promise((resolve) => setTimeout(resolve, 200));
+    // The next beats come while the worker waits for this. Each asks for the broker first.
+    if (hides.at(-1) === 0) {
+      const before = beats;
+      await vi.waitFor(() => expect(beats).toBeGreaterThan(before + 1));
+    }
     return settled;
   };
   await wait.delay();

@@ -306,8 +306,7 @@ const cycle = async () => {
     // One that came later has its place taken: that one goes on.
     if (!(await update())) return;
     lost = 0;
-    if (paused) sayPaused();
-    else say("live", "Live");
+    sayState();
   } catch (error) {
     if (error instanceof Error && error.name === "AbortError") return;
     lost++;
@@ -324,7 +323,7 @@ const cycle = async () => {
   next();
 };
 const switches = /** @type {HTMLButtonElement[]} */ (all("[data-pause]"));
-const sayPaused = () => say("idle", "Paused");
+const sayState = () => (paused ? say("idle", "Paused") : say("live", "Live"));
 const showPaused = () => {
   for (const button of switches) {
     button.hidden = seconds === 0;
@@ -339,7 +338,7 @@ for (const button of switches)
     if (paused) {
       asking?.abort();
       clearTimeout(timer);
-      sayPaused();
+      sayState();
     } else cycle().catch(() => undefined);
   });
 showPaused();
@@ -351,8 +350,7 @@ document.addEventListener("visibilitychange", () => {
   } else cycle().catch(() => undefined);
 });
 if (seconds > 0) {
-  if (paused) sayPaused();
-  else say("live", "Live");
+  sayState();
   if (body.dataset["later"] === undefined) next();
   else cycle().catch(() => undefined);
 }
