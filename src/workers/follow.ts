@@ -107,14 +107,15 @@ async function endWaiting(
   result: Row["result"],
   again: Again,
 ): Promise<void> {
-  const meta = result.length === 0 ? undefined : await decodeRow(result, sender.engine.codec);
+  const { codec = sender.engine.codec } = sender;
+  const meta = result.length === 0 ? undefined : await decodeRow(result, codec);
   const line = lineOf(message);
   const origin: Origin = { id: message.id, rootId: message.rootId ?? message.id };
   switch (meta?.status) {
     case SUCCESS: {
       const all = successors(message);
       if (all.length === 0) break;
-      const { result: value } = await withResult(meta, sender.engine.codec);
+      const { result: value } = await withResult(meta, codec);
       await Promise.all(all.map((next) => sendSuccessor(onward, message, next, value)));
       break;
     }

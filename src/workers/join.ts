@@ -13,7 +13,15 @@ import { ChordError, DecodeError, isLasting, LovageError, PayloadTooLarge, Worke
 import type { JournalEntry } from "../journal/entry.ts";
 import { createMessage, lineOf, type Message, ownHeaders, type SignatureData } from "../protocol/message.ts";
 import { exceptionLine } from "../protocol/exceptions.ts";
-import { decodeGroupMeta, decodeRow, decodeStatus, type Meta, type ResultTuple, withResult } from "../protocol/meta.ts";
+import {
+  decodeGroupMeta,
+  decodeRow,
+  decodeStatus,
+  type Meta,
+  type MetaCodec,
+  type ResultTuple,
+  withResult,
+} from "../protocol/meta.ts";
 import { groupKey, joinKey, type Row, taskKey } from "../results/backend.ts";
 import { type MaybePromise, whenReady } from "../protocol/serializers.ts";
 import { type Again, type Command, isFreshRedrive, type Joined, type Outcome as Recorded } from "../results/record.ts";
@@ -31,6 +39,8 @@ import { messageOf, stackOf } from "./report.ts";
 export interface Sender {
   readonly engine: Engine;
   readonly log: Log;
+  /** How results are read. Default: the app's codec. */
+  readonly codec?: MetaCodec;
   apply(command: Command): Promise<Recorded>;
   /** Rows, with all that was written before. */
   read(keys: readonly string[]): Promise<readonly (Row | undefined)[]>;
@@ -581,10 +591,10 @@ export type JoinedResults =
   | { readonly type: "waiting"; readonly id: string; readonly error: ChordError | undefined };
 
 /** The results of a header in its order, read at once; those of a group within it are a list of their own. */
-export async function joinResults({ read, engine }: Sender, header: readonly ResultTuple[]): Promise<JoinedResults> {
+export async function joinResults(sender: Sender, header: readonly ResultTuple[]): Promise<JoinedResults> {
+  const { read, engine, codec = engine.codec } = sender;
   const ids = idsOf(header);
   const rows = await read(ids.map(taskKey));
-  const { codec } = engine;
   const found = rows.map((row) => (row?.result ? readMember(engine, () => decodeRow(row.result, codec)) : undefined));
   let metas = await Promise.all(found);
   // Results that are kept elsewhere are worth their requests only where all are there.

@@ -2,7 +2,7 @@
 import { type RanTask, runSteps, surround } from "../around.ts";
 import { isLasting, LovageError, PayloadTooLarge, TaskRevokedError, WorkerLostError } from "../errors.ts";
 import type { Engine } from "../engine.ts";
-import { holdsLong } from "../protocol/long-text.ts";
+import { holdsLong, type LongText } from "../protocol/long-text.ts";
 import { encodeMeta, type MetaCodec } from "../protocol/meta.ts";
 import { type MaybePromise, whenReady } from "../protocol/serializers.ts";
 import { attemptOf, isExpired, sentOf } from "../protocol/message.ts";
@@ -261,6 +261,7 @@ async function settle(
     const steps = begun instanceof Promise ? await begun : begun;
     return {
       steps,
+      codec,
       conclusion,
       recorded: await steps.apply({
         type: "final",
@@ -318,7 +319,7 @@ async function settle(
     const failure: Outcome = { type: "failure", error, expected: false, abandoned };
     return settle(context, job, claimed, { ...traced, outcome: failure }, ran);
   }
-  const { steps, conclusion, recorded } = stored;
+  const { steps, codec, conclusion, recorded } = stored;
   const { command } = conclusion;
   if (recorded.type === "refused") {
     const { row } = recorded;
@@ -340,6 +341,7 @@ async function settle(
       steps,
       claimed === undefined && recorded.type === "written" ? jobAgain(job, recorded) : job,
       settled,
+      codec.keep && { ...steps, codec },
     );
     kept = following instanceof Promise ? await following : following;
     isGone = kept === undefined && (await remove(steps, job, conclusion));
@@ -525,12 +527,29 @@ async function updateState(
   }
 }
 
-/** How the result of a row is written that is kept elsewhere; `undefined`: there is nothing that keeps it. */
+/**
+ * How the result of a row is written that is kept elsewhere, and read by who has just written it, who need not ask for it again;
+ * `undefined`: there is nothing that keeps it.
+ */
 async function outsideRow(engine: Engine, id: string): Promise<MetaCodec | undefined> {
   const payloads = await engine.payloads();
   if (payloads === undefined) return undefined;
   const days = engine.rowDays();
-  return { ...engine.codec, keep: (text) => payloads.put(text, id, days) };
+  const { codec } = engine;
+  let own: string;
+  let given: string | LongText;
+  return {
+    ...codec,
+    async keep(text) {
+      given = text;
+      own = await payloads.put(text, id, days);
+      return own;
+    },
+    async fetch(pointer) {
+      if (pointer !== own && codec.fetch) return codec.fetch(pointer);
+      return typeof given === "string" ? { text: given, restored: (value) => value } : { ...given, text: given.marked };
+    },
+  };
 }
 
 /** The reason with which a run aborts that was revoked with `terminate`. */

@@ -5,7 +5,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { chord, DecodeError, group, Lovage, OperationalError, PayloadLost, PayloadTooLarge, Reject } from "lovage";
 import { startWorker } from "lovage/worker";
-import { describe, expect, onTestFinished, test } from "vitest";
+import { describe, expect, onTestFinished, test, vi } from "vitest";
+import type { Payloads } from "../../src/payloads/store.ts";
 import { readPointer, writePointer } from "../../src/protocol/pointer.ts";
 import { taskKey } from "../../src/results/backend.ts";
 import { fileURLToPath, pathToFileURL } from "node:url";
@@ -234,6 +235,36 @@ describe("a backend whose rows have 2,000 bytes at most", () => {
     expect(meta).toMatchObject({ status: "SUCCESS", result_kept: "text" });
     expect(readPointer(JSON.stringify(meta.result))?.key).toContain(result.id);
     expect(await result.state()).toBe("SUCCESS");
+  });
+
+  test("who has just stored a result does not ask for it again to send what follows", async () => {
+    const { app, make, measure, t } = makeApp();
+    const read = vi.spyOn((await app.engine.payloads()) as Payloads, "read");
+    const text = noise(10_000);
+    const next = await make.s(text).pipe(measure.s()).applyAsync();
+    const linked = await make.applyAsync([text], { link: measure.s() });
+    await t.drain();
+    expect(read).not.toHaveBeenCalled();
+    const long = await make
+      .s("y".repeat(17 * MIB))
+      .pipe(measure.s())
+      .applyAsync();
+    await t.drain();
+    // The message of the next step is kept too.
+    expect(read.mock.calls.filter(([, isMessage]) => !isMessage)).toEqual([]);
+    expect(await long.get()).toBe(17 * MIB);
+    read.mockClear();
+    const total = app.task("tasks.total", (made: readonly { text: string }[]) => made.map(({ text }) => text.length));
+    const joined = await chord([make.s(text), make.s(text), make.s(text)], total.s()).applyAsync();
+    await t.drain();
+    // Those of the two members that ended before.
+    expect(read).toHaveBeenCalledTimes(2);
+    const [child] = await linked.children();
+    expect([await next.get(), await child?.get(), await joined.get()]).toEqual([
+      text.length,
+      text.length,
+      [text.length, text.length, text.length],
+    ]);
   });
 
   test("who asks for no more than the state of a task does not read its result", async () => {
