@@ -59,36 +59,39 @@ const MARK_BYTES = 24;
 const markIn = (leaf: Part): string =>
   typeof leaf === "string" ? leaf : leaf.length === MARK_BYTES ? bytesToBase64(leaf) : "";
 
-const isLong = (value: unknown): value is Part =>
-  (typeof value === "string" || value instanceof Uint8Array) && value.length >= LONG;
-
-const isPlain = (value: object): boolean => {
-  const prototype: unknown = Object.getPrototypeOf(value);
-  return prototype === Object.prototype || prototype === null;
-};
+const isPart = (value: unknown): value is Part => typeof value === "string" || value instanceof Uint8Array;
 
 /** Deeper nobody looks: what contains itself is refused by who writes it. */
 const MAX_DEPTH = 50;
 
-/** Whether a value has a text, or bytes, of {@link LONG} or more. */
-export function holdsLong(value: unknown, depth = 0): boolean {
-  if (isLong(value)) return true;
+/** Whether it is a list or a plain object, whose items are looked at. */
+function hasItems(value: unknown, depth: number): value is object {
   if (typeof value !== "object" || value === null || depth > MAX_DEPTH) return false;
-  if (Array.isArray(value)) return value.some((item) => holdsLong(item, depth + 1));
-  return (
-    isPlain(value) && Object.keys(value).some((key) => holdsLong((value as Record<string, unknown>)[key], depth + 1))
-  );
+  const prototype: unknown = Object.getPrototypeOf(value);
+  return prototype === Object.prototype || prototype === null || Array.isArray(value);
 }
 
-/** A copy with other values for some of its texts and bytes; what holds none is the same object. */
+/** Whether a value has a text, or bytes, of {@link LONG} or more. What cannot be read, as of a getter that throws, is refused by who writes it. */
+export function holdsLong(value: unknown, depth = 0): boolean {
+  try {
+    if (isPart(value)) return value.length >= LONG;
+    return hasItems(value, depth) && Object.values(value).some((item) => holdsLong(item, depth + 1));
+  } catch {
+    return false;
+  }
+}
+
+/** A copy with other values for some of its texts and bytes; what holds none, or cannot be read, is the same object. */
 function replaced(value: unknown, by: (leaf: Part) => unknown, least = LONG, depth = 0): unknown {
-  if (typeof value === "string" || value instanceof Uint8Array)
-    return value.length < least ? value : (by(value) ?? value);
-  if (typeof value !== "object" || value === null || depth > MAX_DEPTH) return value;
-  const next = (item: unknown) => replaced(item, by, least, depth + 1);
-  if (Array.isArray(value)) return value.map(next);
-  if (!isPlain(value)) return value;
-  return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, next(item)]));
+  try {
+    if (isPart(value)) return value.length < least ? value : (by(value) ?? value);
+    if (!hasItems(value, depth)) return value;
+    const next = (item: unknown) => replaced(item, by, least, depth + 1);
+    if (Array.isArray(value)) return value.map(next);
+    return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, next(item)]));
+  } catch {
+    return value;
+  }
 }
 
 /** A mark for a part, which nobody else can write. It is the same however often it is escaped, and that of bytes is what they are in JSON. */

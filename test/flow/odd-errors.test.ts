@@ -1,6 +1,7 @@
-import { Lovage } from "lovage";
+import { EncodeError, Lovage } from "lovage";
 import { describe, expect, test } from "vitest";
 import { exceptionToData } from "../../src/protocol/exceptions.ts";
+import { LONG } from "../../src/protocol/long-text.ts";
 import { stores } from "./stores.ts";
 
 class Lazy extends Error {
@@ -58,6 +59,26 @@ const odd: readonly (readonly [string, unknown])[] = [
   ],
 ];
 
+const fails = (): never => {
+  throw new Error("not to be read");
+};
+const { proxy: gone, revoke } = Proxy.revocable({}, {});
+revoke();
+const unreadable: readonly (readonly [string, object])[] = [
+  ["a getter that throws", Object.defineProperty({}, "x", { enumerable: true, get: fails })],
+  [
+    "a getter that throws, after what is long",
+    {
+      long: "x".repeat(LONG),
+      get x() {
+        return fails();
+      },
+    },
+  ],
+  ["a proxy that throws", new Proxy({}, { ownKeys: fails })],
+  ["a proxy that was revoked", gone],
+];
+
 describe.each(stores)("on %s", (_, start) => {
   test.each(odd)("a task that throws %s is FAILURE, and its hooks and signals come", async (_, thrown) => {
     const app = new Lovage("tasks");
@@ -80,6 +101,18 @@ describe.each(stores)("on %s", (_, start) => {
     await t.advance({ minutes: 5 });
     expect(await retried.state()).toBe("FAILURE");
     expect(t.log.filter(({ line }) => line.includes("handed back"))).toEqual([]);
+  });
+
+  test.each(unreadable)("a task that gives %s is FAILURE at once, and a call with it is refused", async (_, value) => {
+    const app = new Lovage("tasks");
+    const gives = app.task("tasks.gives", () => ({ inner: value }));
+    const takes = app.task("tasks.takes", (_: object) => {});
+    const t = start(app);
+    const result = await gives.delay();
+    await t.drain();
+    await expect(result.get({ timeout: 0 })).rejects.toMatchObject({ name: "EncodeError" });
+    expect(t.log.filter(({ line }) => line.includes("handed back"))).toEqual([]);
+    await expect(takes.delay({ inner: value })).rejects.toThrow(EncodeError);
   });
 
   test("errors that stand for others say which, in row and log", async () => {
