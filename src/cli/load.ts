@@ -6,8 +6,13 @@ import type { Lovage } from "../app.ts";
 import { findApp, findFile, nearby, noModule, splitApp, whyNotLoaded } from "../app-module.ts";
 import { ImproperlyConfigured } from "../errors.ts";
 import { prepareHeartbeat } from "../workers/heartbeat.ts";
+import { EXIT, report } from "./exit.ts";
 import { startAhead } from "./heartbeat-ahead.ts";
+import { complain } from "./output.ts";
 import { beyondNodeIn, useTsx } from "./typescript.ts";
+
+/** A module that has not loaded for so long is spoken of. */
+const SLOW_LOAD_MS = 10_000;
 
 /**
  * Loads the app, and the modules that its settings `imports` and `include` name. Throws `ImproperlyConfigured` where the
@@ -78,6 +83,18 @@ async function load(
   file: string,
   byTsx: boolean,
 ): Promise<Readonly<Record<string, unknown>>> {
+  // Where the module's own code ends the process, or nothing is left that could bring what it awaits, the command would end as if it were done.
+  const endsProcess = (code: number) => {
+    if (code !== EXIT.ok) return;
+    const why = "its code ended the process, or awaits at its top what never comes";
+    process.exitCode = report(new ImproperlyConfigured(setting, `${name} could not be loaded: ${why}`));
+  };
+  const takesLong = () =>
+    complain(
+      `lovage: ${name} still loads, after ${SLOW_LOAD_MS / 1000} s; perhaps it awaits at its top what does not come`,
+    );
+  process.on("exit", endsProcess);
+  const slow = setTimeout(takesLong, SLOW_LOAD_MS).unref();
   try {
     return await import(pathToFileURL(file).href);
   } catch (error) {
@@ -90,5 +107,8 @@ async function load(
       );
     }
     throw new ImproperlyConfigured(setting, `${name} could not be loaded: ${whyNotLoaded(error)}`, { cause: error });
+  } finally {
+    process.off("exit", endsProcess);
+    clearTimeout(slow);
   }
 }

@@ -68,6 +68,25 @@ test("a module of the setting include that is not there is answered with the one
   ]);
 });
 
+test.each([
+  [["beat"], "await new Promise(() => {});"],
+  [["call", "t.it"], "await new Promise(() => {});"],
+  [["call", "t.it"], "process.exit(0);"],
+])("%j does not end as if it were done where its module does not load: %s", async (command, source) => {
+  const { folder, start } = place();
+  writeFileSync(join(folder, "m.ts"), `${head}export const app = ${app("a")}; app.task("t.it", () => 1); ${source}`);
+  const { code, stdout, stderr } = await start([...command, "-A", "m.ts"]).exited;
+  expect({ code, stdout }).toEqual({ code: 2, stdout: "" });
+  expect(stderr).toMatch(/^lovage: --app: m\.ts could not be loaded: its code ended the process, or awaits .*\n$/);
+});
+
+test("a worker says that its module still loads", async () => {
+  const { folder, start } = place();
+  writeFileSync(join(folder, "m.ts"), `${head}export const app = ${app("a")}; await new Promise(() => {});`);
+  const waits = start(["worker", "-A", "m.ts"]);
+  await waits.says(/^lovage: m\.ts still loads, after 10 s; perhaps it awaits/m);
+});
+
 test("LOVAGE_APP stands in for -A", async () => {
   expect(await run(["inspect", "registered"], { LOVAGE_APP: module })).toMatchObject({ code: 0, stderr: "" });
 });
@@ -82,6 +101,7 @@ test.each([
     "m.ts",
     /Cannot access 'app' before initialization \(.*\/n\.ts:\d+:\d+\)\. Where two modules .* setting include$/m,
   ],
+  ["ends the process", "process.exit();", "m.ts", /m\.ts could not be loaded: its code ended the process, or awaits/],
   ["has wrong syntax", "const = 1;", "m.ts", /m\.ts could not be loaded: SyntaxError: .*\/m\.ts:2/],
   ["has a wrong setting", `new Lovage("a", { timezon: "UTC" });`, "m.ts", /timezon: .*did you mean "timezone"\?/],
   ["exports no app", "export const a = 1;", "m.ts", /m\.ts exports no Lovage app; it needs one/],
