@@ -10,7 +10,7 @@ export interface Route {
   readonly queue?: string | undefined;
   /** Together with `routingKey`, in place of `queue`: reaches the queue of `taskQueues` that is bound by both. */
   readonly exchange?: string | undefined;
-  /** With `exchange`: the key by which the queue is found. */
+  /** With `exchange`: the key by which the queue is found. One of the two alone names a queue only where no other one has it, and is else left aside, as in Celery. */
   readonly routingKey?: string | undefined;
   /** 0 to 255. */
   readonly priority?: number | undefined;
@@ -57,7 +57,6 @@ export interface RoutingConfig {
   >;
   readonly taskRoutes: readonly TaskRouter[];
   readonly taskDefaultQueue: string;
-  readonly taskDefaultExchange: string;
   readonly taskCreateMissingQueues: boolean;
   readonly brokerTransportOptions: { readonly queueNamePrefix: string };
 }
@@ -73,8 +72,7 @@ export interface Destination {
 
 /**
  * Routes one call: its options, over those of the route, with the destination filled in. An option that is `undefined`
- * or `null` does not override. Queue, exchange and routing key are one: a call that gives any of them leaves those of
- * the route aside. Throws `ImproperlyConfigured` for an exchange and routing key that reach no queue, and
+ * or `null` does not override. Throws `ImproperlyConfigured` for an exchange and routing key that reach no queue, and
  * `QueueNotFound` for a queue that is not declared where `taskCreateMissingQueues` is off.
  */
 export type Router = <O extends object>(
@@ -92,7 +90,7 @@ export function createRouter(config: RoutingConfig): Router {
 
   return (name, args, kwargs, options, task) => {
     // What a call can give that matters here; its check has been before.
-    const given = options as Route & Readonly<Record<string, unknown>>;
+    const given = options as typeof options & Route & Readonly<Record<string, unknown>>;
     let route: Route = {};
     for (const find of lookups) {
       const found = find(name, args, kwargs, given, task);
@@ -100,18 +98,28 @@ export function createRouter(config: RoutingConfig): Router {
       route = typeof found === "string" ? { queue: found } : found;
       break;
     }
-    const { queue, exchange, routingKey, ...rest } = route;
-    const added: Record<string, unknown> = {};
-    for (const option of Object.keys(rest))
-      if ((given[option] ?? undefined) === undefined) added[option] = rest[option as keyof typeof rest];
-    const target = given.queue ?? given.exchange ?? given.routingKey;
-    return {
-      ...options,
-      ...added,
-      ...destination(target === undefined || target === null ? { queue, exchange, routingKey } : given),
-    };
+    const merged = over(given, route);
+    return { ...merged, ...destination(merged) };
   };
 }
+
+type Target = Pick<Route, "queue" | "exchange" | "routingKey">;
+
+/**
+ * A route, and another one for what it leaves open. A queue is a whole destination, and so are an exchange and a routing key;
+ * either of the two alone may be completed.
+ */
+export function over<U extends Target, L extends Target>(upper: U, lower: L): L & U {
+  const merged: Record<string, unknown> & Target = { ...lower };
+  if (isGiven(upper.queue) || isBinding(upper))
+    for (const name of ["queue", "exchange", "routingKey"]) delete merged[name];
+  for (const [name, value] of Object.entries(upper)) merged[name] = value ?? merged[name];
+  return merged as L & U;
+}
+
+const isGiven = <T>(value: T | null | undefined): value is T => value !== undefined && value !== null;
+const isBinding = (route: Target): route is Target & { readonly exchange: string; readonly routingKey: string } =>
+  isGiven(route.exchange) && isGiven(route.routingKey);
 
 /** A router as a function. */
 function lookup(router: TaskRouter): RouterFunction {
@@ -142,7 +150,7 @@ function matchAtStart(pattern: RegExp): (name: string) => boolean {
 
 /** Makes one queue of queue, exchange and routing key. */
 function createDestination(config: RoutingConfig): (given: Route) => Destination {
-  const { taskQueues, taskDefaultQueue, taskCreateMissingQueues, taskDefaultExchange } = config;
+  const { taskQueues, taskDefaultQueue, taskCreateMissingQueues } = config;
   const prefix = config.brokerTransportOptions.queueNamePrefix;
   const known = new Map<string, Destination>();
   const declared = Object.values(taskQueues);
@@ -156,52 +164,39 @@ function createDestination(config: RoutingConfig): (given: Route) => Destination
     return anonymous(queue);
   };
 
-  const toBound = (exchange: string | undefined, routingKey: string | undefined): Destination => {
-    if (exchange === "" && routingKey !== undefined) return toQueue(routingKey);
-    const bound = declared.filter(
-      (queue) =>
-        (exchange === undefined || queue.exchange === exchange) &&
-        (routingKey === undefined || queue.routingKey === routingKey),
+  const toBound = (exchange: string, routingKey: string): Destination => {
+    if (exchange === "") return toQueue(routingKey);
+    // What is bound to the anonymous exchange here, Celery binds to one with the name of the default queue.
+    const bound = declared.find(
+      (queue) => (queue.exchange || taskDefaultQueue) === exchange && queue.routingKey === routingKey,
     );
-    // A routing key alone is meant for the default exchange, should several exchanges have it.
-    const meant =
-      bound.length > 1 && exchange === undefined
-        ? bound.filter((queue) => queue.exchange === taskDefaultExchange)
-        : bound;
-    const [only] = meant;
-    if (only !== undefined && meant.length === 1) return toQueue(only.name);
+    if (bound !== undefined) return toQueue(bound.name);
     const bindings = declared.map(
       (queue) =>
         `${queue.name} by exchange ${JSON.stringify(queue.exchange)}, routing key ${JSON.stringify(queue.routingKey)}`,
     );
-    const asked = [
-      exchange === undefined ? [] : `exchange ${JSON.stringify(exchange)}`,
-      routingKey === undefined ? [] : `routing key ${JSON.stringify(routingKey)}`,
-    ].flat();
     throw new ImproperlyConfigured(
-      exchange === undefined ? "routingKey" : "exchange",
-      `${asked.join(" and ")} ${asked.length === 1 ? "reaches" : "reach"} ${bound.length === 0 ? "no queue" : "several queues; give both, or queue"} (bound in taskQueues: ${bindings.join("; ")})`,
+      "exchange",
+      `exchange ${JSON.stringify(exchange)} and routing key ${JSON.stringify(routingKey)} reach no queue (bound in taskQueues: ${bindings.join("; ")})`,
     );
   };
 
   return (given) => {
-    const [queue, exchange, routingKey] = [
-      given.queue ?? undefined,
-      given.exchange ?? undefined,
-      given.routingKey ?? undefined,
-    ];
-    // As in Celery, only both together name a binding; beside a queue, one of them alone changes nothing.
-    if (exchange !== undefined && routingKey !== undefined) {
-      const bound = toBound(exchange, routingKey);
-      if (queue === undefined || queue === bound.queue) return bound;
+    const { queue, exchange, routingKey } = given;
+    if (isBinding(given)) {
+      const bound = toBound(given.exchange, given.routingKey);
+      if ((queue ?? bound.queue) === bound.queue) return bound;
       throw new ImproperlyConfigured(
         "queue",
         `exchange ${JSON.stringify(exchange)} and routing key ${JSON.stringify(routingKey)} reach the queue ${JSON.stringify(bound.queue)}, not ${JSON.stringify(queue)}; give one or the other`,
       );
     }
-    if (queue !== undefined) return toQueue(queue);
-    if (exchange === undefined && routingKey === undefined) return toQueue(taskDefaultQueue);
-    return toBound(exchange, routingKey);
+    // As in Celery, only both together name a binding: one of them alone changes nothing, unless a single queue has it.
+    const having = declared.filter(
+      (queue) => (exchange && queue.exchange === exchange) || queue.routingKey === routingKey,
+    );
+    const [only = { name: taskDefaultQueue }] = having.length === 1 ? having : [];
+    return toQueue(queue ?? only.name);
   };
 }
 

@@ -14,6 +14,7 @@ import { cronExpression, ruleOf } from "../beat/rules.ts";
 import type { ScheduleEntry } from "../beat/schedule.ts";
 import { isFifo } from "../brokers/broker.ts";
 import { ImproperlyConfigured } from "../errors.ts";
+import { routed } from "../tasks/publish.ts";
 import { beatEntries } from "../workers/beat.ts";
 import { alarm, silenceAlarm, sum } from "./alarms.ts";
 import { grantKey, letService, queueEncryption, rightsHere } from "./grants.ts";
@@ -55,13 +56,7 @@ export function ruleEntries(app: Lovage): readonly (ScheduleEntry & { readonly q
   const entries = beatEntries(app).filter(({ enabled }) => enabled);
   if (entries.length > MAX_RULES) throw tooMany(entries, app.config.timezone);
   return entries.map((entry) => {
-    const { queue } = app.engine.router(
-      entry.task,
-      entry.args,
-      entry.kwargs,
-      entry.options,
-      app.engine.declared(entry.task),
-    );
+    const { queue } = routed(app.engine, entry.task, entry.args, entry.kwargs, entry.options);
     if (isFifo(queue)) checkFifo(entry, queue);
     return { ...entry, queue };
   });

@@ -19,6 +19,7 @@ import { checkEnvironment } from "../config/values.ts";
 import { type Metric, NAMESPACE } from "../lambda/metrics.ts";
 import { batchOf } from "../tasks/batch.ts";
 import { MAX_TIME_LIMIT_S } from "../tasks/options.ts";
+import { routed } from "../tasks/publish.ts";
 import { alarm, sum } from "./alarms.ts";
 import { type ContainerOptions, ContainerWorker } from "./container-worker.ts";
 import { grantKey, grantOn, queueEncryption, type Target } from "./grants.ts";
@@ -585,10 +586,7 @@ function timeLimitOf(app: Lovage, queue: QueueConfig): { readonly seconds: numbe
   ];
   for (const task of app.engine.allDeclared()) {
     const { timeLimit } = app.engine.optionsOf(task);
-    if (
-      timeLimit !== undefined &&
-      app.engine.router(task.name, [], {}, app.engine.optionsOf(task), task).queue === queue.name
-    ) {
+    if (timeLimit !== undefined && routed(app.engine, task.name, [], {}, {}).queue === queue.name) {
       limits.push({ seconds: timeLimit, setting: `timeLimit of ${task.name}` });
     }
   }

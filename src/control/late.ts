@@ -4,6 +4,7 @@ import type { Engine } from "../engine.ts";
 import { TimeoutError, type Whereabouts } from "../errors.ts";
 import { fileOf } from "../file-url.ts";
 import type { Way } from "../results/reader.ts";
+import { routed } from "../tasks/publish.ts";
 import { readWorkers, type WorkerInfo } from "./rows.ts";
 
 /** The store may be what is out of reach: nobody waits longer for an explanation than this, in milliseconds. */
@@ -48,12 +49,8 @@ export async function explained(
 /** `undefined` where it is not known here: the call's arguments, by which a function may route, are not kept. */
 function queueOf(engine: Engine, { task, queue }: Way): string | undefined {
   if (queue !== undefined || task === undefined) return queue;
-  const declared = engine.declared(task);
-  const options = declared === undefined ? {} : engine.optionsOf(declared);
-  const { exchange, routingKey } = options;
   try {
-    const given = { queue: options.queue, exchange, routingKey };
-    return engine.router(task, [], {}, given, declared).queue;
+    return routed(engine, task, [], {}, {}).queue;
   } catch {
     return undefined;
   }

@@ -9,6 +9,7 @@ import { besideDeclared } from "../beat/store.ts";
 import { isFifo } from "../brokers/broker.ts";
 import { ImproperlyConfigured } from "../errors.ts";
 import { isDebounced } from "../tasks/limits.ts";
+import { routed } from "../tasks/publish.ts";
 import { beatEntries, sendSlot } from "../workers/beat.ts";
 import { createLambdaLog } from "./log.ts";
 import { isWarmUp, type HandlerOptions, type LambdaContext, writeLine } from "./worker.ts";
@@ -102,7 +103,7 @@ export function createBeatHandler(
   async function send(entry: ScheduleEntry, slot: number, now: number): Promise<void> {
     const { task, options: own } = entry;
     const id = slotId(app.name, entry.name, slot);
-    const { queue } = app.engine.router(task, entry.args, entry.kwargs, own, app.engine.declared(task));
+    const { queue } = routed(app.engine, task, entry.args, entry.kwargs, own);
     // A FIFO queue takes no delay. Its entries have their slots on the minute, which has begun by now.
     const isTimed = own["countdown"] !== undefined || own["eta"] !== undefined || isDebounced(app.engine, task);
     const delayed = slot > now && !isFifo(queue) && !isTimed;

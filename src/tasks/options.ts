@@ -44,7 +44,7 @@ export interface DeliveryOptions {
   readonly queue?: string | undefined;
   /** With `routingKey`: the direct exchange whose binding names the queue. */
   readonly exchange?: string | undefined;
-  /** With `exchange`: the key by which the queue is found. Default: that of the queue's declaration. */
+  /** With `exchange`: the key by which the queue is found. One of the two alone names a queue only where no other one has it, and is else left aside, as in Celery. */
   readonly routingKey?: string | undefined;
   /** 0 to 255. SQLite and memory deliver the higher first, SQS where the queue has `priorities`; else SQS only carries it. */
   readonly priority?: number | undefined;

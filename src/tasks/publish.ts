@@ -7,7 +7,7 @@ import type { Config } from "../config/config.ts";
 import { type Broker, isFifo, LEAST_MAX_BYTES, type Outgoing, sizeOf, withAttributes } from "../brokers/broker.ts";
 import type { Outbox } from "../brokers/outbox.ts";
 import type { Unit } from "../unit.ts";
-import type { Router } from "../brokers/routes.ts";
+import { type Destination, over, type Router } from "../brokers/routes.ts";
 import { ImproperlyConfigured, PayloadTooLarge } from "../errors.ts";
 import { compressionName, compressionType } from "../protocol/compression.ts";
 import { decodeEnvelope, encodeEnvelope, encodeLong } from "../protocol/envelope.ts";
@@ -95,14 +95,7 @@ export async function createCall(
   const scope = currentScope();
   const kwargs = call.kwargs ?? {};
   const { kwargs: _, ...own } = call;
-  // As in Celery: the call's options come over the declaration's, and both over the route's.
-  const options = host.router(
-    routedAs(name, kwargs),
-    args,
-    kwargs,
-    withoutAbsent({ ...deliveryOptions(declared), ...withoutAbsent(own) }),
-    task,
-  );
+  const options = routed(host, name, args, kwargs, own);
   const queue = options.queue;
   const now = clock.now();
   const eta = etaOf(options, now);
@@ -158,6 +151,22 @@ export async function createCall(
       await checkLimited(task, declared, queue, { args, kwargs });
   }
   return { message, queue, body: body instanceof Promise ? await body : body };
+}
+
+/**
+ * The options of a call and where it goes. As in Celery: the call's options come over the declaration's, and both over the
+ * route's. Throws as the router does.
+ */
+export function routed(
+  host: Pick<PublishHost, "declared" | "optionsOf" | "router">,
+  name: string,
+  args: readonly unknown[],
+  kwargs: Readonly<Record<string, unknown>>,
+  call: PublishOptions,
+): PublishOptions & Destination {
+  const task = host.declared(name);
+  const declared = task === undefined ? {} : deliveryOptions(host.optionsOf(task));
+  return host.router(routedAs(name, kwargs), args, kwargs, withoutAbsent(over(call, declared)), task);
 }
 
 /** Throws `LimitKeyError`, and `ImproperlyConfigured` for a queue on which nothing can wait. */

@@ -150,6 +150,12 @@ describe("a route and the options of the call", () => {
     expect(route("bound", { queue: "celery" }).queue).toBe("celery");
     expect(route("queued", { exchange: "f", routingKey: "k" })).toMatchObject({ queue: "feeds", priority: 3 });
   });
+
+  it("leave the route's destination where an exchange or a routing key alone is given", () => {
+    expect(route("queued", { exchange: "elsewhere" }).queue).toBe("media");
+    expect(route("queued", { routingKey: "k" }).queue).toBe("media");
+    expect(route("bound", { exchange: "f" }).queue).toBe("feeds");
+  });
 });
 
 describe("exchanges and routing keys", () => {
@@ -175,18 +181,23 @@ describe("exchanges and routing keys", () => {
     expect(route("a", { exchange: "", routingKey: "elsewhere" }).queue).toBe("elsewhere");
   });
 
-  it("may be given alone where only one queue has it", () => {
+  it("name a queue alone where no other has it, and else change nothing, as in Celery", () => {
     expect(route("a", { exchange: "feeds" }).queue).toBe("feeds");
     expect(route("a", { routingKey: "out" }).queue).toBe("mail");
-    expect(() => route("a", { exchange: "post" })).toThrow("reaches several queues");
-    expect(() => route("a", { routingKey: "import" })).toThrow(
-      'routingKey: routing key "import" reaches several queues; give both, or queue',
-    );
+    for (const alone of [{ exchange: "post" }, { exchange: "elsewhere" }, { routingKey: "import" }])
+      expect(route("a", alone)).toEqual({ queue: "celery", exchange: "", routingKey: "celery" });
   });
 
-  it("mean the default exchange where a routing key alone is bound by several", () => {
-    const taskQueues = { a: { routingKey: "k" }, b: { exchange: "y", routingKey: "k" } };
-    expect(router({ taskQueues, taskDefaultExchange: "x" })("t", { routingKey: "k" }).queue).toBe("a");
+  it("of Celery's default exchange, which has the name of the default queue, reach that one", () => {
+    for (const given of [
+      { exchange: "celery" },
+      { routingKey: "celery" },
+      { exchange: "celery", routingKey: "celery" },
+    ])
+      expect([given, route("a", given).queue]).toEqual([given, "celery"]);
+    expect(
+      router({ taskQueues: ["a", "b"], taskDefaultQueue: "a" })("t", { exchange: "a", routingKey: "b" }).queue,
+    ).toBe("b");
   });
 
   it("are an error that names the bindings where they reach none", () => {

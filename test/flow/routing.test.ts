@@ -1,5 +1,6 @@
 import { Lovage, QueueNotFound } from "lovage";
 import { describe, expect, test } from "vitest";
+import { envelope, signature } from "./envelopes.ts";
 import { inMemory, everywhere } from "./stores.ts";
 
 const queues = async (config: ConstructorParameters<typeof Lovage>[1], names: readonly string[]) => {
@@ -76,6 +77,45 @@ test("the queue of a call comes before that of the route", async () => {
   const t = inMemory(app);
   await add.applyAsync([], { queue: "called" });
   expect(await t.drain()).toMatchObject([{ queue: "called" }]);
+});
+
+test("a queue, or an exchange with its routing key, is the whole destination: of a call before that of the declaration", async () => {
+  const app = new Lovage("tasks", { taskQueues: { celery: {}, feeds: { exchange: "feeds", routingKey: "import" } } });
+  const cut = app.task("media.cut", { queue: "media" }, () => null);
+  const load = app.task("feeds.load", { exchange: "feeds", routingKey: "import" }, () => null);
+  const t = inMemory(app);
+  await cut.applyAsync([], { exchange: "feeds", routingKey: "import" });
+  await cut.applyAsync([], { exchange: "feeds" });
+  await load.delay();
+  await load.applyAsync([], { queue: "other" });
+  const runs = await t.drain();
+  expect(runs.map(({ task, queue }) => `${task} ${queue}`).sort()).toEqual([
+    "feeds.load feeds",
+    "feeds.load other",
+    "media.cut feeds",
+    "media.cut media",
+  ]);
+});
+
+test("what Python says of where a next step goes reaches the queue that Celery would bring it to", async () => {
+  const app = new Lovage("tasks", { taskQueues: ["celery", "media"] });
+  for (const name of ["tasks.first", "tasks.next"]) app.task(name, () => null);
+  const t = inMemory(app);
+  const steps = {
+    exchange: { exchange: "celery" },
+    "unknown-exchange": { exchange: "elsewhere", exchange_type: "direct" },
+    "routing-key": { routing_key: "elsewhere" },
+    both: { exchange: "celery", routing_key: "celery" },
+    anonymous: { exchange: "", queue: "media" },
+  };
+  for (const [id, options] of Object.entries(steps)) {
+    const chain = [signature("tasks.next", [], { task_id: `after-${id}`, ...options })];
+    await t.put(envelope({ task: "tasks.first", id, embed: { chain } }));
+  }
+  const runs = await t.drain();
+  expect(runs.filter(({ task }) => task === "tasks.next").map(({ id, queue }) => [id, queue])).toEqual(
+    Object.keys(steps).map((id) => [`after-${id}`, id === "anonymous" ? "media" : "celery"]),
+  );
 });
 
 test("with taskCreateMissingQueues off, a queue that is not declared is refused by name", async () => {

@@ -5,6 +5,7 @@ import { Annotations, Match, Template } from "aws-cdk-lib/assertions";
 import * as dynamodb from "aws-cdk-lib/aws-dynamodb";
 import * as iam from "aws-cdk-lib/aws-iam";
 import * as kms from "aws-cdk-lib/aws-kms";
+import { Lovage } from "lovage";
 import type { TaskQueuesProps } from "lovage/cdk";
 import { expect, test } from "vitest";
 import { allowed, deploy, resources, roleOf, shop, unbundled } from "./deployment.ts";
@@ -79,6 +80,22 @@ test("beat may send where its entries go and to its dead letters, and where some
   const always = ["sqs:SendMessage BeatRulesDeadLetters", "sqs:SendMessage celeryQueue"];
   expect(mayBeat()).toEqual(always);
   expect(mayBeat(["media"])).toEqual([...always, "sqs:SendMessage mediaQueue"]);
+});
+
+test("beat may send to the queue that the task of an entry is declared for", () => {
+  const app = new Lovage(
+    "shop",
+    { taskQueues, beatSchedule: { cut: { task: "media.cut", schedule: 60 } } },
+    { env: {} },
+  );
+  app.task("media.cut", { queue: "media" }, () => null);
+  const deployment = deploy(app);
+  const { beat } = deployment.tasks;
+  const rights = allowed(deployment, roleOf((beat as NonNullable<typeof beat>).function));
+  expect(rights.filter((right) => right.startsWith("sqs:SendMessage"))).toEqual([
+    "sqs:SendMessage BeatRulesDeadLetters",
+    "sqs:SendMessage mediaQueue",
+  ]);
 });
 
 test("each grant allows what its name says and nothing else", () => {

@@ -61,13 +61,16 @@ test("an event whose minute has no slot sends nothing", async () => {
   expect(await t.drain()).toHaveLength(1);
 });
 
-test("a FIFO queue is sent its slot at once, also where the event came early", async () => {
+test.each([
+  ["the setting", { taskDefaultQueue: "orders.fifo" }, {}],
+  ["its task's declaration", {}, { queue: "orders.fifo" }],
+])("a FIFO queue of %s is sent its slot at once, also where the event came early", async (_, config, options) => {
   const app = new Lovage("shop", {
-    taskQueues: { "orders.fifo": {} },
-    taskDefaultQueue: "orders.fifo",
+    taskQueues: ["celery", "orders.fifo"],
     beatSchedule: { minutely: { task: "shop.tick", schedule: 60 } },
+    ...config,
   });
-  app.task("shop.tick", () => 1);
+  app.task("shop.tick", options, () => 1);
   const t = testBeat(app, "2026-03-01T09:59:50Z");
   await t.fire("minutely", "2026-03-01T10:00:00Z");
   expect(await t.drain()).toHaveLength(1);
