@@ -11,17 +11,24 @@ import type { Task } from "./task.ts";
 import type { SendableArgs } from "./wire.ts";
 
 /** What an entry says beside its task; arguments are needed where the task has parameters that are. */
-export type BeatEntryOf<P extends readonly unknown[]> = Omit<BeatEntry, "task" | "args" | "kwargs" | "options"> & {
+export type BeatEntryOf<P extends readonly unknown[], K extends BeatEntry["kwargs"] = BeatEntry["kwargs"]> = Omit<
+  BeatEntry,
+  "task" | "args" | "kwargs" | "options"
+> & {
+  readonly kwargs?: K | undefined;
   readonly options?: Omit<CallOptions, "kwargs" | "taskId"> | undefined;
 } & ([] extends P
-    ? { readonly args?: Readonly<SendableArgs<P>> | undefined; readonly kwargs?: BeatEntry["kwargs"] | undefined }
-    :
-        | { readonly args: Readonly<SendableArgs<P>>; readonly kwargs?: undefined }
-        // What keywords stand for is known to `params` or the schema alone, which check them at the start.
-        | { readonly args?: readonly unknown[] | undefined; readonly kwargs: Readonly<Record<string, unknown>> });
+    ? { readonly args?: Readonly<SendableArgs<P>> | undefined }
+    : K extends undefined
+      ? { readonly args: Readonly<SendableArgs<P>> }
+      : // What keywords stand for is known to `params` or the schema alone, which check them at the start.
+        { readonly args?: readonly unknown[] | undefined });
 
 /** An entry of `beatSchedule` or `app.beat.put` whose arguments are those of the task: others do not compile. */
-export function beatEntry<P extends readonly unknown[], R>(task: Task<P, R>, entry: BeatEntryOf<P>): BeatEntry {
+export function beatEntry<P extends readonly unknown[], R, K extends BeatEntry["kwargs"] = undefined>(
+  task: Task<P, R>,
+  entry: BeatEntryOf<P, K>,
+): BeatEntry {
   return { ...(entry as Omit<BeatEntry, "task">), task: task.name };
 }
 
