@@ -19,6 +19,7 @@ const ground = [
   "nearest.ts",
   "other-copy.ts",
   "parse.ts",
+  "placeholder.ts",
   "brief.ts",
   "python-builtins.ts",
   "clock.ts",

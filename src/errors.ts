@@ -2,7 +2,11 @@
  * Every error that Lovage makes. What a task of yours throws is not among them: it travels as data, and `get()`
  * throws it again as a {@link TaskError} whose `name` is the type it had in the worker.
  */
+import { notKnownAtSynth, PLACEHOLDER } from "./placeholder.ts";
 import { isSafeBuiltin } from "./python-builtins.ts";
+
+/** Defined by who bundles for AWS, as `lovage/cdk` does. */
+declare const LOVAGE_BUNDLE: "aws";
 
 /** The root of the family: `catch (error) { if (error instanceof LovageError) … }`. */
 export class LovageError extends Error {
@@ -285,7 +289,9 @@ export class ImproperlyConfigured extends LovageError {
   /** The setting or option at fault, such as `taskRoutes` or `countdown`. */
   readonly setting: string;
   constructor(setting: string, message: string, options?: ErrorOptions) {
-    super(`${setting}: ${message}`, options);
+    // An app that is made in a stack has such a value refused by whatever check comes first, as a number out of its range.
+    const isPlaceholder = typeof LOVAGE_BUNDLE === "undefined" && PLACEHOLDER.test(message);
+    super(`${setting}: ${isPlaceholder ? notKnownAtSynth(message) : message}`, options);
     this.setting = setting;
   }
 }

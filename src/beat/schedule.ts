@@ -1,5 +1,6 @@
 import { ImproperlyConfigured } from "../errors.ts";
 import { didYouMean } from "../nearest.ts";
+import { show } from "../parse.ts";
 import { crontab } from "./crontab.ts";
 
 /**
@@ -374,11 +375,4 @@ export function durationSeconds(setting: string, duration: Duration): number {
 
 function isPlainObject(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
-}
-
-/** A value as the reader of an error wrote it; JSON has no NaN and no undefined. */
-function show(value: unknown): string {
-  if (typeof value === "string") return JSON.stringify(value);
-  if (typeof value !== "object" || value === null || value instanceof Date) return String(value);
-  return JSON.stringify(value instanceof Set ? [...value] : value) ?? String(value);
 }

@@ -3,6 +3,7 @@ import { Duration, Size, Stack, Token } from "aws-cdk-lib";
 import type { Construct, IConstruct } from "constructs";
 import { ImproperlyConfigured } from "../errors.ts";
 import { isPlain } from "../parse.ts";
+import { NOT_KNOWN_AT_SYNTH } from "../placeholder.ts";
 
 /**
  * Refuses what is known at deployment only, and what has such a value in it. A name that is cut, translated or put into a URL
@@ -10,18 +11,20 @@ import { isPlain } from "../parse.ts";
  * replaced, with what is in it. And what a function knows by its code has no values of the deployment.
  */
 export function checkLiteral(setting: string, value: unknown): void {
-  const isMeasure = value instanceof Duration || value instanceof Size;
-  if (isMeasure ? value.isUnresolved() : Token.isUnresolved(value))
-    throw new ImproperlyConfigured(
-      setting,
-      "must be known at synth, and is a value of the deployment (a CfnParameter, an attribute of a resource, the name of a nested stack): give the value itself, such as one of the CDK's context",
-    );
-  if (Array.isArray(value)) for (const [at, one] of value.entries()) checkLiteral(`${setting}[${at}]`, one);
-  else if (isPlain(value))
-    for (const [name, one] of Object.entries(value)) {
-      checkLiteral(setting, name);
-      checkLiteral(`${setting}.${name}`, one);
-    }
+  const seen = new Set<unknown>();
+  // Not by calls of itself: a value may contain itself, or be nested deeper than the stack is.
+  const open: (readonly [setting: string, value: unknown])[] = [[setting, value]];
+  for (let next = open.pop(); next !== undefined; next = open.pop()) {
+    const [at, one] = next;
+    const isMeasure = one instanceof Duration || one instanceof Size;
+    if (isMeasure ? one.isUnresolved() : Token.isUnresolved(one))
+      throw new ImproperlyConfigured(at, NOT_KNOWN_AT_SYNTH);
+    if (seen.has(one)) continue;
+    seen.add(one);
+    if (Array.isArray(one)) for (const [i, each] of one.entries()) open.push([`${at}[${i}]`, each]);
+    else if (isPlain(one))
+      for (const [name, each] of Object.entries(one)) open.push([`${at}.${name}`, each], [at, name]);
+  }
 }
 
 /** The stack that is deployed: a nested one is part of that. */

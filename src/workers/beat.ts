@@ -4,15 +4,37 @@ import { type BeatMemory, type ComingEntries, runBeat } from "../beat/loop.ts";
 import { type ScheduleEntry, scheduleEntries } from "../beat/schedule.ts";
 import type { Covered } from "../beat/tick.ts";
 import { besideDeclared } from "../beat/store.ts";
+import { EncodeError, ImproperlyConfigured } from "../errors.ts";
+import { stringifyValue } from "../protocol/values.ts";
 import { checkEntry, entryOptions } from "../tasks/beat.ts";
 import { sendCall } from "../tasks/send-call.ts";
 import type { Log } from "./log.ts";
 
-/** The entries of an app's `beatSchedule`, checked. Throws `ImproperlyConfigured`: see `checkEntry`. */
+/**
+ * The entries of an app's `beatSchedule`, checked. Throws `ImproperlyConfigured` for what no message could carry, such as a
+ * value that contains itself, and what `checkEntry` throws.
+ */
 export function beatEntries(app: Lovage): readonly ScheduleEntry[] {
   const entries = scheduleEntries(app.config.beatSchedule);
-  for (const entry of entries) checkEntry(app, entry, `beatSchedule[${JSON.stringify(entry.name)}]`);
+  for (const entry of entries) {
+    const where = `beatSchedule[${JSON.stringify(entry.name)}]`;
+    checkEntry(app, entry, where);
+    checkSendable(entry, where);
+  }
   return entries;
+}
+
+/** What is put at run time is encoded to be kept. */
+function checkSendable({ args, kwargs, options: { headers } }: ScheduleEntry, where: string): void {
+  try {
+    for (const [name, value] of Object.entries({ args, kwargs, "options.headers": headers }))
+      stringifyValue(value, name);
+  } catch (error) {
+    if (!(error instanceof EncodeError)) throw error;
+    throw new ImproperlyConfigured(`${where}.${error.path}`, error.message.slice(error.path.length + 1), {
+      cause: error,
+    });
+  }
 }
 
 /** Sends each slot of the app's schedule when it is due, until the signal aborts. Throws what {@link beatEntries} throws. */

@@ -163,5 +163,10 @@ describe("an entry of beatSchedule", () => {
     expect(() => scheduleEntries([] as unknown as Record<string, BeatEntry>)).toThrow(
       /beatSchedule: must be an object of entries by name/,
     );
+    const itself: unknown[] = [];
+    itself.push(itself);
+    expect(() => scheduleEntries(itself as never)).toThrow(/beatSchedule: must be an object of entries by name/);
+    expect(() => entry({ schedule: itself })).toThrow(/\["nightly"\]\.schedule: must be a number of seconds/);
+    expect(() => entry({ schedule: 1n })).toThrow(/\["nightly"\]\.schedule: must be a number of seconds.* and is 1/);
   });
 });

@@ -9,7 +9,7 @@ import * as iam from "aws-cdk-lib/aws-iam";
 import * as kms from "aws-cdk-lib/aws-kms";
 import * as lambda from "aws-cdk-lib/aws-lambda";
 import * as s3 from "aws-cdk-lib/aws-s3";
-import { Lovage } from "lovage";
+import { Lovage, type ConfigInput } from "lovage";
 import { bundlingFor, TaskQueues, type TaskQueuesProps } from "lovage/cdk";
 import { expect, test } from "vitest";
 import { ENVIRONMENT, outputOf } from "../../src/config/values.ts";
@@ -142,6 +142,36 @@ test("numbers and lists of the deployment as arguments of an entry are refused t
     expect(() => new TaskQueues(stack, id, { app, ...entries, prefix: id }), id).toThrow(REFUSED);
   }
 });
+
+test.each<[string, (number: number, text: string) => ConfigInput]>([
+  ["taskQueues.celery.timeLimit", (timeLimit) => ({ taskQueues: { celery: { timeLimit } } })],
+  ["taskQueues.celery.priorities", (number) => ({ taskQueues: { celery: { priorities: [0, number] } } })],
+  ["taskQueues.celery", () => ({ taskQueues: { celery: Lazy.any({ produce: () => 1 }) as object } })],
+  ["taskTimeLimit", (taskTimeLimit) => ({ taskTimeLimit })],
+  ["resultExpires", (resultExpires) => ({ resultExpires })],
+  ["journalExpires.days", (days) => ({ journalExpires: { days } })],
+  ["taskDefaultPriority", (taskDefaultPriority) => ({ taskDefaultPriority })],
+  ["timezone", (_, timezone) => ({ timezone })],
+  ["metrics", (_, text) => ({ metrics: text as "queue" })],
+  ['beatSchedule["often"].schedule', (schedule) => ({ beatSchedule: { often: { ...often, schedule } } })],
+  [
+    'beatSchedule["often"].options.expires: a call of shop.add',
+    (expires) => ({ beatSchedule: { often: { ...often, options: { expires } } } }),
+  ],
+  ['taskAnnotations["*"].timeLimit: an annotation', (timeLimit) => ({ taskAnnotations: { "*": { timeLimit } } })],
+])(
+  "a setting of the app that is known at deployment only is refused as such when the app is made: %s",
+  (at, config) => {
+    const stack = new Stack(unbundled(), "Shop");
+    const number = new CfnParameter(stack, "Number", { type: "Number" }).valueAsNumber;
+    const text = new CfnParameter(stack, "Text").valueAsString;
+    expect(() => shop(config(number, text))).toThrow(`${at}: must be known at synth`);
+    const app = shop();
+    expect(() => app.task("shop.late", { timeLimit: number }, () => 1)).toThrow(
+      "task shop.late: must be known at synth",
+    );
+  },
+);
 
 const image = ecs.ContainerImage.fromRegistry("example.com/worker");
 
