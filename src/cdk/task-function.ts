@@ -1,6 +1,6 @@
 /** The functions of an app: one way to bundle them, and a role with the rights that they are given and no others. */
 import { fileURLToPath } from "node:url";
-import { Annotations, type Duration, type Size } from "aws-cdk-lib";
+import { Annotations, type Duration, type Size, Stack } from "aws-cdk-lib";
 import type * as ec2 from "aws-cdk-lib/aws-ec2";
 import * as iam from "aws-cdk-lib/aws-iam";
 import type * as kms from "aws-cdk-lib/aws-kms";
@@ -88,6 +88,12 @@ export interface TaskFunctionProps extends FunctionOptions {
 
 const DEFAULT_MEMORY_MB = 512;
 
+/**
+ * Regions whose Lambda detects no loops, and where nothing can be said of that. They become fewer:
+ * https://docs.aws.amazon.com/lambda/latest/dg/invocation-recursion.html#invocation-recursion-regions
+ */
+const WITHOUT_LOOP_DETECTION = /^(us-gov-|us-iso|eu-iso|mx-central-1$|ap-southeast-6$)/;
+
 /** Makes a function below `scope`, with its role and its log group. */
 export function taskFunction(scope: Construct, id: string, props: TaskFunctionProps): NodejsFunction {
   const home = new Construct(scope, id);
@@ -106,7 +112,7 @@ export function taskFunction(scope: Construct, id: string, props: TaskFunctionPr
   checkLiteral("ephemeralStorageSize", props.ephemeralStorageSize);
   checkRange("ephemeralStorageSize", props.ephemeralStorageSize?.toMebibytes(), LIMITS.ephemeralStorageSize);
   warnOfNativeModules(home, props.bundling, architecture);
-  checkHandler(props.entry, props.maker, props.bundling?.format !== OutputFormat.CJS);
+  checkHandler(home, props.entry, props.maker, props.bundling?.format !== OutputFormat.CJS);
   return new NodejsFunction(home, "Function", {
     entry: props.entry,
     handler: "handler",
@@ -119,7 +125,7 @@ export function taskFunction(scope: Construct, id: string, props: TaskFunctionPr
     logGroup,
     // A retry, a chain's next step and a hop to a far ETA are messages of a worker to its own queue. Lambda takes more than
     // about sixteen of them in a row for a loop gone wild, by the trace header, and would stop them.
-    recursiveLoop: lambda.RecursiveLoop.ALLOW,
+    ...(WITHOUT_LOOP_DETECTION.test(Stack.of(home).region) ? {} : { recursiveLoop: lambda.RecursiveLoop.ALLOW }),
     loggingFormat: lambda.LoggingFormat.JSON,
     systemLogLevelV2: lambda.SystemLogLevel.WARN,
     ...(props.logLevel === undefined ? {} : { applicationLogLevelV2: props.logLevel }),

@@ -550,6 +550,7 @@ function consoleOf(scope: Construct): string {
 const CONSOLE = "console.aws.amazon.com";
 const CONSOLES = [
   { partition: "aws-cn", regions: /^cn-/, host: "console.amazonaws.cn" },
+  { partition: "aws-eusc", regions: /^eusc-/, host: "console.amazonaws-eusc.eu" },
   { partition: "aws-us-gov", regions: /^us-gov-/, host: "console.amazonaws-us-gov.com" },
 ] as const;
 

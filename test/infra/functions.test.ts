@@ -165,6 +165,18 @@ test.each([
   deploy(shop(), { entry, bundling: { format: OutputFormat.CJS } });
 });
 
+test("an entry that requires Lovage, all of which is then in its bundle, is warned of", () => {
+  const folder = folderInCheckout("entry-");
+  onTestFinished(() => rmSync(folder, { recursive: true }));
+  const entry = join(folder, "worker.cjs");
+  writeFileSync(entry, 'exports.handler = require("lovage/lambda").createWorkerHandler(require("./tasks.cjs").app);');
+  const { stack } = deploy(shop(), { entry, bundling: { format: OutputFormat.CJS } });
+  const said = Match.stringLikeRegexp("worker\\.cjs requires lovage/lambda, .* Write import, and export");
+  expect(Annotations.fromStack(stack).findWarning("*", said)).toHaveLength(1);
+  const isLean = deploy(shop(), { bundling: { format: OutputFormat.CJS } });
+  expect(Annotations.fromStack(isLean.stack).findWarning("*", Match.anyValue())).toEqual([]);
+});
+
 test("a container image takes the place of a bundle by the CDK's own escape hatch, as the page says", () => {
   const { tasks, template } = deploy(shop());
   const fn = tasks.queue("celery").function.node.defaultChild as lambda.CfnFunction;

@@ -334,6 +334,7 @@ test("a bucket is told with its region: who sends may be in another, and so may 
 test.each([
   ["eu-west-1", "eu-west-1.console.aws.amazon.com"],
   ["cn-north-1", "cn-north-1.console.amazonaws.cn"],
+  ["eusc-de-east-1", "eusc-de-east-1.console.amazonaws-eusc.eu"],
   ["us-gov-west-1", "us-gov-west-1.console.amazonaws-us-gov.com"],
 ])("the dashboard's address in %s is of that partition's console", (region, host) => {
   const { template } = deploy(shop(), {}, stackIn({ account: "111111111111", region }));

@@ -1,4 +1,4 @@
-import { Duration, type Stack } from "aws-cdk-lib";
+import { Duration, Stack } from "aws-cdk-lib";
 import { Match, Template } from "aws-cdk-lib/assertions";
 import * as ec2 from "aws-cdk-lib/aws-ec2";
 import * as iam from "aws-cdk-lib/aws-iam";
@@ -302,6 +302,14 @@ test("a task may retry, and a chain go on, as often as it likes: Lambda does not
   const { template } = deploy(shop());
   template().allResourcesProperties("AWS::Lambda::Function", { RecursiveLoop: "Allow" });
 });
+
+test.each(["us-gov-west-1", "us-isob-east-1", "mx-central-1", "ap-southeast-6"])(
+  "nothing is said of loops in %s, whose Lambda looks for none and would refuse it",
+  (region) => {
+    const { template } = deploy(shop(), {}, new Stack(unbundled(), "Test", { env: { region } }));
+    template().allResourcesProperties("AWS::Lambda::Function", { RecursiveLoop: Match.absent() });
+  },
+);
 
 test("a queue's function takes memory, environment, VPC and layers from its options, over its declaration", () => {
   const app = shop({ taskQueues: { celery: { memorySize: 256, environment: { FIRST: "1", SECOND: "1" } } } });
