@@ -279,9 +279,10 @@ async function readCounted(taken: WorkerContext, delivery: Delivery): Promise<Re
   const { now } = engine.clock;
   const key = joinKey(`reading-${delivery.queue}-${delivery.messageId}`);
   const owner = engine.platform.uuid();
-  // It keeps nobody from reading it as well.
-  const own = { key, owner, now: now(), ttl: engine.ttl(), lease: now() - LEASE_MARGIN_MS };
+  const own = { key, owner, now: now(), ttl: engine.ttl(), lease: taken.lease() };
   const recorded = await context.apply({ type: "claim", ...own, attempt: 0, result: "", hidden: true });
+  // Whether another reader died of it is known when its lease is over.
+  if (recorded.type === "running") return { disposition: hidden(recorded.until, now()) };
   const deaths = recorded.type === "claimed" ? recorded.runs - 1 : 0;
   if (deaths >= engine.config.maxDeliveries) return giveUp(context, delivery, deaths);
   const survive = () =>
@@ -550,6 +551,9 @@ async function claim(context: WorkerContext, job: Job): Promise<Admission> {
   }
 }
 
+const hidden = (until: number, now: number) =>
+  ({ type: "handBack", visibility: Math.max(RUNNING_MIN_MS, until - now) }) as const;
+
 /**
  * The task runs elsewhere: its message stays in the queue, for the case that its worker dies, and is hidden until that would be
  * seen. So it is with a run for which a broker hides nothing any more: SQS does so for twelve hours from a receive. Each look costs a
@@ -559,10 +563,10 @@ async function keepForRun({ engine, log }: WorkerContext, job: Job, until: numbe
   const { delivery, message } = job;
   const { queue, body, attributes, receiveCount } = delivery;
   const now = engine.clock.now();
-  const rest = Math.max(RUNNING_MIN_MS, until - now);
+  const { visibility: rest } = hidden(until, now);
   const { maxReceives, maxDelaySeconds } = (await engine.broker()).limits;
   const more = receiveCount - RENEWED_RECEIVES;
-  if (maxReceives === undefined || more < 0) return { type: "handBack", visibility: rest };
+  if (maxReceives === undefined || more < 0) return hidden(until, now);
   if (isFifo(queue))
     return { type: "handBack", visibility: Math.max(rest, Math.min(more * KEPT_STEP_MS, KEPT_MAX_MS)) };
   const at = now + Math.min(rest, maxDelaySeconds * 1000);

@@ -1,4 +1,5 @@
 /** What counts as a death, step by step: the poller and a function stand on these. */
+import fc from "fast-check";
 import { Lovage, OperationalError, type RunningTask } from "lovage";
 import { testApp } from "lovage/testing";
 import { expect, onTestFinished, test } from "vitest";
@@ -266,4 +267,42 @@ test("who reads a message and lives is no death, however often that was, and wha
   const admission = await worker.admit(receivedOften(delivery, 40));
   expect("run" in admission && (await admission.run.execute()).disposition.type).toBe("delete");
   expect(await result.get()).toBe("done");
+});
+
+/** What happens to readers of one message: another one gets it, the oldest lives or dies, and all leases end. */
+const happenings = fc.array(fc.constantFrom("comes", "comes", "comes", "lives", "lives", "dies", "ends"), {
+  maxLength: 60,
+});
+
+test("of readers of one message that come at any time, those who die are counted, and no others", async () => {
+  await fc.assert(
+    fc.asyncProperty(happenings, async (history) => {
+      const app = new Lovage("tasks");
+      const { t, receive } = scene(app);
+      await app.task("tasks.work", () => {}).delay();
+      const delivery = await receive();
+      const reading: (() => void)[] = [];
+      const gone = new OperationalError("S3 is out of reach", { retryable: true });
+      Object.assign(app.engine, {
+        messageText: () => new Promise((_, reject) => reading.push(() => reject(gone))),
+      });
+      let deaths = 0;
+      for (const happening of history) {
+        if (happening === "comes") {
+          const lease = () => t.clock.now() + VISIBILITY_MS;
+          const reader = createWorker(app, { hostname: "celery@reader", log: silent, lease });
+          void reader.admit(receivedOften(delivery, 21));
+        } else if (happening === "lives") reading.shift()?.();
+        else if (happening === "dies") deaths += reading.shift() === undefined ? 0 : 1;
+        // A reader is done before that, as a run is.
+        else if (reading.length === 0) t.clock.moveTo(t.clock.now() + 2 * VISIBILITY_MS);
+        for (let hops = 0; hops < 100; hops++) await undefined;
+        const letters = await t.deadLetters();
+        if (letters.length > 0) expect([history, deaths]).toEqual([history, app.config.maxDeliveries]);
+        if (letters.length > 0) break;
+        expect(deaths).toBeLessThanOrEqual(app.config.maxDeliveries);
+      }
+      await t.close();
+    }),
+  );
 });
