@@ -13,6 +13,7 @@ import { type Row, taskKey } from "../results/backend.ts";
 import { fitted } from "../tasks/publish.ts";
 import { readKept } from "../results/kept.ts";
 import { dataToError } from "../protocol/exceptions.ts";
+import { stableId } from "../stable-id.ts";
 import { FAILURE, RETRY, REVOKED } from "../states.ts";
 import type { RetriedFailures, RetryFailed, RetryRefusal } from "./control.ts";
 import { type AskedBefore, readAsked, writeAsked } from "./rows.ts";
@@ -111,7 +112,8 @@ async function sendKept(engine: Engine, { id, kept, redrive }: Retryable) {
       body: again.body,
       priority: again.priority ?? undefined,
       groupId,
-      deduplicationId: `retry-${id}-${redrive}`.slice(0, 128),
+      // A FIFO queue takes no such id of more than 128 characters, and not every character.
+      deduplicationId: stableId("retry", id, redrive),
       redrive,
     },
     now,

@@ -44,10 +44,13 @@ describe.each(everywhere)("running a failed task again on %s", (_, start) => {
     return (error as CannotRetry).reason;
   };
 
-  test("it runs under its own id, once for each time it is asked for", async () => {
+  test.each([
+    ["", undefined],
+    [", as long as an id may be,", "x".repeat(255)],
+  ])("it runs under its own id%s once for each time it is asked for", async (_, taskId) => {
     const fetch = fetchTask();
     const t = start(app);
-    const result = await fetch.delay("a");
+    const result = await fetch.applyAsync(["a"], { taskId });
     await t.drain();
     expect(await result.state()).toBe("FAILURE");
     await app.control.retry(result.id);
