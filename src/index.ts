@@ -7,6 +7,7 @@ export type {
   ChangedLetters,
   ChangedTasks,
   ChangeLetters,
+  ChangeTasks,
   Control,
   DeadLetters,
   LettersOf,

@@ -12,14 +12,13 @@ import type {
   ChangedLetters,
   ChangedTasks,
   ChangeLetters,
+  ChangeTasks,
   LettersOf,
   RetriedFailures,
   RetryFailed,
   ShownLetter,
 } from "../control/control.ts";
-import { foreseeForget, foreseeRevoke } from "../control/foresee.ts";
 import type { ByWorker, FunctionState, Inspect, QueueState } from "../control/inspect.ts";
-import { checkRetry } from "../control/retry.ts";
 import type { TaskInHand, WorkerInfo } from "../control/rows.ts";
 import { noteAction } from "../control/who.ts";
 import { ImproperlyConfigured, LovageError } from "../errors.ts";
@@ -527,10 +526,8 @@ export function createData(app: Lovage, options: DataOptions = {}) {
         changing(async () => {
           const ids = await idsOf(chosen, (state) => state === FAILURE);
           if (ids === undefined) throw new ImproperlyConfigured("ids", "must be given, or a workflow");
-          const act = chosen.dryRun
-            ? async (id: string) => void (await checkRetry(engine, id))
-            : (id: string) => control.retry(id, acting(doing.by));
-          return each(ids, act, doing);
+          const { dryRun } = chosen;
+          return each(ids, (id) => control.retry(id, { dryRun, ...acting(doing.by) }), doing);
         }),
       retryFailed: (filter: RetryFailed, { by, progress, signal }: Doing): Promise<RetriedFailures> =>
         changing(() =>
@@ -544,22 +541,13 @@ export function createData(app: Lovage, options: DataOptions = {}) {
           }),
         ),
       revoke: (chosen: Chosen, terminate: boolean, doing: Doing): Promise<Done> =>
-        changing(() =>
-          some(
-            chosen,
-            isOpen,
-            chosen.dryRun
-              ? (ids) => foreseeRevoke(engine, ids)
-              : (ids) => control.revoke(ids, { terminate, ...acting(doing.by) }),
-            doing,
-          ),
-        ),
+        changing(() => some(chosen, isOpen, (ids, how) => control.revoke(ids, { terminate, ...how }), doing)),
       forget: (chosen: Chosen, doing: Doing): Promise<Done> =>
         changing(() =>
           some(
             chosen,
             () => true,
-            chosen.dryRun ? (ids) => foreseeForget(engine, ids) : (ids) => control.forget(ids, acting(doing.by)),
+            (ids, how) => control.forget(ids, how),
             doing,
           ),
         ),
@@ -645,14 +633,14 @@ export function createData(app: Lovage, options: DataOptions = {}) {
   async function some(
     chosen: Chosen,
     isMeant: (state: string) => boolean,
-    act: (ids: readonly string[]) => Promise<ChangedTasks>,
-    { progress, signal }: Doing,
+    act: (ids: readonly string[], how: ChangeTasks) => Promise<ChangedTasks>,
+    { by, progress, signal }: Doing,
   ): Promise<Done> {
     const ids = (await idsOf(chosen, isMeant)) ?? (await choose(chosen, isMeant));
     const failed: { readonly id: string; readonly error: string }[] = [];
     for (let at = 0; at < ids.length; at += TOGETHER) {
       signal?.throwIfAborted();
-      const changed = await act(ids.slice(at, at + TOGETHER));
+      const changed = await act(ids.slice(at, at + TOGETHER), { dryRun: chosen.dryRun, ...acting(by) });
       for (const { id, reason } of changed.failed) failed.push({ id, error: reason });
       progress?.(Math.min(at + TOGETHER, ids.length), ids.length);
     }

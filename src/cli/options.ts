@@ -136,6 +136,7 @@ export const jsonOption = () => new Option("--json", "as JSON").default(false);
 export const watchOption = () => new Option("--watch", "repeat every two seconds, until Ctrl-C").default(false);
 export const byOption = () => new Option("--by <name>", "the user that the journal names (default: the caller)");
 export const yesOption = () => new Option("-y, --yes", "do not ask").default(false);
+export const dryRunOption = () => new Option("--dry-run", "only count").default(false);
 export const fromOption = () =>
   new Option("--from <time>", "from this time on: 30m, 2h or 7d ago, or a time in ISO 8601").argParser(parseInstant);
 export const toOption = () => new Option("--to <time>", "before this time, in the same forms").argParser(parseInstant);

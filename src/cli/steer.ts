@@ -2,7 +2,7 @@
 import type { Command } from "commander";
 import type { Lovage } from "../app.ts";
 import { harmlessLine } from "../brief.ts";
-import type { ChangedTasks, RetriedFailures, RetryFailed } from "../control/control.ts";
+import type { ChangedTasks, ChangeTasks, RetriedFailures, RetryFailed } from "../control/control.ts";
 import { ImproperlyConfigured, LovageError } from "../errors.ts";
 import { ask, declined } from "./ask.ts";
 import { EXIT, EXIT_HELP, interruptible } from "./exit.ts";
@@ -11,6 +11,7 @@ import {
   type AppOptions,
   appOption,
   byOption,
+  dryRunOption,
   type FilterOptions,
   fromOption,
   given,
@@ -82,6 +83,11 @@ function rateLimitCommand(control: Command): void {
 /** Who names a task twice means it once, and wants it counted once. */
 const once = (ids: readonly string[]): readonly string[] => [...new Set(ids)];
 
+interface ChangeOptions extends AppOptions {
+  readonly dryRun: boolean;
+  readonly by?: string;
+}
+
 function sayChanged({ count, failed }: ChangedTasks, what: string): void {
   if (count > 0 || failed.length === 0) print(`${what} ${count} ${count === 1 ? "task" : "tasks"}.`);
   for (const { id, reason } of failed) complain(`lovage: task ${harmlessLine(id)}: ${reason}`);
@@ -95,14 +101,15 @@ function revokeCommand(program: Command): void {
     .argument("<id...>", "ids of tasks")
     .addOption(appOption())
     .option("--terminate", "also abort tasks that run", false)
+    .addOption(dryRunOption())
     .addOption(byOption())
     .addHelpText("after", `${EXIT_HELP} If a task has ended already, this is printed, and the code is 1.`)
-    .action(
-      async (named: string[], { app: module, terminate, by }: AppOptions & { terminate: boolean; by?: string }) => {
-        await using app = await loadSharedApp(module);
-        sayChanged(await app.control.revoke(once(named), given({ terminate, by })), "Revoked");
-      },
-    );
+    .action(async (named: string[], options: ChangeOptions & { readonly terminate: boolean }) => {
+      const { app: module, terminate, dryRun, by } = options;
+      await using app = await loadSharedApp(module);
+      const changed = await app.control.revoke(once(named), given({ terminate, dryRun, by }));
+      sayChanged(changed, dryRun ? "Would revoke" : "Revoked");
+    });
 }
 
 function forgetCommand(program: Command): void {
@@ -111,14 +118,17 @@ function forgetCommand(program: Command): void {
     .description("hide the results of tasks; the tasks cannot be run again")
     .argument("<id...>", "ids of tasks")
     .addOption(appOption())
+    .addOption(dryRunOption())
     .addOption(byOption())
     .addOption(yesOption())
     .addHelpText("after", `${EXIT_HELP} If nothing is stored of a task, this is printed, and the code is 1.`)
-    .action(async (named: string[], { app: module, by, yes }: AppOptions & { by?: string; yes: boolean }) => {
+    .action(async (named: string[], options: ChangeOptions & { readonly yes: boolean }) => {
+      const { app: module, dryRun, by, yes } = options;
       const ids = once(named);
       await using app = await loadSharedApp(module);
-      if (ids.length > 1 && !(await ask(`${ids.length} tasks will be forgotten.`, yes))) return declined();
-      sayChanged(await app.control.forget(ids, given({ by })), "Forgot");
+      const isOne = ids.length === 1;
+      if (!dryRun && !isOne && !(await ask(`${ids.length} tasks will be forgotten.`, yes))) return declined();
+      sayChanged(await app.control.forget(ids, given({ dryRun, by })), dryRun ? "Would forget" : "Forgot");
     });
 }
 
@@ -136,7 +146,7 @@ function retryCommand(program: Command): void {
     .addOption(fromOption())
     .addOption(toOption())
     .addOption(limitOption())
-    .option("--dry-run", "only count", false)
+    .addOption(dryRunOption())
     .addOption(yesOption())
     .addOption(byOption())
     .addOption(jsonOption())
@@ -156,9 +166,12 @@ Examples:
           "--failed",
           "or ids must say which tasks are meant: give one of the two, not both",
         );
-      await using app = await loadSharedApp(module);
-      if (!failed) return await retryEach(app, once(ids), by, json ?? false);
       const filter = given({ task, queue, error, text, from, to, limit });
+      const [first] = Object.keys(filter);
+      if (!failed && first !== undefined)
+        throw new ImproperlyConfigured(`--${first}`, "chooses with --failed; ids say already which tasks are meant");
+      await using app = await loadSharedApp(module);
+      if (!failed) return await retryEach(app, once(ids), given({ dryRun, by }), json ?? false);
       const counted = await app.control.retryFailed({ ...filter, dryRun: true } as never);
       if (dryRun || counted.count === 0) return sayRetried(counted, json ?? false, "Would run");
       if (!json) sayRetried(counted, false, "Failed and can be run");
@@ -167,12 +180,10 @@ Examples:
     });
 }
 
-interface RetryCommandOptions extends AppOptions, FilterOptions {
+interface RetryCommandOptions extends ChangeOptions, FilterOptions {
   readonly failed: boolean;
   readonly error?: string;
-  readonly dryRun: boolean;
   readonly yes: boolean;
-  readonly by?: string;
 }
 
 /** Of what Ctrl-C ends, the number that was sent by then. */
@@ -193,13 +204,13 @@ async function retryAll(app: Lovage, filter: RetryFailed, of: number): Promise<R
   });
 }
 
-async function retryEach(app: Lovage, ids: readonly string[], by: string | undefined, json: boolean): Promise<void> {
+async function retryEach(app: Lovage, ids: readonly string[], how: ChangeTasks, json: boolean): Promise<void> {
   const retried: { readonly id: string; readonly sent: boolean; readonly reason?: string }[] = [];
   for (const id of ids) {
     try {
-      await app.control.retry(id, given({ by }));
-      retried.push({ id, sent: true });
-      if (!json) print(`${harmlessLine(id)} was sent again.`);
+      await app.control.retry(id, how);
+      retried.push({ id, sent: !how.dryRun });
+      if (!json) print(`${harmlessLine(id)} ${how.dryRun ? "would be" : "was"} sent again.`);
     } catch (error) {
       if (!(error instanceof LovageError)) throw error;
       retried.push({ id, sent: false, reason: error.message });

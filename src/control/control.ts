@@ -10,15 +10,21 @@ export interface Acting {
   readonly by?: string | undefined;
 }
 
-/** How tasks are revoked, and who does it. */
-export interface RevokeTasks extends Acting {
+/** Who changes tasks, or only asks what would be changed. */
+export interface ChangeTasks extends Acting {
+  /** Change nothing, and only say what would be done and what refused. Default false. */
+  readonly dryRun?: boolean | undefined;
+}
+
+/** How tasks are revoked. */
+export interface RevokeTasks extends ChangeTasks {
   /** Abort the `signal` of a run that is under way, too. Default false. */
   readonly terminate?: boolean | undefined;
 }
 
 /** What became of the tasks that were to be revoked or forgotten. */
 export interface ChangedTasks {
-  /** It was done to so many. */
+  /** It was done to so many; with `dryRun`, would be. */
   readonly count: number;
   /** Those that stay as they are, and why. */
   readonly failed: readonly { readonly id: string; readonly reason: string }[];
@@ -151,14 +157,14 @@ export interface Control {
    * @throws CannotRetry which says why: it succeeded, runs, was asked for already and waits, was never seen, or its message was
    * not kept. It is run no further time then.
    */
-  retry(id: string, options?: Acting): Promise<void>;
+  retry(id: string, options?: ChangeTasks): Promise<void>;
   /** The same for all failures in the journal that match and whose tasks have not ended otherwise since. */
   retryFailed(filter?: RetryFailed): Promise<RetriedFailures>;
   /**
    * Readers see nothing of a task any more, and `retry` does not find it. What is sent under its id later is another task. An id of
    * which nothing is stored is told of in `failed`.
    */
-  forget(ids: string | readonly string[], options?: Acting): Promise<ChangedTasks>;
+  forget(ids: string | readonly string[], options?: ChangeTasks): Promise<ChangedTasks>;
   /**
    * Changes the rate of a task that declares a `rateLimit`, for all workers, within seconds: `"10/m"`; `null` gives it back to
    * the declaration. Its burst and key stay. What waits was told its time under the old rate: it looks within a minute, on SQS

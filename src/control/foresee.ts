@@ -1,9 +1,8 @@
-/** What an action would do, for who only counts: the same verdicts, and nothing is changed. */
+/** Why an action would not be done to a task, for who only asks: the same verdicts, and nothing is changed. */
 import type { Engine } from "../engine.ts";
 import { type Row, taskKey } from "../results/backend.ts";
 import { isEnded } from "../results/record.ts";
 import { FAILURE, PENDING } from "../states.ts";
-import type { ChangedTasks } from "./control.ts";
 import { waitingRedrive } from "./retry.ts";
 
 /** Why a task that has ended in this state cannot be revoked. */
@@ -17,19 +16,17 @@ async function foresee(
   engine: Engine,
   ids: readonly string[],
   judge: (id: string, row: Row | undefined) => string | undefined | Promise<string | undefined>,
-): Promise<ChangedTasks> {
+): Promise<readonly (string | undefined)[]> {
   const rows = await (await engine.backend()).read(ids.map(taskKey), { consistent: true });
-  const reasons = await Promise.all(ids.map((id, at) => judge(id, rows[at])));
-  const failed = ids.flatMap((id, at) => (reasons[at] === undefined ? [] : [{ id, reason: reasons[at] }]));
-  return { count: ids.length - failed.length, failed };
+  return Promise.all(ids.map((id, at) => judge(id, rows[at])));
 }
 
-export const foreseeRevoke = (engine: Engine, ids: readonly string[]): Promise<ChangedTasks> =>
+export const foreseeRevoke = (engine: Engine, ids: readonly string[]): Promise<readonly (string | undefined)[]> =>
   foresee(engine, ids, async (id, row) => {
     if (row === undefined || !isEnded(row)) return undefined;
     const { status: state } = await engine.reader.meta(id);
     return state === FAILURE && (await waitingRedrive(engine, id)) !== undefined ? undefined : endedText(state);
   });
 
-export const foreseeForget = (engine: Engine, ids: readonly string[]): Promise<ChangedTasks> =>
+export const foreseeForget = (engine: Engine, ids: readonly string[]): Promise<readonly (string | undefined)[]> =>
   foresee(engine, ids, (_, row) => (row === undefined ? NOT_STORED : undefined));

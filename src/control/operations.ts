@@ -9,15 +9,17 @@ import { didYouMean } from "../nearest.ts";
 import { openOperator } from "../open.ts";
 import { boolean, options, shape, text } from "../parse.ts";
 import { FAILURE } from "../states.ts";
-import type { Acting, ChangedTasks, Control, RevokeTasks } from "./control.ts";
-import { endedText, NOT_STORED } from "./foresee.ts";
+import type { Acting, ChangedTasks, ChangeTasks, Control, RevokeTasks } from "./control.ts";
+import { endedText, foreseeForget, foreseeRevoke, NOT_STORED } from "./foresee.ts";
 import { createInspect, namesOnSqs, queuesOf } from "./inspect.ts";
 import { createLetters } from "./letters.ts";
-import { retryMany, retryOne, waitingRedrive } from "./retry.ts";
+import { checkRetry, retryMany, retryOne, waitingRedrive } from "./retry.ts";
 import { readWorkers, writePaused, writeShutdown } from "./rows.ts";
 import { actionEntry, noteAction, whoIs } from "./who.ts";
 
-const revokeShape = shape<RevokeTasks>({ terminate: boolean, by: text }, {});
+const changeShape = shape<ChangeTasks>({ dryRun: boolean, by: text }, {});
+const changing = (given: ChangeTasks | undefined, at: string) => options(changeShape, given, at, "{ dryRun: true }");
+const revokeShape = shape<RevokeTasks>({ terminate: boolean, dryRun: boolean, by: text }, {});
 const actingShape = shape<Acting>({ by: text }, {});
 const acting = (given: Acting | undefined, at: string): Acting => options(actingShape, given, at, '{ by: "anna" }');
 
@@ -30,15 +32,31 @@ export function createOperations(engine: Engine, app: string): Control {
   const tell = (action: string, by: string, facts: Partial<JournalEntry> = {}): Promise<void> =>
     noteAction(engine, action, facts, { by });
 
-  /** @param act Says why it could not be done, if so. */
-  async function each(ids: readonly string[], act: (id: string) => Promise<string | undefined>): Promise<ChangedTasks> {
+  /** @param act Says of each why it could not be done, if so. */
+  async function each(
+    ids: readonly string[],
+    act: (batch: readonly string[]) => Promise<readonly (string | undefined)[]>,
+  ): Promise<ChangedTasks> {
     const failed: { readonly id: string; readonly reason: string }[] = [];
     for (let at = 0; at < ids.length; at += BATCH) {
       const batch = ids.slice(at, at + BATCH);
-      for (const [index, reason] of (await Promise.all(batch.map(act))).entries())
+      for (const [index, reason] of (await act(batch)).entries())
         if (reason !== undefined) failed.push({ id: batch[index] as string, reason });
     }
     return { count: ids.length - failed.length, failed };
+  }
+
+  async function revokeOne(id: string, terminate: boolean, by: string): Promise<string | undefined> {
+    let ended = await engine.reader.revoke(id, terminate, by);
+    const redrive = ended === FAILURE ? await waitingRedrive(engine, id) : undefined;
+    if (redrive !== undefined) ended = await engine.reader.revoke(id, terminate, by, redrive);
+    return ended === undefined ? undefined : endedText(ended);
+  }
+
+  async function forgetOne(id: string, by: string): Promise<string | undefined> {
+    if (!(await engine.reader.forget(id))) return NOT_STORED;
+    await tell("forget", by, { id });
+    return undefined;
   }
 
   async function mustBe(queue: string): Promise<void> {
@@ -76,19 +94,18 @@ export function createOperations(engine: Engine, app: string): Control {
 
   return {
     async revoke(ids, given) {
-      const { terminate = false, by: name } = options(revokeShape, given, "revoke", "{ terminate: true }");
-      const by = await whoIs(engine, name === undefined ? undefined : { by: name });
-      return each(idsOf(ids), async (id) => {
-        let ended = await engine.reader.revoke(id, terminate, by);
-        const redrive = ended === FAILURE ? await waitingRedrive(engine, id) : undefined;
-        if (redrive !== undefined) ended = await engine.reader.revoke(id, terminate, by, redrive);
-        return ended === undefined ? undefined : endedText(ended);
-      });
+      const { terminate = false, dryRun, ...who } = options(revokeShape, given, "revoke", "{ terminate: true }");
+      const by = await whoIs(engine, who);
+      return each(idsOf(ids), (batch) =>
+        dryRun ? foreseeRevoke(engine, batch) : Promise.all(batch.map((id) => revokeOne(id, terminate, by))),
+      );
     },
     async retry(id, given) {
-      const by = await whoIs(engine, acting(given, "retry"));
+      const { dryRun, ...who } = changing(given, "retry");
+      const by = await whoIs(engine, who);
       const [one] = idsOf(id);
-      await tell("retry", by, { id: one, ...(await retryOne(engine, one as string)) });
+      if (dryRun) await checkRetry(engine, one as string);
+      else await tell("retry", by, { id: one, ...(await retryOne(engine, one as string)) });
     },
     async retryFailed(filter) {
       const by = await whoIs(engine, filter?.by === undefined ? undefined : { by: filter.by });
@@ -97,12 +114,11 @@ export function createOperations(engine: Engine, app: string): Control {
       );
     },
     async forget(ids, given) {
-      const by = await whoIs(engine, acting(given, "forget"));
-      return each(idsOf(ids), async (id) => {
-        if (!(await engine.reader.forget(id))) return NOT_STORED;
-        await tell("forget", by, { id });
-        return undefined;
-      });
+      const { dryRun, ...who } = changing(given, "forget");
+      const by = await whoIs(engine, who);
+      return each(idsOf(ids), (batch) =>
+        dryRun ? foreseeForget(engine, batch) : Promise.all(batch.map((id) => forgetOne(id, by))),
+      );
     },
     async rateLimit(task, rate, given) {
       const by = await whoIs(engine, acting(given, "rateLimit"));

@@ -130,6 +130,14 @@ test("a task that is named twice is counted once", async () => {
   await result.get({ propagate: false, timeout: 60 });
   await app.control.pause("celery");
   const said = async (...args: string[]) => (await start([...args, "-A", module]).exited).stdout;
+  const { id } = result;
+  expect(await said("retry", id, "--dry-run")).toBe(`${id} would be sent again.\n`);
+  expect(await said("forget", id, "nobody", "--dry-run")).toBe("Would forget 1 task.\n");
+  expect(await said("revoke", "a", "b", "a", "--dry-run")).toBe("Would revoke 2 tasks.\n");
+  expect(await result.state()).toBe("FAILURE");
+  const { code, stderr } = await start(["retry", id, "--task", "cli.other", "-A", module]).exited;
+  expect(code).toBe(2);
+  expect(stderr).toContain("--task");
   expect(await said("retry", result.id, result.id)).toBe(`${result.id} was sent again.\n`);
   expect(await said("revoke", "a", "b", "a")).toBe("Revoked 2 tasks.\n");
   expect(await said("forget", result.id, result.id)).toBe("Forgot 1 task.\n");

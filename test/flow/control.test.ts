@@ -448,6 +448,43 @@ describe.each(stores)("steering on %s", (_, start) => {
     await expect(app.control.retry(id)).rejects.toMatchObject({ reason: "revoked" });
   });
 
+  test("with dryRun it is said what would be done, and nothing is done", async () => {
+    const fail = app.task("ops.fail", () => {
+      throw new Down("no");
+    });
+    const t = start(app);
+    const [failed, asked] = [await fail.delay(), await fail.delay()];
+    await t.drain();
+    await app.control.retry(asked.id);
+    const waiting = await fail.applyAsync([], { countdown: 60 });
+    const told = await entries();
+    const ids = [failed.id, asked.id, waiting.id, "nobody"];
+    const dry = { dryRun: true, by: "anna" } as const;
+    const counted = await app.control.revoke(ids, dry);
+    expect(counted).toEqual({ count: 3, failed: [{ id: failed.id, reason: "it has ended already: FAILURE" }] });
+    expect(await app.control.forget(ids, dry)).toEqual({
+      count: 2,
+      failed: [waiting.id, "nobody"].map((id) => ({ id, reason: "nothing is stored of it" })),
+    });
+    await app.control.retry(failed.id, dry);
+    for (const [id, reason] of [
+      [asked.id, "asked"],
+      ["nobody", "unknown"],
+    ] as const)
+      await expect(app.control.retry(id, dry)).rejects.toMatchObject({ reason });
+    expect(await entries()).toEqual(told);
+    expect([await failed.state(), await asked.state(), await waiting.state()]).toEqual([
+      "FAILURE",
+      "FAILURE",
+      "PENDING",
+    ]);
+    // Nobody asked for it yet.
+    await app.control.retry(failed.id);
+    await expect(app.control.revoke("x", { dryRun: true, by: "" })).rejects.toThrow(ImproperlyConfigured);
+    await expect(app.control.forget("x", { dryRun: "yes" } as never)).rejects.toThrow(ImproperlyConfigured);
+    expect(await app.control.revoke(ids)).toEqual({ count: 4, failed: [] });
+  });
+
   test("who does it is the user, unless a name is given", async () => {
     start(app);
     await app.control.revoke("x");
