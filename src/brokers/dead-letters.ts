@@ -182,10 +182,10 @@ function matcher({ task, error, from, to, id }: DeadLetterFilter): (letter: Dead
 /**
  * Sends a letter back to its queue and then deletes it. Its copy says when it was sent back, by which it may claim the
  * task's row again, once; and it has a deduplication id of its own, or a FIFO queue would drop it as a duplicate.
- * Between the two steps it is there twice, which the row sorts out. Throws the broker's refusal, or `DecodeError` where
+ * Between the two steps it is there twice, which the row sorts out. Returns which redrive it is. Throws the broker's refusal, or `DecodeError` where
  * arguments are given and the body cannot be read; the letter stays.
  */
-export async function redrive(broker: Broker, letter: DeadLetter, options: RedriveOptions): Promise<void> {
+export async function redrive(broker: Broker, letter: DeadLetter, options: RedriveOptions): Promise<number> {
   const { delivery, queue } = letter;
   const whole = await (options.texts ?? AS_IS).whole(delivery.body).catch(() => delivery.body);
   const again: Again = {
@@ -203,6 +203,7 @@ export async function redrive(broker: Broker, letter: DeadLetter, options: Redri
   };
   await sendAgain(send, again, options.now);
   await discard(broker, letter);
+  return again.redrive;
 }
 
 /** A message that is sent again, to run although its task has failed. */

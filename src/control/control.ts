@@ -147,8 +147,8 @@ export interface DeadLetters {
 export interface Control {
   /**
    * Keeps tasks from starting, or with `terminate` from going on. An id of which nothing is stored is revoked too: its message may
-   * wait, or still come. A failed task that waits to run again by {@link retry} is revoked for good. A task that has ended otherwise
-   * stays as it is, and is told of in `failed`.
+   * wait, or still come. A failed task that waits to run again, by {@link retry} or as a dead letter that was sent back here, is revoked
+   * for good. A task that has ended otherwise stays as it is, and is told of in `failed`.
    */
   revoke(ids: string | readonly string[], options?: RevokeTasks): Promise<ChangedTasks>;
   /**

@@ -6,6 +6,7 @@ import { ImproperlyConfigured, LovageError, OperationalError } from "../errors.t
 import { instant, rangeOf } from "../journal/query.ts";
 import { boolean, fail, integer, names, object, options, type Parse, shape, signal, text } from "../parse.ts";
 import { isPointer, MESSAGE_DAYS } from "../protocol/pointer.ts";
+import { type Asked, writeRedriven } from "./rows.ts";
 import { noteAction, whoIs } from "./who.ts";
 import type { Acting, ChangedLetters, ChangeLetters, DeadLetters, RedriveLetters, ShownLetter } from "./control.ts";
 import { fitted } from "../tasks/publish.ts";
@@ -70,6 +71,13 @@ const noteLetter = (
     { message: delivery.messageId, queue, ...(id !== undefined && { id }), ...(task !== undefined && { task }) },
     given,
   );
+
+/** By this it can be revoked until it begins. It was sent back, also where that cannot be noted. */
+const noteRedriven = (engine: Engine, sent: Asked, now: number): Promise<void> =>
+  engine
+    .backend()
+    .then((backend) => writeRedriven(backend, sent, now))
+    .catch(() => {});
 
 /** What is asked, checked. */
 interface Which {
@@ -163,8 +171,10 @@ export function createLetters(engine: Engine): DeadLetters {
       return change(given, "redrive", async (broker, letter) => {
         const what = letter.id ?? letter.delivery.body;
         if (sentBack.has(what)) throw new LovageError("it was sent back, and has come again");
-        await redrive(broker, letter, { now: engine.clock.now(), args, kwargs, texts: textsOf(engine) });
+        const now = engine.clock.now();
+        const sent = await redrive(broker, letter, { now, args, kwargs, texts: textsOf(engine) });
         sentBack.add(what);
+        if (letter.id !== undefined) await noteRedriven(engine, { id: letter.id, redrive: sent }, now);
       });
     },
     delete: async (filter: ChangeLetters = {}) =>

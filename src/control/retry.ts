@@ -11,6 +11,7 @@ import { decodeMeta, decodeStatus } from "../protocol/meta.ts";
 import { parseTime } from "../protocol/time.ts";
 import { type Row, taskKey } from "../results/backend.ts";
 import { fitted } from "../tasks/publish.ts";
+import { isRepeatable } from "../results/record.ts";
 import { readKept } from "../results/kept.ts";
 import { dataToError } from "../protocol/exceptions.ts";
 import { stableId } from "../stable-id.ts";
@@ -68,14 +69,16 @@ export async function checkRetry(engine: Engine, id: string): Promise<Asking> {
   return asking;
 }
 
-/** Which redrive it is that waits of a task that has failed and was asked for already; `undefined`: none does. */
+/** Which redrive it is that waits of a task that has failed and was asked for, or sent back, already; `undefined`: none does. */
 export async function waitingRedrive(engine: Engine, id: string): Promise<number | undefined> {
-  const [row] = await (await engine.backend()).read([taskKey(id)], { consistent: true });
-  const found = await judge(engine, id, row);
-  if (typeof found === "string") return undefined;
-  const [asking] = await asked(engine, [found]);
-  return asking?.before.isWaiting === true ? asking.redrive : undefined;
+  const backend = await engine.backend();
+  const [row] = await backend.read([taskKey(id)], { consistent: true });
+  if (row === undefined || !isRepeatable(row)) return undefined;
+  const [before] = await readAsked(backend, [{ id, redrive: nextRedrive(row) }], engine.clock.now());
+  return before?.redrive;
 }
+
+const nextRedrive = ({ redrive = 0 }: Row): number => redrive + 1;
 
 /** These, with what has been asked of them before. */
 async function asked(engine: Engine, found: readonly Retryable[]): Promise<readonly Asking[]> {
@@ -92,7 +95,7 @@ const taken = async (engine: Engine, found: readonly Asking[]) =>
 
 async function judge(engine: Engine, id: string, row: Row | undefined): Promise<Retryable | RetryRefusal> {
   if (row === undefined) return "unknown";
-  if (row.kept !== undefined) return { id, row, kept: row.kept, redrive: (row.redrive ?? 0) + 1 };
+  if (row.kept !== undefined) return { id, row, kept: row.kept, redrive: nextRedrive(row) };
   const status = await decodeStatus(row.result, engine.codec);
   if (status === FAILURE && row.buried) return "deadLetter";
   if (status === FAILURE) return "notKept";

@@ -18,7 +18,7 @@ export const controlKey = (name: string): string => `lovage-control-${name}`;
 const pauseKey = (queue: string): string => controlKey(`pause-${queue}`);
 const orderKey = (worker: string): string => controlKey(`order-${worker}`);
 const workerKey = (worker: string): string => controlKey(`worker-${worker}`);
-/** That a failed task was asked for again, and that its message waits. */
+/** That a failed task was asked for again, or its dead letter sent back, and that the message waits. */
 const askedKey = (id: string): string => controlKey(`retry-${id}`);
 /** The names of the workers that there were on a day: a list that only grows, made by `join`. */
 const rosterKey = (day: number): string => controlKey(`workers-${day}`);
@@ -120,16 +120,20 @@ export const writeShutdown = (backend: Backend, worker: string, by: string, at: 
 
 /** What was asked for again so long ago, in milliseconds, and has not begun, may be asked for anew: its message may have been purged. */
 const ASKED_MS = 3_600_000;
+/** So long it can be revoked: SQS keeps no message for longer than 14 days. */
+const ASKED_DAYS = 15;
 
 /** A failed task that is asked for again, and the redrive that this is. */
-interface Asked {
+export interface Asked {
   readonly id: string;
   readonly redrive: number;
 }
 
 /** What somebody has asked of a failed task. */
 export interface AskedBefore {
-  /** It waits in its queue already. */
+  /** The redrive that was asked for and has not begun; `undefined`: none. */
+  readonly redrive: number | undefined;
+  /** That was a short time ago: it waits in its queue. */
   readonly isWaiting: boolean;
   /** How often it was asked for. */
   readonly times: number;
@@ -145,11 +149,13 @@ export async function readAsked(
     asked.map(({ id }) => askedKey(id)),
     { consistent: true },
   );
-  return asked.map(({ redrive }, at) => {
+  return asked.map(({ redrive: next }, at) => {
     const row = rows[at];
-    const isSame = parsed<{ readonly redrive: number }>(row)?.redrive === redrive;
+    const { redrive = 0 } = parsed<{ readonly redrive: number }>(row) ?? {};
+    const isFresh = redrive >= next;
     return {
-      isWaiting: isSame && now < (row?.timestamp ?? 0) * 1000 + ASKED_MS,
+      redrive: isFresh ? redrive : undefined,
+      isWaiting: isFresh && now < (row?.timestamp ?? 0) * 1000 + ASKED_MS,
       times: row?.attempt ?? 0,
     };
   });
@@ -171,7 +177,7 @@ export async function writeAsked(
       key: askedKey(id),
       now,
       // Where rows are kept for ever it stays, so nothing may rest on its end.
-      ttl: Math.ceil((now + ASKED_MS) / 1000),
+      ttl: Math.ceil((now + ASKED_DAYS * DAY_MS) / 1000),
       attempt: before.times + 1,
       owner,
       result: JSON.stringify({ redrive }),
@@ -182,6 +188,10 @@ export async function writeAsked(
   );
   return outcomes.map((outcome) => outcome instanceof Error || outcome.type === "written");
 }
+
+/** Notes that a dead letter was sent back. */
+export const writeRedriven = (backend: Backend, { id, redrive }: Asked, now: number): Promise<void> =>
+  apply(backend, [stored(askedKey(id), { redrive }, now, ASKED_DAYS)]);
 
 /** What a worker has to obey. */
 export interface Orders {

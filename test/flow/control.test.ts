@@ -448,6 +448,41 @@ describe.each(stores)("steering on %s", (_, start) => {
     await expect(app.control.retry(id)).rejects.toMatchObject({ reason: "revoked" });
   });
 
+  test.each([
+    ["a task that is asked for again", false],
+    ["a dead letter that is sent back", true],
+  ])("%s can be revoked for as long as it waits", async (_, isLetter) => {
+    let runs = 0;
+    const bad = app.task("ops.bad", () => {
+      runs++;
+      throw isLetter ? new Reject("no") : new Down("no");
+    });
+    const t = start(app);
+    const { id } = await bad.delay();
+    await t.drain();
+    const again = async () => {
+      if (!isLetter) return app.control.retry(id);
+      expect(await app.control.deadLetters.redrive({ id })).toEqual({ count: 1, failed: [] });
+    };
+    const ended = { count: 0, failed: [{ id, reason: "it has ended already: FAILURE" }] };
+    expect(await app.control.revoke(id)).toEqual(ended);
+    await again();
+    await t.drain();
+    expect(await app.control.revoke(id)).toEqual(ended);
+    await again();
+    // As in a queue that is paused for hours.
+    const broker = await app.engine.broker();
+    const hidden = await broker.receive("celery", { max: 1, wait: 0, visibility: 3 * 3_600_000 });
+    expect(hidden).toHaveLength(1);
+    await t.advance({ hours: 2 });
+    const revoked = { count: 1, failed: [] };
+    expect(await app.control.revoke(id, { dryRun: true })).toEqual(revoked);
+    expect(await app.control.revoke(id)).toEqual(revoked);
+    await t.advance({ hours: 2 });
+    expect([runs, await app.result(id).state()]).toEqual([2, "REVOKED"]);
+    expect(await broker.receive("celery", { max: 1, wait: 0, visibility: 0 })).toEqual([]);
+  });
+
   test("with dryRun it is said what would be done, and nothing is done", async () => {
     const fail = app.task("ops.fail", () => {
       throw new Down("no");
