@@ -86,8 +86,7 @@ Examples:
     )
     .action(async (options: Chosen & { readonly json: boolean }) => {
       await using app = await loadSharedApp(options.app);
-      const letters: ShownLetter[] = [];
-      await look(app, filterOf(options), (letter) => void letters.push(letter));
+      const letters = await look(app, filterOf(options), (letter) => letter);
       if (options.json) return print(toJson(letters.map(summary), 2));
       if (letters.length === 0) return print("No dead letters.");
       printTable([
@@ -125,15 +124,14 @@ function showLetter(dlq: Command): void {
     .addHelpText("after", EXIT_HELP)
     .action(async (id: string, options: Chosen) => {
       await using app = await loadSharedApp(options.app);
-      let found = 0;
-      await look(app, { ...filterOf(options), id }, (letter) => {
-        found++;
+      const found = await look(app, { ...filterOf(options), id }, (letter) => letter);
+      if (found.length === 0) throw new LovageError(`there is no dead letter of ${id}`);
+      for (const letter of found) {
         for (const [name, value] of Object.entries(summary(letter)))
           print(`${`${name}:`.padEnd(12)}${harmlessLine(String(value))}`);
         if (letter.reason !== undefined) print(`\n${setIn(letter.reason)}`);
         print(`\n${harmlessJson(letter.body)}`);
-      });
-      if (found === 0) throw new LovageError(`there is no dead letter of ${id}`);
+      }
     });
 }
 
@@ -201,13 +199,14 @@ async function change(
 ): Promise<void> {
   const filter = filterOf(options);
   if (options.dryRun || !(options.yes || isOne(options))) {
-    let count = 0;
-    await look(app, filter, (letter) => {
-      count++;
-      if (options.dryRun)
-        print(`${words.would} ${nameOf(letter)}: ${harmlessLine(letter.reason ?? "no reason was written")}`);
-    });
+    const lines = await look(
+      app,
+      filter,
+      (letter) => `${words.would} ${nameOf(letter)}: ${harmlessLine(letter.reason ?? "no reason was written")}`,
+    );
+    if (options.dryRun) for (const line of lines) print(line);
     if (process.exitCode === EXIT.interrupted) return;
+    const count = lines.length;
     if (options.dryRun || count === 0) return print(`${options.dryRun ? words.would : words.done} ${letters(count)}.`);
     if (!(await ask(`${letters(count)} ${words.will}.`, false))) return declined();
   }
@@ -235,17 +234,20 @@ interface How {
 const nameOf = ({ task, id, message, queue }: ShownLetter): string =>
   harmlessLine(`${task ?? "?"}[${id ?? message}] of ${queue}`);
 
-/** Goes through the letters that are meant. On a terminal a line says how far it has come. */
-async function look(app: Lovage, filter: LettersOf, visit: (letter: ShownLetter) => void): Promise<void> {
-  let count = 0;
+/**
+ * What is kept of each letter that is meant. They are printed when all were looked at and are there for others again: on a terminal a
+ * line says until then how far it has come.
+ */
+async function look<T>(app: Lovage, filter: LettersOf, keep: (letter: ShownLetter) => T): Promise<readonly T[]> {
+  const kept: T[] = [];
   await interruptible("looked at", (signal) => {
     const work = async () => {
       for await (const letter of app.control.deadLetters.list(filter)) {
         if (signal.aborted) return;
-        count++;
-        visit(letter);
+        kept.push(keep(letter));
       }
     };
-    return withProgress((seconds) => `Looking at dead letters: ${count}, ${seconds} s`, work());
+    return withProgress((seconds) => `Looking at dead letters: ${kept.length}, ${seconds} s`, work());
   });
+  return kept;
 }

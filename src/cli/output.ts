@@ -212,13 +212,16 @@ export function timeIn({ config: { timezone: timeZone } }: Zoned, time: number):
 export const pausedText = (app: Zoned, paused: Order | undefined): string =>
   paused === undefined ? "" : `PAUSED by ${paused.by}, ${when(app, paused.at)}`;
 
+/** It can go back neither in a line nor in a page, such as that of an editor. */
+const isDumb = (): boolean => process.env["TERM"] === "dumb";
+
 /** A line on a terminal that says how far a wait has come, and is gone afterwards. Where there is no terminal, nothing. */
 export async function withProgress<T>(
   line: (seconds: number) => string,
   work: Promise<T>,
   terminal: Pick<NodeJS.WriteStream, "isTTY" | "write"> = process.stderr,
 ): Promise<T> {
-  if (!terminal.isTTY) return work;
+  if (!terminal.isTTY || isDumb()) return work;
   const began = performance.now();
   const draw = () => terminal.write(`\r\u001b[K${harmlessLine(line(Math.floor((performance.now() - began) / 1000)))}`);
   draw();
@@ -238,7 +241,7 @@ interface Watched {
 /** Does it once, or again and again. */
 export async function repeatedly({ watch }: Watched, look: () => Promise<void>): Promise<void> {
   do {
-    if (watch && process.stdout.isTTY) process.stdout.write("\u001b[H\u001b[2J");
+    if (watch && process.stdout.isTTY && !isDumb()) process.stdout.write("\u001b[H\u001b[2J");
     await look();
     if (watch) await sleep(2000);
   } while (watch);

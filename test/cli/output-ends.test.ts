@@ -31,6 +31,25 @@ test.skipIf(!canAsk).each([
   expect((await app.control.inspect().queues())[0]).toMatchObject({ ready: 1 });
 });
 
+test.skipIf(!canAsk).each([
+  ["xterm", "\r\u001b[K"],
+  ["dumb", ""],
+])("on a terminal (%s) what is found stands on lines of its own", async (TERM, before) => {
+  const { app, folder } = place();
+  const [body, attributes] = ["{}", { id: "id-1", task: "cli.add", reason: "no room" }];
+  await (await app.engine.broker()).send([{ queue: "celery-dlq", body, attributes }]);
+  const child = onTerminal([process.execPath, launcher, "dlq", "redrive", "--dry-run", "-A", module], {
+    cwd: folder,
+    env: { ...process.env, LOVAGE_BROKER_URL: app.config.brokerUrl, RUNS: "/dev/null", TERM },
+  });
+  onTestFinished(() => void child.kill("SIGKILL"));
+  const { code, stdout } = await follow(child).exited;
+  expect(code).toBe(0);
+  const lines = "Would send back cli.add[id-1] of celery: no room\r\nWould send back 1 dead letter.\r\n";
+  expect(stdout.endsWith(before + lines)).toBe(true);
+  expect(stdout.includes("\u001b")).toBe(before !== "");
+});
+
 test.skipIf(process.platform !== "linux")("on a full disk a list says so, and a worker works on", async () => {
   const { app, folder } = place();
   const full = openSync("/dev/full", "w");
