@@ -32,6 +32,7 @@ import { payloadText } from "../protocol/serializers.ts";
 import { parseTime } from "../protocol/time.ts";
 import { type Row, taskKey } from "../results/backend.ts";
 import { readKept } from "../results/kept.ts";
+import { readWorkflow } from "../canvas/workflow.ts";
 import { FAILURE, holdsException, PENDING, RETRY, STARTED } from "../states.ts";
 import { entryOptions } from "../tasks/beat.ts";
 import { beatEntries } from "../workers/beat.ts";
@@ -177,6 +178,12 @@ export interface Registered {
 export interface Done {
   readonly count: number;
   readonly failed: readonly { readonly id: string; readonly error: string }[];
+}
+
+/** The tasks that are meant, and what is not known of others that were. */
+interface Found {
+  readonly ids: readonly string[];
+  readonly left: Done["failed"];
 }
 
 /** No entry of the schedule has this name. */
@@ -450,7 +457,9 @@ export function createData(app: Lovage, options: DataOptions = {}) {
       };
     },
 
-    workflow(id: string): Promise<Workflow> {
+    /** Who can end the reading has one of their own. */
+    workflow(id: string, { signal }: Doing = {}): Promise<Workflow> {
+      if (signal !== undefined) return readWorkflow(engine, id, signal);
       const known = workflows.get(id);
       if (known !== undefined) return known;
       const reading = app.workflow(id).finally(() => workflows.get(id) === reading && workflows.delete(id));
@@ -484,14 +493,15 @@ export function createData(app: Lovage, options: DataOptions = {}) {
       return { letters: letters.slice(0, limit), more, queues: withAny.map((one) => one.queue) };
     },
 
-    async beat(): Promise<BeatShown> {
+    async beat({ signal }: Doing = {}): Promise<BeatShown> {
       const { declared, runtime, unreadable } = await allEntries();
       const shown = [...declared, ...runtime.map(besideDeclared)];
       const names = [...declared.map(() => undefined), ...runtime.map(({ name }) => name)];
       // That the journal cannot be read is no reason not to show what is to come.
-      const sent = await sentSlots(new Set(shown.map(({ name }) => name))).catch(
+      const sent = await sentSlots(new Set(shown.map(({ name }) => name)), signal).catch(
         () => new Map<string, readonly SentSlot[]>(),
       );
+      signal?.throwIfAborted();
       return {
         entries: plans(shown).map((plan, at) => ({ plan, runtime: names[at], sent: sent.get(plan.name) ?? [] })),
         unreadable: unreadable.map(({ name, error }) => ({ name, problem: problemOf(error) })),
@@ -524,10 +534,10 @@ export function createData(app: Lovage, options: DataOptions = {}) {
       shutdown: (worker: string, { by }: Doing) => changing(() => control.shutdown(worker, acting(by))),
       retry: (chosen: ChosenInWorkflow, doing: Doing): Promise<Done> =>
         changing(async () => {
-          const ids = await idsOf(chosen, (state) => state === FAILURE);
-          if (ids === undefined) throw new ImproperlyConfigured("ids", "must be given, or a workflow");
+          const found = await idsOf(chosen, (state) => state === FAILURE, doing);
+          if (found === undefined) throw new ImproperlyConfigured("ids", "must be given, or a workflow");
           const { dryRun } = chosen;
-          return each(ids, (id) => control.retry(id, { dryRun, ...acting(doing.by) }), doing);
+          return each(found, (id) => control.retry(id, { dryRun, ...acting(doing.by) }), doing);
         }),
       retryFailed: (filter: RetryFailed, { by, progress, signal }: Doing): Promise<RetriedFailures> =>
         changing(() =>
@@ -612,7 +622,7 @@ export function createData(app: Lovage, options: DataOptions = {}) {
   }
 
   async function each(
-    ids: readonly string[],
+    { ids, left }: Found,
     act: (id: string) => Promise<void>,
     { progress, signal }: Doing,
   ): Promise<Done> {
@@ -627,16 +637,20 @@ export function createData(app: Lovage, options: DataOptions = {}) {
       }
       progress?.(at + batch.length, ids.length);
     }
-    return { count: ids.length - failed.length, failed };
+    return { count: ids.length - failed.length, failed: [...failed, ...left] };
   }
 
   async function some(
     chosen: Chosen,
     isMeant: (state: string) => boolean,
     act: (ids: readonly string[], how: ChangeTasks) => Promise<ChangedTasks>,
-    { by, progress, signal }: Doing,
+    doing: Doing,
   ): Promise<Done> {
-    const ids = (await idsOf(chosen, isMeant)) ?? (await choose(chosen, isMeant));
+    const { by, progress, signal } = doing;
+    const { ids, left } = (await idsOf(chosen, isMeant, doing)) ?? {
+      ids: await choose(chosen, isMeant, doing),
+      left: [],
+    };
     const failed: { readonly id: string; readonly error: string }[] = [];
     for (let at = 0; at < ids.length; at += TOGETHER) {
       signal?.throwIfAborted();
@@ -644,25 +658,32 @@ export function createData(app: Lovage, options: DataOptions = {}) {
       for (const { id, reason } of changed.failed) failed.push({ id, error: reason });
       progress?.(Math.min(at + TOGETHER, ids.length), ids.length);
     }
-    return { count: ids.length - failed.length, failed };
+    return { count: ids.length - failed.length, failed: [...failed, ...left] };
   }
 
   /** These, or those of a workflow whose state is meant; `undefined`: neither is given. */
   async function idsOf(
     { ids, workflow }: ChosenInWorkflow,
     isMeant: (state: string) => boolean,
-  ): Promise<readonly string[] | undefined> {
+    { signal }: Doing,
+  ): Promise<Found | undefined> {
     // Who names a task twice means it once.
-    if (ids !== undefined) return [...new Set(ids)];
+    if (ids !== undefined) return { ids: [...new Set(ids)], left: [] };
     if (workflow === undefined) return undefined;
-    const { tasks } = await app.workflow(workflow);
-    return tasks.filter(({ id, state }) => isMeant(state) && id !== "").map(({ id }) => id);
+    const { tasks, truncated } = await readWorkflow(engine, workflow, signal);
+    return {
+      ids: tasks.filter(({ id, state }) => isMeant(state) && id !== "").map(({ id }) => id),
+      left: truncated
+        ? [{ id: workflow, error: "it has more tasks than are looked for; the others stay as they are" }]
+        : [],
+    };
   }
 
   /** The tasks whose latest entry matches, and whose state is meant. Throws `ImproperlyConfigured` where nothing is asked for: that would be all. */
   async function choose(
     { ids: _, workflow: __, dryRun: ___, ...filter }: Chosen,
     isMeant: (state: string) => boolean,
+    { signal }: Doing,
   ): Promise<readonly string[]> {
     const given = Object.fromEntries(Object.entries(filter).filter(([, value]) => value !== undefined));
     if (Object.keys(given).length === 0) {
@@ -672,7 +693,7 @@ export function createData(app: Lovage, options: DataOptions = {}) {
       );
     }
     const found = new Map<string, JournalEntry>();
-    for await (const entry of journal.find({ ...given, kind: "task" })) {
+    for await (const entry of journal.find({ ...given, kind: "task", signal })) {
       const { id } = entry;
       if (id === undefined || found.has(id)) continue;
       found.set(id, entry);
@@ -688,7 +709,7 @@ export function createData(app: Lovage, options: DataOptions = {}) {
     if (from === undefined) return [];
     const looked = new Set<string>();
     const meant: string[] = [];
-    for await (const entry of journal.find({ from, kind: "task" })) {
+    for await (const entry of journal.find({ from, kind: "task", signal })) {
       const { id = "" } = entry;
       const matching = found.get(id);
       if (matching === undefined || looked.has(id)) continue;
@@ -732,13 +753,16 @@ export function createData(app: Lovage, options: DataOptions = {}) {
   }
 
   /** The latest slots of each entry, with the states of their tasks. */
-  async function sentSlots(names: ReadonlySet<string>): Promise<ReadonlyMap<string, readonly SentSlot[]>> {
+  async function sentSlots(
+    names: ReadonlySet<string>,
+    signal: AbortSignal | undefined,
+  ): Promise<ReadonlyMap<string, readonly SentSlot[]>> {
     const found = new Map<string, SentSlot[]>();
     if (!app.config.journal || names.size === 0) return found;
     const states = new Map<string, string>();
     const from = now() - SPANS.day;
     const breathe = createBreather();
-    for await (const { kind, id, state, entry, slot, time } of journal.find({ from, kind: ["slot", "task"] })) {
+    for await (const { kind, id, state, entry, slot, time } of journal.find({ from, kind: ["slot", "task"], signal })) {
       await breathe();
       if (kind === "task" && id !== undefined && state !== undefined && !states.has(id)) states.set(id, state);
       if (kind !== "slot" || entry === undefined) continue;

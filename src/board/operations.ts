@@ -128,7 +128,7 @@ export const OPERATIONS: readonly Operation[] = [
     changes: false,
     is: "All tasks of a workflow, or of a group: what each comes after, with states and times.",
     input: { id: { type: "text", is: "The id of any task of the workflow, or of a group", required: true } },
-    run: (data, { id }) => data.workflow(id as string),
+    run: (data, { id }, doing) => data.workflow(id as string, doing),
   },
   {
     name: "failures",
@@ -160,7 +160,7 @@ export const OPERATIONS: readonly Operation[] = [
     changes: false,
     is: "The entries of the schedule: next runs, last runs and how they ended, and the next change of the clock; and those put at run time that this version cannot read.",
     input: {},
-    run: (data) => data.beat(),
+    run: (data, _, doing) => data.beat(doing),
   },
   {
     name: "inspect_registered",

@@ -10,25 +10,30 @@ import { idsOf, leafId } from "./join-rows.ts";
 
 /** So many tasks are looked for at most. */
 const MOST_TASKS = 10_000;
+/** Each has some entries, of its retries. */
+const MOST_ENTRIES = 10 * MOST_TASKS;
+/** Rows that are in memory at a time: with its result one has up to 400 KB. */
+const BATCH = 200;
 /** The clock that an id was made by may have been so far ahead, in milliseconds. */
 const SKEW_MS = 300_000;
 
 /** The workflow that a task belongs to, or a group with what comes after it. Throws `ImproperlyConfigured`, and `OperationalError` where it cannot be read. */
-export async function readWorkflow(engine: Engine, id: string): Promise<Workflow> {
+export async function readWorkflow(engine: Engine, id: string, signal?: AbortSignal): Promise<Workflow> {
   if (typeof id !== "string" || id === "")
     throw new ImproperlyConfigured(
       "id",
       "must be the id of a task of the workflow, or of a group: a text that is not empty",
     );
-  const own = await search(engine, timeOf(id), (entry) => isAbout(id, entry));
+  const own = await search(engine, timeOf(id), (entry) => isAbout(id, entry), signal);
   // All of it is told under the task that it began with.
   const roots = new Set(own.map((entry) => rootOf(entry) ?? id).filter((root) => root !== id));
-  if (roots.size === 0) return readRows(engine, id, own);
+  if (roots.size === 0) return readRows(engine, id, own, signal);
   const from = Math.min(timeOf(id), ...[...roots].map(timeOf));
   return readRows(
     engine,
     id,
-    await search(engine, from, (entry) => roots.has(rootOf(entry) ?? "") || isAbout(id, entry)),
+    await search(engine, from, (entry) => roots.has(rootOf(entry) ?? "") || isAbout(id, entry), signal),
+    signal,
   );
 }
 
@@ -36,14 +41,16 @@ async function search(
   engine: Engine,
   from: number,
   matches: (entry: JournalEntry) => boolean,
+  signal: AbortSignal | undefined,
 ): Promise<JournalEntry[]> {
   const journal = await engine.journal();
   const found: JournalEntry[] = [];
   const range = { failures: false, from: from - SKEW_MS, to: Number.POSITIVE_INFINITY };
   for await (const page of journal.read(range)) {
+    signal?.throwIfAborted();
     found.push(...page.filter(matches));
-    // Each task has some, of its retries. They are read newest first, and the beginning would be missing.
-    if (found.length > MOST_TASKS * 10) break;
+    // They are read newest first: the beginning is missing.
+    if (found.length > MOST_ENTRIES) break;
   }
   return found;
 }
@@ -55,7 +62,12 @@ function timeOf(id: string): number {
 }
 
 /** The rows of all that is known, and of what these tell of. */
-async function readRows(engine: Engine, id: string, entries: readonly JournalEntry[]): Promise<Workflow> {
+async function readRows(
+  engine: Engine,
+  id: string,
+  entries: readonly JournalEntry[],
+  signal: AbortSignal | undefined,
+): Promise<Workflow> {
   const backend = await engine.backend();
   const states = new Map<string, string>();
   const children = new Map<string, readonly string[]>();
@@ -70,11 +82,19 @@ async function readRows(engine: Engine, id: string, entries: readonly JournalEnt
     if (chain !== undefined) tasks.add(chain);
     if (group !== undefined) groups.add(group);
   }
-  let truncated = tasks.size > MOST_TASKS;
-  let [newTasks, newGroups] = [[...tasks].slice(0, MOST_TASKS), [...groups].slice(0, MOST_TASKS)];
-  while (newTasks.length > 0 || newGroups.length > 0) {
+  let truncated = tasks.size > MOST_TASKS || entries.length > MOST_ENTRIES;
+  const [nextTasks, nextGroups] = [[...tasks].slice(0, MOST_TASKS), [...groups].slice(0, MOST_TASKS)];
+  const look = (of: string) => {
+    if (tasks.has(of)) return;
+    truncated ||= tasks.size >= MOST_TASKS;
+    if (truncated) return;
+    tasks.add(of);
+    nextTasks.push(of);
+  };
+  while (nextTasks.length > 0 || nextGroups.length > 0) {
+    signal?.throwIfAborted();
+    const [newTasks, newGroups] = [nextTasks.splice(0, BATCH), nextGroups.splice(0, BATCH)];
     const rows = await backend.read([...newTasks.map(taskKey), ...newGroups.map(groupKey)]);
-    const found = new Set<string>();
     for (const [index, of] of newTasks.entries()) {
       const row = rows[index];
       if (row === undefined || row.hidden === true || row.result.length === 0) continue;
@@ -84,9 +104,8 @@ async function readRows(engine: Engine, id: string, entries: readonly JournalEnt
       states.set(of, meta.status);
       const sent = idsOf(tuplesOf(meta.children));
       if (sent.length > 0) children.set(of, sent);
-      for (const child of sent) found.add(child);
+      for (const child of sent) look(child);
     }
-    const newLeaves: string[] = [];
     for (const [index, of] of newGroups.entries()) {
       const row = rows[newTasks.length + index];
       if (row === undefined || row.result.length === 0) continue;
@@ -95,19 +114,12 @@ async function readRows(engine: Engine, id: string, entries: readonly JournalEnt
       for (const [at, [[leaf], inner]] of (header ?? []).entries()) {
         if (inner?.length !== 0 || leaf !== leafId(group, at)) continue;
         leaves.set(leaf, group);
-        newLeaves.push(leaf);
+        nextGroups.push(leaf);
       }
       const all = idsOf(header ?? []);
       members.set(group, [...(members.get(group) ?? []), ...all]);
-      for (const member of all) found.add(member);
+      for (const member of all) look(member);
     }
-    newGroups = newLeaves;
-    newTasks = [...found].filter((one) => !tasks.has(one));
-    if (tasks.size + newTasks.length > MOST_TASKS) {
-      truncated = true;
-      newTasks = newTasks.slice(0, Math.max(0, MOST_TASKS - tasks.size));
-    }
-    for (const one of newTasks) tasks.add(one);
   }
   return workflowOf(id, entries, { states, children, members }, truncated);
 }

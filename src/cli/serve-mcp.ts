@@ -7,9 +7,22 @@ import { checkInput, schemaOf } from "../board/input.ts";
 import { OPERATIONS } from "../board/operations.ts";
 import { clip, oneLine, toJson } from "../brief.ts";
 import type { Input } from "../board/input.ts";
-import { ImproperlyConfigured } from "../errors.ts";
+import { ImproperlyConfigured, LovageError } from "../errors.ts";
 import { VERSION } from "./version.ts";
 import type { CallToolResult } from "@modelcontextprotocol/sdk/types.js";
+
+/** What is only read need not be waited for by who does not want it any more. */
+async function unlessEnded<T>(reading: Promise<T>, signal: AbortSignal): Promise<T> {
+  const { promise, reject } = Promise.withResolvers<never>();
+  const end = () => reject(signal.reason);
+  signal.addEventListener("abort", end);
+  if (signal.aborted) end();
+  try {
+    return await Promise.race([reading, promise]);
+  } finally {
+    signal.removeEventListener("abort", end);
+  }
+}
 
 /** Most characters of an answer: an agent has to read it. */
 const MOST_CHARACTERS = 100_000;
@@ -31,7 +44,7 @@ async function loadSdk() {
   }
 }
 
-/** Resolves when the input has ended, and all that was asked by then is answered. */
+/** Resolves when the input has ended, and all that was asked by then is answered; by a signal, behind what is in hand. */
 export async function serveMcp(app: Lovage, canWrite: boolean, output: Writable): Promise<void> {
   const { Server, StdioServerTransport, ListToolsRequestSchema, CallToolRequestSchema } = await loadSdk();
   const offered = OPERATIONS.filter(({ changes }) => canWrite || !changes);
@@ -66,7 +79,8 @@ export async function serveMcp(app: Lovage, canWrite: boolean, output: Writable)
         );
       }
       const input = checkInput(operation.input, given, app.engine.clock.now());
-      const answer = toJson((await operation.run(data, input, { by: "mcp", signal })) ?? { ok: true });
+      const work = operation.run(data, input, { by: "mcp", signal });
+      const answer = toJson((await (operation.changes ? work : unlessEnded(work, signal))) ?? { ok: true });
       if (answer.length <= MOST_CHARACTERS) return told(false, answer);
       return told(
         false,
@@ -77,10 +91,11 @@ export async function serveMcp(app: Lovage, canWrite: boolean, output: Writable)
       return told(true, oneLine(error));
     }
   }
+  const stopping = new AbortController();
   /** What is under way. */
   const calls = new Set<Promise<CallToolResult>>();
   server.setRequestHandler(CallToolRequestSchema, async ({ params }, { signal }) => {
-    const answer = call(params.name, params.arguments ?? {}, signal);
+    const answer = call(params.name, params.arguments ?? {}, AbortSignal.any([signal, stopping.signal]));
     calls.add(answer);
     return answer.finally(() => calls.delete(answer));
   });
@@ -90,7 +105,11 @@ export async function serveMcp(app: Lovage, canWrite: boolean, output: Writable)
     // The transport does not say that its input has ended.
     process.stdin.once("end", resolve);
     process.stdin.once("close", resolve);
-    for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, () => resolve());
+    for (const signal of ["SIGTERM", "SIGINT"] as const)
+      process.once(signal, () => {
+        stopping.abort(new LovageError(`${signal} ended it behind what was in hand`));
+        resolve();
+      });
   });
   await server.connect(transport);
   await ended;

@@ -38,9 +38,17 @@ export interface Journal {
 }
 
 export function createJournal(open: () => Promise<JournalStore>, now: () => number): Journal {
-  async function* search(range: JournalRange, matches: Matches): AsyncGenerator<JournalEntry, void, undefined> {
+  async function* search(
+    range: JournalRange,
+    matches: Matches,
+    signal?: AbortSignal,
+  ): AsyncGenerator<JournalEntry, void, undefined> {
+    signal?.throwIfAborted();
     const store = await open();
-    for await (const page of store.read(range)) yield* page.filter(matches);
+    for await (const page of store.read(range)) {
+      signal?.throwIfAborted();
+      yield* page.filter(matches);
+    }
   }
 
   async function* upTo(
@@ -48,7 +56,6 @@ export function createJournal(open: () => Promise<JournalStore>, now: () => numb
     signal: AbortSignal | undefined,
     entries: AsyncIterable<JournalEntry>,
   ): AsyncGenerator<JournalEntry, void, undefined> {
-    signal?.throwIfAborted();
     if (limit === 0) return;
     let found = 0;
     for await (const entry of entries) {
@@ -62,12 +69,13 @@ export function createJournal(open: () => Promise<JournalStore>, now: () => numb
     find(query) {
       // Checked at the call, not at the first step.
       const { limit, signal, matches, ...range } = checkFind(query, now());
-      return upTo(limit, signal, search(range, matches));
+      return upTo(limit, signal, search(range, matches, signal));
     },
     async failures(query) {
       const { limit, signal, matches, ...range } = checkFailures(query, now());
       const groups = failureGroups();
-      for await (const entry of upTo(Number.POSITIVE_INFINITY, signal, search(range, matches))) groups.add(entry);
+      for await (const entry of upTo(Number.POSITIVE_INFINITY, signal, search(range, matches, signal)))
+        groups.add(entry);
       return groups.list().slice(0, limit);
     },
     async summary(query) {

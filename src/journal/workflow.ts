@@ -57,7 +57,7 @@ export interface Workflow {
   readonly tasks: readonly WorkflowTask[];
   /** Its groups and the headers of its chords. */
   readonly groups: readonly WorkflowGroup[];
-  /** There are more tasks than are looked for: 10,000. */
+  /** There are more tasks than are looked for, 10,000: some are missing, or `PENDING` here although they have begun. */
   readonly truncated: boolean;
 }
 

@@ -88,14 +88,31 @@ describe.each(stores)("what is asked and done on %s", (_, start) => {
     });
   });
 
-  test.each(["failures", "dlq_list"])("who does not want an answer to %s any more ends the search", async (name) => {
+  test.each([
+    ["failures", { task: "shop.nobody" }],
+    ["dlq_list", {}],
+    ["workflow", { id: "an-id" }],
+    ["beat_plan", {}],
+    ["revoke", { task: "shop.nobody" }],
+  ])("who does not want an answer to %s any more ends the search", async (name, input) => {
     await send("shop.charge", 1);
     await send("shop.reject");
     await t.drain();
     const operation = OPERATIONS.find((one) => one.name === name);
     const gone = new Error("nobody waits for it");
-    const search = operation?.run(createData(app), {}, { signal: AbortSignal.abort(gone) });
+    const search = operation?.run(createData(app), input, { signal: AbortSignal.abort(gone) });
     await expect(search).rejects.toBe(gone);
+  });
+
+  test("of a workflow with more tasks than are looked for it is said that the others stay as they are", async () => {
+    const many = 10_001;
+    app.task("shop.fan", async () => {
+      await Promise.all(Array.from({ length: many }, (_, n) => app.sendTask("shop.charge", [n], { countdown: 3600 })));
+    });
+    const { id } = await send("shop.fan");
+    await t.advance(1000);
+    const { count, failed } = await read(post(board, "/api/tasks/revoke", { workflow: id, dryRun: true }));
+    expect([count, failed]).toEqual([many, [{ id, error: expect.stringContaining("the others stay as they are") }]]);
   });
 
   test("a task that is named twice is counted once", async () => {

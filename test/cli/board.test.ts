@@ -10,7 +10,7 @@ import { StdioClientTransport } from "@modelcontextprotocol/sdk/client/stdio.js"
 import { Lovage } from "lovage";
 import { expect, onTestFinished, test } from "vitest";
 import { type Listening, serveBoard } from "../../src/cli/serve-board.ts";
-import { module, place } from "./run.ts";
+import { follow, module, place } from "./run.ts";
 
 const basic = (auth: string) => ({ authorization: `Basic ${Buffer.from(auth).toString("base64")}` });
 
@@ -209,6 +209,47 @@ test("a call that an agent cancels ends, and what follows in its list is left al
   expect([printed, code]).toEqual(["", 0]);
   expect(await app.result("id-1999").state()).toBe("PENDING");
 });
+
+test.each(["that an agent cancels", "that is under way at a SIGTERM"])(
+  "a question %s is not waited for",
+  async (which) => {
+    const { folder, app } = place();
+    const endless = join(folder, "endless.ts");
+    writeFileSync(
+      endless,
+      `import { app } from ${JSON.stringify(module)};
+    app.engine.journal = async () => ({
+      async *read() {
+        console.error("It reads.");
+        await new Promise((resolve) => {
+          const timer = setTimeout(resolve, 1e8);
+          app.close = async () => clearTimeout(timer);
+        });
+      },
+    });
+    export { app };`,
+    );
+    const child = spawn(process.execPath, [launcher, "mcp", "-A", endless], {
+      env: { ...process.env, LOVAGE_BROKER_URL: app.config.brokerUrl },
+      stdio: ["pipe", "pipe", "pipe"],
+    });
+    onTestFinished(() => void child.kill("SIGKILL"));
+    const { says, stdout, exited } = follow(child);
+    const say = (message: object) => child.stdin.write(`${JSON.stringify({ jsonrpc: "2.0", ...message })}\n`);
+    say({ id: 1, method: "tools/call", params: { name: "workflow", arguments: { id: "an-id" } } });
+    await says(/It reads\./);
+    if (which === "that an agent cancels") {
+      say({ method: "notifications/cancelled", params: { requestId: 1 } });
+      child.stdin.end();
+      expect(await exited).toMatchObject({ code: 0, stdout: "" });
+    } else {
+      child.kill("SIGTERM");
+      expect((await exited).code).toBe(0);
+      expect(JSON.parse(stdout())).toMatchObject({ id: 1, result: { isError: true } });
+      expect(stdout()).toContain("SIGTERM ended it");
+    }
+  },
+);
 
 test("standard output has answers alone, whatever modules print, and all that was asked before the input ended", async () => {
   const { folder, app } = place();

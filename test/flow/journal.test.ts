@@ -2,7 +2,7 @@
 import { chain, chord, group, Ignore, type JournalEntry, type JournalQuery, Lovage, Reject } from "lovage";
 import { beforeEach, describe, expect, onTestFinished, test } from "vitest";
 import { envelope } from "./envelopes.ts";
-import { stores } from "./stores.ts";
+import { inMemory, stores } from "./stores.ts";
 
 class OutOfStock extends Error {}
 
@@ -412,6 +412,33 @@ describe.each(stores)("the journal on %s", (_, start) => {
       expect(await app.workflow("nobody")).toEqual({ id: "nobody", tasks: [], groups: [], truncated: false });
     });
   });
+});
+
+test("of a large workflow a few rows are in memory at a time, and it is said that there are more tasks than are looked for", async () => {
+  const app = new Lovage("shop");
+  const later = app.task("shop.later", () => null);
+  const fan = app.task("shop.fan", async (many: number) => {
+    await Promise.all(Array.from({ length: many }, () => later.applyAsync([], { countdown: 3600 })));
+  });
+  const t = inMemory(app);
+  const sizes: number[] = [];
+  const backend = await app.engine.backend();
+  const readAll = backend.read.bind(backend);
+  backend.read = (keys, options) => {
+    sizes.push(keys.length);
+    return readAll(keys, options);
+  };
+  const shown = async (many: number) => {
+    const { id } = await fan.delay(many);
+    await t.advance({ seconds: 1 });
+    sizes.length = 0;
+    const { truncated } = await app.workflow(id);
+    expect(sizes.length).toBeGreaterThan(40);
+    expect(Math.max(...sizes)).toBeLessThanOrEqual(400);
+    return truncated;
+  };
+  expect(await shown(9_999)).toBe(false);
+  expect(await shown(10_000)).toBe(true);
 });
 
 test("a journal that cannot be written is told of once a minute, and no task suffers", async () => {

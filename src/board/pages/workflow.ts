@@ -76,7 +76,7 @@ export function workflowContent(view: View, workflow: Workflow): Html {
     .sort((a, b) => ((rank(a.task.state) + 6) % 6) - ((rank(b.task.state) + 6) % 6) || a.at - b.at)
     .slice(0, MOST_ROWS)
     .map(({ task }) => task);
-  return html`${truncated ? note("warn", "alert", "It has more tasks than are looked for: 10,000 of them are shown.") : nothing}
+  return html`${truncated ? note("warn", "alert", "It has more tasks than are looked for, 10,000: some are missing, or shown as pending although they have begun.") : nothing}
 ${card({ title: some(tasks.length, "task"), hint: marks, tools: html`<div class="row">${retry}${revoke}</div>` }, drawGraph(view, workflow))}
 ${card(
   {
