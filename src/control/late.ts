@@ -4,6 +4,7 @@ import type { Engine } from "../engine.ts";
 import { TimeoutError, type Whereabouts } from "../errors.ts";
 import { fileOf } from "../file-url.ts";
 import type { Way } from "../results/reader.ts";
+import { PENDING } from "../states.ts";
 import { routed } from "../tasks/publish.ts";
 import { readWorkers, type WorkerInfo } from "./rows.ts";
 
@@ -43,7 +44,10 @@ export async function explained(
     unserved: seen && [...new Set(queues)].filter((name) => !seen.some((worker) => worker.queues.includes(name))),
   };
   const { taskId, timeout, state } = error;
-  return new TimeoutError(taskId, timeout, state, where, explain(where));
+  const { resultExpires } = engine.config;
+  const mayBeGone = queue === undefined && state === PENDING && resultExpires > 0;
+  const gone = `. A task that nobody sent, or whose result is older than resultExpires (${resultExpires} s), is PENDING too`;
+  return new TimeoutError(taskId, timeout, state, where, explain(where) + (mayBeGone ? gone : ""));
 }
 
 /** `undefined` where it is not known here: the call's arguments, by which a function may route, are not kept. */
