@@ -70,6 +70,9 @@ const circleOf = (error: unknown): string =>
 
 /** Where it was thrown, or where the syntax is wrong: what a user looks for first in a stack. */
 function placeOf(error: unknown): string {
+  // Bun's messages of a build have no stack, and are no errors.
+  const { position } = Object(error) as { readonly position?: { readonly file: string; readonly line: number } | null };
+  if (position) return ` (${position.file}:${position.line})`;
   if (!(error instanceof Error)) return "";
   const [, place] =
     /^(?:file:\/\/)?(\/\S+:\d+)\n/.exec(error.stack ?? "") ??

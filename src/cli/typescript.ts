@@ -30,8 +30,8 @@ const MOST_MODULES = 2_000;
 const IMPORTS =
   /^[^\S\n]*(?:import|export)\b(?<names>[^"';()=]*?)\bfrom\s*["'](?<from>[^"'\n]+)["'](?<with>\s*with\b)?|^[^\S\n]*import\s*["'](?<bare>[^"'\n]+)["']|\b(?:import|require)\(\s*["'](?<called>[^"'\n]+)["']/gm;
 
-/** Bun and Deno have none: they run TypeScript in ways of their own, and nothing is looked for. */
-const { stripTypeScriptTypes } = Module as Partial<typeof Module>;
+/** Bun has none, and Deno does not use it: they run all of TypeScript in ways of their own, and nothing is looked for. */
+const { stripTypeScriptTypes } = (process.versions["deno"] === undefined ? Module : {}) as Partial<typeof Module>;
 
 /** What kept Node from a module, if that is what failed to load: it has not begun to run any then. */
 export function beyondNodeIn(entry: string, error: unknown): BeyondNode | undefined {

@@ -69,6 +69,23 @@ describe.concurrent.each<[string, readonly string[]]>([
     expect(await ended).toEqual([0, null]);
   });
 
+  test("says of a module that does not load where its syntax is wrong, or that it ends the process", async () => {
+    const cwd = join(user, `${name} broken`);
+    mkdirSync(cwd);
+    writeFileSync(join(cwd, "package.json"), '{"type":"module"}');
+    const head = 'import { Lovage } from "lovage";\nexport const app = new Lovage("shop");\n';
+    writeFileSync(join(cwd, "wrong.ts"), `${head}export const add = (;\n`);
+    writeFileSync(join(cwd, "ends.ts"), `${head}process.exit();\n`);
+    const said = (module: string) =>
+      run([...runtime, join(user, "node_modules/lovage/bin/lovage.js"), "beat", "-A", module], cwd).then(
+        () => "nothing",
+        ({ code, stderr }: { code: number; stderr: string }) => `${code} ${stderr}`,
+      );
+    expect(await said("wrong.ts")).toMatch(/^2 lovage: --app: wrong\.ts could not be loaded: .*wrong\.ts:3/);
+    expect(await said("wrong.ts")).not.toContain("tsx");
+    expect(await said("ends.ts")).toMatch(/^2 lovage: --app: ends\.ts could not be loaded: its code ended the process/);
+  });
+
   /**
    * A process loses all its locks on a file when it closes it, by whatever it was opened. Without them another one truncates what this
    * one reads (SIGBUS), or removes its log. So nothing but SQLite may open SQLite's files: a runtime that watches them does.
