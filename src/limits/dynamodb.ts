@@ -9,10 +9,13 @@ import { connect, tooLarge } from "../results/dynamodb.ts";
 import type { Decide, LimitRow, LimitStore, LimitStoreContext } from "./store.ts";
 
 /** How often a row that changes all the time is tried before it counts as one that is asked for too much. */
-const MAX_ROUNDS = 30;
-/** The longest first wait between two of these, in milliseconds; twice as much each time, up to the second. */
+export const MAX_ROUNDS = 30;
+/** The longest wait after a row was left out of an answer, in milliseconds; twice as much each time, up to the second. */
 const BACKOFF_MS = 5;
 const MAX_BACKOFF_MS = 200;
+/** The longest first wait after a row has changed meanwhile, in milliseconds, and what it is multiplied by each time. */
+const RACE_BACKOFF_MS = 250;
+const RACE_BACKOFF_FALL = 0.8;
 /** So many rows are remembered as they were seen last. */
 const MAX_SEEN = 1000;
 /** DynamoDB deletes what has expired within days; a row is kept so long beyond its end, in seconds, lest clocks differ. */
@@ -22,6 +25,14 @@ interface Seen {
   readonly state: string;
   readonly expires: number;
 }
+
+/**
+ * How long who was too late waits before it tries again, in milliseconds. Each write that fails says that another has succeeded, so
+ * the row takes as much as it can whoever comes first. Who has lost more often waits less: else those who have just come win, and
+ * a few wait for seconds.
+ */
+export const raceBackOff = (round: number, random: () => number): number =>
+  random() * RACE_BACKOFF_MS * RACE_BACKOFF_FALL ** (round - 1);
 
 export function open(url: string, { now, random, options }: LimitStoreContext): LimitStore {
   const { table, keyOf, call, close } = connect(url, options);
@@ -61,13 +72,8 @@ export function open(url: string, { now, random, options }: LimitStoreContext): 
           `the row of the limit ${key} changed ${MAX_ROUNDS} times while it was being written: too many workers change it at a time, so give the limit a key, which makes a row of its own for each value`,
           { retryable: true },
         );
-      if (round > 0) await backOff(round);
+      if (round > 0) await sleep(raceBackOff(round, random));
     }
-  }
-
-  function backOff(round: number): Promise<void> {
-    const ms = random() * Math.min(MAX_BACKOFF_MS, BACKOFF_MS * 2 ** round);
-    return new Promise((resolve) => setTimeout(resolve, ms));
   }
 
   /** Writes a row if the one that is there is the one that was seen; else gives the one that is there. */
@@ -110,7 +116,7 @@ export function open(url: string, { now, random, options }: LimitStoreContext): 
       );
       // A row that DynamoDB has left out may be there all the same.
       if (Object.keys(UnprocessedKeys).length === 0) return toSeen(Responses?.[table]?.[0]);
-      await backOff(round);
+      await sleep(random() * Math.min(MAX_BACKOFF_MS, BACKOFF_MS * 2 ** round));
     }
     throw new OperationalError(
       `dynamodb:BatchGetItem on the table ${table}: the row of the limit ${key} was left out, ${MAX_ROUNDS} times in a row`,
@@ -149,6 +155,8 @@ export function open(url: string, { now, random, options }: LimitStoreContext): 
     close,
   };
 }
+
+const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
 interface Waiting {
   readonly decision: Decide<unknown>;
