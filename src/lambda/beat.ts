@@ -41,16 +41,18 @@ export function createBeatHandler(
   options: HandlerOptions = {},
 ): (event: BeatEvent, context?: Pick<LambdaContext, "awsRequestId">) => Promise<void> {
   const { clock, platform } = app.engine;
-  const { log, begin } = createLambdaLog({
+  let requestId = "";
+  const log = createLambdaLog({
     now: clock.now,
     write: options.write ?? writeLine,
     level: platform.env["AWS_LAMBDA_LOG_LEVEL"],
+    requestId: () => requestId,
   });
   let entries: ReadonlyMap<string, ScheduleEntry> | undefined;
 
   return async (event, context) => {
     // A test may call it with an event alone.
-    begin(context?.awsRequestId ?? "");
+    requestId = context?.awsRequestId ?? "";
     if (isWarmUp(event)) {
       log("info", "Called to be kept warm, and not by a rule: there is nothing to do");
       return;

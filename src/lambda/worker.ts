@@ -1,4 +1,5 @@
 /** The worker as a Lambda function behind an SQS event source: an event is a batch of deliveries, the answer says which of them come back. */
+import { AsyncLocalStorage } from "node:async_hooks";
 import type { Lovage } from "../app.ts";
 import { inParallel } from "../aws/connection.ts";
 import { type Delivery, isFifo } from "../brokers/broker.ts";
@@ -80,10 +81,14 @@ const TAKEN_UP_MS = 60_000;
 /** For so long a batch is kept, in milliseconds, each time that it is: five heartbeats. */
 const KEPT_MS = 50_000;
 
+const NONE: Invocation = { requestId: "", end: 0, deadline: 0, kept: 0 };
+
 const SHORTENED =
   "The bundler has shortened the names of classes, by which results tell the errors of tasks: have it keep them (--keep-names of esbuild), or minify nothing";
 
 interface Invocation {
+  /** Its id. */
+  readonly requestId: string;
   /** When Lambda ends the function, in milliseconds since the epoch. */
   readonly end: number;
   /** When the tasks must have ended. */
@@ -111,17 +116,19 @@ export function createWorkerHandler(
   const { clock, platform } = engine;
   const write = options.write ?? writeLine;
   const level = platform.env["AWS_LAMBDA_LOG_LEVEL"];
-  const { log, begin } = createLambdaLog({ now: clock.now, write, level });
+  /** Several run at a time in one process where Lambda manages instances, and each has an end of its own. */
+  const invocations = new AsyncLocalStorage<Invocation>();
+  const current = () => invocations.getStore() ?? NONE;
+  const log = createLambdaLog({ now: clock.now, write, level, requestId: () => current().requestId });
   const { metrics: choice } = app.config;
   const metrics = choice === false ? undefined : createMetrics(choice, (task) => app.tasks.has(task), level);
-  let invocation: Invocation = { end: 0, deadline: 0, kept: 0 };
-  const lease = () => Math.min(invocation.end, invocation.kept - LEASE_MARGIN_MS);
+  const lease = () => Math.min(current().end, current().kept - LEASE_MARGIN_MS);
 
   const worker = createWorker(app, {
     hostname: `celery@${platform.env["AWS_LAMBDA_FUNCTION_NAME"] ?? "lambda"}`,
     log,
     lease,
-    deadline: () => invocation.deadline,
+    deadline: () => current().deadline,
     pid: process.pid,
   });
 
@@ -162,8 +169,16 @@ export function createWorkerHandler(
       );
     const started = clock.now();
     const remaining = context.getRemainingTimeInMillis();
-    invocation = { end: started + remaining, deadline: started + runTime(remaining), kept: Number.POSITIVE_INFINITY };
-    begin(context.awsRequestId);
+    const invocation = {
+      requestId: context.awsRequestId,
+      end: started + remaining,
+      deadline: started + runTime(remaining),
+      kept: Number.POSITIVE_INFINITY,
+    };
+    return invocations.run(invocation, handle, event, started);
+  };
+
+  async function handle(event: SqsEvent, started: number): Promise<BatchResponse> {
     if (isWarmUp(event)) {
       log("info", "Called to be kept warm, and not by a queue: there is nothing to do");
       return { batchItemFailures: [] };
@@ -197,14 +212,14 @@ export function createWorkerHandler(
     }
     for (const line of metrics?.flush(clock.now()) ?? []) write(line);
     return { batchItemFailures: failures };
-  };
+  }
 
   async function runBatch(
     deliveries: readonly Delivery[],
     dispositions: Map<Delivery, Disposition>,
     started: number,
   ): Promise<void> {
-    const { deadline } = invocation;
+    const { deadline } = current();
     const running = new Map<Run, number>();
     /** Read and claimed before anything runs. */
     const admitted = new Map<Delivery, Admission>();
@@ -383,6 +398,7 @@ export function createWorkerHandler(
     running: ReadonlyMap<Run, number>,
   ): Promise<Watch> {
     const stopping = new AbortController();
+    const invocation = current();
     const hidden = invocation.end - clock.now() + hiddenBeyond(deliveries[0]?.queue ?? "");
     let keeping: unknown;
     let isKept = deliveries.length > 1 && hidden > TAKEN_UP_MS;

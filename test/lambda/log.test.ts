@@ -5,8 +5,8 @@ import { runTime } from "../../src/lambda/deadline.ts";
 
 test("lines below Lambda's log level are not written, and the others are as those of `lovage worker`", () => {
   const lines: string[] = [];
-  const { log, begin } = createLambdaLog({ now: () => 0, write: (line) => lines.push(line), level: "WARN" });
-  begin("r");
+  const write = (line: string) => void lines.push(line);
+  const log = createLambdaLog({ now: () => 0, write, level: "WARN", requestId: () => "r" });
   log("info", "Received", { id: "1", task: "t", queue: "q", retries: 2 });
   log("error", "t[1]: failed", { id: "1", task: "t", queue: "q", retries: 2, message: "failed" });
   const facts = { message: "failed", id: "1", task: "t", queue: "q", attempt: 3 };

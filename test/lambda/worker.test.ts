@@ -245,6 +245,49 @@ test("a run that would outlive its function ends as FAILURE TimeLimitExceeded, a
   expect(await fn.receive()).toHaveLength(1);
 });
 
+test("of two invocations at a time in one process each has its own end, its own leases and its own id in the log", async () => {
+  const app = new Lovage("shop", { taskQueues: { celery: {} } });
+  const deadlines = new Map<string, number>();
+  const gates = new Map<string, () => void>();
+  let began = () => {};
+  const wait = app.task("shop.wait", { bind: true }, async (self, name: string) => {
+    began();
+    await new Promise<void>((resolve) => gates.set(name, resolve));
+    deadlines.set(name, self.remaining());
+    self.log.info(name);
+  });
+  const written: Readonly<Record<string, unknown>>[] = [];
+  const t = testFunction(app);
+  const handler = createWorkerHandler(app, { write: (line) => written.push(JSON.parse(line)) });
+  const invoke = async (awsRequestId: string, remaining: number) => {
+    const { id } = await wait.delay(awsRequestId);
+    const event = { Records: (await t.receive()).map(toRecord) };
+    const beginning = new Promise<void>((resolve) => (began = resolve));
+    const answer = handler(event, { awsRequestId, getRemainingTimeInMillis: () => remaining });
+    await beginning;
+    return { answer, id };
+  };
+  const long = await invoke("long", 600_000);
+  const short = await invoke("short", 60_000);
+  const start = t.clock.now();
+  const leases = async () => {
+    const rows = await (await app.engine.backend()).read([taskKey(long.id), taskKey(short.id)]);
+    return rows.map((row) => row?.lease !== undefined && row.lease - start);
+  };
+  expect(await leases()).toEqual([600_000, 60_000]);
+  gates.get("short")?.();
+  expect(await short.answer).toEqual({ batchItemFailures: [] });
+  // The end of the one is not that of the other.
+  t.clock.moveTo(start + 300_000);
+  await settle();
+  expect((await leases())[0]).toBe(600_000);
+  gates.get("long")?.();
+  expect(await long.answer).toEqual({ batchItemFailures: [] });
+  expect(Object.fromEntries(deadlines)).toEqual({ short: 55, long: 295 });
+  const ofLines = written.filter(({ task }) => task === "shop.wait").map(({ id, requestId }) => [id, requestId]);
+  expect(new Set(ofLines.map(String))).toEqual(new Set([`${long.id},long`, `${short.id},short`]));
+});
+
 test("a task is not begun in less time than it may take, and no death is counted for it", async () => {
   const app = new Lovage("shop", { workerConcurrency: 1, taskTimeLimit: 60 });
   const nap = app.task("shop.nap", (): Promise<void> => app.engine.clock.sleep(10_000));
