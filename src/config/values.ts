@@ -1,5 +1,6 @@
 /** How the values of settings are read and checked. Each says what was given and what is allowed. */
 import { type BeatEntry, scheduleEntries } from "../beat/schedule.ts";
+import { maskUrl } from "../brief.ts";
 import { isFifo } from "../brokers/broker.ts";
 import type { PublishRetryPolicy } from "../brokers/outbox.ts";
 import type { Bands } from "../brokers/queue-name.ts";
@@ -200,10 +201,18 @@ export function checkEnvironment(variables: Readonly<Record<string, string>>, at
   );
 }
 
+/** As far as it can be told without a request: what is wrong is not to be found out by the first text that is too large. */
+const PAYLOAD_STORE =
+  /^$|^s3:\/\/([^@/?]*@)?[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](\/[\w./-]*)?(\?((region|endpoint)=[^&]*(&|$))*)?$|^file:\/\/[^/]*\/|^memory:\/\/[\w-]*$/;
+
 export const payloadStore: Parse<string> = (value, at) =>
-  typeof value === "string" && /^$|^(s3|file|memory):\/\//.test(value)
+  typeof value === "string" && PAYLOAD_STORE.test(value)
     ? value
-    : fail(at, 's3://bucket/prefix, file:///folder, memory://name, or "" for none', value);
+    : fail(
+        at,
+        's3://bucket/prefix (after "?" region and endpoint), file:///folder, memory://name, or "" for none',
+        typeof value === "string" ? maskUrl(value) : value,
+      );
 
 const WORKERS = ["function", "container", "none"] as const satisfies readonly QueueWorker[];
 

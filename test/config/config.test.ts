@@ -220,6 +220,12 @@ describe("names", () => {
 describe("values", () => {
   it.each<[Record<string, unknown>, string]>([
     [{ timezone: "Mars/Olympus" }, "timezone: must be a name of the tz database"],
+    [{ payloadStore: "s3://Shop_Texts" }, 'payloadStore: must be s3://bucket/prefix (after "?" region and endpoint)'],
+    [{ payloadStore: "s3://" }, "payloadStore: must be s3://bucket/prefix"],
+    [{ payloadStore: "s3://texts/a prefix" }, "payloadStore: must be s3://bucket/prefix"],
+    [{ payloadStore: "s3://K:secret@texts?regoin=eu-west-1" }, '(given: "s3://K:**@texts?regoin=eu-west-1")'],
+    [{ payloadStore: "file://texts" }, "payloadStore: must be s3://bucket/prefix"],
+    [{ payloadStore: "memory://two/parts" }, "payloadStore: must be s3://bucket/prefix"],
     [{ acceptContent: ["json", "pickle"] }, "acceptContent: pickle is never written or read"],
     [{ acceptContent: [] }, "acceptContent: must be a list of at least one serializer (given: [])"],
     [{ taskSerializer: "xml" }, 'taskSerializer: must be json, msgpack or yaml (given: "xml")'],
