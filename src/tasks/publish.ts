@@ -298,7 +298,8 @@ export async function fitted(
   if (isPointer(text)) return (await host.payloads())?.renew(text, days) ?? text;
   // A character has a byte at least: what is far too large need not be measured, which takes as much memory again.
   const size = text.length > broker.limits.maxBytes * MOST_COMPRESSIBLE ? text.length : bytesOf(text);
-  const maxBytes = (await mostOf(broker, queue, size + beside)) - beside;
+  const taken = beside + ROOM_BESIDE;
+  const maxBytes = (await mostOf(broker, queue, size + taken)) - taken;
   if (size <= maxBytes) return text;
   // Compression makes JSON a tenth of its size, rarely less: beyond that it would only keep the caller waiting.
   if (message.compression === null && size <= maxBytes * MOST_COMPRESSIBLE) {
@@ -356,6 +357,12 @@ async function announce({ emitter }: PublishHost, addressed: Addressed): Promise
 
 const withHeaders = (message: Message, headers: Readonly<Record<string, unknown>>): Message =>
   createMessage({ ...message, headers: { ...message.headers, ...headers } });
+
+/**
+ * Bytes that stay free beside a text where they can: for what is said of a dead letter, without which its task cannot be claimed once
+ * the letter is sent back, and of a message that waits for its limits.
+ */
+const ROOM_BESIDE = 256;
 
 /** How many times too large a text may be to be worth compressing. */
 const MOST_COMPRESSIBLE = 16;

@@ -87,6 +87,32 @@ describe.each(stores)("on %s", (_, start) => {
     expect(Object.keys(letter?.attributes ?? {}).sort()).toEqual(names);
   });
 
+  test.each([0, 1, 36, 200])(
+    "a call whose text has %i bytes less than a message runs again when its dead letter is moved back",
+    async (less) => {
+      const { app } = makeApp();
+      let refuses = true;
+      const work = app.task("tasks.work", (text: string) => {
+        if (refuses) throw new Reject("not now");
+        return text.length;
+      });
+      const t = start(app, { config: { payloadStore: "" } });
+      const broker = await app.engine.broker();
+      await work.applyAsync([""], { taskId: "small" });
+      const [small] = await broker.receive("celery", { max: 1, wait: 0, visibility: 60_000 });
+      const text = "x".repeat(2 ** 20 - less - (small?.body.length ?? 0) - 1);
+      // What is shown of the arguments is longer then.
+      await work.applyAsync([text], { taskId: "large", argsrepr: "('',)" });
+      await t.drain();
+      refuses = false;
+      const [letter] = await broker.receive("celery-dlq", { max: 1, wait: 0, visibility: 60_000 });
+      // As SQS's own redrive does it: a message as it is.
+      await broker.send([{ queue: "celery", body: letter?.body ?? "", attributes: letter?.attributes ?? {} }]);
+      await t.drain();
+      expect(await app.result("large").get()).toBe(text.length);
+    },
+  );
+
   test("what is said of a dead letter is what a queue service takes, whatever was thrown", async () => {
     const { app } = makeApp();
     const refuse = app.task("tasks.refuse", (reason: string) => {
