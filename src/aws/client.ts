@@ -75,7 +75,7 @@ const COST = { throttled: 5, transient: 14 } as const;
 const THROTTLED_BACKOFF_MS = 1000;
 const MAX_BACKOFF_MS = 20_000;
 const THROTTLED =
-  /^(BandwidthLimitExceeded|EC2ThrottledException|LimitExceededException|PriorRequestNotComplete|ProvisionedThroughputExceededException|RequestLimitExceeded|RequestThrottled|RequestThrottledException|SlowDown|ThrottledException|Throttling|ThrottlingException|TooManyRequestsException|TransactionInProgressException)$/;
+  /^(BandwidthLimitExceeded|EC2ThrottledException|KmsThrottled|LimitExceededException|PriorRequestNotComplete|ProvisionedThroughputExceededException|RequestLimitExceeded|RequestThrottled|RequestThrottledException|SlowDown|ThrottledException|Throttling|ThrottlingException|TooManyRequestsException|TransactionInProgressException)$/;
 const TRANSIENT = /^(TimeoutError|RequestTimeout|RequestTimeoutException)$/;
 const NETWORK = /^(ECONNRESET|ECONNREFUSED|EPIPE|ETIMEDOUT|EHOSTUNREACH|ENETUNREACH|ENOTFOUND|EAI_AGAIN)$/;
 /** Requests beside this one can bring back connections that are gone; by then something else is wrong. */

@@ -34,6 +34,9 @@ const REFUSED =
 /** Keys of KMS: disabled, being deleted, not yet there, or not to be used by this caller. */
 const KEY = /^(AWS\.SimpleQueueService\.|KMS\.)?Kms|KMS|^DisabledException$/i;
 
+/** What an answer is called that is no JSON, by the SDK and by the client of a bundle. */
+const NO_REASON = /^(SyntaxError|UnknownError)$/;
+
 /** Whether AWS refuses a value that it was given, by the name of its error: no other try does better. */
 export const isRefusal = (name: string): boolean => REFUSED.test(name);
 
@@ -82,14 +85,19 @@ export function translateError(error: unknown, { action, resource }: AwsCall): L
   if (UNKNOWN_CALLER.test(name)) {
     return failed(`AWS does not accept the credentials (${message}); renew them, and see whether the clock is right`);
   }
-  if (KEY.test(name)) {
+  const isThrottled = $retryable?.throttling || THROTTLED.test(name);
+  if (KEY.test(name) && !isThrottled) {
     return failed(`its key cannot be used (${name}: ${message}); see the state and the policy of the key in KMS`);
   }
-  if ($retryable?.throttling || THROTTLED.test(name)) return failed(`throttled (${message})`);
+  if (isThrottled) return failed(`throttled${KEY.test(name) ? " by KMS" : ""} (${message})`);
   if (name === "TimeoutError" || name === "AbortError") return failed(`no answer in time (${message})`);
   if (isUnanswered(status) && (code === undefined ? FETCH.test(message) : CONNECTION.test(code))) {
     return failed(`the endpoint cannot be reached (${message || code}); is AWS_ENDPOINT_URL, or the region, right?`);
   }
-  if (status !== undefined && status >= 500) return failed(`AWS answered ${status} ${name} (${message})`);
+  const isPage = NO_REASON.test(name);
+  if (status !== undefined && (status >= 500 || (isPage && status >= 300)))
+    return failed(
+      `AWS answered ${status} ${isPage ? "without a reason, as a proxy or a load balancer does" : `${name} (${message})`}`,
+    );
   return failed(`${name}: ${message}`, !isRefusal(name));
 }

@@ -42,6 +42,7 @@ describe("what AWS refuses", () => {
     ["com.amazon.coral.service#ExpiredTokenException", /does not accept the credentials.*renew/, true],
     ["com.amazon.coral.service#RequestThrottled", /throttled/, true],
     ["com.amazonaws.sqs#KmsInvalidState", /its key cannot be used.*KMS/, true],
+    ["com.amazonaws.sqs#KmsThrottled", /throttled by KMS/, true],
     ["com.amazon.coral.service#InvalidParameterValue", /InvalidParameterValue/, false],
   ])("%s", async (type, message, retryable) => {
     aws.spoil("GetQueueUrl", refuse(type), 10);
