@@ -9,6 +9,7 @@ import {
   asBeat,
   beatOnce,
   betweenBeats,
+  hadOrder,
   type HeartbeatOrder,
   type HeartbeatReport,
   type HeartbeatSetup,
@@ -41,6 +42,7 @@ parentPort?.on("message", (order: HeartbeatOrder) => {
     const holding = readHolding(order.hold);
     told.set(holding.id, holding);
   }
+  hadOrder(setup.beats);
 });
 
 /** What the worker has in hand whose deadline is not after this. */

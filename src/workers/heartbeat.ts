@@ -15,6 +15,7 @@ import {
   beatMemory,
   beatOnce,
   betweenBeats,
+  clearBeats,
   type Finding,
   type HeartbeatOrder,
   type HeartbeatReport,
@@ -150,6 +151,8 @@ function startThread(options: HeartbeatOptions): Heartbeat {
   /** Holdings that the board has no room for, which the thread is told of by message. */
   const told = new Map<number, HoldingText>();
   let thread: Thread;
+  /** Given to the thread. */
+  let orders = 0;
   let starts = 0;
   let isStopped = false;
 
@@ -174,7 +177,8 @@ function startThread(options: HeartbeatOptions): Heartbeat {
     });
     started.on("exit", () => {
       // A beat that was under way has ended with it.
-      Atomics.store(beats, 0, 0);
+      clearBeats(beats);
+      orders = 0;
       if (isStopped) return;
       if (starts < MOST_STARTS) {
         failed(why);
@@ -189,7 +193,10 @@ function startThread(options: HeartbeatOptions): Heartbeat {
   }
 
   const { put, remove } = boardWriter(board);
-  const tell = (order: HeartbeatOrder) => thread.postMessage(order);
+  const tell = (order: HeartbeatOrder) => {
+    orders++;
+    thread.postMessage(order);
+  };
   const untell = (id: number) => {
     if (told.delete(id)) tell({ drop: id });
   };
@@ -205,7 +212,7 @@ function startThread(options: HeartbeatOptions): Heartbeat {
     drop(id) {
       if (!remove(id)) untell(id);
     },
-    dropped: () => betweenBeats(beats),
+    dropped: () => betweenBeats(beats, orders),
     lastWords(culprits) {
       if (isStopped) return;
       const said = new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT));

@@ -67,19 +67,32 @@ export async function beatOnce(
   });
 }
 
+/** Where {@link beatMemory} has how many beats are under way, and how many orders of the worker the heartbeat has had. */
+const BEATS = 0;
+const ORDERS = 1;
+
 /**
- * Memory that a heartbeat and its worker share: how many beats are under way. A message that was dropped may still be in one, and
- * would be hidden by it after the worker has handed it back.
+ * Memory that a heartbeat and its worker share. A message that was dropped may still be in a beat, and would be hidden by it after
+ * the worker has handed it back; and what was dropped by an order is in each beat until the heartbeat has had that.
  */
-export const beatMemory = (): Int32Array => new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT));
+export const beatMemory = (): Int32Array => new Int32Array(new SharedArrayBuffer(2 * Int32Array.BYTES_PER_ELEMENT));
+
+/** Says that one more order was had. */
+export const hadOrder = (beats: Int32Array): void => void Atomics.add(beats, ORDERS, 1);
+
+/** Nothing is under way, and no order was had: the heartbeat has ended. */
+export function clearBeats(beats: Int32Array): void {
+  Atomics.store(beats, BEATS, 0);
+  Atomics.store(beats, ORDERS, 0);
+}
 
 /** Does something as a beat, which is under way from now on until it is done. */
 export async function asBeat<T>(beats: Int32Array, beat: () => Promise<T>): Promise<T> {
-  Atomics.add(beats, 0, 1);
+  Atomics.add(beats, BEATS, 1);
   try {
     return await beat();
   } finally {
-    Atomics.sub(beats, 0, 1);
+    Atomics.sub(beats, BEATS, 1);
   }
 }
 
@@ -88,9 +101,10 @@ const BEAT_LOOK_MS = 5;
 /** … and for so long at most: a store that does not answer must not keep what is handed back, too. */
 const BEAT_MOST_MS = 1_000;
 
-/** Resolves when no beat has a message any more that was dropped before. */
-export async function betweenBeats(beats: Int32Array): Promise<void> {
-  for (let waited = 0; Atomics.load(beats, 0) > 0 && waited < BEAT_MOST_MS; waited += BEAT_LOOK_MS)
+/** Resolves when no beat has a message any more that was dropped before. `orders`: so many have been given. */
+export async function betweenBeats(beats: Int32Array, orders = 0): Promise<void> {
+  const isIn = () => Atomics.load(beats, BEATS) > 0 || Atomics.load(beats, ORDERS) < orders;
+  for (let waited = 0; isIn() && waited < BEAT_MOST_MS; waited += BEAT_LOOK_MS)
     await new Promise((resolve) => setTimeout(resolve, BEAT_LOOK_MS));
 }
 

@@ -18,7 +18,7 @@ import { taskKey } from "../../src/results/backend.ts";
 import { open } from "../../src/results/memory.ts";
 import { openDatabase } from "../../src/sqlite/database.ts";
 import { prepareHeartbeat } from "../../src/workers/heartbeat.ts";
-import { beatOnce, type Holding } from "../../src/workers/holding.ts";
+import { asBeat, beatMemory, beatOnce, betweenBeats, hadOrder, type Holding } from "../../src/workers/holding.ts";
 
 const run = promisify(execFile);
 
@@ -263,31 +263,51 @@ async function sqsThatHolds(body: string) {
   return { brokerUrl: `sqs://key:secret@127.0.0.1:${port}`, hides, beaten, answer };
 }
 
-test("what is handed back while a beat is under way is handed back after it, and is in no beat any more", async () => {
-  const resultBackend = `sqlite:///${join(folder(), "results.db")}`;
-  const sender = new Lovage("sender", { brokerUrl: `memory://held-${crypto.randomUUID()}` });
-  const { id } = await sender.sendTask("wait");
-  const [sent] = await (await sender.engine.broker()).receive("celery", { max: 1, wait: 0 });
-  await sender.close();
-  const { brokerUrl, hides, beaten, answer } = await sqsThatHolds(sent?.body ?? "");
-  const app = new Lovage("held", { brokerUrl, resultBackend, brokerTransportOptions: { visibilityTimeout: 1 } });
-  onTestFinished(() => app.close());
-  const { promise: begun, resolve: begin } = Promise.withResolvers<void>();
-  app.task("wait", () => {
-    begin();
-    return new Promise(() => {});
+test.each([
+  ["a short message", ""],
+  ["one that the board has no room for", "x".repeat(5_000)],
+])(
+  "%s that is handed back while a beat is under way is handed back after it, and is in no beat any more",
+  async (_, text) => {
+    const resultBackend = `sqlite:///${join(folder(), "results.db")}`;
+    const sender = new Lovage("sender", { brokerUrl: `memory://held-${crypto.randomUUID()}` });
+    const { id } = await sender.sendTask("wait", [text], { timeLimit: 60 });
+    const [sent] = await (await sender.engine.broker()).receive("celery", { max: 1, wait: 0 });
+    await sender.close();
+    const { brokerUrl, hides, beaten, answer } = await sqsThatHolds(sent?.body ?? "");
+    const app = new Lovage("held", { brokerUrl, resultBackend, brokerTransportOptions: { visibilityTimeout: 1 } });
+    onTestFinished(() => app.close());
+    const { promise: begun, resolve: begin } = Promise.withResolvers<void>();
+    app.task("wait", () => {
+      begin();
+      return new Promise(() => {});
+    });
+    const worker = await startWorker(app, { concurrency: 1 });
+    await begun;
+    await beaten;
+    const lease = async () => (await (await app.engine.backend()).read([taskKey(id)]))[0]?.lease;
+    expect(await lease()).toBeDefined();
+    const stopped = worker.abort();
+    // A task that is given up has no lease any more: then its message is to be handed back.
+    await expect.poll(lease).toBeUndefined();
+    expect(hides).toEqual([]);
+    answer();
+    await stopped;
+    expect(hides.at(-1)).toBe(0);
+    expect(hides.filter((visibility) => visibility === 0)).toHaveLength(1);
+  },
+);
+
+test("what was dropped by an order is taken to be in a beat until the heartbeat has had the order", async () => {
+  const beats = beatMemory();
+  let isOut = false;
+  const waiting = betweenBeats(beats, 1).then(() => {
+    isOut = true;
   });
-  const worker = await startWorker(app, { concurrency: 1 });
-  await begun;
-  await beaten;
-  const lease = async () => (await (await app.engine.backend()).read([taskKey(id)]))[0]?.lease;
-  expect(await lease()).toBeDefined();
-  const stopped = worker.abort();
-  // A task that is given up has no lease any more: then its message is to be handed back.
-  await expect.poll(lease).toBeUndefined();
-  expect(hides).toEqual([]);
-  answer();
-  await stopped;
-  expect(hides.at(-1)).toBe(0);
-  expect(hides.filter((visibility) => visibility === 0)).toHaveLength(1);
+  // No beat is under way, and the next may begin before the order comes.
+  await asBeat(beats, async () => {});
+  expect(isOut).toBe(false);
+  hadOrder(beats);
+  await waiting;
+  await betweenBeats(beats, 1);
 });
