@@ -410,7 +410,7 @@ export function createData(app: Lovage, options: DataOptions = {}) {
         result.state(),
       ]);
       const children = row === undefined ? [] : (await result.children()).slice(0, MOST_RELATIVES);
-      const found = row?.kept === undefined ? undefined : readKept(row.kept);
+      const found = row?.kept ? readKept(row.kept) : undefined;
       const message = found === undefined ? undefined : await readMessage(found.body);
       const about = [id, ...children.map((child) => child.id)];
       // The attempts before the last are rarely older than a day; who looks for others has the list of tasks.
@@ -813,10 +813,7 @@ function headersOf({ args: _, kwargs: __, ...rest }: Message): object {
 /** A row as JSON, its stored result as text. */
 function rowText(row: Row): string {
   const { result, kept: message, ...marks } = row;
-  return toJson(
-    { ...marks, result: readJson(payloadText(result)), ...(message !== undefined && { kept: "the message" }) },
-    2,
-  );
+  return toJson({ ...marks, result: readJson(payloadText(result)), ...(message && { kept: "the message" }) }, 2);
 }
 
 function readJson(text: string): unknown {

@@ -161,8 +161,8 @@ export interface Control {
   /** The same for all failures in the journal that match and whose tasks have not ended otherwise since. */
   retryFailed(filter?: RetryFailed): Promise<RetriedFailures>;
   /**
-   * Readers see nothing of a task any more, and `retry` does not find it. What is sent under its id later is another task. An id of
-   * which nothing is stored is told of in `failed`.
+   * Readers see nothing of a task any more, and `retry` does not find it. One that waits to run, also again, still runs. What is sent
+   * under its id later is another task. An id of which nothing is stored is told of in `failed`.
    */
   forget(ids: string | readonly string[], options?: ChangeTasks): Promise<ChangedTasks>;
   /**

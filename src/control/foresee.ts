@@ -2,7 +2,7 @@
 import type { Engine } from "../engine.ts";
 import { type Row, taskKey } from "../results/backend.ts";
 import { isEnded } from "../results/record.ts";
-import { FAILURE, PENDING } from "../states.ts";
+import { PENDING } from "../states.ts";
 import { waitingRedrive } from "./retry.ts";
 
 /** Why a task that has ended in this state cannot be revoked. */
@@ -25,7 +25,7 @@ export const foreseeRevoke = (engine: Engine, ids: readonly string[]): Promise<r
   foresee(engine, ids, async (id, row) => {
     if (row === undefined || !isEnded(row)) return undefined;
     const { status: state } = await engine.reader.meta(id);
-    return state === FAILURE && (await waitingRedrive(engine, id)) !== undefined ? undefined : endedText(state);
+    return (await waitingRedrive(engine, id)) === undefined ? endedText(state) : undefined;
   });
 
 export const foreseeForget = (engine: Engine, ids: readonly string[]): Promise<readonly (string | undefined)[]> =>

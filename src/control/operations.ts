@@ -8,7 +8,6 @@ import { writeRateOrder } from "../limits/rows.ts";
 import { didYouMean } from "../nearest.ts";
 import { openOperator } from "../open.ts";
 import { boolean, options, shape, text } from "../parse.ts";
-import { FAILURE } from "../states.ts";
 import type { Acting, ChangedTasks, ChangeTasks, Control, RevokeTasks } from "./control.ts";
 import { endedText, foreseeForget, foreseeRevoke, NOT_STORED } from "./foresee.ts";
 import { createInspect, namesOnSqs, queuesOf } from "./inspect.ts";
@@ -48,7 +47,7 @@ export function createOperations(engine: Engine, app: string): Control {
 
   async function revokeOne(id: string, terminate: boolean, by: string): Promise<string | undefined> {
     let ended = await engine.reader.revoke(id, terminate, by);
-    const redrive = ended === FAILURE ? await waitingRedrive(engine, id) : undefined;
+    const redrive = ended === undefined ? undefined : await waitingRedrive(engine, id);
     if (redrive !== undefined) ended = await engine.reader.revoke(id, terminate, by, redrive);
     return ended === undefined ? undefined : endedText(ended);
   }

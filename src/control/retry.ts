@@ -95,7 +95,7 @@ const taken = async (engine: Engine, found: readonly Asking[]) =>
 
 async function judge(engine: Engine, id: string, row: Row | undefined): Promise<Retryable | RetryRefusal> {
   if (row === undefined) return "unknown";
-  if (row.kept !== undefined) return { id, row, kept: row.kept, redrive: nextRedrive(row) };
+  if (row.kept) return { id, row, kept: row.kept, redrive: nextRedrive(row) };
   const status = await decodeStatus(row.result, engine.codec);
   if (status === FAILURE && row.buried) return "deadLetter";
   if (status === FAILURE) return "notKept";

@@ -51,7 +51,10 @@ export interface Row {
   readonly buried?: boolean;
   /** The last redrive whose message claimed the row (`redrive` of its claim). */
   readonly redrive?: number;
-  /** The message of a task that failed, to run it again by: a redriven one may claim the row, although it is done. See `kept.ts`. */
+  /**
+   * The message of a task that failed, to run it again by: a redriven one may claim the row, although it is done. Empty: it was
+   * forgotten, and only one that is on its way already may. See `kept.ts`.
+   */
   readonly kept?: string;
 
   // What the row of a join has, and only that: its `result` is empty.

@@ -418,8 +418,8 @@ function revoke(row: Row | undefined, command: Revoke): Decision {
 
 function forget(row: Row | undefined, command: Forget): Decision {
   if (row === undefined) return refused(row);
-  // What is forgotten is not to be read out of its message either.
-  return written({ ...row, ttl: command.ttl ?? row.ttl, hidden: true, forgotten: command.at, kept: undefined });
+  // What is forgotten is not to be read out of its message either. What was asked for before may still come, and runs.
+  return written({ ...row, ttl: command.ttl ?? row.ttl, hidden: true, forgotten: command.at, kept: row.kept && "" });
 }
 
 function bury(row: Row | undefined, command: Bury): Decision {

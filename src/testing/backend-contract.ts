@@ -527,13 +527,15 @@ export function backendContract(
         expect(await apply(claimOf(key, "f", { redrive: 3 }))).toMatchObject({ type: "settled" });
       });
 
-      test("a failure that is forgotten cannot be run again", async () => {
+      test("a failure that is forgotten keeps no message, and runs once more where that is on its way already", async () => {
         const key = newKey();
         await apply(claimOf(key, "a"));
         await apply(finalOf(key, "a", { result: meta("FAILURE"), kept: KEPT }));
         await apply({ type: "forget", key, now: harness.now(), at: harness.now() });
-        expect((await read(key))?.kept).toBeUndefined();
-        expect(await apply(claimOf(key, "b", { redrive: 1 }))).toMatchObject({ type: "settled" });
+        expect(await read(key)).toMatchObject({ kept: "", hidden: true });
+        expect(await apply(claimOf(key, "b"))).toMatchObject({ type: "settled" });
+        expect(await apply(claimOf(key, "c", { redrive: 1 }))).toEqual({ ...began(), redrive: 1 });
+        expect(await read(key)).toMatchObject({ hidden: true });
       });
 
       test("a task that does not claim stores over a failure that it is run again for, and over no other", async () => {

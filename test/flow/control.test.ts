@@ -483,6 +483,30 @@ describe.each(stores)("steering on %s", (_, start) => {
     expect(await broker.receive("celery", { max: 1, wait: 0, visibility: 0 })).toEqual([]);
   });
 
+  test.each([
+    ["a task that is asked for again", false],
+    ["a dead letter that is sent back", true],
+  ])("%s runs although somebody forgets it meanwhile, unless it is revoked", async (_, isLetter) => {
+    let runs = 0;
+    const bad = app.task("ops.bad", () => {
+      runs++;
+      throw isLetter ? new Reject("no") : new Down("no");
+    });
+    const t = start(app);
+    const results = [await bad.delay(), await bad.delay()];
+    await t.drain();
+    for (const { id } of results) {
+      if (isLetter) expect((await app.control.deadLetters.redrive({ id })).count).toBe(1);
+      else await app.control.retry(id);
+      expect(await app.control.forget(id)).toEqual({ count: 1, failed: [] });
+    }
+    const [ran, revoked] = results.map(({ id }) => id) as [string, string];
+    await expect(app.control.retry(ran)).rejects.toThrow(CannotRetry);
+    expect(await app.control.revoke(revoked)).toEqual({ count: 1, failed: [] });
+    await t.drain();
+    expect([runs, await app.result(ran).state()]).toEqual([3, "PENDING"]);
+  });
+
   test("with dryRun it is said what would be done, and nothing is done", async () => {
     const fail = app.task("ops.fail", () => {
       throw new Down("no");
