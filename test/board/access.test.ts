@@ -144,6 +144,25 @@ describe.skipIf(!started)("the board", () => {
     expect(await focused(page)).toMatch(/^TR .*mail\.send/);
   });
 
+  test("what is said of an action stays for as long as somebody points at it, or has the focus in it", async () => {
+    const page = await open("/");
+    await page.clock.install();
+    await page.reload();
+    await page.getByRole("button", { name: "Pause updates" }).click();
+    await page.getByRole("button", { name: "Resume archive" }).click();
+    const said = page.locator(".toast");
+    await said.hover();
+    await page.clock.runFor(60_000);
+    expect(await said.count()).toBe(1);
+    await said.getByRole("button").focus();
+    await page.mouse.move(0, 0);
+    await page.clock.runFor(60_000);
+    expect(await said.count()).toBe(1);
+    await page.getByRole("button", { name: "Go on with updates" }).focus();
+    await page.clock.runFor(10_000);
+    expect(await said.count()).toBe(0);
+  });
+
   test("updates can be paused, and are not announced", async () => {
     const page = await open("/");
     await page.clock.install();

@@ -303,6 +303,8 @@ describe.each(stores)("what is asked and done on %s", (_, start) => {
     expect(unreadable).toEqual([{ name: "b </b>", problem: expect.stringContaining("later") }]);
     const page = await (await ask(board, "/beat")).text();
     expect(page).toContain("Nothing is sent of b &lt;/b&gt;.");
+    // By this it stays where it is when the page is updated.
+    expect(page).toContain('data-key="unreadable b &lt;/b&gt;"');
     expect(page).toContain("Remove b &lt;/b&gt;");
     expect((await post(board, `/api/beat/${encodeURIComponent("b </b>")}/pause`)).status).toBe(400);
     expect(await read(post(board, `/api/beat/${encodeURIComponent("b </b>")}/remove`))).toEqual({ ok: true });

@@ -374,8 +374,9 @@ const toast = (tone, text) => {
   close.addEventListener("click", remove);
   made.append(make("span", "", text), close);
   toasts.append(made);
-  // What went wrong stays until it was read.
-  if (tone === "ok") setTimeout(remove, 10_000);
+  // What went wrong stays until it was read, and what somebody points at, or has the focus in, for as long as they do.
+  const later = () => setTimeout(() => (made.matches(":hover, :focus-within") ? later() : remove()), 10_000);
+  if (tone === "ok") later();
 };
 
 /** @param {string} path @param {unknown} content @returns {Promise<any>} */

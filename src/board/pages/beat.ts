@@ -37,6 +37,7 @@ function unreadableNote(view: View, { name, problem }: BeatShown["unreadable"][n
     "bad",
     "alert",
     html`<b>Nothing is sent of ${shown}.</b> ${line(problem, 600)} ${removeButton(view, name, shown)}`,
+    `unreadable ${line(name, 200)}`,
   );
 }
 

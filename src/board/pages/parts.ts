@@ -131,8 +131,9 @@ export const shortId = (id: string): string => (UUID.test(id) ? id.slice(0, 8) :
 export const empty = (title: string, remedy: Content, command?: string): Html =>
   html`<div class="empty"><b>${title}</b>${remedy}${command === undefined ? "" : html`<br><code>${command}</code>`}</div>`;
 
-export const note = (tone: Look["tone"], sign: Mark, content: Content): Html =>
-  html`<div class="note ${tone}" role="note">${mark(sign)}<div>${content}</div></div>`;
+/** @param key What tells it from others like it, from one update of the page to the next. */
+export const note = (tone: Look["tone"], sign: Mark, content: Content, key?: string): Html =>
+  html`<div class="note ${tone}" role="note"${key === undefined ? "" : html` data-key="${key}"`}>${mark(sign)}<div>${content}</div></div>`;
 
 /** Of a part that could not be read: the rest of the page stands. */
 const missing = (what: string, why: string): Html =>
