@@ -1,9 +1,8 @@
-/** The package as a stranger gets it: packed from a copy of the source by its own `prepack`, and installed in an empty folder. */
+/** The package as a stranger gets it: packed by `scripts/pack.ts`, and installed in an empty folder. */
 import { execFile } from "node:child_process";
 import { createHash } from "node:crypto";
 import {
   copyFileSync,
-  cpSync,
   existsSync,
   linkSync,
   mkdirSync,
@@ -18,8 +17,9 @@ import {
 } from "node:fs";
 import { rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { dirname, join, relative, resolve } from "node:path";
+import { basename, dirname, join, relative, resolve } from "node:path";
 import { promisify } from "node:util";
+import { packed } from "../../scripts/pack.ts";
 
 export const exec = promisify(execFile);
 export const root = resolve(import.meta.dirname, "../..");
@@ -68,16 +68,9 @@ async function once(place: string, make: (folder: string) => Promise<void>): Pro
 /** The package's archive, and a folder `user` where it is installed, made once for all tests of a run: their temporary folder is one (`test/temporary.ts`). */
 const packOnce = (): Promise<string> =>
   once(join(tmpdir(), "lovage-packed"), async (folder) => {
-    const [copy, user] = [join(folder, "copy"), join(folder, "user")];
-    mkdirSync(copy);
-    for (const name of readdirSync(root)) {
-      if (/^(package\.json|tsconfig.*\.json|src|bin|scripts|examples|LICENSE|.*\.md)$/.test(name)) {
-        cpSync(join(root, name), join(copy, name), { recursive: true });
-      }
-    }
-    symlinkSync(join(root, "node_modules"), join(copy, "node_modules"));
-    await exec("npm", ["pack", "--pack-destination", folder], { cwd: copy, env });
-    rmSync(copy, { recursive: true });
+    const user = join(folder, "user");
+    const archive = await packed(env);
+    copyFileSync(archive, join(folder, basename(archive)));
     mkdirSync(user);
     writeFileSync(join(user, "package.json"), JSON.stringify({ private: true, type: "module" }));
     await exec("npm", ["install", "--no-audit", "--no-fund", tarballIn(folder)], { cwd: user, env });
