@@ -6,8 +6,9 @@ import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { chain, Lovage } from "lovage";
 import { startWorker } from "lovage/worker";
-import { describe, expect, onTestFinished, test } from "vitest";
+import { describe, expect, onTestFinished, test, vi } from "vitest";
 import type { Broker, Delivery } from "../../src/brokers/broker.ts";
+import { readWorkers } from "../../src/control/rows.ts";
 import { openBackend, openBroker } from "../../src/open.ts";
 import type { Backend } from "../../src/results/backend.ts";
 import type { Command } from "../../src/results/record.ts";
@@ -154,7 +155,7 @@ describe.each([
     const { broker, backend, store } = await open();
     const unit = await store.begin();
     await backend.apply([claim("a")], unit);
-    await new Promise((resolve) => setTimeout(resolve, 5));
+    await turn();
     await unit.committed;
     expect(await backend.apply([final("a")], unit)).toMatchObject([{ type: "written" }]);
     expect(await broker.send([{ queue: "celery", body: "next" }], unit)).toEqual([undefined]);
@@ -236,7 +237,7 @@ test("a delivery takes two transactions, and where its worker waits for it in th
   });
   await (await add.delay(1, 1)).get();
   // What it says of itself when it starts is written by then.
-  await new Promise((resolve) => setTimeout(resolve, 200));
+  await vi.waitUntil(async () => (await readWorkers(await app.engine.backend(), Date.now())).length === 1);
   const before = commitsIn(file);
   for (let n = 0; n < 10; n++) expect(await (await add.delay(n, 1)).get()).toBe(n + 1);
   // Three more at most: what it says of itself, and a take that came too late to be the send's.

@@ -2,12 +2,25 @@
 import { randomUUID } from "node:crypto";
 import fc from "fast-check";
 import { chain, group, Ignore, ImproperlyConfigured, LimitKeyError, Lovage, Reject } from "lovage";
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import type { Broker } from "../../src/brokers/broker.ts";
 import { OperationalError, PayloadLost } from "../../src/errors.ts";
 import { isTable, stores } from "./stores.ts";
 
 const key = (id: string) => id;
+
+/** Whose call has a twin looks whether that one is sent. `seen` resolves when it was seen that it is not. */
+async function waiting(app: Lovage): Promise<{ readonly seen: Promise<void> }> {
+  const seen = Promise.withResolvers<void>();
+  const store = await app.engine.limits();
+  const { decide } = store;
+  vi.spyOn(store, "decide").mockImplementation(async (row, step) => {
+    const answer = await decide.call(store, row, step);
+    if (answer === false) seen.resolve();
+    return answer as never;
+  });
+  return { seen: seen.promise };
+}
 
 describe.each(stores)("unique calls, on %s", (_, start) => {
   function makeApp(options: object, wrap?: (broker: Broker) => Broker) {
@@ -56,13 +69,13 @@ describe.each(stores)("unique calls, on %s", (_, start) => {
     const counting = (broker: Broker): Broker => ({
       ...broker,
       send: async (entries, unit) => {
-        // As long as the others need to find the row.
-        await new Promise((resolve) => setTimeout(resolve, 20));
+        await others.seen;
         messages += entries.length;
         return broker.send(entries, unit);
       },
     });
-    const { sync, ran, t } = makeApp({ unique: { key, for: time } }, counting);
+    const { app, sync, ran, t } = makeApp({ unique: { key, for: time } }, counting);
+    const others = await waiting(app);
     const results = await Promise.all(Array.from({ length: 100 }, (_, n) => sync.delay("a", n)));
     expect(new Set(results.map(({ id }) => id)).size).toBe(1);
     expect(messages).toBe(1);
@@ -76,12 +89,13 @@ describe.each(stores)("unique calls, on %s", (_, start) => {
       ...broker,
       send: async (entries, unit) => {
         if (!isAway) return broker.send(entries, unit);
-        await new Promise((resolve) => setTimeout(resolve, 20));
+        await others.seen;
         isAway = false;
         return entries.map(() => new OperationalError("away", { retryable: false }));
       },
     });
-    const { sync, ran, t } = makeApp({ unique: { key, for: "running" } }, away);
+    const { app, sync, ran, t } = makeApp({ unique: { key, for: "running" } }, away);
+    const others = await waiting(app);
     const results = await Promise.allSettled([sync.delay("a", 1), sync.delay("a", 2), sync.delay("a", 3)]);
     expect(results.map(({ status }) => status)).toEqual(["rejected", "fulfilled", "fulfilled"]);
     await t.drain();
