@@ -76,7 +76,8 @@ export async function compress(bytes: Uint8Array, name: string): Promise<Uint8Ar
   return called((done) => {
     if (type === GZIP) zlib.deflate(bytes, done);
     else if (type === BROTLI) zlib.brotliCompress(bytes, done);
-    else zlib.zstdCompress(bytes, done);
+    // python-zstandard, which kombu used before 5.7, reads only what says how long it is.
+    else zlib.zstdCompress(bytes, { pledgedSrcSize: bytes.length }, done);
   });
 }
 

@@ -72,3 +72,18 @@ describe("on a runtime without node:zlib", () => {
     await expect(withoutNode(() => decompress(bytes, "zstd"))).rejects.toThrow(/gzip only/);
   });
 });
+
+test.each([0, 1, 255, 256, 65_792, 300_000])("%i bytes say in zstd's header that they are so many", async (length) => {
+  const frame = await compress(new Uint8Array(length), "zstd");
+  // RFC 8878, 3.1.1: magic number, descriptor, window unless there is a single segment, size of the content.
+  const view = new DataView(frame.buffer, frame.byteOffset);
+  const descriptor = view.getUint8(4);
+  const at = descriptor & 0x20 ? 5 : 6;
+  const sizes = [
+    () => (descriptor & 0x20 ? view.getUint8(at) : undefined),
+    () => view.getUint16(at, true) + 256,
+    () => view.getUint32(at, true),
+    () => Number(view.getBigUint64(at, true)),
+  ];
+  expect(sizes[descriptor >> 6]?.()).toBe(length);
+});
