@@ -182,7 +182,8 @@ function wrap(message: Message, body: Payload, now: number): string {
       delivery_mode: DELIVERY_MODE,
       delivery_info: { exchange: message.deliveryInfo.exchange, routing_key: message.deliveryInfo.routingKey },
       priority: message.priority ?? undefined,
-      body_encoding: binary ? "base64" : "utf-8",
+      // Absent it is text to every kombu; one before 5.4 ends its worker at "utf-8".
+      body_encoding: binary ? "base64" : undefined,
       expiration:
         message.expires === null ? undefined : String(Math.max(0, parseTime(message.expires) - Math.floor(now))),
       ...message.properties,
