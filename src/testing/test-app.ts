@@ -4,9 +4,10 @@ import type { Lovage } from "../app.ts";
 import { type BeatState, beatState, tick } from "../beat/tick.ts";
 import { type Duration, durationSeconds } from "../beat/schedule.ts";
 import { slotId } from "../beat/slot-id.ts";
+import { brief } from "../brief.ts";
 import { type Broker, type Delivery, isDeadLetterQueue, isFifo } from "../brokers/broker.ts";
 import type { ConfigInput } from "../config/config.ts";
-import { OperationalError } from "../errors.ts";
+import { ImproperlyConfigured, OperationalError } from "../errors.ts";
 import type { LimitStore } from "../limits/store.ts";
 import { peekEnvelope } from "../protocol/envelope.ts";
 import { batchOf } from "../tasks/batch.ts";
@@ -85,7 +86,7 @@ export interface TestApp {
    * Moves the clock on by `{ minutes: 5 }` or a number of milliseconds, from one instant at which something happens to
    * the next: what is delayed becomes due, sleepers wake, time limits and leases end, and beat's slots are sent. What is
    * ready runs before each step; a task that takes longer than a few real milliseconds counts as one that waits for the
-   * clock. Returns the runs that ended.
+   * clock. Returns the runs that ended. Throws `ImproperlyConfigured` for what is no duration of 0 or more.
    */
   advance(by: Duration | number): Promise<readonly EndedRun[]>;
   /** Puts a text into a queue as it is, as a producer elsewhere would. Default: the app's default queue. */
@@ -329,7 +330,13 @@ export function testApp(app: Lovage, options: TestOptions = {}): TestApp {
   }
 
   async function advance(by: Duration | number): Promise<readonly EndedRun[]> {
-    const target = clock.now() + (typeof by === "number" ? by : durationSeconds("advance", by) * 1000);
+    const ms = typeof by === "number" ? by : durationSeconds("advance", by) * 1000;
+    if (!(ms >= 0 && ms < Number.POSITIVE_INFINITY))
+      throw new ImproperlyConfigured(
+        "advance",
+        `must be a duration of 0 or more, and is ${typeof by === "number" ? by : brief(by, 100)}`,
+      );
+    const target = clock.now() + ms;
     await settle(true);
     await beat?.update();
     for (let next = nextInstant(); next <= target; next = nextInstant()) {

@@ -1,4 +1,5 @@
-import { virtualClock } from "lovage/testing";
+import { Lovage } from "lovage";
+import { testApp, virtualClock } from "lovage/testing";
 import { expect, test } from "vitest";
 
 test("sleepers wake when the clock passes them, the earliest first", async () => {
@@ -40,3 +41,13 @@ test("the clock may go back, and nobody wakes by that", () => {
   clock.moveTo(0);
   expect([clock.now(), clock.next()]).toEqual([0, 1_500]);
 });
+
+test.each([-1, Number.NaN, Number.POSITIVE_INFINITY, { hours: -1 }, undefined])(
+  "an app's clock moves on by no other than a duration: not by %o",
+  async (by) => {
+    await using t = testApp(new Lovage("tests"));
+    const before = t.clock.now();
+    await expect(t.advance(by as number)).rejects.toThrow(/^advance:? must be /);
+    expect(t.clock.now()).toBe(before);
+  },
+);
