@@ -9,13 +9,14 @@ import { connect, tooLarge } from "../results/dynamodb.ts";
 import type { Decide, LimitRow, LimitStore, LimitStoreContext } from "./store.ts";
 
 /** How often a row that changes all the time is tried before it counts as one that is asked for too much. */
-export const MAX_ROUNDS = 30;
-/** The longest wait after a row was left out of an answer, in milliseconds; twice as much each time, up to the second. */
-const BACKOFF_MS = 5;
+export const MAX_ROUNDS = 40;
+/** The longest first wait between two of these, in milliseconds; twice as much each time, up to the second. */
+const BACKOFF_MS = 10;
 const MAX_BACKOFF_MS = 200;
-/** The longest first wait after a row has changed meanwhile, in milliseconds, and what it is multiplied by each time. */
-const RACE_BACKOFF_MS = 250;
-const RACE_BACKOFF_FALL = 0.8;
+/** So many races for a row are lost by chance. After more the longest wait is this, in milliseconds, and falls by the factor each time. */
+const CHANCE_ROUNDS = 3;
+const CROWD_BACKOFF_MS = 250;
+const CROWD_BACKOFF_FALL = 0.8;
 /** So many rows are remembered as they were seen last. */
 const MAX_SEEN = 1000;
 /** DynamoDB deletes what has expired within days; a row is kept so long beyond its end, in seconds, lest clocks differ. */
@@ -26,13 +27,16 @@ interface Seen {
   readonly expires: number;
 }
 
+const backOff = (round: number): number => Math.min(MAX_BACKOFF_MS, BACKOFF_MS * 2 ** (round - 1));
+
 /**
  * How long who was too late waits before it tries again, in milliseconds. Each write that fails says that another has succeeded, so
- * the row takes as much as it can whoever comes first. Who has lost more often waits less: else those who have just come win, and
- * a few wait for seconds.
+ * the row takes as much as it can whoever comes first. Where many come, who has lost more often waits less: else those who have just
+ * come win, and a few wait for seconds.
  */
 export const raceBackOff = (round: number, random: () => number): number =>
-  random() * RACE_BACKOFF_MS * RACE_BACKOFF_FALL ** (round - 1);
+  random() *
+  (round <= CHANCE_ROUNDS ? backOff(round) : CROWD_BACKOFF_MS * CROWD_BACKOFF_FALL ** (round - CHANCE_ROUNDS - 1));
 
 export function open(url: string, { now, random, options }: LimitStoreContext): LimitStore {
   const { table, keyOf, call, close } = connect(url, options);
@@ -116,7 +120,7 @@ export function open(url: string, { now, random, options }: LimitStoreContext): 
       );
       // A row that DynamoDB has left out may be there all the same.
       if (Object.keys(UnprocessedKeys).length === 0) return toSeen(Responses?.[table]?.[0]);
-      await sleep(random() * Math.min(MAX_BACKOFF_MS, BACKOFF_MS * 2 ** round));
+      await sleep(random() * backOff(round));
     }
     throw new OperationalError(
       `dynamodb:BatchGetItem on the table ${table}: the row of the limit ${key} was left out, ${MAX_ROUNDS} times in a row`,
