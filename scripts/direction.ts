@@ -27,6 +27,7 @@ const ground = [
   "unit.ts",
   "wait.ts",
   "stable-id.ts",
+  "hash.ts",
   "glob.ts",
   "file-identity.ts",
   "file-url.ts",

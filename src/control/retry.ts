@@ -14,7 +14,7 @@ import { fitted } from "../tasks/publish.ts";
 import { isRepeatable } from "../results/record.ts";
 import { readKept } from "../results/kept.ts";
 import { dataToError } from "../protocol/exceptions.ts";
-import { stableId } from "../stable-id.ts";
+import { hashOf } from "../hash.ts";
 import { FAILURE, RETRY, REVOKED } from "../states.ts";
 import type { RetriedFailures, RetryFailed, RetryRefusal } from "./control.ts";
 import { type AskedBefore, readAsked, writeAsked } from "./rows.ts";
@@ -116,7 +116,7 @@ async function sendKept(engine: Engine, { id, kept, redrive }: Retryable) {
       priority: again.priority ?? undefined,
       groupId,
       // A FIFO queue takes no such id of more than 128 characters, and not every character.
-      deduplicationId: stableId("retry", id, redrive),
+      deduplicationId: `retry-${await hashOf(JSON.stringify([id, redrive]))}`,
       redrive,
     },
     now,

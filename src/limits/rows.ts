@@ -1,4 +1,5 @@
 /** Which row a limit has, and what is said of a rate at run time. */
+import { hashOf } from "../hash.ts";
 import { parseRate, type Rate } from "./rate.ts";
 import type { LimitStore } from "./store.ts";
 
@@ -11,20 +12,16 @@ const HASH_LENGTH = 32;
 let last: Promise<unknown> = Promise.resolve();
 
 /** A key's hash: a key may be of any length, and say what is nobody's business. */
-function hashOf(key: string): Promise<string> {
-  const made = globalThis.crypto.subtle.digest("SHA-256", new TextEncoder().encode(key.toWellFormed()));
-  const hash = last.then(async () =>
-    Array.from(new Uint8Array(await made), (byte) => byte.toString(16).padStart(2, "0"))
-      .join("")
-      .slice(0, HASH_LENGTH),
-  );
+function inOrder(key: string): Promise<string> {
+  const made = hashOf(key);
+  const hash = last.then(async () => (await made).slice(0, HASH_LENGTH));
   last = hash.catch(() => {});
   return hash;
 }
 
 /** The row of a task's limit; with a key, of that key's. */
 export const limitRow = async (kind: LimitKind, task: string, key: string | undefined): Promise<string> =>
-  key === undefined ? `${kind}-${task}` : `${kind}-${task}-${await hashOf(key)}`;
+  key === undefined ? `${kind}-${task}` : `${kind}-${task}-${await inOrder(key)}`;
 
 /** What was said of a task's rate at run time. */
 export interface RateOrder {

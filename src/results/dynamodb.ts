@@ -36,6 +36,7 @@ import {
 } from "../aws/connection.ts";
 import { type AwsCall, translateError } from "../aws/errors.ts";
 import { ImproperlyConfigured, LovageError, OperationalError, PayloadTooLarge } from "../errors.ts";
+import { hashOf } from "../hash.ts";
 import { MOST_STATEMENTS, openTableJournal, type Ride, type TableRequests } from "../journal/dynamodb.ts";
 import type { JournalEntry } from "../journal/entry.ts";
 import { gatherTurn } from "../turn.ts";
@@ -630,9 +631,7 @@ async function shortened<T>(
   return Promise.all(
     items.map(async (item) => {
       const text = spelled(item);
-      if (!isLong(text)) return item;
-      const hash = await globalThis.crypto.subtle.digest("SHA-256", encoder.encode(text));
-      return shorten(item, Array.from(new Uint8Array(hash), (byte) => byte.toString(16).padStart(2, "0")).join(""));
+      return isLong(text) ? shorten(item, await hashOf(text)) : item;
     }),
   );
 }
