@@ -1,7 +1,7 @@
 /** Rows of limits on DynamoDB: the contract, and what they cost in requests. */
 import { describe, expect, test } from "vitest";
 import type { Emulator } from "../../scripts/emulator.ts";
-import { open } from "../../src/limits/dynamodb.ts";
+import { MAX_ROUNDS, open } from "../../src/limits/dynamodb.ts";
 import { askRate, parseRate } from "../../src/limits/rate.ts";
 import { createTable } from "../../src/results/dynamodb.ts";
 import { describeLimits } from "../contract/limits.ts";
@@ -67,11 +67,11 @@ describe.skipIf(dynamodbLocal === undefined)("on DynamoDB", () => {
         body: { __type: "com.amazonaws.dynamodb.v20120810#ConditionalCheckFailedException", message: "no", Item },
       },
     };
-    proxy.spoil("PutItem", taken, 31);
+    proxy.spoil("PutItem", taken, MAX_ROUNDS + 1);
     const write = { state: "2", expires: now() + 60_000 };
     const error = await store.decide(`hot-${now()}`, () => ({ write, answer: 1 })).catch((error: unknown) => error);
     expect(error).toMatchObject({ name: "OperationalError", retryable: true });
-    expect(String(error)).toMatch(/hot-.*changed 30 times.*give the limit a key/);
+    expect(String(error)).toMatch(/hot-.*changed 40 times.*give the limit a key/);
     // Others go on with it.
     expect(await store.decide(`hot-${now()}`, () => ({ write, answer: 2 }))).toBe(2);
     await close();
