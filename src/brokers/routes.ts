@@ -191,12 +191,14 @@ function createDestination(config: RoutingConfig): (given: Route) => Destination
         `exchange ${JSON.stringify(exchange)} and routing key ${JSON.stringify(routingKey)} reach the queue ${JSON.stringify(bound.queue)}, not ${JSON.stringify(queue)}; give one or the other`,
       );
     }
+    if (isGiven(queue)) return toQueue(queue);
+    // Nearly always: there is nothing to look for.
+    if (!isGiven(exchange) && !isGiven(routingKey)) return toQueue(taskDefaultQueue);
     // As in Celery, only both together name a binding: one of them alone changes nothing, unless a single queue has it.
-    const having = declared.filter(
+    const [only, another] = declared.filter(
       (queue) => (exchange && queue.exchange === exchange) || queue.routingKey === routingKey,
     );
-    const [only = { name: taskDefaultQueue }] = having.length === 1 ? having : [];
-    return toQueue(queue ?? only.name);
+    return toQueue(only === undefined || another !== undefined ? taskDefaultQueue : only.name);
   };
 }
 

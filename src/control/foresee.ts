@@ -24,8 +24,8 @@ async function foresee(
 export const foreseeRevoke = (engine: Engine, ids: readonly string[]): Promise<readonly (string | undefined)[]> =>
   foresee(engine, ids, async (id, row) => {
     if (row === undefined || !isEnded(row)) return undefined;
-    const { status: state } = await engine.reader.meta(id);
-    return (await waitingRedrive(engine, id)) === undefined ? endedText(state) : undefined;
+    if ((await waitingRedrive(engine, id)) !== undefined) return undefined;
+    return endedText((await engine.reader.meta(id)).status);
   });
 
 export const foreseeForget = (engine: Engine, ids: readonly string[]): Promise<readonly (string | undefined)[]> =>
