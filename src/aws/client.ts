@@ -4,6 +4,7 @@
  * What the SDK does beyond it (profiles, single sign-on, adaptive retries, middleware) no function of ours asks for.
  */
 import type { Agent, IncomingMessage } from "node:http";
+import { systemClock } from "../clock.ts";
 import { defaultProvider } from "./credentials.ts";
 import { isRequestHandler, type RequestHandler } from "../request-handler.ts";
 import type { AwsCredentials, clientConfig } from "./connection.ts";
@@ -169,7 +170,7 @@ const classOf = (service: Service): ClientClass =>
           cost = COST[failure];
           this.#capacity -= cost;
           const base = failure === "throttled" ? THROTTLED_BACKOFF_MS : service.backoff;
-          await sleep(this.#chance.random() * Math.min(MAX_BACKOFF_MS, base * 2 ** (attempt - 1)));
+          await systemClock.sleep(this.#chance.random() * Math.min(MAX_BACKOFF_MS, base * 2 ** (attempt - 1)));
         }
       }
     }
@@ -333,8 +334,6 @@ async function carried(
     errorType: response.headers["x-amzn-errortype"],
   };
 }
-
-const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
 /** The trace of the invocation, by which X-Ray connects what is sent with what runs then. */
 function traceId(env: Chance["env"]): string | undefined {

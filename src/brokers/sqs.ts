@@ -29,6 +29,7 @@ import {
   SQS_OPTIONS,
   textOption,
 } from "../aws/connection.ts";
+import { systemClock } from "../clock.ts";
 import { isRefusal, translateError } from "../aws/errors.ts";
 import { OperationalError, PayloadTooLarge, QueueNotFound } from "../errors.ts";
 import {
@@ -247,7 +248,7 @@ export function open(url: string, context: BrokerContext): Broker {
       }
       if (passing.size === 0) return;
       entries = entries.filter(({ Id }) => passing.has(Id));
-      await sleep(context.random() * ENTRY_BACKOFF_MS * 2 ** (attempt - 1));
+      await systemClock.sleep(context.random() * ENTRY_BACKOFF_MS * 2 ** (attempt - 1));
     }
   }
 
@@ -720,5 +721,3 @@ function partition<T>(items: readonly T[], isOne: (item: T) => boolean): readonl
   for (const item of items) (isOne(item) ? ones : others).push(item);
   return [ones, others];
 }
-
-const sleep = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));

@@ -4,6 +4,7 @@
  * and the decision is made again for that one.
  */
 import { BatchGetItemCommand, ConditionalCheckFailedException, PutItemCommand } from "#aws/dynamodb";
+import { systemClock } from "../clock.ts";
 import { OperationalError } from "../errors.ts";
 import { connect, tooLarge } from "../results/dynamodb.ts";
 import type { Decide, LimitRow, LimitStore, LimitStoreContext } from "./store.ts";
@@ -76,7 +77,7 @@ export function open(url: string, { now, random, options }: LimitStoreContext): 
           `the row of the limit ${key} changed ${MAX_ROUNDS} times while it was being written: too many workers change it at a time, so give the limit a key, which makes a row of its own for each value`,
           { retryable: true },
         );
-      if (round > 0) await sleep(raceBackOff(round, random));
+      if (round > 0) await systemClock.sleep(raceBackOff(round, random));
     }
   }
 
@@ -120,7 +121,7 @@ export function open(url: string, { now, random, options }: LimitStoreContext): 
       );
       // A row that DynamoDB has left out may be there all the same.
       if (Object.keys(UnprocessedKeys).length === 0) return toSeen(Responses?.[table]?.[0]);
-      await sleep(random() * backOff(round));
+      await systemClock.sleep(random() * backOff(round));
     }
     throw new OperationalError(
       `dynamodb:BatchGetItem on the table ${table}: the row of the limit ${key} was left out, ${MAX_ROUNDS} times in a row`,
@@ -159,8 +160,6 @@ export function open(url: string, { now, random, options }: LimitStoreContext): 
     close,
   };
 }
-
-const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
 interface Waiting {
   readonly decision: Decide<unknown>;
