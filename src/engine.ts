@@ -10,6 +10,7 @@ import { createOutbox, type Outbox } from "./brokers/outbox.ts";
 import { createRouter, type Router } from "./brokers/routes.ts";
 import { type Clock, systemClock } from "./clock.ts";
 import { type Config, type ConfigInput, resolveConfig } from "./config/config.ts";
+import { waitingRedrive } from "./control/rows.ts";
 import { projectFolder, unnamedWarning } from "./embedded.ts";
 import { ImproperlyConfigured, OperationalError } from "./errors.ts";
 import type { JournalEntry } from "./journal/entry.ts";
@@ -485,6 +486,7 @@ export class Engine implements PublishHost {
       codec: this.codec,
       ttl: () => this.ttl(),
       expires: this.#config.resultExpires,
+      waitingRedrive: async (id, row) => waitingRedrive(await this.backend(), id, row),
       withinRun,
       // A condition of its own, so that what it leads to is left out of a function's bundle.
       ...(typeof LOVAGE_BUNDLE === "undefined" && {

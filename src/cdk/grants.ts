@@ -6,13 +6,20 @@ import type * as kms from "aws-cdk-lib/aws-kms";
 import * as logs from "aws-cdk-lib/aws-logs";
 import * as sqs from "aws-cdk-lib/aws-sqs";
 import { Construct, type IConstruct } from "constructs";
-import { controlKey } from "../control/rows.ts";
+import { askedKey, controlKey } from "../control/rows.ts";
 import { ImproperlyConfigured } from "../errors.ts";
 import { limitKey } from "../limits/store.ts";
 import { groupKey, joinKey, taskKey } from "../results/backend.ts";
 
 /** The rows of a table, by what they are of. */
-const ROWS = { task: taskKey, group: groupKey, chord: joinKey, control: controlKey, limit: limitKey } as const;
+const ROWS = {
+  task: taskKey,
+  group: groupKey,
+  chord: joinKey,
+  control: controlKey,
+  asked: askedKey,
+  limit: limitKey,
+} as const;
 export type RowKind = keyof typeof ROWS;
 
 /** Where an app has its rows. */

@@ -373,6 +373,7 @@ export class TaskQueues extends Construct {
   /** Lets someone `revoke()` and `forget()` tasks: it may write the rows of all tasks, and of groups that were saved. */
   grantRevoke(grantee: iam.IGrantable): iam.Grant {
     this.#grantJournal(grantee, ["dynamodb:PutItem"]);
+    this.#grantRows(["asked"], grantee, READ);
     return this.#grantRows(["task", "group"], grantee, [...READ, ...WRITE]);
   }
 
@@ -430,6 +431,8 @@ export class TaskQueues extends Construct {
     this.payloads?.grantGet(grantee);
     const kinds: RowKind[] = ["group", "chord"];
     if (isLongLived) kinds.push("control");
+    // What a task revokes may have failed, and be asked for again.
+    else this.#grantRows(["asked"], grantee, READ);
     this.#grantRows(["task"], grantee, [...READ, ...WRITE, ...SHARED_WRITE]);
     this.#grantRows(kinds, grantee, [...READ, ...WRITE]);
     if (this.#hasLimits) this.#grantRows(["limit"], grantee, [...READ, "dynamodb:PutItem"]);

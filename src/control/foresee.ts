@@ -3,7 +3,7 @@ import type { Engine } from "../engine.ts";
 import { type Row, taskKey } from "../results/backend.ts";
 import { isEnded } from "../results/record.ts";
 import { PENDING } from "../states.ts";
-import { waitingRedrive } from "./retry.ts";
+import { waitingRedrive } from "./rows.ts";
 
 /** Why a task that has ended in this state cannot be revoked. */
 export const endedText = (state: string): string =>
@@ -24,7 +24,7 @@ async function foresee(
 export const foreseeRevoke = (engine: Engine, ids: readonly string[]): Promise<readonly (string | undefined)[]> =>
   foresee(engine, ids, async (id, row) => {
     if (row === undefined || !isEnded(row)) return undefined;
-    if ((await waitingRedrive(engine, id)) !== undefined) return undefined;
+    if ((await waitingRedrive(await engine.backend(), id, row)) !== undefined) return undefined;
     return endedText((await engine.reader.meta(id)).status);
   });
 

@@ -12,7 +12,7 @@ import type { Acting, ChangedTasks, ChangeTasks, Control, RevokeTasks } from "./
 import { endedText, foreseeForget, foreseeRevoke, NOT_STORED } from "./foresee.ts";
 import { createInspect, namesOnSqs, queuesOf } from "./inspect.ts";
 import { createLetters } from "./letters.ts";
-import { checkRetry, retryMany, retryOne, waitingRedrive } from "./retry.ts";
+import { checkRetry, retryMany, retryOne } from "./retry.ts";
 import { readWorkers, writePaused, writeShutdown } from "./rows.ts";
 import { actionEntry, noteAction, whoIs } from "./who.ts";
 
@@ -46,9 +46,7 @@ export function createOperations(engine: Engine, app: string): Control {
   }
 
   async function revokeOne(id: string, terminate: boolean, by: string): Promise<string | undefined> {
-    let ended = await engine.reader.revoke(id, terminate, by);
-    const redrive = ended === undefined ? undefined : await waitingRedrive(engine, id);
-    if (redrive !== undefined) ended = await engine.reader.revoke(id, terminate, by, redrive);
+    const ended = await engine.reader.revoke(id, terminate, by);
     return ended === undefined ? undefined : endedText(ended);
   }
 

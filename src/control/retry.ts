@@ -11,13 +11,12 @@ import { decodeMeta, decodeStatus } from "../protocol/meta.ts";
 import { parseTime } from "../protocol/time.ts";
 import { type Row, taskKey } from "../results/backend.ts";
 import { fitted } from "../tasks/publish.ts";
-import { isRepeatable } from "../results/record.ts";
 import { readKept } from "../results/kept.ts";
 import { dataToError } from "../protocol/exceptions.ts";
 import { hashOf } from "../hash.ts";
 import { FAILURE, RETRY, REVOKED } from "../states.ts";
 import type { RetriedFailures, RetryFailed, RetryRefusal } from "./control.ts";
-import { type AskedBefore, readAsked, writeAsked } from "./rows.ts";
+import { type AskedBefore, nextRedrive, readAsked, writeAsked } from "./rows.ts";
 
 /** Rows that are looked at, and messages that are sent, at a time. */
 const BATCH = 100;
@@ -68,17 +67,6 @@ export async function checkRetry(engine: Engine, id: string): Promise<Asking> {
   if (asking === undefined || asking.before.isWaiting) throw refusal(id, "asked");
   return asking;
 }
-
-/** Which redrive it is that waits of a task that has failed and was asked for, or sent back, already; `undefined`: none does. */
-export async function waitingRedrive(engine: Engine, id: string): Promise<number | undefined> {
-  const backend = await engine.backend();
-  const [row] = await backend.read([taskKey(id)], { consistent: true });
-  if (row === undefined || !isRepeatable(row)) return undefined;
-  const [before] = await readAsked(backend, [{ id, redrive: nextRedrive(row) }], engine.clock.now());
-  return before?.redrive;
-}
-
-const nextRedrive = ({ redrive = 0 }: Row): number => redrive + 1;
 
 /** These, with what has been asked of them before. */
 async function asked(engine: Engine, found: readonly Retryable[]): Promise<readonly Asking[]> {

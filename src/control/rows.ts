@@ -4,7 +4,7 @@
  */
 import { payloadText } from "../protocol/serializers.ts";
 import type { Backend, Row } from "../results/backend.ts";
-import { addedTo, type Command } from "../results/record.ts";
+import { addedTo, type Command, isRepeatable } from "../results/record.ts";
 
 /** A worker says so often that it is there, in milliseconds, and reads what it is to obey. */
 export const BEAT_MS = 5_000;
@@ -19,7 +19,7 @@ const pauseKey = (queue: string): string => controlKey(`pause-${queue}`);
 const orderKey = (worker: string): string => controlKey(`order-${worker}`);
 const workerKey = (worker: string): string => controlKey(`worker-${worker}`);
 /** That a failed task was asked for again, or its dead letter sent back, and that the message waits. */
-const askedKey = (id: string): string => controlKey(`retry-${id}`);
+export const askedKey = (id: string): string => controlKey(`retry-${id}`);
 /** The names of the workers that there were on a day: a list that only grows, made by `join`. */
 const rosterKey = (day: number): string => controlKey(`workers-${day}`);
 const dayOf = (now: number): number => Math.floor(now / DAY_MS);
@@ -129,6 +129,8 @@ export interface Asked {
   readonly redrive: number;
 }
 
+export const nextRedrive = ({ redrive = 0 }: Row): number => redrive + 1;
+
 /** What somebody has asked of a failed task. */
 export interface AskedBefore {
   /** The redrive that was asked for and has not begun; `undefined`: none. */
@@ -137,6 +139,12 @@ export interface AskedBefore {
   readonly isWaiting: boolean;
   /** How often it was asked for. */
   readonly times: number;
+}
+
+/** The redrive that was asked for, where it is this one at least: one before it has begun already. */
+function freshRedrive(row: Row | undefined, next: number): number | undefined {
+  const { redrive = 0 } = parsed<{ readonly redrive: number }>(row) ?? {};
+  return redrive >= next ? redrive : undefined;
 }
 
 /** What has been asked of these. */
@@ -151,14 +159,20 @@ export async function readAsked(
   );
   return asked.map(({ redrive: next }, at) => {
     const row = rows[at];
-    const { redrive = 0 } = parsed<{ readonly redrive: number }>(row) ?? {};
-    const isFresh = redrive >= next;
+    const redrive = freshRedrive(row, next);
     return {
-      redrive: isFresh ? redrive : undefined,
-      isWaiting: isFresh && now < (row?.timestamp ?? 0) * 1000 + ASKED_MS,
+      redrive,
+      isWaiting: redrive !== undefined && now < (row?.timestamp ?? 0) * 1000 + ASKED_MS,
       times: row?.attempt ?? 0,
     };
   });
+}
+
+/** Which redrive it is that waits of a task that has failed and was asked for, or sent back, already; `undefined`: none does. */
+export async function waitingRedrive(backend: Backend, id: string, row: Row | undefined): Promise<number | undefined> {
+  if (row === undefined || !isRepeatable(row)) return undefined;
+  const [asked] = await backend.read([askedKey(id)], { consistent: true });
+  return freshRedrive(asked, nextRedrive(row));
 }
 
 /**

@@ -232,7 +232,10 @@ export class AsyncResult<T = unknown> {
     await this.#reader.forget(this.id);
   }
 
-  /** Keeps the task from starting. One that runs already goes on, or with `terminate` finds its `signal` aborted. */
+  /**
+   * Keeps the task from starting, also a failed one that waits to run again. One that runs already goes on, or with `terminate`
+   * finds its `signal` aborted. After its outcome nothing changes.
+   */
   async revoke(options: RevokeOptions = {}): Promise<void> {
     await this.#reader.revoke(this.id, checkRevokeOptions(options).terminate ?? false);
   }

@@ -69,9 +69,8 @@ export interface ResultReader {
    * Resolves to the state in which it had ended already, which stays; else to `undefined`.
    *
    * @param by Who revokes it, as the journal is told.
-   * @param redrive Which redrive of it waits, where it has failed and is to run again.
    */
-  revoke(id: string, terminate: boolean, by?: string, redrive?: number): Promise<string | undefined>;
+  revoke(id: string, terminate: boolean, by?: string): Promise<string | undefined>;
 }
 
 /** The first look after the first one comes so soon, where the backend cannot tell of changes … */
@@ -148,6 +147,8 @@ export interface ReaderContext {
    * @param ways See {@link ResultReader.wait}.
    */
   readonly explained?: (error: TimeoutError, ways: (() => readonly Way[]) | undefined) => Promise<TimeoutError>;
+  /** Which redrive it is that waits of a task that has failed and is to run again; `undefined`: none does. */
+  readonly waitingRedrive: (id: string, row: Row | undefined) => Promise<number | undefined>;
   /** What changes something is done by a task only while it runs. */
   readonly withinRun: <T>(call: string, work: () => Promise<T>) => Promise<T>;
 }
@@ -456,7 +457,7 @@ export function createReader(context: ReaderContext): ResultReader {
       await forget(groupKey(id));
     },
     forget: (id) => forget(taskKey(id)),
-    revoke: (id, terminate, by, redrive) =>
+    revoke: (id, terminate, by) =>
       withinRun("revoke()", async () => {
         // Its stack would be the caller's; Celery stores none.
         const { data } = exceptionToData(new TaskRevokedError(terminate ? "terminated" : "revoked"));
@@ -471,16 +472,20 @@ export function createReader(context: ReaderContext): ResultReader {
           ...(terminate && { terminate }),
           ...(by !== undefined && { by }),
         } as const;
-        const outcome = await applyOne({
+        const command = {
           type: "revoke",
           key: taskKey(id),
           now,
           ttl: context.ttl(),
           terminate,
           result,
-          redrive,
           entry,
-        });
+        } as const;
+        let outcome = await applyOne(command);
+        if (outcome.type === "refused") {
+          const redrive = await context.waitingRedrive(id, outcome.row);
+          if (redrive !== undefined) outcome = await applyOne({ ...command, redrive });
+        }
         if (outcome.type !== "refused") return undefined;
         return isShown(outcome.row) ? decodeStatus(outcome.row.result, context.codec) : PENDING;
       }),

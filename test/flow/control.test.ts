@@ -424,29 +424,35 @@ describe.each(stores)("steering on %s", (_, start) => {
     expect((await entries()).map((entry) => (entry as { readonly id: string }).id).sort()).toEqual(told.sort());
   });
 
-  test("a failed task that waits to run again is revoked, and its errback is called no second time", async () => {
-    let runs = 0;
-    const told: string[] = [];
-    const tell = app.task("ops.tell", (id: string) => void told.push(id));
-    const fail = app.task("ops.fail", () => {
-      runs++;
-      throw new Down("no");
-    });
-    const t = start(app);
-    const { id } = await fail.applyAsync([], { linkError: tell.s() });
-    await t.drain();
-    const reason = async () => (await app.control.revoke(id)).failed[0]?.reason;
-    expect(await reason()).toBe("it has ended already: FAILURE");
-    await app.control.retry(id);
-    await t.drain();
-    expect([runs, told, await reason()]).toEqual([2, [id, id], "it has ended already: FAILURE"]);
-    await app.control.retry(id);
-    expect(await app.control.revoke(id, { by: "anna" })).toEqual({ count: 1, failed: [] });
-    await t.drain();
-    expect([runs, told, await app.result(id).state()]).toEqual([2, [id, id], "REVOKED"]);
-    expect(await reason()).toBe("it has ended already: REVOKED");
-    await expect(app.control.retry(id)).rejects.toMatchObject({ reason: "revoked" });
-  });
+  test.each([
+    ["app.control", async (id: string) => expect((await app.control.revoke(id, { by: "anna" })).count).toBe(1)],
+    ["its result", (id: string) => app.result(id).revoke()],
+  ])(
+    "a failed task that waits to run again is revoked by %s, and its errback is called no second time",
+    async (_, revoke) => {
+      let runs = 0;
+      const told: string[] = [];
+      const tell = app.task("ops.tell", (id: string) => void told.push(id));
+      const fail = app.task("ops.fail", () => {
+        runs++;
+        throw new Down("no");
+      });
+      const t = start(app);
+      const { id } = await fail.applyAsync([], { linkError: tell.s() });
+      await t.drain();
+      const reason = async () => (await app.control.revoke(id)).failed[0]?.reason;
+      expect(await reason()).toBe("it has ended already: FAILURE");
+      await app.control.retry(id);
+      await t.drain();
+      expect([runs, told, await reason()]).toEqual([2, [id, id], "it has ended already: FAILURE"]);
+      await app.control.retry(id);
+      await revoke(id);
+      await t.drain();
+      expect([runs, told, await app.result(id).state()]).toEqual([2, [id, id], "REVOKED"]);
+      expect(await reason()).toBe("it has ended already: REVOKED");
+      await expect(app.control.retry(id)).rejects.toMatchObject({ reason: "revoked" });
+    },
+  );
 
   test.each([
     ["a task that is asked for again", false],

@@ -130,6 +130,7 @@ test("each grant allows what its name says and nothing else", () => {
   expect(allowed(deployment, reader)).toEqual(rowsOf(["BatchGetItem", "GetItem"], `${TASKS} ${GROUPS}`));
   expect(allowed(deployment, revoker)).toEqual([
     ...rowsOf(["BatchGetItem"], `${TASKS} ${GROUPS}`),
+    ...rowsOf(["BatchGetItem"], "lovage-control-retry-*"),
     "dynamodb:PutItem Journal",
     ...rowsOf(["PutItem", "UpdateItem"], `${TASKS} ${GROUPS}`),
   ]);

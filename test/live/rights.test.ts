@@ -69,6 +69,9 @@ function shop(env: Readonly<Record<string, string>> = {}): Lovage {
   app.task("shop.fail", () => {
     throw new RangeError("no such thing");
   });
+  app.task("shop.stop", async (id: string) => {
+    await app.result(id).revoke();
+  });
   app.task("shop.reject", () => {
     throw new Reject("not today");
   });
@@ -114,6 +117,7 @@ const BANDED = ["media", "bulk"];
 const seen = new Set<string>();
 /** Ids of what was sent, for those who look later. */
 const grown: string[] = [];
+const failed: string[] = [];
 const groups: string[] = [];
 const words: string[] = [];
 
@@ -453,7 +457,7 @@ const ALIKE: Partial<Record<Who, readonly Who[]>> = {
 };
 
 /** Sent to each queue. */
-const EACH = ["shop.fail", "shop.reject", "shop.hand-back", "shop.again", "shop.grow", "shop.words", "shop.family"];
+const EACH = ["shop.reject", "shop.hand-back", "shop.again", "shop.grow", "shop.words", "shop.family"];
 
 /** One at a time, as `app` with the access key of this name. */
 const SCENARIOS: Readonly<Record<string, (app: Lovage, isDone: () => boolean) => Promise<unknown>>> = {
@@ -486,6 +490,8 @@ const SCENARIOS: Readonly<Record<string, (app: Lovage, isDone: () => boolean) =>
       const placeOf = (MessageGroupId: string) => (queue === "orders.fifo" ? { queue, MessageGroupId } : to);
       const place = placeOf("a");
       for (const task of EACH) await app.sendTask(task, [], placeOf(task));
+      const linkError = app.signature("shop.stop", [], placeOf("shop.fail"));
+      failed.push((await app.sendTask("shop.fail", [], { ...placeOf("shop.fail"), linkError })).id);
       await app.sendTask("shop.large", [large], place);
       await app.sendTask("shop.unknown", [], place);
       // What may not wait in a group of a FIFO queue.
@@ -547,7 +553,7 @@ const SCENARIOS: Readonly<Record<string, (app: Lovage, isDone: () => boolean) =>
   },
   board: (app) => steer(app, ["media", "bulk", "orders.fifo"]),
   async revoker(app) {
-    for (const id of [randomUUID(), ...grown]) {
+    for (const id of [randomUUID(), ...grown, ...failed]) {
       await app.result(id).revoke();
       await app.result(id).forget();
     }

@@ -56,6 +56,7 @@ function setUp({ tells = false } = {}) {
     moment: clock.now,
     ttl: () => undefined,
     expires: undefined,
+    waitingRedrive: async () => undefined,
     withinRun: (_, work) => work(),
   });
   const finish = (...ids: string[]) =>
