@@ -121,5 +121,5 @@ export const maskUrl = (url: string): string =>
   url
     .replace(/^([a-z][a-z0-9+.-]*:\/\/[^:/?#@]*):.*@/is, "$1:**@")
     .replace(/([?&])([^=&?]*)=[^&#]*/g, (whole, sign: string, name: string) =>
-      /pass|pwd|secret|token|key/i.test(name) ? `${sign}${name}=**` : whole,
+      /pass|pwd|secret|token|key(?!s$)/i.test(name) ? `${sign}${name}=**` : whole,
     );

@@ -72,6 +72,7 @@ test.each([
   ["sqlite:///jobs.db?password=secret&a=1", "sqlite:///jobs.db?password=**&a=1"],
   ["sqs://KEY:se/cr:et@@eu-west-1?queue_name_prefix=a", "sqs://KEY:**@eu-west-1?queue_name_prefix=a"],
   ["sqs://eu-west-1?secret_access_key=secret", "sqs://eu-west-1?secret_access_key=**"],
+  ["dynamodb://eu-west-1/results?keys=python&api_key=secret", "dynamodb://eu-west-1/results?keys=python&api_key=**"],
   ["sqlite:////var/jobs.db", "sqlite:////var/jobs.db"],
 ])("%s is shown as %s", (url, shown) => {
   expect(maskUrl(url)).toBe(shown);

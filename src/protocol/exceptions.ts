@@ -317,9 +317,13 @@ function exceptionFacts(data: unknown): ExceptionFacts | undefined {
 /** Celery stores this class in place of one that pickle cannot copy, as of many whose constructor takes more than one argument. */
 const WRAPPER = "UnpickleableExceptionWrapper";
 
-/** What is in the wrapper: module, name, arguments, and the `repr` of the exception. */
+/**
+ * What is in the wrapper: module, name, arguments, and the `repr` of the exception. Where JSON cannot carry one of the arguments,
+ * such as a response, Celery writes the `repr` of their tuple.
+ */
 function unwrapped({ excModule: holder, excMessage }: ExceptionFacts): ExceptionFacts | undefined {
-  const [excModule, excType, args] = excMessage;
+  const [excModule, excType, given] = excMessage;
+  const args = typeof given === "string" ? [given.replace(/^\((.*?),?\)$/s, "$1")] : given;
   const isWhole = typeof excModule === "string" && typeof excType === "string" && excType !== "" && Array.isArray(args);
   return isWhole && holder === "celery.utils.serialization" ? { excType, excModule, excMessage: args } : undefined;
 }

@@ -232,6 +232,18 @@ describe("what a reader gets", () => {
       traceback: "Traceback",
     });
     expect(exceptionLine(stored)).toBe(`OutOfStock("apples", 3)`);
+    // Seen of Celery 5.7: an argument that JSON cannot carry makes a text of all of them.
+    for (const [args, message] of [
+      ["(<Response [500]>,)", "<Response [500]>"],
+      ["(<object object at 0x7f>, b'\\x00\\xff', (1,))", "<object object at 0x7f>, b'\\x00\\xff', (1,)"],
+      ["('a\nb', {1})", "'a\nb', {1}"],
+    ] as const)
+      expect(dataToError(wrapper("shop.errors", "ApiError", args, "ApiError(…)"), null, "t")).toMatchObject({
+        name: "ApiError",
+        excModule: "shop.errors",
+        excMessage: [message],
+        message,
+      });
     // Neither a wrapper without its parts nor a class of that name elsewhere is one.
     expect(dataToError(wrapper("shop.errors"), null, "t").name).toBe("UnpickleableExceptionWrapper");
     expect(dataToError({ ...stored, exc_module: "shop" }, null, "t").name).toBe("UnpickleableExceptionWrapper");
