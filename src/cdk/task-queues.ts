@@ -7,6 +7,7 @@ import {
   CfnOutput,
   CfnResource,
   Fn,
+  type ICfnConditionExpression,
   Names,
   RemovalPolicy,
   Stack,
@@ -42,6 +43,7 @@ import { LongDelays } from "./long-delays.ts";
 import { checkLiteral, defaultPrefix, deployedStack, takeNames } from "./names.ts";
 import { PayloadBucket } from "./payload-bucket.ts";
 import { checkPlaces } from "./places.ts";
+import { checkProps } from "./props.ts";
 import { watchSizes } from "./policy-sizes.ts";
 import { JournalTable, ResultTable } from "./result-table.ts";
 import { declaredConfig, type SharedFunctionOptions, sharedOptions, type TaskBundling } from "./task-function.ts";
@@ -151,6 +153,7 @@ export class TaskQueues extends Construct {
 
   constructor(scope: Construct, id: string, props: TaskQueuesProps) {
     super(scope, id);
+    checkProps(props);
     const { app } = props;
     const config = declaredConfig(app);
     checkLiteral("prefix", props.prefix);
@@ -519,17 +522,20 @@ export class TaskQueues extends Construct {
     // A second TaskQueues of a stack says of each whose it is.
     const whose = named.has(stack) ? this.node.path.slice(stack.node.path.length).replace(NOT_IN_IDS, "") : "";
     named.add(stack);
-    const output = (name: string, value: string, description: string) =>
-      new CfnOutput(home, name, { value, description }).overrideLogicalId(`${whose}${name}`);
+    const output = (name: string, value: string, description: string, condition?: CfnCondition) =>
+      new CfnOutput(home, name, { value, description, condition }).overrideLogicalId(`${whose}${name}`);
     for (const [name, { queue }] of this.#queues)
       output(`LovageQueueUrl${idOf(name)}`, queue.queueUrl, `The queue ${name}`);
     output("LovageTableName", this.table.tableName, "The results");
     const { region } = stack;
-    output(
-      "LovageDashboardUrl",
-      `https://${region}.${consoleOf(home)}/cloudwatch/home?region=${region}#dashboards/dashboard/${this.dashboard.dashboardName}`,
-      "Queues, tasks and alarms at a glance",
-    );
+    const { host, condition } = consoleOf(home);
+    if (host !== undefined)
+      output(
+        "LovageDashboardUrl",
+        `https://${region}.${host}/cloudwatch/home?region=${region}#dashboards/dashboard/${this.dashboard.dashboardName}`,
+        "Queues, tasks and alarms at a glance",
+        condition,
+      );
     if (this.board !== undefined) output("LovageBoardUrl", this.board.url.url, "The board");
     const variables = { ...this.#environment, ...this.#beatEnvironment };
     for (const [variable, value] of Object.entries(variables))
@@ -537,21 +543,28 @@ export class TaskQueues extends Construct {
   }
 }
 
-/** The host of the console, which each partition has its own of. Where a stack does not say its region, the deployment sees. */
-function consoleOf(scope: Construct): string {
+/**
+ * The host of the console, which each partition has its own of. Where a stack does not say its region, the deployment sees, by
+ * a condition too of whether it is known: of AWS's isolated partitions it is not.
+ */
+function consoleOf(scope: Construct): { readonly host?: string | undefined; readonly condition?: CfnCondition } {
   const { region } = Stack.of(scope);
-  if (!Token.isUnresolved(region)) return CONSOLES.find(({ regions }) => regions.test(region))?.host ?? CONSOLE;
-  return CONSOLES.reduce((otherwise, { partition, host }) => {
-    const [stack, id] = [deployedStack(scope), `LovageConsole-${partition}`];
-    const expression = Fn.conditionEquals(Aws.PARTITION, partition);
-    // One for all of a stack: CloudFormation's linter, which the CDK runs, warns of two that say the same.
-    const condition = stack.node.tryFindChild(id) ?? new CfnCondition(stack, id, { expression });
-    return Fn.conditionIf((condition as CfnCondition).logicalId, host, otherwise).toString();
-  }, CONSOLE);
+  if (!Token.isUnresolved(region)) return CONSOLES.find(({ regions }) => regions.test(region)) ?? {};
+  const stack = deployedStack(scope);
+  // One for all of a stack: CloudFormation's linter, which the CDK runs, warns of two that say the same.
+  const conditionOf = (id: string, expression: ICfnConditionExpression) =>
+    (stack.node.tryFindChild(id) as CfnCondition | undefined) ?? new CfnCondition(stack, id, { expression });
+  const isIn = ({ partition }: (typeof CONSOLES)[number]) => Fn.conditionEquals(Aws.PARTITION, partition);
+  const [first, ...others] = CONSOLES;
+  const host = others.reduce<string>((otherwise, one) => {
+    const { logicalId } = conditionOf(`LovageConsole-${one.partition}`, isIn(one));
+    return Fn.conditionIf(logicalId, one.host, otherwise).toString();
+  }, first.host);
+  return { host, condition: conditionOf("LovageConsole", Fn.conditionOr(...CONSOLES.map(isIn))) };
 }
 
-const CONSOLE = "console.aws.amazon.com";
 const CONSOLES = [
+  { partition: "aws", regions: /^(?!cn-|eusc-|us-gov-|[a-z]+-iso)/, host: "console.aws.amazon.com" },
   { partition: "aws-cn", regions: /^cn-/, host: "console.amazonaws.cn" },
   { partition: "aws-eusc", regions: /^eusc-/, host: "console.amazonaws-eusc.eu" },
   { partition: "aws-us-gov", regions: /^us-gov-/, host: "console.amazonaws-us-gov.com" },

@@ -19,6 +19,7 @@ import type {
 import { isRequestHandler, type RequestHandler } from "../request-handler.ts";
 import { checkZone } from "../beat/zone.ts";
 import { ImproperlyConfigured } from "../errors.ts";
+import { PLACEHOLDER } from "../placeholder.ts";
 import * as known from "./hints.ts";
 import {
   boolean,
@@ -82,10 +83,9 @@ export function url(
     const { scheme } = parseUrl(given);
     if (schemes.includes(scheme) || isRegistered(scheme)) return given;
     // Not shown whole: a URL can hold a password.
-    throw new ImproperlyConfigured(
-      at,
-      `must be ${forms} (given: ${scheme ? `one that begins with ${scheme}://` : "a text that is no URL"})`,
-    );
+    const shown = scheme ? `one that begins with ${scheme}://` : "a text that is no URL";
+    const token = typeof LOVAGE_BUNDLE === "undefined" ? PLACEHOLDER.exec(given)?.[0] : undefined;
+    throw new ImproperlyConfigured(at, `must be ${forms} (given: ${token ?? shown})`);
   };
 }
 

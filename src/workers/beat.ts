@@ -4,9 +4,11 @@ import { type BeatMemory, type ComingEntries, runBeat } from "../beat/loop.ts";
 import { type ScheduleEntry, scheduleEntries } from "../beat/schedule.ts";
 import type { Covered } from "../beat/tick.ts";
 import { besideDeclared } from "../beat/store.ts";
+import { signatureList } from "../canvas/wire-options.ts";
 import { EncodeError, ImproperlyConfigured } from "../errors.ts";
 import { stringifyValue } from "../protocol/values.ts";
 import { checkEntry, entryOptions } from "../tasks/beat.ts";
+import type { CallOptions } from "../tasks/options.ts";
 import { sendCall } from "../tasks/send-call.ts";
 import type { Log } from "./log.ts";
 
@@ -24,11 +26,16 @@ export function beatEntries(app: Lovage): readonly ScheduleEntry[] {
   return entries;
 }
 
-/** What is put at run time is encoded to be kept. */
-function checkSendable({ args, kwargs, options: { headers } }: ScheduleEntry, where: string): void {
+/** What is put at run time is encoded to be kept. Here only a message would be, when the entry is due. */
+function checkSendable(entry: ScheduleEntry, where: string): void {
+  const { args, kwargs, options } = entry;
+  const { headers, link, linkError }: CallOptions = options;
   try {
-    for (const [name, value] of Object.entries({ args, kwargs, "options.headers": headers }))
-      stringifyValue(value, name);
+    stringifyValue(args, "args", 1);
+    stringifyValue(kwargs, "kwargs", 1);
+    stringifyValue(headers, "options.headers", 1);
+    for (const [name, links] of Object.entries({ link, linkError }))
+      stringifyValue(signatureList(links), `options.${name}`, 2);
   } catch (error) {
     if (!(error instanceof EncodeError)) throw error;
     throw new ImproperlyConfigured(`${where}.${error.path}`, error.message.slice(error.path.length + 1), {

@@ -152,6 +152,8 @@ test.each<[string, (number: number, text: string) => ConfigInput]>([
   ["journalExpires.days", (days) => ({ journalExpires: { days } })],
   ["taskDefaultPriority", (taskDefaultPriority) => ({ taskDefaultPriority })],
   ["timezone", (_, timezone) => ({ timezone })],
+  ["brokerUrl", (_, brokerUrl) => ({ brokerUrl })],
+  ["resultBackend", (_, resultBackend) => ({ resultBackend })],
   ["metrics", (_, text) => ({ metrics: text as "queue" })],
   ['beatSchedule["often"].schedule', (schedule) => ({ beatSchedule: { often: { ...often, schedule } } })],
   [
@@ -342,10 +344,21 @@ test.each([
   expect(JSON.stringify(Value)).toContain(`https://${host}/cloudwatch/home?region=${region}#`);
 });
 
+test.each(["us-iso-east-1", "us-isob-east-1", "eu-isoe-west-1", "us-isof-south-1", "ap-isog-east-1"])(
+  "in %s, an isolated region, whose console nobody outside knows, the dashboard has no address",
+  (region) => {
+    const { template } = deploy(shop(), {}, stackIn({ account: "111111111111", region }));
+    expect(template().findOutputs("LovageDashboardUrl")).toEqual({});
+  },
+);
+
 test("in a stack that does not say its region the deployment sees which console it is", () => {
   const { template } = deploy(shop());
-  const [{ Value } = { Value: {} as unknown }] = Object.values(template().findOutputs("LovageDashboardUrl"));
-  const conditions = template().findConditions("*") as Readonly<Record<string, { "Fn::Equals": [unknown, string] }>>;
+  const [{ Value, Condition } = { Value: {} as unknown, Condition: "" }] = Object.values(
+    template().findOutputs("LovageDashboardUrl") as Readonly<Record<string, { Value: unknown; Condition: string }>>,
+  );
+  type Equals = { readonly "Fn::Equals": readonly [unknown, string] };
+  const conditions = template().findConditions("*") as Readonly<Record<string, Equals>>;
   const shown = (value: unknown, partition: string): string => {
     if (typeof value === "string") return value;
     const [[name, of] = ["", []]] = Object.entries(value as Readonly<Record<string, unknown>>);
@@ -360,7 +373,12 @@ test("in a stack that does not say its region the deployment sees which console 
   expect(host("aws")).toBe("console.aws.amazon.com");
   expect(host("aws-cn")).toBe("console.amazonaws.cn");
   expect(host("aws-us-gov")).toBe("console.amazonaws-us-gov.com");
-  expect(host("aws-iso")).toBe("console.aws.amazon.com");
+  // In the isolated ones, whose consoles nobody outside knows, there is no such output.
+  const known = template().findConditions(Condition)[Condition] as { readonly "Fn::Or": readonly Equals[] };
+  const partitions = ["aws", "aws-cn", "aws-eusc", "aws-us-gov"];
+  expect(known["Fn::Or"].map(({ "Fn::Equals": equals }) => equals)).toEqual(
+    partitions.map((partition) => [{ Ref: "AWS::Partition" }, partition]),
+  );
 });
 
 test("a function of another account is pointed at queues and results, and at no beat, which it may not steer", () => {

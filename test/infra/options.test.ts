@@ -136,8 +136,9 @@ const NEEDED: Readonly<Record<Worker, Partial<TaskQueuesProps>>> = {
   none: {},
 };
 
-/** What the CDK itself says of a file or a network that is not there. */
-const CDKS = /not-there|\/not\/there|without configuring a VPC|in a public subnet/;
+/** What the CDK itself says of a file or a network that is not there, and of a policy that it does not know. */
+const CDKS =
+  /not-there|\/not\/there|without configuring a VPC|in a public subnet|removal policy|Cannot find entry|[Ll]ock file|should be under|entry files are supported/;
 
 /** What is deployed of all that is said, and what synth says to it. `undefined` where it is refused. */
 function synthesized(worker: Worker, props: (around: Surroundings) => Partial<TaskQueuesProps>): string | undefined {
@@ -222,4 +223,42 @@ test("an option that is undefined is one that is not said: what is said for all 
     queues: { celery: none(QUEUE), other: none(QUEUE) },
   });
   expect(synthesized("function", said)).toBe(plain);
+});
+
+/** Of these most options refuse most. */
+const ODD = { text: "x", number: 5, null: null, list: [["x"]], object: { x: 1 } };
+
+const saidOf = (options: object, said: (option: object) => object, at = "") =>
+  Object.keys(options).map((name): [string, (value: unknown) => object] => [
+    at + name,
+    (value) => said({ [name]: value }),
+  ]);
+
+test.each([
+  ...saidOf({ ...TASK_QUEUES, queues: {} }, (option) => option),
+  ...saidOf({ celery: {} }, (queues) => ({ queues }), "queues."),
+  ...saidOf(QUEUE, (option) => ({ queues: { celery: option } }), "queues.celery."),
+  ...saidOf(CONTAINER, (option) => ({ container: { image, ...option } }), "container."),
+  ...saidOf(BOARD, (option) => ({ board: { entry, ...option } }), "board."),
+])("what JavaScript may give as %s is of its kind, or is refused by its name", (at, said) => {
+  const worker = at.startsWith("container") ? "container" : "function";
+  for (const value of Object.values(ODD)) {
+    const stack = new Stack(unbundled(), "Shop", { env: { account: "111111111111", region: "eu-west-1" } });
+    try {
+      new TaskQueues(stack, "Tasks", { app: shop(appOf(worker)), ...NEEDED[worker], ...said(value) });
+    } catch (error) {
+      if (!(error instanceof LovageError) && !CDKS.test(String(error))) throw error;
+    }
+  }
+});
+
+test.each<[string, object]>([
+  ["beatentry", { beatentry: beatEntry }],
+  ["queues.celery.queue", { queues: { celery: { queue: { name: "other" } } } }],
+  ["queues.celery.memory_size", { queues: { celery: { memory_size: 1024 } } }],
+  ["board.readonly", { board: { entry, readonly: true } }],
+  ["container.maxTask", { container: { image, maxTask: 3 } }],
+])("an option that there is not is refused: %s", (at, said) => {
+  const stack = new Stack(unbundled(), "Shop");
+  expect(() => new TaskQueues(stack, "Tasks", { app: shop(), entry, ...said })).toThrow(`${at}: is `);
 });

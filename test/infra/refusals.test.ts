@@ -329,28 +329,39 @@ test("arguments of an entry that the task's schema refuses are named", () => {
   );
 });
 
-test.each(["args", "kwargs", "headers"])("what no message could carry in the %s of an entry is named", (at) => {
-  const itself: unknown[] = [];
-  itself.push(itself);
-  let deep: unknown[] = [];
-  for (let level = 0; level < 100_000; level++) deep = [deep];
-  for (const [value, why] of [
-    [itself, "contains itself"],
-    [deep, "is nested more than 1000 levels deep"],
-    [new Map(), "is a Map"],
-  ] as const) {
-    const given = {
-      args: { args: [value] },
-      kwargs: { kwargs: { value } },
-      headers: { options: { headers: { value } } },
-    };
-    const app = shop({ beatSchedule: { often: { task: "shop.any", schedule: 60, ...given[at as "args"] } } });
-    app.task("shop.any", { params: ["value?"] }, () => 1);
-    const [place, first] = at === "headers" ? ["options.headers", ".value"] : [at, at === "args" ? "[0]" : ".value"];
-    expect(() => deploy(app), why).toThrow(`beatSchedule["often"].${place}${first}`);
-    expect(() => deploy(app)).toThrow(why);
-  }
-});
+test.each(["args", "kwargs", "headers", "link", "linkError"])(
+  "what no message could carry in the %s of an entry is named",
+  (at) => {
+    const itself: unknown[] = [];
+    itself.push(itself);
+    let deep: unknown[] = [];
+    for (let level = 0; level < 100_000; level++) deep = [deep];
+    for (const [value, why] of [
+      [itself, "contains itself"],
+      [deep, "is nested more than 1000 levels deep"],
+      [new Map(), "is a Map"],
+    ] as const) {
+      const given = {
+        args: { args: [value] },
+        kwargs: { kwargs: { value } },
+        headers: { options: { headers: { value } } },
+        link: { options: { link: { task: "shop.any", args: [value] } } },
+        linkError: { options: { linkError: [{ task: "shop.any", args: [value] }] } },
+      };
+      const app = shop({ beatSchedule: { often: { task: "shop.any", schedule: 60, ...given[at as "args"] } } });
+      app.task("shop.any", { params: ["value?"] }, () => 1);
+      const places = {
+        args: "args[0]",
+        kwargs: "kwargs.value",
+        headers: "options.headers.value",
+        link: "options.link[0].args[0]",
+        linkError: "options.linkError[0].args[0]",
+      };
+      expect(() => deploy(app), why).toThrow(`beatSchedule["often"].${places[at as "args"]}`);
+      expect(() => deploy(app)).toThrow(why);
+    }
+  },
+);
 
 test("many arguments of an entry are as good as few", () => {
   const args = [Array.from({ length: 200_000 }, (_, i) => i)];
