@@ -4,7 +4,7 @@
  */
 import { SENT_HEADER, type SignatureData } from "../protocol/message.ts";
 import type { CallOptions } from "../tasks/options.ts";
-import { changed, isSignature, LINKED, placesOf, readSignature } from "./shape.ts";
+import { changed, partsOf } from "./shape.ts";
 
 /** The options of one call, with its date where it has an id of its own. */
 export function dated(options: CallOptions, moment: () => number): CallOptions {
@@ -24,11 +24,5 @@ export function datedAt(signature: SignatureData, at: number): SignatureData {
 }
 
 /** Whether it was given an id, or any of what it holds was. */
-function hasId(part: unknown): boolean {
-  if (Array.isArray(part)) return part.some(hasId);
-  if (!isSignature(part)) return false;
-  const signature = readSignature(part);
-  const { options, kwargs } = signature;
-  if (typeof options["task_id"] === "string") return true;
-  return LINKED.some((place) => hasId(options[place])) || placesOf(signature).some((place) => hasId(kwargs[place]));
-}
+const hasId = (canvas: SignatureData): boolean =>
+  partsOf(canvas).some(({ options }) => typeof options["task_id"] === "string");

@@ -79,6 +79,7 @@ export function readSignature(value: unknown): SignatureData {
 /** Reads a signature and all that is in it. Throws `ImproperlyConfigured` for what is no canvas, and for one that contains itself. */
 export function checkCanvas(value: unknown, above: readonly unknown[] = []): SignatureData {
   if (above.includes(value)) throw wrong("signature", "contains itself; a canvas that shall run again is sent again");
+  if (above.length > MAX_LEVELS) throw tooDeep();
   const signature = readSignature(value);
   const within = [...above, value];
   const checkAll = (given: unknown) => {
@@ -202,11 +203,40 @@ export const inherited = (options: SignatureData["options"]): SignatureData["opt
 // ── changing them ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 /** Where a signature holds others, among its options … */
-export const LINKED = ["link", "link_error", "chain"] as const;
+const LINKED = ["link", "link_error", "chain"] as const;
 
 /** … and where a canvas does, among its arguments. */
-export const placesOf = (signature: SignatureData): readonly string[] =>
+const placesOf = (signature: SignatureData): readonly string[] =>
   ({ task: [], chain: ["tasks"], group: ["tasks"], chord: ["header", "body"] })[formOf(signature)];
+
+/** Canvases in canvases, and callbacks of callbacks: what is done to them takes a part of the stack for each. */
+const MAX_LEVELS = 500;
+
+/**
+ * A signature, and all that it holds. Throws `ImproperlyConfigured` for one that is nested too deep, as whatever else goes
+ * through it calls itself.
+ */
+export function partsOf(canvas: SignatureData): readonly SignatureData[] {
+  const all: SignatureData[] = [];
+  let level: readonly SignatureData[] = [canvas];
+  for (let depth = 0; level.length > 0; depth++) {
+    if (depth > MAX_LEVELS) throw tooDeep();
+    for (const part of level) all.push(part);
+    level = level.flatMap((part) =>
+      [...LINKED.map((place) => part.options[place]), ...placesOf(part).map((place) => part.kwargs[place])]
+        .flat()
+        .filter(isSignature)
+        .map(readSignature),
+    );
+  }
+  return all;
+}
+
+const tooDeep = (): ImproperlyConfigured =>
+  wrong(
+    "signature",
+    `holds canvases in canvases, or callbacks of callbacks, more than ${MAX_LEVELS} levels deep: give one group, chord or chain all of its members or steps`,
+  );
 
 /** The same with each signature in it, and each that is linked to it, changed. What is none stays as it is. */
 export function changed(signature: SignatureData, change: (part: SignatureData) => SignatureData): SignatureData {
@@ -295,12 +325,13 @@ export function nthOf(options: SignatureData["options"], index: number): Signatu
 }
 
 /** One after the other, as Celery's `|` has it: a group followed by anything is a chord, whose body the next ones join. */
-export function pipe(left: SignatureData, right: SignatureData): SignatureData {
+export function pipe(left: SignatureData, right: SignatureData, depth = 0): SignatureData {
+  if (depth > MAX_LEVELS) throw tooDeep();
   switch (formOf(left)) {
     case "group":
       return chordData(left, right);
     case "chord":
-      if (formOf(right) === "task") return withBody(left, (body) => pipe(body, right));
+      if (formOf(right) === "task") return withBody(left, (body) => pipe(body, right, depth + 1));
       return chainOf([left, right]);
     default:
       return chainOf([left, right]);
@@ -312,13 +343,25 @@ export function chainOf(given: readonly SignatureData[]): SignatureData {
   const steps: SignatureData[] = [];
   for (const signature of given) append(steps, signature);
   const [only] = steps;
-  return only !== undefined && steps.length === 1 && formOf(only) !== "task" ? only : chainData(steps);
+  if (only !== undefined && steps.length === 1 && formOf(only) !== "task") return only;
+  flat.add(steps);
+  return chainData(steps);
 }
+
+/** Steps of chains that were made here: none is a chain itself, or joins the one before it. */
+const flat = new WeakSet<object>();
+
+/** Whether the steps of a chain can be taken as they are. */
+const isFlat = ({ args, kwargs: { tasks }, options, immutable }: SignatureData): boolean =>
+  Array.isArray(tasks) && flat.has(tasks) && args.length === 0 && Object.keys(options).length === 0 && !immutable;
 
 function append(steps: SignatureData[], next: SignatureData): void {
   const step = normal(next);
   const last = steps.at(-1);
-  if (formOf(step) === "chain") {
+  if (isFlat(step) && (last === undefined || formOf(last) === "task")) {
+    // Where a chain is made step by step, all that it has would be looked at with each.
+    for (const inner of step.kwargs["tasks"] as readonly SignatureData[]) steps.push(inner);
+  } else if (formOf(step) === "chain") {
     for (const inner of stepsOf(step)) append(steps, inner);
   } else if (last !== undefined && formOf(last) === "group") {
     steps.pop();
@@ -342,21 +385,27 @@ function withBody(chord: SignatureData, change: (body: SignatureData) => Signatu
  * Links callbacks and errbacks, where Celery looks for them: of a group they are its members', of a chord its body's, and
  * errbacks with `onHeader` its header's too.
  */
-export function linkedTo(signature: SignatureData, links: SignatureData["options"], onHeader: boolean): SignatureData {
+export function linkedTo(
+  signature: SignatureData,
+  links: SignatureData["options"],
+  onHeader: boolean,
+  depth = 0,
+): SignatureData {
+  if (depth > MAX_LEVELS) throw tooDeep();
   if (formOf(signature) === "group") {
     const members = tasksOf(signature);
     // Those of a generator are still to come.
     if (members.length === 0) return withOptions(signature, links);
     return withMembers(
       signature,
-      members.map((member) => linkedTo(member, links, onHeader)),
+      members.map((member) => linkedTo(member, links, onHeader, depth + 1)),
     );
   }
   if (formOf(signature) !== "chord") return withOptions(signature, links);
   const { link_error } = links;
   const header = headerOf(signature);
   const kwargs = onHeader ? { ...signature.kwargs, header: withOptions(header, { link_error }) } : signature.kwargs;
-  return withBody({ ...signature, kwargs }, (body) => linkedTo(body, links, onHeader));
+  return withBody({ ...signature, kwargs }, (body) => linkedTo(body, links, onHeader, depth + 1));
 }
 
 /** A frozen canvas, and then the rest of the chain that it stands in; `rest` is as it travels, its next step last. */
@@ -402,7 +451,7 @@ const isObject = (value: unknown): value is Record<string, unknown> =>
   typeof value === "object" && value !== null && !Array.isArray(value);
 
 /** Whether a value names a task, as each signature does. */
-export const isSignature = (value: unknown): boolean => isObject(value) && typeof value["task"] === "string";
+const isSignature = (value: unknown): boolean => isObject(value) && typeof value["task"] === "string";
 
 /** Of a callback of a group. */
 export const noLinkToGroup = (): ImproperlyConfigured =>

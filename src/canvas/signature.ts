@@ -14,6 +14,7 @@ import {
   linkedTo,
   membersOf,
   noLinkToGroup,
+  partsOf,
   pipe,
   tasksOf,
   withArguments,
@@ -128,6 +129,7 @@ export class Signature<
 
   /** Marks every message of it, and of what is linked to it: the tasks find them in `request.stamps`. */
   stamp(stamps: Readonly<Record<string, unknown>>): Signature<A, R, H, F> {
+    partsOf(this.#data);
     return this.#with(
       stamped(this.#data, stamps),
       this.#pending?.map((member) => member.stamp(stamps)),

@@ -17,6 +17,9 @@ import { createMessage } from "../../src/protocol/message.ts";
 import { encodeGroupMeta, encodeMeta } from "../../src/protocol/meta.ts";
 import { groupKey, joinKey, taskKey } from "../../src/results/backend.ts";
 import { type TestApp, type TestOptions, testApp } from "../../src/testing/index.ts";
+import { computing, quickest } from "../measured.ts";
+
+type Step = ReturnType<Lovage["signature"]>;
 
 const app = new Lovage("canvas");
 const add = app.task("add", (x: number, y: number) => x + y);
@@ -671,12 +674,66 @@ describe("results", () => {
   });
 });
 
+test("a chain may be made step by step, from either end, and of a group", async () => {
+  const makers: readonly ((chained: Step) => Step)[] = [
+    (chained) => chain(chained, list.s()),
+    (chained) => chain(list.s(), chained),
+    (chained) => chained.pipe(list.s() as never),
+  ];
+  for (const first of [list.s(1), group([list.s(1)])] as readonly Step[])
+    for (const further of makers) {
+      const took = await quickest(1000, () =>
+        computing(() => {
+          let chained = first;
+          for (let step = 0; step < 4000; step++) chained = further(chained);
+        }),
+      );
+      expect(took).toBeLessThan(1000);
+    }
+});
+
 describe("bad input is refused with a clear error", () => {
   test("a canvas that contains itself", () => {
     const tasks: unknown[] = [add.s(1, 1).toJSON()];
     const self = { ...chain(add.s(1, 1)).toJSON(), kwargs: { tasks } };
     tasks.push(self);
     expect(() => app.signature(self)).toThrow(/contains itself/);
+  });
+
+  const deep = {
+    groups: (step: Step) => group([step, list.s(1)]) as unknown as Step,
+    headers: (step: Step) => chord([step], list.s()),
+    bodies: (step: Step) => chord([list.s(1)], step),
+    "groups in chains": (step: Step) => chain(group([step, list.s(1)]), list.s()),
+  };
+  const nested = (levels: number, around: (step: Step) => Step): Step => {
+    let step: Step = list.s(1);
+    for (let level = 0; level < levels; level++) step = around(step);
+    return step;
+  };
+
+  test.each(Object.entries(deep))("thousands of %s within each other", async (_, around) => {
+    const canvas = nested(5000, around);
+    const told = /more than 500 levels deep/;
+    await expect(canvas.delay()).rejects.toThrow(told);
+    await expect(canvas.apply()).rejects.toThrow(told);
+    for (const change of [
+      () => canvas.stamp({ from: "here" }),
+      () => canvas.linkError(tell.s()),
+      () => canvas.pipe(list.s() as never),
+      () => app.signature(canvas.toJSON()),
+    ])
+      try {
+        change();
+      } catch (error) {
+        expect(String(error)).toMatch(told);
+      }
+    expect(await t.drain()).toEqual([]);
+  });
+
+  test("as many as may be within each other are sent", async () => {
+    for (const around of [deep.groups, deep.headers]) await nested(200, around).delay();
+    await t.drain();
   });
 
   test("a chord without a body, also as a member of a group", () => {
