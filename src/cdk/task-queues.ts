@@ -30,7 +30,7 @@ import { createRouter, type Route } from "../brokers/routes.ts";
 import { type ENVIRONMENT, outputOf } from "../config/values.ts";
 import { ImproperlyConfigured, QueueNotFound } from "../errors.ts";
 import { didYouMean } from "../nearest.ts";
-import { defined } from "../parse.ts";
+import { defined, names } from "../parse.ts";
 import { BeatRules, ruleEntries } from "./beat-rules.ts";
 import { Board, type BoardFunctionOptions } from "./board.ts";
 import type { ContainerOptions } from "./container-worker.ts";
@@ -338,8 +338,9 @@ export class TaskQueues extends Construct {
    * @param queues By their names in the app. Default: all of them.
    */
   grantSend(grantee: iam.IGrantable, queues: readonly string[] = [...this.#queues.keys()]): iam.Grant {
+    const given = names(queues, "queues");
     if (this.#hasUnique) this.#grantKeys(grantee);
-    return this.#grantMessages(grantee, queues);
+    return this.#grantMessages(grantee, given);
   }
 
   /** Of tasks that are unique: whose id a key has, and whether the task of that id has ended. */
@@ -388,7 +389,7 @@ export class TaskQueues extends Construct {
    * @param queues That it works on, by their names in the app. Default: all of them.
    */
   grantWork(grantee: iam.IGrantable, queues: readonly string[] = [...this.#queues.keys()]): void {
-    for (const name of queues) {
+    for (const name of names(queues, "queues")) {
       this.queue(name).grantConsume(grantee);
       this.#grantTasks(grantee, name, true);
     }
@@ -412,13 +413,10 @@ export class TaskQueues extends Construct {
    * @param queues By their names in the app. Default: all of them.
    */
   grantOperate(grantee: iam.IGrantable, queues: readonly string[] = [...this.#queues.keys()]): iam.Grant {
+    const given = names(queues, "queues").map((name) => this.queue(name));
     this.payloads?.grantPut(grantee);
     this.payloads?.grantGet(grantee);
-    return grantOperate(
-      this.#operated,
-      grantee,
-      queues.map((name) => this.queue(name)),
-    );
+    return grantOperate(this.#operated, grantee, given);
   }
 
   /** Points the app of a function at these queues and results. What it may do there, the grants say. */

@@ -6,7 +6,7 @@ import * as dynamodb from "aws-cdk-lib/aws-dynamodb";
 import * as iam from "aws-cdk-lib/aws-iam";
 import * as kms from "aws-cdk-lib/aws-kms";
 import { Lovage } from "lovage";
-import type { TaskQueuesProps } from "lovage/cdk";
+import type { BeatRules, TaskQueuesProps } from "lovage/cdk";
 import { expect, test } from "vitest";
 import { allowed, deploy, resources, roleOf, shop, unbundled } from "./deployment.ts";
 
@@ -24,6 +24,7 @@ test("a worker may do what it does, and no more: it sends to its own queue, and 
     [
       ...rowsOf(["BatchGetItem", "PartiQLInsert", "PartiQLUpdate", "PutItem", "UpdateItem"], TASKS),
       ...rowsOf(["BatchGetItem", "PutItem", "UpdateItem"], `${GROUPS} ${CHORDS}`),
+      ...rowsOf(["BatchGetItem"], "lovage-control-retry-*"),
       "dynamodb:PartiQLInsert Journal",
       "dynamodb:PutItem Journal",
       "logs:CreateLogStream mediaWorkerLogs",
@@ -39,6 +40,22 @@ test("a worker may do what it does, and no more: it sends to its own queue, and 
       "sqs:SendMessage mediaQueue",
     ].sort(),
   );
+});
+
+test("of a text in place of a list, as JavaScript lets it through, the queue of that name is meant", () => {
+  const rights = (queues: readonly string[]) => {
+    const deployment = deploy(shop({ taskQueues, beatSchedule: { often } }));
+    const { stack, tasks } = deployment;
+    const role = new iam.Role(stack, "Caller", { assumedBy: new iam.AccountRootPrincipal() });
+    tasks.grantSend(role, queues);
+    tasks.grantOperate(role, queues);
+    tasks.grantWork(role, queues);
+    tasks.grantSchedule(role, queues);
+    return [role, roleOf((tasks.beat as BeatRules).function)].map((one) => allowed(deployment, one));
+  };
+  expect(rights("media" as never)).toEqual(rights(["media"]));
+  for (const wrong of [5, { media: true }, [["media"]]])
+    expect(() => rights(wrong as never)).toThrow(/^queues(\[0\])?: must be a /);
 });
 
 test.each<[string, Partial<TaskQueuesProps>, readonly string[], readonly string[]]>([
