@@ -10,14 +10,17 @@ import { type Browser, type BrowserContextOptions, chromium, type Page } from "p
 import { afterAll, expect, onTestFinished } from "vitest";
 import { skipped } from "../skipped.ts";
 
-/** Those of its flags that a function of Lambda alone needs, and those that switch off what the tests are about. */
+/**
+ * Those of its flags that a function of Lambda alone needs, those that switch off what the tests are about, and those by which a
+ * graphics card is imitated: to draw without any is less work.
+ */
 const NOT_HERE =
-  /^--(disable-web-security|allow-running-insecure-content|single-process|no-zygote|disable-site-isolation-trials|disable-features)/;
+  /^--(disable-web-security|allow-running-insecure-content|single-process|no-zygote|disable-site-isolation-trials|disable-features|ignore-gpu-blocklist|in-process-gpu|use-gl|use-angle|enable-unsafe-swiftshader)/;
 
 /** The package unpacks the browser at its first use: another file's tests may be at that, and one that is being written cannot run. */
 async function launch(): Promise<Browser> {
   const executablePath = await sparticuz.executablePath();
-  const args = sparticuz.args.filter((flag) => !NOT_HERE.test(flag));
+  const args = [...sparticuz.args.filter((flag) => !NOT_HERE.test(flag)), "--disable-gpu"];
   for (const until = Date.now() + 90_000; ; await sleep(200)) {
     try {
       return await chromium.launch({ executablePath, args, headless: true });
