@@ -13,9 +13,9 @@ home=$cache/aws-models-$botocore-$(cksum <"${BASH_SOURCE[0]}" | cut -d' ' -f1)
 
 install() {
   local python work
-  python=$(find_python 3.13 3.12 3.11 3.10) || missing "needs Python 3.10 to 3.13; put it on the PATH or name it in PYTHON"
   lock aws-models
   if [ ! -e "$home/ready" ]; then
+    python=$(find_python 3.13 3.12 3.11 3.10) || missing "needs Python 3.10 to 3.13; put it on the PATH or name it in PYTHON"
     echo "unpacking the models of botocore $botocore into $home" >&2
     work=$(mktemp -d "$cache/unpack.XXXXXX")
     "$python" -m pip download --quiet --disable-pip-version-check --no-deps --no-binary botocore --dest "$work" "botocore==$botocore" >&2

@@ -21,7 +21,8 @@ missing() { echo "$(basename "$0"): $*" >&2; exit 69; }
 find_python() {
   local version candidate
   for version; do
-    for candidate in "${PYTHON:-}" "python$version" "${PYENV_ROOT:-$HOME/.pyenv}"/versions/"$version".*/bin/python python3; do
+    # The name on the PATH may be that of a version manager, which takes six times as long to find the one that is meant.
+    for candidate in "${PYTHON:-}" "${PYENV_ROOT:-$HOME/.pyenv}"/versions/"$version".*/bin/python "python$version" python3; do
       # A version manager answers for a Python it does not have, so ask it to run.
       if [ -n "$candidate" ] && [ "$("$candidate" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)" = "$version" ]; then
         echo "$candidate"
