@@ -8,8 +8,9 @@ import type { RunningTask } from "../tasks/context.ts";
 import { callInPlace } from "../tasks/direct.ts";
 import { resolveInput } from "../tasks/schema.ts";
 import { Task } from "../tasks/task.ts";
-import { failBody, joinResults, sendBody, senderOf } from "./join.ts";
+import { failBody, joinResults, sendBody } from "./join.ts";
 import { silent } from "./log.ts";
+import { senderOf } from "./sender.ts";
 
 /** A task of Celery's. It is bound, and takes keyword arguments from its request. */
 export class BuiltinTask extends Task {}

@@ -6,14 +6,15 @@ import type { Engine } from "../engine.ts";
 import { EncodeError, TaskRevokedError, WorkerLostError } from "../errors.ts";
 import { exceptionToData } from "../protocol/exceptions.ts";
 import { attemptOf, type Message } from "../protocol/message.ts";
-import { encodeMeta, type Meta, type ResultTuple, type MetaCodec } from "../protocol/meta.ts";
+import { encodeMeta, type Meta, type MetaCodec, type ResultTuple } from "../protocol/meta.ts";
 import { type MaybePromise, whenReady } from "../protocol/serializers.ts";
 import { formatTime } from "../protocol/time.ts";
 import { writeKept } from "../results/kept.ts";
 import type { Final } from "../results/record.ts";
-import { PENDING, FAILURE, RETRY, REVOKED, SUCCESS } from "../states.ts";
+import { FAILURE, PENDING, RETRY, REVOKED, SUCCESS } from "../states.ts";
 import type { Job, WorkerContext } from "./context.ts";
-import { type Next, type Source, successorTuples, writeNext } from "./follow.ts";
+import { type Source, successorTuples } from "./follow.ts";
+import { type Next, nextOf } from "./next.ts";
 import type { Outcome } from "./trace.ts";
 
 /** The facts of a run that its row tells. */
@@ -148,10 +149,6 @@ const base = (facts: Facts, { next, ...ending }: Ending): Conclusion["command"] 
   next: nextOf(facts.source, next),
   ...ending,
 });
-
-/** `next` of a row: what its follow-ups need, and on a FIFO queue whether the attempt goes for another message. */
-export const nextOf = ({ goesFor }: Source, next?: Next): string | undefined =>
-  goesFor || next !== undefined ? writeNext({ ...next, ...(goesFor && { goesFor }) }) : undefined;
 
 function stored(
   engine: Engine,

@@ -3,7 +3,7 @@ import type { Lovage } from "../app.ts";
 import { type Delivery, isFifo } from "../brokers/broker.ts";
 import { attemptOf, type Message, sentAgain, sentOf } from "../protocol/message.ts";
 import { type MaybePromise, whenReady } from "../protocol/serializers.ts";
-import type { Again, Claim, Command, Outcome as Recorded } from "../results/record.ts";
+import type { Again, Claim } from "../results/record.ts";
 import type { Request } from "../tasks/context.ts";
 import type { TaskOptions } from "../tasks/options.ts";
 import { taskKey } from "../results/backend.ts";
@@ -12,8 +12,8 @@ import type { Task } from "../tasks/task.ts";
 import { redriveOf } from "./dead-letter.ts";
 import type { Source } from "./follow.ts";
 import { carriedPlace } from "./held-place.ts";
-import { type Sender, senderOf } from "./join.ts";
 import type { Log } from "./log.ts";
+import { type Sender, senderOf } from "./sender.ts";
 import type { Batches } from "./batch.ts";
 import type { Unit } from "../unit.ts";
 
@@ -33,8 +33,6 @@ export interface WorkerOptions {
 
 export interface WorkerContext extends WorkerOptions, Sender {
   readonly app: Lovage;
-  /** Applies one command. Throws the `OperationalError` or `PayloadTooLarge` that kept it from being applied. */
-  apply(command: Command): Promise<Recorded>;
   /**
    * Who could not give a claim up, by the row's key: whoever takes that message here next is the same owner, so that nobody is
    * taken to have died.

@@ -29,9 +29,10 @@ import { builtinTask } from "./builtins.ts";
 import { conclude, type Facts, ranTask } from "./conclude.ts";
 import { failedMeta, storeFate } from "./dead-letter.ts";
 import { follow, retryMessage } from "./follow.ts";
-import { completeChord, type Sender, senderOf } from "./join.ts";
+import { completeChord } from "./join.ts";
 import { silent } from "./log.ts";
 import { asksWhose } from "./run.ts";
+import { type Sender, senderOf } from "./sender.ts";
 import { Stop } from "./stop.ts";
 import { afterRun, type Attempt, runHooks, trace } from "./trace.ts";
 

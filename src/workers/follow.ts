@@ -18,52 +18,17 @@ import {
   type SignatureData,
 } from "../protocol/message.ts";
 import { decodeRow, encodeMeta, type ResultTuple, withResult } from "../protocol/meta.ts";
-import { parseValue, stringifyValue } from "../protocol/values.ts";
 import type { Row } from "../results/backend.ts";
 import type { Again } from "../results/record.ts";
 import { stableId } from "../stable-id.ts";
 import { FAILURE, REVOKED, SUCCESS } from "../states.ts";
 import { failedMeta, storeFate } from "./dead-letter.ts";
 import { goingFor, type HeldPlace, keepsPlace, type Kept, OWN_PROPERTIES } from "./held-place.ts";
-import {
-  callErrbacks,
-  failedCall,
-  type Fate,
-  joinAdded,
-  joinChord,
-  markStep,
-  type Member,
-  type Origin,
-  redriving,
-  type Sender,
-  sendOn,
-} from "./join.ts";
+import { callErrbacks, failedCall, joinAdded, joinChord, markStep, type Member, type Origin, sendOn } from "./join.ts";
+import { readNext, writeNext } from "./next.ts";
 import { messageOf, stackOf } from "./report.ts";
+import { redriving, type Sender } from "./sender.ts";
 import type { RetryChange } from "./trace.ts";
-
-/** What cannot be derived from message and result, kept in the row until the attempt after it has begun. */
-export interface Next {
-  readonly retry?: RetryChange;
-  readonly replace?: SignatureData;
-  /** It has no outcome, whatever state the task itself has stored. */
-  readonly ignored?: true;
-  readonly fate?: Fate;
-  /** The attempt is of a message that goes for another, which keeps its place on a FIFO queue. */
-  readonly goesFor?: true;
-}
-
-export const writeNext = (next: Next): string => stringifyValue(next);
-
-/** Written by {@link writeNext} or with a {@link Fate}, and by nobody else. */
-const readNext = (next: string): Next => parseValue(next) as Next;
-
-/** The attempt of a row that waits or runs and needs the place which the first message of the task keeps. */
-export function keptPlace(queue: string, { done, next }: Pick<Row, "done" | "next">): Kept | undefined {
-  if (done === true || next === undefined) return undefined;
-  const { retry, replace, goesFor } = readNext(next);
-  if (retry !== undefined) return keepsPlace(queue, retry) ? { eta: retry.eta } : undefined;
-  return replace === undefined && goesFor === true ? { eta: null } : undefined;
-}
 
 /** The part of a row that its follow-ups are derived from. */
 export type Settled = Pick<Row, "result" | "next">;
@@ -144,12 +109,6 @@ async function endWaiting(
   const member: Member = { ...origin, group, index, body };
   if (meta?.status === FAILURE || meta?.status === REVOKED) await joinAdded(sender, member, line);
   await joinChord(onward, member);
-}
-
-/** When the retry is due that a row waits for; `null`: it waits for none, or that one is due at once. */
-export function retryDue({ done, next }: Pick<Row, "done" | "next">): string | null {
-  if (done === true || next === undefined) return null;
-  return readNext(next).retry?.eta ?? null;
 }
 
 /** Nothing waits for it, whatever its outcome: the row need not even be read. */

@@ -3,7 +3,7 @@
  * chord's members are counted here, and its body is sent. All of it may be done again: ids are derived from what has
  * ended, rows only ever gain, and a second copy of a message meets the first one's claim.
  */
-import { type Call, expand, type Given } from "../canvas/apply.ts";
+import { expand, type Given } from "../canvas/apply.ts";
 import { endOptions, freeze, type Place } from "../canvas/freeze.ts";
 import { countIds, idsOf, joinRows, leafId, memberHash } from "../canvas/join-rows.ts";
 import { countingOf, rowContext, rulesOf } from "../canvas/send.ts";
@@ -13,105 +13,25 @@ import { ChordError, DecodeError, isLasting, LovageError, PayloadTooLarge, Worke
 import type { JournalEntry } from "../journal/entry.ts";
 import { createMessage, lineOf, type Message, ownHeaders, type SignatureData } from "../protocol/message.ts";
 import { exceptionLine } from "../protocol/exceptions.ts";
-import {
-  decodeGroupMeta,
-  decodeRow,
-  decodeStatus,
-  type Meta,
-  type MetaCodec,
-  type ResultTuple,
-  withResult,
-} from "../protocol/meta.ts";
-import { groupKey, joinKey, type Row, taskKey } from "../results/backend.ts";
-import { type MaybePromise, whenReady } from "../protocol/serializers.ts";
-import { type Again, type Command, isFreshRedrive, type Joined, type Outcome as Recorded } from "../results/record.ts";
+import { decodeGroupMeta, decodeRow, type Meta, type ResultTuple, withResult } from "../protocol/meta.ts";
+import { groupKey, joinKey, taskKey } from "../results/backend.ts";
+import type { MaybePromise } from "../protocol/serializers.ts";
+import type { Again, Joined } from "../results/record.ts";
 import { stableId } from "../stable-id.ts";
 import { FAILURE, isReady, SUCCESS } from "../states.ts";
 import { ERRBACK_HEADER, type FailedRequest, isErrback } from "../tasks/errback.ts";
-import { type Addressed, createCall, send } from "../tasks/publish.ts";
-import type { Unit } from "../unit.ts";
+import { type Addressed, createCall } from "../tasks/publish.ts";
 import { failedMeta, isOurFate, storeFate } from "./dead-letter.ts";
-import type { Log } from "./log.ts";
+import { type Fate, writeNext } from "./next.ts";
 import { joinEntry, unsentEntry } from "./note.ts";
 import { messageOf, stackOf } from "./report.ts";
-
-/** What sending on needs: a worker has it, and so has a task that runs in its caller. */
-export interface Sender {
-  readonly engine: Engine;
-  readonly log: Log;
-  /** How results are read. Default: the app's codec. */
-  readonly codec?: MetaCodec;
-  apply(command: Command): Promise<Recorded>;
-  /** Rows, with all that was written before. */
-  read(keys: readonly string[]): Promise<readonly (Row | undefined)[]>;
-  send(message: Addressed, call?: Call): Promise<void>;
-  /** Tells the journal, where one is kept. Never throws. */
-  note(entry: JournalEntry): Promise<void>;
-  /** The id of the task whose message asks for it, where the task may end by what it asks for. */
-  readonly own?: string;
-}
-
-/** Sends on by the app's own broker and backend; in a unit where one is given. */
-export const senderOf = (engine: Engine, log: Log, unit?: Unit): Sender => ({
-  engine,
-  log,
-  async apply(command) {
-    const [outcome] = await whenReady(engine.backendAtOnce(), (backend) => backend.apply([command], unit));
-    if (outcome === undefined || outcome instanceof Error)
-      throw outcome ?? new LovageError("the backend gave no answer");
-    return outcome;
-  },
-  read: async (keys) => (await engine.backend()).read(keys, { consistent: true, unit }),
-  send: (message, call) => send(engine, message, call?.options, unit),
-  note: (entry) => engine.note(entry),
-});
-
-/**
- * The same for what may have been sent before. A message whose task has its outcome is left out: our own workers would
- * discard it, but Celery's run whatever they get. One that was revoked before it was sent is not: whoever receives it
- * ends what waits for it.
- */
-export const repeating = (sender: Sender): Sender => ({
-  ...sender,
-  async send(addressed, call) {
-    const [row] = await sender.read([taskKey(addressed.message.id)]);
-    const isOpen = row === undefined || isRevokedUnsent(row) || !(await hasOutcome(sender, row));
-    if (isOpen || isFreshRedrive(row, addressed)) await sender.send(addressed, call);
-  },
-});
-
-/** Whether a task has ended. Another program's row may hold what nobody can read here: that program has the task, and tells of its end. */
-async function hasOutcome({ engine }: Sender, { done, result }: Row): Promise<boolean> {
-  if (done === true) return true;
-  try {
-    return isReady(await decodeStatus(result, engine.codec));
-  } catch (error) {
-    if (!(error instanceof DecodeError)) throw error;
-    return true;
-  }
-}
-
-/** It ended by `revoke` alone, which stores an outcome and sends nothing: no message of it may ever have been received. */
-const isRevokedUnsent = ({ revoked, attempt }: Row): boolean => revoked !== undefined && attempt === undefined;
-
-/** The same for what follows from a task that had failed and was sent again: what had failed along with it may run after all. */
-export const redriving = (sender: Sender, redrive: number | undefined): Sender =>
-  redrive === undefined ? sender : { ...sender, send: (message, call) => sender.send({ ...message, redrive }, call) };
+import { hasOutcome, repeating, type Sender } from "./sender.ts";
 
 /** What ids of something that is sent on are made of, so that they are the same each time. */
 export type IdParts = readonly (string | number)[];
 
 /** What ids of what follows from a message are made of, beside its own (`lineOf`). */
 type Line = ReturnType<typeof lineOf>;
-
-/**
- * Why a task will not run, where its message is no dead letter: what was to follow from its `own` message could not be sent; or
- * its outcome is `shared`, as it was to follow from another task that failed.
- */
-export type Fate = "own" | "shared";
-
-/** What is kept in the row of one begins so. */
-export const FATE = '{"fate":';
 
 /** Whose end it is that something follows from. */
 export interface Origin {
@@ -277,7 +197,7 @@ async function mark(
       const fate = { ...meta, taskId: id, children: [], parentId: undefined, groupId, extended: undefined };
       const [body] = groupId === undefined ? [] : signatures(chord);
       const why: Fate = id === sender.own ? "own" : "shared";
-      if (!counted || body !== undefined) await storeFate(sender, id, fate, entry, `${FATE}"${why}"}`);
+      if (!counted || body !== undefined) await storeFate(sender, id, fate, entry, writeNext({ fate: why }));
       if (body !== undefined && groupId !== undefined) {
         const member = {
           id,

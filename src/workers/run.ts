@@ -17,10 +17,12 @@ import { type Conclusion, conclude, describe, factsOf, ranTask, waitingMeta } fr
 import { comesNoMore, type Job, jobAgain, together, type WorkerContext } from "./context.ts";
 import { deadLetter } from "./dead-letter.ts";
 import { DELETE, type Disposition, DELETED, HAND_BACK, handBack, LEAVE } from "./disposition.ts";
-import { follow, isAlone, keptPlace, type Settled } from "./follow.ts";
+import { follow, isAlone, type Settled } from "./follow.ts";
 import { withPatience } from "./patience.ts";
 import { type Kept, keepPlace, returnTo } from "./held-place.ts";
-import { dropAdded, repeating, type Sender } from "./join.ts";
+import { dropAdded } from "./join.ts";
+import { keptPlace } from "./next.ts";
+import { repeating, type Sender } from "./sender.ts";
 import { attemptEntry, isKept } from "./note.ts";
 import { fieldsOf, hasEndSignals, nameOf, reportEnd, signalEnd, stackOf } from "./report.ts";
 import { Stop } from "./stop.ts";

@@ -26,9 +26,9 @@ import { argumentsOfRetry } from "../tasks/params.ts";
 import { resolveInput } from "../tasks/schema.ts";
 import { Task } from "../tasks/task.ts";
 import { BuiltinTask } from "./builtins.ts";
-import type { Sender } from "./join.ts";
 import type { Log } from "./log.ts";
 import { autoretryCountdown, DEFAULT_RETRY_DELAY_S, exhausted, isAutoretried, mayRetry, retryTime } from "./retry.ts";
+import type { Sender } from "./sender.ts";
 import type { Stop } from "./stop.ts";
 import { type Gathering, gather } from "./batch.ts";
 import {

@@ -38,7 +38,7 @@ import { type Again, type Claim, type Final, LEASE_MARGIN_MS, type Outcome as Re
 import { joinKey, type Payload, type Row, taskKey } from "../results/backend.ts";
 import { PENDING, STARTED } from "../states.ts";
 import { pack } from "../tasks/publish.ts";
-import { conclude, describe, type Facts, factsOf, isHidden, nextOf, waitingMeta } from "./conclude.ts";
+import { conclude, describe, type Facts, factsOf, isHidden, waitingMeta } from "./conclude.ts";
 import { isLimited } from "../tasks/limits.ts";
 import { withoutLimits } from "../tasks/send-call.ts";
 import type { Unit } from "../unit.ts";
@@ -55,9 +55,11 @@ import {
 import { builtinTask } from "./builtins.ts";
 import { deadLetter, failedMeta, isOurFate, type Known, storedFate, storeFate } from "./dead-letter.ts";
 import { DELETE, type Disposition, HAND_BACK, type HandBack, handBack, LEAVE, withinLimits } from "./disposition.ts";
-import { follow, isAlone, keptPlace, retryDue } from "./follow.ts";
+import { follow, isAlone } from "./follow.ts";
 import { carriedPlace, keepPlace, returnTo } from "./held-place.ts";
-import { count, FATE, repeating } from "./join.ts";
+import { count } from "./join.ts";
+import { hasFate, keptPlace, nextOf, retryDue } from "./next.ts";
+import { repeating } from "./sender.ts";
 import { attemptEntry, deadLetterEntry, isKept, runningEntry } from "./note.ts";
 import { withPatience } from "./patience.ts";
 import { fieldsOf, nameOf, reportDeaths, reportReceived, stackOf } from "./report.ts";
@@ -513,7 +515,7 @@ async function claim(context: WorkerContext, job: Job): Promise<Admission> {
     case "settled": {
       const kept = await followJob(context, jobAgain(job, recorded.row), recorded.row, repeating(context));
       // Whoever stored that may have died before the dead letter was sent. Two are better than none.
-      if (recorded.row.buried && !recorded.row.next?.startsWith(FATE)) {
+      if (recorded.row.buried && !hasFate(recorded.row)) {
         const why = await storedFate(engine, message.id, recorded.row.result);
         return { disposition: await deadLetter(context, delivery, { id: message.id, task: message.task }, why) };
       }
