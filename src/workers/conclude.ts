@@ -13,7 +13,7 @@ import { writeKept } from "../results/kept.ts";
 import type { Final } from "../results/record.ts";
 import { FAILURE, PENDING, RETRY, REVOKED, SUCCESS } from "../states.ts";
 import type { Job, WorkerContext } from "./context.ts";
-import { type Source, successorTuples } from "./follow.ts";
+import { type Settled, type Source, successorTuples } from "./follow.ts";
 import { type Next, nextOf } from "./next.ts";
 import type { Outcome } from "./trace.ts";
 
@@ -92,49 +92,27 @@ export function conclude(
 }
 
 function concludeAs(engine: Engine, facts: Facts, outcome: Outcome, codec: MetaCodec): MaybePromise<Conclusion> {
-  const store = (status: string, value: unknown, error: unknown, ending: Ending) =>
-    stored(engine, facts, codec, status, value, error, ending);
+  const store = (status: string, value: unknown, ending: Ending) => stored(engine, facts, codec, status, value, ending);
   switch (outcome.type) {
     case "success":
-      return store(SUCCESS, outcome.value, null, { done: true });
+      return store(SUCCESS, outcome.value, { done: true });
     case "failure":
       // What killed workers is kept among the dead letters, to be looked into.
       return outcome.error instanceof WorkerLostError
-        ? store(FAILURE, outcome.error, outcome.error, { done: true, buried: true })
-        : store(FAILURE, outcome.error, outcome.error, { done: true, kept: facts.keep?.() });
-    case "revoked": {
-      const error = new TaskRevokedError(outcome.reason);
-      return store(REVOKED, error, error, { done: true });
-    }
+        ? store(FAILURE, outcome.error, { done: true, buried: true })
+        : store(FAILURE, outcome.error, { done: true, kept: facts.keep?.() });
+    case "revoked":
+      return store(REVOKED, new TaskRevokedError(outcome.reason), { done: true });
     case "reject":
-      return store(FAILURE, outcome.error, outcome.error, { done: true, buried: true });
+      return store(FAILURE, outcome.error, { done: true, buried: true });
     case "retry":
-      return store(RETRY, outcome.reason, outcome.reason, {
-        done: false,
-        next: { retry: outcome.change },
-      });
+      return store(RETRY, outcome.reason, { done: false, next: { retry: outcome.change } });
     case "checkpoint":
-      // The state last stored stays: it is as if it had not stopped.
-      return {
-        status: undefined,
-        error: null,
-        traceback: null,
-        command: base(facts, { done: false, next: { retry: outcome.change } }),
-      };
+      return unstored(facts, { done: false, next: { retry: outcome.change } });
     case "ignore":
-      return {
-        status: undefined,
-        error: null,
-        traceback: null,
-        command: base(facts, { done: true, next: { ignored: true } }),
-      };
+      return unstored(facts, { done: true, next: { ignored: true } });
     case "replace":
-      return {
-        status: undefined,
-        error: null,
-        traceback: null,
-        command: base(facts, { done: false, next: { replace: outcome.signature } }),
-      };
+      return unstored(facts, { done: false, next: { replace: outcome.signature } });
     default:
       return outcome satisfies never;
   }
@@ -150,27 +128,39 @@ const base = (facts: Facts, { next, ...ending }: Ending): Conclusion["command"] 
   ...ending,
 });
 
+/** The state last stored stays, as if the run had not been. */
+const unstored = (facts: Facts, ending: Ending): Conclusion => ({
+  status: undefined,
+  error: null,
+  traceback: null,
+  command: base(facts, ending),
+});
+
+/** `value`: the result, or else the error. */
 function stored(
   engine: Engine,
   facts: Facts,
   codec: MetaCodec,
   status: string,
   value: unknown,
-  error: unknown,
   ending: Ending,
 ): MaybePromise<Conclusion> {
   const failed = status !== SUCCESS;
-  const { data, traceback } = failed ? exceptionToData(error) : { data: value, traceback: null };
+  const { data, traceback } = failed ? exceptionToData(value) : { data: value, traceback: null };
   // A revoked task has no stack worth reading; Celery stores none.
   const shown = status === REVOKED ? null : traceback;
   const meta = describe(engine, facts, status, data, shown);
   return whenReady(encodeMeta(meta, codec), (result) => ({
     status,
-    error,
+    error: failed ? value : null,
     traceback: shown,
     command: { ...base(facts, ending), result, hidden: isHidden(facts, failed) },
   }));
 }
+
+/** The part of a row that its follow-ups are derived from. */
+export const settledBy = ({ command: { result = "", next } }: Conclusion): Settled =>
+  next === undefined ? { result } : { result, next };
 
 /** The meta of a task in a state. */
 export function describe(

@@ -3,7 +3,7 @@ import type { Lovage } from "../app.ts";
 import { type Delivery, isFifo } from "../brokers/broker.ts";
 import { attemptOf, type Message, sentAgain, sentOf } from "../protocol/message.ts";
 import { type MaybePromise, whenReady } from "../protocol/serializers.ts";
-import type { Again, Claim } from "../results/record.ts";
+import type { Again, Claim, Outcome as Recorded, Release } from "../results/record.ts";
 import type { Request } from "../tasks/context.ts";
 import type { TaskOptions } from "../tasks/options.ts";
 import { taskKey } from "../results/backend.ts";
@@ -32,6 +32,8 @@ export interface WorkerOptions {
 }
 
 export interface WorkerContext extends WorkerOptions, Sender {
+  /** As {@link WorkerOptions.deadline}; `Infinity` where there is none. */
+  readonly deadline: () => number;
   readonly app: Lovage;
   /**
    * Who could not give a claim up, by the row's key: whoever takes that message here next is the same owner, so that nobody is
@@ -53,6 +55,7 @@ export function createContext(app: Lovage, options: WorkerOptions): WorkerContex
   let last: WorkerContext | undefined;
   const alone: WorkerContext = {
     ...options,
+    deadline: options.deadline ?? (() => Number.POSITIVE_INFINITY),
     app,
     unreleased: new Map(),
     batches: { open: new Map(), isHurried: false, coming: undefined },
@@ -87,6 +90,8 @@ export interface Job {
   /** Made once for each delivery, but where one before it is still held for the owner: who claims. */
   readonly owner: string;
   readonly source: Source;
+  /** What its claim said; absent: it is not claimed yet, or its task does not claim. */
+  readonly claimed?: Pick<Extract<Recorded, { readonly type: "claimed" }>, "runs" | "revoked">;
 }
 
 export function createJob(context: WorkerContext, delivery: Delivery, message: Message, task: Task): Job {
@@ -124,6 +129,15 @@ export const claimOf = (
   redrive: source.redrive,
   sent: sentOf(message),
 });
+
+/** Gives the claim of a job up: it ended without an outcome, and the next claim counts no death unless it `died`. */
+export async function release(
+  { engine, apply }: WorkerContext,
+  { message, owner }: Job,
+  told: Pick<Release, "result" | "died"> = {},
+): Promise<void> {
+  await apply({ type: "release", key: taskKey(message.id), owner, now: engine.clock.now(), ...told });
+}
 
 /** A job whose row says which time it is that its task was sent. */
 export const jobAgain = (job: Job, { again, redrive }: Again): Job =>

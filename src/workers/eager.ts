@@ -25,16 +25,16 @@ import { consoleLog } from "../tasks/logger.ts";
 import { type Addressed, checkLimits, createCall, reread } from "../tasks/publish.ts";
 import { createRequest } from "../tasks/request.ts";
 import type { Task } from "../tasks/task.ts";
+import { sendFor } from "./attempt.ts";
 import { builtinTask } from "./builtins.ts";
-import { conclude, type Facts, ranTask } from "./conclude.ts";
+import { conclude, type Facts, ranTask, settledBy } from "./conclude.ts";
 import { failedMeta, storeFate } from "./dead-letter.ts";
 import { follow, retryMessage } from "./follow.ts";
 import { completeChord } from "./join.ts";
 import { silent } from "./log.ts";
-import { asksWhose } from "./run.ts";
 import { type Sender, senderOf } from "./sender.ts";
 import { Stop } from "./stop.ts";
-import { afterRun, type Attempt, runHooks, trace } from "./trace.ts";
+import { type Attempt, runHooks, trace } from "./trace.ts";
 
 /** Runs a task to its end, its retries at once, without waiting for their countdown, and then what follows from it. */
 export function applyEagerly(
@@ -187,18 +187,19 @@ async function runToEnd(app: Lovage, sender: Sender, call: Addressed): Promise<v
       ({ message } = await asSent({ message: retryMessage(message, outcome.change), queue: call.queue }));
       continue;
     }
-    const { command } = conclusion;
     await sender.apply({
       type: "final",
       key: taskKey(message.id),
       now: clock.now(),
       ttl: engine.ttl(),
-      ...command,
+      ...conclusion.command,
       unclaimed: true,
     });
-    const row = { result: command.result ?? "", ...(command.next === undefined ? {} : { next: command.next }) };
-    const send = () => follow(sender, message, call, row);
-    await (asksWhose(engine) ? afterRun(attempt, send) : send());
+    await sendFor(
+      engine,
+      () => attempt,
+      () => follow(sender, message, call, settledBy(conclusion)),
+    );
     return;
   }
 }

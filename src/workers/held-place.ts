@@ -72,7 +72,7 @@ const waitOf = ({ engine }: WorkerContext, { eta }: Kept): number =>
   eta === null ? 0 : Math.max(0, parseTime(eta) - engine.clock.now());
 
 /** The message stays hidden while the retry waits and runs. On SQS, where nothing is hidden for longer than twelve hours, it comes back now and then. */
-export async function keepPlace(context: WorkerContext, kept: Kept): Promise<Disposition> {
+export function keepPlace(context: WorkerContext, kept: Kept): Disposition {
   return { type: "handBack", visibility: waitOf(context, kept) + KEEP_MS };
 }
 

@@ -13,7 +13,8 @@ import { type Disposition, HAND_BACK } from "./disposition.ts";
 import { reportFault, watchFaults } from "./faults.ts";
 import type { Log } from "./log.ts";
 import { type Named, nameOf } from "./report.ts";
-import { createWorker, LONG_RUN_MS, type Run } from "./worker.ts";
+import { LONG_RUN_MS } from "./run.ts";
+import { createWorker, type Run } from "./worker.ts";
 
 /** A run in a place, as its poller knows it. */
 export interface PlacedRun {

@@ -30,7 +30,9 @@ import { type Named, nameOf } from "./report.ts";
 import { type Presence, startPresence } from "./presence.ts";
 import { startProtection } from "./protection.ts";
 import { COLD_MS, createShutdown } from "./shutdown.ts";
-import { createWorker, LONG_RUN_MS, type Run, UNCOUNTED_RECEIVES } from "./worker.ts";
+import { UNCOUNTED_RECEIVES } from "./read.ts";
+import { LONG_RUN_MS } from "./run.ts";
+import { createWorker, type Run } from "./worker.ts";
 
 /** Whose message it is that something is done for: of tasks, of the handlers of signals, and of what was laid around a run. */
 const workedFor = new AsyncLocalStorage<Engine>();
