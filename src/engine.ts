@@ -98,6 +98,9 @@ interface Opened {
   reader?: ResultReader;
 }
 
+/** What is opened at its first use, and closed with the app. */
+type Openable = "broker" | "backend" | "beatStore" | "limits" | "payloads";
+
 /** Where `Engine.move` moves an app to. */
 export interface Home {
   /** Over the settings that the app has. */
@@ -125,6 +128,7 @@ export class Engine implements PublishHost {
   #wrapBroker: (broker: Broker) => Broker = (broker) => broker;
   #wrapBackend: (backend: Backend) => Backend = (backend) => backend;
   #options = new WeakMap<Task, TaskOptions>();
+  #codec: MetaCodec | undefined;
   #warned = Number.NEGATIVE_INFINITY;
   #moment = 0;
   /** Where warnings go that concern no call: a worker has them in its log. */
@@ -151,6 +155,7 @@ export class Engine implements PublishHost {
     this.#input = input;
     this.#router = createRouter(this.#config);
     this.#options = new WeakMap();
+    this.#codec = undefined;
   }
 
   /** The settings as the app's code says them, whatever the environment has. What it does not say may be given. */
@@ -221,13 +226,9 @@ export class Engine implements PublishHost {
   };
 
   #isToldOfFile = false;
-  /** Opens something, after an app whose broker nobody has named was told where it is, where that is likely to be a mistake. */
-  async #named<T>(open: () => Promise<T>): Promise<T> {
-    if (this.#input.brokerUrl === undefined && !this.platform.env["LOVAGE_BROKER_URL"]) this.#checkUnnamed();
-    return open();
-  }
-
-  #checkUnnamed(): void {
+  /** An app whose broker nobody has named is told where it is, where that is likely to be a mistake. */
+  #checkNamed(): void {
+    if (this.#input.brokerUrl !== undefined || this.platform.env["LOVAGE_BROKER_URL"]) return;
     if (this.#config.brokerUrlRequired)
       throw new ImproperlyConfigured(
         "brokerUrl",
@@ -273,10 +274,27 @@ export class Engine implements PublishHost {
     return options;
   }
 
-  broker(): Promise<Broker> {
+  /** Opens a thing at its first use. A passing fault does not stick to the app for ever. */
+  #once<K extends Openable>(name: K, open: (opened: Opened) => NonNullable<Opened[K]>): NonNullable<Opened[K]> {
     const opened = this.#opened;
-    opened.broker ??= this.#openBroker(opened);
-    return opened.broker;
+    const there = opened[name];
+    if (there !== undefined) return there;
+    const opening = open(opened);
+    opened[name] = opening;
+    opening.catch(() => {
+      opened[name] = undefined;
+    });
+    return opening;
+  }
+
+  broker(): Promise<Broker> {
+    return this.#once("broker", async (opened) => {
+      this.#checkNamed();
+      const wrap = this.#wrapBroker;
+      const { taskQueues } = this.#config;
+      opened.brokerAtOnce = wrap(await openBroker(this.urls.brokerUrl, this.#brokerContext(), taskQueues));
+      return opened.brokerAtOnce;
+    });
   }
 
   /** The same, at once where it is open: each wait is paid for by every task. */
@@ -284,29 +302,22 @@ export class Engine implements PublishHost {
     return this.#opened.brokerAtOnce ?? this.broker();
   }
 
-  #openBroker(opened: Opened): Promise<Broker> {
+  #brokerContext() {
     // How long a delay may be is decided here, see `pack`; a broker knows only what it is able to.
     const { maxDelay: _, ...options } = this.#config.brokerTransportOptions;
-    const context = { now: this.clock.now, random: this.platform.random, options };
-    const { taskQueues } = this.#config;
-    const open = () => openBroker(this.urls.brokerUrl, context, taskQueues);
-    return this.#named(open).then(
-      (broker) => {
-        opened.brokerAtOnce = this.#wrapBroker(broker);
-        return opened.brokerAtOnce;
-      },
-      (error: unknown) => {
-        // A passing fault must not stick to the app for ever.
-        opened.broker = undefined;
-        throw error;
-      },
-    );
+    return { now: this.clock.now, random: this.platform.random, options };
   }
 
   backend(): Promise<Backend> {
-    const opened = this.#opened;
-    opened.backend ??= this.#openBackend(opened);
-    return opened.backend;
+    return this.#once("backend", async (opened) => {
+      this.#checkNamed();
+      const wrap = this.#wrapBackend;
+      const { prefix, ...context } = this.#backendContext();
+      const journal = this.#journalOptions(prefix);
+      const backend = await openBackend(this.urls.resultBackend, { ...context, journal });
+      opened.backendAtOnce = wrap(withKeyPrefix(backend, prefix));
+      return opened.backendAtOnce;
+    });
   }
 
   /** The same, at once where it is open. */
@@ -314,38 +325,18 @@ export class Engine implements PublishHost {
     return this.#opened.backendAtOnce ?? this.backend();
   }
 
-  #openBackend(opened: Opened): Promise<Backend> {
-    const wrap = this.#wrapBackend;
-    const { globalKeyprefix, ...options } = this.#config.resultBackendTransportOptions;
-    const { now } = this.clock;
-    const context = { now, random: this.platform.random, options, journal: this.#journalOptions(globalKeyprefix) };
-    return this.#named(() => openBackend(this.urls.resultBackend, context)).then(
-      (backend) => {
-        opened.backendAtOnce = wrap(withKeyPrefix(backend, globalKeyprefix));
-        return opened.backendAtOnce;
-      },
-      (error: unknown) => {
-        opened.backend = undefined;
-        throw error;
-      },
-    );
+  #backendContext() {
+    const { globalKeyprefix: prefix, ...options } = this.#config.resultBackendTransportOptions;
+    return { now: this.clock.now, random: this.platform.random, options, prefix };
   }
 
   /** What keeps texts that are too large for their place; `undefined`: there is none, and they are refused. */
   async payloads(): Promise<Payloads | undefined> {
-    const opened = this.#opened;
     const url = this.#config.payloadStore ?? folderBeside(this.urls.brokerUrl);
     if (!url) return undefined;
     const { uuid, clock } = this.platform;
-    opened.payloads ??= openPayloads(url, {
-      now: clock.now,
-      uuid,
-      requestHandler: this.#config.brokerTransportOptions.requestHandler,
-    }).catch((error: unknown) => {
-      opened.payloads = undefined;
-      throw error;
-    });
-    return opened.payloads;
+    const { requestHandler } = this.#config.brokerTransportOptions;
+    return this.#once("payloads", () => openPayloads(url, { now: clock.now, uuid, requestHandler }));
   }
 
   /**
@@ -443,38 +434,20 @@ export class Engine implements PublishHost {
 
   /** The entries of this app that were put at run time. Throws `ImproperlyConfigured` where they cannot be. */
   beatStore(app: string): Promise<BeatStore> {
-    const opened = this.#opened;
     const { brokerTransportOptions, beatFunction } = this.#config;
-    const { maxDelay: _, ...options } = brokerTransportOptions;
-    opened.beatStore ??= openBeatStore(this.urls.brokerUrl, {
-      app,
-      random: this.platform.random,
-      options,
-      prefix: brokerTransportOptions.queueNamePrefix,
-      beatFunction,
-    }).catch((error: unknown) => {
-      opened.beatStore = undefined;
-      throw error;
-    });
-    return opened.beatStore;
+    const { random, options } = this.#brokerContext();
+    const prefix = brokerTransportOptions.queueNamePrefix;
+    return this.#once("beatStore", () =>
+      openBeatStore(this.urls.brokerUrl, { app, random, options, prefix, beatFunction }),
+    );
   }
 
   /** The rows of limits. Throws `ImproperlyConfigured` where they cannot be kept. */
   limits(): Promise<LimitStore> {
-    const opened = this.#opened;
-    const { globalKeyprefix, ...options } = this.#config.resultBackendTransportOptions;
-    opened.limits ??= openLimitStore(this.urls.resultBackend, {
-      now: this.clock.now,
-      random: this.platform.random,
-      options,
-    }).then(
-      (store) => withPrefix(store, globalKeyprefix),
-      (error: unknown) => {
-        opened.limits = undefined;
-        throw error;
-      },
-    );
-    return opened.limits;
+    return this.#once("limits", async () => {
+      const { prefix, ...context } = this.#backendContext();
+      return withPrefix(await openLimitStore(this.urls.resultBackend, context), prefix);
+    });
   }
 
   get reader(): ResultReader {
@@ -508,12 +481,12 @@ export class Engine implements PublishHost {
 
   /** How results are written and read. */
   get codec(): MetaCodec {
-    const { resultSerializer, resultCompression } = this.#config;
-    return {
-      serializer: resultSerializer,
-      compression: resultCompression,
+    this.#codec ??= {
+      serializer: this.#config.resultSerializer,
+      compression: this.#config.resultCompression,
       fetch: (pointer) => this.#kept().then((payloads) => payloads.read(pointer, false)),
     };
+    return this.#codec;
   }
 
   /** `ttl` of a row written now, in whole seconds since the epoch; `undefined`: kept for ever. */

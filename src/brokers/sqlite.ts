@@ -1,7 +1,8 @@
 /** The broker in a file (`sqlite://`): SQS's model in two tables and a memory of deduplication ids, shared by processes. */
 import type { SQLInputValue } from "node:sqlite";
 import { OperationalError } from "../errors.ts";
-import { type Database, openDatabase, type Subject } from "../sqlite/database.ts";
+import { type Database, openDatabase } from "../sqlite/database.ts";
+import type { Subject } from "../sqlite/news.ts";
 import {
   type Broker,
   type BrokerContext,
@@ -145,7 +146,7 @@ interface Gift {
 }
 
 /**
- * Opens the broker of a `sqlite://` URL (see `parseUrl` in `sqlite/database.ts`). A send is durable when its promise
+ * Opens the broker of a `sqlite://` URL (see `parseUrl` in `sqlite/url.ts`). A send is durable when its promise
  * resolves. A delay, and a visibility, has no upper limit. Throws `ImproperlyConfigured` or `OperationalError`.
  */
 export async function open(url: string, context: BrokerContext): Promise<Broker> {

@@ -10,7 +10,7 @@ import { showUrl } from "../../src/cli/serve-worker.ts";
 import { parseAwsUrl } from "../../src/aws/connection.ts";
 import { ImproperlyConfigured } from "../../src/errors.ts";
 import { open as openMemoryResults } from "../../src/results/memory.ts";
-import { parseUrl } from "../../src/sqlite/database.ts";
+import { parseUrl } from "../../src/sqlite/url.ts";
 import { taskKey } from "../../src/results/backend.ts";
 import { envelope } from "../flow/envelopes.ts";
 import { lovage, module, place } from "./run.ts";

@@ -67,8 +67,8 @@ describe.each(stores)("on %s", (_, start) => {
     expect(await t.advance({ hours: 1 })).toEqual([]);
   });
 
-  test("Reject with requeue hands the message back, and another try may take it", async () => {
-    const app = new Lovage("tasks");
+  test("Reject with requeue hands the message back, its task waits, and another try may take it", async () => {
+    const app = new Lovage("tasks", { taskTrackStarted: true });
     let runs = 0;
     const picky = app.task("tasks.picky", () => {
       if (++runs < 3) throw new Reject("not now", { requeue: true });
@@ -76,6 +76,8 @@ describe.each(stores)("on %s", (_, start) => {
     });
     const t = start(app);
     const result = await picky.delay();
+    await t.drain();
+    expect(await result.state()).toBe("PENDING");
     await t.advance({ hours: 1 });
     expect(await result.get()).toBe(3);
     expect(await t.deadLetters()).toEqual([]);

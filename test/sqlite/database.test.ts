@@ -19,7 +19,9 @@ import { DatabaseSync } from "node:sqlite";
 import { expect, onTestFinished, test, vi } from "vitest";
 import { open as openBroker } from "../../src/brokers/sqlite.ts";
 import { ImproperlyConfigured, OperationalError } from "../../src/errors.ts";
-import { openDatabase, parseUrl, SCHEMA_VERSION } from "../../src/sqlite/database.ts";
+import { openDatabase } from "../../src/sqlite/database.ts";
+import { SCHEMA_VERSION } from "../../src/sqlite/file.ts";
+import { parseUrl } from "../../src/sqlite/url.ts";
 
 const context = { now: Date.now, random: Math.random, options: {} };
 const child = join(import.meta.dirname, "child.ts");
