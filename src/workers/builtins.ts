@@ -8,7 +8,8 @@ import type { RunningTask } from "../tasks/context.ts";
 import { callInPlace } from "../tasks/direct.ts";
 import { resolveInput } from "../tasks/schema.ts";
 import { Task } from "../tasks/task.ts";
-import { failBody, joinResults, sendBody } from "./join.ts";
+import { joinResults } from "./chord-results.ts";
+import { failBody, sendBody } from "./join.ts";
 import { silent } from "./log.ts";
 import { senderOf } from "./sender.ts";
 

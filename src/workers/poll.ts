@@ -5,9 +5,8 @@
 import { AsyncLocalStorage } from "node:async_hooks";
 import { availableParallelism, hostname as machineName } from "node:os";
 import type { Lovage } from "../app.ts";
-import { clip } from "../brief.ts";
 import type { Broker, Delivery } from "../brokers/broker.ts";
-import type { Orders, TaskInHand } from "../control/rows.ts";
+import type { Orders } from "../control/rows.ts";
 import { peekEnvelope } from "../protocol/envelope.ts";
 import { checkQueueName } from "../brokers/queue-name.ts";
 import type { Config } from "../config/config.ts";
@@ -27,7 +26,7 @@ import { batchOf, batchSizes } from "../tasks/batch.ts";
 import { isLarge, type Postrun } from "./place.ts";
 import { type Apart, type PlaceWatch, type Pool, type RunInPlace, runInPlace } from "./pool.ts";
 import { type Named, nameOf } from "./report.ts";
-import { type Presence, startPresence } from "./presence.ts";
+import { presenceOf, startPresence } from "./presence.ts";
 import { startProtection } from "./protection.ts";
 import { COLD_MS, createShutdown } from "./shutdown.ts";
 import { UNCOUNTED_RECEIVES } from "./read.ts";
@@ -101,13 +100,6 @@ export interface PollingWorker {
    */
   readonly ended: Promise<"stopped" | "recycle" | "shutdown">;
 }
-
-/** Others are shown so many tasks that run, and as many that wait: a row of all would be dear. */
-const MOST_SHOWN = 25;
-/** Characters of a name or an id that they are shown. */
-const MOST_NAME = 200;
-/** A longer body is not looked into for that, in characters. */
-const MOST_PEEKED = 65_536;
 
 /**
  * Starts a worker in this process. Throws `ImproperlyConfigured` or `QueueNotFound` for queues and numbers that cannot be.
@@ -357,13 +349,10 @@ export async function startPoller(
     const { apart, only } = options;
     const { delivery, unit } = held;
     // What workers may have died of before they could claim it is read where it can take nothing along.
-    if (apart !== undefined && delivery.receiveCount > UNCOUNTED_RECEIVES) {
-      const isTaken = unit === undefined || (await isCommitted(unit));
-      return isTaken ? runApart(apart, held) : LEAVE;
-    }
-    if (pool !== undefined) {
-      const isTaken = unit === undefined || (await isCommitted(unit));
-      return isTaken ? runPlaced(pool, held) : LEAVE;
+    const isApart = apart !== undefined && delivery.receiveCount > UNCOUNTED_RECEIVES;
+    if (isApart || pool !== undefined) {
+      if (unit !== undefined && !(await isCommitted(unit))) return LEAVE;
+      return isApart ? runApart(apart, held) : runPlaced(pool as Pool, held);
     }
     const admission = await worker.admit(delivery, unit);
     if (!("run" in admission)) return admission.disposition;
@@ -519,12 +508,8 @@ export async function startPoller(
     }
     await acks.dispose(delivery, disposition);
     groups.delete(group);
-    if (disposition.type !== "delete") await handBackGroup(group);
-  }
-
-  /** The order of a FIFO group is kept: what was fetched behind a message that is handed back goes back too. */
-  async function handBackGroup(group: string): Promise<void> {
-    await handBackFrom(waiting, (held) => held.group === group);
+    // The order of the group is kept: what was fetched behind a message that is handed back goes back too.
+    if (disposition.type !== "delete") await handBackFrom(waiting, (held) => held.group === group);
   }
 
   /** What was fetched and is not begun goes back, for anybody to take at once. */
@@ -599,22 +584,6 @@ export async function startPoller(
     void shutdown.stop();
   }
 
-  /** What others are shown of this worker. */
-  function present(): Presence {
-    const active = hand.runs.slice(0, MOST_SHOWN).map(
-      ({ run: { message, delivery }, began }): TaskInHand => ({
-        ...shown(message.id, message.task),
-        queue: delivery.queue,
-        started: began,
-      }),
-    );
-    const reserved = waiting.slice(0, MOST_SHOWN).map(({ delivery: { body, queue } }): TaskInHand => {
-      const { id = "", task = "" } = body.length <= MOST_PEEKED ? peekEnvelope(body) : {};
-      return { ...shown(id, task), queue };
-    });
-    return { done: hand.done, active, reserved, running: hand.runs.length, waiting: waiting.length };
-  }
-
   function readiness(): Readiness {
     const counts = { running: hand.runs.length, waiting: waiting.length };
     if (stopping.signal.aborted) return { ...counts, ready: false, reason: "stops" };
@@ -654,7 +623,13 @@ export async function startPoller(
   const { only } = options;
   // One that is there for a single task belongs to another, and obeys that.
   if (only === undefined)
-    absent = await startPresence({ engine, log, worker: { name: hostname, queues, concurrency }, now: present, obey });
+    absent = await startPresence({
+      engine,
+      log,
+      worker: { name: hostname, queues, concurrency },
+      now: () => presenceOf(hand, waiting),
+      obey,
+    });
   options.taking?.();
   if (only !== undefined) take([only]);
   else
@@ -665,8 +640,6 @@ export async function startPoller(
   await engine.emitter.emit("workerReady", { hostname, queues });
   return { hostname, queues, concurrency, stop: shutdown.stop, abort: shutdown.abort, readiness, ended };
 }
-
-const shown = (id: string, task: string) => ({ id: clip(id, MOST_NAME), task: clip(task, MOST_NAME) });
 
 const isCommitted = (unit: Unit): Promise<boolean> =>
   unit.committed.then(

@@ -1,15 +1,19 @@
 /** A long-lived worker says that it is there, and reads what it is to obey: see `control/rows.ts`. */
 import { hostname as machineName } from "node:os";
+import { clip } from "../brief.ts";
 import {
   BEAT_MS,
   dropWorker,
   isSameDay,
   type Orders,
   readOrders,
+  type TaskInHand,
   type WorkerInfo,
   writeWorker,
 } from "../control/rows.ts";
 import type { Engine } from "../engine.ts";
+import { peekEnvelope } from "../protocol/envelope.ts";
+import type { Hand, InHand } from "./in-hand.ts";
 import type { Log } from "./log.ts";
 
 /** It writes every so many beats: reading is what has to be fast, and costs a tenth. */
@@ -18,7 +22,32 @@ const BEATS_A_WRITE = 2;
 const WARN_MS = 60_000;
 
 /** What the worker knows of itself at the moment. */
-export type Presence = Pick<WorkerInfo, "done" | "active" | "reserved" | "running" | "waiting">;
+type Presence = Pick<WorkerInfo, "done" | "active" | "reserved" | "running" | "waiting">;
+
+/** Others are shown so many tasks that run, and as many that wait: a row of all would be dear. */
+const MOST_SHOWN = 25;
+/** Characters of a name or an id that they are shown. */
+const MOST_NAME = 200;
+/** A longer body is not looked into for that, in characters. */
+const MOST_PEEKED = 65_536;
+
+/** What others are shown of a worker with this in hand, of which so much is not begun. */
+export function presenceOf(hand: Hand, waiting: readonly InHand[]): Presence {
+  const active = hand.runs.slice(0, MOST_SHOWN).map(
+    ({ run: { message, delivery }, began }): TaskInHand => ({
+      ...shown(message.id, message.task),
+      queue: delivery.queue,
+      started: began,
+    }),
+  );
+  const reserved = waiting.slice(0, MOST_SHOWN).map(({ delivery: { body, queue } }): TaskInHand => {
+    const { id = "", task = "" } = body.length <= MOST_PEEKED ? peekEnvelope(body) : {};
+    return { ...shown(id, task), queue };
+  });
+  return { done: hand.done, active, reserved, running: hand.runs.length, waiting: waiting.length };
+}
+
+const shown = (id: string, task: string) => ({ id: clip(id, MOST_NAME), task: clip(task, MOST_NAME) });
 
 export interface PresenceOptions {
   readonly engine: Engine;

@@ -137,7 +137,7 @@ async function admitLimited(taken: WorkerContext, job: Job): Promise<Admission> 
   const { admitByLimits } = await loadLimited();
   if (admitByLimits === undefined) throw withoutLimits("rateLimit", `${message.task} must not run`);
   try {
-    return await admitByLimits(context, job, (admitted) => claim(context, admitted));
+    return await admitByLimits(context, job);
   } catch (error) {
     // Where the arguments of the last call are gone, nobody can tell them any more.
     if (!(error instanceof LimitKeyError || error instanceof DecodeError)) throw error;
