@@ -279,7 +279,7 @@ async function connect(path: string, random: () => number): Promise<Database> {
     own?.end(lost?.error);
     // The promises of lost jobs are settled already; a second answer changes nothing.
     for (const answer of answers) answer();
-    if (lost === undefined) news.committed(subjects);
+    if (lost === undefined && subjects.size > 0) news.committed(subjects);
   }
 
   async function drain(): Promise<void> {

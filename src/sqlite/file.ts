@@ -195,4 +195,3 @@ function loadSqlite(): typeof import("node:sqlite") {
     process.emitWarning = emitWarning;
   }
 }
-

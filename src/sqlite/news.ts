@@ -163,7 +163,6 @@ export function createNews(path: string, isOpen: () => boolean, version: () => u
   return {
     changed,
     committed(subjects) {
-      if (subjects.size === 0) return;
       if (subjects.size === 1 && subjects.has("starts")) late ??= setTimeout(tell, START_MS, subjects).unref();
       else tell(subjects);
     },

@@ -43,4 +43,3 @@ export function parseUrl(url: string): Location {
   }
   return { path: resolve(file || DEFAULT_FILE), synchronous };
 }
-

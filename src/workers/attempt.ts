@@ -5,7 +5,6 @@ import { PayloadTooLarge } from "../errors.ts";
 import { holdsLong, type LongText } from "../protocol/long-text.ts";
 import { encodeMeta, type MetaCodec } from "../protocol/meta.ts";
 import type { MaybePromise } from "../protocol/serializers.ts";
-import { taskKey } from "../results/backend.ts";
 import { createStream } from "../results/stream.ts";
 import { batchOf } from "../tasks/batch.ts";
 import { describe, factsOf } from "./conclude.ts";
@@ -50,7 +49,7 @@ async function updateState(context: WorkerContext, job: Job, state: string, meta
   const described = describe(engine, factsOf(context, job, []), state, meta, null);
   const store = async (codec: MetaCodec) => {
     const result = await encodeMeta({ ...described, dateDone: null }, codec);
-    const address = { key: taskKey(id), now: engine.clock.now(), ttl: engine.ttl(), result };
+    const address = { key: job.key, now: engine.clock.now(), ttl: engine.ttl(), result };
     await apply(
       job.claimed === undefined ? { type: "store", ...address } : { type: "update", owner: job.owner, ...address },
     );

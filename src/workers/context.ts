@@ -84,6 +84,8 @@ export const together = (context: WorkerContext): MaybePromise<WorkerContext> =>
 export interface Job {
   readonly delivery: Delivery;
   readonly message: Message;
+  /** Of its row. */
+  readonly key: string;
   readonly task: Task;
   readonly options: TaskOptions;
   readonly request: Request;
@@ -111,16 +113,16 @@ export function createJob(context: WorkerContext, delivery: Delivery, message: M
     softTimeLimit: soft ?? options.softTimeLimit ?? config.taskSoftTimeLimit ?? null,
     ignoreResult: message.ignoreResult ?? options.ignoreResult ?? config.taskIgnoreResult,
   });
-  return { delivery, message, task, options, request, owner, source: sourceOf(delivery) };
+  return { delivery, message, key, task, options, request, owner, source: sourceOf(delivery) };
 }
 
 /** What a job says of itself where it asks for its row. */
 export const claimOf = (
   { engine, lease }: WorkerContext,
-  { message, owner, source }: Job,
+  { key, message, owner, source }: Job,
 ): Omit<Claim, "hidden" | "result" | "next"> => ({
   type: "claim",
-  key: taskKey(message.id),
+  key,
   owner,
   now: engine.clock.now(),
   ttl: engine.ttl(),
@@ -133,10 +135,10 @@ export const claimOf = (
 /** Gives the claim of a job up: it ended without an outcome, and the next claim counts no death unless it `died`. */
 export async function release(
   { engine, apply }: WorkerContext,
-  { message, owner }: Job,
+  { key, owner }: Job,
   told: Pick<Release, "result" | "died"> = {},
 ): Promise<void> {
-  await apply({ type: "release", key: taskKey(message.id), owner, now: engine.clock.now(), ...told });
+  await apply({ type: "release", key, owner, now: engine.clock.now(), ...told });
 }
 
 /** A job whose row says which time it is that its task was sent. */

@@ -3,7 +3,6 @@ import type { LimitStore } from "../limits/store.ts";
 import { beginUnique, endUnique, seeUnique, tellBegun } from "../limits/unique.ts";
 import { createMessage } from "../protocol/message.ts";
 import { parseValue } from "../protocol/values.ts";
-import { taskKey } from "../results/backend.ts";
 import { isEnded } from "../results/record.ts";
 import { RETRY } from "../states.ts";
 import type { Uniqueness } from "../tasks/limits.ts";
@@ -84,8 +83,8 @@ export const ending = (context: WorkerContext, run: Run, job: Job, unique: Uniqu
   },
 });
 
-export async function hasEnded(context: WorkerContext, job: Job): Promise<boolean> {
-  const [row] = await context.read([taskKey(job.message.id)]);
+export async function hasEnded({ read }: WorkerContext, { key }: Job): Promise<boolean> {
+  const [row] = await read([key]);
   return row !== undefined && isEnded(row);
 }
 

@@ -2,7 +2,6 @@
 import { type RanTask, runSteps, surround } from "../around.ts";
 import { TaskRevokedError, TimeLimitExceeded, WorkerLostError, WorkerShutdown } from "../errors.ts";
 import { isExpired } from "../protocol/message.ts";
-import { taskKey } from "../results/backend.ts";
 import { waitOf } from "../tasks/batch.ts";
 import { attemptAt } from "./attempt.ts";
 import { conclude, factsOf, waitingMeta } from "./conclude.ts";
@@ -44,8 +43,8 @@ export const LONG_RUN_MS = 5_000;
 /** What its host runs a job by, from outside. */
 export function prepare(context: WorkerContext, job: Job): Run {
   const stop = new Stop();
-  const { delivery, message, owner, request, claimed } = job;
-  const claim = claimed && { key: taskKey(message.id), owner };
+  const { delivery, message, key, owner, request, claimed } = job;
+  const claim = claimed && { key, owner };
   let began: number | undefined;
   let isNoted = false;
   const { maxDeliveries } = context.engine.config;

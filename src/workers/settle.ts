@@ -5,7 +5,7 @@ import { holdsLong } from "../protocol/long-text.ts";
 import { attemptOf, sentOf } from "../protocol/message.ts";
 import type { MetaCodec } from "../protocol/meta.ts";
 import { type MaybePromise, whenReady } from "../protocol/serializers.ts";
-import { type Row, taskKey } from "../results/backend.ts";
+import type { Row } from "../results/backend.ts";
 import { isOutcomeOf, isRepeatable, type Outcome as Recorded } from "../results/record.ts";
 import { FAILURE } from "../states.ts";
 import { followJob, outsideRow } from "./attempt.ts";
@@ -106,7 +106,7 @@ async function store(
   isKeeping: boolean,
 ): Promise<Stored> {
   const { engine } = context;
-  const { message, source, claimed } = job;
+  const { key, message, source, claimed } = job;
   const { outcome, children, runtime } = traced;
   const facts = factsOf(context, job, children);
   const concluded = conclude(engine, isKeeping ? facts : { ...facts, keep: undefined }, outcome, codec);
@@ -125,7 +125,7 @@ async function store(
   const unclaimed = claimed === undefined;
   const recorded = await steps.apply({
     type: "final",
-    key: taskKey(message.id),
+    key,
     now,
     ttl: engine.ttl(),
     ...conclusion.command,
@@ -137,40 +137,45 @@ async function store(
   return { steps, codec, conclusion, recorded };
 }
 
-/** Stores an outcome as it is, or where no row has room for that in the first of ever smaller forms that one has room for. */
-async function storeAsFits(
+type Store = (codec: MetaCodec, isKeeping: boolean) => Promise<Stored>;
+
+/** Stores an outcome as it is, or where no row has room for that in a smaller form. */
+async function storeAsFits(engine: Engine, id: string, outcome: Outcome, store: Store): Promise<Stored> {
+  // What no row will take is not made a text to find out.
+  const isLong = outcome.type === "success" && holdsLong(outcome.value);
+  const outside = isLong ? await storeOutside(engine, id, outcome, store) : undefined;
+  return outside ?? store(engine.codec, true).catch((error) => storeSmaller(engine, id, outcome, store, error));
+}
+
+async function storeOutside(engine: Engine, id: string, outcome: Outcome, store: Store): Promise<Stored | undefined> {
+  // An error is Celery's own form of one, which a pointer is not.
+  const codec = outcome.type === "success" ? await outsideRow(engine, id) : undefined;
+  return codec && store(codec, false);
+}
+
+async function storeSmaller(
   engine: Engine,
   id: string,
   outcome: Outcome,
-  store: (codec: MetaCodec, isKeeping: boolean) => Promise<Stored>,
+  store: Store,
+  error: unknown,
 ): Promise<Stored> {
   const { codec, config } = engine;
-  async function storeOutside(): Promise<Stored | undefined> {
-    // An error is Celery's own form of one, which a pointer is not.
-    const outside = outcome.type === "success" ? await outsideRow(engine, id) : undefined;
-    return outside && store(outside, false);
-  }
-  // What no row will take is not made a text to find out.
-  if (outcome.type === "success" && holdsLong(outcome.value)) {
-    const stored = await storeOutside();
-    if (stored !== undefined) return stored;
-  }
-  /** `undefined`: it is not for this outcome. */
-  const ways: readonly (() => MaybePromise<Stored | undefined>)[] = [
-    () => store(codec, true),
+  /** Each is tried where all before it were too large; `undefined`: it is not for this outcome. */
+  const smaller: readonly (() => MaybePromise<Stored | undefined>)[] = [
     () => (outcome.type === "failure" && config.keepFailed ? store(codec, false) : undefined),
     // Celery reads it from 5.7 on only, but no reader would get more of a result that was not stored.
     () => (codec.compression === undefined ? store({ ...codec, compression: "gzip" }, false) : undefined),
-    storeOutside,
+    () => storeOutside(engine, id, outcome, store),
   ];
-  let tooLarge: unknown;
-  for (const way of ways) {
+  let tooLarge = error;
+  for (const way of smaller) {
+    if (!(tooLarge instanceof PayloadTooLarge)) break;
     try {
       const stored = await way();
       if (stored !== undefined) return stored;
-    } catch (error) {
-      if (!(error instanceof PayloadTooLarge)) throw error;
-      tooLarge = error;
+    } catch (again) {
+      tooLarge = again;
     }
   }
   throw tooLarge;
