@@ -18,7 +18,7 @@ import {
 import { clientConfig, inParallel, parseAwsUrl, SQS_OPTIONS } from "../aws/connection.ts";
 import { translateError } from "../aws/errors.ts";
 import { ImproperlyConfigured, type LovageError, OperationalError, PayloadTooLarge } from "../errors.ts";
-import { ruleName, rulePrefix } from "./rule-name.ts";
+import { beatDeadLetters, ruleName, rulePrefix } from "./rule-name.ts";
 import { cronExpression, ruleOf } from "./rules.ts";
 import {
   type BeatStore,
@@ -80,6 +80,8 @@ export function open(url: string, context: BeatStoreContext): BeatStore {
     );
   }
   const prefix = rulePrefix(context.prefix, "runtime");
+  // Where the deployed rules put what they cannot hand over. A function has no other account or region than its rules.
+  const deadLetters = beatFunction.replace(/:lambda:(.*?):function:.*/, `:sqs:$1:${beatDeadLetters(context.prefix)}`);
   const client = new EventBridgeClient(
     clientConfig(parseAwsUrl("brokerUrl", url, context.options, SQS_OPTIONS), REQUEST_TIMEOUT_MS),
   );
@@ -117,7 +119,12 @@ export function open(url: string, context: BeatStoreContext): BeatStore {
         new PutTargetsCommand({
           Rule: rule,
           Targets: [
-            { Id: TARGET, Arn: beatFunction, InputTransformer: { InputPathsMap: { time: "$.time" }, InputTemplate } },
+            {
+              Id: TARGET,
+              Arn: beatFunction,
+              InputTransformer: { InputPathsMap: { time: "$.time" }, InputTemplate },
+              DeadLetterConfig: { Arn: deadLetters },
+            },
           ],
         }),
       ),

@@ -1,4 +1,4 @@
-/** Names of EventBridge's rules, for the deployment and for what is put at run time. */
+/** Names of EventBridge's rules and of their dead-letter queue, for the deployment and for what is put at run time. */
 import { createHash } from "node:crypto";
 import { ImproperlyConfigured } from "../errors.ts";
 
@@ -21,6 +21,13 @@ export function rulePrefix(prefix: string, kind: "deployed" | "runtime"): string
     `${JSON.stringify(prefix)} is too long for the names of EventBridge's rules, which have ${MAX_RULE_NAME} characters: at most ${MAX_PREFIX - "beat-".length}`,
   );
 }
+
+/**
+ * The queue of the events that no rule could hand to the beat function. It begins like no queue of the app, so that it is not
+ * taken for one.
+ */
+export const beatDeadLetters = (prefix: string): string =>
+  `lovage-${ruleText(prefix).replaceAll(".", "-")}beat-dead-letters`;
 
 /** The rule of an entry. What had to be changed in its name, or cut off, is made up for by a hash of it. */
 export function ruleName(prefix: string, entry: string): string {

@@ -9,7 +9,7 @@ import type { RetentionDays } from "aws-cdk-lib/aws-logs";
 import * as sqs from "aws-cdk-lib/aws-sqs";
 import { Construct } from "constructs";
 import type { Lovage } from "../app.ts";
-import { ruleName, rulePrefix } from "../beat/rule-name.ts";
+import { beatDeadLetters, ruleName, rulePrefix } from "../beat/rule-name.ts";
 import { cronExpression, ruleOf } from "../beat/rules.ts";
 import type { ScheduleEntry } from "../beat/schedule.ts";
 import { isFifo } from "../brokers/broker.ts";
@@ -123,6 +123,8 @@ export class BeatRules extends Construct {
     super(scope, id);
     const { app, prefix } = props;
     this.deadLetterQueue = new sqs.Queue(this, "DeadLetters", {
+      // By this name the rules that are put at run time find it.
+      queueName: beatDeadLetters(prefix),
       ...queueEncryption(props.encryptionKey),
       enforceSSL: props.enforceSSL,
       retentionPeriod: Duration.days(14),
@@ -154,7 +156,7 @@ export class BeatRules extends Construct {
         principals: [principal],
         actions: ["sqs:SendMessage"],
         resources: [this.deadLetterQueue.queueArn],
-        conditions: { ArnLike: { "aws:SourceArn": sourceArn } },
+        conditions: { ArnLike: { "aws:SourceArn": [sourceArn, this.runtimeRules] } },
       }),
     );
     if (props.encryptionKey !== undefined) {

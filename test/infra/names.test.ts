@@ -33,6 +33,7 @@ test("everything is called after its stack, unless a prefix is given or the app 
   const names = (prefix: string) => [
     `${prefix}celery-dlq`,
     `${prefix}celery`,
+    `lovage-${prefix}beat-dead-letters`,
     `${prefix}celery`,
     `${prefix}journal`,
     `${prefix}beat-often`,

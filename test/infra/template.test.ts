@@ -184,14 +184,14 @@ test("tables and dead letters outlive the stack, but not a first deployment that
     return ["AWS::DynamoDB::Table", "AWS::SQS::Queue"]
       .flatMap((type) => Object.values(resources(template, type)))
       .filter(({ DeletionPolicy }) => DeletionPolicy === "RetainExceptOnCreate")
-      .map(({ Properties }) => Properties["QueueName"] ?? Properties["TableName"] ?? "beat");
+      .map(({ Properties }) => Properties["QueueName"] ?? Properties["TableName"]);
   };
   expect(kept(new LovageStack(unbundled(), "A"))).toEqual([
     "A-celery",
     "A-journal",
     "A-celery-dlq",
     "A-media-dlq",
-    "beat",
+    "lovage-A-beat-dead-letters",
   ]);
   expect(kept(new LovageStack(unbundled(), "B", { removeData: true }))).toEqual([]);
 });
@@ -449,13 +449,15 @@ test("each enabled entry has a cron rule for one function, which one permission 
     })),
   );
   template().hasResourceProperties("AWS::Lambda::Function", { DeadLetterConfig: { TargetArn: Match.anyValue() } });
+  // The rules that are put at run time know it by its name, which no queue of the app begins like.
+  template().hasResourceProperties("AWS::SQS::Queue", { QueueName: "lovage-p-beat-dead-letters" });
   template().hasResourceProperties("AWS::SQS::QueuePolicy", {
     PolicyDocument: {
       Statement: Match.arrayWith([
         Match.objectLike({
           Action: "sqs:SendMessage",
           Principal: { Service: "events.amazonaws.com" },
-          Condition: { ArnLike: { "aws:SourceArn": rules } },
+          Condition: { ArnLike: { "aws:SourceArn": [rules, rulesNamed("p-beat.*")] } },
         }),
       ]),
     },

@@ -1,3 +1,4 @@
+import { EventBridgeClient, ListRulesCommand, ListTargetsByRuleCommand } from "@aws-sdk/client-eventbridge";
 import { crontab, Lovage } from "lovage";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { open as openRules } from "../../src/beat/eventbridge.ts";
@@ -38,6 +39,21 @@ describe.skipIf(!aws)("entries put at run time, as rules of EventBridge", () => 
     await app.beat.put("ü <b>", { task: "shop.add", schedule: crontab({ hour: 9 }), args: ["<time>", 2] });
     await app.beat.put(long, { task: "shop.add", schedule: 30, enabled: false });
     await open("beat-2", "other").beat.put("a", { task: "shop.add", schedule: 30 });
+    const events = new EventBridgeClient({
+      endpoint: (aws as NonNullable<typeof aws>).endpoint,
+      region: "eu-west-1",
+      credentials: { accessKeyId: "test", secretAccessKey: "test" },
+    });
+    onTestFinished(() => events.destroy());
+    const { Rules = [] } = await events.send(new ListRulesCommand({ NamePrefix: "shop-beat." }));
+    expect(Rules).toHaveLength(3);
+    for (const { Name } of Rules) {
+      const { Targets } = await events.send(new ListTargetsByRuleCommand({ Rule: Name }));
+      // What cannot be handed to the function goes where the deployed rules put it.
+      expect(Targets).toMatchObject([
+        { DeadLetterConfig: { Arn: "arn:aws:sqs:eu-west-1:000000000000:lovage-shop-beat-dead-letters" } },
+      ]);
+    }
     expect(await app.beat.list()).toMatchObject([
       { name: long, enabled: false },
       { name: "ü <b>", enabled: true, args: ["<time>", 2], schedule: { hour: [9] } },
