@@ -145,7 +145,8 @@ function redriveLetters(dlq: Command): void {
     )
     .addHelpText(
       "after",
-      `${EXIT_HELP} If a letter cannot be sent back, it stays, and the code is 1. An answer other than yes is also 1.
+      `${EXIT_HELP} If a letter cannot be sent back, it stays, and the code is 1.
+It is also 1 if --id names a letter that is not there, and for an answer other than yes.
 A letter that comes back while the command runs stays, too. You can interrupt the command at any point: letters that were not sent back
 yet stay. You see them again at once after Ctrl-C (130), and within a minute after a kill.
 
@@ -173,7 +174,8 @@ function deleteLetters(dlq: Command): void {
   changing(dlq.command("delete").description("delete dead letters; this cannot be undone"))
     .addHelpText(
       "after",
-      `${EXIT_HELP} An answer other than yes is 1.
+      `${EXIT_HELP}
+The code is also 1 if --id names a letter that is not there, and for an answer other than yes.
 
 Examples:
   $ lovage dlq delete -A ./tasks.ts --task tasks.old --dry-run
@@ -198,37 +200,54 @@ async function change(
   act: (how: LettersOf & How) => Promise<ChangedLetters>,
 ): Promise<void> {
   const filter = filterOf(options);
+  const found: Named[] = [];
   if (options.dryRun || !(options.yes || isOne(options))) {
-    const lines = await look(
-      app,
-      filter,
-      (letter) => `${words.would} ${nameOf(letter)}: ${harmlessLine(letter.reason ?? "no reason was written")}`,
-    );
+    const lines = await look(app, filter, (letter) => {
+      found.push(namesOf(letter));
+      return `${words.would} ${nameOf(letter)}: ${harmlessLine(letter.reason ?? "no reason was written")}`;
+    });
     if (options.dryRun) for (const line of lines) print(line);
     if (process.exitCode === EXIT.interrupted) return;
     const count = lines.length;
-    if (options.dryRun || count === 0) return print(`${options.dryRun ? words.would : words.done} ${letters(count)}.`);
+    if (options.dryRun || count === 0) {
+      print(`${options.dryRun ? words.would : words.done} ${letters(count)}.`);
+      return sayMissing(options, found);
+    }
     if (!(await ask(`${letters(count)} ${words.will}.`, false))) return declined();
   }
-  let count = 0;
+  const done: Named[] = [];
   const { failed } = await interruptible("looked at", (signal) =>
     withProgress(
-      (seconds) => `${words.doing} dead letters: ${count}, ${seconds} s`,
-      act({ ...filter, ...given({ by: options.by }), signal, each: () => void count++ }),
+      (seconds) => `${words.doing} dead letters: ${done.length}, ${seconds} s`,
+      act({ ...filter, ...given({ by: options.by }), signal, each: (letter) => void done.push(namesOf(letter)) }),
     ),
   );
-  print(`${words.done} ${letters(count)}.`);
+  print(`${words.done} ${letters(done.length)}.`);
   for (const { letter, error } of failed) {
     const why = error instanceof LovageError ? error.message : oneLine(error);
     complain(`lovage: stays a dead letter: ${nameOf(letter)}: ${why}`);
   }
   if (failed.length > 0) process.exitCode ??= EXIT.failure;
+  if (process.exitCode !== EXIT.interrupted)
+    sayMissing(options, [...done, ...failed.map(({ letter }) => namesOf(letter))]);
 }
+
+/** Who names a letter expects it to be there. What a limit left out may be. */
+function sayMissing({ id = [], limit = Number.POSITIVE_INFINITY }: Chosen, found: readonly Named[]): void {
+  if (found.length >= limit) return;
+  const missing = id.filter((one) => !found.some(({ id, message }) => id === one || message === one));
+  for (const one of missing) complain(`lovage: there is no dead letter of ${harmlessLine(one)}`);
+  if (missing.length > 0) process.exitCode ??= EXIT.failure;
+}
+
+type Named = Pick<ShownLetter, "id" | "message">;
+/** What it is named by is kept, and not its body. */
+const namesOf = ({ id, message }: ShownLetter): Named => ({ id, message });
 
 interface How {
   readonly by?: string;
   readonly signal: AbortSignal;
-  readonly each: () => void;
+  readonly each: (letter: ShownLetter) => void;
 }
 
 const nameOf = ({ task, id, message, queue }: ShownLetter): string =>

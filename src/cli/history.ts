@@ -238,8 +238,9 @@ function workflowCommand(program: Command): void {
     await using app = await loadSharedApp(options.app);
     await repeatedly(options, async () => {
       const { tasks, ...rest } = await app.workflow(id);
-      if (options.json) return printJson({ ...rest, tasks }, options);
+      if (options.json) printJson({ ...rest, tasks }, options);
       if (tasks.length === 0) throw new LovageError(`nothing is known of ${id}`);
+      if (options.json) return;
       for (const line of treeOf(tasks)) print(harmlessLine(line));
       if (rest.truncated) complain("lovage: there are more tasks than are shown here");
     });

@@ -2,15 +2,17 @@
 import { CommanderError } from "commander";
 import { EXIT, report } from "./exit.ts";
 import { appLast } from "./options.ts";
-import { createProgram, isServing } from "./program.ts";
+import { createProgram, doesOf } from "./program.ts";
 
 const argv = appLast(process.argv);
 
 for (const stream of [process.stdout, process.stderr]) {
   stream.on("error", (error: NodeJS.ErrnoException) => {
-    if (isServing(argv[2])) return;
+    const does = doesOf(argv[2]);
+    if (does === "serves") return;
     // Who reads has enough, as `head` in `lovage events | head`. Else what was asked for is not all there, as on a full disk.
-    process.exit(error.code === "EPIPE" ? undefined : stream === process.stdout ? report(error) : EXIT.failure);
+    if (error.code !== "EPIPE") process.exitCode = stream === process.stdout ? report(error) : EXIT.failure;
+    if (does === undefined) process.exit();
   });
 }
 

@@ -4,34 +4,35 @@ import { EXIT_HELP } from "./exit.ts";
 import { VERSION } from "./version.ts";
 
 type Declare = (program: Command) => void;
+/** What a command does beside printing. */
+type Does = "serves" | "changes";
 
 /**
  * What declares commands, behind their names, in the order of the help. A process loads what its own command needs: of all of it
  * together it would need half a second on a small machine. What serves does more than print, and goes on where nobody reads that any
- * more, or where there is no room for it.
+ * more, or where there is no room for it. So does what changes something: it is not left half done in silence.
  */
-const COMMANDS: readonly (readonly [names: readonly string[], load: () => Promise<Declare>, serves?: "serves"])[] = [
-  [["init"], async () => (await import("./init.ts")).initCommand],
+const COMMANDS: readonly (readonly [names: readonly string[], load: () => Promise<Declare>, does?: Does])[] = [
+  [["init"], async () => (await import("./init.ts")).initCommand, "changes"],
   [["dev"], async () => (await import("./dev.ts")).devCommand, "serves"],
   [["worker"], async () => (await import("./worker.ts")).workerCommand, "serves"],
   [["beat"], async () => (await import("./beat.ts")).beatCommand, "serves"],
   [["call"], async () => (await import("./call.ts")).callCommand],
   [["result"], async () => (await import("./call.ts")).resultCommand],
   [["queues"], async () => (await import("./queues.ts")).queuesCommand],
-  [["purge"], async () => (await import("./queues.ts")).purgeCommand],
-  [["dlq"], async () => (await import("./dlq.ts")).dlqCommand],
+  [["purge"], async () => (await import("./queues.ts")).purgeCommand, "changes"],
+  [["dlq"], async () => (await import("./dlq.ts")).dlqCommand, "changes"],
   [["env"], async () => (await import("./env.ts")).envCommand],
   [["inspect"], async () => (await import("./inspect.ts")).inspectCommand],
   [["status"], async () => (await import("./inspect.ts")).statusCommand],
   [["tasks", "failures", "workflow", "events"], async () => (await import("./history.ts")).historyCommands],
-  [["control", "revoke", "retry", "forget"], async () => (await import("./steer.ts")).steerCommands],
+  [["control", "revoke", "retry", "forget"], async () => (await import("./steer.ts")).steerCommands, "changes"],
   [["board"], async () => (await import("./board.ts")).boardCommand, "serves"],
   [["mcp"], async () => (await import("./mcp.ts")).mcpCommand],
   [["child"], async () => (await import("./child.ts")).childCommand, "serves"],
 ];
 
-export const isServing = (name = ""): boolean =>
-  COMMANDS.some(([names, , serves]) => serves !== undefined && names.includes(name));
+export const doesOf = (name = ""): Does | undefined => COMMANDS.find(([names]) => names.includes(name))?.[2];
 
 /**
  * Parsing it throws `CommanderError` for what it does not know, having said so.

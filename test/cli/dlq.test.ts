@@ -67,6 +67,19 @@ describe("lovage dlq", () => {
     expect(await sizes()).toEqual([0, 1]);
   });
 
+  test("one that is named and not there is said, and is a failure, beside others that are there too", async () => {
+    const { dlq, sizes } = await withLetters();
+    const gone = { code: 1, stderr: "lovage: there is no dead letter of gone\n" };
+    expect(await dlq("delete", "--id", "gone")).toMatchObject({ ...gone, stdout: "Deleted 0 dead letters.\n" });
+    expect(await dlq("redrive", "--id", "gone", "--dry-run")).toMatchObject(gone);
+    expect(await dlq("redrive", "--id", "id-1,gone", "--yes")).toMatchObject({
+      ...gone,
+      stdout: "Sent back 1 dead letter.\n",
+    });
+    expect((await dlq("redrive", "--task", "nobody", "--yes")).code).toBe(0);
+    expect(await sizes()).toEqual([1, 2]);
+  });
+
   test("redrive sends back each once, also where a worker makes dead letters of them at once", async () => {
     const { dlq, sizes, broker, worker } = await withLetters();
     await broker.purge("celery-dlq");

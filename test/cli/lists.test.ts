@@ -62,6 +62,8 @@ test("every list is JSON where that is asked for, every filter filters, and what
   expect(await json("inspect", "waiting")).toEqual([]);
   expect(await json("inspect", "functions")).toEqual([]);
   expect((await json("workflow", chained.parent?.id ?? "")).tasks).toHaveLength(2);
+  await expect(lovage("workflow", "nobody")).rejects.toThrow("nothing is known of nobody");
+  await expect(lovage("workflow", "nobody", "--json")).rejects.toThrow("nothing is known of nobody");
   expect(await json("dlq", "list")).toEqual([]);
   expect(await json("beat", "list")).toEqual([]);
 

@@ -47,6 +47,21 @@ test("the process that keeps a worker loads neither worker nor app, and no comma
   expect(call.filter((module) => /^cli\/(supervise|worker|dlq|dev)\.ts|^beat\/tick/.test(module))).toEqual([]);
 });
 
+test("what changes something is done to the end, also where nobody reads what was done", async () => {
+  const { app, start, worker } = place();
+  const ids: string[] = [];
+  for (let n = 0; n < 3; n++) ids.push((await app.sendTask("cli.fail", [])).id);
+  const serving = await worker();
+  for (const id of ids) await app.result(id).get({ propagate: false });
+  serving.process.kill("SIGTERM");
+  await serving.exited;
+  const retry = start(["retry", "-A", module, ...ids]);
+  retry.process.stdout?.destroy();
+  expect(await retry.exited).toMatchObject({ code: 0, stderr: "" });
+  // Each waits: it was asked for.
+  for (const id of ids) await expect(app.control.retry(id)).rejects.toMatchObject({ reason: "asked" });
+});
+
 test("where nobody reads any more, a command that prints ends well, and a worker works on", async () => {
   const { app, start, worker } = place();
   const help = start(["--help"]);
