@@ -1,5 +1,6 @@
 /** The processes that `lovage worker` and `lovage dev` start: not for users. Each loads what its kind needs. */
 import type { Command } from "commander";
+import { listenLastingly } from "../workers/lasting.ts";
 import type { PlaceOrder } from "../workers/place.ts";
 import { EXIT, report } from "./exit.ts";
 import { loadSharedApp } from "./load.ts";
@@ -29,7 +30,7 @@ async function runPlaceChild(setup: PlaceSetup): Promise<void> {
   belong();
   const held: PlaceOrder[] = [];
   let listener = (order: PlaceOrder): void => void held.push(order);
-  process.on("message", (order: PlaceOrder) => listener(order));
+  listenLastingly("message", (order: PlaceOrder) => listener(order));
   const line: Line = {
     say: (report) => void process.send?.(marked(report)),
     hear(next) {

@@ -6,6 +6,7 @@ import { systemClock } from "../clock.ts";
 import { LovageError } from "../errors.ts";
 import type { Delivery } from "../brokers/broker.ts";
 import type { Run } from "../workers/worker.ts";
+import { listenLastingly } from "../workers/lasting.ts";
 import type { Log } from "../workers/log.ts";
 import { EXIT } from "./exit.ts";
 import { marked, reportIn } from "./line.ts";
@@ -262,13 +263,13 @@ export interface Keeper {
 /** Must be called at once: a process whose keeper dies ends with it. */
 export function belong(): void {
   if (process.send === undefined) throw new LovageError("this command is a part of lovage worker, which starts it");
-  process.on("disconnect", () => {
+  listenLastingly("disconnect", () => {
     // What is in hand is given back as the process ends; then all that its tasks have started ends with it.
     process.on("exit", () => killGroup(process.pid));
     process.exit(EXIT.failure);
   });
   // A supervisor of services may signal the whole group. The keeper says what is to be done.
-  for (const signal of STOP_SIGNALS) process.on(signal, () => {});
+  for (const signal of STOP_SIGNALS) listenLastingly(signal, () => {});
 }
 
 /** Must be called at once, as {@link belong}. */
@@ -279,7 +280,7 @@ export function keeper(): Keeper {
   const only = Promise.withResolvers<Delivery>();
   const begin = Promise.withResolvers<void>();
   let orders = 0;
-  process.on("message", (order: Order | "begin" | { readonly only: Delivery }) => {
+  listenLastingly("message", (order: Order | "begin" | { readonly only: Delivery }) => {
     if (typeof order === "object") return only.resolve(order.only);
     if (order === "begin") return begin.resolve();
     orders++;

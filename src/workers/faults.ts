@@ -6,6 +6,7 @@ import type { Lovage } from "../app.ts";
 import { SystemExit } from "../errors.ts";
 import { originScope, type RunScope } from "../tasks/context.ts";
 import type { Log } from "./log.ts";
+import { listenLastingly } from "./lasting.ts";
 import { nameOf, stackOf } from "./report.ts";
 
 /** How it came: a promise that rejected and that nobody awaited, a throw out of a timer or an event, or `process.exit()`. */
@@ -27,6 +28,8 @@ export interface FaultWatcher {
 const LAST_WORDS_MS = 5_000;
 
 const watchers = new Set<FaultWatcher>();
+/** Each ends one of their listeners. */
+let listening: (() => void)[] = [];
 
 /** What was told of when it was thrown, and is not to be told again where nobody catches it. */
 const told = new WeakSet<object>();
@@ -34,18 +37,18 @@ const told = new WeakSet<object>();
 /** Watches for as long as a worker runs; returns what ends it. */
 export function watchFaults(watcher: FaultWatcher): () => void {
   if (watchers.size === 0) {
-    process.on("unhandledRejection", onRejection);
-    process.on("uncaughtException", onException);
-    process.on("exit", onExit);
+    listening = [
+      listenLastingly("unhandledRejection", onRejection),
+      listenLastingly("uncaughtException", onException),
+      listenLastingly("exit", onExit),
+    ];
     interceptExit();
   }
   watchers.add(watcher);
   return () => {
     watchers.delete(watcher);
     if (watchers.size > 0) return;
-    process.off("unhandledRejection", onRejection);
-    process.off("uncaughtException", onException);
-    process.off("exit", onExit);
+    for (const end of listening.splice(0)) end();
   };
 }
 

@@ -57,6 +57,12 @@ app.task("cli.tellParent", async (messages: readonly unknown[]) => {
   await sleep(300);
   return process.pid;
 });
+/** Takes from its process all that listens, as libraries do to be rid of what they or others have added. */
+app.task("cli.deafen", (oneByOne: boolean) => {
+  if (!oneByOne) return void process.removeAllListeners();
+  for (const event of ["message", "disconnect", "SIGTERM", "exit", "uncaughtException", "unhandledRejection"])
+    for (const listener of process.listeners(event as "exit")) process.off(event as "exit", listener);
+});
 app.task("cli.poison", () => {
   note("kill");
   process.kill(process.pid, "SIGKILL");

@@ -142,6 +142,26 @@ test.each([
   },
 );
 
+test.each([
+  ["async", false],
+  ["async", true],
+  ["processes", false],
+  ["processes", true],
+] as const)(
+  "a worker (%s) hears what it is told after a task has removed all listeners, one by one: %s",
+  async (pool, oneByOne) => {
+    const { worker, app } = place();
+    const { process, exited, stderr } = await worker(["--pool", pool, "-c", "1"]);
+    await (await app.sendTask("cli.deafen", [oneByOne])).get({ timeout: 60 });
+    // An error that nobody caught still ends no process.
+    await (await app.sendTask("cli.leak", [1])).get({ timeout: 60 });
+    expect(await (await app.sendTask("cli.add", [2, 3])).get({ timeout: 60 })).toBe(5);
+    process.kill("SIGTERM");
+    expect(await exited).toMatchObject({ code: 0, stdout: expect.not.stringContaining("exited with") });
+    expect(stderr()).not.toContain("Warning");
+  },
+);
+
 test("a third signal ends a worker at once, whatever its task does", async () => {
   const { worker, app, runs } = place();
   const { process: main, says, exited } = await worker();
