@@ -6,7 +6,7 @@ import type { DatabaseSync, SQLInputValue, StatementSync } from "node:sqlite";
 import { OperationalError } from "../errors.ts";
 import type { Store, Unit } from "../unit.ts";
 import type { Wait } from "../wait.ts";
-import { identityOf, logOf } from "../file-identity.ts";
+import { identityOf, logAndIndexOf, realOf } from "../file-identity.ts";
 import { explain, isBusy, LOCK_TIMEOUT_MS } from "./errors.ts";
 import { insist, openFile, RETRY_MS, sleep, watchPlace } from "./file.ts";
 import { type About, createNews, type Subject } from "./news.ts";
@@ -128,7 +128,7 @@ export async function openTables(
 async function connect(path: string, random: () => number): Promise<Database> {
   const { db, begin } = await openFile(path, random);
   const mustBeInPlace = watchPlace(path);
-  const log = logOf(path);
+  const [log] = logAndIndexOf(path);
   const statements = new Map<string, StatementSync>();
   const prepare = (sql: string) => {
     let statement = statements.get(sql);
@@ -332,7 +332,7 @@ async function connect(path: string, random: () => number): Promise<Database> {
 
   const dataVersion = prepare("PRAGMA data_version");
   const version = () => read(() => dataVersion.get()?.["data_version"]);
-  const news = createNews(path, () => db.isOpen, version);
+  const news = createNews(realOf(path), () => db.isOpen, version);
 
   const passive = prepare("PRAGMA wal_checkpoint(PASSIVE)");
   let brought = version();

@@ -3,7 +3,7 @@ import { chmodSync, existsSync, linkSync, mkdirSync, statSync, unlinkSync, write
 import { basename, dirname } from "node:path";
 import type { DatabaseSync } from "node:sqlite";
 import { ImproperlyConfigured, OperationalError } from "../errors.ts";
-import { identityOf, logOf } from "../file-identity.ts";
+import { identityOf, logAndIndexOf } from "../file-identity.ts";
 import { explain, isBusy, LOCK_TIMEOUT_MS } from "./errors.ts";
 
 /** Written into the file (`PRAGMA user_version`). A file of a later version is refused. */
@@ -24,6 +24,8 @@ const PAGE_BYTES = 4096;
 /** On POSIX systems a process that closes a file loses all its locks on it. Whoever then closes it as SQLite does takes himself for the last. */
 const LOG_REMEDY =
   'It is removed by hand, or when code of this process has opened and closed the file by itself: copy it by "VACUUM INTO", in another process';
+/** What stands beside the file. */
+const BESIDE = ["the log", "the index of the log"];
 /** So often at most it is looked whether the file is still where it was. */
 const PLACE_MS = 100;
 
@@ -108,14 +110,15 @@ export async function insist<T>(attempt: () => T, path: string, random: () => nu
 }
 
 /**
- * Watches whether the file, and its log, are where they were: SQLite goes on with the one that it has open, and nobody else
+ * Watches whether the file, its log and the log's index are where they were: with two indexes, each writes over what the other has
+ * committed. Of the others SQLite goes on with the one that it has open, and nobody else
  * would ever see what is written there. What is returned throws where they were moved, removed or replaced.
  */
 export function watchPlace(path: string): () => void {
   const opened = identityOf(path);
-  // It has been read, so that its log is there, and stays for as long as it is open.
-  const log = logOf(path);
-  const openedLog = identityOf(log);
+  // It has been read, so that its log and the log's index are there, and stay for as long as it is open.
+  const beside = logAndIndexOf(path);
+  const openedBeside = beside.map(identityOf);
   let placedAt = performance.now();
 
   return () => {
@@ -133,11 +136,12 @@ export function watchPlace(path: string): () => void {
         `another file is in the place of ${path}, and this process has the one before open; end the process and start it again`,
         { retryable: true },
       );
-    if (openedLog !== undefined && identityOf(log) !== openedLog)
-      throw new OperationalError(
-        `${log}, the log of ${path}, was removed while this process had it open; end the process and start it again. ${LOG_REMEDY}`,
-        { retryable: true },
-      );
+    for (const [at, one] of beside.entries())
+      if (openedBeside[at] !== undefined && identityOf(one) !== openedBeside[at])
+        throw new OperationalError(
+          `${one}, ${BESIDE[at]} of ${path}, was removed while this process had it open; end the process and start it again. ${LOG_REMEDY}`,
+          { retryable: true },
+        );
     placedAt = now;
   };
 }

@@ -3,7 +3,7 @@ import { parentPort, workerData } from "node:worker_threads";
 import { Engine } from "../engine.ts";
 import { fileOf } from "../file-url.ts";
 import type { Command, Release } from "../results/record.ts";
-import { identityOf, logOf } from "../file-identity.ts";
+import { identityOf, logAndIndexOf } from "../file-identity.ts";
 import { boardReader } from "./board.ts";
 import {
   asBeat,
@@ -58,7 +58,7 @@ const engine = new Engine(setup.config, { env: {} });
 const files = new Map(
   [setup.config.brokerUrl, setup.config.resultBackend]
     .flatMap((url) => fileOf(url) ?? [])
-    .flatMap((path) => [path, logOf(path)])
+    .flatMap((path) => [path, ...logAndIndexOf(path)])
     .map((path) => [path, undefined as string | undefined]),
 );
 

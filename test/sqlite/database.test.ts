@@ -11,6 +11,7 @@ import {
   rename,
   rm,
   stat,
+  symlink,
   writeFile,
 } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -579,14 +580,35 @@ test("a file that was moved or replaced takes nothing more and says so, and goes
 
 // So it is also where code of this process has opened and closed the file, which ends the process's locks: a connection of an SQLite
 // before 3.51 that is closed then takes itself for the last.
-test("a file whose log was removed takes nothing more, and says so", async () => {
+test.each([
+  ["-wal", "the log"],
+  ["-shm", "the index of the log"],
+])("a file whose %s was removed takes nothing more, and says so", async (end, what) => {
   const { path, database, insert, stored } = await setUp();
   const write = () => database.write(() => insert(1));
   await write();
-  await rm(`${path}-wal`);
+  await rm(`${path}${end}`);
   await vi.waitFor(() => expect(write()).rejects.toThrow(OperationalError));
-  await expect(write()).rejects.toThrow(`${path}-wal, the log of ${path}, was removed while this process had it open`);
+  await expect(write()).rejects.toThrow(
+    `${path}${end}, ${what} of ${path}, was removed while this process had it open`,
+  );
   expect(stored).toThrow("end the process and start it again");
+});
+
+test("what belongs to a file that is opened by a link is beside the file, and is missed there", async () => {
+  const { path, database } = await setUp();
+  const link = join(await makeFolder(), "link.db");
+  await symlink(path, link);
+  const linked = await openDatabase(`sqlite:///${link}`, context);
+  onTestFinished(() => linked.close());
+  const wait = linked.changed("messages");
+  expect(await readdir(dirname(link))).toEqual(["link.db"]);
+  await database.write(() => {}, "messages");
+  await wait.over;
+  await rm(`${path}-wal`);
+  await vi.waitFor(() =>
+    expect(linked.write(() => {})).rejects.toThrow(`${path}-wal, the log of ${link}, was removed`),
+  );
 });
 
 test("a folder that is not there is an error that says so", async () => {

@@ -87,7 +87,7 @@ describe.each([
   });
 });
 
-test.each(["jobs.db", "jobs.db-wal"])(
+test.each(["jobs.db", "jobs.db-wal", "jobs.db-shm"])(
   "the file %s that is removed under a worker is noticed, and the worker stops",
   async (file) => {
     const place = folder();
