@@ -1,5 +1,5 @@
 /** The props as JavaScript may give them, where nothing has checked them before: each of its kind, and none that nobody reads. */
-import { Token } from "aws-cdk-lib";
+import { type StackProps, Token } from "aws-cdk-lib";
 import * as lambda from "aws-cdk-lib/aws-lambda";
 import { boolean, fail, name, names, object, type Parse, text, unknownKey } from "../parse.ts";
 import type { BoardFunctionOptions } from "./board.ts";
@@ -142,9 +142,25 @@ const OF_ALL: Checks<TaskQueuesProps> = {
   bundling: object,
 };
 
+/** A stack often hands its own props on with those of the queues: they are the stack's, and nothing that nobody reads. */
+const OF_STACK: Checks<StackProps> = {
+  analyticsReporting: elsewhere,
+  crossRegionReferences: elsewhere,
+  description: elsewhere,
+  env: elsewhere,
+  notificationArns: elsewhere,
+  permissionsBoundary: elsewhere,
+  propertyInjectors: elsewhere,
+  stackName: elsewhere,
+  suppressTemplateIndentation: elsewhere,
+  synthesizer: elsewhere,
+  tags: elsewhere,
+  terminationProtection: elsewhere,
+};
+
 /** Throws `ImproperlyConfigured` for a prop of another kind, and for one that there is not. */
 export function checkProps(props: TaskQueuesProps): void {
-  checked(OF_ALL, props, "");
+  checked({ ...OF_STACK, ...OF_ALL }, props, "");
 }
 
 function checked(
@@ -157,8 +173,9 @@ function checked(
   const whose = at === "" ? "" : `${at}.`;
   for (const name of needed) if (given[name] === undefined) fail(at, `an object with ${name}`, value);
   for (const [key, one] of Object.entries(given)) {
+    if (one === undefined) continue;
     const check = Object.hasOwn(checks, key) ? checks[key] : undefined;
     if (check === undefined) throw unknownKey(whose + key, key, Object.keys(checks), {});
-    if (one !== undefined) check(one, whose + key);
+    check(one, whose + key);
   }
 }

@@ -262,3 +262,9 @@ test.each<[string, object]>([
   const stack = new Stack(unbundled(), "Shop");
   expect(() => new TaskQueues(stack, "Tasks", { app: shop(), entry, ...said })).toThrow(`${at}: is `);
 });
+
+test("the props of a stack go with those of its queues", () => {
+  const props = { env: { account: "111111111111", region: "eu-west-1" }, description: "Our shop", stackName: "Shop" };
+  const said = { longDelays: true };
+  expect(synthesized("function", () => ({ ...props, ...said }))).toBe(synthesized("function", () => said));
+});
