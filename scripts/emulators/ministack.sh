@@ -18,7 +18,7 @@ run() {
     PATH="$(dirname "$node"):/usr/local/bin:/usr/bin:/bin" HOME="$home" TMPDIR="$(scratch)" TZ=:UTC LANG=C.UTF-8 \
     BIND_HOST=127.0.0.1 MINISTACK_HOST=127.0.0.1 GATEWAY_PORT="$port" LAMBDA_EXECUTOR=local \
     IOT_MTLS_ENABLED=0 SFTP_ENABLED=0 AUTH="${LOVAGE_EMULATOR_IAM:-false}" AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test \
-    "$venv/bin/python" "$emulators/ministack_iam.py"
+    "$venv/bin/python" "$emulators/serve_ministack.py"
 }
 
 "$1"
