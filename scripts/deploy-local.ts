@@ -4,7 +4,7 @@
  */
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
-import { cdk, enforcesIam, localAws, main } from "./local-aws.ts";
+import { cdk, enforcesIam, isBootstrapped, localAws, main } from "./local-aws.ts";
 
 await main(async () => {
   const { endpoint, env, home } = await localAws();
@@ -35,14 +35,3 @@ await main(async () => {
   );
   console.error(`deployed; the outputs are in ${outputs}. Next: npm run smoke`);
 });
-
-/** The CDK takes seconds to find it out. Emulators look at no signature, and only at the key, the region and the service that are named there. */
-async function isBootstrapped(endpoint: string, env: NodeJS.ProcessEnv): Promise<boolean> {
-  const scope = `${env["AWS_ACCESS_KEY_ID"]}/20260101/${env["AWS_REGION"]}/cloudformation/aws4_request`;
-  const response = await fetch(endpoint, {
-    method: "POST",
-    headers: { authorization: `AWS4-HMAC-SHA256 Credential=${scope}, SignedHeaders=host, Signature=0` },
-    body: new URLSearchParams({ Action: "DescribeStacks", Version: "2010-05-15", StackName: "CDKToolkit" }),
-  });
-  return response.ok && /<StackStatus>(CREATE|UPDATE)_COMPLETE</.test(await response.text());
-}

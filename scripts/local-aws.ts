@@ -65,6 +65,20 @@ export async function cdk(
     throw new Error(`cdk ${args[0]} ${killed ? `did not end within ${timeoutMs / 1000} s` : `failed with ${code}`}`);
 }
 
+/**
+ * Whether the CDK is bootstrapped there: it takes seconds to find it out by itself. Emulators look at no signature, and only at the key,
+ * the region and the service that are named there.
+ */
+export async function isBootstrapped(endpoint: string, env: NodeJS.ProcessEnv): Promise<boolean> {
+  const scope = `${env["AWS_ACCESS_KEY_ID"]}/20260101/${env["AWS_REGION"]}/cloudformation/aws4_request`;
+  const response = await fetch(endpoint, {
+    method: "POST",
+    headers: { authorization: `AWS4-HMAC-SHA256 Credential=${scope}, SignedHeaders=host, Signature=0` },
+    body: new URLSearchParams({ Action: "DescribeStacks", Version: "2010-05-15", StackName: "CDKToolkit" }),
+  });
+  return response.ok && /<StackStatus>(CREATE|UPDATE)_COMPLETE</.test(await response.text());
+}
+
 /** The emulator evaluates IAM policies: `LOVAGE_EMULATOR_IAM=true npm run ministack`. */
 export const enforcesIam = (): boolean => /^(1|true)$/.test(process.env["LOVAGE_EMULATOR_IAM"] ?? "");
 

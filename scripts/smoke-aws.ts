@@ -22,7 +22,7 @@ import { SQSClient } from "@aws-sdk/client-sqs";
 import { createOperator } from "../src/brokers/sqs-operator.ts";
 import { type Emulator, type EmulatorKind, startEmulator } from "./emulator.ts";
 import { expectedResources, stillThere } from "./left-behind.ts";
-import { cdk, main, ROOT } from "./local-aws.ts";
+import { cdk, isBootstrapped, main, ROOT } from "./local-aws.ts";
 import { type Recorder, type Sent, startRecorder, type Told } from "./smoke/recorder.ts";
 import { isFine, type Outcome, report } from "./smoke/report.ts";
 
@@ -99,7 +99,7 @@ It sends some thousands of requests, which cost some cents, takes up to ten minu
   const left: string[] = [];
   let stopped: string | undefined;
   try {
-    if (endpoint !== undefined)
+    if (endpoint !== undefined && !(await isBootstrapped(endpoint, env)))
       await cdk(["bootstrap", `aws://${account}/${region}`], env, 120_000, { cwd: home, signal: stopping.signal });
     const to = ["--output", join(home, "cdk.out"), "--outputs-file", join(home, "outputs.json")];
     await cdk(["deploy", "--require-approval", "never", ...to, ...options], env, DEPLOY_MS, {
