@@ -26,6 +26,7 @@ test("the example service is a function behind a URL that may do what a caller d
     "dynamodb:GetItem",
     "dynamodb:PutItem",
     "dynamodb:BatchGetItem",
+    "dynamodb:BatchGetItem",
     "dynamodb:PutItem",
     "dynamodb:UpdateItem",
   ]);

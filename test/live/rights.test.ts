@@ -660,7 +660,7 @@ function reasonOf(one: Statement, isSent: (one: Statement) => boolean): string |
   const action = String(one.Action);
   if (/^logs:(CreateLogStream|PutLogEvents)$/.test(action)) return "Lambda writes the log in the name of the function";
   if (action === "sqs:GetQueueAttributes") return "Lambda's event source asks for it in the name of the function";
-  if (action === "sqs:SendMessage" && /BeatRulesDeadLetters/.test(String(one.Resource)))
+  if (action === "sqs:SendMessage" && /:lovage-.*beat-dead-letters$/.test(String(one.Resource)))
     return "Lambda puts events that beat failed at there, in the name of the function";
   if (action === "dynamodb:GetItem") return "Python's Celery reads a result by it, as test/live/celery has it";
   if (action === "ecs:UpdateTaskProtection")
