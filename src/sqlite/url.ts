@@ -22,6 +22,7 @@ export function parseUrl(url: string): Location {
   const match = /^sqlite:\/\/([^/?#]*)(\/[^?#]*)?(?:\?([^#]*))?$/.exec(url);
   if (!match) throw bad("a SQLite URL is sqlite:///relative/path, sqlite:////absolute/path or sqlite://");
   const [, host, tail = "", query = ""] = match;
+  if ([host, tail.slice(1)].includes(":memory:")) throw bad("a database in memory cannot be shared; use memory://");
   if (host)
     throw bad(
       `three slashes stand before a relative path, four before an absolute one: ${maskUrl(`sqlite://${host}${tail}`).replace("//", "///")}`,
@@ -32,7 +33,6 @@ export function parseUrl(url: string): Location {
   } catch (cause) {
     throw new ImproperlyConfigured(shown, "a percent sign in the path is written %25", { cause });
   }
-  if (file === ":memory:") throw bad("a database in memory cannot be shared; use memory://");
   if (file.includes("\0") || file.endsWith("/")) throw bad("the path must name a file");
   let synchronous: Location["synchronous"] = "normal";
   for (const [name, value] of new URLSearchParams(query)) {

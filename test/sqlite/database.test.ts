@@ -88,6 +88,7 @@ test.each([
   ["sqlite:///a?timeout=3", 'no parameter "timeout"'],
   ["sqlite:///a?synchronous=off", 'not "off"'],
   ["sqlite:///:memory:", "memory://"],
+  ["sqlite://:memory:", "memory://"],
   ["sqlite:///a/", "name a file"],
   ["sqlite:///100%", "%25"],
   ["postgres://a", "sqlite:///relative/path"],
