@@ -2,7 +2,7 @@
 import { execFileSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { delimiter, join } from "node:path";
+import { join } from "node:path";
 import { App, Stack } from "aws-cdk-lib";
 import { OutputFormat } from "aws-cdk-lib/aws-lambda-nodejs";
 import { build } from "esbuild";
@@ -12,26 +12,14 @@ import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 
 import { app } from "../../functions/tasks.ts";
 import { bundlingFor, type FunctionBundling } from "../../src/cdk/task-function.ts";
 import { folderInCheckout } from "../temporary.ts";
+import { pathWithoutNpx } from "../without-npx.ts";
 import { FUNCTIONS, shop } from "./deployment.ts";
 
 const outdir = mkdtempSync(join(tmpdir(), "lovage-bundle-"));
 afterAll(() => rmSync(outdir, { recursive: true }));
 
-/**
- * The CDK starts esbuild by npx, which takes half as long as esbuild itself: here it is found without. The tests of the starters
- * and of workspaces have the real one.
- */
-if (process.platform !== "win32") {
-  const programs = mkdtempSync(join(tmpdir(), "lovage-npx-"));
-  const esbuild = join(import.meta.dirname, "../../node_modules/.bin/esbuild");
-  const script = `#!/bin/sh\n[ "$1 $2" = "--no-install esbuild" ] || exit 127\nshift 2\nexec "${esbuild}" "$@"\n`;
-  writeFileSync(join(programs, "npx"), script, { mode: 0o755 });
-  beforeAll(() => void vi.stubEnv("PATH", `${programs}${delimiter}${process.env["PATH"]}`));
-  afterAll(() => {
-    vi.unstubAllEnvs();
-    rmSync(programs, { recursive: true });
-  });
-}
+beforeAll(() => void vi.stubEnv("PATH", pathWithoutNpx()));
+afterAll(() => void vi.unstubAllEnvs());
 
 interface Bundle {
   readonly folder: string;

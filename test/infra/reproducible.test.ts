@@ -2,9 +2,10 @@
 import { globSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { App } from "aws-cdk-lib";
-import { expect, test } from "vitest";
+import { expect, onTestFinished, test, vi } from "vitest";
 import { LovageStack } from "../../infra/stack.ts";
 import { folderInCheckout } from "../temporary.ts";
+import { pathWithoutNpx } from "../without-npx.ts";
 
 /** All files of an assembly, with the bundles of its functions, by their names. */
 function synth(): Readonly<Record<string, string>> {
@@ -17,6 +18,8 @@ function synth(): Readonly<Record<string, string>> {
 }
 
 test("two syntheses are equal to the byte, bundles and their hashes too, and no path of this machine is in them", () => {
+  vi.stubEnv("PATH", pathWithoutNpx());
+  onTestFinished(() => void vi.unstubAllEnvs());
   // From one place: an assembly tells where each construct was made.
   const [one = {}, other = {}] = [1, 2].map(() => synth());
   expect(Object.keys(one).filter((name) => name.endsWith("index.mjs"))).toHaveLength(2);

@@ -4,6 +4,7 @@ import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { delimiter, join, resolve } from "node:path";
 import { text } from "node:stream/consumers";
+import { pathWithoutNpx } from "../without-npx.ts";
 
 export const ROOT = resolve(import.meta.dirname, "../..");
 
@@ -36,7 +37,12 @@ export async function run(
 
 /** `npm run <script> -- <args>` on the emulator at `endpoint`. */
 export const npmRun = (endpoint: string, script: string, ...args: readonly string[]): Promise<Ended> =>
-  run("npm", ["run", "--silent", script, "--", ...args], { env: terminal({ AWS_ENDPOINT_URL: endpoint, ...iam() }) });
+  run("npm", ["run", "--silent", script, "--", ...args], { env: onEmulator(endpoint) });
+
+function onEmulator(endpoint: string): Record<string, string> {
+  const env = terminal({ AWS_ENDPOINT_URL: endpoint, ...iam() });
+  return { ...env, PATH: pathWithoutNpx(env["PATH"]) };
+}
 
 const iam = (): Record<string, string> => {
   const { LOVAGE_EMULATOR_IAM } = process.env;
