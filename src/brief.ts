@@ -121,5 +121,6 @@ export const maskUrl = (url: string): string =>
   url
     .replace(/^([a-z][a-z0-9+.-]*:\/\/[^:/?#@]*):.*@/is, "$1:**@")
     .replace(/([?&])([^=&?]*)=[^&#]*/g, (whole, sign: string, name: string) =>
-      /pass|pwd|secret|token|key(?!s$)/i.test(name) ? `${sign}${name}=**` : whole,
+      // Which keys a table has is no secret.
+      name !== "keys" && /pass|pwd|secret|token|key/i.test(name) ? `${sign}${name}=**` : whole,
     );

@@ -73,6 +73,7 @@ test.each([
   ["sqs://KEY:se/cr:et@@eu-west-1?queue_name_prefix=a", "sqs://KEY:**@eu-west-1?queue_name_prefix=a"],
   ["sqs://eu-west-1?secret_access_key=secret", "sqs://eu-west-1?secret_access_key=**"],
   ["dynamodb://eu-west-1/results?keys=python&api_key=secret", "dynamodb://eu-west-1/results?keys=python&api_key=**"],
+  ["https://a/b?apikeys=secret&keys=python", "https://a/b?apikeys=**&keys=python"],
   ["sqlite:////var/jobs.db", "sqlite:////var/jobs.db"],
 ])("%s is shown as %s", (url, shown) => {
   expect(maskUrl(url)).toBe(shown);
