@@ -9,8 +9,8 @@ import { type Claim, LEASE_MARGIN_MS, type Outcome as Recorded } from "../result
 import { PENDING, STARTED } from "../states.ts";
 import { pack } from "../tasks/publish.ts";
 import { followJob } from "./attempt.ts";
-import { describe, type Facts, factsOf, isHidden, waitingMeta } from "./conclude.ts";
-import { claimOf, type Job, jobAgain, release, type WorkerContext } from "./context.ts";
+import { describe, type Facts, factsOf, isHidden, releaseToWait } from "./conclude.ts";
+import { claimOf, type Job, jobAgain, type WorkerContext } from "./context.ts";
 import { deadLetter, storedFate } from "./dead-letter.ts";
 import { DELETE, type Disposition } from "./disposition.ts";
 import { isAlone } from "./follow.ts";
@@ -51,9 +51,7 @@ export async function claim(context: WorkerContext, job: Job): Promise<Admission
     // Where its unit failed, nothing was done.
     await context.unit?.committed;
     // It may have been applied, and its answer lost. Nothing began, so nobody is to count a death.
-    await patiently(context, asked, async () => {
-      await release(alone, job, { result: await waitingMeta(context, job) });
-    });
+    await patiently(context, asked, () => releaseToWait(alone, job));
     throw error;
   }
   switch (recorded.type) {

@@ -12,7 +12,7 @@ import { formatTime } from "../protocol/time.ts";
 import { writeKept } from "../results/kept.ts";
 import type { Final } from "../results/record.ts";
 import { FAILURE, PENDING, RETRY, REVOKED, SUCCESS } from "../states.ts";
-import type { Job, WorkerContext } from "./context.ts";
+import { type Job, release, type WorkerContext } from "./context.ts";
 import { type Settled, type Source, successorTuples } from "./follow.ts";
 import { type Next, nextOf } from "./next.ts";
 import type { Outcome } from "./trace.ts";
@@ -198,3 +198,7 @@ export function describe(
 /** What is read of a task that waits (again). */
 export const waitingMeta = (context: WorkerContext, job: Job) =>
   encodeMeta(describe(context.engine, factsOf(context, job, []), PENDING, null, null), context.engine.codec);
+
+/** Gives the claim of a job up as {@link release} does: it waits again, and whoever looks is to see so. */
+export const releaseToWait = async (context: WorkerContext, job: Job, died?: boolean): Promise<void> =>
+  release(context, job, { result: await waitingMeta(context, job), died });

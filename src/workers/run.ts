@@ -4,7 +4,7 @@ import { TaskRevokedError, TimeLimitExceeded, WorkerLostError, WorkerShutdown } 
 import { isExpired } from "../protocol/message.ts";
 import { waitOf } from "../tasks/batch.ts";
 import { attemptAt } from "./attempt.ts";
-import { conclude, factsOf, waitingMeta } from "./conclude.ts";
+import { conclude, factsOf, releaseToWait, waitingMeta } from "./conclude.ts";
 import { type Job, release, type WorkerContext } from "./context.ts";
 import { type Disposition, HAND_BACK, handBack, LEAVE } from "./disposition.ts";
 import { guard } from "./guard.ts";
@@ -107,9 +107,7 @@ export function prepare(context: WorkerContext, job: Job): Run {
     async release(died) {
       isReleased = true;
       stop.stop(new WorkerShutdown());
-      // It waits again, and whoever looks is to see so.
-      const result = await waitingMeta(context, job);
-      if (claim !== undefined) await release(context, job, { result, died });
+      if (claim !== undefined) await releaseToWait(context, job, died);
       return HAND_BACK;
     },
   };
@@ -191,7 +189,7 @@ async function keepCheckpoint(
 /** The run ended without an outcome: the message is anybody's, and whoever looks sees that it waits. */
 async function letGo(context: WorkerContext, job: Job, why: string): Promise<void> {
   const { message, delivery } = job;
-  if (job.claimed !== undefined) await release(context, job, { result: await waitingMeta(context, job) });
+  if (job.claimed !== undefined) await releaseToWait(context, job);
   context.log("info", `Task ${nameOf(message)} is handed back: ${why}`, fieldsOf(message, delivery.queue));
 }
 
