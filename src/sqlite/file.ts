@@ -24,8 +24,6 @@ const PAGE_BYTES = 4096;
 /** On POSIX systems a process that closes a file loses all its locks on it. Whoever then closes it as SQLite does takes himself for the last. */
 const LOG_REMEDY =
   'It is removed by hand, or when code of this process has opened and closed the file by itself: copy it by "VACUUM INTO", in another process';
-/** What stands beside the file. */
-const BESIDE = ["the log", "the index of the log"];
 /** So often at most it is looked whether the file is still where it was. */
 const PLACE_MS = 100;
 
@@ -110,15 +108,18 @@ export async function insist<T>(attempt: () => T, path: string, random: () => nu
 }
 
 /**
- * Watches whether the file, its log and the log's index are where they were: with two indexes, each writes over what the other has
- * committed. Of the others SQLite goes on with the one that it has open, and nobody else
- * would ever see what is written there. What is returned throws where they were moved, removed or replaced.
+ * Watches whether the file, its log and the log's index are where they were. SQLite goes on with those that it has open: nobody else
+ * would ever see what is written to such a file or log, and with two indexes each writes over what the other has committed. What is
+ * returned throws where they were moved, removed or replaced.
  */
 export function watchPlace(path: string): () => void {
   const opened = identityOf(path);
-  // It has been read, so that its log and the log's index are there, and stay for as long as it is open.
-  const beside = logAndIndexOf(path);
-  const openedBeside = beside.map(identityOf);
+  const [log, index] = logAndIndexOf(path);
+  // It has been read, so that both are there, and stay for as long as it is open.
+  const beside = [
+    { at: log, opened: identityOf(log), what: "the log" },
+    { at: index, opened: identityOf(index), what: "the index of the log" },
+  ].filter((one) => one.opened !== undefined);
   let placedAt = performance.now();
 
   return () => {
@@ -136,10 +137,10 @@ export function watchPlace(path: string): () => void {
         `another file is in the place of ${path}, and this process has the one before open; end the process and start it again`,
         { retryable: true },
       );
-    for (const [at, one] of beside.entries())
-      if (openedBeside[at] !== undefined && identityOf(one) !== openedBeside[at])
+    for (const { at, opened, what } of beside)
+      if (identityOf(at) !== opened)
         throw new OperationalError(
-          `${one}, ${BESIDE[at]} of ${path}, was removed while this process had it open; end the process and start it again. ${LOG_REMEDY}`,
+          `${at}, ${what} of ${path}, was removed while this process had it open; end the process and start it again. ${LOG_REMEDY}`,
           { retryable: true },
         );
     placedAt = now;
