@@ -6,7 +6,7 @@ import type { Incomplete, Step } from "./canvas/fit.ts";
 import { type SendManyOptions, type SentCalls, sendMany } from "./canvas/send-many.ts";
 import { dated, datedCanvas } from "./canvas/dated.ts";
 import { childOf, openStream, sendCanvas, toResult } from "./canvas/send.ts";
-import { checkCanvas, partsOf, withMembers, withOptions } from "./canvas/shape.ts";
+import { checkCanvas, checkDepth, withMembers, withOptions } from "./canvas/shape.ts";
 import { type Applied, type Misfit, type OpenStream, Signature, type SignatureApplier } from "./canvas/signature.ts";
 import { toWireOptions } from "./canvas/wire-options.ts";
 import { readWorkflow } from "./canvas/workflow.ts";
@@ -379,7 +379,7 @@ export class Lovage implements SignatureApplier {
     options: CallOptions,
   ): Promise<Applied> {
     checkCall(signature.task, args, options);
-    partsOf(signature);
+    checkDepth(signature);
     currentScope()?.assertOpen(`running ${signature.task}`);
     return (await eager(signature.task)).applyCanvasEagerly(this, signature, args, options);
   }

@@ -232,6 +232,9 @@ export function partsOf(canvas: SignatureData): readonly SignatureData[] {
   return all;
 }
 
+/** Throws `ImproperlyConfigured` for a canvas that is nested too deep. */
+export const checkDepth = (canvas: SignatureData): void => void partsOf(canvas);
+
 const tooDeep = (): ImproperlyConfigured =>
   wrong(
     "signature",

@@ -9,12 +9,12 @@ import type { ChainOf, IsLinked, ResultOf, Step } from "./fit.ts";
 import { type Pending, unknownApp } from "./pending.ts";
 import {
   changed,
+  checkDepth,
   type Form,
   formOf,
   linkedTo,
   membersOf,
   noLinkToGroup,
-  partsOf,
   pipe,
   tasksOf,
   withArguments,
@@ -129,7 +129,7 @@ export class Signature<
 
   /** Marks every message of it, and of what is linked to it: the tasks find them in `request.stamps`. */
   stamp(stamps: Readonly<Record<string, unknown>>): Signature<A, R, H, F> {
-    partsOf(this.#data);
+    checkDepth(this.#data);
     return this.#with(
       stamped(this.#data, stamps),
       this.#pending?.map((member) => member.stamp(stamps)),
