@@ -36,10 +36,10 @@ export interface WorkerContext extends WorkerOptions, Sender {
   readonly deadline: () => number;
   readonly app: Lovage;
   /**
-   * Who could not give a claim up, by the row's key: whoever takes that message here next is the same owner, so that nobody is
-   * taken to have died.
+   * Who could not give a claim up, by the row's key, and what does so: whoever takes that message here next is the same owner, so
+   * that nobody is taken to have died.
    */
-  readonly unreleased: Map<string, string>;
+  readonly unreleased: Map<string, { readonly owner: string; readonly free: () => Promise<void> }>;
   /** The batches that are gathered here. */
   readonly batches: Batches;
   /** The unit that all of this is asked for in; `undefined`: each step is durable when it is answered. */
@@ -99,7 +99,7 @@ export interface Job {
 export function createJob(context: WorkerContext, delivery: Delivery, message: Message, task: Task): Job {
   const { engine, hostname, unreleased } = context;
   const key = taskKey(message.id);
-  const owner = unreleased.get(key) ?? engine.platform.uuid();
+  const owner = unreleased.get(key)?.owner ?? engine.platform.uuid();
   unreleased.delete(key);
   const { config } = engine;
   const options = engine.optionsOf(task);

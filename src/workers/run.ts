@@ -5,7 +5,7 @@ import { isExpired } from "../protocol/message.ts";
 import { waitOf } from "../tasks/batch.ts";
 import { attemptAt } from "./attempt.ts";
 import { conclude, factsOf, releaseToWait, waitingMeta } from "./conclude.ts";
-import { type Job, release, type WorkerContext } from "./context.ts";
+import type { Job, WorkerContext } from "./context.ts";
 import { type Disposition, HAND_BACK, handBack, LEAVE } from "./disposition.ts";
 import { guard } from "./guard.ts";
 import { announce } from "./listeners.ts";
@@ -69,7 +69,7 @@ export function prepare(context: WorkerContext, job: Job): Run {
           return await runJob(context, job, stop, watch, settling);
         } catch (error) {
           // A system failed, and nobody died: whoever takes it next is not to count a death.
-          if (claim !== undefined) await patiently(context, claim, () => release(context, job));
+          if (claim !== undefined) await patiently(context, claim, () => releaseToWait(context, job));
           throw error;
         }
       });

@@ -20,19 +20,19 @@ export async function patiently(
   await withPatience(context, free).catch(() => {
     // A table that is gone for long must not fill the memory.
     if (unreleased.size >= MAX_UNRELEASED) unreleased.clear();
-    unreleased.set(key, owner);
+    unreleased.set(key, { owner, free });
   });
 }
 
 /** Tries once more. */
-export async function releaseLate({ engine, unreleased, apply }: WorkerContext): Promise<void> {
+export async function releaseLate({ unreleased }: WorkerContext): Promise<void> {
   const late = [...unreleased].slice(0, MAX_RELEASES);
   await Promise.all(
-    late.map(([key, owner]) => {
+    late.map(([key, claim]) => {
       // Who takes it meanwhile is another owner: this one is about to let go.
       unreleased.delete(key);
-      return apply({ type: "release", key, owner, now: engine.clock.now() }).catch(() => {
-        unreleased.set(key, unreleased.get(key) ?? owner);
+      return claim.free().catch(() => {
+        unreleased.set(key, unreleased.get(key) ?? claim);
       });
     }),
   );

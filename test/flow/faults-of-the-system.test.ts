@@ -192,6 +192,30 @@ describe.each(stores)("on %s", (_, start) => {
     expect(t.log.filter(({ line }) => /died/.test(line))).toEqual([]);
   });
 
+  test("where an outcome cannot be stored, the task is read to wait until it runs again", async () => {
+    const { app } = makeApp();
+    let runs = 0;
+    const task = app.task("tasks.task", () => ++runs);
+    const t = start(app);
+    const backend = await app.engine.backend();
+    const { apply } = backend;
+    const result = await task.delay();
+    // Longer than it is tried to store it.
+    const end = app.engine.clock.now() + 35_000;
+    backend.apply = async (commands, unit) =>
+      app.engine.clock.now() < end && commands.some(({ type }) => type === "final")
+        ? commands.map(() => new OperationalError("throttled", { retryable: true }))
+        : apply(commands, unit);
+    const states: string[] = [];
+    while (states.at(-1) !== "SUCCESS" && states.length < 1_000) {
+      await t.advance(500);
+      const state = await result.state();
+      if (states.at(-1) !== state) states.push(state);
+    }
+    expect(states).toEqual(["STARTED", "PENDING", "SUCCESS"]);
+    expect(runs).toBe(2);
+  });
+
   test("hooks run once, also where what follows could not be sent at first", async () => {
     const app = new Lovage("tasks");
     const ran: string[] = [];

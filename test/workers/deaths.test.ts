@@ -143,6 +143,27 @@ test("a death that another worker counted while a table was out of reach is take
   expect(await result.get()).toBe("done");
 });
 
+test("a claim that is given up late shows that its task waits", async () => {
+  const app = new Lovage("tasks");
+  const { t, worker, receive, admit } = scene(app);
+  const work = app.task("tasks.work", () => "done");
+  const result = await work.delay();
+  const run = await admit(await receive());
+  const backend = await app.engine.backend();
+  const { apply } = backend;
+  backend.apply = async (commands) => commands.map(() => new OperationalError("out of reach", { retryable: true }));
+  const executed = run.execute();
+  for (let tries = 0; tries < 16; tries++) {
+    for (let hops = 0; hops < 50; hops++) await undefined;
+    t.clock.moveTo(t.clock.now() + 16_000);
+  }
+  await executed;
+  backend.apply = apply;
+  expect(await result.state()).toBe("STARTED");
+  await worker.releaseLate();
+  expect(await result.state()).toBe("PENDING");
+});
+
 test("what comes before a task begins takes nothing of its time", async () => {
   const app = new Lovage("tasks");
   const { t, receive, admit } = scene(app);
