@@ -28,6 +28,7 @@ import {
   readEntry,
   type RuntimeEntry,
   stringifyEntry,
+  type UnreadableEntry,
   whereOf,
 } from "./store.ts";
 
@@ -104,14 +105,21 @@ export function open(url: string, context: BeatStoreContext): BeatStore {
     return found?.Targets;
   }
 
-  /** What the target of a rule has of its entry; nothing where the rule is another app's, or its target has not been put yet. */
-  async function storedIn(rule: string): Promise<string | undefined> {
-    const target = (await targetsOf(rule))?.find(({ Id, Arn }) => Id === TARGET && Arn === beatFunction);
+  /** What the target of a rule has of its entry, and the function that it calls; nothing where it has not been put yet. */
+  async function storedIn(rule: string): Promise<{ readonly text: string; readonly calls: string } | undefined> {
+    const target = (await targetsOf(rule))?.find(({ Id }) => Id === TARGET);
     if (target === undefined) return undefined;
-    const text = target.InputTransformer?.InputTemplate ?? "";
+    const { InputTransformer: { InputTemplate: text = "" } = {}, Arn: calls = "" } = target;
     const put = /^\{"put":"([\w-]+)"/.exec(text)?.[1];
-    return put === undefined ? text : Buffer.from(put, "base64url").toString();
+    return { text: put === undefined ? text : Buffer.from(put, "base64url").toString(), calls };
   }
+
+  /** A stack that was destroyed leaves its rules behind, and one that is deployed again has another function. */
+  const elsewhere = (name: string, calls: string): ImproperlyConfigured =>
+    new ImproperlyConfigured(
+      whereOf(name),
+      `was put for the beat function of another deployment and is not sent by this one: put it again, or remove it by app.beat.remove() (its rule calls ${calls}, and beatFunction is ${beatFunction})`,
+    );
 
   async function putTarget(rule: string, InputTemplate: string): Promise<void> {
     const put = await ask("PutTargets", rule, () =>
@@ -154,13 +162,19 @@ export function open(url: string, context: BeatStoreContext): BeatStore {
   return {
     async list() {
       const stored: [name: string, text: string][] = [];
+      const left: UnreadableEntry[] = [];
       const paused = new Set<string>();
       let failure: unknown;
       await inParallel(await names(), MAX_REQUESTS, async (rule) => {
         try {
-          const text = await storedIn(rule.Name ?? "");
-          if (text === undefined) return;
+          const found = await storedIn(rule.Name ?? "");
+          if (found === undefined) return;
+          const { text, calls } = found;
           const name = nameIn(text, rule);
+          if (calls !== beatFunction) {
+            if (rule.Name === ruleOfEntry(name)) left.push({ name, error: elsewhere(name, calls) });
+            return;
+          }
           stored.push([name, text]);
           if (rule.State === "DISABLED") paused.add(name);
         } catch (error) {
@@ -169,7 +183,10 @@ export function open(url: string, context: BeatStoreContext): BeatStore {
       });
       if (failure !== undefined) throw failure;
       const { entries, unreadable } = readEntries(stored.sort(([a], [b]) => (a < b ? -1 : 1)));
-      return { entries: entries.map((entry) => ({ ...entry, enabled: !paused.has(entry.name) })), unreadable };
+      return {
+        entries: entries.map((entry) => ({ ...entry, enabled: !paused.has(entry.name) })),
+        unreadable: [...unreadable, ...left].sort((a, b) => (a.name < b.name ? -1 : 1)),
+      };
     },
     async put(entry) {
       const rule = ruleOfEntry(entry.name);
@@ -189,22 +206,20 @@ export function open(url: string, context: BeatStoreContext): BeatStore {
     },
     async remove(name) {
       const rule = ruleOfEntry(name);
-      const targets = (await targetsOf(rule)) ?? [];
-      const isOurs = targets.some(({ Arn }) => Arn === beatFunction);
-      if (isOurs) {
+      const isThere = (await storedIn(rule)) !== undefined;
+      if (isThere) {
         await ask("RemoveTargets", rule, () => client.send(new RemoveTargetsCommand({ Rule: rule, Ids: [TARGET] })));
       }
       // A rule without a target is what a put that was cut short has left behind.
-      if (isOurs || targets.length === 0) {
-        await ask("DeleteRule", rule, () => client.send(new DeleteRuleCommand({ Name: rule })));
-      }
-      return isOurs;
+      await ask("DeleteRule", rule, () => client.send(new DeleteRuleCommand({ Name: rule })));
+      return isThere;
     },
     async setEnabled(name, enabled, since) {
       const rule = ruleOfEntry(name);
-      const text = await storedIn(rule);
-      if (text === undefined) return false;
-      const entry = readEntry(name, text);
+      const found = await storedIn(rule);
+      if (found === undefined) return false;
+      if (found.calls !== beatFunction) throw elsewhere(name, found.calls);
+      const entry = readEntry(name, found.text);
       if (!enabled) {
         await ask("DisableRule", rule, () => client.send(new DisableRuleCommand({ Name: rule })));
         return true;

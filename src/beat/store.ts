@@ -16,7 +16,10 @@ export interface RuntimeEntry extends ScheduleEntry {
   readonly zone: string;
 }
 
-/** An entry that is stored in a form that this version cannot read, such as that of a later one. It can be removed, or put over. */
+/**
+ * An entry that is not sent: it is stored in a form that this version cannot read, such as that of a later one, or on AWS its
+ * rule calls the beat function of a deployment that was there before. It can be removed, or put over.
+ */
 export interface UnreadableEntry {
   /** The name under which it was put. */
   readonly name: string;

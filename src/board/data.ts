@@ -162,7 +162,7 @@ export interface BeatItem {
 
 export interface BeatShown {
   readonly entries: readonly BeatItem[];
-  /** Put at run time, in a form that this version cannot read: nothing is sent of them. */
+  /** Put at run time, in a form that this version cannot read, or for the beat of a deployment before: nothing is sent of them. */
   readonly unreadable: readonly { readonly name: string; readonly problem: string }[];
 }
 

@@ -68,7 +68,7 @@ export function takeNames(scope: Construct, names: Readonly<Record<string, reado
       if (other !== undefined) {
         throw new ImproperlyConfigured(
           "prefix",
-          `the ${kind} ${name} of ${path} is made by ${other} already, in the same account and region: give one of them a prefix of its own, or their stacks an env`,
+          `the ${kind} ${name} of ${path} is made by ${other} already, in the same account and region: give one of them a prefix of its own, or their stacks an env. If they are of one app, make one of them: a TaskQueues deploys all queues of an app, with its workers (entry) and its beat (beatEntry)`,
         );
       }
       all.set(key, path);

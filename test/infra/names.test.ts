@@ -418,7 +418,7 @@ test("two that would meet are refused, each naming the other", () => {
   const stack = new Stack(unbundled(), "Shop");
   new TaskQueues(stack, "One", { app: shop(), ...entries });
   expect(() => new TaskQueues(stack, "Two", { app: shop(), ...entries })).toThrow(
-    /prefix: the queue Shop-celery of Shop\/Two is made by Shop\/One already.* a prefix of its own/,
+    /prefix: the queue Shop-celery of Shop\/Two is made by Shop\/One already.* a prefix of its own.* If they are of one app, make one of them:.*\(entry\).*\(beatEntry\)/,
   );
 });
 

@@ -72,4 +72,24 @@ describe.skipIf(!aws)("entries put at run time, as rules of EventBridge", () => 
     expect(await app.beat.list()).toEqual([]);
     expect(await open("beat-2", "other").beat.list()).toHaveLength(1);
   });
+
+  test("what a deployment that is gone has left behind is named, and is put over or removed", async () => {
+    const names = ["a", "b", `long-${"x".repeat(700)}`];
+    const gone = open("beat-gone");
+    for (const name of names) await gone.beat.put(name, { task: "shop.add", schedule: 30 });
+    await open("beat-other", "other").beat.put("a", { task: "shop.add", schedule: 30 });
+    const app = open("beat-new");
+    expect(await app.beat.list()).toEqual([]);
+    const { unreadable } = await app.beat.stored();
+    expect(unreadable.map(({ name }) => name)).toEqual(names);
+    expect(unreadable[0]?.error.message).toMatch(
+      /^beat\["a"\]: was put for the beat function of another deployment .*put it again, or remove it.*:function:beat-gone, .*:function:beat-new\)$/,
+    );
+    await expect(app.beat.resume("a")).rejects.toThrow('beat["a"]');
+    await app.beat.put("a", { task: "shop.add", schedule: 60 });
+    expect(await app.beat.list()).toMatchObject([{ name: "a", schedule: { seconds: 60 } }]);
+    for (const name of names) expect(await app.beat.remove(name)).toBe(true);
+    expect(await app.beat.stored()).toEqual({ entries: [], unreadable: [] });
+    expect(await open("beat-other", "other").beat.list()).toHaveLength(1);
+  });
 });
