@@ -2,39 +2,32 @@
  * The long-lived worker: fetches from its queues, runs up to `concurrency` tasks at a time, keeps what it has in hand,
  * and stops as Celery's does: warm (hand back what waits, let what runs end), for as long as the grace is, then cold.
  */
-import { AsyncLocalStorage } from "node:async_hooks";
 import { availableParallelism, hostname as machineName } from "node:os";
 import type { Lovage } from "../app.ts";
 import type { Broker, Delivery } from "../brokers/broker.ts";
 import type { Orders } from "../control/rows.ts";
-import { peekEnvelope } from "../protocol/envelope.ts";
 import { checkQueueName } from "../brokers/queue-name.ts";
 import type { Config } from "../config/config.ts";
-import type { Engine } from "../engine.ts";
 import { ImproperlyConfigured, LovageError, QueueNotFound } from "../errors.ts";
-import type { Unit } from "../unit.ts";
+import { batchSizes } from "../tasks/batch.ts";
 import { createAcknowledgements } from "./acknowledge.ts";
+import { watchBlocking } from "./blocked.ts";
+import { createDeaths } from "./deaths.ts";
+import { createDispatch } from "./dispatch.ts";
+import { reportFault, watchFaults } from "./faults.ts";
 import { createFetches } from "./fetch.ts";
 import { startHeartbeat } from "./heartbeat.ts";
-import { createHand, type InHand, type RunInHand } from "./in-hand.ts";
+import { createHand, type RunInHand } from "./in-hand.ts";
 import { type Log, silent } from "./log.ts";
-import { createDeaths } from "./deaths.ts";
-import { DELETE, type Disposition, HAND_BACK, LEAVE } from "./disposition.ts";
-import { reportFault, watchFaults } from "./faults.ts";
-import { watchBlocking } from "./blocked.ts";
-import { batchOf, batchSizes } from "../tasks/batch.ts";
-import { isLarge, type Postrun } from "./place.ts";
-import { type Apart, type PlaceWatch, type Pool, type RunInPlace, runInPlace } from "./pool.ts";
-import { type Named, nameOf } from "./report.ts";
+import type { Postrun } from "./place.ts";
+import type { Apart, Pool } from "./pool.ts";
 import { presenceOf, startPresence } from "./presence.ts";
 import { startProtection } from "./protection.ts";
-import { COLD_MS, createShutdown } from "./shutdown.ts";
-import { UNCOUNTED_RECEIVES } from "./read.ts";
+import { nameOf } from "./report.ts";
 import { LONG_RUN_MS } from "./run.ts";
+import { createRunQueue, isWorkedFor } from "./run-queue.ts";
+import { COLD_MS, createShutdown } from "./shutdown.ts";
 import { createWorker, type Run } from "./worker.ts";
-
-/** Whose message it is that something is done for: of tasks, of the handlers of signals, and of what was laid around a run. */
-const workedFor = new AsyncLocalStorage<Engine>();
 
 /** How a worker fetches, and what it says. */
 export interface PollOptions {
@@ -123,7 +116,7 @@ export async function startPoller(
 ): Promise<PollingWorker> {
   const { engine } = app;
   const { config, clock } = engine;
-  const { pool } = options;
+  const { pool, only, watch, ownsProcess = false } = options;
   const log = options.log ?? silent;
   const hostname = options.hostname ?? `celery@${machineName()}`;
   const queues = chooseQueues(app, options.queues);
@@ -142,15 +135,11 @@ export async function startPoller(
     worker.hurry(true);
     pool?.hurry();
   });
-  if (options.only !== undefined) worker.hurry(true);
+  if (only !== undefined) worker.hurry(true);
   /** So many calls that are gathered take no place from what runs: of each task a batch that runs, and the one after it. */
   const mostGathered = 2 * batchSizes(app.tasks);
-  /** Calls of batches that are in hand. */
-  let calls = 0;
-  const gathered = () => Math.min(calls, mostGathered);
   const prefetch = isOneStore ? concurrency : concurrency * config.workerPrefetchMultiplier;
-  if (options.watch !== undefined && pool === undefined) {
-    const { watch } = options;
+  if (watch !== undefined && pool === undefined) {
     app.on("taskPostrun", ({ task, request: { queue }, state, runtime }) =>
       watch.ended({ task, queue, state, runtime }),
     );
@@ -162,7 +151,7 @@ export async function startPoller(
     config: { ...config, ...engine.urls },
     visibility,
     // What runs in a place is not ended with this process.
-    ownsProcess: pool === undefined && (options.ownsProcess ?? false),
+    ownsProcess: pool === undefined && ownsProcess,
     leadsGroup: options.leadsGroup ?? false,
     dead: (error) => {
       log(
@@ -209,29 +198,48 @@ export async function startPoller(
 
   /** Says that this worker has ended. */
   let absent = async (): Promise<void> => {};
-  /** Queues of which nothing is begun. */
-  let paused: ReadonlySet<string> = new Set();
   /** In places nothing else is blocked. */
-  const blocking = pool === undefined && options.only === undefined ? watchBlocking(log) : undefined;
-  /** Fetched, not begun. */
-  const waiting: InHand[] = [];
-  /** Workers died of these, and there is no process of their own for them: each runs when nothing else does. */
-  const suspects: InHand[] = [];
-  /** FIFO groups of which a message is being worked on, or was handed back since its queue was last empty here. */
-  const groups = new Set<string>();
-  let active = 0;
+  const blocking = pool === undefined && only === undefined ? watchBlocking(log) : undefined;
   let recycle = false;
   /** Somebody has asked for its end. */
   let isOrdered = false;
-  /** A suspect runs. */
-  let alone = false;
-  let idle: (() => void) | undefined;
 
-  /** Runs in processes of their own. */
-  const runningApart = new Set<Promise<unknown>>();
+  const queue = createRunQueue({
+    engine,
+    worker,
+    hand,
+    acks,
+    concurrency,
+    mostGathered,
+    // Where runs are counted, or one is to be alone, one ends before the next begins.
+    mayOverlap: isOneStore && config.workerMaxTasksPerChild === undefined && only === undefined,
+    stopping: stopping.signal,
+    run: (held, isAlone) => dispatch.run(held, isAlone),
+    wake: () => fetches.wake(),
+    emptied: () => {
+      if (only !== undefined) void shutdown.begin();
+    },
+  });
 
-  /** Whether anything of a queue is to be begun now. */
-  const isWanted = (queue: string) => suspects.length === 0 && !alone && !paused.has(queue);
+  const dispatch = createDispatch({
+    engine,
+    worker,
+    log,
+    hand,
+    heartbeat,
+    deaths,
+    pool,
+    apart: options.apart,
+    isForOne: only !== undefined,
+    hasBatches: mostGathered > 0,
+    gather: queue.gather,
+    giveRoom: queue.giveRoom,
+    blocking,
+    claimed: options.claimed,
+    began: watch?.began,
+    makeRoom,
+    stopping: stopping.signal,
+  });
 
   const fetches = createFetches({
     broker,
@@ -244,10 +252,10 @@ export async function startPoller(
     clock,
     log,
     stopping: stopping.signal,
-    inHand: () => hand.size - gathered(),
-    isWanted,
-    take,
-    received: options.watch?.received,
+    inHand: () => hand.size - queue.gathered,
+    isWanted: queue.isWanted,
+    take: queue.take,
+    received: watch?.received,
   });
 
   const shutdown = createShutdown({
@@ -255,296 +263,22 @@ export async function startPoller(
     log,
     hand,
     acks,
-    apart: runningApart,
+    apart: dispatch.apart,
     grace: (options.grace ?? config.workerSoftShutdownTimeout) * 1000,
     visibility,
     stopping,
     over,
-    handBackRest,
+    handBackRest: queue.handBack,
     ending,
     close,
   });
 
-  const unkept = engine.beforeClose(shutdown.stop, () => workedFor.getStore() === engine);
-
-  function take(received: readonly Delivery[], unit?: Unit): void {
-    const deliveries = received.filter((delivery) => !hand.renew(delivery));
-    const [first] = deliveries;
-    if (first !== undefined && !isWanted(first.queue)) {
-      // It came while a suspect waits, or runs, and others need not wait for that; or its queue was paused meanwhile.
-      const giveBack = () => {
-        for (const delivery of deliveries) void acks.dispose(delivery, HAND_BACK);
-      };
-      if (unit === undefined) giveBack();
-      else unit.committed.then(giveBack, () => {});
-      return;
-    }
-    const taken = deliveries.map((delivery) => hand.take(delivery, unit));
-    waiting.push(...taken);
-    if (unit !== undefined) {
-      void unit.committed
-        .catch(() => {
-          // What has begun learns it by itself.
-          for (const held of waiting.filter((one) => one.unit === unit)) {
-            waiting.splice(waiting.indexOf(held), 1);
-            hand.forget(held);
-          }
-        })
-        .then(() => {
-          for (const held of taken) held.unit = undefined;
-        });
-    }
-    pump();
-  }
-
-  /** How many are settling: others are taken in their places, in the same transaction. */
-  let settling = 0;
-  /** Where runs are counted, or one is to be alone, one ends before the next begins. */
-  const mayOverlap = isOneStore && config.workerMaxTasksPerChild === undefined && options.only === undefined;
-
-  function giveRoom(held: InHand): void {
-    if (!mayOverlap || alone || stopping.signal.aborted || held.group !== undefined) return;
-    held.isSettling = true;
-    settling++;
-    hand.forget(held);
-    fetches.wake();
-  }
-
-  /** Begins as much as there is room for. */
-  function pump(): void {
-    // Nothing new beside a suspect: it waits until it is alone, and stays so.
-    if (alone || stopping.signal.aborted) return;
-    if (suspects.length > 0) {
-      if (active === 0) void runSuspect();
-      return;
-    }
-    for (let index = 0; active - settling - gathered() < concurrency && index < waiting.length; ) {
-      const held = waiting[index] as InHand;
-      const { group } = held;
-      if (group !== undefined && groups.has(group)) {
-        index++;
-        continue;
-      }
-      waiting.splice(index, 1);
-      if (group !== undefined) groups.add(group);
-      void workedFor.run(engine, work, held);
-    }
-  }
-
-  async function work(held: InHand): Promise<void> {
-    active++;
-    const { delivery } = held;
-    const disposition = await admitAndRun(held);
-    if (held.isSettling) settling--;
-    held.isSettling = false;
-    // It has come again meanwhile, and its outcome deleted nothing: by the receipt that it had then.
-    const isRenewed = held.delivery !== delivery && disposition?.type === "delete";
-    if (disposition !== undefined) await finish(held, isRenewed ? DELETE : disposition);
-    active--;
-    settleDown();
-  }
-
-  /** What may happen to the message; `undefined`: it waits until it can be alone. */
-  async function admitAndRun(held: InHand): Promise<Disposition | undefined> {
-    const { apart, only } = options;
-    const { delivery, unit } = held;
-    // What workers may have died of before they could claim it is read where it can take nothing along.
-    const isApart = apart !== undefined && delivery.receiveCount > UNCOUNTED_RECEIVES;
-    if (isApart || pool !== undefined) {
-      if (unit !== undefined && !(await isCommitted(unit))) return LEAVE;
-      return isApart ? runApart(apart, held) : runPlaced(pool as Pool, held);
-    }
-    const admission = await worker.admit(delivery, unit);
-    if (!("run" in admission)) return admission.disposition;
-    const { run } = admission;
-    options.claimed?.(run);
-    // Told to stop meanwhile: it has not begun.
-    if (stopping.signal.aborted && only === undefined) return giveBack(run);
-    if (!run.suspect || run.decided || only !== undefined || alone) return execute(held, run);
-    // If this process dies, it did not die of this one.
-    return setApart(held, run, await giveBack(run));
-  }
-
-  /** What workers died of runs in a process of its own, or else waits until it can be alone: `undefined`. */
-  async function setApart(
-    held: InHand,
-    { message, deaths }: { readonly message: Named; readonly deaths: number },
-    back: Disposition,
-  ): Promise<Disposition | undefined> {
-    const { apart } = options;
-    const how = apart === undefined ? "alone, when nothing else runs here" : "in a process of its own";
-    log("warning", `Task ${nameOf(message)} is to run ${how}: ${deaths} of its workers died while they ran it`);
-    if (apart !== undefined) return runApart(apart, held);
-    if (stopping.signal.aborted) return back;
-    suspects.push(held);
-    await handBackFrom(waiting);
-    return undefined;
-  }
-
-  async function giveBack(run: Run): Promise<Disposition> {
-    try {
-      return await run.release();
-    } catch (error) {
-      log("warning", `The claim of ${nameOf(run.message)} could not be given up: ${String(error)}`);
-      return HAND_BACK;
-    }
-  }
-
-  async function runApart(apart: Apart, { id, delivery }: InHand): Promise<Disposition> {
-    const running = apart.run(delivery, () => heartbeat.drop(id));
-    runningApart.add(running);
-    const end = await running.finally(() => runningApart.delete(running));
-    if (end.type === "ended") {
-      deaths.survived(delivery);
-      return LEAVE;
-    }
-    return end.type === "stopped" ? HAND_BACK : deaths.died(delivery, end.claim);
-  }
-
-  async function runSuspect(): Promise<void> {
-    const held = suspects.shift();
-    if (held === undefined) return;
-    alone = true;
-    worker.hurry(true);
-    await workedFor.run(engine, work, held);
-    alone = false;
-    worker.hurry(stopping.signal.aborted);
-    settleDown();
-  }
-
-  const batchIn = (name: string | undefined) => {
-    const task = mostGathered === 0 || name === undefined ? undefined : engine.task(name);
-    return task === undefined ? undefined : batchOf(task);
-  };
-
-  /** A call of a batch takes no place from what runs, until what this returns is called. */
-  function gather(isBatch: boolean): () => void {
-    let isCall = isBatch;
-    if (isCall) {
-      calls++;
-      pump();
-      fetches.wake();
-    }
-    return () => {
-      if (isCall) calls--;
-      isCall = false;
-    };
-  }
-
-  /** `undefined`: it waits until it can be alone. */
-  async function runPlaced(pool: Pool, held: InHand): Promise<Disposition | undefined> {
-    if (stopping.signal.aborted) return HAND_BACK;
-    const { id, delivery } = held;
-    const task = mostGathered === 0 ? undefined : peekEnvelope(delivery.body).task;
-    const batch = batchIn(task);
-    const ungather = gather(batch !== undefined);
-    let run: RunInPlace | undefined;
-    const watch: PlaceWatch = {
-      began(placed) {
-        run = runInPlace(engine, pool, held, placed);
-        hand.begin(held, run);
-        options.watch?.began(run);
-        hand.keep(held, run.claim, Number.POSITIVE_INFINITY);
-      },
-      held(deadline, overrun) {
-        if (run !== undefined) hand.keep(held, run.claim, deadline, overrun);
-      },
-    };
-    const end = await pool.run(id, delivery, watch, batch && { ...batch, task: task as string });
-    ungather();
-    hand.end(held);
-    switch (end.type) {
-      case "ended":
-        deaths.survived(delivery);
-        return end.disposition;
-      case "suspect":
-        return setApart(held, end, HAND_BACK);
-      case "died":
-        return deaths.died(delivery, end.claim);
-      case "killed":
-        return run === undefined || run.isReleased ? LEAVE : run.release();
-      default:
-        return end satisfies never;
-    }
-  }
-
-  async function execute(held: InHand, run: Run): Promise<Disposition> {
-    const ungather = gather(batchIn(run.message.task) !== undefined);
-    hand.begin(held, run);
-    const turning = blocking?.began(run.message);
-    options.watch?.began(run);
-    const { claim, timeLimit: limit } = run;
-    const overrun = limit === null ? undefined : await run.overrun(limit);
-    let end = Number.POSITIVE_INFINITY;
-    hand.keep(held, claim, end);
-    const { disposition, abandoned } = await run.execute(
-      (deadline) => {
-        // Without a limit it is told the same each time.
-        if (deadline !== end) hand.keep(held, claim, deadline, overrun);
-        end = deadline;
-      },
-      () => {
-        ungather();
-        giveRoom(held);
-      },
-    );
-    ungather();
-    if (turning !== undefined) blocking?.ended(turning);
-    hand.end(held);
-    const { workerMaxTasksPerChild: mostTasks, workerMaxMemoryPerChild: mostMemory } = config;
-    if (abandoned || (mostTasks !== undefined && hand.done >= mostTasks) || isLarge(mostMemory)) makeRoom();
-    return disposition;
-  }
-
-  async function finish(held: InHand, disposition: Disposition): Promise<void> {
-    const { delivery, group } = held;
-    if (group === undefined && disposition.type === "delete" && disposition.done) return hand.forget(held);
-    while (group === undefined && acks.isCrowded()) await acks.oneLess();
-    hand.forget(held);
-    if (group === undefined) {
-      // The outcome is durable: the next task need not wait until the message is gone.
-      acks.disposeBeside(delivery, disposition);
-      return;
-    }
-    await acks.dispose(delivery, disposition);
-    groups.delete(group);
-    // The order of the group is kept: what was fetched behind a message that is handed back goes back too.
-    if (disposition.type !== "delete") await handBackFrom(waiting, (held) => held.group === group);
-  }
-
-  /** What was fetched and is not begun goes back, for anybody to take at once. */
-  async function handBackRest(): Promise<void> {
-    await Promise.all([handBackFrom(waiting), handBackFrom(suspects)]);
-  }
-
-  async function handBackFrom(list: InHand[], chosen: (held: InHand) => boolean = () => true): Promise<void> {
-    const back = list.filter(chosen);
-    list.splice(0, list.length, ...list.filter((held) => !back.includes(held)));
-    await Promise.all(
-      back.map((held) => {
-        hand.forget(held);
-        return acks.dispose(held.delivery, HAND_BACK);
-      }),
-    );
-  }
-
-  function settleDown(): void {
-    pump();
-    fetches.wake();
-    if (active === 0) idle?.();
-    if (active === 0 && options.only !== undefined) void shutdown.begin();
-  }
+  const unkept = engine.beforeClose(shutdown.stop, () => isWorkedFor(engine));
 
   /** Resolves when all has ended by itself. */
   async function ending(): Promise<void> {
     await fetches.ended();
-    await handBackRest();
-    while (active > 0) {
-      await new Promise<void>((resolve) => {
-        idle = resolve;
-      });
-      await handBackRest();
-    }
+    await queue.drained();
     await acks.ended();
   }
 
@@ -571,13 +305,11 @@ export async function startPoller(
   }
 
   function obey({ paused: now, shutdown: order }: Orders): void {
-    const added = [...now].filter((queue) => !paused.has(queue));
-    const gone = [...paused].filter((queue) => !now.has(queue));
-    paused = now;
-    for (const queue of added) log("warning", `Queue ${queue} is paused: nothing of it is begun`, { queue });
-    for (const queue of gone) log("info", `Queue ${queue} is resumed`, { queue });
-    if (added.length > 0) void handBackFrom(waiting, ({ delivery }) => paused.has(delivery.queue));
-    if (gone.length > 0) fetches.wake();
+    for (const name of now) {
+      if (!queue.paused.has(name)) log("warning", `Queue ${name} is paused: nothing of it is begun`, { queue: name });
+    }
+    for (const name of queue.paused) if (!now.has(name)) log("info", `Queue ${name} is resumed`, { queue: name });
+    queue.pause(now);
     if (order === undefined || stopping.signal.aborted) return;
     log("warning", `The worker stops, as ${order.by} has asked`);
     isOrdered = true;
@@ -585,11 +317,11 @@ export async function startPoller(
   }
 
   function readiness(): Readiness {
-    const counts = { running: hand.runs.length, waiting: waiting.length };
+    const counts = { running: hand.runs.length, waiting: queue.waiting.length };
     if (stopping.signal.aborted) return { ...counts, ready: false, reason: "stops" };
     const errors = [...fetches.failing].map(([queue, error]) => `the queue ${queue} cannot be read: ${error}`);
     if (errors.length > 0) return { ...counts, ready: false, reason: errors.join("; ") };
-    const reason = paused.size === 0 ? undefined : `ready; paused: ${[...paused].join(", ")}`;
+    const reason = queue.paused.size === 0 ? undefined : `ready; paused: ${[...queue.paused].join(", ")}`;
     return { ...counts, ready: true, reason };
   }
 
@@ -607,9 +339,9 @@ export async function startPoller(
     app,
     ofTask(kind, error, scope) {
       reportFault(log, kind, error, scope);
-      if (options.ownsProcess) makeRoom();
+      if (ownsProcess) makeRoom();
     },
-    ownsProcess: options.ownsProcess ?? false,
+    ownsProcess,
     ofProcess: shutdown.abort,
     lastWords(scope) {
       const ended = scope === undefined ? [] : hand.runs.filter(({ run }) => scope.runs(run.message.id));
@@ -620,18 +352,17 @@ export async function startPoller(
     },
   });
 
-  const { only } = options;
   // One that is there for a single task belongs to another, and obeys that.
   if (only === undefined)
     absent = await startPresence({
       engine,
       log,
       worker: { name: hostname, queues, concurrency },
-      now: () => presenceOf(hand, waiting),
+      now: () => presenceOf(hand, queue.waiting),
       obey,
     });
   options.taking?.();
-  if (only !== undefined) take([only]);
+  if (only !== undefined) queue.take([only]);
   else
     fetches.start().catch((error: unknown) => {
       log("error", `The worker stops: ${String(error)}`);
@@ -640,12 +371,6 @@ export async function startPoller(
   await engine.emitter.emit("workerReady", { hostname, queues });
   return { hostname, queues, concurrency, stop: shutdown.stop, abort: shutdown.abort, readiness, ended };
 }
-
-const isCommitted = (unit: Unit): Promise<boolean> =>
-  unit.committed.then(
-    () => true,
-    () => false,
-  );
 
 function chooseQueues(app: Lovage, wanted: readonly string[] | undefined): readonly string[] {
   const declared = Object.keys(app.config.taskQueues);

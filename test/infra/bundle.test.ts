@@ -65,6 +65,8 @@ const UNUSED = [
   "src/testing/",
   "src/beat/loop",
   "src/workers/poll",
+  "src/workers/run-queue",
+  "src/workers/dispatch",
   "aws-cdk-lib",
   "node_modules/yaml/",
   "@msgpack",
