@@ -11,12 +11,13 @@ import { LEASE_MARGIN_MS } from "../results/record.ts";
 import { hasRun } from "../states.ts";
 import { type FaultWatcher, interceptFaults, reportFault } from "../workers/faults.ts";
 import { HAND_BACK, LEAVE } from "../workers/disposition.ts";
+import type { Request } from "../tasks/context.ts";
 import { batchOf, batchSizes } from "../tasks/batch.ts";
 import { fieldsOf, nameOf } from "../workers/report.ts";
 import { type Admission, createWorker, type Disposition, type Run } from "../workers/worker.ts";
 import { runTime, VISIBILITY_MARGIN_S } from "./deadline.ts";
 import { createLambdaLog } from "./log.ts";
-import { createMetrics, type Metrics } from "./metrics.ts";
+import { createMetrics, type Metric, type Metrics } from "./metrics.ts";
 
 /** What an SQS event source gives a function, as far as it matters here. */
 export interface SqsEvent {
@@ -136,12 +137,16 @@ export function createWorkerHandler(
     log("warning", SHORTENED);
   if (metrics !== undefined) tellMetrics(metrics);
   function tellMetrics(metrics: Metrics): void {
-    app.on("taskSuccess", ({ task, request }) => metrics.add("Succeeded", sqsName(request.queue), task));
-    app.on("taskFailure", ({ task, request }) => metrics.add("Failed", sqsName(request.queue), task));
-    app.on("taskRetry", ({ task, request }) => metrics.add("Retried", sqsName(request.queue), task));
+    // What runs in its caller came from no queue.
+    const add = (metric: Metric, { queue, isEager }: Request, task: string, value?: number): void => {
+      if (!isEager) metrics.add(metric, sqsName(queue), task, value);
+    };
+    app.on("taskSuccess", ({ task, request }) => add("Succeeded", request, task));
+    app.on("taskFailure", ({ task, request }) => add("Failed", request, task));
+    app.on("taskRetry", ({ task, request }) => add("Retried", request, task));
     app.on("taskRejected", ({ task, queue }) => metrics.add("DeadLettered", sqsName(queue), task));
     app.on("taskPostrun", ({ task, request, state, runtime }) => {
-      if (hasRun(state, runtime)) metrics.add("RunTime", sqsName(request.queue), task, Math.round(runtime * 1000));
+      if (hasRun(state, runtime)) add("RunTime", request, task, Math.round(runtime * 1000));
     });
   }
 

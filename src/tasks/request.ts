@@ -1,7 +1,9 @@
 /** A message as the task that runs for it sees it. */
 import { checkpointOf, type Message, ownHeaders } from "../protocol/message.ts";
 import { parseValue } from "../protocol/values.ts";
+import type { Config } from "../config/config.ts";
 import type { Request } from "./context.ts";
+import type { TaskOptions } from "./options.ts";
 
 /** What the message does not say: facts of the delivery and of the worker. */
 export interface RequestFacts {
@@ -13,6 +15,20 @@ export interface RequestFacts {
   readonly ignoreResult: boolean;
   readonly isEager?: boolean;
   readonly calledDirectly?: boolean;
+}
+
+/** What a call says goes before what its task says, that before what its queue says, and that before the app's settings. */
+export function optionsInForce(
+  config: Config,
+  { timeLimit, softTimeLimit, ignoreResult }: TaskOptions,
+  { timelimit: [hard, soft], ignoreResult: own }: Message,
+  queue: string,
+): Pick<RequestFacts, "timeLimit" | "softTimeLimit" | "ignoreResult"> {
+  return {
+    timeLimit: hard ?? timeLimit ?? config.taskQueues[queue]?.timeLimit ?? config.taskTimeLimit ?? null,
+    softTimeLimit: soft ?? softTimeLimit ?? config.taskSoftTimeLimit ?? null,
+    ignoreResult: own ?? ignoreResult ?? config.taskIgnoreResult,
+  };
 }
 
 function stateOf(message: Message): unknown {

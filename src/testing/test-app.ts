@@ -191,7 +191,9 @@ export function testApp(app: Lovage, options: TestOptions = {}): TestApp {
     app.on("taskFailure", ({ taskId, error }) => void errors.set(taskId, error)),
     app.on("taskRetry", ({ taskId, reason }) => void errors.set(taskId, reason)),
     app.on("taskPostrun", ({ task, taskId, request, state, result }) => {
-      const { queue, args, retries } = request;
+      const { queue, args, retries, isEager } = request;
+      // That was its caller's run.
+      if (isEager) return void errors.delete(taskId);
       ended.push({ task, id: taskId, queue, args, retries, state, result, error: errors.get(taskId) });
       errors.delete(taskId);
     }),

@@ -12,7 +12,7 @@ import { formatTime } from "../protocol/time.ts";
 import { writeKept } from "../results/kept.ts";
 import type { Final } from "../results/record.ts";
 import { FAILURE, PENDING, RETRY, REVOKED, SUCCESS } from "../states.ts";
-import { type Job, release, type WorkerContext } from "./context.ts";
+import type { Job, WorkerContext } from "./context.ts";
 import { type Settled, type Source, successorTuples } from "./follow.ts";
 import { type Next, nextOf } from "./next.ts";
 import type { Outcome } from "./trace.ts";
@@ -199,6 +199,12 @@ export function describe(
 export const waitingMeta = (context: WorkerContext, job: Job) =>
   encodeMeta(describe(context.engine, factsOf(context, job, []), PENDING, null, null), context.engine.codec);
 
-/** Gives the claim of a job up as {@link release} does: it waits again, and whoever looks is to see so. */
-export const releaseToWait = async (context: WorkerContext, job: Job, died?: boolean): Promise<void> =>
-  release(context, job, { result: await waitingMeta(context, job), died });
+/**
+ * Gives the claim of a job up: it ended without an outcome, and whoever looks is to see that it waits. The next claim counts no
+ * death unless it `died`.
+ */
+export async function releaseToWait(context: WorkerContext, job: Job, died?: boolean): Promise<void> {
+  const { key, owner } = job;
+  const result = await waitingMeta(context, job);
+  await context.apply({ type: "release", key, owner, now: context.engine.clock.now(), result, died });
+}

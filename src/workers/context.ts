@@ -3,11 +3,11 @@ import type { Lovage } from "../app.ts";
 import { type Delivery, isFifo } from "../brokers/broker.ts";
 import { attemptOf, type Message, sentAgain, sentOf } from "../protocol/message.ts";
 import { type MaybePromise, whenReady } from "../protocol/serializers.ts";
-import type { Again, Claim, Outcome as Recorded, Release } from "../results/record.ts";
+import type { Again, Claim, Outcome as Recorded } from "../results/record.ts";
 import type { Request } from "../tasks/context.ts";
 import type { TaskOptions } from "../tasks/options.ts";
 import { taskKey } from "../results/backend.ts";
-import { createRequest } from "../tasks/request.ts";
+import { createRequest, optionsInForce } from "../tasks/request.ts";
 import type { Task } from "../tasks/task.ts";
 import { redriveOf } from "./dead-letter.ts";
 import type { Source } from "./follow.ts";
@@ -101,17 +101,12 @@ export function createJob(context: WorkerContext, delivery: Delivery, message: M
   const key = taskKey(message.id);
   const owner = unreleased.get(key)?.owner ?? engine.platform.uuid();
   unreleased.delete(key);
-  const { config } = engine;
   const options = engine.optionsOf(task);
-  const [hard, soft] = message.timelimit;
   const request = createRequest(message, {
     queue: delivery.queue,
     hostname,
     deliveries: delivery.receiveCount,
-    timeLimit:
-      hard ?? options.timeLimit ?? config.taskQueues[delivery.queue]?.timeLimit ?? config.taskTimeLimit ?? null,
-    softTimeLimit: soft ?? options.softTimeLimit ?? config.taskSoftTimeLimit ?? null,
-    ignoreResult: message.ignoreResult ?? options.ignoreResult ?? config.taskIgnoreResult,
+    ...optionsInForce(engine.config, options, message, delivery.queue),
   });
   return { delivery, message, key, task, options, request, owner, source: sourceOf(delivery) };
 }
@@ -131,15 +126,6 @@ export const claimOf = (
   redrive: source.redrive,
   sent: sentOf(message),
 });
-
-/** Gives the claim of a job up: it ended without an outcome, and the next claim counts no death unless it `died`. */
-export async function release(
-  { engine, apply }: WorkerContext,
-  { key, owner }: Job,
-  told: Pick<Release, "result" | "died"> = {},
-): Promise<void> {
-  await apply({ type: "release", key, owner, now: engine.clock.now(), ...told });
-}
 
 /** A job whose row says which time it is that its task was sent. */
 export const jobAgain = (job: Job, { again, redrive }: Again): Job =>

@@ -23,7 +23,7 @@ import { currentScope } from "../tasks/context.ts";
 import type { CallOptions } from "../tasks/options.ts";
 import { consoleLog } from "../tasks/logger.ts";
 import { type Addressed, checkLimits, createCall, reread } from "../tasks/publish.ts";
-import { createRequest } from "../tasks/request.ts";
+import { createRequest, optionsInForce } from "../tasks/request.ts";
 import type { Task } from "../tasks/task.ts";
 import { sendFor } from "./attempt.ts";
 import { builtinTask } from "./builtins.ts";
@@ -32,9 +32,10 @@ import { failedMeta, storeFate } from "./dead-letter.ts";
 import { follow, retryMessage } from "./follow.ts";
 import { completeChord } from "./join.ts";
 import { silent } from "./log.ts";
+import { signalEnd } from "./report.ts";
 import { type Sender, senderOf } from "./sender.ts";
 import { Stop } from "./stop.ts";
-import { type Attempt, runHooks, trace } from "./trace.ts";
+import { type Attempt, runHooks, trace, type Traced } from "./trace.ts";
 
 /** Runs a task to its end, its retries at once, without waiting for their countdown, and then what follows from it. */
 export function applyEagerly(
@@ -116,7 +117,7 @@ async function asSent(call: Addressed): Promise<Addressed> {
 /** Runs one message to its end, and has what follows from it sent. */
 async function runToEnd(app: Lovage, sender: Sender, call: Addressed): Promise<void> {
   const { engine } = app;
-  const { config, clock } = engine;
+  const { clock, config, emitter } = engine;
   let { message } = call;
   const task = engine.task(message.task) ?? builtinTask(app, message.task);
   if (task === undefined) {
@@ -129,7 +130,6 @@ async function runToEnd(app: Lovage, sender: Sender, call: Addressed): Promise<v
   const taskOptions = engine.optionsOf(task);
   const never = new Stop();
   for (;;) {
-    const [hard, soft] = message.timelimit;
     const attempt: Attempt = {
       task,
       options: taskOptions,
@@ -138,9 +138,7 @@ async function runToEnd(app: Lovage, sender: Sender, call: Addressed): Promise<v
         queue: call.queue,
         hostname: "",
         deliveries: 1,
-        timeLimit: hard ?? taskOptions.timeLimit ?? config.taskTimeLimit ?? null,
-        softTimeLimit: soft ?? taskOptions.softTimeLimit ?? config.taskSoftTimeLimit ?? null,
-        ignoreResult: false,
+        ...optionsInForce(config, taskOptions, message, call.queue),
         isEager: true,
       }),
       clock,
@@ -154,19 +152,23 @@ async function runToEnd(app: Lovage, sender: Sender, call: Addressed): Promise<v
       stream: () => ({ write: async () => {}, end: async () => {} }),
     };
     const isOver = isExpired(message, clock.now());
+    const { request } = attempt;
     const runOnce = async () => {
-      const { outcome, children } = isOver
-        ? { outcome: { type: "revoked", reason: "expired" } as const, children: [] }
+      if (!isOver)
+        await emitter.emit("taskPrerun", { task: message.task, taskId: message.id, request, args: message.args });
+      const traced = isOver
+        ? { outcome: { type: "revoked", reason: "expired" } as const, children: [], added: 0, runtime: 0 }
         : await trace(attempt);
+      const { outcome } = traced;
       // Nobody told it to stop, and `rateLimited()` throws here.
       if (outcome.type === "released" || outcome.type === "rateLimited") throw new WorkerShutdown();
       const facts: Facts = {
         message,
         hostname: "",
         owner: "",
-        children,
-        ignoreResult: false,
-        storeErrorsEvenIfIgnored: true,
+        children: traced.children,
+        ignoreResult: request.ignoreResult,
+        storeErrorsEvenIfIgnored: taskOptions.storeErrorsEvenIfIgnored ?? config.taskStoreErrorsEvenIfIgnored,
         source: call,
       };
       const conclusion = await conclude(engine, facts, outcome);
@@ -175,10 +177,11 @@ async function runToEnd(app: Lovage, sender: Sender, call: Addressed): Promise<v
           console.error(`${hook} of ${task.name}[${message.id}] threw:`, error);
         });
       }
+      await signalEnd(engine, attempt, traced as Traced, conclusion);
       return { outcome, conclusion };
     };
     const { outcome, conclusion } = await surround(
-      isOver ? [] : runSteps(engine.arounds, attempt.request),
+      isOver ? [] : runSteps(engine.arounds, request),
       runOnce,
       (end) => ranTask(end.outcome, end.conclusion),
       engine.reportAround,
@@ -206,20 +209,20 @@ async function runToEnd(app: Lovage, sender: Sender, call: Addressed): Promise<v
 
 async function storeAll(engine: Engine, rows: ReadonlyMap<string, Row>): Promise<void> {
   const now = engine.clock.now();
-  const commands = [...rows].flatMap(([key, { result }]) =>
-    result.length === 0 ? [] : [{ type: "store" as const, key, now, ttl: engine.ttl(), result }],
+  const commands = [...rows].flatMap(([key, { result, hidden }]) =>
+    result.length === 0 || hidden ? [] : [{ type: "store" as const, key, now, ttl: engine.ttl(), result }],
   );
   for (const stored of await (await engine.backend()).apply(commands)) if (stored instanceof Error) throw stored;
 }
 
-/** Answers of the tasks that have run here; all else is asked of the store. */
+/** Answers of the tasks that have run here, also of those whose result is not to be stored; all else is asked of the store. */
 function eagerReader(engine: Engine, rows: Map<string, Row>): ResultReader {
   const { reader } = engine;
   const own = (id: string) => rows.get(taskKey(id));
   async function meta(id: string): Promise<Meta> {
     const row = own(id);
     if (row === undefined) return reader.meta(id);
-    return row.hidden === true || row.result.length === 0 ? pendingMeta(id) : decodeMeta(row.result, engine.codec);
+    return row.result.length === 0 ? pendingMeta(id) : decodeMeta(row.result, engine.codec);
   }
   const eager: ResultReader = {
     ...reader,
@@ -235,7 +238,7 @@ function eagerReader(engine: Engine, rows: Map<string, Row>): ResultReader {
     async forget(id) {
       const row = own(id);
       if (row === undefined) return reader.forget(id);
-      rows.set(taskKey(id), { ...row, hidden: true });
+      rows.set(taskKey(id), { ...row, result: "" });
       return true;
     },
     async revoke(id, terminate) {

@@ -74,7 +74,7 @@ export async function runAfter(
         });
       });
     }
-    await signalEnd(context, job, traced, conclusion);
+    await signalEnd(engine, job, traced, conclusion);
   };
   const now = clock.now();
   const end = afterEnd(context, ran?.began ?? now, request.timeLimit, now);

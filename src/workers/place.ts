@@ -63,6 +63,12 @@ export interface Postrun {
   readonly runtime: number;
 }
 
+/** Has told of each run that ended here. What ran in its caller is a part of that one's run, and came from no queue. */
+export const onEnded = (app: Lovage, tell: (postrun: Postrun) => void) =>
+  app.on("taskPostrun", ({ task, request: { queue, isEager }, state, runtime }) => {
+    if (!isEager) tell({ task, queue, state, runtime });
+  });
+
 export interface PlaceOptions {
   /** The worker's name. */
   readonly hostname: string;
@@ -158,9 +164,7 @@ export async function startPlace(app: Lovage, options: PlaceOptions): Promise<Pl
   });
 
   if (isCounted) {
-    app.on("taskPostrun", ({ task, request: { queue }, state, runtime }) =>
-      say({ postrun: { task, queue, state, runtime } }),
-    );
+    onEnded(app, (postrun) => say({ postrun }));
   }
 
   return {

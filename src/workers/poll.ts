@@ -19,7 +19,7 @@ import { createFetches } from "./fetch.ts";
 import { startHeartbeat } from "./heartbeat.ts";
 import { createHand, type RunInHand } from "./in-hand.ts";
 import { type Log, silent } from "./log.ts";
-import type { Postrun } from "./place.ts";
+import { onEnded, type Postrun } from "./place.ts";
 import type { Apart, Pool } from "./pool.ts";
 import { presenceOf, startPresence } from "./presence.ts";
 import { startProtection } from "./protection.ts";
@@ -139,11 +139,7 @@ export async function startPoller(
   /** So many calls that are gathered take no place from what runs: of each task a batch that runs, and the one after it. */
   const mostGathered = 2 * batchSizes(app.tasks);
   const prefetch = isOneStore ? concurrency : concurrency * config.workerPrefetchMultiplier;
-  if (watch !== undefined && pool === undefined) {
-    app.on("taskPostrun", ({ task, request: { queue }, state, runtime }) =>
-      watch.ended({ task, queue, state, runtime }),
-    );
-  }
+  if (watch !== undefined && pool === undefined) onEnded(app, (attempt) => watch.ended(attempt));
   const { promise: ended, resolve: end } = Promise.withResolvers<"stopped" | "recycle" | "shutdown">();
   // A heartbeat that dies at once stops a worker that has not begun.
   let unwatch: () => void = () => {};

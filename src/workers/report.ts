@@ -111,8 +111,8 @@ export const hasEndSignals = ({ emitter }: WorkerContext["engine"]): boolean =>
 
 /** The signals about how a run ended. */
 export async function signalEnd(
-  { engine }: WorkerContext,
-  { message, request }: Job,
+  engine: WorkerContext["engine"],
+  { message, request }: Pick<Job, "message" | "request">,
   { outcome, runtime }: Traced,
   { status, error }: Conclusion,
 ): Promise<void> {

@@ -1,4 +1,5 @@
 import { Ignore, Lovage, Task, TaskError } from "lovage";
+import { testApp } from "lovage/testing";
 import { expect, test } from "vitest";
 
 class Busy extends Error {}
@@ -88,6 +89,31 @@ test("taskStoreEagerResult makes the result readable by its id", async () => {
   const { id } = await add.delay(1, 2);
   expect(await app.result(id).get()).toBe(3);
   await app.close();
+});
+
+test("taskStoreEagerResult stores nothing of a task that ignores its result, but its error where that is asked for", async () => {
+  const app = new Lovage("tasks", { brokerUrl: "memory://eager", taskStoreEagerResult: true });
+  const quiet = app.task("tasks.quiet", { ignoreResult: true }, () => 1);
+  const loud = app.task("tasks.loud", { ignoreResult: true, storeErrorsEvenIfIgnored: true }, () => {
+    throw new Busy();
+  });
+  const [one, other] = [await quiet.apply(), await loud.apply()];
+  expect([await one.get(), await other.state()]).toEqual([1, "FAILURE"]);
+  expect([await app.result(one.id).state(), await app.result(other.id).state()]).toEqual(["PENDING", "FAILURE"]);
+  await app.close();
+});
+
+test("those who listen are told of a run in its caller, and no worker counts it", async () => {
+  const app = new Lovage("tasks");
+  const inner = app.task("tasks.inner", () => 1);
+  const outer = app.task("tasks.outer", async () => (await inner.apply()).get());
+  const told: string[] = [];
+  app.on("taskPostrun", ({ task, request }) => void told.push(`${task} ${request.isEager}`));
+  await using t = testApp(app);
+  await outer.delay();
+  const runs = await t.drain();
+  expect(told).toEqual(["tasks.inner true", "tasks.outer false"]);
+  expect(runs.map(({ task }) => task)).toEqual(["tasks.outer"]);
 });
 
 test.each(["json", "yaml", "msgpack"] as const)(
