@@ -56,9 +56,13 @@ export async function succeeds(ended: Promise<Ended>): Promise<string> {
   return output;
 }
 
+/** Where `deploy:local` leaves what it has made: the assembly, and the stack's outputs. */
+export const deploymentOn = (endpoint: string): string =>
+  join(ROOT, ".cache/local", new URL(endpoint).host.replace(":", "-"));
+
 /** What `deploy:local` was told by the stack. */
 export function outputs(endpoint: string): Readonly<Record<string, string>> {
-  const file = join(ROOT, ".cache/local", new URL(endpoint).host.replace(":", "-"), "outputs.json");
+  const file = join(deploymentOn(endpoint), "outputs.json");
   const stacks = JSON.parse(readFileSync(file, "utf8")) as Record<string, Record<string, string>>;
   return Object.assign({}, ...Object.values(stacks)) as Record<string, string>;
 }

@@ -1,14 +1,20 @@
 /** The commands of the local path on ministack, which evaluates the policies of the functions' roles. */
-import { spawn } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { createInterface } from "node:readline";
+import { ReceiveMessageCommand, SendMessageCommand, SQSClient } from "@aws-sdk/client-sqs";
 import { Lovage } from "lovage";
 import { describe, expect, onTestFinished, test, vi } from "vitest";
-import type { Emulator } from "../../scripts/emulator.ts";
-import { npmRun, outputs, ROOT, stackOf, succeeds, terminal } from "./commands.ts";
+import { type Emulator, emulatorEnv } from "../../scripts/emulator.ts";
+import { deploymentOn, npmRun, outputs, ROOT, run, stackOf, succeeds, terminal } from "./commands.ts";
+import { skipped } from "../skipped.ts";
 import { emulator } from "./emulators.ts";
 
 process.env["LOVAGE_EMULATOR_IAM"] = "true";
+const ANYBODY = { accessKeyId: "test", secretAccessKey: "test" };
 const CREDENTIALS = { AWS_REGION: "us-east-1", AWS_ACCESS_KEY_ID: "test", AWS_SECRET_ACCESS_KEY: "test" };
 /** The emulator looks at whose key it is, and at no signature. */
 const SIGNED = {
@@ -23,6 +29,9 @@ interface Mapping {
 }
 
 const ministack = await emulator("ministack");
+/** The program that the page lists with what stayed. */
+const HAS_JQ = spawnSync("jq", ["--version"]).status === 0;
+if (!HAS_JQ) skipped("a destroyed stack was not deployed again: jq is not installed");
 
 describe.skipIf(ministack === undefined)("on ministack with IAM", () => {
   const { endpoint } = (ministack ?? {}) as Emulator;
@@ -103,6 +112,59 @@ describe.skipIf(ministack === undefined)("on ministack with IAM", () => {
     expect(output).toMatch(/^retry: TimeoutError: .*its state is RETRY/m);
     expect(code).toBe(1);
   });
+
+  test.skipIf(!HAS_JQ)(
+    "what a destroyed stack left behind is taken in as docs/how-to/deploy.md says, with what is in it",
+    {
+      timeout: 120_000,
+    },
+    async () => {
+      const home = mkdtempSync(join(tmpdir(), "lovage-again-"));
+      onTestFinished(() => rmSync(home, { recursive: true }));
+      const assembly = join(home, "cdk.out");
+      cpSync(join(deploymentOn(endpoint), "cdk.out"), assembly, { recursive: true });
+      const onCdk = (...args: readonly string[]) =>
+        succeeds(
+          run(join(ROOT, "node_modules/.bin/cdk"), [...args, "--app", assembly, "--no-notices"], {
+            cwd: home,
+            env: terminal(emulatorEnv(endpoint)),
+          }),
+        );
+      const page = readFileSync(join(ROOT, "docs/how-to/deploy.md"), "utf8");
+      const program = /jq --arg at \S+ '([^']+)' cdk\.out\/Shop\.template\.json >stayed\.json/.exec(page)?.[1] ?? "";
+      const at = `${endpoint}/000000000000/`;
+      const letters = new SQSClient({
+        endpoint,
+        region: "us-east-1",
+        credentials: ANYBODY,
+        useQueueUrlAsEndpoint: false,
+      });
+      onTestFinished(() => letters.destroy());
+      const QueueUrl = `${at}Lovage-media-dlq`;
+      await letters.send(new SendMessageCommand({ QueueUrl, MessageBody: "kept" }));
+
+      await onCdk("destroy", "--all", "--force");
+      const template = join(assembly, "Lovage.template.json");
+      const stayed = await succeeds(run("jq", ["--arg", "at", at, program, template], { env: terminal() }));
+      expect(Object.values(JSON.parse(stayed) as object)).toEqual(
+        expect.arrayContaining([
+          { TableName: "Lovage-celery" },
+          { TableName: "Lovage-journal" },
+          { QueueUrl },
+          { QueueUrl: `${at}Lovage-celery-dlq` },
+          { QueueUrl: `${at}lovage-Lovage-beat-dead-letters` },
+        ]),
+      );
+      writeFileSync(join(home, "stayed.json"), stayed);
+      const imported = await onCdk("import", "Lovage", "--resource-mapping", "stayed.json");
+      expect(imported.match(/IMPORT_COMPLETE +\| AWS::(SQS|DynamoDB)::/g)).toHaveLength(
+        Object.keys(JSON.parse(stayed) as object).length,
+      );
+      await onCdk("deploy", "Lovage", "--require-approval", "never", "--import-existing-resources");
+      const { Messages = [] } = await letters.send(new ReceiveMessageCommand({ QueueUrl, VisibilityTimeout: 0 }));
+      expect(Messages.map(({ Body }) => Body)).toEqual(["kept"]);
+    },
+  );
 
   test("destroy:local leaves nothing, and says what the stack retains", async () => {
     const said = await succeeds(npmRun(endpoint, "destroy:local"));
