@@ -3,7 +3,7 @@ import { createInterface } from "node:readline/promises";
 import { harmlessLine } from "../brief.ts";
 import { ImproperlyConfigured } from "../errors.ts";
 import { EXIT } from "./exit.ts";
-import { print } from "./output.ts";
+import { complain } from "./output.ts";
 
 /** Whether it may be done. Throws `ImproperlyConfigured` where nobody can be asked. */
 export async function ask(question: string, yes: boolean): Promise<boolean> {
@@ -31,8 +31,8 @@ export async function ask(question: string, yes: boolean): Promise<boolean> {
   }
 }
 
-/** Nobody wanted it. */
+/** Nobody wanted it. It stands below the question. */
 export function declined(): void {
-  print("Nothing was done.");
+  complain("Nothing was done.");
   process.exitCode ??= EXIT.failure;
 }

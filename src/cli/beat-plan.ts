@@ -8,7 +8,7 @@ import { ImproperlyConfigured } from "../errors.ts";
 import { beatEntries } from "../workers/beat.ts";
 import { EXIT_HELP } from "./exit.ts";
 import { loadSharedApp } from "./load.ts";
-import { parseCount } from "./options.ts";
+import { jsonOption, parseCount } from "./options.ts";
 import { complain, print, printTable, toJson, when } from "./output.ts";
 
 interface PlanCommandOptions {
@@ -27,7 +27,11 @@ export function beatSubcommands(beat: Command): void {
     )
     .option("--days <days>", "how many days to look ahead, 1 to 366", parseCount, 14)
     .option("--around-dst", "show the runs before and after the next change of the clock", false)
-    .option("--json", "a list of objects, as JSON", false)
+    .addOption(
+      jsonOption(
+        "a list of objects with name, task, enabled, schedule, zone, runs (local, utc), rule, change, warnings",
+      ),
+    )
     .configureHelp({ showGlobalOptions: true })
     .addHelpText("after", EXIT_HELP)
     .action(async (_, command: Command) => {
@@ -47,7 +51,7 @@ export function beatSubcommands(beat: Command): void {
   beat
     .command("list")
     .description("list the entries put at run time")
-    .option("--json", "a list of objects, as JSON", false)
+    .addOption(jsonOption("a list of RuntimeEntry"))
     .configureHelp({ showGlobalOptions: true })
     .addHelpText("after", EXIT_HELP)
     .action(async (_, command: Command) => {
@@ -55,6 +59,7 @@ export function beatSubcommands(beat: Command): void {
       await using app = await loadSharedApp(options.app);
       const entries = readable(await app.beat.stored());
       if (options.json) return print(toJson(entries, 2));
+      if (entries.length === 0) return print("No entry was put at run time.");
       const cells = entries.map(({ name, task, enabled, since }) => [
         name,
         task,
@@ -71,7 +76,9 @@ export function beatSubcommands(beat: Command): void {
     .action(async (_, command: Command) => {
       await using app = await loadSharedApp(command.optsWithGlobals<{ readonly app: string }>().app);
       const { entries, unreadable } = await app.beat.stored();
-      for (const { name } of [...entries, ...unreadable]) {
+      const all = [...entries, ...unreadable];
+      if (all.length === 0) print("No entry was put at run time.");
+      for (const { name } of all) {
         await app.beat.remove(name);
         print(`Removed ${harmlessLine(name)}.`);
       }

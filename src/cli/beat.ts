@@ -1,5 +1,7 @@
 /** `lovage beat`: sends what `beatSchedule` says, when it says. */
 import type { Command } from "commander";
+import { harmlessLine } from "../brief.ts";
+import { didYouMean } from "../nearest.ts";
 import { beat, beatEntries } from "../workers/beat.ts";
 import type { LogLevel } from "../workers/log.ts";
 import { beatSubcommands } from "./beat-plan.ts";
@@ -32,7 +34,13 @@ Examples:
   $ lovage beat -A ./tasks.ts
   $ lovage beat -A ./tasks.ts -l debug --log-format json`,
     )
+    .allowExcessArguments()
     .action(async (options: BeatCommandOptions) => {
+      const [unknown] = command.args;
+      if (unknown !== undefined) {
+        const known = command.commands.map((one) => one.name());
+        command.error(`error: unknown command '${harmlessLine(unknown)}'${didYouMean(unknown, known)}`);
+      }
       const stopping = new AbortController();
       onStop(() => {
         // Told twice, it does not finish what it is sending.

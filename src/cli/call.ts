@@ -1,16 +1,17 @@
 /** `lovage call` and `result`: tasks and their results by hand. */
 import type { Command } from "commander";
-import { InvalidArgumentError } from "commander";
+import { InvalidArgumentError, Option } from "commander";
 import type { Lovage } from "../app.ts";
 import { harmlessJson, harmlessLine } from "../brief.ts";
 import { LovageError } from "../errors.ts";
 import type { AsyncResult } from "../results/async-result.ts";
 import { taskKey } from "../results/backend.ts";
-import { FAILURE, holdsException, REVOKED } from "../states.ts";
+import { decodeStatus, type Meta } from "../protocol/meta.ts";
+import { holdsException, isPropagated } from "../states.ts";
 import type { CallOptions } from "../tasks/options.ts";
 import { EXIT, EXIT_HELP } from "./exit.ts";
 import { loadSharedApp } from "./load.ts";
-import { appOption, jsonParser, parseSeconds, readTime } from "./options.ts";
+import { appOption, jsonOption, jsonParser, parseSeconds, readTime } from "./options.ts";
 import { toJson, withProgress, complain, print, setIn } from "./output.ts";
 
 interface CallCommandOptions {
@@ -106,6 +107,7 @@ const errorText = (value: unknown): string =>
 
 interface ResultCommandOptions {
   readonly app: string;
+  readonly json: boolean;
   readonly raw: boolean;
   readonly wait?: number | true;
 }
@@ -116,12 +118,16 @@ export function resultCommand(program: Command): void {
     .description("print the state of a task, and its result or error")
     .argument("<id>", "id of the task")
     .addOption(appOption())
-    .option("--raw", "print the stored JSON unchanged, and nothing else", false)
+    .addOption(jsonOption("an object with id, state, result, error (type and message), traceback, dateDone"))
+    .addOption(
+      new Option("--raw", "print the stored JSON unchanged, and nothing else").default(false).conflicts("json"),
+    )
     .option("--wait [seconds]", WAIT, parseSeconds)
     .addHelpText(
       "after",
       `${EXIT_HELP}
-The code is 1 if the task failed or was revoked, or if --raw finds no row. An unknown id is PENDING.
+The code is 1 if the task failed or was revoked, however it is printed. An id of which nothing is stored is PENDING, with the code 0: the
+task may wait in its queue. --raw has nothing to print then, and the code is 1.
 
 Examples:
   $ lovage result -A ./tasks.ts 4cf4ab6d-05b4-4ad3-b6a8-ac1ee8f35101
@@ -129,30 +135,38 @@ Examples:
     )
     .action(async (id: string, options: ResultCommandOptions) => {
       await using app = await loadSharedApp(options.app);
-      const result = app.result(id);
-      if (options.wait !== undefined) await waitFor(result, options.wait);
-      if (options.raw) await printRaw(app, id);
-      else process.exitCode = await printResult(result);
+      if (options.wait !== undefined) await waitFor(app.result(id), options.wait);
+      const state = options.raw ? await printRaw(app, id) : await printResult(app, id, options.json);
+      if (isPropagated(state)) process.exitCode = EXIT.failure;
     });
 }
 
-async function printResult(result: AsyncResult): Promise<number> {
-  const state = await result.state();
-  const value = await result.result();
-  const [done, traceback] = [await result.dateDone(), await result.traceback()];
-  print(`id:     ${harmlessLine(result.id)}`);
+/** Prints what one read says, as the task may go on meanwhile. Returns its state. */
+async function printResult(app: Lovage, id: string, json: boolean): Promise<string> {
+  const { reader } = app.engine;
+  const meta: Meta = await reader.whole(await reader.meta(id));
+  const { status: state, traceback } = meta;
+  const [value, done] = [reader.value(meta), reader.dateDone(meta)];
+  const isError = holdsException(state);
+  if (json) {
+    const error = !isError ? null : value instanceof Error ? { type: value.name, message: value.message } : value;
+    print(toJson({ id, state, result: isError ? null : value, error, traceback, dateDone: done }, 2));
+    return state;
+  }
+  print(`id:     ${harmlessLine(id)}`);
   print(`state:  ${harmlessLine(state)}`);
-  if (holdsException(state)) print(`error:  ${setIn(errorText(value))}`);
+  if (isError) print(`error:  ${setIn(errorText(value))}`);
   else print(`result: ${toJson(value)}`);
   if (done !== null) print(`done:   ${done.toISOString()}`);
   if (traceback) print(setIn(`\n${traceback}`).slice(1));
-  return state === FAILURE || state === REVOKED ? EXIT.failure : EXIT.ok;
+  return state;
 }
 
-async function printRaw(app: Lovage, id: string): Promise<void> {
+async function printRaw(app: Lovage, id: string): Promise<string> {
   const [row] = await (await app.engine.backend()).read([taskKey(id)]);
   if (row === undefined) throw new LovageError(`nothing is stored under ${taskKey(id)}`);
   // To a reader as it is; to a terminal as what it can do no harm as.
   if (typeof row.result === "string" && process.stdout.isTTY) print(harmlessJson(row.result));
   else process.stdout.write(row.result);
+  return decodeStatus(row.result, app.engine.codec);
 }

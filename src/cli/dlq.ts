@@ -38,6 +38,7 @@ interface Changing extends Chosen {
   readonly dryRun: boolean;
   readonly yes: boolean;
   readonly by?: string;
+  readonly json: boolean;
 }
 
 const isList = (value: unknown): value is readonly unknown[] => Array.isArray(value);
@@ -58,7 +59,13 @@ const choosing = (command: Command): Command =>
     .addOption(limitOption());
 
 const changing = (command: Command): Command =>
-  choosing(command).option("--dry-run", "only list them", false).addOption(yesOption()).addOption(byOption());
+  choosing(command)
+    .option("--dry-run", "only list them", false)
+    .addOption(yesOption())
+    .addOption(byOption())
+    .addOption(
+      jsonOption("an object with count, and failed: a list of objects with the id of what stays, and the reason"),
+    );
 
 const filterOf = ({ queue, task, error, from, to, id, limit }: Chosen): LettersOf =>
   given({ queue, task, error, from, to, id, limit });
@@ -75,7 +82,7 @@ export function dlqCommand(program: Command): void {
 
 function listLetters(dlq: Command): void {
   choosing(dlq.command("list").description("list the dead letters, one a line"))
-    .addOption(jsonOption())
+    .addOption(jsonOption("a list of ShownLetter"))
     .addHelpText(
       "after",
       `${EXIT_HELP}
@@ -87,7 +94,7 @@ Examples:
     .action(async (options: Chosen & { readonly json: boolean }) => {
       await using app = await loadSharedApp(options.app);
       const letters = await look(app, filterOf(options), (letter) => letter);
-      if (options.json) return print(toJson(letters.map(summary), 2));
+      if (options.json) return print(toJson(letters, 2));
       if (letters.length === 0) return print("No dead letters.");
       printTable([
         ["queue", "dead since", "task", "id", "error", "reason"],
@@ -121,11 +128,13 @@ function showLetter(dlq: Command): void {
     .argument("<id>", "id of the task or of the message")
     .addOption(appOption())
     .addOption(queueOption(FROM))
+    .addOption(jsonOption("a list of ShownLetter, as an id may be that of several"))
     .addHelpText("after", EXIT_HELP)
-    .action(async (id: string, options: Chosen) => {
+    .action(async (id: string, options: Chosen & { readonly json: boolean }) => {
       await using app = await loadSharedApp(options.app);
       const found = await look(app, { ...filterOf(options), id }, (letter) => letter);
       if (found.length === 0) throw new LovageError(`there is no dead letter of ${id}`);
+      if (options.json) return print(toJson(found, 2));
       for (const letter of found) {
         for (const [name, value] of Object.entries(summary(letter)))
           print(`${`${name}:`.padEnd(12)}${harmlessLine(String(value))}`);
@@ -200,20 +209,16 @@ async function change(
   act: (how: LettersOf & How) => Promise<ChangedLetters>,
 ): Promise<void> {
   const filter = filterOf(options);
-  const found: Named[] = [];
   if (options.dryRun || !(options.yes || isOne(options))) {
-    const lines = await look(app, filter, (letter) => {
-      found.push(namesOf(letter));
-      return `${words.would} ${nameOf(letter)}: ${harmlessLine(letter.reason ?? "no reason was written")}`;
-    });
-    if (options.dryRun) for (const line of lines) print(line);
+    const found = await look(app, filter, (letter) => ({
+      ...namesOf(letter),
+      line: `${words.would} ${nameOf(letter)}: ${harmlessLine(letter.reason ?? "no reason was written")}`,
+    }));
+    if (options.dryRun && !options.json) for (const { line } of found) print(line);
     if (process.exitCode === EXIT.interrupted) return;
-    const count = lines.length;
-    if (options.dryRun || count === 0) {
-      print(`${options.dryRun ? words.would : words.done} ${letters(count)}.`);
-      return sayMissing(options, found);
-    }
-    if (!(await ask(`${letters(count)} ${words.will}.`, false))) return declined();
+    if (options.dryRun || found.length === 0)
+      return sayChanged(options, options.dryRun ? words.would : words.done, found, []);
+    if (!(await ask(`${letters(found.length)} ${words.will}.`, false))) return declined();
   }
   const done: Named[] = [];
   const { failed } = await interruptible("looked at", (signal) =>
@@ -222,22 +227,34 @@ async function change(
       act({ ...filter, ...given({ by: options.by }), signal, each: (letter) => void done.push(namesOf(letter)) }),
     ),
   );
-  print(`${words.done} ${letters(done.length)}.`);
-  for (const { letter, error } of failed) {
-    const why = error instanceof LovageError ? error.message : oneLine(error);
-    complain(`lovage: stays a dead letter: ${nameOf(letter)}: ${why}`);
-  }
-  if (failed.length > 0) process.exitCode ??= EXIT.failure;
-  if (process.exitCode !== EXIT.interrupted)
-    sayMissing(options, [...done, ...failed.map(({ letter }) => namesOf(letter))]);
+  sayChanged(options, words.done, done, failed);
 }
 
-/** Who names a letter expects it to be there. What a limit left out may be. */
-function sayMissing({ id = [], limit = Number.POSITIVE_INFINITY }: Chosen, found: readonly Named[]): void {
-  if (found.length >= limit) return;
-  const missing = id.filter((one) => !found.some(({ id, message }) => id === one || message === one));
-  for (const one of missing) complain(`lovage: there is no dead letter of ${harmlessLine(one)}`);
-  if (missing.length > 0) process.exitCode ??= EXIT.failure;
+/** How many it was done to, and what stays. Who names a letter expects it to be there; what a limit left out may be. */
+function sayChanged(
+  { id = [], limit = Number.POSITIVE_INFINITY, json }: Changing,
+  what: string,
+  done: readonly Named[],
+  failed: ChangedLetters["failed"],
+): void {
+  const refused = failed.map(({ letter, error }) => ({
+    ...namesOf(letter),
+    name: nameOf(letter),
+    reason: error instanceof LovageError ? error.message : oneLine(error),
+  }));
+  const found = [...done, ...refused];
+  const isWhole = process.exitCode !== EXIT.interrupted && found.length < limit;
+  const missing = isWhole ? id.filter((one) => !found.some(({ id, message }) => id === one || message === one)) : [];
+  if (json) {
+    const stays = refused.map(({ id, message, reason }) => ({ id: id ?? message, reason }));
+    const gone = missing.map((one) => ({ id: one, reason: "there is no dead letter of it" }));
+    print(toJson({ count: done.length, failed: [...stays, ...gone] }, 2));
+  } else {
+    print(`${what} ${letters(done.length)}.`);
+    for (const { name, reason } of refused) complain(`lovage: stays a dead letter: ${name}: ${reason}`);
+    for (const one of missing) complain(`lovage: there is no dead letter of ${harmlessLine(one)}`);
+  }
+  if (refused.length + missing.length > 0) process.exitCode ??= EXIT.failure;
 }
 
 type Named = Pick<ShownLetter, "id" | "message">;

@@ -6,6 +6,7 @@ import { ENVIRONMENT, outputOf } from "../config/values.ts";
 import { ImproperlyConfigured } from "../errors.ts";
 import { didYouMean } from "../nearest.ts";
 import { EXIT_HELP } from "./exit.ts";
+import { jsonOption } from "./options.ts";
 import { toJson, print } from "./output.ts";
 
 /** By the end of an output's name, which `TaskQueues` gives it. */
@@ -24,7 +25,7 @@ export function envCommand(program: Command): void {
       "the file of `cdk deploy --outputs-file`, or the output of `aws cloudformation describe-stacks`; -: standard input",
     )
     .option("--stack <name>", "the stack whose outputs to use, if the file has several")
-    .option("--json", "an object, as JSON", false)
+    .addOption(jsonOption("the values by the names of the variables"))
     .addHelpText(
       "after",
       `${EXIT_HELP}

@@ -7,6 +7,7 @@ import { ImproperlyConfigured, LovageError } from "../errors.ts";
 import type { JournalEntry } from "../journal/entry.ts";
 import type { JournalQuery } from "../journal/query.ts";
 import type { WorkflowTask } from "../journal/workflow.ts";
+import { FAILURE, RETRY, REVOKED, SUCCESS } from "../states.ts";
 import { EXIT_HELP } from "./exit.ts";
 import { loadSharedApp } from "./load.ts";
 import {
@@ -34,7 +35,7 @@ export function historyCommands(program: Command): void {
   eventsCommand(program);
 }
 
-function filters(command: Command, most?: number): Command {
+function filters(command: Command, shape: string, most?: number): Command {
   return command
     .addOption(appOption())
     .addOption(taskOption())
@@ -45,7 +46,7 @@ function filters(command: Command, most?: number): Command {
     .addOption(fromOption())
     .addOption(toOption())
     .addOption(limitOption(most))
-    .addOption(jsonOption());
+    .addOption(jsonOption(shape));
 }
 
 const queryOf = ({ state, task, queue, worker, root, text, from, to, limit }: FilterOptions): JournalQuery =>
@@ -85,6 +86,7 @@ function tasksCommand(program: Command): void {
     program
       .command("tasks")
       .description("list attempts that ended, and tasks that run or wait for a limit, the newest first"),
+    "a list of JournalEntry",
     50,
   )
     .addOption(listOption("--state <states>", "SUCCESS, FAILURE, RETRY, REVOKED …"))
@@ -116,12 +118,21 @@ Examples:
       }
       const entries = options.sort === undefined ? await all(app, query) : await longest(app, query, options.sort);
       if (options.json) return print(toJson(entries, 2));
-      if (entries.length === 0) return print("Nothing that matches is in the journal.");
+      if (entries.length === 0) return print(`Nothing that matches is in the journal.${hintOf(query)}`);
       printTable([
         ["when", "state", "task", "id", "queue", "runtime", "waited", "error"],
         ...entries.map((entry) => lineOf(app, entry)),
       ]);
     });
+}
+
+/** How attempts end. A task may store a state of its own, so that another one is none that is wrong. */
+const STATES: readonly string[] = [SUCCESS, FAILURE, RETRY, REVOKED, "IGNORED", "REPLACED"];
+
+function hintOf({ state = [] }: JournalQuery): string {
+  const unusual = [state].flat().filter((one) => !STATES.includes(one));
+  if (unusual.length === 0) return "";
+  return ` No attempt ends as ${unusual.join(", ")}, unless a task stores such a state itself: the states are ${STATES.join(", ")}.`;
 }
 
 interface TasksOptions extends AppOptions, FilterOptions {
@@ -189,7 +200,7 @@ async function follow(app: Lovage, given: JournalQuery, json: boolean): Promise<
 }
 
 function eventsCommand(program: Command): void {
-  filters(program.command("events").description("print everything that happens, until Ctrl-C"))
+  filters(program.command("events").description("print everything that happens, until Ctrl-C"), "a JournalEntry a line")
     .addOption(listOption("--state <states>", "SUCCESS, FAILURE, RETRY, REVOKED …"))
     .addHelpText("after", EXIT_HELP)
     .action(async (options: AppOptions & FilterOptions) => {
@@ -199,7 +210,11 @@ function eventsCommand(program: Command): void {
 }
 
 function failuresCommand(program: Command): void {
-  filters(program.command("failures").description("list failures by task and error, the most frequent first"), 50)
+  filters(
+    program.command("failures").description("list failures by task and error, the most frequent first"),
+    "a list of FailureGroup",
+    50,
+  )
     .addOption(watchOption())
     .addHelpText(
       "after",
@@ -234,7 +249,7 @@ function workflowCommand(program: Command): void {
     .command("workflow")
     .description("show all tasks of a workflow, or of a group, as a tree with states and times")
     .argument("<id>", "id of any of its tasks, such as the one that a chain returns, or of a group");
-  watched(command).action(async (id: string, options: AppOptions) => {
+  watched(command, "a Workflow").action(async (id: string, options: AppOptions) => {
     await using app = await loadSharedApp(options.app);
     await repeatedly(options, async () => {
       const { tasks, ...rest } = await app.workflow(id);

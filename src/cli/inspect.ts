@@ -6,49 +6,52 @@ import type { ByWorker, FunctionState, QueueState, WaitingTask } from "../contro
 import type { TaskInHand } from "../control/rows.ts";
 import { EXIT_HELP } from "./exit.ts";
 import { loadApp, loadSharedApp } from "./load.ts";
-import { type AppOptions, appOption, watched } from "./options.ts";
+import { type AppOptions, appOption, jsonOption, watched } from "./options.ts";
 import { ago, complain, pausedText, print, printJson, printTable, repeatedly, timeIn, toJson, when } from "./output.ts";
 
 export function statusCommand(program: Command): void {
-  watched(program.command("status").description("show workers, queues, and the last hour at a glance")).action(
-    async (options: AppOptions) => {
-      await using app = await loadSharedApp(options.app);
-      await repeatedly(options, async () => {
-        const inspect = app.control.inspect();
-        const [workers, queues] = [Object.values(await inspect.stats()), await inspect.queues()];
-        const functions = await inspect.functions().catch((error: unknown) => error as Error);
-        const hour = app.config.journal ? (await app.journal.summary({ step: 3600 }))[0] : undefined;
-        if (options.json)
-          return printJson({ workers, functions: listed(functions), queues, lastHour: hour ?? null }, options);
+  watched(
+    program.command("status").description("show workers, queues, and the last hour at a glance"),
+    "an object with workers (WorkerInfo), functions (FunctionState; null: not known), queues (QueueState), lastHour (SummaryStep; null without a journal)",
+  ).action(async (options: AppOptions) => {
+    await using app = await loadSharedApp(options.app);
+    await repeatedly(options, async () => {
+      const inspect = app.control.inspect();
+      const [workers, queues] = [Object.values(await inspect.stats()), await inspect.queues()];
+      const functions = await inspect.functions().catch((error: unknown) => error as Error);
+      const hour = app.config.journal ? (await app.journal.summary({ step: 3600 }))[0] : undefined;
+      if (options.json) {
+        sayUnknown(functions);
+        return printJson({ workers, functions: listed(functions), queues, lastHour: hour ?? null }, options);
+      }
+      print(
+        workers.length === 0
+          ? "No long-lived worker says that it is there."
+          : `${workers.length} ${workers.length === 1 ? "worker" : "workers"} online.`,
+      );
+      if (workers.length > 0)
+        printTable([
+          ["worker", "queues", "running", "waiting", "done", "since"],
+          ...workers.map(({ name, queues, running, waiting, done, concurrency, since }) => [
+            name,
+            queues.join(","),
+            `${running}/${concurrency}`,
+            waiting,
+            done,
+            when(app, since),
+          ]),
+        ]);
+      showFunctions(functions);
+      print("");
+      showQueues(app, queues);
+      if (hour !== undefined) {
+        const { ended, failed, retried } = hour;
         print(
-          workers.length === 0
-            ? "No long-lived worker says that it is there."
-            : `${workers.length} ${workers.length === 1 ? "worker" : "workers"} online.`,
+          `\nLast hour: ${ended} ${ended === 1 ? "attempt" : "attempts"} ended, ${failed} failed, ${retried} retried.`,
         );
-        if (workers.length > 0)
-          printTable([
-            ["worker", "queues", "running", "waiting", "done", "since"],
-            ...workers.map(({ name, queues, running, waiting, done, concurrency, since }) => [
-              name,
-              queues.join(","),
-              `${running}/${concurrency}`,
-              waiting,
-              done,
-              when(app, since),
-            ]),
-          ]);
-        showFunctions(functions);
-        print("");
-        showQueues(app, queues);
-        if (hour !== undefined) {
-          const { ended, failed, retried } = hour;
-          print(
-            `\nLast hour: ${ended} ${ended === 1 ? "attempt" : "attempts"} ended, ${failed} failed, ${retried} retried.`,
-          );
-        }
-      });
-    },
-  );
+      }
+    });
+  });
 }
 
 export function inspectCommand(program: Command): void {
@@ -58,7 +61,7 @@ export function inspectCommand(program: Command): void {
     .command("registered")
     .description("list the tasks of the app, with the options of each")
     .addOption(appOption())
-    .option("--json", "options by task, as JSON", false)
+    .addOption(jsonOption("the options of each task, by the task's name"))
     .addHelpText(
       "after",
       `${EXIT_HELP}
@@ -72,12 +75,16 @@ Examples:
       const names = [...app.tasks.keys()].sort();
       const described = names.map((name) => [name, describeOptions(app, name)] as const);
       if (options.json) return print(toJson(Object.fromEntries(described), 2));
+      if (names.length === 0) return print(NO_TASKS);
       for (const [name, facts] of described) {
         const text = Object.entries(facts).map(([option, value]) => `${option}=${toJson(value)}`);
         print(`* ${harmlessLine(name)}${text.length === 0 ? "" : ` [${text.join(" ")}]`}`);
       }
     });
 }
+
+const NO_TASKS =
+  "The app has no tasks. Tasks in other modules are there when the app's module imports them, or its setting include names them.";
 
 /** The options in force, as data: classes and functions by their names. */
 function describeOptions(app: Lovage, name: string): Readonly<Record<string, unknown>> {
@@ -96,18 +103,21 @@ function describeOptions(app: Lovage, name: string): Readonly<Record<string, unk
 /** What is asked of running workers, beside `registered`, which the app itself answers. */
 function questionCommands(inspect: Command): void {
   const words = {
-    active: "show running tasks, by worker",
-    reserved: "show tasks that long-lived workers have fetched and not begun",
-    waiting: "show tasks that wait for a limit: for which limit, and until when",
-    scheduled: "show how many messages in each queue wait for their time",
-    stats: "show the last report of each long-lived worker",
-    ping: "list the long-lived workers that run",
-    conf: "show the settings of the app on this machine, without passwords",
-    functions: "show the Lambda functions that run the tasks, and their last hour",
-    queues: "show how many messages are in each queue, how old they are, and whether it is paused",
+    active: ["show running tasks, by worker", "lists of TaskInHand by worker"],
+    reserved: ["show tasks that long-lived workers have fetched and not begun", "lists of TaskInHand by worker"],
+    waiting: ["show tasks that wait for a limit: for which limit, and until when", "a list of WaitingTask"],
+    scheduled: ["show how many messages in each queue wait for their time", "the number of messages by queue"],
+    stats: ["show the last report of each long-lived worker", "a WorkerInfo by worker"],
+    ping: ["list the long-lived workers that run", "an object with ok, and seen (how many seconds ago), by worker"],
+    conf: ["show the settings of the app on this machine, without passwords", "the settings by name"],
+    functions: ["show the Lambda functions that run the tasks, and their last hour", "a list of FunctionState"],
+    queues: [
+      "show how many messages are in each queue, how old they are, and whether it is paused",
+      "a list of QueueState",
+    ],
   } as const;
-  for (const [name, what] of Object.entries(words) as [keyof typeof words, string][]) {
-    watched(inspect.command(name).description(what)).action(async (options: AppOptions) => {
+  for (const [name, [what, shape]] of Object.entries(words) as [keyof typeof words, readonly [string, string]][]) {
+    watched(inspect.command(name).description(what), shape).action(async (options: AppOptions) => {
       await using app = await loadSharedApp(options.app);
       await repeatedly(options, async () => {
         const found: unknown = await app.control.inspect()[name]();
@@ -142,10 +152,14 @@ function showQueues(app: Lovage, queues: readonly QueueState[]): void {
 
 const listed = (functions: readonly FunctionState[] | Error) => (functions instanceof Error ? null : functions);
 
+const sayUnknown = (functions: readonly FunctionState[] | Error): void => {
+  if (functions instanceof Error) complain(`lovage: nothing is known of functions: ${functions.message}`);
+};
+
 /** Those of Lambda, or why nothing can be said of them. */
 function showFunctions(functions: readonly FunctionState[] | Error): void {
-  if (functions instanceof Error) return complain(`lovage: nothing is known of functions: ${functions.message}`);
-  if (functions.length === 0) return;
+  sayUnknown(functions);
+  if (functions instanceof Error || functions.length === 0) return;
   print("");
   printTable([
     ["function", "queue", "state", "concurrency", "last hour: invocations", "errors", "throttles"],

@@ -132,7 +132,8 @@ function parseInstant(value: string): number {
 
 // ── the same words, wherever they are asked for ─────────────────────────────────────────────────────────────────────
 
-export const jsonOption = () => new Option("--json", "as JSON").default(false);
+/** @param shape What it prints, in the names of the API where it has one. */
+export const jsonOption = (shape: string) => new Option("--json", `as JSON: ${shape}`).default(false);
 export const watchOption = () => new Option("--watch", "repeat every two seconds, until Ctrl-C").default(false);
 export const byOption = () => new Option("--by <name>", "the user that the journal names (default: the caller)");
 export const yesOption = () => new Option("-y, --yes", "do not ask").default(false);
@@ -174,5 +175,5 @@ export interface FilterOptions {
 }
 
 /** What a person would stare at. */
-export const watched = (command: Command): Command =>
-  command.addOption(appOption()).addOption(jsonOption()).addOption(watchOption()).addHelpText("after", EXIT_HELP);
+export const watched = (command: Command, shape: string): Command =>
+  command.addOption(appOption()).addOption(jsonOption(shape)).addOption(watchOption()).addHelpText("after", EXIT_HELP);

@@ -49,6 +49,8 @@ export async function createProgram(name?: string): Promise<Command> {
       "after",
       `${EXIT_HELP}
 LOVAGE_APP replaces -A. LOVAGE_DEBUG=1 shows the stack of an error.
+With --json standard output is JSON and nothing else, and what goes wrong is on standard error, as text. Names such as JournalEntry are
+those of types in the API reference. Times are in milliseconds since the epoch, or in ISO 8601.
 
 Examples:
   $ lovage worker -A ./tasks.ts -l info

@@ -8,7 +8,7 @@ import { QueueNotFound } from "../errors.ts";
 import { ask, declined } from "./ask.ts";
 import { EXIT_HELP } from "./exit.ts";
 import { loadSharedApp } from "./load.ts";
-import { appOption, listOption, yesOption } from "./options.ts";
+import { appOption, jsonOption, listOption, yesOption } from "./options.ts";
 import { complain, pausedText, print, printTable, toJson, withProgress } from "./output.ts";
 
 export function queuesCommand(program: Command): void {
@@ -16,7 +16,7 @@ export function queuesCommand(program: Command): void {
     .command("queues")
     .description("show how many messages and dead letters each queue has, and whether it is paused")
     .addOption(appOption())
-    .option("--json", "a list of objects, as JSON", false)
+    .addOption(jsonOption("a list of objects with queue, ready, delayed, inFlight, deadLetters, paused (Order)"))
     .addHelpText(
       "after",
       `${EXIT_HELP}
@@ -75,6 +75,7 @@ interface PurgeCommandOptions {
   readonly queues?: readonly string[];
   readonly yes: boolean;
   readonly force: boolean;
+  readonly json: boolean;
 }
 
 export function purgeCommand(program: Command): void {
@@ -85,6 +86,7 @@ export function purgeCommand(program: Command): void {
     .addOption(listOption("-Q, --queues <names>", "queues to purge (default: all of taskQueues)"))
     .addOption(yesOption())
     .option("-f, --force", "the same as --yes, as in Celery", false)
+    .addOption(jsonOption("the number of messages that were deleted by queue; null: the broker does not tell it"))
     .addHelpText(
       "after",
       `${EXIT_HELP} An answer other than yes is 1.
@@ -110,12 +112,15 @@ Examples:
       const count = sizes.reduce((sum, { ready, delayed, inFlight }) => sum + ready + delayed + inFlight, 0);
       const question = `${messages(count)} of ${queues.join(", ")} will be deleted, for ever.`;
       if (!(await ask(question, options.yes || options.force))) return declined();
+      const counts: [queue: string, purged: number | null][] = [];
       for (const queue of queues) {
         const purged = existing.includes(queue)
           ? await withProgress((seconds) => `Purging ${queue}: ${seconds} s`, app.control.purge(queue))
           : 0;
-        print(`Purged ${messages(purged)} from ${harmlessLine(queue)}.`);
+        counts.push([queue, purged ?? null]);
+        if (!options.json) print(`Purged ${messages(purged)} from ${harmlessLine(queue)}.`);
       }
+      if (options.json) print(toJson(Object.fromEntries(counts), 2));
     });
 }
 

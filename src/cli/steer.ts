@@ -2,7 +2,8 @@
 import type { Command } from "commander";
 import type { Lovage } from "../app.ts";
 import { harmlessLine } from "../brief.ts";
-import type { ChangedTasks, ChangeTasks, RetriedFailures, RetryFailed } from "../control/control.ts";
+import type { ChangedTasks, ChangeTasks, RetriedFailures, RetryFailed, RetryRefusal } from "../control/control.ts";
+import { REASONS } from "../control/retry.ts";
 import { ImproperlyConfigured, LovageError } from "../errors.ts";
 import { ask, declined } from "./ask.ts";
 import { EXIT, EXIT_HELP, interruptible } from "./exit.ts";
@@ -88,10 +89,13 @@ interface ChangeOptions extends AppOptions {
   readonly by?: string;
 }
 
-function sayChanged({ count, failed }: ChangedTasks, what: string): void {
+const CHANGED_TASKS = "ChangedTasks";
+
+function sayChanged({ count, failed }: ChangedTasks, what: string, json = false): void {
+  if (failed.length > 0) process.exitCode = EXIT.failure;
+  if (json) return print(toJson({ count, failed }, 2));
   if (count > 0 || failed.length === 0) print(`${what} ${count} ${count === 1 ? "task" : "tasks"}.`);
   for (const { id, reason } of failed) complain(`lovage: task ${harmlessLine(id)}: ${reason}`);
-  if (failed.length > 0) process.exitCode = EXIT.failure;
 }
 
 function revokeCommand(program: Command): void {
@@ -103,12 +107,13 @@ function revokeCommand(program: Command): void {
     .option("--terminate", "also abort tasks that run", false)
     .addOption(dryRunOption())
     .addOption(byOption())
+    .addOption(jsonOption(CHANGED_TASKS))
     .addHelpText("after", `${EXIT_HELP} If a task has ended already, this is printed, and the code is 1.`)
     .action(async (named: string[], options: ChangeOptions & { readonly terminate: boolean }) => {
-      const { app: module, terminate, dryRun, by } = options;
+      const { app: module, terminate, dryRun, by, json } = options;
       await using app = await loadSharedApp(module);
       const changed = await app.control.revoke(once(named), given({ terminate, dryRun, by }));
-      sayChanged(changed, dryRun ? "Would revoke" : "Revoked");
+      sayChanged(changed, dryRun ? "Would revoke" : "Revoked", json);
     });
 }
 
@@ -121,14 +126,15 @@ function forgetCommand(program: Command): void {
     .addOption(dryRunOption())
     .addOption(byOption())
     .addOption(yesOption())
+    .addOption(jsonOption(CHANGED_TASKS))
     .addHelpText("after", `${EXIT_HELP} If nothing is stored of a task, this is printed, and the code is 1.`)
     .action(async (named: string[], options: ChangeOptions & { readonly yes: boolean }) => {
-      const { app: module, dryRun, by, yes } = options;
+      const { app: module, dryRun, by, yes, json } = options;
       const ids = once(named);
       await using app = await loadSharedApp(module);
       const isOne = ids.length === 1;
       if (!dryRun && !isOne && !(await ask(`${ids.length} tasks will be forgotten.`, yes))) return declined();
-      sayChanged(await app.control.forget(ids, given({ dryRun, by })), dryRun ? "Would forget" : "Forgot");
+      sayChanged(await app.control.forget(ids, given({ dryRun, by })), dryRun ? "Would forget" : "Forgot", json);
     });
 }
 
@@ -149,7 +155,11 @@ function retryCommand(program: Command): void {
     .addOption(dryRunOption())
     .addOption(yesOption())
     .addOption(byOption())
-    .addOption(jsonOption())
+    .addOption(
+      jsonOption(
+        "of ids a list of objects with id, sent, and the reason where it was not; with --failed RetriedFailures",
+      ),
+    )
     .addHelpText(
       "after",
       `${EXIT_HELP} If a task cannot be run again, the reason is printed, and the code is 1.
@@ -225,5 +235,6 @@ function sayRetried({ count, tasks, skipped }: RetriedFailures, json: boolean, w
   if (json) return print(toJson({ count, tasks, skipped }, 2));
   print(`${what} again: ${count} ${count === 1 ? "task" : "tasks"}.`);
   for (const [task, number] of Object.entries(tasks)) print(`  ${number}  ${harmlessLine(task)}`);
-  for (const [reason, number] of Object.entries(skipped)) print(`  ${number} left out: ${reason}`);
+  for (const [why, number] of Object.entries(skipped) as [RetryRefusal, number][])
+    print(`  ${number} left out (${why}): ${REASONS[why]}`);
 }

@@ -33,7 +33,7 @@ interface Asking extends Retryable {
   readonly before: AskedBefore;
 }
 
-const REASONS: Readonly<Record<RetryRefusal, string>> = {
+export const REASONS: Readonly<Record<RetryRefusal, string>> = {
   succeeded: "it has succeeded; to run it a second time, send a new call",
   running: "it runs; wait for its end, or revoke it",
   waiting: "it has not ended: it waits in its queue, or for its next retry",

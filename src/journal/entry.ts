@@ -86,6 +86,10 @@ export interface JournalEntry {
   readonly until?: number;
   /** Of a `control`: what was done. */
   readonly action?: string;
+  /** Of a `control` of a dead letter: the broker's id of the message. */
+  readonly message?: string;
+  /** Of a `control` that purged a queue: how many messages, where the broker tells it. */
+  readonly count?: number;
   /** Of a `control` or `revoke`: who did it. */
   readonly by?: string;
   /** What a later version of Lovage wrote. */

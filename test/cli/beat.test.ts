@@ -181,5 +181,7 @@ test("beat list and plan show what was put at run time, and beat clear removes i
   expect(await beat("clear")).toMatchObject({ code: 0, stdout: "Removed launch.\nRemoved paused.\n", stderr: "" });
   expect(await app.beat.list()).toEqual([]);
   expect(await plan()).toHaveLength(3);
-  expect(await beat("clear")).toMatchObject({ code: 0, stdout: "" });
+  const none = { code: 0, stdout: "No entry was put at run time.\n" };
+  expect(await beat("clear")).toMatchObject(none);
+  expect(await beat("list")).toMatchObject(none);
 });

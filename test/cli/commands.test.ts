@@ -141,6 +141,7 @@ test.each([
 test.each([
   [["worker"], /required option '-A, --app/],
   [["wroker"], /unknown command 'wroker'[\s\S]*worker/],
+  [["beat", "plann", "-A", module], /unknown command 'plann'; did you mean "plan"\?/],
   [["worker", "-A", module, "-l", "loud"], /Allowed choices are debug, info, warning, error/],
   [["worker", "-A", module, "-c", "two"], /It must be a whole number/],
   [["worker", "-A", module, "-c", "0"], /concurrency: must be a whole number from 1 to 10000; given: 0/],
@@ -214,6 +215,10 @@ test("call, result, queues and purge, from the queue to the row", async () => {
 
   expect(await done("result", id)).toMatchObject({ code: 0, stdout: `id:     ${id}\nstate:  PENDING\nresult: null\n` });
   expect(await done("result", id, "--raw")).toMatchObject({ code: 1, stdout: "" });
+  const none = { result: null, error: null, traceback: null, dateDone: null };
+  const pending = await done("result", id, "--json");
+  expect([pending.code, JSON.parse(pending.stdout)]).toEqual([0, { id, state: "PENDING", ...none }]);
+  expect(await done("result", id, "--raw", "--json")).toMatchObject({ code: 2, stdout: "" });
   expect(await done("result", id, "--wait", "0.1")).toMatchObject({
     code: 1,
     stderr: expect.stringMatching(/^lovage: task .* had no result after 0\.1 s .*\n$/),
@@ -235,6 +240,16 @@ test("call, result, queues and purge, from the queue to the row", async () => {
   expect(failed.stderr).toBe("lovage: task bad ended as FAILURE: RangeError: too far\n");
   const read = await done("result", "bad");
   expect(read.code).toBe(1);
+  // The code is the outcome's, however it is printed.
+  expect(await done("result", "bad", "--raw")).toMatchObject({ code: 1, stdout: expect.stringContaining("too far") });
+  const json = await done("result", "bad", "--json");
+  expect([json.code, JSON.parse(json.stdout)]).toEqual([
+    1,
+    {
+      ...{ id: "bad", state: "FAILURE", result: null, error: { type: "RangeError", message: "too far" } },
+      ...{ traceback: expect.stringContaining("RangeError"), dateDone: expect.stringMatching(/Z$/) },
+    },
+  ]);
   expect(read.stdout).toMatch(/state: {2}FAILURE\nerror: {2}RangeError: too far\ndone: .*\n +RangeError.*\n +at /);
 
   expect((await done("purge", "-f")).stdout).toBe("Purged 1 message from celery.\nPurged 0 messages from media.\n");

@@ -111,13 +111,17 @@ export async function aDay({ app, start }: Place, isKilled: boolean): Promise<vo
   expect(await json("inspect", "queues")).toContainEqual(
     expect.objectContaining({ queue: "media", ready: 0, deadLetters: 0 }),
   );
-  const letters: readonly { readonly id: string; readonly deliveries: number; readonly "dead since": string }[] =
-    await json("dlq", "list", "--queue", "celery");
+  const letters: readonly { readonly id: string; readonly deliveries: number; readonly deadAt: string }[] = await json(
+    "dlq",
+    "list",
+    "--queue",
+    "celery",
+  );
   expect(new Set(letters.map(({ id }) => id)).size).toBe(REJECTED);
   // A queue of SQS has one twice where its message came twice, or where SQS's answer was lost and the SDK sent the same again:
   // of one delivery all copies are alike.
   const inWords = (of: (letter: (typeof letters)[number]) => unknown) => new Set(letters.map(of)).size;
-  expect(inWords((letter) => `${letter.id} ${letter["dead since"]}`)).toBe(
+  expect(inWords((letter) => `${letter.id} ${letter.deadAt}`)).toBe(
     inWords(({ id, deliveries }) => `${id} ${deliveries}`),
   );
   // Beat has been at it all day.

@@ -38,6 +38,9 @@ test("an incident, from the first look to the counts at the end", async () => {
     /s ago.*FAILURE.*cli\.fetch/,
   );
   expect(JSON.parse(await lovage("tasks", "--text", "nobody", "--json"))).toEqual([]);
+  expect(await lovage("tasks", "--state", "FAILED")).toMatch(
+    /^Nothing .* No attempt ends as FAILED, .*: the states are .*FAILURE/,
+  );
   expect(await lovage("workflow", ids[0] as string)).toMatch(/^FAILURE {2}cli\.fetch/);
   expect(await lovage("status")).toMatch(
     /1 worker online[\s\S]*one@here[\s\S]*celery[\s\S]*Last hour: 3 attempts ended, 3 failed/,
