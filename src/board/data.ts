@@ -1,27 +1,16 @@
-/** What the board shows and does: asked of the app here and nowhere else, for its pages, its API and `lovage mcp`. */
+/** What the board shows, and what it can do: asked of the app here and nowhere else, for its pages, its API and `lovage mcp`. */
 import type { StandardJSONSchemaV1 } from "@standard-schema/spec";
 import type { Lovage } from "../app.ts";
-import { crontab } from "../beat/crontab.ts";
 import { type EntryPlan, planOf } from "../beat/plan.ts";
-import type { BeatEntry, ScheduleEntry } from "../beat/schedule.ts";
+import type { ScheduleEntry } from "../beat/schedule.ts";
 import { besideDeclared } from "../beat/store.ts";
 import { brief, maskUrl, toJson } from "../brief.ts";
 import { READABLE } from "../brokers/dead-letters.ts";
 import { elapsedOf } from "../clock.ts";
-import type {
-  ChangedLetters,
-  ChangedTasks,
-  ChangeLetters,
-  ChangeTasks,
-  LettersOf,
-  RetriedFailures,
-  RetryFailed,
-  ShownLetter,
-} from "../control/control.ts";
+import type { LettersOf, ShownLetter } from "../control/control.ts";
 import type { ByWorker, FunctionState, Inspect, QueueState } from "../control/inspect.ts";
 import type { TaskInHand, WorkerInfo } from "../control/rows.ts";
-import { noteAction } from "../control/who.ts";
-import { ImproperlyConfigured, LovageError } from "../errors.ts";
+import { ImproperlyConfigured } from "../errors.ts";
 import type { JournalEntry } from "../journal/entry.ts";
 import { checkFind, type FailuresQuery, type JournalFilter } from "../journal/query.ts";
 import type { FailureGroup, SparkedGroup } from "../journal/failures.ts";
@@ -33,9 +22,9 @@ import { parseTime } from "../protocol/time.ts";
 import { type Row, taskKey } from "../results/backend.ts";
 import { readKept } from "../results/kept.ts";
 import { readWorkflow } from "../canvas/workflow.ts";
-import { FAILURE, holdsException, PENDING, RETRY, STARTED } from "../states.ts";
-import { entryOptions } from "../tasks/beat.ts";
+import { FAILURE, holdsException, PENDING } from "../states.ts";
 import { beatEntries } from "../workers/beat.ts";
+import { createActions, type Doing, isOpen } from "./actions.ts";
 import { createBreather, createFeed, type Kept, kept, type Part, type Patience, problemOf, type Told } from "./live.ts";
 
 export type { Part, Patience, Told };
@@ -174,69 +163,9 @@ export interface Registered {
   readonly queue?: string | undefined;
 }
 
-/** What was done to several. */
-export interface Done {
-  readonly count: number;
-  readonly failed: readonly { readonly id: string; readonly error: string }[];
-}
-
-/** The tasks that are meant, and what is not known of others that were. */
-interface Found {
-  readonly ids: readonly string[];
-  readonly left: Done["failed"];
-}
-
-/** No entry of the schedule has this name. */
-export class EntryNotFound extends LovageError {}
-
-/** Who does it, who is told how far it is, and what ends it: what is done by then stays done. */
-export interface Doing {
-  readonly by?: string | undefined;
-  readonly signal?: AbortSignal | undefined;
-  readonly progress?: ((done: number, total: number | undefined) => void) | undefined;
-}
-
-/** Which tasks are meant: these ids, or those of a workflow that the action is for. */
-export interface ChosenInWorkflow {
-  readonly ids?: readonly string[] | undefined;
-  /** The id of any task of a workflow, or of a group. */
-  readonly workflow?: string | undefined;
-  /** Only count. */
-  readonly dryRun?: boolean | undefined;
-}
-
-/** Or all whose latest entry in the journal matches. */
-export interface Chosen extends JournalFilter, ChosenInWorkflow {
-  readonly from?: number | undefined;
-  readonly to?: number | undefined;
-}
-
-/** Which dead letters are meant: these, or all that match. */
-export interface ChosenLetters extends Omit<LettersOf, "id"> {
-  /** Of tasks, or the broker's of messages. */
-  readonly ids?: readonly string[] | undefined;
-  /** Only count. */
-  readonly dryRun?: boolean;
-}
-
-/** Positional and keyword arguments that take the place of those of a message. */
-export interface Arguments {
-  readonly args?: readonly unknown[] | undefined;
-  readonly kwargs?: Readonly<Record<string, unknown>> | undefined;
-}
-
-/** States of what has not ended. */
-const OPEN: ReadonlySet<string> = new Set([PENDING, RETRY, STARTED]);
-/** Of what the journal tells of a task, too: one that is replaced goes on under its id. */
-export const isOpen = (state: string): boolean => OPEN.has(state) || state === "REPLACED";
-
 /** Entries that are told of one task, and tasks that are named as called by it. */
 const MOST_FOUND = 200;
 const MOST_RELATIVES = 50;
-/** Tasks that one action is for. */
-const MOST_CHOSEN = 100_000;
-/** Tasks that are acted on at a time, and between two words of how far it is. */
-const TOGETHER = 50;
 /** Who waits less than that wants a page at once, and updates it afterwards. */
 const FIRST_UPDATE_MS = 1_000;
 /** A search of the journal that has found less than a page ends after so many milliseconds. */
@@ -295,17 +224,14 @@ export function createData(app: Lovage, options: DataOptions = {}) {
     for (const one of [queues, workers, functions, active, coming, ...Object.values(told)]) one.drop();
     workflows.clear();
   };
-  async function changing<T>(act: () => Promise<T>): Promise<T> {
-    try {
-      return await act();
-    } finally {
-      changed();
-    }
-  }
-
   const allEntries = async () => {
     const stored = engine.hasBeatStore ? await app.beat.stored() : { entries: [], unreadable: [] };
     return { declared: beatEntries(app), runtime: stored.entries, unreadable: stored.unreadable };
+  };
+  /** Declared or put at run time, those that are paused too. */
+  const scheduled = async (): Promise<readonly ScheduleEntry[]> => {
+    const { declared, runtime } = await allEntries();
+    return [...declared, ...runtime.map(besideDeclared)];
   };
   const timeLimit = (name: string): number | undefined => {
     const task = app.tasks.get(name);
@@ -331,8 +257,7 @@ export function createData(app: Lovage, options: DataOptions = {}) {
   }
 
   async function comingSlots(): Promise<readonly ComingSlot[]> {
-    const { declared, runtime } = await allEntries();
-    const next = plans([...declared, ...runtime.map(besideDeclared)]).filter(({ enabled }) => enabled);
+    const next = plans(await scheduled()).filter(({ enabled }) => enabled);
     const slots = next.flatMap(({ name, task, runs }) =>
       runs.map(({ utc }): ComingSlot => ({ entry: name, task, at: parseTime(utc) })),
     );
@@ -433,7 +358,7 @@ export function createData(app: Lovage, options: DataOptions = {}) {
         task: last?.task ?? message?.task,
         state: state === PENDING && last?.kind === "task" && last.state !== undefined ? last.state : state,
         queue: found?.queue ?? last?.queue,
-        ...(OPEN.has(state) && entries[0]?.kind === "waiting" && { waits: entries[0] }),
+        ...(isOpen(state) && entries[0]?.kind === "waiting" && { waits: entries[0] }),
         worker: last?.worker,
         args: message === undefined ? last?.args : toJson(message.args),
         kwargs: message === undefined ? last?.kwargs : toJson(message.kwargs),
@@ -525,232 +450,8 @@ export function createData(app: Lovage, options: DataOptions = {}) {
       return [...new Set([maskUrl(brokerUrl), maskUrl(resultBackend)])].join(" ");
     },
 
-    actions: {
-      pause: (queue: string, { by }: Doing) => changing(() => control.pause(queue, acting(by))),
-      resume: (queue: string, { by }: Doing) => changing(() => control.resume(queue, acting(by))),
-      purge: (queue: string, { by }: Doing) => changing(() => control.purge(queue, acting(by))),
-      rateLimit: (task: string, rate: string | number | null, { by }: Doing) =>
-        changing(() => control.rateLimit(task, rate, acting(by))),
-      shutdown: (worker: string, { by }: Doing) => changing(() => control.shutdown(worker, acting(by))),
-      retry: (chosen: ChosenInWorkflow, doing: Doing): Promise<Done> =>
-        changing(async () => {
-          const found = await idsOf(chosen, (state) => state === FAILURE, doing);
-          if (found === undefined) throw new ImproperlyConfigured("ids", "must be given, or a workflow");
-          const { dryRun } = chosen;
-          return each(found, (id) => control.retry(id, { dryRun, ...acting(doing.by) }), doing);
-        }),
-      retryFailed: (filter: RetryFailed, { by, progress, signal }: Doing): Promise<RetriedFailures> =>
-        changing(() =>
-          control.retryFailed({
-            ...filter,
-            ...acting(by),
-            progress(count) {
-              signal?.throwIfAborted();
-              progress?.(count, undefined);
-            },
-          }),
-        ),
-      revoke: (chosen: Chosen, terminate: boolean, doing: Doing): Promise<Done> =>
-        changing(() => some(chosen, isOpen, (ids, how) => control.revoke(ids, { terminate, ...how }), doing)),
-      forget: (chosen: Chosen, doing: Doing): Promise<Done> =>
-        changing(() =>
-          some(
-            chosen,
-            () => true,
-            (ids, how) => control.forget(ids, how),
-            doing,
-          ),
-        ),
-      redrive: ({ args, kwargs, ...chosen }: ChosenLetters & Arguments, doing: Doing): Promise<Done> =>
-        changing(() =>
-          letters(chosen, doing, (given) =>
-            control.deadLetters.redrive({
-              ...given,
-              ...(args !== undefined && { args }),
-              ...(kwargs !== undefined && { kwargs }),
-            }),
-          ),
-        ),
-      deleteLetters: (chosen: ChosenLetters, doing: Doing): Promise<Done> =>
-        changing(() => letters(chosen, doing, (given) => control.deadLetters.delete(given))),
-      /** Throws `NotRegistered` for a task that is neither registered here nor sent to a queue by its name. */
-      call: (
-        task: string,
-        args: readonly unknown[],
-        options: Readonly<Record<string, unknown>>,
-        { by }: Doing,
-      ): Promise<{ readonly id: string }> =>
-        changing(async () => {
-          if (app.engine.declared(task) === undefined && options["queue"] === undefined) throw app.notRegistered(task);
-          const { id } = await app.sendTask(task, args, options);
-          await noteAction(engine, "call", { id, task }, acting(by));
-          return { id };
-        }),
-      runNow: (name: string, { by }: Doing): Promise<{ readonly id: string }> =>
-        changing(async () => {
-          const { declared, runtime } = await allEntries();
-          const entry = [...declared, ...runtime.map(besideDeclared)].find((one) => one.name === name);
-          if (entry === undefined) throw new EntryNotFound(`there is no entry ${brief(name, 100)} in the schedule`);
-          const { id } = await app.sendTask(entry.task, entry.args, entryOptions(entry));
-          await noteAction(engine, "runNow", { id, task: entry.task, entry: name }, acting(by));
-          return { id };
-        }),
-      pauseEntry: (name: string, doing: Doing) => changeEntry("pauseEntry", name, doing, () => app.beat.pause(name)),
-      resumeEntry: (name: string, doing: Doing) => changeEntry("resumeEntry", name, doing, () => app.beat.resume(name)),
-      removeEntry: (name: string, doing: Doing) => changeEntry("removeEntry", name, doing, () => app.beat.remove(name)),
-      putEntry: (
-        name: string,
-        entry: Omit<BeatEntry, "schedule"> & { readonly schedule: string | number },
-        doing: Doing,
-      ) =>
-        changeEntry("putEntry", name, doing, async () => {
-          await app.beat.put(name, { ...entry, schedule: scheduleOf(entry.schedule) });
-          return true;
-        }),
-    },
+    actions: telling(createActions(app, scheduled), changed),
   };
-
-  function changeEntry(action: string, name: string, { by }: Doing, act: () => Promise<boolean>): Promise<void> {
-    return changing(async () => {
-      if (!(await act())) {
-        throw new EntryNotFound(
-          `no entry ${brief(name, 100)} was put at run time; those of beatSchedule are changed in the code`,
-        );
-      }
-      await noteAction(engine, action, { entry: name }, acting(by));
-    });
-  }
-
-  async function each(
-    { ids, left }: Found,
-    act: (id: string) => Promise<void>,
-    { progress, signal }: Doing,
-  ): Promise<Done> {
-    const failed: { readonly id: string; readonly error: string }[] = [];
-    for (let at = 0; at < ids.length; at += TOGETHER) {
-      signal?.throwIfAborted();
-      const batch = ids.slice(at, at + TOGETHER);
-      const outcomes = await Promise.allSettled(batch.map(act));
-      for (const [index, outcome] of outcomes.entries()) {
-        if (outcome.status === "rejected")
-          failed.push({ id: batch[index] as string, error: problemOf(outcome.reason) });
-      }
-      progress?.(at + batch.length, ids.length);
-    }
-    return { count: ids.length - failed.length, failed: [...failed, ...left] };
-  }
-
-  async function some(
-    chosen: Chosen,
-    isMeant: (state: string) => boolean,
-    act: (ids: readonly string[], how: ChangeTasks) => Promise<ChangedTasks>,
-    doing: Doing,
-  ): Promise<Done> {
-    const { by, progress, signal } = doing;
-    const { ids, left } = (await idsOf(chosen, isMeant, doing)) ?? {
-      ids: await choose(chosen, isMeant, doing),
-      left: [],
-    };
-    const failed: { readonly id: string; readonly error: string }[] = [];
-    for (let at = 0; at < ids.length; at += TOGETHER) {
-      signal?.throwIfAborted();
-      const changed = await act(ids.slice(at, at + TOGETHER), { dryRun: chosen.dryRun, ...acting(by) });
-      for (const { id, reason } of changed.failed) failed.push({ id, error: reason });
-      progress?.(Math.min(at + TOGETHER, ids.length), ids.length);
-    }
-    return { count: ids.length - failed.length, failed: [...failed, ...left] };
-  }
-
-  /** These, or those of a workflow whose state is meant; `undefined`: neither is given. */
-  async function idsOf(
-    { ids, workflow }: ChosenInWorkflow,
-    isMeant: (state: string) => boolean,
-    { signal }: Doing,
-  ): Promise<Found | undefined> {
-    // Who names a task twice means it once.
-    if (ids !== undefined) return { ids: [...new Set(ids)], left: [] };
-    if (workflow === undefined) return undefined;
-    const { tasks, truncated } = await readWorkflow(engine, workflow, signal);
-    return {
-      ids: tasks.filter(({ id, state }) => isMeant(state) && id !== "").map(({ id }) => id),
-      left: truncated
-        ? [{ id: workflow, error: "it has more tasks than are looked for; the others stay as they are" }]
-        : [],
-    };
-  }
-
-  /** The tasks whose latest entry matches, and whose state is meant. Throws `ImproperlyConfigured` where nothing is asked for: that would be all. */
-  async function choose(
-    { ids: _, workflow: __, dryRun: ___, ...filter }: Chosen,
-    isMeant: (state: string) => boolean,
-    { signal }: Doing,
-  ): Promise<readonly string[]> {
-    const given = Object.fromEntries(Object.entries(filter).filter(([, value]) => value !== undefined));
-    if (Object.keys(given).length === 0) {
-      throw new ImproperlyConfigured(
-        "ids",
-        "must be given, or a filter that says which tasks are meant, such as a task's name",
-      );
-    }
-    const found = new Map<string, JournalEntry>();
-    for await (const entry of journal.find({ ...given, kind: "task", signal })) {
-      const { id } = entry;
-      if (id === undefined || found.has(id)) continue;
-      found.set(id, entry);
-      if (found.size > MOST_CHOSEN) {
-        throw new ImproperlyConfigured(
-          "from",
-          `leaves more than ${MOST_CHOSEN} tasks: choose a later time, or narrow another filter, to do them in parts`,
-        );
-      }
-    }
-    // What came of a task later may match none of the filter: another state, error, worker or queue, or after its `to`.
-    const from = [...found.values()].at(-1)?.time;
-    if (from === undefined) return [];
-    const looked = new Set<string>();
-    const meant: string[] = [];
-    for await (const entry of journal.find({ from, kind: "task", signal })) {
-      const { id = "" } = entry;
-      const matching = found.get(id);
-      if (matching === undefined || looked.has(id)) continue;
-      looked.add(id);
-      if (JSON.stringify(entry) === JSON.stringify(matching) && isMeant(entry.state ?? "")) meant.push(id);
-      if (looked.size === found.size) break;
-    }
-    return meant;
-  }
-
-  /** Throws `ImproperlyConfigured` where nothing is asked for: that would be all. */
-  async function letters(
-    { ids, ...filter }: ChosenLetters,
-    { by, progress, signal }: Doing,
-    act: (given: ChangeLetters) => Promise<ChangedLetters>,
-  ): Promise<Done> {
-    const { dryRun: _, ...which } = filter;
-    if (ids === undefined && Object.keys(which).length === 0) {
-      throw new ImproperlyConfigured(
-        "ids",
-        "must be given, or a filter that says which dead letters are meant, such as a queue",
-      );
-    }
-    const seen = new Set<string | undefined>();
-    const asked = { ...filter, ...(ids !== undefined && { id: ids }), ...acting(by), ...(signal && { signal }) };
-    let done = 0;
-    const each = ({ id, message }: ShownLetter) => {
-      for (const one of [id, message]) seen.add(one);
-      progress?.(++done, ids?.length);
-    };
-    const { count, failed } = await act({ ...asked, each });
-    for (const { letter } of failed) for (const one of [letter.id, letter.message]) seen.add(one);
-    const gone = (ids ?? []).filter((id) => !seen.has(id));
-    return {
-      count,
-      failed: [
-        ...failed.map(({ letter, error }) => ({ id: letter.id ?? letter.message, error: problemOf(error) })),
-        ...gone.map((id) => ({ id, error: "it is not there any more, or somebody else looks at it" })),
-      ],
-    };
-  }
 
   /** The latest slots of each entry, with the states of their tasks. */
   async function sentSlots(
@@ -774,8 +475,6 @@ export function createData(app: Lovage, options: DataOptions = {}) {
     return found;
   }
 }
-
-const acting = (by: string | undefined): { readonly by?: string } => (by === undefined ? {} : { by });
 
 /** Whether looking costs nothing: files, memory, and emulators on this machine. */
 function isLocal({ engine }: Lovage): boolean {
@@ -837,18 +536,20 @@ function jsonSchemaOf(schema: unknown): Readonly<Record<string, unknown>> | unde
   }
 }
 
-const CRON_FIELDS = ["minute", "hour", "dayOfMonth", "monthOfYear", "dayOfWeek"] as const;
-
-/** Seconds, or the five fields of crontab in its own order. Throws `ImproperlyConfigured`. */
-function scheduleOf(given: string | number): BeatEntry["schedule"] {
-  const text = String(given).trim();
-  if (/^\d+(\.\d+)?$/.test(text)) return Number(text);
-  const fields = text.split(/\s+/);
-  if (fields.length !== CRON_FIELDS.length) {
-    throw new ImproperlyConfigured(
-      "schedule",
-      `must be seconds, such as 30, or the five fields of crontab, such as "*/15 * * * *", and is ${brief(given, 100)}`,
-    );
-  }
-  return crontab(Object.fromEntries(CRON_FIELDS.map((name, at) => [name, fields[at]])));
+/** The same actions, after each of which something is told, also where it failed on its way. */
+function telling<T extends Readonly<Record<string, (...given: never[]) => Promise<unknown>>>>(
+  actions: T,
+  changed: () => void,
+): T {
+  const told = Object.entries(actions).map(([name, act]) => [
+    name,
+    async (...given: never[]) => {
+      try {
+        return await act(...given);
+      } finally {
+        changed();
+      }
+    },
+  ]);
+  return Object.fromEntries(told) as T;
 }

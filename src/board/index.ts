@@ -16,7 +16,8 @@ import {
 } from "../errors.ts";
 import { boolean, options as readOptions, type Parse, seconds, shape, text } from "../parse.ts";
 import { VERSION } from "./version.ts";
-import { type BoardData, createData, EntryNotFound } from "./data.ts";
+import { EntryNotFound } from "./actions.ts";
+import { type BoardData, createData } from "./data.ts";
 import { createFileCheck } from "./file.ts";
 import { checkInput, type Fields, type Input, readQuery } from "./input.ts";
 import { problemOf } from "./live.ts";

@@ -2,7 +2,8 @@
 import type { RetryFailed } from "../control/control.ts";
 import { LovageError } from "../errors.ts";
 import type { FailuresQuery } from "../journal/query.ts";
-import type { BoardData, Chosen, ChosenInWorkflow, ChosenLetters, Doing, Part, Span, TasksQuery } from "./data.ts";
+import type { Chosen, ChosenInWorkflow, ChosenLetters, Doing } from "./actions.ts";
+import type { BoardData, Part, Span, TasksQuery } from "./data.ts";
 import { SPANS } from "./data.ts";
 import type { Field, Fields, Input } from "./input.ts";
 

@@ -1,6 +1,6 @@
 /** Work that takes long, and how far it is. */
 import { problemOf } from "./live.ts";
-import type { Doing } from "./data.ts";
+import type { Doing } from "./actions.ts";
 
 export interface Work {
   readonly id: string;

@@ -2,7 +2,7 @@
 import { html } from "hono/html";
 import type { Workflow } from "../../journal/workflow.ts";
 import { FAILURE } from "../../states.ts";
-import { isOpen } from "../data.ts";
+import { isOpen } from "../actions.ts";
 import { drawGraph, named, tally } from "./graph.ts";
 import {
   act,
