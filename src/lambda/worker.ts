@@ -7,6 +7,7 @@ import { bandQueues, translateQueueName } from "../brokers/queue-name.ts";
 import { peekEnvelope } from "../protocol/envelope.ts";
 import { parseTime } from "../protocol/time.ts";
 import { ImproperlyConfigured } from "../errors.ts";
+import { applyOne } from "../results/backend.ts";
 import { LEASE_MARGIN_MS } from "../results/record.ts";
 import { hasRun } from "../states.ts";
 import { type FaultWatcher, interceptFaults, reportFault } from "../workers/faults.ts";
@@ -474,8 +475,7 @@ export function createWorkerHandler(
         const now = clock.now();
         const extend = async () => {
           if (claim === undefined) return;
-          const [outcome] = await (await engine.backend()).apply([{ type: "extend", ...claim, now, lease: lease() }]);
-          if (outcome instanceof Error) throw outcome;
+          await applyOne(engine.backend(), { type: "extend", ...claim, now, lease: lease() });
         };
         await trying(Promise.all([hold([delivery], invocation.end - now + LEASE_MARGIN_MS), extend()]));
       },

@@ -3,8 +3,10 @@
  * command does to a row is decided in `record.ts`, which is pure; memory and SQLite run that code in a transaction,
  * DynamoDB says the same as a condition on the write. `testing/backend-contract.ts` holds all of them to one suite.
  */
+import { LovageError } from "../errors.ts";
 import type { JournalOptions, JournalStore } from "../journal/store.ts";
 import type { Payload } from "../protocol/meta.ts";
+import { type MaybePromise, whenReady } from "../protocol/serializers.ts";
 import type { Store, Unit } from "../unit.ts";
 import type { Wait } from "../wait.ts";
 import type { Command, Outcome } from "./record.ts";
@@ -122,3 +124,14 @@ export const taskKey = (id: string): string => `celery-task-meta-${id.toWellForm
 export const groupKey = (id: string): string => `celery-taskset-meta-${id}`;
 /** Celery's key of a chord's counter. */
 export const joinKey = (id: string): string => `chord-unlock-${id}`;
+
+/** Applies one command, at once where the backend is open, and throws why it could not be. */
+export async function applyOne(
+  backend: MaybePromise<Pick<Backend, "apply">>,
+  command: Command,
+  unit?: Unit,
+): Promise<Outcome> {
+  const [outcome] = await whenReady(backend, (opened) => opened.apply([command], unit));
+  if (outcome === undefined || outcome instanceof Error) throw outcome ?? new LovageError("the backend gave no answer");
+  return outcome;
+}

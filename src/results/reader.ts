@@ -18,7 +18,7 @@ import type { MaybePromise } from "../protocol/serializers.ts";
 import { formatTime, parseTime } from "../protocol/time.ts";
 import { holdsException, isPropagated, isReady, PENDING, RETRY, REVOKED } from "../states.ts";
 import { AsyncResult, type GetOptions, type StreamOptions, type WatchOptions } from "./async-result.ts";
-import { type Backend, groupKey, type Row, taskKey } from "./backend.ts";
+import { applyOne, type Backend, groupKey, type Row, taskKey } from "./backend.ts";
 import { GroupResult } from "./group-result.ts";
 import type { Command, Outcome } from "./record.ts";
 import { type Chunk, createPace, StreamReader } from "./stream.ts";
@@ -173,7 +173,7 @@ export function createReader(context: ReaderContext): ResultReader {
 
   const forget = (key: string) =>
     withinRun("forget()", async () => {
-      const outcome = await applyOne({ type: "forget", key, now: clock.now(), at: context.moment() });
+      const outcome = await apply({ type: "forget", key, now: clock.now(), at: context.moment() });
       return outcome.type === "written";
     });
 
@@ -204,7 +204,7 @@ export function createReader(context: ReaderContext): ResultReader {
     saveGroup: (tuple) =>
       withinRun("save()", async () => {
         const result = await encodeGroupMeta(tuple, context.codec);
-        await applyOne({ type: "store", key: groupKey(tuple[0][0]), now: clock.now(), ttl: context.ttl(), result });
+        await apply({ type: "store", key: groupKey(tuple[0][0]), now: clock.now(), ttl: context.ttl(), result });
       }),
     async forgetGroup(id) {
       await forget(groupKey(id));
@@ -234,10 +234,10 @@ export function createReader(context: ReaderContext): ResultReader {
           result,
           entry,
         } as const;
-        let outcome = await applyOne(command);
+        let outcome = await apply(command);
         if (outcome.type === "refused") {
           const redrive = await context.waitingRedrive(id, outcome.row);
-          if (redrive !== undefined) outcome = await applyOne({ ...command, redrive });
+          if (redrive !== undefined) outcome = await apply({ ...command, redrive });
         }
         if (outcome.type !== "refused") return undefined;
         return isShown(outcome.row) ? decodeStatus(outcome.row.result, context.codec) : PENDING;
@@ -245,11 +245,8 @@ export function createReader(context: ReaderContext): ResultReader {
   };
   return reader;
 
-  async function applyOne(command: Command): Promise<Outcome> {
-    const backend = await context.backend();
-    const [outcome] = (await backend.apply([command])) as [Outcome | Error];
-    if (outcome instanceof Error) throw outcome;
-    return outcome;
+  function apply(command: Command): Promise<Outcome> {
+    return applyOne(context.backend(), command);
   }
 }
 

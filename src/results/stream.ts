@@ -7,7 +7,7 @@ import { PayloadTooLarge } from "../errors.ts";
 import { payloadText } from "../protocol/serializers.ts";
 import { parseValue, stringifyValue } from "../protocol/values.ts";
 import type { Wait } from "../wait.ts";
-import { type Backend, taskKey } from "./backend.ts";
+import { applyOne, type Backend, taskKey } from "./backend.ts";
 
 /** Within the keys that readers and writers of results have their rights on. */
 const partKey = (id: string, part: number): string => taskKey(`${id}/stream/${part}`);
@@ -69,9 +69,7 @@ export function createStream({ backend, clock, id, run }: StreamContext): Stream
       try {
         const now = clock.now();
         const ttl = Math.ceil(now / 1000 + KEPT_S);
-        const rows = await backend();
-        const [outcome] = await rows.apply([{ type: "store", key: partKey(id, number), now, ttl, result: text }]);
-        if (outcome instanceof Error) throw outcome;
+        await applyOne(backend(), { type: "store", key: partKey(id, number), now, ttl, result: text });
       } catch (error) {
         failed = { error };
       }

@@ -7,6 +7,7 @@ import { besideDeclared } from "../beat/store.ts";
 import { signatureList } from "../canvas/wire-options.ts";
 import { EncodeError, ImproperlyConfigured } from "../errors.ts";
 import { stringifyValue } from "../protocol/values.ts";
+import { applyOne } from "../results/backend.ts";
 import { checkEntry, entryOptions } from "../tasks/beat.ts";
 import type { CallOptions } from "../tasks/options.ts";
 import { sendCall } from "../tasks/send-call.ts";
@@ -116,11 +117,7 @@ function createMemory(app: Lovage): BeatMemory {
     },
     async save(covered) {
       const result = JSON.stringify(covered);
-      const backend = await engine.backend();
-      const [outcome] = await backend.apply([
-        { type: "store", key, now: engine.clock.now(), ttl: engine.ttl(), result },
-      ]);
-      if (outcome instanceof Error) throw outcome;
+      await applyOne(engine.backend(), { type: "store", key, now: engine.clock.now(), ttl: engine.ttl(), result });
     },
   };
 }

@@ -4,7 +4,7 @@
  */
 import type { Delivery } from "../brokers/broker.ts";
 import type { Engine } from "../engine.ts";
-import type { Command } from "../results/record.ts";
+import { applyOne } from "../results/backend.ts";
 import type { BatchOptions } from "../tasks/batch.ts";
 import { HAND_BACK } from "./disposition.ts";
 import type { InHand, RunInHand } from "./in-hand.ts";
@@ -86,8 +86,8 @@ export function runInPlace(engine: Engine, pool: Pool, { id, delivery }: InHand,
       pool.kill(id);
       if (claim === undefined) return HAND_BACK;
       const { key, owner } = claim;
-      const free: Command = { type: "release", key, owner, now: engine.clock.now(), result: waiting };
-      for (const outcome of await (await engine.backend()).apply([free])) if (outcome instanceof Error) throw outcome;
+      const now = engine.clock.now();
+      await applyOne(engine.backend(), { type: "release", key, owner, now, result: waiting });
       return HAND_BACK;
     },
   };

@@ -1,11 +1,10 @@
 /** How rows are changed and messages sent, for who sends on what follows from an end. */
 import type { Call } from "../canvas/apply.ts";
 import type { Engine } from "../engine.ts";
-import { DecodeError, LovageError } from "../errors.ts";
+import { DecodeError } from "../errors.ts";
 import type { JournalEntry } from "../journal/entry.ts";
 import { decodeStatus, type MetaCodec } from "../protocol/meta.ts";
-import { whenReady } from "../protocol/serializers.ts";
-import { type Row, taskKey } from "../results/backend.ts";
+import { applyOne, type Row, taskKey } from "../results/backend.ts";
 import { type Command, isFreshRedrive, type Outcome as Recorded } from "../results/record.ts";
 import { isReady } from "../states.ts";
 import { type Addressed, send } from "../tasks/publish.ts";
@@ -33,12 +32,7 @@ export interface Sender {
 export const senderOf = (engine: Engine, log: Log, unit?: Unit): Sender => ({
   engine,
   log,
-  async apply(command) {
-    const [outcome] = await whenReady(engine.backendAtOnce(), (backend) => backend.apply([command], unit));
-    if (outcome === undefined || outcome instanceof Error)
-      throw outcome ?? new LovageError("the backend gave no answer");
-    return outcome;
-  },
+  apply: (command) => applyOne(engine.backendAtOnce(), command, unit),
   read: async (keys) => (await engine.backend()).read(keys, { consistent: true, unit }),
   send: (message, call) => send(engine, message, call?.options, unit),
   note: (entry) => engine.note(entry),
