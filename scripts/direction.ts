@@ -17,6 +17,7 @@ const ground = [
   "errors.ts",
   "states.ts",
   "nearest.ts",
+  "check-app.ts",
   "other-copy.ts",
   "parse.ts",
   "placeholder.ts",

@@ -4,6 +4,7 @@ import { type Context, Hono } from "hono";
 import { bodyLimit } from "hono/body-limit";
 import type { Lovage } from "../app.ts";
 import { toJson } from "../brief.ts";
+import { checkApp } from "../check-app.ts";
 import {
   CannotRetry,
   ImproperlyConfigured,
@@ -102,6 +103,7 @@ type Env = { readonly Variables: Variables };
  * Throws `ImproperlyConfigured` for an option that there is not, or that is not what it has to be.
  */
 export function createBoard(app: Lovage, given: BoardOptions = {}): Board {
+  checkApp(app);
   const {
     readOnly = false,
     basePath: base = "",

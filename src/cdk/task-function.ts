@@ -9,8 +9,8 @@ import { type BundlingOptions, NodejsFunction, OutputFormat } from "aws-cdk-lib/
 import type * as logs from "aws-cdk-lib/aws-logs";
 import { Construct } from "constructs";
 import type { Lovage } from "../app.ts";
+import { checkApp } from "../check-app.ts";
 import type { Config } from "../config/config.ts";
-import { ImproperlyConfigured } from "../errors.ts";
 import { defined } from "../parse.ts";
 import { isAnyBatch } from "../tasks/batch.ts";
 import { isAnyLimited } from "../tasks/limits.ts";
@@ -171,15 +171,8 @@ const REPLACED = {
  * may be another deployment: with its prefix and its table everything here would be replaced by what is called as there.
  */
 export function declaredConfig(app: Lovage): Config {
-  // Not by its class: another copy of the package may have made it.
-  const { engine }: Partial<Lovage> = app ?? {};
-  if (engine !== undefined) return engine.declaredConfig({ resultBackend: "dynamodb://" });
-  const given =
-    app === undefined || app === null ? String(app) : `an object of ${Object(app).constructor?.name ?? "a module"}`;
-  throw new ImproperlyConfigured(
-    "app",
-    `must be a Lovage app; given: ${given}. It is what a module exports (import { app } from "./tasks.ts") or loadApp("tasks.ts") gives; import() gives a promise of the module`,
-  );
+  checkApp(app);
+  return app.engine.declaredConfig({ resultBackend: "dynamodb://" });
 }
 
 /** How functions are bundled: the CDK's options, which go over ours, and what is said of AWS's clients. */

@@ -7,12 +7,16 @@ import type { ScheduleEntry } from "../beat/schedule.ts";
 import { sentLine, slotId } from "../beat/slot-id.ts";
 import { besideDeclared } from "../beat/store.ts";
 import { isFifo } from "../brokers/broker.ts";
+import { checkApp } from "../check-app.ts";
 import { ImproperlyConfigured } from "../errors.ts";
 import { isDebounced } from "../tasks/limits.ts";
 import { routed } from "../tasks/publish.ts";
 import { beatEntries, sendSlot } from "../workers/beat.ts";
 import { createLambdaLog } from "./log.ts";
 import { isWarmUp, type HandlerOptions, type LambdaContext, writeLine } from "./worker.ts";
+
+/** Defined by who bundles for AWS, as `lovage/cdk` does. */
+declare const LOVAGE_BUNDLE: "aws";
 
 /** What a rule gives the beat function: one of `TaskQueues` the entry's name, one of `app.beat.put` the entry itself. */
 export type BeatEvent = (
@@ -40,6 +44,7 @@ export function createBeatHandler(
   app: Lovage,
   options: HandlerOptions = {},
 ): (event: BeatEvent, context?: Pick<LambdaContext, "awsRequestId">) => Promise<void> {
+  if (typeof LOVAGE_BUNDLE === "undefined") checkApp(app);
   const { clock, platform } = app.engine;
   let requestId = "";
   const log = createLambdaLog({

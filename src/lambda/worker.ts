@@ -4,6 +4,7 @@ import type { Lovage } from "../app.ts";
 import { inParallel } from "../aws/connection.ts";
 import { type Delivery, isFifo } from "../brokers/broker.ts";
 import { bandQueues, translateQueueName } from "../brokers/queue-name.ts";
+import { checkApp } from "../check-app.ts";
 import { peekEnvelope } from "../protocol/envelope.ts";
 import { parseTime } from "../protocol/time.ts";
 import { ImproperlyConfigured } from "../errors.ts";
@@ -114,6 +115,7 @@ export function createWorkerHandler(
   app: Lovage,
   options: HandlerOptions = {},
 ): (event: SqsEvent, context: LambdaContext) => Promise<BatchResponse> {
+  if (typeof LOVAGE_BUNDLE === "undefined") checkApp(app);
   const { engine } = app;
   const { clock, platform } = engine;
   const write = options.write ?? writeLine;

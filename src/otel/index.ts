@@ -17,6 +17,7 @@ import {
 } from "@opentelemetry/api";
 import type { Lovage } from "../app.ts";
 import type { RanTask } from "../around.ts";
+import { checkApp } from "../check-app.ts";
 import { errorMessage } from "../protocol/exceptions.ts";
 
 /** What is instrumented, and with what. */
@@ -43,6 +44,7 @@ const NAME = "lovage";
  * takes it away again.
  */
 export function instrument(app: Lovage, options: InstrumentOptions = {}): () => void {
+  checkApp(app);
   const tracer = (options.tracerProvider ?? trace.getTracerProvider()).getTracer(NAME);
   const meter = (options.meterProvider ?? metrics.getMeterProvider()).getMeter(NAME);
   const { propagator = propagation } = options;

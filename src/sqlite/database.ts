@@ -2,6 +2,10 @@
  * The file behind `sqlite://`: one connection for each path and thread, transactions that share a commit, a write lock
  * that processes share fairly, and word from other processes when they have committed.
  */
+// Imported: what a test puts in place of the global ones, as its fake timers, holds up no transaction.
+import { performance } from "node:perf_hooks";
+import { nextTick } from "node:process";
+import { setImmediate } from "node:timers";
 import type { DatabaseSync, SQLInputValue, StatementSync } from "node:sqlite";
 import { OperationalError } from "../errors.ts";
 import type { Store, Unit } from "../unit.ts";
@@ -361,4 +365,4 @@ async function connect(path: string, random: () => number): Promise<Database> {
 
 const turn = () => new Promise<void>((resolve) => setImmediate(resolve));
 /** When nothing is left to do in this turn: a tick that is asked for by a microtask comes after all of these. */
-const endOfTurn = () => new Promise<void>((resolve) => queueMicrotask(() => process.nextTick(resolve)));
+const endOfTurn = () => new Promise<void>((resolve) => void Promise.resolve().then(() => nextTick(resolve)));

@@ -1,7 +1,9 @@
 /** The file of a database: it is made, opened, and known to be still where it was. */
 import { chmodSync, existsSync, linkSync, mkdirSync, statSync, unlinkSync, writeFileSync } from "node:fs";
 import { basename, dirname } from "node:path";
+import { performance } from "node:perf_hooks";
 import type { DatabaseSync } from "node:sqlite";
+import { setTimeout } from "node:timers";
 import { ImproperlyConfigured, OperationalError } from "../errors.ts";
 import { identityOf, logAndIndexOf } from "../file-identity.ts";
 import { explain, isBusy, LOCK_TIMEOUT_MS } from "./errors.ts";

@@ -1,5 +1,6 @@
 /** Word of commits: who waits for a change of the file is woken by one of this process, or of another. */
 import { type FSWatcher, rmSync, statSync, utimesSync, watch, writeFileSync } from "node:fs";
+import { setImmediate, setInterval, setTimeout } from "node:timers";
 import type { Wait } from "../wait.ts";
 
 /** What is waited for: a commit of this process wakes nobody else. Another's that is told of may be about anything. */

@@ -1,4 +1,7 @@
 /// <reference lib="esnext.disposable" preserve="true" />
+// Imported: a test may have put fake timers in place of the global ones.
+import { performance } from "node:perf_hooks";
+import { setImmediate } from "node:timers";
 import { loadLimited } from "#on-demand";
 import type { Lovage } from "../app.ts";
 import { type BeatState, beatState, tick } from "../beat/tick.ts";
@@ -7,14 +10,16 @@ import { slotId } from "../beat/slot-id.ts";
 import { brief } from "../brief.ts";
 import { type Broker, type Delivery, isDeadLetterQueue, isFifo } from "../brokers/broker.ts";
 import type { ConfigInput } from "../config/config.ts";
+import { checkApp } from "../check-app.ts";
 import { ImproperlyConfigured, OperationalError } from "../errors.ts";
 import type { LimitStore } from "../limits/store.ts";
 import { peekEnvelope } from "../protocol/envelope.ts";
 import { batchOf } from "../tasks/batch.ts";
 import { isAnyLimited } from "../tasks/limits.ts";
 import { beatEntries, comingEntries, sendSlot } from "../workers/beat.ts";
+import { reportFault, watchFaults } from "../workers/faults.ts";
 import { beatOnce } from "../workers/holding.ts";
-import type { LogLevel } from "../workers/log.ts";
+import type { Log, LogLevel } from "../workers/log.ts";
 import { createWorker, type Disposition, type Run } from "../workers/worker.ts";
 import { type VirtualClock, virtualClock } from "./clock.ts";
 import { observedBroker } from "./observed-broker.ts";
@@ -128,6 +133,7 @@ const turn = () => new Promise<void>((resolve) => setImmediate(resolve));
  * ```
  */
 export function testApp(app: Lovage, options: TestOptions = {}): TestApp {
+  checkApp(app);
   const { engine } = app;
   const concurrency = options.concurrency ?? 1;
   const clock = virtualClock(options.now?.getTime());
@@ -177,13 +183,20 @@ export function testApp(app: Lovage, options: TestOptions = {}): TestApp {
   const visibility = config.brokerTransportOptions.visibilityTimeout * 1000;
 
   const log: LogLine[] = [];
+  const say: Log = (level, line, fields = {}) => void log.push({ level, line, fields });
   const startWorker = () =>
     createWorker(app, {
       hostname: HOSTNAME,
-      log: (level, line, fields = {}) => log.push({ level, line, fields }),
+      log: say,
       lease: () => clock.now() + visibility,
     });
   let worker = startWorker();
+  // What a task does to its process fails the task, as it would in a worker of its own.
+  const unwatch = watchFaults({
+    app,
+    ownsProcess: true,
+    ofTask: (kind, error, scope) => reportFault(say, kind, error, scope),
+  });
 
   let ended: EndedRun[] = [];
   const errors = new Map<string, unknown>();
@@ -386,6 +399,7 @@ export function testApp(app: Lovage, options: TestOptions = {}): TestApp {
 
   async function close(): Promise<void> {
     for (const stop of forget) stop();
+    unwatch();
     engine.limits = limits;
     await restore();
   }

@@ -41,8 +41,8 @@ export function watchFaults(watcher: FaultWatcher): () => void {
       listenLastingly("unhandledRejection", onRejection),
       listenLastingly("uncaughtException", onException),
       listenLastingly("exit", onExit),
+      interceptExit(),
     ];
-    interceptExit();
   }
   watchers.add(watcher);
   return () => {
@@ -63,18 +63,19 @@ export function interceptFaults(watcher: FaultWatcher): void {
   interceptExit();
 }
 
-let isExitIntercepted = false;
-
-/** `process.exit` stays what it was to all but the tasks of a worker whose own the process is. */
-function interceptExit(): void {
-  if (isExitIntercepted) return;
-  isExitIntercepted = true;
-  const exit = process.exit;
-  process.exit = (code) => {
+/** `process.exit` stays what it was to all but the tasks of a worker whose own the process is. Returns what ends that. */
+function interceptExit(): () => void {
+  const { exit } = process;
+  const own: typeof exit = (code) => {
     const error = new SystemExit(code);
     if (!isOfTask("exit", error)) return Reflect.apply(exit, process, [code]);
     told.add(error);
     throw error;
+  };
+  process.exit = own;
+  return () => {
+    // Not what another has put in its place since, as a test does.
+    if (process.exit === own) process.exit = exit;
   };
 }
 
