@@ -5,11 +5,10 @@ import { didYouMean } from "../nearest.ts";
 import { beat, beatEntries } from "../workers/beat.ts";
 import type { LogLevel } from "../workers/log.ts";
 import { beatSubcommands } from "./beat-plan.ts";
-import { EXIT, report } from "./exit.ts";
+import { report, stopped } from "./exit.ts";
 import { loadSharedApp } from "./load.ts";
 import { appOption, logOptions } from "./options.ts";
 import { createLog, type LogFormat, redirectPrints } from "./output.ts";
-import { onStop } from "./supervise.ts";
 
 export interface BeatCommandOptions {
   readonly app: string;
@@ -41,14 +40,9 @@ Examples:
         const known = command.commands.map((one) => one.name());
         command.error(`error: unknown command '${harmlessLine(unknown)}'${didYouMean(unknown, known)}`);
       }
-      const stopping = new AbortController();
-      onStop(() => {
-        // Told twice, it does not finish what it is sending.
-        if (stopping.signal.aborted) process.exit(EXIT.failure);
-        stopping.abort();
-      });
+      const stop = stopped();
       try {
-        await startBeat(options, stopping.signal);
+        await startBeat(options, stop);
       } catch (error) {
         process.exitCode = report(error, options.loglevel === "debug");
       }
@@ -59,7 +53,7 @@ Examples:
 export async function startBeat(options: BeatCommandOptions, signal: AbortSignal, ready?: () => void): Promise<void> {
   const log = createLog({ ...options, process: "Beat" });
   if (options.logFormat === "json") redirectPrints(log);
-  await using app = await loadSharedApp(options.app);
+  await using app = await loadSharedApp(options.app, signal);
   const entries = beatEntries(app);
   log("info", `beat: Starting... ${entries.length} entries, time zone ${app.config.timezone}`);
   ready?.();

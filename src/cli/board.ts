@@ -2,6 +2,7 @@
 import { once } from "node:events";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { harmlessLine } from "../brief.ts";
+import { stopped } from "./exit.ts";
 import { loadSharedApp } from "./load.ts";
 import { appOption, parseCount, parseSeconds } from "./options.ts";
 import { print } from "./output.ts";
@@ -34,21 +35,20 @@ export function boardCommand(program: Command): void {
     .addHelpText(
       "after",
       `
-Exit codes: 0 after SIGTERM or Ctrl-C, 1 after a fault, 2 wrong usage (option, module or setting).
+Exit codes: 0 after SIGTERM, Ctrl-C, SIGHUP or SIGUSR2, 1 after a second one or a fault, 2 wrong usage (option, module or setting).
 
 Examples:
   $ lovage board -A ./tasks.ts
   $ LOVAGE_BOARD_AUTH=anna:… lovage board -A ./tasks.ts --host 0.0.0.0 --read-only`,
     )
     .action(async (options: BoardCommandOptions) => {
-      const ended = new AbortController();
-      for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, () => ended.abort());
+      const stop = stopped();
       // Other commands do without what serves it.
       const { serveBoard } = await import("./serve-board.ts");
-      await using app = await loadSharedApp(options.app);
+      await using app = await loadSharedApp(options.app, stop);
       const { url, close } = await serveBoard(app, options);
       print(`The board of ${harmlessLine(app.name)}${options.readOnly ? ", read-only" : ""}: ${url} (Ctrl-C ends it)`);
-      if (!ended.signal.aborted) await once(ended.signal, "abort");
+      if (!stop.aborted) await once(stop, "abort");
       await close();
     });
 }

@@ -15,11 +15,11 @@ import { projectFolder } from "../embedded.ts";
 import { ImproperlyConfigured } from "../errors.ts";
 import type { LogLevel } from "../workers/log.ts";
 import { parsePort } from "./board.ts";
-import { EXIT } from "./exit.ts";
+import { EXIT, onStop } from "./exit.ts";
 import { appFile } from "./load.ts";
 import { appOption, listOption, logLevelOption, parseCount, parseSeconds } from "./options.ts";
 import { prefixer } from "./output.ts";
-import { keep, type Kept, killGroup, onStop, type Order, type Told } from "./supervise.ts";
+import { keep, type Kept, killGroup, type Order, type Told } from "./supervise.ts";
 import { watchFiles } from "./watch.ts";
 
 interface DevOptions {

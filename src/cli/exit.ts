@@ -34,6 +34,38 @@ export function report(error: unknown, debug = false): number {
   return USAGE.some((Class) => error instanceof Class) ? EXIT.usage : EXIT.failure;
 }
 
+/** Who stops a service sends one of these: a supervisor, a terminal by Ctrl-C or by closing, nodemon. */
+export const STOP_SIGNALS = ["SIGTERM", "SIGINT", "SIGHUP", "SIGUSR2"] as const;
+
+/**
+ * One signal comes twice where it goes to a whole group, and who started this process passes its own on: a package manager after Ctrl-C,
+ * `timeout`, a supervisor. Within this, in milliseconds, it is one.
+ */
+const ONE_SIGNAL_MS = 500;
+
+/** Calls `stop` each time that somebody stops this process. */
+export function onStop(stop: (signal: (typeof STOP_SIGNALS)[number]) => void): void {
+  for (const signal of STOP_SIGNALS) {
+    let last = Number.NEGATIVE_INFINITY;
+    process.on(signal, () => {
+      const now = performance.now();
+      if (now - last < ONE_SIGNAL_MS) return;
+      last = now;
+      stop(signal);
+    });
+  }
+}
+
+/** Aborts when somebody stops this process. Told twice, it does not finish what it does. */
+export function stopped(): AbortSignal {
+  const stopping = new AbortController();
+  onStop(() => {
+    if (stopping.signal.aborted) process.exit(EXIT.failure);
+    stopping.abort();
+  });
+  return stopping.signal;
+}
+
 /**
  * Ctrl-C ends it behind what is in hand, so that dead letters are there again at once, and what was done is told of. The second one is
  * the system's own, and kills.

@@ -17,22 +17,24 @@ const SLOW_LOAD_MS = 10_000;
 /**
  * Loads the app, and the modules that its settings `imports` and `include` name. Throws `ImproperlyConfigured` where the
  * module is not there, throws, or exports no app.
+ *
+ * @param stop Ends the process while modules load. Nothing is in hand by then, and nothing else ends what their own code awaits.
  */
-export async function loadApp(given: string): Promise<Lovage> {
+export async function loadApp(given: string, stop?: AbortSignal): Promise<Lovage> {
   const { path, name } = splitApp(given);
   const file = findFile(resolve(path));
   if (file === undefined) throw new ImproperlyConfigured("--app", noModule(path));
   const byTsx = await useTsx(file);
-  const app = findApp("--app", await load("--app", path, file, byTsx), path, name);
+  const app = findApp("--app", await load("--app", path, file, byTsx, stop), path, name);
   for (const specifier of new Set([...app.config.imports, ...app.config.include])) {
-    await load("imports", specifier, resolveFrom(file, specifier), byTsx);
+    await load("imports", specifier, resolveFrom(file, specifier), byTsx, stop);
   }
   return app;
 }
 
 /** The same for commands that reach what other processes do. */
-export async function loadSharedApp(given: string): Promise<Lovage> {
-  const app = await loadApp(given);
+export async function loadSharedApp(given: string, stop?: AbortSignal): Promise<Lovage> {
+  const app = await loadApp(given, stop);
   for (const setting of ["brokerUrl", "resultBackend"] as const) {
     if (!app.config[setting].startsWith("memory:")) continue;
     throw new ImproperlyConfigured(
@@ -82,6 +84,7 @@ async function load(
   name: string,
   file: string,
   byTsx: boolean,
+  stop: AbortSignal | undefined,
 ): Promise<Readonly<Record<string, unknown>>> {
   // Where the module's own code ends the process, or nothing is left that could bring what it awaits, the command would end as if it were done.
   const endsProcess = (code: number) => {
@@ -93,7 +96,13 @@ async function load(
     complain(
       `lovage: ${name} still loads, after ${SLOW_LOAD_MS / 1000} s; perhaps it awaits at its top what does not come`,
     );
+  const end = () => {
+    process.off("exit", endsProcess);
+    process.exit(EXIT.ok);
+  };
   process.on("exit", endsProcess);
+  if (stop?.aborted) end();
+  stop?.addEventListener("abort", end);
   const slow = setTimeout(takesLong, SLOW_LOAD_MS).unref();
   try {
     return await import(pathToFileURL(file).href);
@@ -109,6 +118,7 @@ async function load(
     throw new ImproperlyConfigured(setting, `${name} could not be loaded: ${whyNotLoaded(error)}`, { cause: error });
   } finally {
     process.off("exit", endsProcess);
+    stop?.removeEventListener("abort", end);
     clearTimeout(slow);
   }
 }

@@ -8,6 +8,7 @@ import { OPERATIONS } from "../board/operations.ts";
 import { clip, oneLine, toJson } from "../brief.ts";
 import type { Input } from "../board/input.ts";
 import { ImproperlyConfigured, LovageError } from "../errors.ts";
+import { EXIT, onStop } from "./exit.ts";
 import { VERSION } from "./version.ts";
 import type { CallToolResult } from "@modelcontextprotocol/sdk/types.js";
 
@@ -105,11 +106,11 @@ export async function serveMcp(app: Lovage, canWrite: boolean, output: Writable)
     // The transport does not say that its input has ended.
     process.stdin.once("end", resolve);
     process.stdin.once("close", resolve);
-    for (const signal of ["SIGTERM", "SIGINT"] as const)
-      process.once(signal, () => {
-        stopping.abort(new LovageError(`${signal} ended it behind what was in hand`));
-        resolve();
-      });
+    onStop((signal) => {
+      if (stopping.signal.aborted) process.exit(EXIT.failure);
+      stopping.abort(new LovageError(`${signal} ended it behind what was in hand`));
+      resolve();
+    });
   });
   await server.connect(transport);
   await ended;

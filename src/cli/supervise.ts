@@ -8,30 +8,8 @@ import type { Delivery } from "../brokers/broker.ts";
 import type { Run } from "../workers/worker.ts";
 import { listenLastingly } from "../workers/lasting.ts";
 import type { Log } from "../workers/log.ts";
-import { EXIT } from "./exit.ts";
+import { EXIT, STOP_SIGNALS } from "./exit.ts";
 import { marked, reportIn } from "./line.ts";
-
-/** Who stops a service sends one of these: a supervisor, a terminal by Ctrl-C or by closing, nodemon. */
-const STOP_SIGNALS = ["SIGTERM", "SIGINT", "SIGHUP", "SIGUSR2"] as const;
-
-/**
- * One signal comes twice where it goes to a whole group, and who started this process passes its own on: a package manager after Ctrl-C,
- * `timeout`, a supervisor. Within this, in milliseconds, it is one.
- */
-const ONE_SIGNAL_MS = 500;
-
-/** Calls `stop` each time that somebody stops this process. */
-export function onStop(stop: (signal: (typeof STOP_SIGNALS)[number]) => void): void {
-  for (const signal of STOP_SIGNALS) {
-    let last = Number.NEGATIVE_INFINITY;
-    process.on(signal, () => {
-      const now = performance.now();
-      if (now - last < ONE_SIGNAL_MS) return;
-      last = now;
-      stop(signal);
-    });
-  }
-}
 
 /** What a kept process is told: finish what runs, or give it up. */
 export type Order = "warm" | "cold";

@@ -5,7 +5,7 @@ import { workerPool } from "../config/values.ts";
 import { ImproperlyConfigured } from "../errors.ts";
 import { reasonOf } from "../parse.ts";
 import type { BeatCommandOptions } from "./beat.ts";
-import { EXIT } from "./exit.ts";
+import { EXIT, onStop } from "./exit.ts";
 import {
   appOption,
   type HealthAddress,
@@ -16,7 +16,7 @@ import {
   parseSeconds,
 } from "./options.ts";
 import { createLog, print } from "./output.ts";
-import { keep, type Kept, onStop, type Order } from "./supervise.ts";
+import { keep, type Kept, type Order } from "./supervise.ts";
 
 export interface WorkerCommandOptions extends BeatCommandOptions {
   readonly queues?: readonly string[];

@@ -22,7 +22,7 @@ test("it serves the app on this machine alone, and ends in peace", async () => {
   expect([page.status, page.headers.get("content-type")]).toEqual([200, "text/html; charset=UTF-8"]);
   const queues = (await (await fetch(`${url}api/queues`)).json()) as readonly { readonly queue: string }[];
   expect(queues.map(({ queue }) => queue)).toContain("celery");
-  running.process.kill("SIGTERM");
+  running.process.kill("SIGHUP");
   expect((await running.exited).code).toBe(0);
 });
 

@@ -87,6 +87,22 @@ test("a worker says that its module still loads", async () => {
   await waits.says(/^lovage: m\.ts still loads, after 10 s; perhaps it awaits/m);
 });
 
+test.each(
+  (["worker", "beat", "board", "dev"] as const).flatMap((command) =>
+    (["SIGTERM", "SIGINT", "SIGHUP"] as const).map((signal) => [command, signal] as const),
+  ),
+)("%s ends well by %s while its module loads, whatever that awaits", async (command, signal) => {
+  const { folder, start } = place();
+  writeFileSync(
+    join(folder, "m.ts"),
+    `console.log("loads"); setInterval(() => {}, 1000); await new Promise(() => {});`,
+  );
+  const waits = start([command, "-A", "m.ts", ...(command === "board" || command === "dev" ? ["--port", "0"] : [])]);
+  await waits.says(/loads/);
+  waits.process.kill(signal);
+  expect(await waits.exited).toMatchObject({ code: 0, stderr: "" });
+});
+
 test("LOVAGE_APP stands in for -A", async () => {
   expect(await run(["inspect", "registered"], { LOVAGE_APP: module })).toMatchObject({ code: 0, stderr: "" });
 });
