@@ -17,7 +17,9 @@ export function checkPlaces(scope: Construct, props: TaskQueuesProps): void {
     checkKeyOfTable(table.node.defaultChild);
   }
   if (typeof payloadStore === "object") checkOwner(scope, "payloadStore", payloadStore, "s3.Bucket.fromBucketName");
-  const queues = Object.entries(props.queues ?? {}).map(([name, options]) => [`queues.${name}.`, options] as const);
+  const queues = Object.entries(props.queues ?? {}).map(
+    ([name, options = {}]) => [`queues.${name}.`, options] as const,
+  );
   for (const [at, options] of [["", props] as const, ["board.", props.board ?? {}] as const, ...queues])
     checkOptions(scope, at, options);
 }

@@ -63,7 +63,7 @@ export interface TaskQueuesProps extends SharedFunctionOptions {
    */
   readonly prefix?: string | undefined;
   /** What a queue's deployment is told beyond its declaration, by the queue's name. @default - none */
-  readonly queues?: Readonly<Record<string, TaskQueueOptions>> | undefined;
+  readonly queues?: Readonly<Record<string, TaskQueueOptions | undefined>> | undefined;
   /**
    * To which queues the tasks of each queue may send: retries and what follows them go to their own in any case. `"all"`: to
    * every queue, so that whoever has taken over one worker may give work to all. A queue's own `sendsTo` in `queues` comes
@@ -618,9 +618,9 @@ function checkDeclaration({ app, queues = {}, sendsTo: all }: TaskQueuesProps): 
   };
   mustExist("taskDefaultQueue", config.taskDefaultQueue);
   for (const name of Object.keys(queues)) mustExist(`queues.${name}`, name);
-  for (const [at, { sendsTo }] of [
-    ["sendsTo", { sendsTo: all }] as const,
-    ...Object.entries(queues).map(([name, options]) => [`queues.${name}.sendsTo`, options] as const),
+  for (const [at, sendsTo] of [
+    ["sendsTo", all] as const,
+    ...Object.entries(queues).map(([name, options]) => [`queues.${name}.sendsTo`, options?.sendsTo] as const),
   ]) {
     if (sendsTo === undefined || sendsTo === "all") continue;
     checkLiteral(at, sendsTo);

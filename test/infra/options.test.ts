@@ -223,6 +223,8 @@ test("an option that is undefined is one that is not said: what is said for all 
     queues: { celery: none(QUEUE), other: none(QUEUE) },
   });
   expect(synthesized("function", said)).toBe(plain);
+  const queues = { celery: undefined, other: undefined };
+  expect(synthesized("function", (around) => ({ ...all(around), queues }))).toBe(plain);
 });
 
 /** Of these most options refuse most. */
