@@ -112,6 +112,7 @@ export function rightsHere(place: Pick<iam.IResourceWithPolicyV2, "env">, grante
   };
 }
 
+/** @param kinds Of none: what is asked of the table, and not of its rows. */
 export function grantRows(
   rows: RowsOf,
   kinds: readonly RowKind[],
@@ -122,7 +123,7 @@ export function grantRows(
   // Tables have policies, though the interface of one does not say so.
   const resource = table as dynamodb.ITable & Target["resource"];
   const target = { resource, arn: table.tableArn, name: "the table of results", selfArn: "*" };
-  return grantOn([target], grantee, actions, rowsOf(rows, kinds));
+  return grantOn([target], grantee, actions, kinds.length === 0 ? undefined : rowsOf(rows, kinds));
 }
 
 /** How a queue is encrypted, with or without a key of one's own. */

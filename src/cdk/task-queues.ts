@@ -362,15 +362,17 @@ export class TaskQueues extends Construct {
 
   /**
    * Lets someone send chords, and groups of more calls than fit into one request, whose rows their sender writes. Beside
-   * `grantSend`.
+   * `grantSend`, for Python's Celery too.
    */
   grantSendChords(grantee: iam.IGrantable): iam.Grant {
+    this.#grantRows([], grantee, CELERY);
     return this.#grantRows(["group", "chord"], grantee, [...READ, ...WRITE]);
   }
 
   /** Lets someone read results: `get()`, `state()` and the like, of Python's Celery too. */
   grantReadResults(grantee: iam.IGrantable): iam.Grant {
     this.payloads?.grantGet(grantee);
+    this.#grantRows([], grantee, CELERY);
     return this.#grantRows(["task", "group"], grantee, [...READ, "dynamodb:GetItem"]);
   }
 
@@ -498,7 +500,7 @@ export class TaskQueues extends Construct {
   }
 
   #grantRows(kinds: readonly RowKind[], grantee: iam.IGrantable, actions: readonly string[]): iam.Grant {
-    const isRead = actions.every((action) => /Get/.test(action));
+    const isRead = actions.every((action) => /Get|Describe/.test(action));
     grantKey(this.#rows.table.encryptionKey, isRead ? "read" : "write", grantee);
     return grantRows(this.#rows, kinds, grantee, actions);
   }
@@ -587,6 +589,8 @@ function setEnvironment(worker: lambda.Function | TaskQueue, environment: Enviro
 
 const READ = ["dynamodb:BatchGetItem"];
 const WRITE = ["dynamodb:PutItem", "dynamodb:UpdateItem"];
+/** Python's Celery looks first whether the table is there. */
+const CELERY = ["dynamodb:DescribeTable"];
 /** A batch's claims and outcomes of tasks are statements of PartiQL, which have rights of their own. */
 const SHARED_WRITE = ["dynamodb:PartiQLInsert", "dynamodb:PartiQLUpdate"];
 

@@ -24,6 +24,7 @@ test("the construct lives in a stack that was there before, and wires the stack'
   );
   expect(policy?.["Properties"].PolicyDocument.Statement).toMatchObject([
     { Action: ["sqs:GetQueueAttributes", "sqs:GetQueueUrl", "sqs:SendMessage"] },
+    { Action: "dynamodb:DescribeTable" },
     { Action: ["dynamodb:BatchGetItem", "dynamodb:GetItem"] },
   ]);
 });

@@ -2,8 +2,12 @@
  * Roles against requests, both ways: what a role's code sends is allowed, by the synthesized template's own policies, and what
  * they allow is sent by some test, or stands in a list with its reason.
  */
+import { execFile } from "node:child_process";
 import { randomBytes, randomUUID } from "node:crypto";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { promisify } from "node:util";
 import { CreateBucketCommand, S3Client } from "@aws-sdk/client-s3";
 import { CreateScheduleGroupCommand, SchedulerClient } from "@aws-sdk/client-scheduler";
 import { CreateQueueCommand, SQSClient } from "@aws-sdk/client-sqs";
@@ -31,9 +35,10 @@ import { keyActions, type Recorded, recorded } from "../rights/asked.ts";
 import { type Asked, decide, isMeant, type Statement } from "../rights/policy.ts";
 import { ACCOUNT, arnOf, mappingId, REGION, type Rights, rightsOf } from "../rights/template.ts";
 import { Template } from "aws-cdk-lib/assertions";
+import { celeryPython } from "../python/python.ts";
 import { emulator } from "./emulators.ts";
 
-const aws = await emulator("ministack");
+const [aws, python] = await Promise.all([emulator("ministack"), celeryPython("5.7")]);
 const until = { timeout: 60_000, interval: 100 };
 
 const PREFIX = "rights-";
@@ -120,6 +125,8 @@ const grown: string[] = [];
 const failed: string[] = [];
 const groups: string[] = [];
 const words: string[] = [];
+/** Ids of what Python's Celery has sent, and what becomes of them. */
+const ofCelery = new Map<string, number>();
 
 interface Deployed {
   readonly rights: Rights;
@@ -237,7 +244,7 @@ const keyed = synth({ isKeyed: true });
 const looking = synth({ readOnly: true });
 const deployedFor = (who: Who): Deployed => (who in plain.roles ? plain : looking);
 
-describe.skipIf(aws === undefined)("rights", () => {
+describe.skipIf(aws === undefined || python === undefined)("rights", () => {
   const sent = new Map<string, Recorded[]>();
   /** Requests of which nobody has said which rights they take. */
   const unknown = new Set<string>();
@@ -468,6 +475,7 @@ const SCENARIOS: Readonly<Record<string, (app: Lovage, isDone: () => boolean) =>
     await app.sendTask("shop.one", ["a"]);
     await app.sendTask("shop.one", ["a"]);
     await app.sendMany([app.signature("shop.add", [3, 4])]);
+    ofCelery.set(await celery("print(add.delay(4, 3).id)"), 7);
   },
   async chords(app) {
     const members = (count: number) => Array.from({ length: count }, (_, n) => app.signature("shop.add", [n, 1]));
@@ -479,6 +487,7 @@ const SCENARIOS: Readonly<Record<string, (app: Lovage, isDone: () => boolean) =>
     await app.sendTask("shop.large", [large]);
     await app.sendTask("shop.one", ["a"]);
     await app.sendTask("shop.one", ["a"]);
+    ofCelery.set(await celery('print(chord(add.clone((n, 1)) for n in range(3))(app.signature("shop.sum")).id)'), 6);
   },
   async setup(app) {
     words.push((await app.sendTask("shop.words", [])).id);
@@ -525,6 +534,9 @@ const SCENARIOS: Readonly<Record<string, (app: Lovage, isDone: () => boolean) =>
     }
     for (const id of groups) await (await app.groupResult(id))?.join({ timeout: 60 });
     for await (const _ of app.result(words[0] as string).stream());
+    for (const [id, value] of ofCelery)
+      expect(await celery(`print(app.AsyncResult("${id}").get(timeout=60))`)).toBe(String(value));
+    for (const id of groups) expect(await celery(`print(len(app.GroupResult.restore("${id}")))`)).toBe("150");
   },
   async scheduler(app) {
     await app.beat.put("kept", { task: "shop.add", schedule: 3600, args: [1, 2] });
@@ -564,6 +576,32 @@ const SCENARIOS: Readonly<Record<string, (app: Lovage, isDone: () => boolean) =>
     }
   },
 };
+
+/** Runs a line of Python in the module that docs/how-to/call-from-python.md has, and resolves to what it prints. */
+async function celery(line: string): Promise<string> {
+  const page = readFileSync(join(import.meta.dirname, "../../docs/how-to/call-from-python.md"), "utf8");
+  const module = /```python title="shop.py"\n(.*?)```/s.exec(page)?.[1] ?? "";
+  const folder = mkdtempSync(join(tmpdir(), "lovage-caller-"));
+  try {
+    writeFileSync(join(folder, "shop.py"), module.replaceAll("Shop-", PREFIX));
+    const { stdout } = await promisify(execFile)(
+      python as string,
+      ["-c", `from celery import chord\nfrom shop import add, app\n${line}`],
+      {
+        cwd: folder,
+        env: {
+          ...process.env,
+          QUEUE_URL: `${process.env["AWS_ENDPOINT_URL"]}/${ACCOUNT}/${PREFIX}celery`,
+          RESULT_TABLE: `${PREFIX}celery`,
+        },
+        timeout: 120_000,
+      },
+    );
+    return stdout.trim();
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
 
 /** All that may be done to these queues. */
 async function steer(app: Lovage, queues: readonly string[]): Promise<void> {
@@ -662,7 +700,6 @@ function reasonOf(one: Statement, isSent: (one: Statement) => boolean): string |
   if (action === "sqs:GetQueueAttributes") return "Lambda's event source asks for it in the name of the function";
   if (action === "sqs:SendMessage" && /:lovage-.*beat-dead-letters$/.test(String(one.Resource)))
     return "Lambda puts events that beat failed at there, in the name of the function";
-  if (action === "dynamodb:GetItem") return "Python's Celery reads a result by it, as test/live/celery has it";
   if (action === "ecs:UpdateTaskProtection")
     return "the ECS agent asks for it in the name of the container, as test/workers/protection.test.ts has it";
   if (ROW_ACTIONS.includes(action) && ROW_ACTIONS.some((Action) => isSent({ ...one, Action })))

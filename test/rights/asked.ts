@@ -63,6 +63,7 @@ const TARGETS: Readonly<Record<string, (body: Body) => readonly Asked[]>> = {
   "AmazonSQS.PurgeQueue": onQueue("PurgeQueue"),
   "AmazonSQS.GetQueueUrl": ({ QueueName }) => [right("sqs:GetQueueUrl", arnOf("sqs", QueueName))],
   "AmazonSQS.ListQueues": () => [right("sqs:ListQueues", "*")],
+  "DynamoDB_20120810.DescribeTable": ({ TableName }) => [right("dynamodb:DescribeTable", tableArn(TableName))],
   "DynamoDB_20120810.GetItem": onTable("GetItem", ({ Key }) => [Key]),
   "DynamoDB_20120810.PutItem": onTable("PutItem", ({ Item }) => [Item]),
   "DynamoDB_20120810.UpdateItem": onTable("UpdateItem", ({ Key }) => [Key]),
@@ -149,7 +150,7 @@ export function recorded({ method, url, headers, body }: SentRequest): Recorded 
   throw new Error(`${line} is not known here: say in asked.ts which rights it takes`);
 }
 
-const READS = /^dynamodb:(GetItem|BatchGetItem|Query|PartiQLSelect)$/;
+const READS = /^dynamodb:(DescribeTable|GetItem|BatchGetItem|Query|PartiQLSelect)$/;
 
 /**
  * What a service asks of the key of a resource, in the name of whoever asks for the resource:
