@@ -7,17 +7,22 @@ export const LOCK_TIMEOUT_MS = 10_000;
 
 /** SQLite's primary result codes: https://www.sqlite.org/rescode.html */
 const BUSY = 5;
+const FULL = 13;
+/** A code beside the primary ones, of an I/O error: there is no room for the index of the log, which is made as a file is opened. */
+const NO_ROOM_FOR_INDEX = 4874;
 /** None of them is about what is written: each is over when somebody has mended the file, its folder or its disk. */
 const SYSTEM_ERRORS: Readonly<Record<number, (path: string) => string>> = {
   [BUSY]: (path) =>
     `${path} stayed locked for ${LOCK_TIMEOUT_MS / 1000} s by another process; end the transaction that holds it (an open sqlite3 shell, a backup)`,
   6: (path) => `a table of ${path} is locked; try again`,
   8: (path) => `${path} is read-only; give this user the right to write the file and its folder`,
-  10: (path) => `${path} could not be read or written (an I/O error); look at the disk and the system's log`,
+  10: (path) =>
+    `${path} could not be read or written (an I/O error); look whether the disk is full or a quota is used up, and at the system's log`,
   11: corrupt,
-  13: (path) =>
+  [FULL]: (path) =>
     `${path} cannot grow, the disk is full; free some space on it: until then nothing can be written, and nothing purged`,
-  14: (path) => `${path} cannot be opened; its folder must exist and this user must be able to write there`,
+  14: (path) =>
+    `${path} cannot be opened; it must be a file, with a path of less than 500 bytes, in a folder that exists and that this user can write to`,
   26: corrupt,
 };
 function corrupt(path: string): string {
@@ -26,7 +31,7 @@ function corrupt(path: string): string {
 
 const codeOf = (error: unknown): number | undefined => {
   if (!(error instanceof Error) || !("errcode" in error) || typeof error.errcode !== "number") return undefined;
-  return error.errcode & 0xff;
+  return error.errcode === NO_ROOM_FOR_INDEX ? FULL : error.errcode & 0xff;
 };
 export const isBusy = (error: unknown): boolean => codeOf(error) === BUSY;
 

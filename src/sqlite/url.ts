@@ -20,7 +20,10 @@ export function parseUrl(url: string): Location {
   const shown = maskUrl(url);
   const bad = (why: string) => new ImproperlyConfigured(shown, why);
   const match = /^sqlite:\/\/([^/?#]*)(\/[^?#]*)?(?:\?([^#]*))?$/.exec(url);
-  if (!match) throw bad("a SQLite URL is sqlite:///relative/path, sqlite:////absolute/path or sqlite://");
+  if (!match)
+    throw bad(
+      "a SQLite URL is sqlite:///relative/path, sqlite:////absolute/path or sqlite://; a # in the path is written %23",
+    );
   const [, host, tail = "", query = ""] = match;
   if ([host, tail.slice(1)].includes(":memory:")) throw bad("a database in memory cannot be shared; use memory://");
   if (host)
@@ -36,7 +39,8 @@ export function parseUrl(url: string): Location {
   if (file.includes("\0") || file.endsWith("/")) throw bad("the path must name a file");
   let synchronous: Location["synchronous"] = "normal";
   for (const [name, value] of new URLSearchParams(query)) {
-    if (name !== "synchronous") throw bad(`there is no parameter ${JSON.stringify(name)}; known: synchronous`);
+    if (name !== "synchronous")
+      throw bad(`there is no parameter ${JSON.stringify(name)}; known: synchronous. A ? in the path is written %3F`);
     if (value !== "full" && value !== "normal")
       throw bad(`synchronous is full or normal, not ${JSON.stringify(value)}`);
     synchronous = value;

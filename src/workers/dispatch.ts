@@ -95,9 +95,9 @@ export function createDispatch(options: DispatchOptions): Dispatch {
         if (deadline !== end) hand.keep(held, claim, deadline, overrun);
         end = deadline;
       },
-      () => {
+      (unit) => {
         ungather?.();
-        giveRoom(held);
+        giveRoom(held, unit);
       },
     );
     ungather?.();

@@ -68,6 +68,8 @@ export interface Hand {
    * worker has taken its run over.
    */
   renew(delivery: Delivery): boolean;
+  /** It is in hand again, after all. */
+  hold(held: InHand): void;
   /** The message is not in hand any more. What runs of it is, until {@link end}. */
   forget(held: InHand): void;
   /** Its run begins. */
@@ -117,13 +119,18 @@ export function createHand({ heartbeat, clock, log, pool, over }: HandOptions): 
   }
 
   /** What another worker has taken over is that one's to keep: here it only has to end in time. */
-  function hold(held: InHand, kept: InHand["kept"]): void {
+  function keep(held: InHand, kept: InHand["kept"]): void {
     held.kept = kept;
     const { id } = held;
     const delivery = slim(held.delivery);
     if (held.running?.isLost)
       heartbeat.hold({ id, ...kept, claim: undefined, delivery: { ...delivery, receipt: NO_RECEIPT } });
     else heartbeat.hold({ id, ...kept, delivery });
+  }
+
+  function add(held: InHand): void {
+    messages.push(held);
+    keep(held, held.kept);
   }
 
   return {
@@ -144,10 +151,10 @@ export function createHand({ heartbeat, clock, log, pool, over }: HandOptions): 
         isSettling: false,
         running: undefined,
       };
-      messages.push(held);
-      hold(held, UNCLAIMED);
+      add(held);
       return held;
     },
+    hold: add,
     renew(delivery) {
       const { queue, messageId, receiveCount } = delivery;
       // Most come for the first time.
@@ -157,7 +164,7 @@ export function createHand({ heartbeat, clock, log, pool, over }: HandOptions): 
       );
       if (held === undefined) return false;
       held.delivery = delivery;
-      hold(held, held.kept);
+      keep(held, held.kept);
       return true;
     },
     forget(held) {
@@ -173,7 +180,7 @@ export function createHand({ heartbeat, clock, log, pool, over }: HandOptions): 
     keep(held, claim, end, overrun) {
       // A clock that is set must not end it.
       const deadline = end === Number.POSITIVE_INFINITY ? end : monotonic() + end - clock.now();
-      hold(held, { claim, deadline, overrun });
+      keep(held, { claim, deadline, overrun });
     },
     end(held) {
       done++;
@@ -197,7 +204,7 @@ export function createHand({ heartbeat, clock, log, pool, over }: HandOptions): 
         pool?.kill(id);
       } else if (!isLost) {
         running.isLost = true;
-        hold(held, held.kept);
+        keep(held, held.kept);
         log("warning", `Task ${nameOf(run.message)} was taken over by another worker`);
       }
     },

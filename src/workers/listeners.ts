@@ -3,7 +3,7 @@ import type { Signals } from "../signals.ts";
 import type { Conclusion } from "./conclude.ts";
 import type { Job, WorkerContext } from "./context.ts";
 import { fieldsOf, nameOf, signalEnd, stackOf } from "./report.ts";
-import type { Watch } from "./run.ts";
+import type { Settling, Watch } from "./run.ts";
 import { type Attempt, runHooks, type Traced } from "./trace.ts";
 
 /** Hooks and handlers after a run may take what is left of its time limit, and so long at least, in milliseconds. */
@@ -15,7 +15,7 @@ export interface Ran {
   /** Milliseconds since the epoch. */
   readonly began: number;
   readonly watch: Watch;
-  readonly settling: () => void;
+  readonly settling: Settling;
 }
 
 /**

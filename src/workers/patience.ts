@@ -16,8 +16,7 @@ export async function withPatience<T>(
     try {
       return await step();
     } catch (error) {
-      const isLate = clock.now() + wait > deadline();
-      if (wait > RETRY_MAX_MS || isLate || isLasting(error)) throw error;
+      if (wait > RETRY_MAX_MS || clock.now() + wait > deadline() || isLasting(error)) throw error;
       await clock.sleep(wait);
     }
   }

@@ -31,7 +31,7 @@ export interface RunQueue {
   /** The call of a batch takes no place from what runs, until what this returns is called. */
   gather(): () => void;
   /** What it leaves is being made durable: others are taken in its place, in the same transaction. */
-  giveRoom(held: InHand): void;
+  giveRoom(held: InHand, unit: Unit | undefined): void;
   /** Nothing of these queues is begun, and of all others is. What waits of them goes back. */
   pause(queues: ReadonlySet<string>): void;
   /** Hands back what is not begun, for anybody to take at once. */
@@ -226,12 +226,18 @@ export function createRunQueue(options: RunQueueOptions): RunQueue {
         isCall = false;
       };
     },
-    giveRoom(held) {
+    giveRoom(held, unit) {
       if (!mayOverlap || alone || stopping.aborted || held.group !== undefined) return;
       held.isSettling = true;
       settling++;
       hand.forget(held);
       wake();
+      unit?.committed.catch(() => {
+        // It is still there, and its outcome is stored when the store can be written.
+        held.isSettling = false;
+        settling--;
+        hand.hold(held);
+      });
     },
     pause(queues) {
       const isResumed = [...paused].some((queue) => !queues.has(queue));

@@ -3,6 +3,7 @@ import { type RanTask, runSteps, surround } from "../around.ts";
 import { TaskRevokedError, TimeLimitExceeded, WorkerLostError, WorkerShutdown } from "../errors.ts";
 import { isExpired } from "../protocol/message.ts";
 import { waitOf } from "../tasks/batch.ts";
+import type { Unit } from "../unit.ts";
 import { attemptAt } from "./attempt.ts";
 import { conclude, factsOf, releaseToWait, waitingMeta } from "./conclude.ts";
 import type { Job, WorkerContext } from "./context.ts";
@@ -31,6 +32,12 @@ export interface RunEnd {
 
 /** Is told, just before it begins, until when the user's code that runs next may take, in milliseconds since the epoch; `Infinity`: none runs, or without a limit. */
 export type Watch = (deadline: number) => void;
+
+/**
+ * Is called where nothing is left to do but to make the end durable: another may begin when that is done. With a unit it is not done where
+ * that is not committed, and is tried again.
+ */
+export type Settling = (unit: Unit | undefined) => void;
 
 /** From so many runs on, the first among them, a task is a suspect. */
 const SUSPECT_RUNS = 3;
@@ -119,7 +126,7 @@ async function runJob(
   job: Job,
   stop: Stop,
   watch: Watch = () => {},
-  settling: () => void = () => {},
+  settling: Settling = () => {},
 ): Promise<RunEnd> {
   const { engine } = context;
   const decided = verdict(context, job);
@@ -139,7 +146,7 @@ async function attemptJob(
   job: Job,
   attempt: Attempt,
   watch: Watch,
-  settling: () => void,
+  settling: Settling,
 ): Promise<RunEnd> {
   const { engine } = context;
   const { message, request } = job;

@@ -35,14 +35,33 @@ export async function settle(context: WorkerContext, job: Job, traced: Traced, r
   const abandoned = outcome.type === "failure" && outcome.abandoned;
   const now = engine.clock.now();
   if (claimed !== undefined && claimed.runs > 1) await dropAdded(context, message, traced.added);
+  const hasAfter = hasEndSignals(engine) || (ran !== undefined && hasHooks(job.task));
   let stored: Stored;
+  let following!: Promise<{ readonly kept: Kept | undefined; readonly isGone: boolean }>;
   try {
-    // Handed back, it would run once more.
-    stored = await withPatience(context, () =>
-      storeAsFits(engine, message.id, outcome, (codec, isKeeping) =>
+    // Handed back, it would run once more. Where its unit cannot be committed, nothing was done of what that was answered.
+    stored = await withPatience(context, async () => {
+      const stored = await storeAsFits(engine, message.id, outcome, (codec, isKeeping) =>
         store(context, job, traced, ran, now, codec, isKeeping),
-      ),
-    );
+      );
+      const { steps, codec, conclusion, recorded } = stored;
+      if (recorded.type !== "refused") {
+        following = (async () => {
+          const kept = await followJob(
+            steps,
+            claimed === undefined && recorded.type === "written" ? jobAgain(job, recorded) : job,
+            settledBy(conclusion),
+            codec.keep && { ...steps, codec },
+          );
+          const isGone = kept === undefined && (await remove(steps, job, conclusion));
+          if (isGone && !hasAfter) ran?.settling(steps.unit);
+          return { kept, isGone };
+        })();
+        await following.catch(() => {});
+        await steps.unit?.committed;
+      }
+      return stored;
+    });
   } catch (error) {
     const isSaid = outcome.type === "failure" && Object(outcome.error).name === (error as Error).name;
     if (!isLasting(error) || isSaid) throw error;
@@ -50,7 +69,7 @@ export async function settle(context: WorkerContext, job: Job, traced: Traced, r
     const failure: Outcome = { type: "failure", error, expected: false, abandoned };
     return settle(context, job, { ...traced, outcome: failure }, ran);
   }
-  const { steps, codec, conclusion, recorded } = stored;
+  const { conclusion, recorded } = stored;
   if (recorded.type === "refused") {
     const { row } = recorded;
     if (claimed === undefined && row !== undefined) return { disposition: await yieldTo(context, job, row), abandoned };
@@ -61,26 +80,10 @@ export async function settle(context: WorkerContext, job: Job, traced: Traced, r
     );
     return { disposition: LEAVE, abandoned };
   }
-  let kept: Kept | undefined;
-  let isGone = false;
-  let inTime = true;
-  const hasAfter = hasEndSignals(engine) || (ran !== undefined && hasHooks(job.task));
-  try {
-    const following = followJob(
-      steps,
-      claimed === undefined && recorded.type === "written" ? jobAgain(job, recorded) : job,
-      settledBy(conclusion),
-      codec.keep && { ...steps, codec },
-    );
-    kept = following instanceof Promise ? await following : following;
-    isGone = kept === undefined && (await remove(steps, job, conclusion));
-    if (isGone && !hasAfter) ran?.settling();
-  } finally {
-    await steps.unit?.committed;
-    // Hooks are of the outcome, which is stored: whoever meets the message again sends what follows, and runs none.
-    reportEnd(context, job, traced, conclusion);
-    if (hasAfter) inTime = await runAfter(context, job, traced, conclusion, ran);
-  }
+  // Hooks are of the outcome, which is stored: whoever meets the message again sends what follows, and runs none.
+  reportEnd(context, job, traced, conclusion);
+  const inTime = !hasAfter || (await runAfter(context, job, traced, conclusion, ran));
+  const { kept, isGone } = await following;
   const disposition = isGone ? DELETED : kept ? keepPlace(context, kept) : await dispose(context, job, conclusion);
   return { disposition, abandoned: abandoned || !inTime, ran: ranTask(outcome, conclusion) };
 }
@@ -141,41 +144,32 @@ type Store = (codec: MetaCodec, isKeeping: boolean) => Promise<Stored>;
 
 /** Stores an outcome as it is, or where no row has room for that in a smaller form. */
 async function storeAsFits(engine: Engine, id: string, outcome: Outcome, store: Store): Promise<Stored> {
+  const { codec, config } = engine;
+  const outside = async () => {
+    // An error is Celery's own form of one, which a pointer is not.
+    const pointing = outcome.type === "success" ? await outsideRow(engine, id) : undefined;
+    return pointing && store(pointing, false);
+  };
   // What no row will take is not made a text to find out.
   const isLong = outcome.type === "success" && holdsLong(outcome.value);
-  const outside = isLong ? await storeOutside(engine, id, outcome, store) : undefined;
-  return outside ?? store(engine.codec, true).catch((error) => storeSmaller(engine, id, outcome, store, error));
-}
-
-async function storeOutside(engine: Engine, id: string, outcome: Outcome, store: Store): Promise<Stored | undefined> {
-  // An error is Celery's own form of one, which a pointer is not.
-  const codec = outcome.type === "success" ? await outsideRow(engine, id) : undefined;
-  return codec && store(codec, false);
-}
-
-async function storeSmaller(
-  engine: Engine,
-  id: string,
-  outcome: Outcome,
-  store: Store,
-  error: unknown,
-): Promise<Stored> {
-  const { codec, config } = engine;
+  const long = isLong ? await outside() : undefined;
+  if (long !== undefined) return long;
   /** Each is tried where all before it were too large; `undefined`: it is not for this outcome. */
-  const smaller: readonly (() => MaybePromise<Stored | undefined>)[] = [
+  const ways: readonly (() => MaybePromise<Stored | undefined>)[] = [
+    () => store(codec, true),
     () => (outcome.type === "failure" && config.keepFailed ? store(codec, false) : undefined),
     // Celery reads it from 5.7 on only, but no reader would get more of a result that was not stored.
     () => (codec.compression === undefined ? store({ ...codec, compression: "gzip" }, false) : undefined),
-    () => storeOutside(engine, id, outcome, store),
+    outside,
   ];
-  let tooLarge = error;
-  for (const way of smaller) {
-    if (!(tooLarge instanceof PayloadTooLarge)) break;
+  let tooLarge: unknown;
+  for (const way of ways) {
     try {
       const stored = await way();
       if (stored !== undefined) return stored;
-    } catch (again) {
-      tooLarge = again;
+    } catch (error) {
+      if (!(error instanceof PayloadTooLarge)) throw error;
+      tooLarge = error;
     }
   }
   throw tooLarge;

@@ -20,12 +20,12 @@ import { endInTime, giveUp } from "./bury.ts";
 import { type Disposition, LEAVE } from "./disposition.ts";
 import { guard } from "./guard.ts";
 import { readOnce } from "./read.ts";
-import type { RunEnd, Watch } from "./run.ts";
+import type { RunEnd, Settling, Watch } from "./run.ts";
 import { releaseLate } from "./unreleased.ts";
 
 export type { WorkerOptions } from "./context.ts";
 export type { Disposition } from "./disposition.ts";
-export type { RunEnd, Watch } from "./run.ts";
+export type { RunEnd, Settling, Watch } from "./run.ts";
 
 /** A delivery that is to be run. */
 export interface Run {
@@ -51,9 +51,9 @@ export interface Run {
    * Runs it to its end. Never throws.
    *
    * @param watch Is told when {@link timeLimit} is over, and how long hooks may take.
-   * @param settling Is called where nothing is left to do but to make the end durable: another may begin when that is done.
+   * @param settling See {@link Settling}.
    */
-  execute(watch?: Watch, settling?: () => void): Promise<RunEnd>;
+  execute(watch?: Watch, settling?: Settling): Promise<RunEnd>;
   /** Tells the journal that it runs, once it has done so for some seconds. To be called now and then. Never throws. */
   noteRunning(): Promise<void>;
   /** The task's `signal` aborts: revoked with `terminate`. */

@@ -1,4 +1,4 @@
-import { fork, spawnSync } from "node:child_process";
+import { fork, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, statSync, utimesSync } from "node:fs";
 import {
@@ -91,6 +91,8 @@ test.each([
   ["sqlite://:memory:", "memory://"],
   ["sqlite:///a/", "name a file"],
   ["sqlite:///100%", "%25"],
+  ["sqlite:///what?.db", "%3F"],
+  ["sqlite:///job#1.db", "%23"],
   ["postgres://a", "sqlite:///relative/path"],
 ])("%s is refused with the reason", (url, reason) => {
   expect(() => parseUrl(url)).toThrow(ImproperlyConfigured);
@@ -616,7 +618,7 @@ test("a folder that is not there is an error that says so", async () => {
   const path = join(await makeFolder(), "missing", "a.db");
   const error = await failure(openDatabase(`sqlite:///${path}`, context));
   expect(error).toBeInstanceOf(OperationalError);
-  expect(error).toMatchObject({ retryable: true, message: expect.stringContaining("its folder must exist") });
+  expect(error).toMatchObject({ retryable: true, message: expect.stringContaining("in a folder that exists") });
 });
 
 test("a file that failed to open can be opened later", async () => {
@@ -626,6 +628,33 @@ test("a file that failed to open can be opened later", async () => {
   await failure(openDatabase(`sqlite:///${path}`, context));
   await rm(path);
   await (await openDatabase(`sqlite:///${path}`, context)).close();
+});
+
+test("a folder, or a path that is too long for SQLite, is an error that says what it must be", async () => {
+  const folder = await makeFolder();
+  for (const path of [folder, join(folder, "x".repeat(600))]) {
+    const error = await failure(openDatabase(`sqlite:///${path}`, context));
+    expect(error).toBeInstanceOf(OperationalError);
+    expect(error.message).toContain("it must be a file, with a path of less than 500 bytes");
+  }
+});
+
+test("a file that cannot be opened as the disk is full says so", async () => {
+  const { path, url, database, insert } = await setUp();
+  await database.write(() => insert(1));
+  await database.close();
+  expect(existsSync(`${path}-shm`)).toBe(false);
+  // No file of that process may be as large as the index of the log.
+  const limited = ["-c", 'ulimit -f 20; exec "$@"', "sh", process.execPath, child, "user", url];
+  const opening = spawn("sh", [...limited, `${process.getuid?.()}`], {
+    stdio: ["ignore", "inherit", "inherit", "ipc"],
+  });
+  const [answer] = await once(opening, "message");
+  expect(answer).toMatchObject({
+    name: "OperationalError",
+    retryable: true,
+    message: expect.stringContaining("the disk is full"),
+  });
 });
 
 test("a file, or a folder, that this user may not write is an error that says so", async () => {
