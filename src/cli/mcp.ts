@@ -17,7 +17,7 @@ export function mcpCommand(program: Command): void {
       `
 It needs the package @modelcontextprotocol/sdk beside Lovage.
 
-Exit codes: 0 when its input ends, 1 after a fault, 2 wrong usage (option, module or setting).
+Exit codes: 0 when its input ends or a signal stops it, 1 after a second one or a fault, 2 wrong usage (option, module or setting).
 
 Examples:
   $ lovage mcp -A ./tasks.ts

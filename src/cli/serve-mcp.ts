@@ -2,6 +2,7 @@
 import { setImmediate as turn } from "node:timers/promises";
 import type { Writable } from "node:stream";
 import type { Lovage } from "../app.ts";
+import type { Doing } from "../board/actions.ts";
 import { createData } from "../board/data.ts";
 import { checkInput, schemaOf } from "../board/input.ts";
 import { OPERATIONS } from "../board/operations.ts";
@@ -9,6 +10,7 @@ import { clip, oneLine, toJson } from "../brief.ts";
 import type { Input } from "../board/input.ts";
 import { ImproperlyConfigured, LovageError } from "../errors.ts";
 import { EXIT, onStop } from "./exit.ts";
+import { complain } from "./output.ts";
 import { VERSION } from "./version.ts";
 import type { CallToolResult } from "@modelcontextprotocol/sdk/types.js";
 
@@ -27,6 +29,9 @@ async function unlessEnded<T>(reading: Promise<T>, signal: AbortSignal): Promise
 
 /** Most characters of an answer: an agent has to read it. */
 const MOST_CHARACTERS = 100_000;
+
+/** Tasks or dead letters between two words of how far a call is. */
+const PROGRESS_STEP = 50;
 
 async function loadSdk() {
   try {
@@ -65,7 +70,11 @@ export async function serveMcp(app: Lovage, canWrite: boolean, output: Writable)
       annotations: { readOnlyHint: !changes, destructiveHint: destroys, openWorldHint: false },
     })),
   }));
-  async function call(tool: string, given: Input, signal: AbortSignal): Promise<CallToolResult> {
+  async function call(
+    tool: string,
+    given: Input,
+    doing: Doing & { readonly signal: AbortSignal },
+  ): Promise<CallToolResult> {
     const told = (isError: boolean, ...texts: readonly string[]) => ({
       content: texts.map((text) => ({ type: "text" as const, text })),
       isError,
@@ -80,8 +89,8 @@ export async function serveMcp(app: Lovage, canWrite: boolean, output: Writable)
         );
       }
       const input = checkInput(operation.input, given, app.engine.clock.now());
-      const work = operation.run(data, input, { by: "mcp", signal });
-      const answer = toJson((await (operation.changes ? work : unlessEnded(work, signal))) ?? { ok: true });
+      const work = operation.run(data, input, { by: "mcp", ...doing });
+      const answer = toJson((await (operation.changes ? work : unlessEnded(work, doing.signal))) ?? { ok: true });
       if (answer.length <= MOST_CHARACTERS) return told(false, answer);
       return told(
         false,
@@ -95,14 +104,29 @@ export async function serveMcp(app: Lovage, canWrite: boolean, output: Writable)
   const stopping = new AbortController();
   /** What is under way. */
   const calls = new Set<Promise<CallToolResult>>();
-  server.setRequestHandler(CallToolRequestSchema, async ({ params }, { signal }) => {
-    const answer = call(params.name, params.arguments ?? {}, AbortSignal.any([signal, stopping.signal]));
+  server.setRequestHandler(CallToolRequestSchema, async ({ params }, { signal, sendNotification }) => {
+    const token = params._meta?.progressToken;
+    let told = 0;
+    /** Who asks is told now and then, so that it does not take what goes on for lost. */
+    const progress = (done: number, total: number | undefined) => {
+      if (token === undefined || done < told + PROGRESS_STEP) return;
+      told = done;
+      const at = { progressToken: token, progress: done, ...(total !== undefined && { total }) };
+      sendNotification({ method: "notifications/progress", params: at }).catch(() => undefined);
+    };
+    const doing = { signal: AbortSignal.any([signal, stopping.signal]), progress };
+    const answer = call(params.name, params.arguments ?? {}, doing);
     calls.add(answer);
     return answer.finally(() => calls.delete(answer));
   });
   const transport = new StdioServerTransport(process.stdin, output);
+  server.onerror = (error) => complain(`lovage: ${oneLine(error)}`);
   const ended = new Promise<void>((resolve) => {
-    server.onclose = resolve;
+    // By itself only where a message is longer than it takes: nothing that follows can be read.
+    server.onclose = () => {
+      process.exitCode = EXIT.failure;
+      resolve();
+    };
     // The transport does not say that its input has ended.
     process.stdin.once("end", resolve);
     process.stdin.once("close", resolve);
@@ -117,5 +141,6 @@ export async function serveMcp(app: Lovage, canWrite: boolean, output: Writable)
   // What was begun is done to its end, and answered.
   while (calls.size > 0) await Promise.all(calls);
   await turn();
+  server.onclose = () => {};
   await server.close();
 }

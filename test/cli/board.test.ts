@@ -176,6 +176,31 @@ test("an agent looks, and changes something only where it may", async () => {
   expect((await app.control.inspect().queues())[0]?.paused?.by).toBe("mcp");
 });
 
+test("an agent that asks for it is told how far a call for many is", async () => {
+  const { app } = place();
+  const writer = await agent(["--write"], app.config.brokerUrl);
+  const ids = Array.from({ length: 120 }, (_, n) => `id-${n}`);
+  const told: unknown[] = [];
+  const onprogress = (progress: unknown) => void told.push(progress);
+  const done = await writer.callTool({ name: "revoke", arguments: { ids } }, undefined, { onprogress });
+  expect(done.content).toMatchObject([{ text: expect.stringContaining('"count":120') }]);
+  expect(told).toEqual([
+    { progress: 50, total: 120 },
+    { progress: 100, total: 120 },
+  ]);
+});
+
+test("what an agent says that cannot be read is told of, and ends the server only where nothing behind it can be", async () => {
+  const { start } = place();
+  const running = start(["mcp", "-A", module], {}, "pipe");
+  const question = `${JSON.stringify({ jsonrpc: "2.0", id: 1, method: "ping" })}\n`;
+  running.process.stdin?.write(`{no\n${question}`);
+  await running.says(/^\{.*"id":1/m);
+  expect(running.stderr()).toMatch(/^lovage: SyntaxError: .*\n$/);
+  running.process.stdin?.on("error", () => {}).write("x".repeat(11_000_000));
+  expect(await running.exited).toMatchObject({ code: 1, stderr: expect.stringMatching(/exceeded maximum size/) });
+});
+
 test("an agent is told that an answer is cut", async () => {
   const { app } = place();
   const time = Date.now();

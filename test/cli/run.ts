@@ -24,7 +24,7 @@ export interface Place {
   /** The app, as another process has it. */
   readonly app: Lovage;
   /** Starts a command here. */
-  start(args: readonly string[], env?: Readonly<Record<string, string>>): Running;
+  start(args: readonly string[], env?: Readonly<Record<string, string>>, stdin?: "ignore" | "pipe"): Running;
   /** Starts a worker of the app and waits until it is ready. */
   worker(args?: readonly string[], env?: Readonly<Record<string, string>>): Promise<Running>;
   /** What tasks have noted: the process and the words. */
@@ -55,7 +55,7 @@ export function place(
     rmSync(folder, { recursive: true, force: true });
   });
 
-  const start: Place["start"] = (args, env = {}) => {
+  const start: Place["start"] = (args, env = {}, stdin = "ignore") => {
     const child = spawn(process.execPath, [launcher, ...args], {
       cwd: folder,
       env: {
@@ -65,7 +65,7 @@ export function place(
         RUNS: notes,
         ...env,
       },
-      stdio: ["ignore", "pipe", "pipe"],
+      stdio: [stdin, "pipe", "pipe"],
     });
     const running = follow(child);
     started.push(running);
