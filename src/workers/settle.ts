@@ -13,7 +13,7 @@ import { conclude, type Conclusion, factsOf, ranTask, settledBy } from "./conclu
 import { type Job, jobAgain, together, type WorkerContext } from "./context.ts";
 import { deadLetter } from "./dead-letter.ts";
 import { DELETE, DELETED, type Disposition, LEAVE } from "./disposition.ts";
-import { keepPlace, type Kept, returnTo } from "./held-place.ts";
+import { keepPlace, returnTo } from "./held-place.ts";
 import { dropAdded } from "./join.ts";
 import { type Ran, runAfter } from "./listeners.ts";
 import { keptPlace } from "./next.ts";
@@ -36,30 +36,30 @@ export async function settle(context: WorkerContext, job: Job, traced: Traced, r
   const now = engine.clock.now();
   if (claimed !== undefined && claimed.runs > 1) await dropAdded(context, message, traced.added);
   const hasAfter = hasEndSignals(engine) || (ran !== undefined && hasHooks(job.task));
+  const follow = async ({ steps, codec, conclusion, recorded }: Stored) => {
+    const kept = await followJob(
+      steps,
+      claimed === undefined && recorded.type === "written" ? jobAgain(job, recorded) : job,
+      settledBy(conclusion),
+      codec.keep && { ...steps, codec },
+    );
+    const isGone = kept === undefined && (await remove(steps, job, conclusion));
+    if (isGone && !hasAfter) ran?.settling(steps.unit);
+    return { kept, isGone };
+  };
   let stored: Stored;
-  let following!: Promise<{ readonly kept: Kept | undefined; readonly isGone: boolean }>;
+  /** Of what was stored; there is none where that was refused. */
+  let following!: ReturnType<typeof follow>;
   try {
     // Handed back, it would run once more. Where its unit cannot be committed, nothing was done of what that was answered.
     stored = await withPatience(context, async () => {
       const stored = await storeAsFits(engine, message.id, outcome, (codec, isKeeping) =>
         store(context, job, traced, ran, now, codec, isKeeping),
       );
-      const { steps, codec, conclusion, recorded } = stored;
-      if (recorded.type !== "refused") {
-        following = (async () => {
-          const kept = await followJob(
-            steps,
-            claimed === undefined && recorded.type === "written" ? jobAgain(job, recorded) : job,
-            settledBy(conclusion),
-            codec.keep && { ...steps, codec },
-          );
-          const isGone = kept === undefined && (await remove(steps, job, conclusion));
-          if (isGone && !hasAfter) ran?.settling(steps.unit);
-          return { kept, isGone };
-        })();
-        await following.catch(() => {});
-        await steps.unit?.committed;
-      }
+      if (stored.recorded.type === "refused") return stored;
+      following = follow(stored);
+      await following.catch(() => {});
+      await stored.steps.unit?.committed;
       return stored;
     });
   } catch (error) {
