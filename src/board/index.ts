@@ -1,7 +1,6 @@
 /** `lovage/board`: the board as a handler of requests. */
 export {} from "../oldest-node.ts";
 import { type Context, Hono } from "hono";
-import { bodyLimit } from "hono/body-limit";
 import type { Lovage } from "../app.ts";
 import { toJson } from "../brief.ts";
 import { checkApp } from "../check-app.ts";
@@ -214,10 +213,6 @@ export function createBoard(app: Lovage, given: BoardOptions = {}): Board {
       : json(work);
   });
 
-  const limited = bodyLimit({
-    maxSize: MOST_BYTES,
-    onError: (c) => refuse(c as Context<Env>, 413, "PayloadTooLarge", `a body has at most ${MOST_BYTES} bytes`),
-  });
   for (const operation of OPERATIONS) {
     const at = `/api${routeOf(operation.path)}`;
     if (!operation.changes) {
@@ -226,13 +221,15 @@ export function createBoard(app: Lovage, given: BoardOptions = {}): Board {
       );
       continue;
     }
-    server.post(at, limited, async (c) => {
+    server.post(at, async (c) => {
       if (isReadOnly(c)) return refuse(c, 403, "ReadOnly", "this board is read-only: it changes nothing");
       const why = refusalOf(c.req.raw);
       if (why !== undefined) return refuse(c, 403, "Forbidden", `the request is refused: ${why}`);
       if (!/^application\/json\b/i.test(c.req.header("content-type") ?? ""))
         return refuse(c, 415, "UnsupportedMediaType", "a body of JSON is needed, with content-type: application/json");
-      return answer(c, operation, () => readBody(c.req.raw));
+      const body = await bodyOf(c.req.raw);
+      if (body === undefined) return refuse(c, 413, "PayloadTooLarge", `a body has at most ${MOST_BYTES} bytes`);
+      return answer(c, operation, async () => parseBody(body));
     });
   }
 
@@ -309,8 +306,21 @@ function pathOf(request: Request, base: string): string {
   return pathname.slice(base.length) || "/";
 }
 
-async function readBody(request: Request): Promise<unknown> {
-  const body = await request.text();
+/** The text, whether or not its length was said before; `undefined`: it is longer than is read. */
+async function bodyOf({ headers, body }: Request): Promise<string | undefined> {
+  if (Number(headers.get("content-length")) > MOST_BYTES) return undefined;
+  const decoder = new TextDecoder();
+  let text = "";
+  let size = 0;
+  for await (const part of body ?? []) {
+    size += part.length;
+    if (size > MOST_BYTES) return undefined;
+    text += decoder.decode(part, { stream: true });
+  }
+  return text + decoder.decode();
+}
+
+function parseBody(body: string): unknown {
   if (body === "") return {};
   try {
     return JSON.parse(body);
