@@ -72,7 +72,7 @@ export interface CallOptions extends DeliveryOptions {
   readonly countdown?: number | undefined;
   /** When the task may start: an instant, or text in ISO 8601 (without an offset: UTC). */
   readonly eta?: Date | string | undefined;
-  /** The task's id: any text, 1 to 255 characters. A second task of the same id does not run. Default: a new UUID. */
+  /** The task's id: any text, 1 to 255 characters (UTF-16 code units, without halves of surrogate pairs). A second task of the same id does not run. Default: a new UUID. */
   readonly taskId?: string | undefined;
   /** Headers of your own: the task finds them in `request.headers`. */
   readonly headers?: Readonly<Record<string, unknown>> | undefined;
@@ -356,15 +356,18 @@ const DELIVERY_CHECKS: Record<keyof DeliveryOptions, Check> = {
   maxRetries: retries,
 };
 
+/** Half of a character: no UTF-8 has it, so that stores would keep another id than the one that was given. */
+const HALF = /\p{Cs}/u;
+
 const CALL_CHECKS: Record<keyof CallOptions, Check> = {
   ...DELIVERY_CHECKS,
   kwargs: record,
   countdown: seconds(0, CENTURY_S, "a hundred years"),
   eta: instant,
   taskId: (value) =>
-    typeof value === "string" && value.length >= 1 && value.length <= 255
+    typeof value === "string" && value.length >= 1 && value.length <= 255 && !HALF.test(value)
       ? undefined
-      : "must be text of 1 to 255 characters",
+      : "must be text of 1 to 255 characters, with no half of a surrogate pair",
   headers: record,
   shadow: text,
   argsrepr: (value) => (typeof value === "string" ? undefined : "must be text"),
@@ -520,10 +523,11 @@ function unknownHint(name: string, checks: Readonly<Record<string, Check>>): str
 
 /**
  * Throws `ImproperlyConfigured` for what cannot be a task's name: it stands in logs and in headers, so that it has 1 to
- * 255 characters, and no line break or other control character.
+ * 255 characters, no line break or other control character, and no half of a surrogate pair.
  */
 export function checkTaskName(name: unknown): asserts name is string {
-  if (typeof name === "string" && name.length >= 1 && name.length <= 255 && !/[\p{Cc}\p{Zl}\p{Zp}]/u.test(name)) return;
+  if (typeof name === "string" && name.length >= 1 && name.length <= 255 && !/[\p{Cc}\p{Cs}\p{Zl}\p{Zp}]/u.test(name))
+    return;
   throw new ImproperlyConfigured(
     "task",
     `a task's name must be text of 1 to 255 characters without line breaks and control characters; given: ${show(name)}`,

@@ -1,6 +1,8 @@
 import {
   AlreadyRegistered,
+  chord,
   EncodeError,
+  group,
   ImproperlyConfigured,
   Lovage,
   NotRegistered,
@@ -146,12 +148,45 @@ describe.each(stores)("on %s", (_, start) => {
     expect(await t.deadLetters()).toMatchObject([{ attributes: { id: expect.stringMatching(/^.{1,256}$/su) } }]);
   });
 
-  test("a call is refused an id of more than 255 characters", async () => {
+  test.each([
+    ["of more than 255 characters", "i".repeat(256)],
+    ["of none", ""],
+    ["with half of a character", "i\ud800"],
+  ])("a call is refused an id %s", async (__, taskId) => {
     const { app, add } = makeApp();
     const t = start(app);
-    await expect(add.applyAsync([1, 2], { taskId: "i".repeat(256) })).rejects.toThrow("text of 1 to 255 characters");
+    await expect(add.applyAsync([1, 2], { taskId })).rejects.toThrow("text of 1 to 255 characters");
+    await expect(add.apply([1, 2], { taskId })).rejects.toThrow("text of 1 to 255 characters");
+    expect(() => add.s(1, 2).set({ taskId })).toThrow("text of 1 to 255 characters");
+    await expect(group([add.s(1, 2)]).applyAsync([], { taskId })).rejects.toThrow("text of 1 to 255 characters");
     expect([await t.drain(), await (await app.engine.broker()).queues()]).toEqual([[], expect.anything()]);
   });
+
+  test.each(["__proto__", "constructor", "a/../b", "..", "a\nb\0", " ", "%2F", "задача-é-🎉", `'"<b>\``])(
+    "%j is an id like any other, of a task and of each part of a workflow",
+    async (id) => {
+      const { app, add } = makeApp();
+      const tell = app.task("tasks.tell", { bind: true }, (self) => self.write("chunk"));
+      const sum = app.task("tasks.sum", (xs: number[]) => xs.reduce((one, other) => one + other, 0));
+      const t = start(app);
+      const result = await add.applyAsync([1, 2], { taskId: id });
+      const told = await tell.applyAsync([], { taskId: `${id}1` });
+      const members = [add.s(1, 2).set({ taskId: `${id}2` }), add.s(3, 4)];
+      const grouped = await group([add.s(1, 2), add.s(3, 4)]).applyAsync([], { taskId: `${id}3` });
+      await grouped.save();
+      const body = await chord(members, sum.s()).applyAsync([], { taskId: `${id}4` });
+      expect(await app.control.revoke(`${id}5`)).toMatchObject({ count: 1 });
+      const revoked = await add.applyAsync([1, 2], { taskId: `${id}5` });
+      await t.drain();
+      const chunks: unknown[] = [];
+      for await (const chunk of told.stream()) chunks.push(chunk);
+      expect([await app.result(id).get(), chunks, await body.get()]).toEqual([3, ["chunk"], 10]);
+      expect(await (await app.groupResult(`${id}3`))?.get()).toEqual([3, 7]);
+      expect(await revoked.state()).toBe("REVOKED");
+      await result.forget();
+      expect(await result.state()).toBe("PENDING");
+    },
+  );
 
   test("a task that nobody registered is handed back three times, then becomes a dead letter", async () => {
     const { app } = makeApp();

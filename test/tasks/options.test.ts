@@ -66,6 +66,7 @@ describe("a declaration", () => {
     ["a control character", "tasks\u0000add"],
     ["another line's end", "tasks\u2028add"],
     ["more than 255 characters", "t".repeat(256)],
+    ["half of a character", "t\ud800"],
     ["no text", 5],
   ])("of a task whose name has %s is refused, and so is a call of it", async (_, name) => {
     const app = new Lovage("tasks");
