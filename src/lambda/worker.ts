@@ -12,6 +12,7 @@ import { applyOne } from "../results/backend.ts";
 import { LEASE_MARGIN_MS } from "../results/record.ts";
 import { hasRun } from "../states.ts";
 import { type FaultWatcher, interceptFaults, reportFault } from "../workers/faults.ts";
+import type { Batches } from "../workers/batch.ts";
 import { HAND_BACK, LEAVE } from "../workers/disposition.ts";
 import type { Request } from "../tasks/context.ts";
 import { batchOf, batchSizes } from "../tasks/batch.ts";
@@ -84,7 +85,7 @@ const TAKEN_UP_MS = 60_000;
 /** For so long a batch is kept, in milliseconds, each time that it is: five heartbeats. */
 const KEPT_MS = 50_000;
 
-const NONE: Invocation = { requestId: "", end: 0, deadline: 0, kept: 0 };
+const NONE: Omit<Invocation, "batches"> = { requestId: "", end: 0, deadline: 0, kept: 0 };
 
 const SHORTENED =
   "The bundler has shortened the names of classes, by which results tell the errors of tasks: have it keep them (--keep-names of esbuild), or minify nothing";
@@ -96,6 +97,8 @@ interface Invocation {
   readonly end: number;
   /** When the tasks must have ended. */
   readonly deadline: number;
+  /** It waits for its own calls alone, and answers for no others. */
+  readonly batches: Batches;
   /** Until when others leave its batch alone: its end, or the last heartbeat and {@link KEPT_MS}. */
   kept: number;
 }
@@ -133,6 +136,7 @@ export function createWorkerHandler(
     log,
     lease,
     deadline: () => current().deadline,
+    batches: () => (invocations.getStore() as Invocation).batches,
     pid: process.pid,
   });
 
@@ -182,6 +186,7 @@ export function createWorkerHandler(
       end: started + remaining,
       deadline: started + runTime(remaining),
       kept: Number.POSITIVE_INFINITY,
+      batches: { open: new Map(), isHurried: false, coming: undefined },
     };
     return invocations.run(invocation, handle, event, started);
   };

@@ -12,8 +12,12 @@ import { comesNoMore, type Job, type WorkerContext } from "./context.ts";
 import { follow, isAlone, type Settled } from "./follow.ts";
 import type { Kept } from "./held-place.ts";
 import type { Sender } from "./sender.ts";
+import type { Batches, Gathering } from "./batch.ts";
 import { Stop } from "./stop.ts";
 import { afterRun, type Attempt } from "./trace.ts";
+
+/** Whether a task of the app that is bundled gathers calls. */
+declare const LOVAGE_BATCHES: boolean;
 
 export const attemptAt = (context: WorkerContext, job: Job, abort: Stop = new Stop()): Attempt => ({
   task: job.task,
@@ -34,13 +38,14 @@ export const attemptAt = (context: WorkerContext, job: Job, abort: Stop = new St
       id: job.message.id,
       run: context.engine.uuid(),
     }),
-  ...(batchOf(job.task) !== undefined && {
-    gathering: {
-      batches: context.batches,
-      outside: AsyncLocalStorage.snapshot(),
-      arrived: () => comesNoMore(context.batches, job.delivery),
-    },
-  }),
+  ...((typeof LOVAGE_BATCHES === "undefined" || LOVAGE_BATCHES) &&
+    batchOf(job.task) !== undefined && { gathering: gatheringOf(context.batches(), job) }),
+});
+
+const gatheringOf = (batches: Batches, { delivery }: Job): Gathering => ({
+  batches,
+  outside: AsyncLocalStorage.snapshot(),
+  arrived: () => comesNoMore(batches, delivery),
 });
 
 async function updateState(context: WorkerContext, job: Job, state: string, meta: unknown): Promise<void> {

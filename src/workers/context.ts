@@ -27,6 +27,8 @@ export interface WorkerOptions {
   readonly lease: () => number;
   /** When every run must have ended, in milliseconds since the epoch; default: a worker that lives on. */
   readonly deadline?: () => number;
+  /** The batches that what is done now may be gathered in; default: one worker gathers all that it has. */
+  readonly batches?: () => Batches;
   /** The process, as Celery's STARTED tells it. */
   readonly pid?: number;
 }
@@ -40,8 +42,8 @@ export interface WorkerContext extends WorkerOptions, Sender {
    * that nobody is taken to have died.
    */
   readonly unreleased: Map<string, { readonly owner: string; readonly free: () => Promise<void> }>;
-  /** The batches that are gathered here. */
-  readonly batches: Batches;
+  /** As {@link WorkerOptions.batches}. */
+  readonly batches: () => Batches;
   /** The unit that all of this is asked for in; `undefined`: each step is durable when it is answered. */
   readonly unit: Unit | undefined;
   /** The same for steps of a unit; without one, for steps that are durable by themselves. */
@@ -51,6 +53,7 @@ export interface WorkerContext extends WorkerOptions, Sender {
 export function createContext(app: Lovage, options: WorkerOptions): WorkerContext {
   const { engine } = app;
   engine.warn = (message) => options.log("warning", message);
+  const own: Batches = { open: new Map(), isHurried: false, coming: undefined };
   /** Many steps are of one unit, one after the other. */
   let last: WorkerContext | undefined;
   const alone: WorkerContext = {
@@ -58,7 +61,7 @@ export function createContext(app: Lovage, options: WorkerOptions): WorkerContex
     deadline: options.deadline ?? (() => Number.POSITIVE_INFINITY),
     app,
     unreleased: new Map(),
-    batches: { open: new Map(), isHurried: false, coming: undefined },
+    batches: options.batches ?? (() => own),
     ...senderOf(engine, options.log),
     unit: undefined,
     within(unit) {

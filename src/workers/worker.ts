@@ -23,6 +23,9 @@ import { readOnce } from "./read.ts";
 import type { RunEnd, Settling, Watch } from "./run.ts";
 import { releaseLate } from "./unreleased.ts";
 
+/** Whether a task of the app that is bundled gathers calls. */
+declare const LOVAGE_BATCHES: boolean;
+
 export type { WorkerOptions } from "./context.ts";
 export type { Disposition } from "./disposition.ts";
 export type { RunEnd, Settling, Watch } from "./run.ts";
@@ -138,12 +141,14 @@ export function createWorker(app: Lovage, options: WorkerOptions): Worker {
     },
     releaseLate: () => releaseLate(context),
     hurry(isHurried) {
-      const { batches } = context;
+      if (typeof LOVAGE_BATCHES !== "undefined" && !LOVAGE_BATCHES) return;
+      const batches = context.batches();
       batches.isHurried = isHurried;
       if (isHurried) for (const { full } of batches.open.values()) full();
     },
     comes(delivery, isComing) {
-      const { batches } = context;
+      if (typeof LOVAGE_BATCHES !== "undefined" && !LOVAGE_BATCHES) return;
+      const batches = context.batches();
       batches.coming ??= new Set();
       if (isComing) batches.coming.add(delivery);
       else comesNoMore(batches, delivery);

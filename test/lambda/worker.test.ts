@@ -207,6 +207,28 @@ test("a batch waits for nobody but the calls that are there, and not for those o
   expect(sizes.toSorted()).toEqual([-1, 1, 2]);
 });
 
+test("two invocations of one process gather their calls apart, and each answers for its own", async () => {
+  const app = new Lovage("shop");
+  const gathered: number[][] = [];
+  const index = app.batchTask("shop.index", { size: 100, wait: 300 }, async (calls: readonly BatchCall<[number]>[]) => {
+    gathered.push(calls.map(({ args: [n] }) => n));
+    if (calls.some(({ args: [n] }) => n === 1)) await new Promise<never>(() => {});
+    return calls.map(({ args: [n] }) => n);
+  });
+  const fn = testFunction(app);
+  const stuck = await index.delay(1);
+  const first = await fn.receive();
+  const results = [await index.delay(2), await index.delay(3)];
+  const second = await fn.receive();
+  const invocations = [fn.invoke(first, 10_000), fn.invoke(second)];
+  expect(await invocations[1]).toEqual({ batchItemFailures: [] });
+  expect(await Promise.all(results.map((result) => result.get()))).toEqual([2, 3]);
+  expect(gathered).toEqual([[1], [2, 3]]);
+  fn.clock.moveTo(fn.clock.now() + 10_000);
+  await invocations[0];
+  expect(await stuck.result()).toMatchObject({ name: "TimeLimitExceeded" });
+});
+
 test("a batch task that a worker died of runs at once, by itself", async () => {
   const app = new Lovage("shop");
   const sizes: number[] = [];
