@@ -54,7 +54,7 @@ export function timeLine(view: View, entries: readonly JournalEntry[]): Html {
   return html`${
     attempts.length === 0
       ? nothing
-      : html`<div class="scroll"><table class="fold"><thead><tr><th>Attempt</th><th>State</th><th class="lane-cell"><span class="sr">Time line</span>${scale}</th><th class="num">Paused</th><th class="num">Waited</th><th class="num">Ran</th><th>Ended, by</th></tr></thead><tbody>${rows}</tbody></table></div>`
+      : html`<div class="scroll" tabindex="0" role="region" aria-label="Attempts"><table class="fold"><thead><tr><th>Attempt</th><th>State</th><th class="lane-cell"><span class="sr">Time line</span>${scale}</th><th class="num">Paused</th><th class="num">Waited</th><th class="num">Ran</th><th>Ended, by</th></tr></thead><tbody>${rows}</tbody></table></div>`
   }${
     others.length === 0
       ? nothing
