@@ -1,3 +1,6 @@
+/** Node's own, where the package was loaded before a test faked it: Jest's fake timers hold it up, also for those who import it later. */
+export const nextTick = globalThis.process?.nextTick;
+
 /**
  * Gathers what is given in the same turn of the event loop, and hands it on together. What comes alone waits for nothing
  * but two hops of the microtask queue.

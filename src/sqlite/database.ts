@@ -4,10 +4,10 @@
  */
 // Imported: what a test puts in place of the global ones, as its fake timers, holds up no transaction.
 import { performance } from "node:perf_hooks";
-import { nextTick } from "node:process";
 import { setImmediate } from "node:timers";
 import type { DatabaseSync, SQLInputValue, StatementSync } from "node:sqlite";
 import { OperationalError } from "../errors.ts";
+import { nextTick } from "../turn.ts";
 import type { Store, Unit } from "../unit.ts";
 import type { Wait } from "../wait.ts";
 import { identityOf, logAndIndexOf, realOf } from "../file-identity.ts";

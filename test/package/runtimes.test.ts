@@ -1,7 +1,7 @@
 /** The installed package on other runtimes than this one: the pages about them are run. */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { cpSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { cpSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { fencesOf } from "../docs/fences.ts";
@@ -160,6 +160,32 @@ describe("Jest", () => {
     const settings = { NODE_OPTIONS: "--experimental-vm-modules", NODE_PATH };
     const { stderr } = await run(jest, join(user, "test-your-tasks"), settings);
     expect(stderr).toMatch(/^Tests: +2 passed, 2 total$/m);
+  });
+
+  test("runs them, and sends, with faked timers", async () => {
+    const folder = join(user, "test-your-tasks/timers");
+    mkdirSync(folder);
+    const test = readFileSync(join(user, "test-your-tasks/remind.test.ts"), "utf8").replaceAll(
+      "./tasks.ts",
+      "../tasks.ts",
+    );
+    // Jest fakes process.nextTick and queueMicrotask too, which other runners leave alone.
+    const more = `
+      beforeEach(() => jest.useFakeTimers());
+      afterEach(() => jest.useRealTimers());
+      test("sends", async () => {
+        expect(await (await remind.delay("Ada")).state()).toBe("PENDING");
+        await app.close();
+      });`;
+    writeFileSync(
+      join(folder, "timers.test.ts"),
+      test.replace("{ expect,", "{ afterEach, beforeEach, expect, jest,") + more,
+    );
+    const settings = { NODE_OPTIONS: "--experimental-vm-modules", NODE_PATH };
+    const { stderr } = await run([...jest, "timers/"], join(user, "test-your-tasks"), settings).finally(() =>
+      rmSync(folder, { recursive: true }),
+    );
+    expect(stderr).toMatch(/^Tests: +3 passed, 3 total$/m);
   });
 
   test("says without its option what the page says that it says", async () => {
