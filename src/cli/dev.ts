@@ -180,8 +180,16 @@ async function dev(options: DevOptions, command: readonly string[]): Promise<num
     loading.kept.kill();
   }
 
+  let isGone = false;
   /** Has a new worker load the app. */
   function load(why?: string): void {
+    const wasGone = isGone;
+    isGone = appFile(options.app) === undefined;
+    // A build that empties its folder first, such as `nest start --watch`, writes it anew in a moment.
+    if (isGone) {
+      if (!wasGone) say(`${options.app} is not there.${staying()} A new one starts when it is there again.`);
+      return;
+    }
     // The first may be the last that loads: it is the old one then.
     if (of("works").length > 0) for (const one of of("loads")) drop(one);
     const next = spare ?? prepare();
@@ -254,7 +262,8 @@ async function dev(options: DevOptions, command: readonly string[]): Promise<num
   function renewSides(): void {
     renewing = renewing.then(async () => {
       for (const kind of ["beat", "board"] as const) {
-        if (!options[kind] || stops > 0) continue;
+        // Where the module is gone, they come with the worker that loads it when it is there again.
+        if (!options[kind] || stops > 0 || isGone) continue;
         const old = sides.get(kind);
         old?.order("warm");
         await old?.ended;
