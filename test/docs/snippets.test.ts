@@ -67,6 +67,28 @@ async function compile(folder: string): Promise<string> {
   );
 }
 
+/**
+ * What a page's code imports of the packages that come with this one, without a word of their installation. npm puts them where a
+ * user's code finds them too. pnpm and Yarn do not.
+ */
+function borrowed({ name, markdown }: Page): readonly string[] {
+  const { packages } = JSON.parse(readFileSync(join(root, "package-lock.json"), "utf8")) as {
+    readonly packages: Readonly<
+      Record<string, { readonly dev?: true; readonly devOptional?: true; readonly peer?: true }>
+    >;
+  };
+  const coming = Object.entries(packages).flatMap(([path, { dev, devOptional, peer }]) => {
+    const [, one] = /^node_modules\/((?:@[^/]+\/)?[^/]+)$/.exec(path) ?? [];
+    return one === undefined || dev || devOptional || peer ? [] : [one];
+  });
+  const code = fencesOf(markdown)
+    .map((fence) => fence.code)
+    .join("");
+  const imported = new Set([...code.matchAll(/\bfrom "((?:@[^/"]+\/)?[^/"]+)/g)].map(([, one = ""]) => one));
+  const installed = [...markdown.matchAll(/\bnpm install ([^`\n]*)/g)].flatMap(([, words = ""]) => words.split(" "));
+  return coming.filter((one) => imported.has(one) && !installed.includes(one)).map((one) => `${name}: ${one}`);
+}
+
 /** What a module prints. It runs in an empty folder: the embedded default writes there. */
 async function run(file: string): Promise<string> {
   const cwd = mkdtempSync(join(tmpdir(), "lovage-snippet-"));
@@ -122,6 +144,10 @@ const pages = globSync(["README.md", "ARCHITECTURE.md", "docs/**/*.md"], { cwd: 
 }));
 write(folder, pages);
 
+test("a page that imports what comes with the package by itself says how it is installed", () => {
+  expect(pages.flatMap(borrowed)).toEqual([]);
+});
+
 test("every TypeScript block of the documentation compiles", async () => {
   expect(await compile(folder)).toBe("");
 });
@@ -150,6 +176,12 @@ for (const page of pages) {
 
 describe("the checks of the documentation can fail", () => {
   const page = (...lines: readonly string[]): Page => ({ name: "page.md", markdown: lines.join("\n") });
+
+  test("a dependency of the package that is borrowed is named, and one that is installed is not", () => {
+    const code = ["```ts", 'import { Hono } from "hono";', 'import { z } from "zod";', "```"];
+    expect(borrowed(page(...code))).toEqual(["page.md: hono"]);
+    expect(borrowed(page("Run `npm install zod hono`:", ...code))).toEqual([]);
+  });
 
   test("a fence says its language, its flags, its title and its line", () => {
     const { markdown } = page(
