@@ -27,7 +27,7 @@ export interface WorkerOptions {
   readonly lease: () => number;
   /** When every run must have ended, in milliseconds since the epoch; default: a worker that lives on. */
   readonly deadline?: () => number;
-  /** The batches that what is done now may be gathered in; default: one worker gathers all that it has. */
+  /** @internal The batches that what is done now may be gathered in; default: one worker gathers all that it has. */
   readonly batches?: () => Batches;
   /** The process, as Celery's STARTED tells it. */
   readonly pid?: number;

@@ -89,14 +89,12 @@ async function admitOne(context: WorkerContext, job: Job, claimJob = () => claim
   }
   const store = await engine.limits();
   const rate = limits.rate && (await rateOf(engine, store, job.message.task, limits.rate.rate));
-  if (waits !== undefined) {
-    const isEarly = waits.until > now && (rate === undefined || waits.told?.rate === rate[1]);
-    if (isEarly) return { disposition: await wait(context, job, waits) };
-    // Its row says whether it was revoked, or has run from another copy of its message.
-    if (await isOver(context, job)) {
-      await passOn();
-      return claimOnly(claimJob);
-    }
+  if (waits !== undefined && waits.until > now && (rate === undefined || waits.told?.rate === rate[1]))
+    return { disposition: await wait(context, job, waits) };
+  // Its row says whether it was revoked, or has run from another copy of its message, or from this one, which came back.
+  if ((waits !== undefined || job.delivery.receiveCount > 1) && (await isOver(context, job))) {
+    await passOn();
+    return claimOnly(claimJob);
   }
   let leave = async (): Promise<void> => {};
   if (limits.concurrency !== undefined) {

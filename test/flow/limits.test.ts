@@ -16,6 +16,31 @@ function mostWithin(at: readonly number[], length: number): number {
   return Math.max(0, ...sorted.map((from) => sorted.filter((time) => time >= from && time < from + length).length));
 }
 
+test.each(stores)("on %s a message that comes back when its task has run takes nobody's start", async (_, start) => {
+  const app = new Lovage("tasks");
+  const at: number[] = [];
+  let now = () => 0;
+  const push = app.task("crm.push", { rateLimit: "1/h" }, () => void at.push(now()));
+  let lost = 0;
+  const t = start(app, {
+    // The worker goes on as if it had been deleted.
+    broker: (broker) => ({
+      ...broker,
+      store: undefined,
+      delete: async (deliveries, unit) =>
+        lost++ === 0 ? deliveries.map(() => undefined) : broker.delete(deliveries, unit),
+    }),
+  });
+  now = t.clock.now;
+  const began = now();
+  await push.delay();
+  await t.advance({ minutes: 50 });
+  const result = await push.delay();
+  await t.advance({ hours: 1 });
+  expect(await result.state()).toBe("SUCCESS");
+  expect(at.map((time) => Math.round((time - began) / HOUR))).toEqual([0, 1]);
+});
+
 describe.each(everywhere)("a rate, on %s", (_, start) => {
   function makeApp(rateLimit: object | string | number) {
     const app = new Lovage("tasks");
