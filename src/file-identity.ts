@@ -1,4 +1,5 @@
 import { realpathSync, statSync } from "node:fs";
+import { fileOf } from "./file-url.ts";
 
 /**
  * What SQLite has beside an open file, and removes with the last connection: the log of what was committed and is not in the file yet,
@@ -23,4 +24,27 @@ export function realOf(path: string): string {
 export function identityOf(path: string): string | undefined {
   const { dev, ino } = statSync(path, { throwIfNoEntry: false }) ?? {};
   return ino === undefined ? undefined : `${dev}:${ino}`;
+}
+
+/**
+ * Watches the files of `sqlite://` URLs, with what stands beside them. What is returned says, once, which of them is another than it was:
+ * what is written to one that was removed, nobody else sees.
+ */
+export function watchFiles(urls: readonly string[]): () => string | undefined {
+  const files = new Map<string, string | undefined>();
+  for (const url of urls) {
+    const path = fileOf(url);
+    for (const one of path === undefined ? [] : [path, ...logAndIndexOf(path)]) files.set(one, undefined);
+  }
+  return () => {
+    for (const [path, before] of files) {
+      const now = identityOf(path);
+      if (before === undefined) files.set(path, now);
+      else if (now !== before) {
+        files.clear();
+        return path;
+      }
+    }
+    return undefined;
+  };
 }

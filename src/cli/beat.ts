@@ -1,6 +1,8 @@
 /** `lovage beat`: sends what `beatSchedule` says, when it says. */
 import type { Command } from "commander";
 import { harmlessLine } from "../brief.ts";
+import { LovageError } from "../errors.ts";
+import { watchFiles } from "../file-identity.ts";
 import { didYouMean } from "../nearest.ts";
 import { beat, beatEntries } from "../workers/beat.ts";
 import type { LogLevel } from "../workers/log.ts";
@@ -9,6 +11,9 @@ import { report, stopped } from "./exit.ts";
 import { loadSharedApp } from "./load.ts";
 import { appOption, logOptions } from "./options.ts";
 import { createLog, type LogFormat, redirectPrints } from "./output.ts";
+
+/** So often, in milliseconds, beat looks whether its file is still there. */
+const LOOK_MS = 5_000;
 
 export interface BeatCommandOptions {
   readonly app: string;
@@ -57,6 +62,20 @@ export async function startBeat(options: BeatCommandOptions, signal: AbortSignal
   const entries = beatEntries(app);
   log("info", `beat: Starting... ${entries.length} entries, time zone ${app.config.timezone}`);
   ready?.();
-  await beat(app, { log, signal });
+  const gone = new AbortController();
+  const removed = watchFiles(Object.values(app.engine.urls));
+  const looking = setInterval(() => {
+    const path = removed();
+    if (path !== undefined)
+      gone.abort(
+        new LovageError(`beat stops: the file ${path} was removed or replaced while it used it; start it again`),
+      );
+  }, LOOK_MS);
+  try {
+    await beat(app, { log, signal: AbortSignal.any([signal, gone.signal]) });
+  } finally {
+    clearInterval(looking);
+  }
+  if (!signal.aborted) gone.signal.throwIfAborted();
   log("info", "beat: Stopped.");
 }

@@ -2,6 +2,7 @@
 import type { DatabaseSync, StatementSync } from "node:sqlite";
 import { setImmediate as turn } from "node:timers/promises";
 import { addTables, type Database } from "../sqlite/database.ts";
+import { explain } from "../sqlite/errors.ts";
 import { BATCH_SPAN_MS, type Batch, entriesOf, lastOf, mergeBatches } from "./batches.ts";
 import { isFailure, type JournalEntry, readEntries, writeEntries } from "./entry.ts";
 import type { JournalOptions, JournalRange, JournalStore } from "./store.ts";
@@ -112,7 +113,7 @@ export async function openSqliteJournal(
       } catch (error) {
         // A full disk ends the transaction, and the outcomes in it are lost too.
         if (!db.isTransaction) throw error;
-        failed(error);
+        failed(explain(error, database.path));
       }
     },
     append: (entries) => database.write(() => write(entries)),

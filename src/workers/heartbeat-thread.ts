@@ -3,7 +3,7 @@ import { parentPort, workerData } from "node:worker_threads";
 import { Engine } from "../engine.ts";
 import { fileOf } from "../file-url.ts";
 import type { Command, Release } from "../results/record.ts";
-import { identityOf, logAndIndexOf } from "../file-identity.ts";
+import { watchFiles } from "../file-identity.ts";
 import { boardReader } from "./board.ts";
 import {
   asBeat,
@@ -54,23 +54,13 @@ const inHand = (until = Number.POSITIVE_INFINITY): Holding[] => [
 // The config is the one in force: the environment has had its say.
 const engine = new Engine(setup.config, { env: {} });
 
-/** The files that everything is in, and which they were at first. */
-const files = new Map(
-  [setup.config.brokerUrl, setup.config.resultBackend]
-    .flatMap((url) => fileOf(url) ?? [])
-    .flatMap((path) => [path, ...logAndIndexOf(path)])
-    .map((path) => [path, undefined as string | undefined]),
-);
+const urls = [setup.config.brokerUrl, setup.config.resultBackend];
+const hasFile = urls.some((url) => fileOf(url) !== undefined);
+const removed = watchFiles(urls);
 
-/** Throws where a file is another than it was: what is written to the one that was removed, nobody else sees. */
 function checkFiles(): void {
-  for (const [path, before] of files) {
-    const now = identityOf(path) ?? "nothing";
-    if (before !== undefined && now !== before) {
-      report({ gone: `the file ${path} was removed or replaced while the worker used it` });
-      files.delete(path);
-    } else files.set(path, now);
-  }
+  const path = removed();
+  if (path !== undefined) report({ gone: `the file ${path} was removed or replaced while the worker used it` });
 }
 
 /** Why the last one failed. That is told once, not with each try. */
@@ -92,7 +82,7 @@ async function checkpoint(): Promise<void> {
 /** One timer for both: what an idle worker costs is how often it wakes. */
 async function look(): Promise<void> {
   await endBlocked();
-  if (files.size > 0) await checkpoint();
+  if (hasFile) await checkpoint();
 }
 
 /** Does something every so often, and never twice at a time. */

@@ -1,4 +1,4 @@
-import { writeFileSync } from "node:fs";
+import { readdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { crontab } from "lovage";
 import { expect, test, vi } from "vitest";
@@ -23,6 +23,19 @@ test("two beats send each slot once", async () => {
   expect(slots.flat().length).toBeGreaterThan(all.size);
   expect(new Set([...all].map((both) => both.split(" ")[0])).size).toBe(all.size);
   expect(await (await app.engine.broker()).size("celery")).toEqual({ ready: all.size, delayed: 0, inFlight: 0 });
+});
+
+test("a beat whose file was removed ends with the reason, so that who keeps it starts it again", async () => {
+  const { start, folder } = place();
+  const { says, exited } = start(["beat", "-A", module]);
+  // By then it has looked which file it has.
+  await says(/(tick: sent[\s\S]*){12}/);
+  for (const name of readdirSync(folder)) if (name.startsWith("lovage.db")) rmSync(join(folder, name));
+  const { code, stderr } = await exited;
+  expect({ code, stderr }).toEqual({
+    code: 1,
+    stderr: expect.stringMatching(/lovage: beat stops: the file .*lovage\.db was removed or replaced/),
+  });
 });
 
 test("a beat that starts again goes on where the last one ended", async () => {

@@ -17,8 +17,9 @@ async function openJournal() {
     await database.close();
     await rm(folder, { recursive: true });
   });
-  const options = { expires: 3600, table: "", scope: "", failed: () => {} };
-  return { database, journal: await openSqliteJournal(database, options, Date.now) };
+  const failures: unknown[] = [];
+  const options = { expires: 3600, table: "", scope: "", failed: (error: unknown) => void failures.push(error) };
+  return { database, failures, journal: await openSqliteJournal(database, options, Date.now) };
 }
 
 test.each(statements)("%s: %s reads no rows that it does not need", async (shelf, name, sql) => {
@@ -48,4 +49,16 @@ test("who reads through a long journal leaves others of the process their turns"
   isOver = true;
   expect(entries).toBe(1000);
   expect(turns).toBeGreaterThan(10);
+});
+
+test("what goes wrong with entries alone is told in our words, and costs nobody else anything", async () => {
+  const { database, failures, journal } = await openJournal();
+  await database.write((db) => db.exec("CREATE TABLE t (n); DROP TABLE journal_rest"));
+  await database.write((db) => {
+    db.exec("INSERT INTO t VALUES (1)");
+    journal.put(db, [{ time: Date.now(), kind: "task", id: "a" }]);
+  });
+  expect(database.read((db) => db.prepare("SELECT n FROM t").all())).toHaveLength(1);
+  expect(failures).toEqual([expect.objectContaining({ name: "OperationalError", retryable: true })]);
+  expect(String(failures[0])).toContain(`${database.path} could not be read or written`);
 });
