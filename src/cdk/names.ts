@@ -1,5 +1,5 @@
 /** Names of what is deployed: known when the app is synthesized, and each taken once in an account and region. */
-import { Duration, Size, Stack, Token } from "aws-cdk-lib";
+import { Annotations, Duration, Size, Stack, Token } from "aws-cdk-lib";
 import type { Construct, IConstruct } from "constructs";
 import { ImproperlyConfigured } from "../errors.ts";
 import { isPlain } from "../parse.ts";
@@ -53,8 +53,7 @@ export function takeNames(scope: Construct, names: Readonly<Record<string, reado
   const { root, path } = scope.node;
   const all = taken.get(root) ?? new Map<string, string>();
   taken.set(root, all);
-  const { account, region } = Stack.of(scope);
-  const place = [account, region].map((part) => (Token.isUnresolved(part) ? "" : part)).join("/");
+  const place = placeOf(scope);
   for (const [kind, each] of Object.entries(names)) {
     for (const name of each) {
       const key = `${place}\n${kind}\n${name}`;
@@ -73,5 +72,32 @@ export function takeNames(scope: Construct, names: Readonly<Record<string, reado
       }
       all.set(key, path);
     }
+  }
+}
+
+const placeOf = (scope: Construct): string => {
+  const { account, region } = Stack.of(scope);
+  return [account, region].map((part) => (Token.isUnresolved(part) ? "" : part)).join("/");
+};
+
+const prefixes = new WeakMap<
+  IConstruct,
+  { readonly place: string; readonly prefix: string; readonly path: string }[]
+>();
+
+/** SQS lists queues by what their names begin with, and so an operator of the shorter prefix finds the queues of the longer. */
+export function warnOfPrefix(scope: Construct, prefix: string): void {
+  const { root, path } = scope.node;
+  const own = { place: placeOf(scope), prefix, path };
+  const all = prefixes.get(root) ?? [];
+  prefixes.set(root, [...all, own]);
+  for (const other of all) {
+    if (other.place !== own.place) continue;
+    const [shorter, longer] = prefix.length < other.prefix.length ? [own, other] : [other, own];
+    if (!longer.prefix.startsWith(shorter.prefix)) continue;
+    Annotations.of(scope).addWarningV2(
+      `lovage:prefix:${longer.path}`,
+      `the names of ${longer.path} (${longer.prefix}) begin like those of ${shorter.path} (${shorter.prefix || "no prefix"}), in the same account and region: lovage queues, lovage dlq and the board of ${shorter.path} show the queues and dead letters of both, and send back or delete them. Give one of them a prefix that does not begin like the other's`,
+    );
   }
 }

@@ -40,7 +40,7 @@ import { grantKey, grantOn, grantRows, type RowKind, type RowsOf } from "./grant
 import { grantInspect, grantOperate, type Operated } from "./operator-grants.ts";
 import { MAX_ALARM_ACTIONS, MAX_RESOURCES, MOST_STARTS_OF_ROW } from "./limits.ts";
 import { LongDelays } from "./long-delays.ts";
-import { checkLiteral, defaultPrefix, deployedStack, takeNames } from "./names.ts";
+import { checkLiteral, defaultPrefix, deployedStack, takeNames, warnOfPrefix } from "./names.ts";
 import { PayloadBucket } from "./payload-bucket.ts";
 import { checkPlaces } from "./places.ts";
 import { checkProps } from "./props.ts";
@@ -162,6 +162,7 @@ export class TaskQueues extends Construct {
     const removalPolicy = props.removalPolicy ?? RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE;
     checkDeclaration(props);
     this.#warnOfHotRows(app);
+    warnOfPrefix(this, translateQueueName(prefix, ""));
     const scheduled = ruleEntries(app);
     const backend = parseBackend(config.resultBackend);
     if (config.payloadStore?.startsWith("s3:") && props.payloadStore === undefined) {

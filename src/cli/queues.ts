@@ -3,6 +3,7 @@ import type { Command } from "commander";
 import { harmlessLine } from "../brief.ts";
 import type { Lovage } from "../app.ts";
 import { deadLetterQueue, isDeadLetterQueue, type QueueSize } from "../brokers/broker.ts";
+import { lookAt } from "../control/inspect.ts";
 import { type Order, readPaused } from "../control/rows.ts";
 import { QueueNotFound } from "../errors.ts";
 import { ask, declined } from "./ask.ts";
@@ -34,14 +35,13 @@ Examples:
       const sizeOf = async (queue: string) => (existing.includes(queue) ? broker.size(queue) : none);
       const queues = allQueues(app, existing);
       const pauses = await pausesOf(app, queues);
-      const rows = await Promise.all(
-        queues.map(async (queue) => {
-          const [size, dead] = await Promise.all([sizeOf(queue), sizeOf(deadLetterQueue(queue))]);
-          const paused = pauses.get(queue);
-          const deadLetters = dead.ready + dead.delayed + dead.inFlight;
-          return { queue, ...size, deadLetters, ...(paused !== undefined && { paused }) };
-        }),
-      );
+      const rowOf = async (queue: string) => {
+        const [size, dead] = await Promise.all([sizeOf(queue), sizeOf(deadLetterQueue(queue))]);
+        const paused = pauses.get(queue);
+        const deadLetters = dead.ready + dead.delayed + dead.inFlight;
+        return { queue, ...size, deadLetters, ...(paused !== undefined && { paused }) };
+      };
+      const rows = await lookAt(app.engine, queues, rowOf);
       if (options.json) return print(toJson(rows, 2));
       const cells = rows.map((row) => [
         row.queue,

@@ -5,6 +5,7 @@ import type { FunctionNumbers, FunctionOfQueue } from "../brokers/operator.ts";
 import { bandQueues, translateQueueName } from "../brokers/queue-name.ts";
 import type { Config } from "../config/config.ts";
 import type { Engine } from "../engine.ts";
+import { OperationalError } from "../errors.ts";
 import { openOperator } from "../open.ts";
 import { type Order, readPaused, readWorkers, type TaskInHand, type WorkerInfo } from "./rows.ts";
 
@@ -104,6 +105,35 @@ const LOST_RUN_MS = 16 * 60_000;
 export const queuesOf = ({ config }: Engine, existing: readonly string[]): readonly string[] => [
   ...new Set([...Object.keys(config.taskQueues), ...existing.filter((name) => !isDeadLetterQueue(name))]),
 ];
+
+/**
+ * Whether a queue that was found is not the app's, by the error of who looked at it: SQS finds queues by the beginning of their
+ * names, and so those of other deployments too, at which the operators of this one may not look.
+ */
+export const isOthers = ({ config }: Engine, queue: string, error: unknown): boolean =>
+  !(queue in config.taskQueues) &&
+  error instanceof OperationalError &&
+  error.cause instanceof Error &&
+  /AccessDenied/.test(error.cause.name);
+
+/** Looks at queues that were found, and leaves out those that are others'. */
+export async function lookAt<T>(
+  engine: Engine,
+  queues: readonly string[],
+  look: (queue: string) => Promise<T>,
+): Promise<readonly T[]> {
+  const seen = await Promise.all(
+    queues.map(async (queue): Promise<readonly T[]> => {
+      try {
+        return [await look(queue)];
+      } catch (error) {
+        if (isOthers(engine, queue, error)) return [];
+        throw error;
+      }
+    }),
+  );
+  return seen.flat();
+}
 
 /** Who waits for a limit was told so within so long, in milliseconds … */
 const WAITING_MS = 86_400_000;
@@ -219,31 +249,30 @@ export function createInspect(engine: Engine): Inspect {
                 clock.now(),
               ),
             );
-      return Promise.all(
-        names.map(async (queue) => {
-          const [size, dead, sentAt] = await Promise.all([
-            sizeOf(queue),
-            sizeOf(deadLetterQueue(queue)),
-            broker.oldest?.(queue),
-          ]);
-          const order = paused.get(queue);
-          const known = namesOnSqs(engine, queue).flatMap((name) => ages?.get(name) ?? []);
-          // CloudWatch goes on with the last age for some minutes when a queue is empty.
-          const age =
-            sentAt !== undefined
-              ? Math.max(0, (clock.now() - sentAt) / 1000)
-              : size.ready > 0 && known.length > 0
-                ? Math.max(...known)
-                : undefined;
-          return {
-            queue,
-            ...size,
-            deadLetters: dead.ready + dead.delayed + dead.inFlight,
-            ...(age !== undefined && { oldest: age }),
-            ...(order !== undefined && { paused: order }),
-          };
-        }),
-      );
+      const stateOf = async (queue: string): Promise<QueueState> => {
+        const [size, dead, sentAt] = await Promise.all([
+          sizeOf(queue),
+          sizeOf(deadLetterQueue(queue)),
+          broker.oldest?.(queue),
+        ]);
+        const order = paused.get(queue);
+        const known = namesOnSqs(engine, queue).flatMap((name) => ages?.get(name) ?? []);
+        // CloudWatch goes on with the last age for some minutes when a queue is empty.
+        const age =
+          sentAt !== undefined
+            ? Math.max(0, (clock.now() - sentAt) / 1000)
+            : size.ready > 0 && known.length > 0
+              ? Math.max(...known)
+              : undefined;
+        return {
+          queue,
+          ...size,
+          deadLetters: dead.ready + dead.delayed + dead.inFlight,
+          ...(age !== undefined && { oldest: age }),
+          ...(order !== undefined && { paused: order }),
+        };
+      };
+      return lookAt(engine, names, stateOf);
     },
     async active() {
       const rows = await workers();

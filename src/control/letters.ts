@@ -10,7 +10,7 @@ import { type Asked, writeRedriven } from "./rows.ts";
 import { noteAction, whoIs } from "./who.ts";
 import type { Acting, ChangedLetters, ChangeLetters, DeadLetters, RedriveLetters, ShownLetter } from "./control.ts";
 import { fitted } from "../tasks/publish.ts";
-import { queuesOf } from "./inspect.ts";
+import { isOthers, queuesOf } from "./inspect.ts";
 
 /** What may stand in the place of a text that is too large. */
 const textsOf = (engine: Engine): Texts => ({
@@ -126,9 +126,13 @@ export function createLetters(engine: Engine): DeadLetters {
     let count = 0;
     for (const name of await queuesWithLetters(engine, queue)) {
       if (count >= limit) return;
-      for await (const letter of takeDeadLetters(broker, name, filter)) {
-        yield [broker, letter];
-        if (++count >= limit) break;
+      try {
+        for await (const letter of takeDeadLetters(broker, name, filter)) {
+          yield [broker, letter];
+          if (++count >= limit) break;
+        }
+      } catch (error) {
+        if (queue !== undefined || !isOthers(engine, name, error)) throw error;
       }
     }
   }

@@ -1,7 +1,7 @@
 /** What things are called once they are deployed. */
 import { join } from "node:path";
 import { App, CfnParameter, Duration, Lazy, NestedStack, RemovalPolicy, Size, Stack } from "aws-cdk-lib";
-import { Template } from "aws-cdk-lib/assertions";
+import { Match, Template, Annotations as Warnings } from "aws-cdk-lib/assertions";
 import * as dynamodb from "aws-cdk-lib/aws-dynamodb";
 import * as ec2 from "aws-cdk-lib/aws-ec2";
 import * as ecs from "aws-cdk-lib/aws-ecs";
@@ -438,6 +438,26 @@ test("so are two in two stacks of one account and region, and not those in two",
   expect(() => make("C", "111111111111")).toThrow(/the queue shop-celery of C\/Tasks is made by A\/Tasks already/);
   expect(() => make("D", "111111111111", { prefix: "d-", tableName: "shop-celery" })).toThrow(
     /the table shop-celery of D\/Tasks is made by A\/Tasks/,
+  );
+});
+
+test.each([
+  ["Shop", "Shop-Staging", true],
+  ["Shop-Staging", "Shop", true],
+  ["ShopStaging", "Shop", false],
+])("of the stacks %s and %s synth warns where one finds the queues of the other: %s", (first, second, isWarned) => {
+  const app = unbundled();
+  const stacks = [first, second].map((id) => new Stack(app, id));
+  for (const stack of stacks) new TaskQueues(stack, "Tasks", { app: shop(), ...entries });
+  const elsewhere = new Stack(app, "Away", { env: { account: "111111111111", region: "eu-west-1" } });
+  new TaskQueues(elsewhere, "Tasks", { app: shop(), ...entries, prefix: "Shop-" });
+  const warnings = [...stacks, elsewhere].flatMap((stack) =>
+    Warnings.fromStack(stack).findWarning("*", Match.stringLikeRegexp("begin like those of")),
+  );
+  expect(warnings.map(({ entry }) => String(entry.data))).toEqual(
+    isWarned
+      ? [expect.stringMatching(/^the names of Shop-Staging\/Tasks \(Shop-Staging-\) .* of Shop\/Tasks \(Shop-\)/)]
+      : [],
   );
 });
 

@@ -48,6 +48,29 @@ describe.skipIf(ministack === undefined)("a caller", () => {
     await expect(app.result(randomUUID()).get({ timeout: 60 })).rejects.toThrow(/no table "nowhere"/);
   });
 
+  test("an operator is not kept from the app's queues by those of others, which it may not look at", async () => {
+    await sqs.createQueues(emulatorUrl("sqs", (ministack ?? {}) as Emulator), ["others"]);
+    const { app } = caller();
+    const { control } = app;
+    const refuse = (name: string) => {
+      const reply = { status: 403, body: { __type: "com.amazon.coral.service#AccessDeniedException", message: "no" } };
+      const only = (asked: object) => new RegExp(`\\b${name}(-dlq)?"`).test(JSON.stringify(asked));
+      for (const action of ["GetQueueUrl", "GetQueueAttributes", "ReceiveMessage"])
+        proxy.spoil(action, { reply, only }, 20);
+    };
+    refuse("others");
+    const letters = async (which: { readonly queue?: readonly string[] } = {}) => {
+      for await (const letter of control.deadLetters.list(which)) throw new Error(`there is one: ${letter.message}`);
+    };
+    const queues = async () => (await control.inspect().queues({ cloudWatch: false })).map(({ queue }) => queue);
+    expect(await queues()).toEqual(["celery"]);
+    await letters();
+    await expect(letters({ queue: ["others"] })).rejects.toThrow(/access was denied/);
+    refuse("celery");
+    await expect(queues()).rejects.toThrow(/access was denied/);
+    await expect(letters()).rejects.toThrow(/access was denied/);
+  });
+
   test("who may not is told which action on which resource to allow", async () => {
     const { app, add } = caller();
     proxy.spoil("SendMessageBatch", {

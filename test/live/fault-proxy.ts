@@ -8,6 +8,8 @@ type Json = Record<string, unknown>;
 
 /** What happens to one request, in this order. */
 export interface Fault {
+  /** Of which requests of the action it is. Default: the next one. */
+  readonly only?: (asked: Json) => boolean;
   /** Runs before anything else: somebody else gets in between. */
   readonly before?: () => Promise<void>;
   /** Answered in place of AWS, which never sees the request. */
@@ -52,9 +54,11 @@ export async function startFaultProxy(target?: string): Promise<FaultProxy> {
   async function serve(incoming: IncomingMessage, outgoing: ServerResponse): Promise<void> {
     const action = actionOf(incoming);
     counts.set(action, (counts.get(action) ?? 0) + 1);
-    const fault = faults.get(action)?.shift() ?? {};
     let body = await buffer(incoming);
     const asked = JSON.parse(body.toString()) as Json;
+    const waiting = faults.get(action) ?? [];
+    const next = waiting.findIndex(({ only }) => only?.(asked) ?? true);
+    const [fault = {}] = next === -1 ? [] : waiting.splice(next, 1);
 
     if (fault.hang) return;
     await fault.before?.();
