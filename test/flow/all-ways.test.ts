@@ -3,7 +3,7 @@
  * What the task, its hooks, the steps around it and those who listen see is the same.
  */
 import { setImmediate } from "node:timers/promises";
-import { type AsyncResult, type CallOptions, Ignore, Lovage, Reject, Task } from "lovage";
+import { type AsyncResult, type CallOptions, chain, chord, group, Ignore, Lovage, Reject, Task } from "lovage";
 import { createWorkerHandler } from "lovage/lambda";
 import type { TestApp } from "lovage/testing";
 import { describe, expect, test } from "vitest";
@@ -76,6 +76,77 @@ const cases: readonly (readonly [what: string, declare: (scene: Scene) => Call])
       const other = app.task("other", { base: Noting }, (n: number) => n + 1);
       return [app.task("t", { base: Noting, bind: true }, (self) => self.replace(other.s(1)))];
     },
+  ],
+  [
+    "is replaced by a chord",
+    ({ app, Noting }) => {
+      const one = app.task("one", { base: Noting }, (n: number) => n + 1);
+      const sum = app.task("sum", { base: Noting }, (xs: number[]) => xs.length);
+      return [
+        app.task("t", { base: Noting, bind: true }, (self) => self.replace(chord([one.s(1), one.s(2)], sum.s()))),
+      ];
+    },
+  ],
+  [
+    "is replaced by a chord that fails, and has an errback",
+    ({ app, Noting }) => {
+      const one = app.task("one", { base: Noting }, (n: number) => {
+        if (n > 1) throw new Busy();
+        return n;
+      });
+      const sum = app.task("sum", { base: Noting }, (xs: number[]) => xs.length);
+      const err = app.task("err", { base: Noting }, (id: string) => id.length);
+      return [
+        app.task("t", { base: Noting, bind: true }, (self) => self.replace(chord([one.s(1), one.s(2)], sum.s()))),
+        [],
+        { linkError: [err.s()] },
+      ];
+    },
+  ],
+  [
+    "is replaced by a chain, and has a step after it",
+    ({ app, Noting }) => {
+      const one = app.task("one", { base: Noting }, (n: number) => n + 1);
+      return [
+        app.task("t", { base: Noting, bind: true }, (self) => self.replace(chain(one.s(1), group([one.s(), one.s()])))),
+        [],
+        { link: [app.task("all", { base: Noting }, (xs: unknown) => JSON.stringify(xs)).s()] },
+      ];
+    },
+  ],
+  [
+    "calls an errback of Celery's that takes the request, and fails as foreseen",
+    ({ app, Noting }) => {
+      const err = app.task(
+        "err",
+        { params: ["request", "exc", "traceback"] },
+        (request: { id: string }, exc: Error) => [request.id, exc.name],
+      );
+      return [
+        app.task("t", { base: Noting, throws: [Busy] }, () => {
+          throw new Busy();
+        }),
+        [],
+        { linkError: [err.s()] },
+      ];
+    },
+  ],
+  [
+    "ignores its result, but for errors",
+    ({ app, Noting }) => [
+      app.task("t", { base: Noting, ignoreResult: true, storeErrorsEvenIfIgnored: true }, () => {
+        throw new Busy("no");
+      }),
+    ],
+  ],
+  ["is not claimed", ({ app, Noting }) => [app.task("t", { base: Noting, claim: false }, (n: number) => n), [3]]],
+  [
+    "ends in time at its soft limit",
+    ({ app, Noting }) => [
+      app.task("t", { base: Noting, bind: true, softTimeLimit: 3 }, (self) =>
+        untilTold(self.signal).catch((reason: Error) => `${reason.name}, ${self.remaining()} s are left`),
+      ),
+    ],
   ],
   [
     "goes on from a checkpoint",
@@ -232,6 +303,7 @@ describe.each(cases)("a task that %s", (_, declare) => {
   async function seen([, start, way]: (typeof ways)[number]): Promise<readonly string[]> {
     const app = new Lovage("tasks", {
       taskTimeLimit: 20,
+      workerConcurrency: 1,
       taskQueues: { celery: {}, quick: { timeLimit: 3 } },
       // What is ignored would stay so, with the name of its worker.
       taskTrackStarted: false,
@@ -280,7 +352,9 @@ describe.each(cases)("a task that %s", (_, declare) => {
     const result = await way(t, task, args, { ...options, taskId: "id" });
     // Who calls it in place gets its result, whether or not others may read it.
     if (task.options.ignoreResult !== true) say(`${await result.state()} ${textOf(await result.result())}`);
-    return lines.map((line) => line.replace(/[0-9a-f]{8}-0000-4000-8000-\d{12}/g, "<id>"));
+    // Ids are counted, and a stack has what called.
+    const told = [/[0-9a-f]{8}-0000-4000-8000-\d{12}/g, /(\\n {4}at [^"\\]*)+/g];
+    return lines.map((line) => told.reduce((text, what) => text.replace(what, "…"), line));
   }
 
   const first = ways[0];
