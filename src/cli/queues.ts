@@ -2,10 +2,9 @@
 import type { Command } from "commander";
 import { harmlessLine } from "../brief.ts";
 import type { Lovage } from "../app.ts";
-import { deadLetterQueue, isDeadLetterQueue, type QueueSize } from "../brokers/broker.ts";
-import { lookAt } from "../control/inspect.ts";
+import { deadLetterQueue, type QueueSize } from "../brokers/broker.ts";
+import { lookAt, noQueue, queuesOf } from "../control/inspect.ts";
 import { type Order, readPaused } from "../control/rows.ts";
-import { QueueNotFound } from "../errors.ts";
 import { ask, declined } from "./ask.ts";
 import { EXIT_HELP } from "./exit.ts";
 import { loadSharedApp } from "./load.ts";
@@ -33,7 +32,7 @@ Examples:
       const none: QueueSize = { ready: 0, delayed: 0, inFlight: 0 };
       // A queue that was declared and not used yet is not there, which is no reason to fail.
       const sizeOf = async (queue: string) => (existing.includes(queue) ? broker.size(queue) : none);
-      const queues = allQueues(app, existing);
+      const queues = queuesOf(app.engine, existing);
       const pauses = await pausesOf(app, queues);
       const rowOf = async (queue: string) => {
         const [size, dead] = await Promise.all([sizeOf(queue), sizeOf(deadLetterQueue(queue))]);
@@ -63,11 +62,6 @@ async function pausesOf(app: Lovage, queues: readonly string[]): Promise<Readonl
     complain(`lovage: which queues are paused is not known: ${error instanceof Error ? error.message : String(error)}`);
     return new Map();
   }
-}
-
-/** The declared ones first, then the others that exist. */
-function allQueues(app: Lovage, existing: readonly string[]): readonly string[] {
-  return [...new Set([...Object.keys(app.config.taskQueues), ...existing.filter((name) => !isDeadLetterQueue(name))])];
 }
 
 interface PurgeCommandOptions {
@@ -102,9 +96,7 @@ Examples:
       const queues = options.queues ?? Object.keys(app.config.taskQueues);
       for (const queue of queues) {
         if (existing.includes(queue) || queue in app.config.taskQueues) continue;
-        throw new QueueNotFound(queue, allQueues(app, existing), {
-          remedy: `there are ${allQueues(app, existing).join(", ")}`,
-        });
+        throw noQueue(app.engine, queue, existing);
       }
       const sizes = await Promise.all(
         queues.filter((queue) => existing.includes(queue)).map((queue) => broker.size(queue)),

@@ -135,7 +135,10 @@ export interface ChangedLetters {
 
 /** What is asked of dead letters, in the words of `lovage dlq`. */
 export interface DeadLetters {
-  /** Those that match, each once. Meanwhile they are hidden from others who look. */
+  /**
+   * Those that match, each once. Meanwhile they are hidden from others who look.
+   * @throws QueueNotFound for a queue that is neither declared nor there, as `redrive` and `delete` do.
+   */
   list(filter?: LettersOf): AsyncIterableIterator<ShownLetter>;
   /** Sends those that match back to their queues. */
   redrive(filter?: RedriveLetters): Promise<ChangedLetters>;

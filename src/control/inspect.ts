@@ -5,7 +5,7 @@ import type { FunctionNumbers, FunctionOfQueue } from "../brokers/operator.ts";
 import { bandQueues, translateQueueName } from "../brokers/queue-name.ts";
 import type { Config } from "../config/config.ts";
 import type { Engine } from "../engine.ts";
-import { OperationalError } from "../errors.ts";
+import { OperationalError, QueueNotFound } from "../errors.ts";
 import { openOperator } from "../open.ts";
 import { type Order, readPaused, readWorkers, type TaskInHand, type WorkerInfo } from "./rows.ts";
 
@@ -133,6 +133,12 @@ export async function lookAt<T>(
     }),
   );
   return seen.flat();
+}
+
+/** Of what exists and what is declared there is none of this name. */
+export function noQueue(engine: Engine, queue: string, existing: readonly string[]): QueueNotFound {
+  const all = queuesOf(engine, existing);
+  return new QueueNotFound(queue, all, { remedy: `there are ${all.join(", ")}` });
 }
 
 /** Who waits for a limit was told so within so long, in milliseconds … */

@@ -10,7 +10,7 @@ import { type Asked, writeRedriven } from "./rows.ts";
 import { noteAction, whoIs } from "./who.ts";
 import type { Acting, ChangedLetters, ChangeLetters, DeadLetters, RedriveLetters, ShownLetter } from "./control.ts";
 import { fitted } from "../tasks/publish.ts";
-import { isOthers, queuesOf } from "./inspect.ts";
+import { isOthers, noQueue, queuesOf } from "./inspect.ts";
 
 /** What may stand in the place of a text that is too large. */
 const textsOf = (engine: Engine): Texts => ({
@@ -30,7 +30,7 @@ const textsOf = (engine: Engine): Texts => ({
 
 const originOf = (dead: string): string => dead.replace(/-dlq(\.fifo)?$/, "$1");
 
-/** The queues whose dead letters are meant. Throws `ImproperlyConfigured` for the name of a dead-letter queue. */
+/** The queues whose dead letters are meant. Throws `ImproperlyConfigured` for the name of a dead-letter queue, and `QueueNotFound`. */
 async function queuesWithLetters(engine: Engine, given: readonly string[] | undefined): Promise<readonly string[]> {
   for (const queue of given ?? []) {
     if (isDeadLetterQueue(queue))
@@ -39,8 +39,15 @@ async function queuesWithLetters(engine: Engine, given: readonly string[] | unde
         `must be the queue that the dead letters came from: ${originOf(queue)}, not ${queue}`,
       );
   }
-  if (given !== undefined) return given;
+  const isDeclared = (queue: string) => queue in engine.config.taskQueues;
+  if (given?.every(isDeclared)) return given;
   const existing = await (await engine.broker()).queues();
+  // Of a name that is mistyped there would be none, and nothing would be done.
+  for (const queue of given ?? []) {
+    const isThere = isDeclared(queue) || existing.includes(queue) || existing.includes(deadLetterQueue(queue));
+    if (!isThere) throw noQueue(engine, queue, existing);
+  }
+  if (given !== undefined) return given;
   const all = [...queuesOf(engine, existing), ...existing.filter(isDeadLetterQueue).map(originOf)];
   return [...new Set(all)].filter((queue) => existing.includes(deadLetterQueue(queue)));
 }

@@ -1,7 +1,7 @@
 /** What `app.control` does, over the ports. Loaded at the first question or action. */
 import { isDeadLetterQueue } from "../brokers/broker.ts";
 import type { Engine } from "../engine.ts";
-import { ImproperlyConfigured, NotRegistered, OperationalError, QueueNotFound, WorkerNotFound } from "../errors.ts";
+import { ImproperlyConfigured, NotRegistered, OperationalError, WorkerNotFound } from "../errors.ts";
 import type { JournalEntry } from "../journal/entry.ts";
 import { parseRate } from "../limits/rate.ts";
 import { writeRateOrder } from "../limits/rows.ts";
@@ -10,7 +10,7 @@ import { openOperator } from "../open.ts";
 import { boolean, options, shape, text } from "../parse.ts";
 import type { Acting, ChangedTasks, ChangeTasks, Control, RevokeTasks } from "./control.ts";
 import { endedText, foreseeForget, foreseeRevoke, NOT_STORED } from "./foresee.ts";
-import { createInspect, namesOnSqs, queuesOf } from "./inspect.ts";
+import { createInspect, namesOnSqs, noQueue } from "./inspect.ts";
 import { createLetters } from "./letters.ts";
 import { checkRetry, retryMany, retryOne } from "./retry.ts";
 import { readWorkers, writePaused, writeShutdown } from "./rows.ts";
@@ -62,8 +62,7 @@ export function createOperations(engine: Engine, app: string): Control {
     if (queue in engine.config.taskQueues) return;
     const existing = await (await engine.broker()).queues();
     if (existing.includes(queue)) return;
-    const all = queuesOf(engine, existing);
-    throw new QueueNotFound(queue, all, { remedy: `there are ${all.join(", ")}` });
+    throw noQueue(engine, queue, existing);
   }
 
   async function setPaused(queue: string, paused: boolean, given: Acting | undefined): Promise<void> {

@@ -311,6 +311,13 @@ describe.each(stores)("steering on %s", (_, start) => {
     for await (const { id, reason } of deadLetters.list({ error: "no 1", from: 0, limit: 5 }))
       listed.push({ id, reason });
     expect(listed).toEqual([{ id: ids[0], reason: "no 1" }]);
+    // Of a name that is mistyped nothing is done, and this is said. One that is there need not be declared.
+    const nowhere = /no queue "medai"; there are /;
+    await expect(deadLetters.list({ queue: ["celery", "medai"] }).next()).rejects.toThrow(nowhere);
+    await expect(deadLetters.redrive({ queue: "medai" })).rejects.toThrow(nowhere);
+    await expect(deadLetters.delete({ queue: "medai" })).rejects.toThrow(nowhere);
+    await (await app.engine.broker()).send([{ queue: "python-dlq", body: "x", attributes: {} }]);
+    expect((await deadLetters.delete({ queue: "python", dryRun: true })).count).toBe(1);
     await expect(deadLetters.redrive({ from: 2, to: 1 })).rejects.toThrow(
       "deadLetters.redrive.from: must be before to",
     );
