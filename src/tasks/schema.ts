@@ -35,7 +35,7 @@ export function checkInputNow(task: Task, args: readonly unknown[], kwargs: Kwar
   if (asOne instanceof Promise || (asOne !== undefined && asOne.issues === undefined)) return;
   const asList = standard.validate(placed);
   if (asList instanceof Promise || asList.issues === undefined) return;
-  throw refused(task, asOne?.issues ?? asList.issues);
+  throw refused(task, clearer(asOne?.issues, asList.issues));
 }
 
 /**
@@ -66,18 +66,26 @@ const isObject = (value: unknown): value is object =>
 async function validate(task: Task, args: readonly unknown[]): Promise<readonly unknown[]> {
   const schema = task.options.schema as TaskSchema;
   const standard = schema["~standard"];
-  // A tuple's schema takes the list; any other takes the one argument. Trying says which it is, and the first refusal
-  // is told where both refuse: a list is what most schemas of several arguments are.
+  // A tuple's schema takes the list; any other takes the one argument. Trying says which it is.
   const asOne = args.length === 1 ? await standard.validate(args[0]) : undefined;
   if (asOne !== undefined && asOne.issues === undefined) return [asOne.value];
   const asList = await standard.validate(args);
   if (asList.issues === undefined && Array.isArray(asList.value)) return asList.value;
-  const issues = asOne?.issues ??
-    asList.issues ?? [{ message: "must describe the arguments as a list or the one argument" }];
-  throw refused(task, issues);
+  throw refused(task, clearer(asOne?.issues, asList.issues));
 }
 
-function refused(task: Task, issues: readonly StandardSchemaV1.Issue[]): ValidationError {
+type Issues = readonly StandardSchemaV1.Issue[] | undefined;
+
+const isOfAll = ({ path = [] }: StandardSchemaV1.Issue) => path.length === 0;
+
+/** Where both refuse, one may only say that it is no list, or that it is one; the other then says what is wrong within. */
+const clearer = (asOne: Issues, asList: Issues): Issues =>
+  asOne === undefined || (asOne.some(isOfAll) && asList?.every((issue) => !isOfAll(issue))) ? asList : asOne;
+
+function refused(
+  task: Task,
+  issues: Issues = [{ message: "must describe the arguments as a list or the one argument" }],
+): ValidationError {
   return new ValidationError(
     task.name,
     issues.map(({ message, path = [] }) => ({

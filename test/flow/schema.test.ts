@@ -45,6 +45,22 @@ test("a tuple's schema describes the list of arguments", async () => {
   await expect(app.sendTask("shop.add", ["1", 2])).rejects.toThrow(ValidationError);
 });
 
+test.each([
+  ["a tuple of one", z.tuple([z.number()]), ["1"], [{ path: "0", message: /expected number/ }]],
+  ["a tuple of an object", z.tuple([z.object({ id: z.string() })]), [{ id: 7 }], [{ path: "0.id", message: /string/ }]],
+  ["an object", z.object({ id: z.string() }), [{ id: 7 }], [{ path: "id", message: /expected string/ }]],
+  ["an object, given something else", z.object({ id: z.string() }), ["a"], [{ path: "", message: /received string/ }]],
+  ["a value", z.string(), [7], [{ path: "", message: /expected string, received number/ }]],
+  ["a value, given two", z.string(), [7, 8], [{ path: "", message: /expected string, received array/ }]],
+])("of %s the issues are of what the schema describes", async (_, schema, args, issues) => {
+  const app = new Lovage("shop");
+  const task = app.task("shop.any", { schema }, () => 1);
+  const t = inMemory(app);
+  const told = { issues: issues.map(({ path, message }) => ({ path, message: expect.stringMatching(message) })) };
+  await expect(app.sendTask(task.name, args)).rejects.toMatchObject(told);
+  expect(await t.drain()).toEqual([]);
+});
+
 test("a message from elsewhere is checked before it runs: FAILURE, and no run", async () => {
   const { app, seen } = makeApp();
   const t = inMemory(app);
