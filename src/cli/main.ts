@@ -1,10 +1,10 @@
 /** What `bin/lovage.js` runs. */
 import { CommanderError } from "commander";
 import { EXIT, report } from "./exit.ts";
-import { appLast } from "./options.ts";
+import { appLast, helpLast } from "./options.ts";
 import { createProgram, doesOf } from "./program.ts";
 
-const argv = appLast(process.argv);
+const argv = helpLast(appLast(process.argv));
 
 for (const stream of [process.stdout, process.stderr]) {
   stream.on("error", (error: NodeJS.ErrnoException) => {

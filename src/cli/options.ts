@@ -46,6 +46,13 @@ export function appLast(argv: readonly string[]): string[] {
   return [node, script, ...args];
 }
 
+/** `lovage help dlq show` is `lovage dlq show --help`: by itself commander looks at the first name alone. */
+export function helpLast(argv: readonly string[]): string[] {
+  const [node = "", script = "", ...args] = argv;
+  const [help, ...names] = args;
+  return help === "help" && names.length > 1 ? [node, script, ...names, "--help"] : [...argv];
+}
+
 /** A list with commas, or the option several times. */
 export const listOption = (flags: string, description: string): Option =>
   new Option(flags, description).argParser((value: string, before: readonly string[] = []) => [

@@ -103,6 +103,12 @@ test.each(
   expect(await waits.exited).toMatchObject({ code: 0, stderr: "" });
 });
 
+test("help shows what is asked for, also below a command", async () => {
+  const [one, below] = await Promise.all([run(["help", "queues"]), run(["help", "dlq", "show"])]);
+  expect([one.code, one.stdout]).toEqual([0, expect.stringMatching(/^Usage: lovage queues /)]);
+  expect([below.code, below.stdout]).toEqual([0, expect.stringMatching(/^Usage: lovage dlq show /)]);
+});
+
 test("LOVAGE_APP stands in for -A", async () => {
   expect(await run(["inspect", "registered"], { LOVAGE_APP: module })).toMatchObject({ code: 0, stderr: "" });
 });
