@@ -4,7 +4,8 @@
  */
 import { existsSync } from "node:fs";
 import { pathToFileURL } from "node:url";
-import { isMainThread, Worker as Thread, workerData } from "node:worker_threads";
+// biome-ignore lint/style/useNodejsImportProtocol: webpack knows a thread by this name of the module, and by no other.
+import { isMainThread, Worker as Thread, workerData } from "worker_threads";
 import type { Broker } from "../brokers/broker.ts";
 import type { Config } from "../config/config.ts";
 import type { Backend } from "../results/backend.ts";
@@ -240,7 +241,9 @@ function startCode(setup: HeartbeatSetup, plainly: boolean): Thread {
     const execArgv = ["--import", new URL("../../scripts/source.ts", here).href];
     return new Thread(new URL("./heartbeat-thread.ts", here), { ...options, execArgv });
   }
-  const isBundle = import.meta.url === undefined || isMissing(new URL("./heartbeat-thread.js", here));
+  // Where neither is there, a bundler has put a path of the machine that it ran on in the place of `import.meta.url`.
+  const isAlone = isMissing(new URL("./heartbeat-thread.js", here)) && !isMissing(new URL(here));
+  const isBundle = import.meta.url === undefined || isAlone;
   if (isBundle) return new Thread(new URL(here), { ...options, workerData: { ...setup, [BUNDLED]: true } });
   // Bundlers that make a file of each thread look for just this expression.
   return new Thread(new URL("./heartbeat-thread.js", import.meta.url), options);
