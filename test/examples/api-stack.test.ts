@@ -22,6 +22,7 @@ test("the example service is a function behind a URL that may do what a caller d
     "sqs:GetQueueAttributes",
     "sqs:GetQueueUrl",
     "sqs:SendMessage",
+    "dynamodb:DescribeTable",
     "dynamodb:BatchGetItem",
     "dynamodb:GetItem",
     "dynamodb:PutItem",
