@@ -159,6 +159,8 @@ export interface Whereabouts {
   readonly workers: readonly string[] | undefined;
   /** Those of the queues that no such worker serves. `undefined`: nobody could be asked. */
   readonly unserved: readonly string[] | undefined;
+  /** Those of the queues that are paused: no task of them begins. `undefined`: nobody could be asked. */
+  readonly paused: readonly string[] | undefined;
 }
 
 /** `get({ timeout })` stopped waiting. The task itself goes on. */

@@ -111,10 +111,16 @@ test("a result that does not come in time says where its task was sent, and who 
     before: [],
     workers: [],
     unserved: ["slow"],
+    paused: [],
   });
   expect(nobody.message).toMatch(
     /was sent to the queue slow of sqlite:\/\/ \(.*\/late\.db\), where no worker has been seen in the last 30 s: start .* by lovage worker$/,
   );
+  await app.control.pause("slow");
+  expect((await late(result)).message).toMatch(
+    /start .* by lovage worker; and slow is paused, so that no task of it begins: resume by lovage control resume slow, or by app\.control\.resume\(\)$/,
+  );
+  await app.control.resume("slow");
   const quick = app.task("late.quick", () => 1);
   const other = app.task("late.other", (_before: unknown) => 2);
   app.taskRef("late.elsewhere", { queue: "far" });
@@ -149,5 +155,16 @@ test("a result that does not come in time says where its task was sent, and who 
     async () => expect((await late(result)).message).toContain("where two@here works: it waits"),
     20_000,
   );
+  for (const queue of ["celery", "slow"]) await app.control.pause(queue);
+  const stopped = await late(result);
+  expect(stopped.where).toMatchObject({ queue: "slow", workers: ["two@here"], paused: ["slow"] });
+  expect(stopped.message).toMatch(
+    /late\.db\); slow is paused, so that .*: resume by lovage control resume slow, or by/,
+  );
+  expect((await late(waiting)).message).toContain(
+    "; celery, slow are paused, so that no task of them begins: resume by lovage control resume celery and lovage control resume slow, or by app.control.resume()",
+  );
+  for (const queue of ["celery", "slow"]) await app.control.resume(queue);
+  expect((await late(result)).message).toContain("where two@here works: it waits");
   await Promise.all([worker.stop(), slow.abort()]);
 });

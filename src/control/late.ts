@@ -6,13 +6,19 @@ import { fileOf } from "../file-url.ts";
 import type { Way } from "../results/reader.ts";
 import { PENDING } from "../states.ts";
 import { routed } from "../tasks/publish.ts";
-import { readWorkers, type WorkerInfo } from "./rows.ts";
+import { readPaused, readWorkers, type WorkerInfo } from "./rows.ts";
 
 /** The store may be what is out of reach: nobody waits longer for an explanation than this, in milliseconds. */
 const PATIENCE_MS = 1_000;
 
-/** One look serves all who time out together. */
-const looks = new WeakMap<Engine, Promise<readonly WorkerInfo[] | undefined>>();
+/** What the store says of queues and their workers. */
+interface Seen {
+  readonly workers: readonly WorkerInfo[];
+  readonly paused: ReadonlyMap<string, unknown>;
+}
+
+/** One look at the same queues serves all who time out together. */
+const looks = new WeakMap<Engine, Map<string, Promise<Seen | undefined>>>();
 
 /**
  * The same error, with what is known. Never throws.
@@ -24,24 +30,20 @@ export async function explained(
   error: TimeoutError,
   [own, ...others]: readonly Way[] = [],
 ): Promise<TimeoutError> {
-  let look = looks.get(engine);
-  if (look === undefined) {
-    look = workersOf(engine).finally(() => looks.delete(engine));
-    looks.set(engine, look);
-  }
-  const seen = await look;
   const { brokerUrl } = engine.urls;
   const queue = own && queueOf(engine, own);
   const before = [...new Set(others.flatMap((way) => queueOf(engine, way) ?? []))];
-  const queues = queue === undefined ? before : [queue, ...before];
+  const queues = [...new Set(queue === undefined ? before : [queue, ...before])];
+  const seen = await seenBy(engine, queues);
   const where: Whereabouts = {
     broker: fileOf(brokerUrl) === undefined ? maskUrl(brokerUrl) : `sqlite:// (${fileOf(brokerUrl)})`,
     queue,
     before,
-    workers: seen
-      ?.filter((worker) => queues.length === 0 || queues.some((name) => worker.queues.includes(name)))
+    workers: seen?.workers
+      .filter((worker) => queues.length === 0 || queues.some((name) => worker.queues.includes(name)))
       .map(({ name }) => name),
-    unserved: seen && [...new Set(queues)].filter((name) => !seen.some((worker) => worker.queues.includes(name))),
+    unserved: seen && queues.filter((name) => !seen.workers.some((worker) => worker.queues.includes(name))),
+    paused: seen && [...seen.paused.keys()],
   };
   const { taskId, timeout, state } = error;
   const { resultExpires } = engine.config;
@@ -60,11 +62,26 @@ function queueOf(engine: Engine, { task, queue }: Way): string | undefined {
   }
 }
 
-async function workersOf(engine: Engine): Promise<readonly WorkerInfo[] | undefined> {
+function seenBy(engine: Engine, queues: readonly string[]): Promise<Seen | undefined> {
+  const known = looks.get(engine) ?? new Map<string, Promise<Seen | undefined>>();
+  looks.set(engine, known);
+  const key = JSON.stringify(queues);
+  const look = known.get(key) ?? lookAt(engine, queues).finally(() => known.delete(key));
+  known.set(key, look);
+  return look;
+}
+
+async function lookAt(engine: Engine, queues: readonly string[]): Promise<Seen | undefined> {
   const over = new AbortController();
   try {
     return await Promise.race([
-      engine.backend().then((backend) => readWorkers(backend, engine.clock.now())),
+      engine.backend().then(async (backend) => {
+        const [workers, paused] = await Promise.all([
+          readWorkers(backend, engine.clock.now()),
+          readPaused(backend, queues),
+        ]);
+        return { workers, paused };
+      }),
       engine.clock.sleep(PATIENCE_MS, over.signal).then(() => undefined),
     ]);
   } catch {
@@ -75,7 +92,7 @@ async function workersOf(engine: Engine): Promise<readonly WorkerInfo[] | undefi
 }
 
 function explain(where: Whereabouts): string {
-  const { broker, queue, before, workers, unserved = [] } = where;
+  const { broker, queue, before, workers, unserved = [], paused = [] } = where;
   const steps = `those of what comes before it: ${before.join(", ")}; the broker is ${broker}`;
   const place =
     before.length > 0
@@ -84,11 +101,16 @@ function explain(where: Whereabouts): string {
         ? `. The broker is ${broker}`
         : `. It was sent to the queue ${queue} of ${broker}`;
   if (workers === undefined) return `${place}; whether a worker is there could not be seen`;
+  // What is paused is not begun, whoever works there.
+  const resume = paused.map((name) => `lovage control resume ${name}`).join(" and ");
+  const isPaused = `${paused.join(", ")} ${paused.length === 1 ? "is" : "are"} paused, so that no task of ${paused.length === 1 ? "it" : "them"} begins: resume by ${resume}, or by app.control.resume()`;
+  const more = paused.length > 0 ? `; and ${isPaused}` : "";
   if (workers.length > 0 && unserved.length > 0)
-    return `${place}, where no worker of ${unserved.join(", ")} has been seen in the last 30 s${functions(broker)}: start one with the same broker, as by lovage worker -Q ${unserved.join(",")}`;
+    return `${place}, where no worker of ${unserved.join(", ")} has been seen in the last 30 s${functions(broker)}: start one with the same broker, as by lovage worker -Q ${unserved.join(",")}${more}`;
+  if (workers.length > 0 && paused.length > 0) return `${place}; ${isPaused}`;
   if (workers.length > 0)
     return `${place}, where ${workers.join(", ")} ${workers.length === 1 ? "works" : "work"}: it waits for its turn or takes longer; give get() a longer timeout`;
-  return `${place}, where no worker has been seen in the last 30 s${functions(broker)}: start one with the same broker, as by lovage worker`;
+  return `${place}, where no worker has been seen in the last 30 s${functions(broker)}: start one with the same broker, as by lovage worker${more}`;
 }
 
 const functions = (broker: string): string =>

@@ -1,7 +1,9 @@
 /** The run of a claimed delivery: whether it is to run at all, and from its first line of user code to its outcome. */
 import { type RanTask, runSteps, surround } from "../around.ts";
+import type { Engine } from "../engine.ts";
 import { TaskRevokedError, TimeLimitExceeded, WorkerLostError, WorkerShutdown } from "../errors.ts";
 import { isExpired } from "../protocol/message.ts";
+import { isRunBy } from "../results/record.ts";
 import { waitOf } from "../tasks/batch.ts";
 import type { Unit } from "../unit.ts";
 import { attemptAt } from "./attempt.ts";
@@ -17,6 +19,9 @@ import { Stop } from "./stop.ts";
 import { type Attempt, type Outcome, trace } from "./trace.ts";
 import { patiently } from "./unreleased.ts";
 import type { Run } from "./worker.ts";
+
+/** Is there in a function's bundle alone: what a function runs is its own until its invocation is over. */
+declare const LOVAGE_BUNDLE: "aws";
 
 /** How a run ended. */
 export interface RunEnd {
@@ -103,10 +108,12 @@ export function prepare(context: WorkerContext, job: Job): Run {
       return { type: "final", key: claim.key, ...command, entry };
     },
     async noteRunning() {
-      const { clock } = context.engine;
-      if (isNoted || began === undefined || clock.now() - began < LONG_RUN_MS || !isKept(context.engine)) return;
+      const { engine } = context;
+      if (isNoted || began === undefined || engine.clock.now() - began < LONG_RUN_MS || !isKept(engine)) return;
       isNoted = true;
-      await context.note(runningEntry(context, job, began));
+      // Its process may have stood still while another worker ended the task, and what is told last of a task is what it does.
+      if (typeof LOVAGE_BUNDLE === "undefined" && claim !== undefined && !(await isStillRun(engine, claim))) return;
+      if (!stop.isOver) await context.note(runningEntry(context, job, began));
     },
     terminate: () => stop.stop(new TaskRevokedError("terminated")),
     abort: () => stop.stop(new WorkerShutdown()),
@@ -118,6 +125,16 @@ export function prepare(context: WorkerContext, job: Job): Run {
       return HAND_BACK;
     },
   };
+}
+
+/** Whether the row has it so. Where that cannot be seen, nothing is told. */
+async function isStillRun(engine: Engine, { key, owner }: { readonly key: string; readonly owner: string }) {
+  try {
+    const [row] = await (await engine.backend()).read([key], { consistent: true });
+    return row !== undefined && isRunBy(row, { owner });
+  } catch {
+    return false;
+  }
 }
 
 /** Runs a job to its end. Throws only where the system failed. */
@@ -158,6 +175,7 @@ async function attemptJob(
     watch(request.timeLimit === null ? Number.POSITIVE_INFINITY : from + request.timeLimit * 1000);
   until(began + waitOf(job.task));
   const { outcome, ...traced } = await trace(attempt, () => until(engine.clock.now()));
+  attempt.abort.isOver = true;
   // Storing takes as long as it takes.
   watch(Number.POSITIVE_INFINITY);
   // Without an outcome it is run again.

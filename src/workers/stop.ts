@@ -4,6 +4,8 @@ export class Stop {
   #isStopped = false;
   #reason: unknown;
   #follower: Stop | undefined;
+  /** The task's own code has ended: what there is to stop is no more. */
+  isOver = false;
 
   get isStopped(): boolean {
     return this.#isStopped;

@@ -2,7 +2,7 @@
 import fc from "fast-check";
 import { Lovage, OperationalError, type RunningTask } from "lovage";
 import { testApp } from "lovage/testing";
-import { expect, onTestFinished, test } from "vitest";
+import { expect, onTestFinished, test, vi } from "vitest";
 import type { Delivery } from "../../src/brokers/broker.ts";
 import { taskKey } from "../../src/results/backend.ts";
 import { silent } from "../../src/workers/log.ts";
@@ -326,4 +326,83 @@ test("of readers of one message that come at any time, those who die are counted
       await t.close();
     }),
   );
+});
+
+async function kindsOf(app: Lovage, id: string): Promise<readonly string[]> {
+  const kinds: string[] = [];
+  for await (const { kind, state } of app.journal.find({ id })) kinds.push(`${kind} ${state}`);
+  return kinds;
+}
+
+test("a run that another worker took over while its process stood still is not told as running", async () => {
+  const app = new Lovage("tasks");
+  const { t, worker, receive, admit } = scene(app);
+  const until = Promise.withResolvers<number>();
+  let runs = 0;
+  const work = app.task("tasks.work", () => (++runs === 1 ? until.promise : 2));
+  const result = await work.delay();
+  const run = await admit(await receive());
+  const executed = run.execute();
+  for (let hops = 0; hops < 50; hops++) await undefined;
+  t.clock.moveTo(t.clock.now() + 2 * VISIBILITY_MS);
+  const other = await admit(await receive());
+  await run.noteRunning();
+  expect(await kindsOf(app, result.id)).toEqual([]);
+  await worker.handBack(other.delivery, (await other.execute()).disposition);
+  t.clock.moveTo(t.clock.now() + 1000);
+  await run.noteRunning();
+  until.resolve(1);
+  expect((await executed).disposition.type).toBe("leave");
+  expect(await kindsOf(app, result.id)).toEqual(["task SUCCESS"]);
+  expect(await app.control.inspect().active()).toEqual({});
+});
+
+test("a run whose outcome is being stored is not told as running", async () => {
+  const app = new Lovage("tasks");
+  const { t, receive, admit } = scene(app);
+  const until = Promise.withResolvers<number>();
+  const work = app.task("tasks.work", () => until.promise);
+  const result = await work.delay();
+  const run = await admit(await receive());
+  const executed = run.execute();
+  for (let hops = 0; hops < 50; hops++) await undefined;
+  t.clock.moveTo(t.clock.now() + VISIBILITY_MS / 2);
+  const backend = await app.engine.backend();
+  const storing = Promise.withResolvers<void>();
+  const stored = Promise.withResolvers<void>();
+  const { apply } = backend;
+  const spy = vi.spyOn(backend, "apply").mockImplementation(async (commands) => {
+    storing.resolve();
+    await stored.promise;
+    return apply.call(backend, commands);
+  });
+  onTestFinished(() => spy.mockRestore());
+  until.resolve(1);
+  await storing.promise;
+  t.clock.moveTo(t.clock.now() + 1000);
+  await run.noteRunning();
+  stored.resolve();
+  await executed;
+  expect(await kindsOf(app, result.id)).toEqual(["task SUCCESS"]);
+});
+
+test("where the row cannot be read, a run is not told as running, and goes on", async () => {
+  const app = new Lovage("tasks");
+  const { t, receive, admit } = scene(app);
+  const until = Promise.withResolvers<number>();
+  const work = app.task("tasks.work", () => until.promise);
+  const result = await work.delay();
+  const run = await admit(await receive());
+  const executed = run.execute();
+  for (let hops = 0; hops < 50; hops++) await undefined;
+  t.clock.moveTo(t.clock.now() + VISIBILITY_MS / 2);
+  const spy = vi
+    .spyOn(await app.engine.backend(), "read")
+    .mockRejectedValue(new OperationalError("the table is out of reach", { retryable: true }));
+  await run.noteRunning();
+  spy.mockRestore();
+  until.resolve(1);
+  await executed;
+  expect(await kindsOf(app, result.id)).toEqual(["task SUCCESS"]);
+  expect(await result.get()).toBe(1);
 });
