@@ -97,9 +97,34 @@ describe.skipIf(!started)("every page", () => {
     ] as const) {
       await page.setViewportSize({ width, height });
       expect([width, await violations(page, false)]).toEqual([width, []]);
-      // Nobody has to scroll the page to the side.
+      // Nobody has to scroll the page to the side, nor a table, to find what can be done.
       expect(await page.evaluate("document.documentElement.scrollWidth - innerWidth")).toBeLessThanOrEqual(0);
+      const aside = await page.evaluate(
+        `[...document.querySelectorAll("td.acts :is(button, a)")].map((one) => one.getBoundingClientRect().right - innerWidth).filter((by) => by > 0)`,
+      );
+      expect([width, aside]).toEqual([width, []]);
     }
+  });
+
+  test("a minute with tasks and none before and after it is seen in each plot", async () => {
+    const app = new Lovage("one", { brokerUrl: "memory://one-minute", resultBackend: "memory://one-minute" });
+    onTestFinished(() => app.close());
+    const journal = await app.engine.journal();
+    const entry = { time: Date.now() - 600_000, kind: "task", id: "a", task: "shop.ship", state: "SUCCESS" } as const;
+    await journal.append([{ ...entry, runtime: 0.2, waited: 0.1 }]);
+    const served = await serveBoard(createBoard(app).fetch);
+    onTestFinished(served.close);
+    const page = await visit(started, served.url, { viewport: { width: 1280, height: 1600 } });
+    await page.locator(".plot canvas").nth(2).waitFor();
+    // Pixels that are neither grey nor empty.
+    const coloured = await page.evaluate(`[...document.querySelectorAll(".plot canvas")].map((canvas) => {
+      const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+      let count = 0;
+      for (let at = 0; at < data.length; at += 4)
+        if (data[at + 3] > 100 && Math.max(data[at], data[at + 1], data[at + 2]) - Math.min(data[at], data[at + 1], data[at + 2]) > 60) count++;
+      return count;
+    })`);
+    expect((coloured as readonly number[]).map((count) => count > 8)).toEqual([true, true, true]);
   });
 
   test("what is to be done is named in the button that does it, with its number", async () => {

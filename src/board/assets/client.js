@@ -132,12 +132,21 @@ const draw = (place) => {
       ],
       series: [
         {},
-        ...series.map(({ name, color, fill, bars, dash }) => ({
+        ...series.map(({ name, color, values, fill, bars, dash }) => ({
           label: name,
           ...(dash && { dash }),
           stroke: () => colour(color),
           width: 1.6,
-          points: { show: false },
+          // A value without one before and after it is no line.
+          points: {
+            show: false,
+            filter: () =>
+              values.flatMap((value, at) =>
+                !bars && value !== null && (values[at - 1] ?? null) === null && (values[at + 1] ?? null) === null
+                  ? [at]
+                  : [],
+              ),
+          },
           spanGaps: false,
           ...(fill && { fill: () => colour(`${color}-soft`) }),
           ...(bars && {
