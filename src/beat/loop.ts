@@ -67,6 +67,65 @@ const SLEW_MS = 1_000;
 /** How soon a send that failed, or a list that could not be had, is tried again. */
 const RETRY_MS = 5_000;
 
+/** While sends go on failing, it is told no more often what waits and what is given up. */
+const TOLD_MS = 60_000;
+
+/** An outage is told of with so many different reasons at most: some have an id of their own each time. */
+const MOST_REASONS = 20;
+
+/** Tells of sends that fail, also where many do each second: each reason once, and then now and then how many slots it holds up. */
+function outage({ clock, log }: BeatOptions) {
+  const reasons = new Set<string>();
+  let last: unknown;
+  let tellAt = Number.NEGATIVE_INFINITY;
+  const givenUp = new Map<ScheduleEntry, number[]>();
+
+  function tellGivenUp(): void {
+    for (const [{ name }, slots] of givenUp) {
+      const [first, end] = [Math.min(...slots), Math.max(...slots)].map((slot) => new Date(slot).toISOString());
+      log?.warn(
+        slots.length === 1
+          ? `${name}: the slot of ${first} could not be sent in time and is given up`
+          : `${name}: ${slots.length} slots from ${first} to ${end} could not be sent in time and are given up`,
+      );
+    }
+    givenUp.clear();
+  }
+
+  return {
+    failed({ entry, slot }: DueSlot, id: string, error: unknown): void {
+      last = error;
+      const reason = String(error);
+      if (reasons.has(reason) || reasons.size >= MOST_REASONS) return;
+      if (reasons.size === 0) tellAt = clock.now() + TOLD_MS;
+      reasons.add(reason);
+      log?.error(
+        `${entry.name}: ${entry.task} [${id}] for ${new Date(slot).toISOString()} could not be sent; trying again every ${RETRY_MS / 1000} s`,
+        error,
+      );
+    },
+    gaveUp({ entry, slot }: DueSlot): void {
+      const slots = givenUp.get(entry);
+      if (slots === undefined) givenUp.set(entry, [slot]);
+      else slots.push(slot);
+    },
+    /** To be called with what waits after each step, and when the loop ends. */
+    tell(unsent: readonly DueSlot[], isLast = false): void {
+      const isDue = clock.now() >= tellAt;
+      if (unsent.length === 0 || isLast || isDue) tellGivenUp();
+      if (unsent.length === 0) reasons.clear();
+      else if (isDue) {
+        tellAt = clock.now() + TOLD_MS;
+        const entries = new Set(unsent.map(({ entry }) => entry)).size;
+        log?.error(
+          `beat could not send ${unsent.length} slots of ${entries} ${entries === 1 ? "entry" : "entries"} until now, and tries again every ${RETRY_MS / 1000} s`,
+          last,
+        );
+      }
+    },
+  };
+}
+
 /** Keeps a list of coming entries up to date. */
 function follow({ coming, clock, log, signal }: BeatOptions) {
   let current: readonly ScheduleEntry[] = [];
@@ -126,8 +185,11 @@ export async function runBeat(options: BeatOptions): Promise<void> {
   let entries = options.entries;
   let state = beatState(entries, zone, loaded ?? { covered: clock.now() });
   let unsent: readonly DueSlot[] = [];
+  const failing = outage(options);
   /** When they are tried again. */
   let retryAt = Number.NEGATIVE_INFINITY;
+  /** How far it has come could not be saved, which was said. */
+  let isUnsaved = false;
   /** The clock is behind, which was said. */
   let isBehind = false;
 
@@ -136,11 +198,14 @@ export async function runBeat(options: BeatOptions): Promise<void> {
     try {
       const covered = Math.min(state.covered, first - 1);
       await memory?.save({ covered, gapless: Math.min(state.gapless, covered), ahead: state.ahead });
+      isUnsaved = false;
     } catch (error) {
-      log?.error(
-        "beat could not save how far it has come; a restart may send some slots again, under the same ids",
-        error,
-      );
+      if (!isUnsaved)
+        log?.error(
+          "beat could not save how far it has come; a restart may send some slots again, under the same ids",
+          error,
+        );
+      isUnsaved = true;
     }
   }
 
@@ -167,10 +232,11 @@ export async function runBeat(options: BeatOptions): Promise<void> {
       );
     }
     const isRetry = now >= retryAt || step.restarted;
-    const sending = [...(isRetry ? stillWanted(unsent, now, log) : []), ...step.due];
-    const failed = await sendAll(sending, options);
+    const sending = [...(isRetry ? stillWanted(unsent, now, failing.gaveUp) : []), ...step.due];
+    const failed = await sendAll(sending, options, failing.failed);
     if (isRetry && failed.length > 0) retryAt = now + RETRY_MS;
     unsent = isRetry ? failed : [...unsent, ...failed];
+    failing.tell(unsent);
     if (sending.length > 0 || step.missed.length > 0 || step.restarted) await remember();
 
     const next = Math.min(
@@ -182,11 +248,16 @@ export async function runBeat(options: BeatOptions): Promise<void> {
     const { stale } = coming;
     if (!signal?.aborted) await clock.sleep(wait, signal === undefined ? stale : AbortSignal.any([signal, stale]));
   }
+  failing.tell(unsent, true);
   await remember();
 }
 
 /** Sends all at once, so that a broker can put them into one request, and gives back those that failed. */
-async function sendAll(due: readonly DueSlot[], { app, send, log }: BeatOptions): Promise<readonly DueSlot[]> {
+async function sendAll(
+  due: readonly DueSlot[],
+  { app, send, log }: BeatOptions,
+  told: (one: DueSlot, id: string, error: unknown) => void,
+): Promise<readonly DueSlot[]> {
   const failed = await Promise.all(
     due.map(async (one) => {
       const { entry, slot } = one;
@@ -196,10 +267,7 @@ async function sendAll(due: readonly DueSlot[], { app, send, log }: BeatOptions)
         log?.info(sentLine(entry, slot, id, sent));
         return undefined;
       } catch (error) {
-        log?.error(
-          `${entry.name}: ${entry.task} [${id}] for ${new Date(slot).toISOString()} could not be sent; trying again in ${RETRY_MS / 1000} s`,
-          error,
-        );
+        told(one, id, error);
         return one;
       }
     }),
@@ -208,17 +276,12 @@ async function sendAll(due: readonly DueSlot[], { app, send, log }: BeatOptions)
 }
 
 /** What failed before and is not too old by now. */
-function stillWanted(unsent: readonly DueSlot[], now: number, log: BeatLog | undefined): DueSlot[] {
+function stillWanted(unsent: readonly DueSlot[], now: number, gaveUp: (one: DueSlot) => void): DueSlot[] {
   const byEntry = Map.groupBy(unsent, ({ entry }) => entry);
   return [...byEntry].flatMap(([entry, of]) => {
     const passed = of.map(({ slot }) => slot);
     const kept = wanted(entry, passed, now);
-    for (const slot of passed) {
-      if (!kept.includes(slot))
-        log?.warn(
-          `${entry.name}: the slot of ${new Date(slot).toISOString()} could not be sent in time and is given up`,
-        );
-    }
+    for (const one of of) if (!kept.includes(one.slot)) gaveUp(one);
     return kept.map((slot) => ({ entry, slot }));
   });
 }

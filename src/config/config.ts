@@ -19,6 +19,9 @@ import { IS_BUNDLE, isFixed, refuse, SETTING_NAMES, snakeCase } from "./names.ts
 import { ENVIRONMENT, brokerTransportOptions as parseBrokerOptions, parseUrl } from "./values.ts";
 import type { AnnotationOptions } from "../tasks/options.ts";
 
+/** Is there in a function's bundle alone. */
+declare const LOVAGE_BUNDLE: "aws";
+
 /** How bodies or results are compressed. `gzip` is Celery's, which holds a zlib stream. */
 export type Compression = "gzip" | "brotli" | "zstd";
 
@@ -447,7 +450,8 @@ function backendBeside(brokerUrl: string): string {
 function bindQueues(parsed: ParsedConfig, prefix: string): Readonly<Record<string, QueueConfig>> {
   const { taskDefaultQueue, taskDefaultExchange, taskDefaultRoutingKey } = parsed;
   checkQueueName("taskDefaultQueue", prefix, taskDefaultQueue, true);
-  const queues: Record<string, QueueConfig> = {};
+  // A queue may have any name, and who asks for one that is not declared is to find none, whatever every object has.
+  const queues: Record<string, QueueConfig> = Object.create(null);
   const names = new Map<string, string>();
   const bindings = new Map<string, string>();
   for (const [name, options] of Object.entries(parsed.taskQueues ?? { [taskDefaultQueue]: {} })) {
@@ -479,7 +483,18 @@ function bindQueues(parsed: ParsedConfig, prefix: string): Readonly<Record<strin
     bindings.set(binding, name);
     queues[name] = Object.freeze({ ...options, name, exchange, routingKey });
   }
-  for (const { name, priorities } of Object.values(queues)) {
+  // Those of a function were checked when it was deployed.
+  if (typeof LOVAGE_BUNDLE === "undefined") checkBands(Object.values(queues), names, prefix);
+  return Object.freeze(queues);
+}
+
+/** Refuses bands of priorities that have the name of a queue. `names`: of the declared queues, by those on SQS. */
+function checkBands(
+  queues: readonly Pick<QueueConfig, "name" | "priorities">[],
+  names: ReadonlyMap<string, string>,
+  prefix: string,
+): void {
+  for (const { name, priorities } of queues) {
     for (const band of bandQueues(name, priorities).slice(1)) {
       const setting = `taskQueues.${name}.priorities`;
       const twin = names.get(checkQueueName(setting, prefix, band, false));
@@ -490,5 +505,4 @@ function bindQueues(parsed: ParsedConfig, prefix: string): Readonly<Record<strin
       );
     }
   }
-  return Object.freeze(queues);
 }

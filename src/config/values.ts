@@ -286,7 +286,7 @@ export const queues: Parse<Readonly<Record<string, ParsedQueue>>> = (value, at) 
     : Object.entries(object(value, at));
   if (entries.length === 0)
     return fail(at, "at least one queue; leave the setting out for the default queue alone", value);
-  const result: Record<string, ParsedQueue> = {};
+  const result: Record<string, ParsedQueue> = Object.create(null);
   for (const [queueName, options] of entries) {
     if (Object.hasOwn(result, queueName))
       throw new ImproperlyConfigured(at, `names the queue ${JSON.stringify(queueName)} twice`);
@@ -373,7 +373,7 @@ export const routes: Parse<readonly TaskRouter[]> = (value, at) =>
   );
 
 export const annotations: Parse<TaskAnnotations> = (value, at) => {
-  const result: Record<string, AnnotationOptions> = {};
+  const result: Record<string, AnnotationOptions> = Object.create(null);
   for (const [i, map] of (Array.isArray(value) ? (value as readonly unknown[]) : [value]).entries()) {
     const here = Array.isArray(value) ? `${at}[${i}]` : at;
     for (const [task, options] of Object.entries(object(map, here))) {

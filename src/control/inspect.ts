@@ -282,7 +282,7 @@ export function createInspect(engine: Engine): Inspect {
     },
     async active() {
       const rows = await workers();
-      const all: Record<string, readonly TaskInHand[]> = {};
+      const all: Record<string, readonly TaskInHand[]> = Object.create(null);
       for (const [worker, tasks] of await running()) all[worker] = tasks;
       // Who says itself what it runs knows best.
       for (const { name, active } of rows) all[name] = active;

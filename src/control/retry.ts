@@ -165,7 +165,7 @@ export async function retryMany(
   const sought = error?.toLowerCase();
   const backend = await engine.backend();
   const seen = new Set<string>();
-  const tasks: Record<string, number> = {};
+  const tasks: Record<string, number> = Object.create(null);
   const skipped: Partial<Record<RetryRefusal, number>> = {};
   let count = 0;
 

@@ -12,8 +12,8 @@ import type { Outcome } from "./trace.ts";
 
 /** Most characters of arguments. */
 const ARGS_LENGTH = 100;
-/** Most characters of a name or an id, which a foreign message may have at any length. */
-const NAME_LENGTH = 200;
+/** Most characters of a name or an id: what Lovage itself sends has no more. A foreign message may have any number. */
+const NAME_LENGTH = 255;
 
 const nameOf = (text: string): string => clip(text, NAME_LENGTH);
 

@@ -27,7 +27,7 @@ type Presence = Pick<WorkerInfo, "done" | "active" | "reserved" | "running" | "w
 /** Others are shown so many tasks that run, and as many that wait: a row of all would be dear. */
 const MOST_SHOWN = 25;
 /** Characters of a name or an id that they are shown. */
-const MOST_NAME = 200;
+const MOST_NAME = 255;
 /** A longer body is not looked into for that, in characters. */
 const MOST_PEEKED = 65_536;
 

@@ -199,6 +199,75 @@ describe("a send that fails", () => {
   });
 });
 
+describe("an outage", () => {
+  const minutes = (count: number) => count * 60;
+
+  test("is told of once a reason, and then each minute by how many slots wait, however many fail", async () => {
+    const reasons = ["down", "down", "refused"];
+    let tries = 0;
+    const run = beat({ a: { schedule: 2 }, b: { schedule: 2 } }, minutes(3) + 10, {
+      send: () => Promise.reject(new Error(reasons[tries++] ?? "down")),
+    });
+    await run.done;
+    expect(tries).toBeGreaterThan(1000);
+    const [first, second, ...others] = run.lines;
+    expect(first).toMatch(/^a: t \[.*\] for 2026-05-01T09:00:02.000Z could not be sent; trying again every 5 s$/);
+    expect(second).toMatch(/^a: t \[.*\] for 2026-05-01T09:00:04.000Z could not be sent; trying again every 5 s$/);
+    // Slots wait for a minute, and each minute those are told that were given up in it.
+    expect(others.filter((line) => line.startsWith("beat could not send"))).toEqual(
+      Array.from({ length: 3 }, () => expect.stringMatching(/^beat could not send 6\d slots of 2 entries until now/)),
+    );
+    const givenUp = others.filter((line) => line.includes("given up"));
+    expect(others).toHaveLength(3 + givenUp.length);
+    expect(givenUp).toHaveLength(6);
+    expect(givenUp.at(3)).toMatch(
+      /^b: \d+ slots from 2026-05-01T09:01:.*Z to 2026-05-01T09:0[12]:.*Z could not be sent in time and are given up$/,
+    );
+  });
+
+  test("that comes again is told of again", async () => {
+    const run = beat({ a: { schedule: 20 } }, minutes(2), {
+      async send(_entry, slot, id) {
+        if (run.seconds(slot) % 60 === 20 && run.now() === slot) throw new Error("down");
+        return id;
+      },
+    });
+    await run.done;
+    expect(run.lines).toEqual([
+      expect.stringContaining("for 2026-05-01T09:00:20.000Z could not be sent"),
+      expect.stringContaining("for 2026-05-01T09:01:20.000Z could not be sent"),
+    ]);
+  });
+
+  test("whose reason is another one each time is told of with some of them", async () => {
+    let tries = 0;
+    const run = beat({ a: { schedule: 1 } }, 58, {
+      send: () => Promise.reject(new Error(`request ${tries++} was refused`)),
+    });
+    await run.done;
+    expect(tries).toBeGreaterThan(300);
+    expect(run.lines).toHaveLength(20);
+  });
+
+  test("of what remembers is told of once", async () => {
+    let failing = true;
+    const run = beat({ a: { schedule: 1 } }, 30, {
+      memory: {
+        load: async () => ({ covered: START, gapless: START, ahead: [] }),
+        async save() {
+          failing = run.seconds(run.now()) !== 10;
+          if (failing) throw new Error("disk full");
+        },
+      },
+    });
+    await run.done;
+    expect(run.lines).toEqual([
+      expect.stringMatching(/^beat could not save/),
+      expect.stringMatching(/^beat could not save/),
+    ]);
+  });
+});
+
 test("a send that goes on failing is given up after within, where the entry catches up", async () => {
   const tries: number[] = [];
   const entry = { schedule: every({ hours: 1 }), catchUp: "all", within: { minutes: 2 } } as const;

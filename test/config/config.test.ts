@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { type ConfigInput, resolveConfig, type TaskAnnotations } from "../../src/config/config.ts";
+import { configFromObject } from "../../src/config/config-object.ts";
 import { ImproperlyConfigured } from "../../src/errors.ts";
 import { LIVE } from "../../src/config/live.ts";
 import { refuse } from "../../src/config/names.ts";
@@ -378,6 +379,20 @@ describe("taskQueues", () => {
     };
     expect(queues(["celery", { name: "media", timeLimit: 600, memorySize: 2048 }])).toEqual(expected);
     expect(queues({ celery: {}, media: { timeLimit: 600, memorySize: 2048 } })).toEqual(expected);
+  });
+
+  it("can have any name, also one that every object knows", () => {
+    const bound = { name: "__proto__", exchange: "", routingKey: "__proto__", timeLimit: 5 };
+    for (const given of [JSON.parse('{ "__proto__": { "timeLimit": 5 } }'), [{ name: "__proto__", timeLimit: 5 }]]) {
+      const declared = queues(given);
+      expect(Object.entries(declared)).toEqual([["__proto__", bound]]);
+      for (const name of ["constructor", "toString", "hasOwnProperty"]) expect(name in declared).toBe(false);
+    }
+    const converted = configFromObject({ task_queues: JSON.parse('{ "__proto__": { "time_limit": 5 } }') });
+    expect(Object.entries(resolveConfig(converted).taskQueues)).toEqual([["__proto__", bound]]);
+    expect(() => queues(["__proto__", "__proto__"])).toThrow('names the queue "__proto__" twice');
+    const { taskAnnotations } = resolveConfig({ taskAnnotations: JSON.parse('{ "__proto__": { "timeLimit": 5 } }') });
+    expect(Object.entries(taskAnnotations)).toEqual([["__proto__", { timeLimit: 5 }]]);
   });
 
   it("does not serve the default queue unless it is named, as in Celery", () => {

@@ -295,7 +295,8 @@ describe.each(stores)("steering on %s", (_, start) => {
     ]);
     expect(await app.control.inspect().scheduled()).toEqual({ celery: 0, media: 1 });
     expect(await app.control.purge("media", { by: "anna" })).toBe(2);
-    await expect(app.control.purge("medai")).rejects.toThrow(QueueNotFound);
+    for (const queue of ["medai", "constructor", "__proto__"])
+      await expect(app.control.purge(queue)).rejects.toThrow(QueueNotFound);
     expect(await entries()).toEqual([{ kind: "control", action: "purge", by: "anna", queue: "media" }]);
   });
 
@@ -733,7 +734,8 @@ describe.each(places)("long-lived workers on %s", (_, place) => {
       return ran.length === 3;
     });
     expect((await media())?.paused).toBeUndefined();
-    await expect(app.control.pause("medai")).rejects.toThrow(QueueNotFound);
+    for (const queue of ["medai", "constructor", "__proto__"])
+      await expect(app.control.pause(queue)).rejects.toThrow(QueueNotFound);
   });
 
   test("one that is told to stops, and no other", async () => {

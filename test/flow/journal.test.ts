@@ -152,6 +152,20 @@ describe.each(stores)("the journal on %s", (_, start) => {
     expect(await find({ kind: "join" })).toMatchObject([{ id, error: { type: "ChordError" } }]);
   });
 
+  test("a task with the longest name and the longest id is found by both", async () => {
+    const [name, id] = [`shop.${"n".repeat(250)}`, "i".repeat(255)];
+    const longest = app.task(name, () => {
+      throw new OutOfStock("none");
+    });
+    const t = start(app);
+    await longest.applyAsync([], { taskId: id });
+    await t.drain();
+    for (const query of [{ task: name }, { id }, { root: id }])
+      expect(await find(query)).toMatchObject([{ id, task: name, state: "FAILURE" }]);
+    expect(await app.control.retryFailed({ task: name, dryRun: true })).toMatchObject({ count: 1, skipped: {} });
+    expect((await app.workflow(id)).tasks).toMatchObject([{ id, task: name, state: "FAILURE" }]);
+  });
+
   test("a run of some seconds is told while it runs, and a short one is not", async () => {
     const until = Promise.withResolvers<void>();
     onTestFinished(() => until.resolve());
