@@ -87,6 +87,23 @@ describe.each(everywhere)("running a failed task again on %s", (_, start) => {
     expect(actions).toEqual(["retry", "retry"]);
   });
 
+  test("tasks are counted by names that every object knows, too", async () => {
+    const names = ["constructor", "__proto__"];
+    const failing = names.map((name) =>
+      app.task(name, () => {
+        throw new Down("down");
+      }),
+    );
+    const t = start(app);
+    for (const task of failing) await task.delay();
+    await t.drain();
+    const { tasks } = await app.control.retryFailed({ dryRun: true });
+    expect(Object.entries(tasks).sort()).toEqual([
+      ["__proto__", 1],
+      ["constructor", 1],
+    ]);
+  });
+
   test("what was asked for and waits is not asked for again, until its message may be lost", async () => {
     const fetch = fetchTask();
     const t = start(app);
@@ -660,7 +677,8 @@ describe.each(places)("long-lived workers on %s", (_, place) => {
     const worker = await start();
     await work.delay("a");
     await until(async () => ran.length === 1);
-    const { id } = await work.applyAsync(["long"], { queue: "media" });
+    // The longest that there is.
+    const { id } = await work.applyAsync(["long"], { queue: "media", taskId: "i".repeat(255) });
     await until(async () => ran.length === 2);
     const from = clock.now();
     await until(async () => {
