@@ -125,7 +125,6 @@ async function dev(options: DevOptions, command: readonly string[]): Promise<num
   /** A process that has all loaded but the project: what it needs longest for is behind it when a file is saved. */
   function prepare(): Generation {
     const outputs: Promise<unknown>[] = [];
-    let since = Date.now();
     const left = Promise.withResolvers<void>();
     const kept = keep(
       "pool",
@@ -146,7 +145,7 @@ async function dev(options: DevOptions, command: readonly string[]): Promise<num
           outputs.push(finished(stream).catch(() => undefined));
         },
         told({ modules, takesNothing }: Told) {
-          if (modules !== undefined) watcher.add(modules, since);
+          for (const [module, at] of modules ?? []) watcher.add([module], at);
           if (takesNothing) left.resolve();
         },
       },
@@ -154,7 +153,6 @@ async function dev(options: DevOptions, command: readonly string[]): Promise<num
     const generation: Generation = {
       kept,
       begin() {
-        since = Date.now();
         generation.began = performance.now();
         kept.begin();
       },

@@ -7,28 +7,35 @@ const OWN = new URL("../", import.meta.url).href;
 /** Files that are loaded one after another are said together, after so many milliseconds. */
 const TOGETHER_MS = 20;
 
+/** A file, and when it was loaded, in milliseconds since the epoch. */
+export type LoadedFile = readonly [file: string, at: number];
+
 /** Begins to note what is loaded from now on; `say` is given all files so far. Returns a way to say what is noted at once. */
-export function noteModules(say: (files: readonly string[]) => void): () => void {
-  const files = new Set<string>();
+export function noteModules(say: (files: readonly LoadedFile[]) => void): () => void {
+  const files = new Map<string, number>();
   let timer: NodeJS.Timeout | undefined;
+  let flushed = Date.now();
   const flush = () => {
     clearTimeout(timer);
     timer = undefined;
-    for (const file of Object.keys(createRequire(import.meta.url).cache)) note(file);
+    // What no hook has seen was loaded at some time since the last look.
+    for (const file of Object.keys(createRequire(import.meta.url).cache)) note(file, flushed);
+    flushed = Date.now();
     say([...files]);
   };
-  function note(at: string): void {
+  function note(at: string, time: number): void {
     const url = at.startsWith("/") ? `file://${at}` : at;
     if (!url.startsWith("file:") || url.startsWith(OWN) || url.includes("/node_modules/")) return;
     try {
       // tsx adds a query to tell its own loads apart.
-      files.add(fileURLToPath(url.replace(/[?#].*$/, "")));
+      const file = fileURLToPath(url.replace(/[?#].*$/, ""));
+      if (!files.has(file)) files.set(file, time);
     } catch {
       // No file of this machine.
     }
   }
   const noteSoon = (url: string) => {
-    note(url);
+    note(url, Date.now());
     timer ??= setTimeout(flush, TOGETHER_MS).unref();
   };
   // Bun and Deno have none: there the app's own module is watched, and no more.

@@ -36,8 +36,8 @@ export async function runPool(options: PoolOptions): Promise<void> {
   try {
     if (dev) {
       await loadAhead(options.app);
-      tell = noteModules((modules) => void parent.say({ modules }));
       await parent.begin;
+      tell = noteModules((modules) => void parent.say({ modules }));
     }
     const app = await loadSharedApp(options.app);
     tell?.();

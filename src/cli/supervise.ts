@@ -10,6 +10,7 @@ import { listenLastingly } from "../workers/lasting.ts";
 import type { Log } from "../workers/log.ts";
 import { EXIT, STOP_SIGNALS } from "./exit.ts";
 import { marked, reportIn } from "./line.ts";
+import type { LoadedFile } from "./modules.ts";
 
 /** What a kept process is told: finish what runs, or give it up. */
 export type Order = "warm" | "cold";
@@ -31,7 +32,7 @@ export type Report =
 
 /** What one that `lovage dev` keeps tells: the files that its app is made of, where the board is, that a worker takes nothing more. */
 export interface Told {
-  readonly modules?: readonly string[];
+  readonly modules?: readonly LoadedFile[];
   readonly url?: string;
   readonly takesNothing?: true;
 }

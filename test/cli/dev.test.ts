@@ -1,4 +1,5 @@
 /** `lovage dev` as its users have it: real processes, and files that are saved. */
+import { execFileSync } from "node:child_process";
 import { existsSync, mkdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import type { Lovage } from "lovage";
@@ -62,6 +63,64 @@ test("worker, beat and board run in one terminal, and whatever file is saved is 
   expect([code, stderr]).toEqual([0, ""]);
   // Plain where there is no terminal.
   expect(stdout).not.toContain("\u001b");
+});
+
+test("a module that a task imports is watched from then on", async () => {
+  const { app, dev, save } = project();
+  save("tasks.ts", source("one", 'app.task("cli.late", async () => (await import("./late.ts")).late);'));
+  const running = dev("--no-board", "--no-beat");
+  await running.says(/ ready\./);
+  save("late.ts", "export const late = 1;\n");
+  expect(await call(app, "cli.late")).toBe(1);
+  save("late.ts", "export const late = 22;\n");
+  await running.says(took("late\\.ts"));
+  expect(await call(app, "cli.late")).toBe(22);
+});
+
+test("each module is told with the time at which it was loaded itself, and not the first one", () => {
+  const { folder } = place();
+  const main = join(folder, "main.ts");
+  writeFileSync(
+    main,
+    `import { statSync, writeFileSync } from "node:fs";
+     import { createRequire } from "node:module";
+     import { noteModules } from ${JSON.stringify(join(root, "src/cli/modules.ts"))};
+     let told = [];
+     const flush = noteModules((files) => { told = files; });
+     const wait = () => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 20);
+     for (const [name, load] of [["a.mjs", (url) => import(url)], ["b.cjs", createRequire(import.meta.url)]]) {
+       wait();
+       writeFileSync(name, "");
+       wait();
+       await load("./" + name);
+       flush();
+     }
+     console.log(JSON.stringify(told.map(([file, at]) => [file.replace(/.*\\//, ""), at > statSync(file).mtimeMs])));`,
+  );
+  const args = ["--no-warnings", "--import", join(root, "scripts/source.ts"), main];
+  const said = JSON.parse(execFileSync(process.execPath, args, { cwd: folder, encoding: "utf8" }));
+  expect(said).toEqual([
+    ["a.mjs", true],
+    ["b.cjs", true],
+  ]);
+});
+
+test("the files of a package that -A names are watched, where it is linked", async () => {
+  const { app, folder, start } = place();
+  for (const made of ["jobs", "node_modules/@shop"]) mkdirSync(join(folder, made), { recursive: true });
+  symlinkSync("../../jobs", join(folder, "node_modules/@shop/tasks"));
+  const save = (name: string, text: string) => writeFileSync(join(folder, "jobs", name), text);
+  save("package.json", '{ "name": "@shop/tasks", "type": "module", "exports": { "import": "./tasks.ts" } }');
+  save("factor.ts", "export const factor = 2;\n");
+  save("tasks.ts", source("one"));
+  const running = start(["dev", "-A", "@shop/tasks", "--no-board", "--no-beat"]);
+  await running.says(/ ready\./);
+  save("factor.ts", "export const factor = 5;\n");
+  await running.says(took("jobs/factor\\.ts"));
+  expect(await call(app, "cli.times", 3)).toBe(15);
+  save("tasks.ts", source("two"));
+  await running.says(took("jobs/tasks\\.ts"));
+  expect(await call(app, "cli.version")).toBe("two");
 });
 
 test("what runs while a file is saved ends where it began, and what is sent then is run by the new worker", async () => {
