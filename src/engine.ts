@@ -76,6 +76,9 @@ declare const LOVAGE_BUNDLE: "aws";
 /** SQS keeps a message for 14 days at most, and a row must outlive it by a day: else a late duplicate would run again. */
 const MIN_ROW_SECONDS = 15 * 86_400;
 
+/** Under this name a process has what was told once, by whichever copy of the package. */
+const TOLD: unique symbol = Symbol.for("lovage.told");
+
 /** What goes wrong with the journal is told so often at most, in milliseconds. */
 const WARN_MS = 60_000;
 
@@ -237,7 +240,13 @@ export class Engine implements PublishHost {
     if (typeof LOVAGE_BUNDLE !== "undefined" || this.#isToldOfFile) return;
     this.#isToldOfFile = true;
     const warning = unnamedWarning(this.urls.brokerUrl, this.platform.env);
-    if (warning !== undefined) this.warn(warning);
+    // A process may have the package twice, as when a bundler took in what another module imports. The user has one app.
+    const shared = globalThis as { [TOLD]?: Set<string> };
+    shared[TOLD] ??= new Set();
+    const told = shared[TOLD];
+    if (warning === undefined || told.has(warning)) return;
+    told.add(warning);
+    this.warn(warning);
   }
   get clock(): Clock {
     return this.platform.clock;

@@ -34,10 +34,10 @@ test.each([
 });
 
 /** An engine whose process stands in this folder, and what it has said. */
-function engineIn(at: string, env: Record<string, string> = {}, config = {}) {
+function engineIn(at: string, env: Record<string, string> = {}, config = {}, Copy = Engine) {
   mkdirSync(join(folder, at), { recursive: true });
   const spy = vi.spyOn(process, "cwd").mockReturnValue(join(folder, at));
-  const engine = new Engine(config, { env });
+  const engine = new Copy(config, { env });
   spy.mockRestore();
   const said: string[] = [];
   engine.warn = (message) => void said.push(message);
@@ -62,6 +62,17 @@ test("in production an app without a broker's URL says so at its first use, once
   await engine.broker();
   expect(said).toEqual([expect.stringMatching(/NODE_ENV is production/)]);
   expect(said[0]).toMatch(PLACE);
+});
+
+test("where a process has several apps, or the package twice, it is said once of each file", async () => {
+  const again = "../src/engine.ts?again";
+  const { Engine: Other } = (await import(/* @vite-ignore */ again)) as typeof import("../src/engine.ts");
+  expect(Other).not.toBe(Engine);
+  lay({ "web/package.json": "{}" });
+  const env = { NODE_ENV: "production" };
+  const engines = [engineIn("", env), engineIn("", env), engineIn("", env, {}, Other), engineIn("web", env, {}, Other)];
+  for (const { engine } of engines) await engine.broker();
+  expect(engines.map(({ said }) => said.length)).toEqual([1, 0, 0, 1]);
 });
 
 test("in a container it does where there is no such file yet, and not where there is", async () => {
