@@ -186,7 +186,12 @@ function startThread(options: HeartbeatOptions): Heartbeat {
         start();
         return;
       }
-      const error = new LovageError(`the thread of the heartbeat does not start: ${String(why)}`, { cause: why });
+      const remedy = isFileMissing(why)
+        ? '. A bundler names its file by a path that is not there: have it leave lovage out of the bundle, with Next.js by serverExternalPackages: ["lovage"], with others by their externals (docs/how-to/web-frameworks.md)'
+        : "";
+      const error = new LovageError(`the thread of the heartbeat does not start: ${String(why)}${remedy}`, {
+        cause: why,
+      });
       ready.reject(error);
       dead(error);
     });
@@ -248,6 +253,9 @@ function startCode(setup: HeartbeatSetup, plainly: boolean): Thread {
   // Bundlers that make a file of each thread look for just this expression.
   return new Thread(new URL("./heartbeat-thread.js", import.meta.url), options);
 }
+
+const isFileMissing = (error: unknown): boolean =>
+  /^(ERR_)?MODULE_NOT_FOUND$/.test(String((error as { readonly code?: unknown }).code));
 
 const isMissing = (file: URL): boolean => file.protocol === "file:" && !existsSync(file);
 

@@ -24,14 +24,37 @@ const MAIN = `
   await worker.stop();
   await app.close();`;
 
-test("runs where it was made, and where nothing but the bundle is", { timeout: 300_000 }, async () => {
+/** Bundles `main.mjs` into a folder. */
+async function bundle(to: string, publicPath?: string): Promise<void> {
   writeFileSync(join(user, "main.mjs"), MAIN);
+  const output = { path: join(user, to), filename: "main.cjs", publicPath };
+  const settings = {
+    mode: "development",
+    devtool: false,
+    target: "node22",
+    context: user,
+    entry: "./main.mjs",
+    output,
+  };
   const build = `
-    const settings = { mode: "development", devtool: false, target: "node22", context: process.cwd(), entry: "./main.mjs", output: { path: process.cwd() + "/bundle", filename: "main.cjs" } };
-    require(${JSON.stringify(join(folderOf("webpack", INSTALLED), "node_modules/webpack"))})(settings, (error, stats) => {
+    require(${JSON.stringify(join(folderOf("webpack", INSTALLED), "node_modules/webpack"))})(${JSON.stringify(settings)}, (error, stats) => {
       if (error ?? stats.hasErrors()) throw error ?? new Error(stats.toString());
     });`;
   await exec(process.execPath, ["-e", build], { cwd: user, env });
+}
+
+test("says what to do where files are named by the paths of a browser, as Next.js has webpack do", {
+  timeout: 300_000,
+}, async () => {
+  await bundle("next", "/_next/");
+  const failed = exec(process.execPath, [join(user, "next/main.cjs")], { cwd: user, env });
+  await expect(failed).rejects.toThrow(
+    /heartbeat does not start: .*Cannot find module '\/_next\/[\s\S]*serverExternalPackages: \["lovage"\]/,
+  );
+});
+
+test("runs where it was made, and where nothing but the bundle is", { timeout: 300_000 }, async () => {
+  await bundle("bundle");
   const run = (folder: string) => exec(process.execPath, [join(folder, "main.cjs")], { cwd: folder, env });
   expect((await run(join(user, "bundle"))).stdout).toBe("3\n");
   const elsewhere = join(user, "../elsewhere");
