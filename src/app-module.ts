@@ -1,6 +1,8 @@
 /** A module and the app in it, as `-A ./tasks.ts` of the command and `loadApp` of the CDK name it. */
-import { existsSync, readdirSync, statSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
+import Module, { createRequire } from "node:module";
 import { basename, dirname, join, relative, resolve } from "node:path";
+import { fileURLToPath, pathToFileURL } from "node:url";
 import { Lovage } from "./app.ts";
 import { oneLine } from "./brief.ts";
 import { ImproperlyConfigured, LovageError } from "./errors.ts";
@@ -15,14 +17,61 @@ export function splitApp(given: string): { readonly path: string; readonly name:
   return { path, name };
 }
 
-/** The file that a path means; `undefined`: it is not there. */
-export function findFile(path: string): string | undefined {
-  return ENDINGS.map((ending) => path + ending).find((file) => existsSync(file) && statSync(file).isFile());
+/** The file that a name means, as it is given in a folder: a path, or else a package; `undefined`: it is not there. */
+export function findModule(name: string, folder = resolve()): string | undefined {
+  return findFile(resolve(folder, name)) ?? [packageFile(name, folder)].find(isFile);
 }
 
-/** That a path means no file, and which one it may have meant. */
-export const noModule = (path: string, why = ""): string =>
-  `there is no module ${path} (looked for ${resolve(path)})${why}${nearby(resolve(path), "")}`;
+/** The file that a path means, of a folder what Node takes of a package, else its index; `undefined`: it is not there. */
+function findFile(path: string): string | undefined {
+  const found = ENDINGS.map((ending) => path + ending).find(isFile);
+  if (found !== undefined || !existsSync(path)) return found;
+  return [ownFile(path), mainFile(path), ...ENDINGS.map((ending) => join(path, `index${ending}`))].find(isFile);
+}
+
+const isFile = (path: string | undefined): path is string =>
+  path !== undefined && statSync(path, { throwIfNoEntry: false })?.isFile() === true;
+
+/** What the package in a folder is for those who import it by its name: its `exports` says so to itself too. */
+function ownFile(folder: string): string | undefined {
+  try {
+    const { name, exports } = JSON.parse(readFileSync(join(folder, "package.json"), "utf8"));
+    return exports === undefined ? undefined : packageFile(name, folder);
+  } catch {
+    return undefined;
+  }
+}
+
+function mainFile(folder: string): string | undefined {
+  try {
+    return createRequire(join(folder, "app.js")).resolve("./");
+  } catch {
+    return undefined;
+  }
+}
+
+/** The file that an `import` of a package means in a folder, be it there or not; `undefined`: there is no such package. */
+function packageFile(name: string, folder: string): string | undefined {
+  if (/^\.{0,2}(\/|$)/.test(name)) return undefined;
+  const from = join(folder, "app.js");
+  // Node resolves an `import` for other modules than the one that asks by a hook alone. Bun and Deno have none.
+  const { registerHooks } = Module as Partial<typeof Module>;
+  const hooks = registerHooks?.({
+    resolve: (one, context, next) =>
+      next(one, one === name ? { ...context, parentURL: pathToFileURL(from).href } : context),
+  });
+  try {
+    return hooks === undefined ? createRequire(from).resolve(name) : fileURLToPath(import.meta.resolve(name));
+  } catch {
+    return undefined;
+  } finally {
+    hooks?.deregister();
+  }
+}
+
+/** That a name means no file, and which one it may have meant. */
+export const noModule = (name: string, why = ""): string =>
+  `there is no module ${name} (looked for ${packageFile(name, resolve()) ?? resolve(name)})${why}${nearby(resolve(name), "")}`;
 
 /** `; did you mean ./tasks.ts?`, as it is called from a folder; an empty text where no name is near. */
 export function nearby(path: string, from: string): string {

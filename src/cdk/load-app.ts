@@ -1,9 +1,8 @@
 /** The app that a stack deploys, loaded so that what goes wrong is told in terms of the stack. */
 import { createRequire } from "node:module";
-import { resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import type { Lovage } from "../app.ts";
-import { findApp, findFile, noModule, splitApp, whyNotLoaded } from "../app-module.ts";
+import { findApp, findModule, noModule, splitApp, whyNotLoaded } from "../app-module.ts";
 import { beyondNodeIn } from "../cli/typescript.ts";
 import { ImproperlyConfigured, LovageError } from "../errors.ts";
 
@@ -13,12 +12,12 @@ const require = createRequire(import.meta.url);
  * Loads the app of a module: `loadApp("tasks.ts")`, or `loadApp("tasks.ts:shop")` where it exports several. It is the app that
  * an `import` of the module gives. Where the module cannot be loaded, the error says what synth wants of it, and what to do.
  *
- * @param module A path, read from where `cdk` runs as entries are. Its ending may be left out.
+ * @param module A path, read from where `cdk` runs as entries are. Its ending may be left out. It may also be a folder or a package.
  * @throws ImproperlyConfigured where there is no such module, it throws, has an `await` at its top, or exports no app.
  */
 export function loadApp(module: string): Lovage {
   const { path, name } = splitApp(module);
-  const file = findFile(resolve(path));
+  const file = findModule(path);
   if (file === undefined) throw new ImproperlyConfigured("app", noModule(path, ": paths are read from where cdk runs"));
   return findApp("app", load(path, file), path, name);
 }

@@ -1,9 +1,8 @@
-/** Finds the app that a command is for: `-A ./tasks.ts`, `-A ./tasks.ts:export`. */
-import { createRequire } from "node:module";
-import { dirname, resolve } from "node:path";
+/** Finds the app that a command is for: `-A ./tasks.ts`, `-A ./tasks.ts:export`, `-A @shop/tasks`. */
+import { dirname } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import type { Lovage } from "../app.ts";
-import { findApp, findFile, nearby, noModule, splitApp, whyNotLoaded } from "../app-module.ts";
+import { findApp, findModule, nearby, noModule, splitApp, whyNotLoaded } from "../app-module.ts";
 import { ImproperlyConfigured } from "../errors.ts";
 import { prepareHeartbeat } from "../workers/heartbeat.ts";
 import { EXIT, report } from "./exit.ts";
@@ -22,7 +21,7 @@ const SLOW_LOAD_MS = 10_000;
  */
 export async function loadApp(given: string, stop?: AbortSignal): Promise<Lovage> {
   const { path, name } = splitApp(given);
-  const file = findFile(resolve(path));
+  const file = findModule(path);
   if (file === undefined) throw new ImproperlyConfigured("--app", noModule(path));
   const byTsx = await useTsx(file);
   const app = findApp("--app", await load("--app", path, file, byTsx, stop), path, name);
@@ -61,22 +60,17 @@ export async function loadAhead(given: string): Promise<void> {
 }
 
 /** The file that `-A` names; `undefined`: it is not there. */
-export const appFile = (given: string): string | undefined => findFile(resolve(splitApp(given).path));
+export const appFile = (given: string): string | undefined => findModule(splitApp(given).path);
 
 /** Modules named in the settings are found from where the app's own module is. */
 function resolveFrom(file: string, specifier: string): string {
   const wanted = fileURLToPath(new URL(specifier, pathToFileURL(file)));
-  const beside = findFile(wanted);
-  if (beside !== undefined) return beside;
-  try {
-    return createRequire(file).resolve(specifier);
-  } catch (cause) {
-    throw new ImproperlyConfigured(
-      "imports",
-      `there is no module ${specifier} beside ${file}${nearby(wanted, dirname(file))}`,
-      { cause },
-    );
-  }
+  const found = findModule(wanted) ?? findModule(specifier, dirname(file));
+  if (found !== undefined) return found;
+  throw new ImproperlyConfigured(
+    "imports",
+    `there is no module ${specifier} beside ${file}${nearby(wanted, dirname(file))}`,
+  );
 }
 
 async function load(

@@ -8,7 +8,7 @@ import { LOG_FORMATS } from "./output.ts";
 export const appOption = (): Option =>
   new Option(
     "-A, --app <module[:export]>",
-    "the module that exports the app, such as ./tasks.ts; without an export: app, default, or the only one",
+    "the module or package that exports the app, such as ./tasks.ts or @shop/tasks; without an export: app, default, or the only one",
   )
     .env("LOVAGE_APP")
     .makeOptionMandatory();

@@ -1,7 +1,7 @@
-import { mkdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { module, place } from "./run.ts";
+import { module, place, type Place } from "./run.ts";
 
 /** Runs a command to its end. */
 const run = (args: readonly string[], env?: Record<string, string>) => place().start(args, env).exited;
@@ -40,6 +40,65 @@ test.each([
   const { code, stderr } = await start(["inspect", "registered", "-A", given]).exited;
   expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
 });
+
+const tasks = `${head}export const app = ${app("a")}; app.task("t.it", () => {});`;
+const manifest = (fields: Record<string, unknown>) =>
+  JSON.stringify({ name: "@shop/tasks", type: "module", ...fields });
+
+test.each([
+  ["a folder by its index", "./jobs", { "jobs/index.ts": tasks }],
+  ["one by its main", "jobs", { "jobs/package.json": manifest({ main: "src/m.ts" }), "jobs/src/m.ts": tasks }],
+  ["one by its exports", "./jobs", { "jobs/package.json": manifest({ exports: "./m.ts" }), "jobs/m.ts": tasks }],
+  ["the one that it is called in", ".:app", { "index.ts": tasks }],
+  ["a package by its main", "@shop/tasks", { "jobs/package.json": manifest({ main: "m.ts" }), "jobs/m.ts": tasks }],
+  [
+    "a package by what an import gets",
+    "@shop/tasks",
+    { "jobs/package.json": manifest({ exports: { ".": { import: "./m.ts" } } }), "jobs/m.ts": tasks },
+  ],
+  [
+    "a module of a package, and an export of it",
+    "@shop/tasks/all:app",
+    { "jobs/package.json": manifest({ exports: { "./*": { import: "./src/*.ts" } } }), "jobs/src/all.ts": tasks },
+  ],
+])("-A finds %s", async (_, given, files) => {
+  const { code, stdout, stderr } = await workspace(files).start(["inspect", "registered", "-A", given]).exited;
+  expect({ code, stdout, stderr }).toEqual({ code: 0, stdout: expect.stringContaining("t.it"), stderr: "" });
+});
+
+test("the setting include finds them too", async () => {
+  const { start } = workspace({
+    "app.ts": `${head}export const app = new Lovage("a", { include: ["./mails", "@shop/tasks"] });`,
+    "mails/index.ts": `import { app } from "../app.ts"; app.task("mails.it", () => {});`,
+    "jobs/package.json": manifest({ exports: { import: "./m.ts" } }),
+    "jobs/m.ts": `import { app } from "../app.ts"; app.task("jobs.it", () => {});`,
+  });
+  const { code, stdout, stderr } = await start(["inspect", "registered", "-A", "app"]).exited;
+  expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+  expect(stdout).toMatch(/jobs\.it[\s\S]*mails\.it/);
+});
+
+test.each([
+  ["./jobs", /there is no module \.\/jobs \(looked for \/\S+\/jobs\)/],
+  ["@shop/tasks", /there is no module @shop\/tasks \(looked for \/\S+\/@shop\/tasks\/dist\/m\.js\)/],
+  ["@shop/tasks/none", /there is no module @shop\/tasks\/none \(looked for \/\S+\/@shop\/tasks\/none\)/],
+])("-A %s says where it looked when nothing has been built", async (given, words) => {
+  const { start } = workspace({ "jobs/package.json": manifest({ exports: "./dist/m.js" }), "jobs/m.ts": tasks });
+  const { code, stderr } = await start(["inspect", "registered", "-A", given]).exited;
+  expect([code, stderr]).toEqual([2, expect.stringMatching(words)]);
+});
+
+/** A folder with these files, in which the folder `jobs` is linked as a workspace of npm's is. */
+function workspace(files: Readonly<Record<string, string>>): Place {
+  const here = place();
+  mkdirSync(join(here.folder, "node_modules/@shop"), { recursive: true });
+  symlinkSync("../../jobs", join(here.folder, "node_modules/@shop/tasks"));
+  for (const [name, text] of Object.entries(files)) {
+    mkdirSync(join(here.folder, name, ".."), { recursive: true });
+    writeFileSync(join(here.folder, name), text);
+  }
+  return here;
+}
 
 test.each([
   ["./tsaks.ts", "./tasks.ts"],

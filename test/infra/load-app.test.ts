@@ -58,7 +58,10 @@ test("the app of a module is loaded, and what keeps it from that is told with wh
     "with-await.ts": `${TASKS}await Promise.resolve();\n`,
     "two.ts": `${TASKS}export const shop = new Lovage("other");\nexport { shop as third };\n`,
     "none.ts": "export const app = 1;\n",
+    "node_modules/@shop/tasks/package.json": '{ "name": "@shop/tasks", "exports": { "import": "./tasks.js" } }',
+    "node_modules/@shop/tasks/tasks.js": TASKS,
   };
+  expect(load(files, ["@shop/tasks", "./node_modules/@shop/tasks"])).toEqual(["shop shop.build", "shop shop.build"]);
   const said = load(files, [
     "tasks.ts",
     "./tasks",
