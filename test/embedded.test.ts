@@ -166,8 +166,12 @@ test("a result that does not come in time says where its task was sent, and who 
     async () => expect((await late(result)).message).toContain("where two@here works: it waits"),
     20_000,
   );
+  await vi.waitFor(async () => expect(await result.state()).toBe("STARTED"), 20_000);
   for (const queue of ["celery", "slow"]) await app.control.pause(queue);
-  const stopped = await late(result);
+  // What was begun goes on.
+  expect((await late(result)).message).toContain("where two@here works: it waits for its turn or takes longer");
+  const kept = await never.delay();
+  const stopped = await late(kept);
   expect(stopped.where).toMatchObject({ queue: "slow", workers: ["two@here"], paused: ["slow"] });
   expect(stopped.message).toMatch(
     /late\.db\); slow is paused, so that .*: resume by lovage control resume slow, or by/,
@@ -176,6 +180,6 @@ test("a result that does not come in time says where its task was sent, and who 
     "; celery, slow are paused, so that no task of them begins: resume by lovage control resume celery and lovage control resume slow, or by app.control.resume()",
   );
   for (const queue of ["celery", "slow"]) await app.control.resume(queue);
-  expect((await late(result)).message).toContain("where two@here works: it waits");
+  expect((await late(kept)).message).toContain("where two@here works: it waits");
   await Promise.all([worker.stop(), slow.abort()]);
 });

@@ -4,7 +4,7 @@ import type { Engine } from "../engine.ts";
 import { TimeoutError, type Whereabouts } from "../errors.ts";
 import { fileOf } from "../file-url.ts";
 import type { Way } from "../results/reader.ts";
-import { PENDING } from "../states.ts";
+import { PENDING, RETRY } from "../states.ts";
 import { routed } from "../tasks/publish.ts";
 import { readPaused, readWorkers, type WorkerInfo } from "./rows.ts";
 
@@ -48,8 +48,11 @@ export async function explained(
   const { taskId, timeout, state } = error;
   const { resultExpires } = engine.config;
   const mayBeGone = queue === undefined && state === PENDING && resultExpires > 0;
+  // What was begun goes on.
+  const hasBegun = before.length === 0 && state !== PENDING && state !== RETRY;
+  const why = explain(hasBegun ? { ...where, paused: [] } : where);
   const gone = `. A task that nobody sent, or whose result is older than resultExpires (${resultExpires} s), is PENDING too`;
-  return new TimeoutError(taskId, timeout, state, where, explain(where) + (mayBeGone ? gone : ""));
+  return new TimeoutError(taskId, timeout, state, where, why + (mayBeGone ? gone : ""));
 }
 
 /** `undefined` where it is not known here: the call's arguments, by which a function may route, are not kept. */
