@@ -351,9 +351,9 @@ export class ValidationError extends LovageError {
   readonly task: string;
   /** What the schema library found, path and message. */
   readonly issues: readonly { readonly path: string; readonly message: string }[];
-  constructor(task: string, issues: readonly { readonly path: string; readonly message: string }[]) {
+  constructor(task: string, issues: readonly { readonly path: string; readonly message: string }[], given?: number) {
     super(
-      `the arguments of ${task} do not match its schema: ${issues.map((i) => (i.path ? `${i.path}: ${i.message}` : i.message)).join("; ")}`,
+      `the arguments of ${task}${given === undefined ? "" : ` (${given} given)`} do not match its schema: ${issues.map((i) => (i.path ? `${i.path}: ${i.message}` : i.message)).join("; ")}`,
     );
     this.task = task;
     this.issues = issues;

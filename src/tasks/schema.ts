@@ -35,7 +35,7 @@ export function checkInputNow(task: Task, args: readonly unknown[], kwargs: Kwar
   if (asOne instanceof Promise || (asOne !== undefined && asOne.issues === undefined)) return;
   const asList = standard.validate(placed);
   if (asList instanceof Promise || asList.issues === undefined) return;
-  throw refused(task, clearer(asOne?.issues, asList.issues));
+  throw refused(task, placed, asOne?.issues, asList.issues);
 }
 
 /**
@@ -71,26 +71,34 @@ async function validate(task: Task, args: readonly unknown[]): Promise<readonly 
   if (asOne !== undefined && asOne.issues === undefined) return [asOne.value];
   const asList = await standard.validate(args);
   if (asList.issues === undefined && Array.isArray(asList.value)) return asList.value;
-  throw refused(task, clearer(asOne?.issues, asList.issues));
+  throw refused(task, args, asOne?.issues, asList.issues);
 }
 
 type Issues = readonly StandardSchemaV1.Issue[] | undefined;
 
 const isOfAll = ({ path = [] }: StandardSchemaV1.Issue) => path.length === 0;
 
-/** Where both refuse, one may only say that it is no list, or that it is one; the other then says what is wrong within. */
-const clearer = (asOne: Issues, asList: Issues): Issues =>
-  asOne === undefined || (asOne.some(isOfAll) && asList?.every((issue) => !isOfAll(issue))) ? asList : asOne;
+/**
+ * Where both refuse, one may only say that it is no list, or that it is one; the other then says what is wrong within, or that
+ * the list is too short or too long. That it is to be a list, libraries say by one of two words.
+ */
+const isOfList = (asOne: Issues, asList: Issues): boolean =>
+  asOne === undefined ||
+  (asOne.some(isOfAll) &&
+    (asList?.every((issue) => !isOfAll(issue)) || asOne.some(({ message }) => /array|tuple/i.test(message))));
 
-function refused(
-  task: Task,
-  issues: Issues = [{ message: "must describe the arguments as a list or the one argument" }],
-): ValidationError {
+function refused(task: Task, args: readonly unknown[], asOne: Issues, asList: Issues): ValidationError {
+  const ofList = isOfList(asOne, asList);
+  const issues = (ofList ? asList : asOne) ?? [
+    { message: "must describe the arguments as a list or the one argument" },
+  ];
   return new ValidationError(
     task.name,
     issues.map(({ message, path = [] }) => ({
       message,
       path: path.map((segment) => String(typeof segment === "object" ? segment.key : segment)).join("."),
     })),
+    // That the list as a whole is wrong is likely to be for their number.
+    ofList && issues.some(isOfAll) ? args.length : undefined,
   );
 }

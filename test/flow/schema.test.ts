@@ -1,3 +1,4 @@
+import type { StandardSchemaV1 } from "@standard-schema/spec";
 import { Lovage, ValidationError } from "lovage";
 import { expect, test } from "vitest";
 import { z } from "zod";
@@ -59,6 +60,40 @@ test.each([
   const told = { issues: issues.map(({ path, message }) => ({ path, message: expect.stringMatching(message) })) };
   await expect(app.sendTask(task.name, args)).rejects.toMatchObject(told);
   expect(await t.drain()).toEqual([]);
+});
+
+const pair = z.tuple([z.number(), z.number()]);
+/** In the words of Valibot and ArkType, which also say that they expect a list. */
+const inWords = (wanted: string): StandardSchemaV1<[number, number]> => ({
+  "~standard": {
+    version: 1,
+    vendor: "test",
+    validate: (value) => ({
+      issues: [{ message: Array.isArray(value) ? `has ${value.length} of 2 elements` : wanted, path: [] }],
+    }),
+  },
+});
+const fits = " do not match its schema: ";
+
+test.each([
+  ["too few", pair, [], `(0 given)${fits}Too small: expected array to have >=2 items`],
+  ["one, of two", pair, [1], `(1 given)${fits}Too small: expected array to have >=2 items`],
+  ["too many", pair, [1, 2, 3], `(3 given)${fits}Too big: expected array to have <=2 items`],
+  ["one, of none", z.tuple([]), [1], `(1 given)${fits}Too big: expected array to have <=0 items`],
+  ["one, of two", inWords("Invalid type: Expected Array but received 1"), [1], `(1 given)${fits}has 1 of 2 elements`],
+  ["one, of two", inWords("must be an array (was a number)"), [1], `(1 given)${fits}has 1 of 2 elements`],
+  [
+    "two, of an object",
+    Order,
+    [{ id: "a", amount: 1 }, 2],
+    `(2 given)${fits}Invalid input: expected object, received array`,
+  ],
+  ["the right number", pair, ["1", 2], `${fits}0: Invalid input: expected number, received string`.slice(1)],
+])("that there are %s arguments is told with their number", async (_, schema, args, words) => {
+  const app = new Lovage("shop");
+  const task = app.task("shop.pair", { schema }, () => 1);
+  inMemory(app);
+  await expect(app.sendTask(task.name, args)).rejects.toThrow(`the arguments of shop.pair ${words}`);
 });
 
 test("a message from elsewhere is checked before it runs: FAILURE, and no run", async () => {
