@@ -11,8 +11,10 @@ import type {
   LettersOf,
   RetriedFailures,
   RetryFailed,
+  RetryRefusal,
   ShownLetter,
 } from "../control/control.ts";
+import { REASONS } from "../control/retry.ts";
 import { noteAction } from "../control/who.ts";
 import { ImproperlyConfigured, LovageError } from "../errors.ts";
 import type { JournalEntry } from "../journal/entry.ts";
@@ -31,6 +33,11 @@ export const isOpen = (state: string): boolean => OPEN.has(state) || state === "
 const MOST_CHOSEN = 100_000;
 /** Tasks that are acted on at a time, and between two words of how far it is. */
 const TOGETHER = 50;
+
+/** The same, with what the reasons in `skipped` mean, for people and agents. */
+export interface RetriedInWords extends RetriedFailures {
+  readonly reasons: Readonly<Partial<Record<RetryRefusal, string>>>;
+}
 
 /** What was done to several. */
 export interface Done {
@@ -99,15 +106,18 @@ export function createActions(app: Lovage, entries: () => Promise<readonly Sched
       const { dryRun } = chosen;
       return each(found, (id) => control.retry(id, { dryRun, ...acting(doing.by) }), doing);
     },
-    retryFailed: (filter: RetryFailed, { by, progress, signal }: Doing): Promise<RetriedFailures> =>
-      control.retryFailed({
+    async retryFailed(filter: RetryFailed, { by, progress, signal }: Doing): Promise<RetriedInWords> {
+      const retried = await control.retryFailed({
         ...filter,
         ...acting(by),
         progress(count) {
           signal?.throwIfAborted();
           progress?.(count, undefined);
         },
-      }),
+      });
+      const why = Object.entries(REASONS).filter(([reason]) => reason in retried.skipped);
+      return { ...retried, reasons: Object.fromEntries(why) };
+    },
     revoke: (chosen: Chosen, terminate: boolean, doing: Doing): Promise<Done> =>
       some(chosen, isOpen, (ids, how) => control.revoke(ids, { terminate, ...how }), doing),
     forget: (chosen: Chosen, doing: Doing): Promise<Done> =>

@@ -299,11 +299,11 @@ function methodsOf(path: string): readonly string[] {
 const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
   typeof value === "object" && value !== null && !Array.isArray(value);
 
-/** Below the base. Who mounts it may have taken the base away already. */
+/** Below the base. Who mounts it may have taken the base away already, and a proxy may have put a slash at the end. */
 function pathOf(request: Request, base: string): string {
   const { pathname } = new URL(request.url);
-  if (base === "" || !(pathname === base || pathname.startsWith(`${base}/`))) return pathname;
-  return pathname.slice(base.length) || "/";
+  const isBelow = base !== "" && (pathname === base || pathname.startsWith(`${base}/`));
+  return (isBelow ? pathname.slice(base.length) : pathname).replace(/\/$/, "") || "/";
 }
 
 /** The text, whether or not its length was said before; `undefined`: it is longer than is read. */

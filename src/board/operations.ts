@@ -239,7 +239,7 @@ export const OPERATIONS: readonly Operation[] = [
     path: "/failures/retry",
     changes: true,
     long: true,
-    is: "Runs all failed tasks again that match, and that have not ended otherwise since.",
+    is: "Runs all failed tasks again that match, and that have not ended otherwise since. The others are counted in `skipped`, and `reasons` says why.",
     input: {
       task: texts("Tasks' names, or patterns such as media.*"),
       error: { type: "text", is: "The name of the error's class, or a part of its message" },

@@ -1,15 +1,13 @@
 /** `lovage beat`: sends what `beatSchedule` says, when it says. */
 import type { Command } from "commander";
-import { harmlessLine } from "../brief.ts";
 import { LovageError } from "../errors.ts";
 import { watchFiles } from "../file-identity.ts";
-import { didYouMean } from "../nearest.ts";
 import { beat, beatEntries } from "../workers/beat.ts";
 import type { LogLevel } from "../workers/log.ts";
 import { beatSubcommands } from "./beat-plan.ts";
 import { report, stopped } from "./exit.ts";
 import { loadSharedApp } from "./load.ts";
-import { appOption, logOptions } from "./options.ts";
+import { appOption, logOptions, unknownCommand } from "./options.ts";
 import { createLog, type LogFormat, redirectPrints } from "./output.ts";
 
 /** So often, in milliseconds, beat looks whether its file is still there. */
@@ -41,10 +39,7 @@ Examples:
     .allowExcessArguments()
     .action(async (options: BeatCommandOptions) => {
       const [unknown] = command.args;
-      if (unknown !== undefined) {
-        const known = command.commands.map((one) => one.name());
-        command.error(`error: unknown command '${harmlessLine(unknown)}'${didYouMean(unknown, known)}`);
-      }
+      if (unknown !== undefined) unknownCommand(command, unknown);
       const stop = stopped();
       try {
         await startBeat(options, stop);

@@ -59,9 +59,9 @@ export function onStop(stop: (signal: (typeof STOP_SIGNALS)[number]) => void): v
 /** Aborts when somebody stops this process. Told twice, it does not finish what it does. */
 export function stopped(): AbortSignal {
   const stopping = new AbortController();
-  onStop(() => {
+  onStop((signal) => {
     if (stopping.signal.aborted) process.exit(EXIT.failure);
-    stopping.abort();
+    stopping.abort(new LovageError(`${signal} ended it behind what was in hand`));
   });
   return stopping.signal;
 }

@@ -73,6 +73,13 @@ function resolveFrom(file: string, specifier: string): string {
   );
 }
 
+/** Where `process.exit` was called, asked while the process ends; `undefined`: it ends by itself. */
+function exitCaller(): string | undefined {
+  const frames = (new Error("exit").stack ?? "").split("\n");
+  const at = frames.findLastIndex((frame) => /^\s*at (process\.)?exit \(node:/.test(frame));
+  return at === -1 ? undefined : frames[at + 1]?.replace(/^.*(\(|\bat )|\)$/g, "");
+}
+
 async function load(
   setting: string,
   name: string,
@@ -82,8 +89,13 @@ async function load(
 ): Promise<Readonly<Record<string, unknown>>> {
   // Where the module's own code ends the process, or nothing is left that could bring what it awaits, the command would end as if it were done.
   const endsProcess = (code: number) => {
-    if (code !== EXIT.ok) return;
-    const why = "its code ended the process, or awaits at its top what never comes";
+    const caller = exitCaller();
+    // Of an error that nobody caught Node has spoken by now. Who is not kept any more has ended by itself.
+    if ((code !== EXIT.ok && caller === undefined) || process.connected === false) return;
+    const why =
+      caller === undefined
+        ? "its code ended the process, or awaits at its top what never comes"
+        : `its code ended the process by process.exit(${code}), at ${caller}`;
     process.exitCode = report(new ImproperlyConfigured(setting, `${name} could not be loaded: ${why}`));
   };
   const takesLong = () =>

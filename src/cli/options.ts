@@ -1,6 +1,8 @@
 /** Options that several commands share. */
 import { parseTime } from "../protocol/time.ts";
 import { type Command, InvalidArgumentError, Option } from "commander";
+import { harmlessLine } from "../brief.ts";
+import { didYouMean } from "../nearest.ts";
 import { LOG_LEVELS, type LogLevel } from "../workers/log.ts";
 import { EXIT_HELP } from "./exit.ts";
 import { LOG_FORMATS } from "./output.ts";
@@ -51,6 +53,12 @@ export function helpLast(argv: readonly string[]): string[] {
   const [node = "", script = "", ...args] = argv;
   const [help, ...names] = args;
   return help === "help" && names.length > 1 ? [node, script, ...names, "--help"] : [...argv];
+}
+
+/** Ends with what was meant: what commander says by itself, also where it has no word, as behind `help`. */
+export function unknownCommand(command: Command, name: string): never {
+  const known = command.commands.map((one) => one.name());
+  return command.error(`error: unknown command '${harmlessLine(name)}'${didYouMean(name, known)}`);
 }
 
 /** A list with commas, or the option several times. */

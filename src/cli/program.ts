@@ -1,6 +1,7 @@
 /** The commands of `lovage`. */
 import { Command } from "commander";
 import { EXIT_HELP } from "./exit.ts";
+import { unknownCommand } from "./options.ts";
 import { VERSION } from "./version.ts";
 
 type Declare = (program: Command) => void;
@@ -56,6 +57,14 @@ Examples:
   $ lovage worker -A ./tasks.ts -l info
   $ lovage call -A ./tasks.ts tasks.add --args '[1, 2]' --wait 10`,
     );
+  // Who asks for the help of a command that is none has most likely mistyped it.
+  program.addHelpText("beforeAll", ({ command }) => {
+    const [first = "", second = ""] = command.args;
+    const asked = first === "help" ? second : first;
+    const isNone = command.commands.length > 0 && !command.commands.some((one) => one.name() === asked);
+    if (isNone && asked !== "" && asked !== "help" && !asked.startsWith("-")) unknownCommand(command, asked);
+    return "";
+  });
   const own = COMMANDS.filter(([names]) => name !== undefined && names.includes(name));
   const isVersion = name === "-V" || name === "--version";
   for (const [, load] of own.length > 0 || isVersion ? own : COMMANDS) (await load())(program);

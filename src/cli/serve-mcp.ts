@@ -1,6 +1,6 @@
 /** The operations of the board as tools of the Model Context Protocol. */
 import { setImmediate as turn } from "node:timers/promises";
-import type { Writable } from "node:stream";
+import type { Readable, Writable } from "node:stream";
 import type { Lovage } from "../app.ts";
 import type { Doing } from "../board/actions.ts";
 import { createData } from "../board/data.ts";
@@ -8,8 +8,8 @@ import { checkInput, schemaOf } from "../board/input.ts";
 import { OPERATIONS } from "../board/operations.ts";
 import { clip, oneLine, toJson } from "../brief.ts";
 import type { Input } from "../board/input.ts";
-import { ImproperlyConfigured, LovageError } from "../errors.ts";
-import { EXIT, onStop } from "./exit.ts";
+import { ImproperlyConfigured } from "../errors.ts";
+import { EXIT } from "./exit.ts";
 import { complain } from "./output.ts";
 import { VERSION } from "./version.ts";
 import type { CallToolResult } from "@modelcontextprotocol/sdk/types.js";
@@ -51,7 +51,11 @@ async function loadSdk() {
 }
 
 /** Resolves when the input has ended, and all that was asked by then is answered; by a signal, behind what is in hand. */
-export async function serveMcp(app: Lovage, canWrite: boolean, output: Writable): Promise<void> {
+export async function serveMcp(
+  app: Lovage,
+  canWrite: boolean,
+  { input, output, stop }: { readonly input: Readable; readonly output: Writable; readonly stop: AbortSignal },
+): Promise<void> {
   const { Server, StdioServerTransport, ListToolsRequestSchema, CallToolRequestSchema } = await loadSdk();
   const offered = OPERATIONS.filter(({ changes }) => canWrite || !changes);
   const data = createData(app);
@@ -101,7 +105,6 @@ export async function serveMcp(app: Lovage, canWrite: boolean, output: Writable)
       return told(true, oneLine(error));
     }
   }
-  const stopping = new AbortController();
   /** What is under way. */
   const calls = new Set<Promise<CallToolResult>>();
   server.setRequestHandler(CallToolRequestSchema, async ({ params }, { signal, sendNotification }) => {
@@ -114,12 +117,12 @@ export async function serveMcp(app: Lovage, canWrite: boolean, output: Writable)
       const at = { progressToken: token, progress: done, ...(total !== undefined && { total }) };
       sendNotification({ method: "notifications/progress", params: at }).catch(() => undefined);
     };
-    const doing = { signal: AbortSignal.any([signal, stopping.signal]), progress };
+    const doing = { signal: AbortSignal.any([signal, stop]), progress };
     const answer = call(params.name, params.arguments ?? {}, doing);
     calls.add(answer);
     return answer.finally(() => calls.delete(answer));
   });
-  const transport = new StdioServerTransport(process.stdin, output);
+  const transport = new StdioServerTransport(input, output);
   server.onerror = (error) => complain(`lovage: ${oneLine(error)}`);
   const ended = new Promise<void>((resolve) => {
     // By itself only where a message is longer than it takes: nothing that follows can be read.
@@ -128,13 +131,10 @@ export async function serveMcp(app: Lovage, canWrite: boolean, output: Writable)
       resolve();
     };
     // The transport does not say that its input has ended.
-    process.stdin.once("end", resolve);
-    process.stdin.once("close", resolve);
-    onStop((signal) => {
-      if (stopping.signal.aborted) process.exit(EXIT.failure);
-      stopping.abort(new LovageError(`${signal} ended it behind what was in hand`));
-      resolve();
-    });
+    input.once("end", resolve);
+    input.once("close", resolve);
+    stop.addEventListener("abort", () => resolve());
+    if (stop.aborted) resolve();
   });
   await server.connect(transport);
   await ended;

@@ -70,9 +70,15 @@ describe.each(stores)("what is asked and done on %s", (_, start) => {
     expect((await ask(board, "/api/failures?from=1h&to=2h")).status).toBe(400);
     isUp = true;
     const dry = await read(post(board, "/api/failures/retry", { task: "shop.charge", dryRun: true }));
-    expect(dry).toEqual({ count: 3, tasks: { "shop.charge": 3 }, skipped: {} });
+    expect(dry).toEqual({ count: 3, tasks: { "shop.charge": 3 }, skipped: {}, reasons: {} });
     expect((await read(ask(board, "/api/queues")))[0].ready).toBe(0);
     expect((await read(post(board, "/api/failures/retry", { task: "shop.charge" }))).count).toBe(3);
+    expect(await read(post(board, "/api/failures/retry", { task: "shop.charge" }))).toEqual({
+      count: 0,
+      tasks: {},
+      skipped: { asked: 3 },
+      reasons: { asked: expect.stringMatching(/^it is to run again already, and waits in its queue/) },
+    });
     await t.drain();
     const { entries } = await read(ask(board, "/api/tasks?state=SUCCESS"));
     expect(entries).toHaveLength(3);

@@ -9,6 +9,7 @@ import type { Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { z } from "zod";
 import { compressed } from "../../src/board/compressed.ts";
+import { REASONS } from "../../src/control/retry.ts";
 import { writeWorker } from "../../src/control/rows.ts";
 import type { JournalEntry, JournalKind } from "../../src/journal/entry.ts";
 import { browser, serveBoard, violations, visit } from "./chromium.ts";
@@ -205,7 +206,7 @@ describe.skipIf(!started)("every action", () => {
     // They wait by now.
     await page.getByRole("dialog").waitFor({ state: "detached" });
     const again = await press(page, RETRY_CHARGES);
-    expect(again.said).toBe("Nothing of it can be done any more.\n12 left out: asked");
+    expect(again.said).toBe(`Nothing of it can be done any more.\n12 left out: ${REASONS.asked}`);
     expect((await queue("payments")).ready).toBe(12);
     await at().t.advance({ minutes: 1 });
     expect(await state(at().ids.charge)).toBe("FAILURE");

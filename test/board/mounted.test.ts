@@ -20,7 +20,7 @@ const makeApp = () => {
   onTestFinished(() => app.close());
   return app;
 };
-const makeBoard = () => createBoard(makeApp(), { basePath });
+const makeBoard = (base = basePath) => createBoard(makeApp(), { basePath: base });
 
 type Ask = (path: string, init?: RequestInit) => Promise<Response>;
 
@@ -79,6 +79,21 @@ test("in Hono, with its whole path or below it", async () => {
   await isThere(askAt(port));
   const mounting = new Hono().mount("/ops/board", makeBoard());
   await isThere(async (path, init) => mounting.request(path, init));
+});
+
+test.each(["", "/ops/board"])("with a slash at the end of a path, below %j", async (base) => {
+  const board = makeBoard(base);
+  const ask = (path: string, init?: RequestInit) => board(new Request(`http://board.test${base}${path}`, init));
+  const title = async (path: string) => /<title>.*<\/title>/.exec(await (await ask(path)).text())?.[0];
+  for (const path of ["/tasks", "/failures", "/beat"]) {
+    expect((await ask(`${path}/`)).status).toBe(200);
+    expect(await title(`${path}/`)).toBe(await title(path));
+  }
+  expect((await ask("/api/queues/")).status).toBe(200);
+  const headers = { "content-type": "application/json" };
+  expect((await ask("/api/queues/celery/pause/", { method: "POST", headers })).status).toBe(200);
+  expect((await ask("/tasks//")).status).toBe(404);
+  expect((await ask("/nothing/")).status).toBe(404);
 });
 
 test("in Node's own server", async () => {

@@ -130,13 +130,43 @@ test("a module of the setting include that is not there is answered with the one
 test.each([
   [["beat"], "await new Promise(() => {});"],
   [["call", "t.it"], "await new Promise(() => {});"],
-  [["call", "t.it"], "process.exit(0);"],
 ])("%j does not end as if it were done where its module does not load: %s", async (command, source) => {
   const { folder, start } = place();
   writeFileSync(join(folder, "m.ts"), `${head}export const app = ${app("a")}; app.task("t.it", () => 1); ${source}`);
   const { code, stdout, stderr } = await start([...command, "-A", "m.ts"]).exited;
   expect({ code, stdout }).toEqual({ code: 2, stdout: "" });
   expect(stderr).toMatch(/^lovage: --app: m\.ts could not be loaded: its code ended the process, or awaits .*\n$/);
+});
+
+test.each(
+  [["call", "t.it"], ["worker"], ["worker", "-P", "processes"], ["beat"], ["board", "--port", "0"], ["mcp"]].flatMap(
+    (command) => ["process.exit(0)", "process.exit(3)"].map((source) => [command, source] as const),
+  ),
+)("%j says which module ended it, and where, by %s", async (command, source) => {
+  const { folder, start } = place();
+  writeFileSync(join(folder, "config.ts"), `export const check = () => {\n  ${source};\n};`);
+  writeFileSync(join(folder, "m.ts"), `import { check } from "./config.ts"; check();`);
+  const { code, stdout, stderr } = await start([...command, "-A", "m.ts"]).exited;
+  expect({ code, stdout }).toEqual({ code: 2, stdout: "" });
+  expect(stderr.replace(/at file:\S*\//, "at ")).toBe(
+    `lovage: --app: m.ts could not be loaded: its code ended the process by ${source}, at config.ts:2:11\n`,
+  );
+});
+
+test("dev says which module ended its worker, and waits for it to be mended", async () => {
+  const { folder, start } = place();
+  writeFileSync(join(folder, "m.ts"), "process.exit(3);");
+  const dev = start(["dev", "-A", "m.ts", "--no-board", "--no-beat"]);
+  await dev.says(/m\.ts could not be loaded: its code ended the process by process\.exit\(3\), at .*m\.ts:1:9/);
+  await dev.says(/m\.ts could not be loaded\. It is tried again when a file is saved\./);
+});
+
+test("an error that a module's own code threw later is told of as Node does, and once", async () => {
+  const { folder, start } = place();
+  writeFileSync(join(folder, "m.ts"), `setTimeout(() => { throw new Error("late"); }); await new Promise(() => {});`);
+  const { code, stderr } = await start(["call", "t.it", "-A", "m.ts"]).exited;
+  expect([code, stderr]).toEqual([1, expect.stringContaining("Error: late")]);
+  expect(stderr).not.toContain("could not be loaded");
 });
 
 test("a worker says that its module still loads", async () => {
@@ -162,6 +192,42 @@ test.each(
   expect(await waits.exited).toMatchObject({ code: 0, stderr: "" });
 });
 
+test.each(["SIGTERM", "SIGINT", "end of its input"] as const)(
+  "mcp ends well by %s while its module loads",
+  async (how) => {
+    const { folder, start } = place();
+    writeFileSync(
+      join(folder, "m.ts"),
+      `console.log("loads"); setInterval(() => {}, 1000); await new Promise(() => {});`,
+    );
+    const waits = start(["mcp", "-A", "m.ts"], {}, "pipe");
+    await waits.says(/loads/);
+    waits.process.stdin?.write(`{"jsonrpc":"2.0","id":1,"method":"tools/list"}\n`);
+    if (how === "SIGTERM" || how === "SIGINT") waits.process.kill(how);
+    else waits.process.stdin?.end();
+    expect(await waits.exited).toMatchObject({ code: 0, stdout: "" });
+  },
+);
+
+test.each([
+  [["bogus", "--help"], ""],
+  [["help", "bogus"], ""],
+  [["wroker", "--help"], "worker"],
+  [["help", "wroker"], "worker"],
+  [["beat", "plann", "--help"], "plan"],
+  [["beat", "plann", "-A", "m.ts"], "plan"],
+  [["help", "beat", "plann"], "plan"],
+  [["dlq", "shw", "-h"], "show"],
+  [["inspect", "-A", "m.ts", "quues", "--help"], "queues"],
+])("%j is answered with what was meant", async (command, near) => {
+  const { code, stdout, stderr } = await run(command);
+  expect([code, stdout]).toEqual([2, ""]);
+  const name = command.find((one) => !["help", "beat", "dlq", "inspect", "-A", "m.ts"].includes(one));
+  expect(stderr.split("\n")[0]).toBe(
+    `error: unknown command '${name}'${near === "" ? "" : `; did you mean "${near}"?`}`,
+  );
+});
+
 test("help shows what is asked for, also below a command", async () => {
   const [one, below] = await Promise.all([run(["help", "queues"]), run(["help", "dlq", "show"])]);
   expect([one.code, one.stdout]).toEqual([0, expect.stringMatching(/^Usage: lovage queues /)]);
@@ -182,7 +248,12 @@ test.each([
     "m.ts",
     /Cannot access 'app' before initialization \(.*\/n\.ts:\d+:\d+\)\. Where two modules .* setting include$/m,
   ],
-  ["ends the process", "process.exit();", "m.ts", /m\.ts could not be loaded: its code ended the process, or awaits/],
+  [
+    "ends the process",
+    "process.exit();",
+    "m.ts",
+    /its code ended the process by process\.exit\(0\), at .*\/m\.ts:2:9$/m,
+  ],
   ["has wrong syntax", "const = 1;", "m.ts", /m\.ts could not be loaded: SyntaxError: .*\/m\.ts:2/],
   ["has a wrong setting", `new Lovage("a", { timezon: "UTC" });`, "m.ts", /timezon: .*did you mean "timezone"\?/],
   ["exports no app", "export const a = 1;", "m.ts", /m\.ts exports no Lovage app; it needs one/],

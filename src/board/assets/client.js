@@ -516,7 +516,8 @@ const refusals = (answer) => {
     const error = typeof one?.error === "string" ? one.error : (one?.error?.message ?? one?.message ?? "refused");
     told.push(`${one?.id ?? one?.letter?.message ?? ""}: ${error}`);
   }
-  for (const [reason, many] of Object.entries(answer?.skipped ?? {})) told.push(`${many} left out: ${reason}`);
+  for (const [reason, many] of Object.entries(answer?.skipped ?? {}))
+    told.push(`${many} left out: ${answer.reasons[reason]}`);
   return told;
 };
 
