@@ -158,13 +158,10 @@ export function findApp(
   const [only] = apps;
   if (apps.length > 1) throw bad(`${path} exports several apps, ${apps.join(", ")}: say which, as in ${path}:${only}`);
   if (only !== undefined) return module[only] as Lovage;
-  throw bad(
-    `${path} exports no Lovage app${
-      Object.values(module)
-        .map((one) => otherCopy(setting, one))
-        .find(Boolean) ?? ""
-    }; it needs one, as in export const app = new Lovage("tasks")`,
-  );
+  const other = Object.values(module)
+    .map((one) => otherCopy(setting, one))
+    .find(Boolean);
+  throw bad(`${path} exports no Lovage app${other ?? '; it needs one, as in export const app = new Lovage("tasks")'}`);
 }
 
 /** What a CommonJS module exports stands in its default, as far as Node cannot tell it by name. */
@@ -180,6 +177,6 @@ function otherCopy(setting: string, value: unknown): string {
   const instead =
     setting === "app"
       ? "import the app in place of loadApp, as tsx loads the package once more for what loadApp loads; or have the stack take the package of the tasks' project"
-      : "run the lovage command of the project's own node_modules";
+      : "run the lovage command of the project's own node_modules, and not within tsx (npx tsx, --import tsx): it uses tsx by itself where that is needed";
   return ` of this copy of the package: ${instead}`;
 }

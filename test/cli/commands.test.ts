@@ -264,7 +264,7 @@ test.each([
     "has the app of another copy of the package",
     "class L { static { Object.defineProperty(this, 'name', { value: 'Lovage' }); } } export const app = new L();",
     "m.ts",
-    /another|this copy of the package/,
+    /m\.ts exports no Lovage app of this copy of the package: run the lovage command .*, and not within tsx .* needed$/m,
   ],
   [
     "does not know the queue of -Q",
