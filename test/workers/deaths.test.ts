@@ -1,7 +1,7 @@
 /** What counts as a death, step by step: the poller and a function stand on these. */
 import fc from "fast-check";
 import { Lovage, OperationalError, type RunningTask } from "lovage";
-import { testApp } from "lovage/testing";
+import { type TestApp, testApp } from "lovage/testing";
 import { expect, onTestFinished, test, vi } from "vitest";
 import type { Delivery } from "../../src/brokers/broker.ts";
 import { taskKey } from "../../src/results/backend.ts";
@@ -113,23 +113,31 @@ test("a claim whose answer is lost, time and again, is no death", async () => {
   expect([lost, await result.state(), await t.deadLetters()]).toEqual([6, "SUCCESS", []]);
 });
 
-test("a death that another worker counted while a table was out of reach is taken back when it is there again", async () => {
-  const app = new Lovage("tasks");
-  const { t, worker, receive, admit, row } = scene(app);
-  const work = app.task("tasks.work", () => "done");
-  const result = await work.delay();
-  const run = await admit(await receive());
+/** Has a run end while its table is out of reach. What is returned brings it back. */
+async function runWithoutTable(app: Lovage, { clock }: TestApp, run: Run): Promise<() => void> {
   const backend = await app.engine.backend();
   const { apply } = backend;
   backend.apply = async (commands) => commands.map(() => new OperationalError("out of reach", { retryable: true }));
   const executed = run.execute();
   for (let tries = 0; tries < 16; tries++) {
     for (let hops = 0; hops < 50; hops++) await undefined;
-    t.clock.moveTo(t.clock.now() + 16_000);
+    clock.moveTo(clock.now() + 16_000);
   }
   expect((await executed).disposition.type).toBe("handBack");
+  return () => {
+    backend.apply = apply;
+  };
+}
+
+test("a death that another worker counted while a table was out of reach is taken back when it is there again", async () => {
+  const app = new Lovage("tasks");
+  const { t, worker, receive, admit, row } = scene(app);
+  const work = app.task("tasks.work", () => "done");
+  const result = await work.delay();
+  const run = await admit(await receive());
+  const mend = await runWithoutTable(app, t, run);
   await worker.releaseLate();
-  backend.apply = apply;
+  mend();
   const other = createWorker(app, {
     hostname: "celery@other",
     log: silent,
@@ -149,16 +157,8 @@ test("a claim that is given up late shows that its task waits", async () => {
   const work = app.task("tasks.work", () => "done");
   const result = await work.delay();
   const run = await admit(await receive());
-  const backend = await app.engine.backend();
-  const { apply } = backend;
-  backend.apply = async (commands) => commands.map(() => new OperationalError("out of reach", { retryable: true }));
-  const executed = run.execute();
-  for (let tries = 0; tries < 16; tries++) {
-    for (let hops = 0; hops < 50; hops++) await undefined;
-    t.clock.moveTo(t.clock.now() + 16_000);
-  }
-  await executed;
-  backend.apply = apply;
+  const mend = await runWithoutTable(app, t, run);
+  mend();
   expect(await result.state()).toBe("STARTED");
   await worker.releaseLate();
   expect(await result.state()).toBe("PENDING");
