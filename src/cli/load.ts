@@ -87,11 +87,12 @@ async function load(
   byTsx: boolean,
   stop: AbortSignal | undefined,
 ): Promise<Readonly<Record<string, unknown>>> {
+  const isKept = process.connected === true;
   // Where the module's own code ends the process, or nothing is left that could bring what it awaits, the command would end as if it were done.
   const endsProcess = (code: number) => {
     const caller = exitCaller();
     // Of an error that nobody caught Node has spoken by now. Who is not kept any more has ended by itself.
-    if ((code !== EXIT.ok && caller === undefined) || process.connected === false) return;
+    if ((code !== EXIT.ok && caller === undefined) || (isKept && !process.connected)) return;
     const why =
       caller === undefined
         ? "its code ended the process, or awaits at its top what never comes"

@@ -6,11 +6,15 @@ import { dirname } from "node:path";
 const SETTLE_MS = 25;
 /** An empty file is one that is being written, for so long. */
 const EMPTY_MS = 150;
+/** The clock by which files are dated ticks no less often, in milliseconds: a file may have been written so much later than it says. */
+const TICK_MS = 10;
 /** Where the system has no more watches to give, files are looked at this often, in milliseconds. */
 const LOOK_MS = 400;
 
 export interface FileWatch {
-  /** Watches these files too. `since`, in milliseconds since the epoch: one that was written after it counts as changed. */
+  /**
+   * Watches these files too. `since`, in milliseconds since the epoch: one that was written after it, or just before, counts as changed.
+   */
   add(files: Iterable<string>, since: number): void;
   close(): void;
 }
@@ -80,8 +84,9 @@ export function watchFiles(changed: (files: readonly string[]) => void): FileWat
       let isLate = false;
       for (const file of added) {
         const { text, written } = stampOf(file);
-        isLate ||= written > since;
-        stamps.set(file, written > since ? "late" : text);
+        const isWrittenSince = written > since - TICK_MS;
+        isLate ||= isWrittenSince;
+        stamps.set(file, isWrittenSince ? "late" : text);
       }
       watchFolders(added);
       if (isLate) lookSoon();

@@ -1,8 +1,8 @@
 /** What `lovage dev` sees of the files of an app, whatever is done to their folders. */
-import { mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, renameSync, rmSync, utimesSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import { onTestFinished, test, vi } from "vitest";
+import { expect, onTestFinished, test, vi } from "vitest";
 import { watchFiles } from "../../src/cli/watch.ts";
 
 const until = { timeout: 10_000, interval: 5 };
@@ -69,4 +69,22 @@ test("a file that comes long after its folders is seen", async () => {
   }
   await seen(save);
   await seen(save);
+});
+
+test("a file that was written since it was loaded is changed, though its date is a tick of the system's clock before that", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "watched-"));
+  const told: string[] = [];
+  const watch = watchFiles((files) => void told.push(...files));
+  onTestFinished(() => watch.close());
+  const loaded = 1_700_000_000;
+  const dated = (name: string, before: number) => {
+    const file = join(folder, name);
+    writeFileSync(file, "0");
+    utimesSync(file, loaded - before, loaded - before);
+    return file;
+  };
+  const [earlier, later] = [dated("earlier.ts", 0.1), dated("later.ts", 0.004)];
+  watch.add([earlier, later], loaded * 1000);
+  await vi.waitUntil(() => told.length > 0, until);
+  expect(told).toEqual([later]);
 });
