@@ -30,7 +30,7 @@ export function identityOf(path: string): string | undefined {
  * Watches the files of `sqlite://` URLs, with what stands beside them. What is returned says, once, which of them is another than it was:
  * what is written to one that was removed, nobody else sees.
  */
-export function watchFiles(urls: readonly string[]): () => string | undefined {
+export function watchRemoved(urls: readonly string[]): () => string | undefined {
   const files = new Map<string, string | undefined>();
   for (const url of urls) {
     const path = fileOf(url);

@@ -1,7 +1,7 @@
 /** `lovage beat`: sends what `beatSchedule` says, when it says. */
 import type { Command } from "commander";
 import { LovageError } from "../errors.ts";
-import { watchFiles } from "../file-identity.ts";
+import { watchRemoved } from "../file-identity.ts";
 import { beat, beatEntries } from "../workers/beat.ts";
 import type { LogLevel } from "../workers/log.ts";
 import { beatSubcommands } from "./beat-plan.ts";
@@ -58,7 +58,7 @@ export async function startBeat(options: BeatCommandOptions, signal: AbortSignal
   log("info", `beat: Starting... ${entries.length} entries, time zone ${app.config.timezone}`);
   ready?.();
   const gone = new AbortController();
-  const removed = watchFiles(Object.values(app.engine.urls));
+  const removed = watchRemoved(Object.values(app.engine.urls));
   const looking = setInterval(() => {
     const path = removed();
     if (path !== undefined)

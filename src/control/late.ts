@@ -69,12 +69,12 @@ function seenBy(engine: Engine, queues: readonly string[]): Promise<Seen | undef
   const known = looks.get(engine) ?? new Map<string, Promise<Seen | undefined>>();
   looks.set(engine, known);
   const key = JSON.stringify(queues);
-  const look = known.get(key) ?? lookAt(engine, queues).finally(() => known.delete(key));
+  const look = known.get(key) ?? readSeen(engine, queues).finally(() => known.delete(key));
   known.set(key, look);
   return look;
 }
 
-async function lookAt(engine: Engine, queues: readonly string[]): Promise<Seen | undefined> {
+async function readSeen(engine: Engine, queues: readonly string[]): Promise<Seen | undefined> {
   const over = new AbortController();
   try {
     return await Promise.race([

@@ -3,7 +3,7 @@ import { parentPort, workerData } from "node:worker_threads";
 import { Engine } from "../engine.ts";
 import { fileOf } from "../file-url.ts";
 import type { Command, Release } from "../results/record.ts";
-import { watchFiles } from "../file-identity.ts";
+import { watchRemoved } from "../file-identity.ts";
 import { boardReader } from "./board.ts";
 import {
   asBeat,
@@ -56,7 +56,7 @@ const engine = new Engine(setup.config, { env: {} });
 
 const urls = [setup.config.brokerUrl, setup.config.resultBackend];
 const hasFile = urls.some((url) => fileOf(url) !== undefined);
-const removed = watchFiles(urls);
+const removed = watchRemoved(urls);
 
 function checkFiles(): void {
   const path = removed();

@@ -7,7 +7,7 @@ import { beforeEach, expect, onTestFinished, test, vi } from "vitest";
 import { createProgram } from "../../src/cli/program.ts";
 import { writeWorker } from "../../src/control/rows.ts";
 import { envelope } from "../flow/envelopes.ts";
-import { lovage, place } from "./run.ts";
+import { asItWas, lovage, place } from "./run.ts";
 
 /** What serves, asks, or prints one value: nothing that a program would have to take apart. */
 const WITHOUT: readonly string[] = [
@@ -101,14 +101,7 @@ function valuesOf(printed: string, { is }: Shape): readonly unknown[] {
   return Object.values(value).flat(is === "listsByName" ? 1 : 0);
 }
 
-let exitCode: typeof process.exitCode;
-beforeEach(() => {
-  exitCode = process.exitCode;
-  onTestFinished(() => {
-    process.exitCode = exitCode;
-    vi.unstubAllEnvs();
-  });
-});
+beforeEach(asItWas);
 
 test("each command has --json, and its help says of what shape, or it prints no data", async () => {
   const commands = visible(await createProgram(), "");

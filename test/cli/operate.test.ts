@@ -2,16 +2,9 @@
 import { startWorker } from "lovage/worker";
 import { beforeEach, expect, onTestFinished, test, vi } from "vitest";
 import { appLast } from "../../src/cli/options.ts";
-import { lovage, module, place } from "./run.ts";
+import { asItWas, lovage, module, place } from "./run.ts";
 
-let exitCode: typeof process.exitCode;
-beforeEach(() => {
-  exitCode = process.exitCode;
-  onTestFinished(() => {
-    process.exitCode = exitCode;
-    vi.unstubAllEnvs();
-  });
-});
+beforeEach(asItWas);
 
 test("an incident, from the first look to the counts at the end", async () => {
   const { app } = place();

@@ -10,6 +10,15 @@ import { createProgram } from "../../src/cli/program.ts";
 const launcher = resolve(import.meta.dirname, "../../bin/lovage.js");
 export const module = join(import.meta.dirname, "child.ts");
 
+/** For `beforeEach`: a command that runs in the test's process leaves its exit code and environment as they were. */
+export function asItWas(): void {
+  const { exitCode } = process;
+  onTestFinished(() => {
+    process.exitCode = exitCode;
+    vi.unstubAllEnvs();
+  });
+}
+
 export interface Running {
   readonly process: ChildProcess;
   readonly stdout: () => string;

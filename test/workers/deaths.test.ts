@@ -357,7 +357,8 @@ test("a run that another worker took over while its process stood still is not t
   expect(await app.control.inspect().active()).toEqual({});
 });
 
-test("a run whose outcome is being stored is not told as running", async () => {
+/** A run that goes on until its promise is resolved, for so long that it may be told of. */
+async function begun() {
   const app = new Lovage("tasks");
   const { t, receive, admit } = scene(app);
   const until = Promise.withResolvers<number>();
@@ -367,6 +368,11 @@ test("a run whose outcome is being stored is not told as running", async () => {
   const executed = run.execute();
   for (let hops = 0; hops < 50; hops++) await undefined;
   t.clock.moveTo(t.clock.now() + VISIBILITY_MS / 2);
+  return { app, t, until, result, run, executed };
+}
+
+test("a run whose outcome is being stored is not told as running", async () => {
+  const { app, t, until, result, run, executed } = await begun();
   const backend = await app.engine.backend();
   const storing = Promise.withResolvers<void>();
   const stored = Promise.withResolvers<void>();
@@ -387,15 +393,7 @@ test("a run whose outcome is being stored is not told as running", async () => {
 });
 
 test("where the row cannot be read, a run is not told as running, and goes on", async () => {
-  const app = new Lovage("tasks");
-  const { t, receive, admit } = scene(app);
-  const until = Promise.withResolvers<number>();
-  const work = app.task("tasks.work", () => until.promise);
-  const result = await work.delay();
-  const run = await admit(await receive());
-  const executed = run.execute();
-  for (let hops = 0; hops < 50; hops++) await undefined;
-  t.clock.moveTo(t.clock.now() + VISIBILITY_MS / 2);
+  const { app, until, result, run, executed } = await begun();
   const spy = vi
     .spyOn(await app.engine.backend(), "read")
     .mockRejectedValue(new OperationalError("the table is out of reach", { retryable: true }));
